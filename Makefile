@@ -1,0 +1,149 @@
+# Everything a developer runs. Needs a C compiler, make, and Python 3.11 or newer with venv
+# and pip; all else goes into .venv and build/. `make help` lists the targets.
+
+PYTHON ?= python3
+PYTHONS ?= python3.12 python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+REPORTS := build/reports
+
+# meson finds ninja, and the tests find pkgconf, in the virtual environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# One at a time: all build folders share subprojects/. Ninja uses the cores inside each.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
+.PHONY: help demo test test-asan test-tsan test-pythons test-packages lint format bench \
+	wheel sdist clean
+
+C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
+# How the third-party sources are built: meson does not see a change of these by itself.
+OVERLAYS := $(shell find subprojects/*.wrap subprojects/packagefiles -type f \
+	-not -name '*.tar.gz')
+SOURCES := $(C_FILES) $(OVERLAYS) meson.build meson.options pyproject.toml src/meson.build \
+	src/libbatchcorder.map $(shell find python -name '*.py*' -o -name meson.build)
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+# ---- environment: one stamp a requirements file ----
+
+$(VENV)/.made:
+	@rm -rf $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo '$(PYTHON) cannot make virtual environments: it lacks venv or ensurepip' \
+	'(on Debian and Ubuntu: the package python3-venv).' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.%.ok: requirements/%.txt $(wildcard requirements/*.txt) | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+# The package, built in build/python so that only what changed is compiled again.
+$(VENV)/.installed: $(SOURCES) $(VENV)/.build.ok $(VENV)/.runtime.ok
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+	--config-settings=build-dir=build/python .
+	@touch $@
+
+# ---- C builds: build/NAME with the options MESON_NAME ----
+
+MESON_test := -Dbuildtype=debugoptimized
+MESON_lint := -Dbuildtype=debugoptimized -Dwerror=true -Dpython=enabled -Dbench=true
+MESON_asan := -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined \
+	-Db_lundef=false -Dc_args=-fno-omit-frame-pointer
+MESON_tsan := -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false
+MESON_bench := -Dbuildtype=release -Dtests=false -Dbench=true
+
+build/%/build.ninja: Makefile $(OVERLAYS) $(VENV)/.build.ok
+	rm -rf build/$*
+	$(BIN)/meson setup build/$* $(MESON_$*)
+
+# $(call c_tests,NAME,ARGUMENTS): runs the C tests of build/NAME, under $wrapper if that is
+# set; leaves reports/NAME.json, and status=1 if anything failed.
+c_tests = mkdir -p $(REPORTS); rm -f $(REPORTS)/$1.json build/$1/meson-logs/testlog.json; \
+	$$wrapper $(BIN)/meson test -C build/$1 --print-errorlogs $2 || status=1; \
+	cp build/$1/meson-logs/testlog.json $(REPORTS)/$1.json || status=1
+count = $(BIN)/python tools/count_tests.py
+
+# ---- what people run ----
+
+## make demo          records TPC-H data once and replays it to DuckDB, Polars and pandas
+demo: $(VENV)/.demo.ok $(VENV)/.installed build/tpch/lineitem.parquet
+	$(BIN)/python examples/quickstart.py build/tpch
+
+build/tpch/lineitem.parquet: | $(VENV)/.demo.ok
+	rm -rf build/tpch
+	$(BIN)/tpchgen-cli parquet -s 0.1 --output-dir build/tpch
+
+## make test          every test: C, the installed library, Python
+test: build/test/build.ninja $(VENV)/.test.ok $(VENV)/.installed
+	@status=0; $(call c_tests,test); \
+	rm -f $(REPORTS)/python.xml; \
+	$(BIN)/python -m pytest tests/python --junitxml=$(REPORTS)/python.xml || status=1; \
+	$(count) $(REPORTS)/test.json $(REPORTS)/python.xml || status=1; exit $$status
+
+## make test-asan     the C tests under AddressSanitizer and UBSan
+test-asan: build/asan/build.ninja
+	@export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1; \
+	export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1; \
+	status=0; $(call c_tests,asan,--timeout-multiplier 5); \
+	$(count) $(REPORTS)/asan.json || status=1; exit $$status
+
+## make test-tsan     the C thread tests under ThreadSanitizer
+# Older ThreadSanitizers cannot place their memory where the kernel randomises much.
+test-tsan: build/tsan/build.ninja
+	@export TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:second_deadlock_stack=1; \
+	status=0; ! setarch -R true 2>/dev/null || wrapper='setarch -R'; \
+	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads); \
+	$(count) $(REPORTS)/tsan.json || status=1; exit $$status
+
+## make test-pythons  builds and tests under other interpreters (PYTHONS='python3.12 ...')
+test-pythons:
+	@status=0; tools/test_pythons.sh $(REPORTS) $(PYTHONS) || status=1; exit $$status
+
+## make test-packages installs a bare checkout, and the sdist without network
+test-packages: sdist
+	tests/install/packages.sh $(BIN)/python dist/batchcorder-*.tar.gz
+
+## make lint          formatting, linters, type checks, a build with warnings as errors
+lint: $(VENV)/.lint.ok build/lint/build.ninja
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/meson compile -C build/lint
+
+## make format        rewrites the sources as `make lint` wants them
+format: $(VENV)/.lint.ok
+	$(BIN)/clang-format -i $(C_FILES)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make bench         measures against the Rust batchcorder 0.1.3
+bench: build/bench/build.ninja $(VENV)/.test.ok $(VENV)/.installed build/rust-0.1.3
+	$(BIN)/meson compile -C build/bench
+	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench
+
+build/rust-0.1.3: | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ batchcorder==0.1.3
+
+## make wheel         the abi3 wheel in dist/, audited
+wheel: $(VENV)/.build.ok $(VENV)/.wheel.ok
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+	--config-settings=build-dir=build/python .
+	$(BIN)/abi3audit --strict --summary dist/batchcorder-*-abi3-*.whl
+
+## make sdist         the source release in dist/, third-party sources included
+# Packs the last commit: what is not committed is not in it.
+sdist: $(VENV)/.build.ok
+	rm -f dist/*.tar.gz
+	$(BIN)/python -c 'import mesonpy; print(mesonpy.build_sdist("dist"))'
+
+## make clean         removes all that was built; the downloaded sources stay
+clean:
+	rm -rf build dist $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

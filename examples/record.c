@@ -1,0 +1,59 @@
+/* Records an Arrow stream once and replays it twice. */
+#include <batchcorder/batchcorder.h>
+#include <stdio.h>
+
+/* A source: three batches of one column "x" of four int64 values each. */
+static int batches_left = 3;
+static const int64_t values[4] = {1, 2, 3, 4};
+static const void *x_buffers[2] = {NULL, values}, *row_buffers[1] = {NULL};
+
+static void schema_release(struct ArrowSchema *schema) { schema->release = NULL; }
+static void array_release(struct ArrowArray *array) { array->release = NULL; }
+static void stream_release(struct ArrowArrayStream *stream) { stream->release = NULL; }
+
+static int get_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
+    static struct ArrowSchema x = {.format = "l", .name = "x", .release = schema_release};
+    static struct ArrowSchema *columns[1] = {&x};
+    (void)stream;
+    *out = (struct ArrowSchema){
+        .format = "+s", .n_children = 1, .children = columns, .release = schema_release};
+    return 0;
+}
+
+static int get_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    static struct ArrowArray x;
+    static struct ArrowArray *columns[1] = {&x};
+    (void)stream;
+    *out = (struct ArrowArray){.release = NULL};
+    if (batches_left-- <= 0) return 0;
+    x = (struct ArrowArray){
+        .length = 4, .n_buffers = 2, .buffers = x_buffers, .release = array_release};
+    *out = (struct ArrowArray){.length = 4,
+                               .n_buffers = 1,
+                               .buffers = row_buffers,
+                               .n_children = 1,
+                               .children = columns,
+                               .release = array_release};
+    return 0;
+}
+
+int main(void) {
+    struct ArrowArrayStream source = {get_schema, get_next, NULL, stream_release, NULL};
+    struct bc_cache *cache;
+    struct bc_error error;
+    if (bc_cache_new(&source, NULL, &cache, &error) != 0) return 1;
+    for (int pass = 0; pass < 2; pass++) {
+        struct ArrowArrayStream replay;
+        struct ArrowArray batch;
+        int64_t rows = 0;
+        if (bc_cache_stream(cache, &replay, &error) != 0) return 1;
+        while (replay.get_next(&replay, &batch) == 0 && batch.release != NULL) {
+            rows += batch.length;
+            batch.release(&batch);
+        }
+        replay.release(&replay);
+        printf("pass %d: %lld rows\n", pass, (long long)rows);
+    }
+    bc_cache_unref(cache);
+    return 0;
+}

@@ -1,0 +1,272 @@
+/* batchcorder: records any single-use Arrow stream once and replays it to any number of
+ * independent readers, from memory or from disk, without copying.
+ *
+ *     struct bc_cache *cache;
+ *     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+ *     bc_cache_new(&source, &options, &cache, NULL);     the stream is the cache's now
+ *     struct ArrowArrayStream replay;
+ *     bc_cache_stream(cache, &replay, NULL);             as often as you like
+ *
+ * Conventions that hold for every function unless its own comment says otherwise:
+ *
+ *  - Functions that can fail return 0 or an errno value. The words for it go into the
+ *    caller's `struct bc_error`, which may be NULL. There is no hidden "last error".
+ *  - `out_` parameters are untouched on failure and always set on success.
+ *  - A cache may be used from any number of threads at once; so may a reader (each batch
+ *    is then delivered to one of the threads). An ArrowArrayStream, as the Arrow
+ *    specification says, is used by one thread at a time. Exported arrays may be
+ *    released, and their children moved out and released, on any thread.
+ *  - The source is asked by one thread at a time: the one whose reader needs the next
+ *    batch first. No lock is held while it runs.
+ *  - Pointers handed in are borrowed for the call, except where ownership is said to
+ * move.
+ */
+#ifndef BATCHCORDER_H
+#define BATCHCORDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define BC_EXPORT
+#else
+#define BC_EXPORT __attribute__((visibility("default")))
+#endif
+
+/* The Arrow C data interface and C stream interface, as their specification prints them.
+ */
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE
+
+#define ARROW_FLAG_DICTIONARY_ORDERED 1
+#define ARROW_FLAG_NULLABLE 2
+#define ARROW_FLAG_MAP_KEYS_SORTED 4
+
+struct ArrowSchema {
+    const char *format;
+    const char *name;
+    const char *metadata;
+    int64_t flags;
+    int64_t n_children;
+    struct ArrowSchema **children;
+    struct ArrowSchema *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+
+struct ArrowArray {
+    int64_t length;
+    int64_t null_count;
+    int64_t offset;
+    int64_t n_buffers;
+    int64_t n_children;
+    const void **buffers;
+    struct ArrowArray **children;
+    struct ArrowArray *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+
+#endif /* ARROW_C_DATA_INTERFACE */
+
+#ifndef ARROW_C_STREAM_INTERFACE
+#define ARROW_C_STREAM_INTERFACE
+
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
+#endif /* ARROW_C_STREAM_INTERFACE */
+
+/* What went wrong, for people. Filled by the callee on failure, untouched on success. */
+struct bc_error {
+    int code;           /* the errno value that was returned too */
+    char message[1024]; /* NUL-terminated UTF-8, cut where it is longer */
+};
+
+/* A recorded stream. Counted: bc_cache_new gives one reference. */
+struct bc_cache;
+/* An independent position in a cache's batches. Counted; holds a reference to its cache.
+ */
+struct bc_reader;
+
+/* For the memory budget: what the machine, or the process's control group, has, less a
+ * reserve of an eighth. For the disk budget: no limit. */
+#define BC_BYTES_DEFAULT UINT64_MAX
+
+enum bc_write_policy {
+    BC_WRITE_ON_INSERTION = 0, /* every batch goes to disk, and to memory while it fits */
+    BC_WRITE_ON_EVICTION = 1   /* only batches that do not fit into memory go to disk */
+};
+
+/* Room in which the hooks keep what they must restore. */
+struct bc_hook_state {
+    void *data[2];
+};
+
+/* Called around the slow path only (asking the source, waiting for another thread), by
+ * whichever thread is in it, with no lock held. A binding whose language has a global
+ * lock gives that up in `enter` and takes it back in `leave`. */
+struct bc_hooks {
+    /* 0, or an errno that the call in progress then fails with (`leave` is not called).
+     */
+    int (*enter)(void *context, struct bc_hook_state *state);
+    void (*leave)(void *context, struct bc_hook_state *state);
+    /* Asked every 50 ms or so between `enter` and `leave`; an errno (EINTR) stops the
+     * call in progress, which loses nothing and can be made again. May be NULL. */
+    int (*poll)(void *context);
+    void *context;
+};
+
+struct bc_cache_options {
+    size_t struct_size;        /* set by the initialiser */
+    uint64_t memory_bytes_max; /* budget of the memory tier */
+    const char *disk_path;     /* directory for the cache file, NULL: no disk tier */
+    uint64_t disk_bytes_max;   /* budget of the file, with disk_path */
+    enum bc_write_policy write_policy;
+    uint64_t readers_max; /* readers ever made, 0: any number. With a limit, a batch
+                             is freed when all of them exist and have passed it */
+    const struct bc_hooks *hooks; /* copied; NULL: none */
+};
+
+#define BC_CACHE_OPTIONS_INIT         \
+    {sizeof(struct bc_cache_options), \
+     BC_BYTES_DEFAULT,                \
+     NULL,                            \
+     BC_BYTES_DEFAULT,                \
+     BC_WRITE_ON_INSERTION,           \
+     0,                               \
+     NULL}
+
+/* Makes a cache over `source`, whose schema is asked for at once and whose batches are
+ * asked for when a reader needs them.
+ *
+ * On success the stream is moved: the cache releases it as soon as it is exhausted, has
+ * failed or the cache is closed, and `source->release` is NULL. On failure the stream
+ * stays the caller's, and no batch was taken from it.
+ *
+ * EINVAL: not a stream of structs, or options that make no sense. ENOTSUP: a disk tier
+ * and a type that it cannot write; the message names the field. ENOMEM; any errno of
+ * making the directory and the file; the errno of the stream's get_schema. */
+BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
+                           const struct bc_cache_options *options,
+                           struct bc_cache **out_cache, struct bc_error *error);
+
+/* One more reference; returns `cache`. */
+BC_EXPORT struct bc_cache *bc_cache_ref(struct bc_cache *cache);
+
+/* Gives a reference back; NULL is accepted. With the last one (readers hold one each) the
+ * cache is closed and freed. Arrays that were handed out stay valid. */
+BC_EXPORT void bc_cache_unref(struct bc_cache *cache);
+
+/* Closes the cache: waiting readers wake and fail, the source is released (by the thread
+ * that is inside it, if there is one: this function never waits for it), the memory is
+ * given back and the file removed. Arrays that were handed out stay valid. Idempotent. */
+BC_EXPORT void bc_cache_close(struct bc_cache *cache);
+
+/* Asks the source for all that is left. The batches recorded so far, this call's and
+ * earlier ones, go to `*out_batches`; called again it does nothing. Fails as
+ * bc_reader_next does, and can be called again then. */
+BC_EXPORT int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                              struct bc_error *error);
+
+/* A copy of the stream's schema, released by the caller. Never waits. */
+BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
+                              struct bc_error *error);
+
+/* What a cache holds. All counts are of this moment and never waited for. */
+struct bc_cache_stats {
+    size_t struct_size;       /* set by the caller */
+    uint64_t batches;         /* recorded so far, those evicted included */
+    uint64_t rows;            /* in those batches */
+    uint64_t batches_evicted; /* the first ones, freed because all readers passed them */
+    uint64_t memory_bytes; /* charged to the memory budget now, reservations included */
+    uint64_t disk_bytes;   /* size of the cache file now */
+    uint64_t source_calls; /* times the source was asked for a batch */
+    uint64_t readers;      /* ever made */
+    int exhausted;         /* 1: the source said that there is no more */
+    int closed;
+};
+
+BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats);
+
+/* Path of the cache file, or NULL without a disk tier. Valid as long as the cache. */
+BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
+
+/* Charges `bytes` that the caller keeps on behalf of this cache (such as language objects
+ * made of its batches) to its memory budget: 1, or 0 when there is no room. Batches go
+ * first: they are admitted as if nothing was reserved, and bc_cache_overcommitted then
+ * says that reservations should be given back. */
+BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
+BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
+BC_EXPORT int bc_cache_overcommitted(struct bc_cache *cache);
+
+/* Where a reader starts. */
+enum bc_reader_start {
+    BC_READER_FIRST = 0,   /* at batch 0 */
+    BC_READER_FRONTIER = 1 /* at the first batch that is not recorded yet */
+};
+
+/* A new reader, with one reference. EINVAL: the cache is closed, has given out
+ * readers_max readers, or batch 0 was evicted. */
+BC_EXPORT int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
+                              struct bc_reader **out_reader, struct bc_error *error);
+
+/* A new reader at batch 0 as an Arrow stream, released by the caller. */
+BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
+                              struct bc_error *error);
+
+/* What bc_reader_next says of the batch it gives. */
+struct bc_batch_info {
+    uint64_t number; /* of the batch in the stream, from 0 */
+    uint64_t rows;
+    int in_memory; /* 1: a batch of the memory tier, which a next replay gives again */
+};
+
+/* The next batch, as a struct array that the caller releases; at the end of the stream,
+ * now and whenever asked again, `out_array->release` is NULL. Zero copy: its buffers are
+ * the producer's own or the mapped file's. `out_info` may be NULL.
+ *
+ * Asks the source or waits for another thread where the batch is not recorded yet.
+ * Errors of the source stay: every reader gets the same batches and then the same error.
+ * ENOMEM (a budget is used up) and errors of the disk lose nothing: the batch is kept,
+ * and the next call goes on with it. EDEADLK: the source itself asks for a batch that
+ * only it can bring. EINVAL: the cache is closed. ECANCELED: hooks, or a fork's child,
+ * stopped it. */
+BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
+                             struct bc_batch_info *out_info, struct bc_error *error);
+
+/* The number of the batch that bc_reader_next would give. */
+BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
+
+/* Passes batch `number` without having it: 0, or EAGAIN when the reader is not there (any
+ * more) or the batch is not recorded yet, EINVAL when the cache is closed. */
+BC_EXPORT int bc_reader_skip(struct bc_reader *reader, uint64_t number);
+
+/* One more reference; returns `reader`. */
+BC_EXPORT struct bc_reader *bc_reader_ref(struct bc_reader *reader);
+
+/* Gives a reference back; NULL is accepted. After the last one it holds no batch back. */
+BC_EXPORT void bc_reader_unref(struct bc_reader *reader);
+
+/* Makes an Arrow stream of the batches that the reader has not given yet. The caller's
+ * reference moves into the stream; it cannot fail. */
+BC_EXPORT void bc_reader_export(struct bc_reader *reader,
+                                struct ArrowArrayStream *out_stream);
+
+/* The version of the library, "major.minor.patch". */
+BC_EXPORT const char *bc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BATCHCORDER_H */

@@ -1,0 +1,243 @@
+#include "arrow/batch.h"
+
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sync.h"
+
+struct bc_copy {
+    struct bc_copy *next;
+    const void **buffers; /* the node's table, in which the copies stand */
+    void *data;
+};
+
+struct bc_batch *bc__batch_alloc(int32_t n_nodes, size_t tail_bytes) {
+    bc_assert(n_nodes > 0);
+    size_t size = sizeof(struct bc_batch) + (size_t)n_nodes * sizeof(struct ArrowArray);
+    struct bc_batch *batch = bc__calloc(1, size + tail_bytes);
+    if (batch == NULL) return NULL;
+    atomic_init(&batch->refs, 1);
+    batch->n_nodes = n_nodes;
+    return batch;
+}
+
+void *bc__batch_tail(struct bc_batch *batch) { return &batch->nodes[batch->n_nodes]; }
+
+struct bc_batch *bc__batch_ref(struct bc_batch *batch) {
+    (void)atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+    return batch;
+}
+
+void bc__batch_unref(struct bc_batch *batch) {
+    if (batch == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    if (batch->owner.release != NULL) {
+        bc__assert_no_lock();
+        batch->owner.release(&batch->owner);
+    }
+    while (batch->copies != NULL) {
+        struct bc_copy *copy = batch->copies;
+        batch->copies = copy->next;
+        bc__free(copy->buffers);
+        bc__free(copy->data);
+        bc__free(copy);
+    }
+    bc__free(batch);
+}
+
+/* Copies buffer `which` of a node, `bytes` long, to where it is aligned. */
+static int realign(struct bc_batch *batch, struct ArrowArray *node, int which,
+                   size_t bytes, size_t alignment) {
+    struct bc_copy *copy = bc__calloc(1, sizeof(*copy));
+    if (copy == NULL) return ENOMEM;
+    copy->next = batch->copies;
+    batch->copies = copy;
+    size_t table_bytes = (size_t)node->n_buffers * sizeof(void *);
+    copy->buffers = bc__malloc(table_bytes);
+    copy->data = bc__malloc_aligned(alignment < 64 ? 64 : alignment, bytes);
+    if (copy->buffers == NULL || copy->data == NULL) return ENOMEM;
+    memcpy(copy->buffers, node->buffers, table_bytes);
+    memcpy(copy->data, node->buffers[which], bytes);
+    copy->buffers[which] = copy->data;
+    node->buffers = copy->buffers;
+    return 0;
+}
+
+/* Bytes of buffer `which` that offset + length elements reach, or -1 if unknown. */
+static int64_t reach(const struct bc_field *field, int which, int64_t elements) {
+    switch (field->kind) {
+        case BC_KIND_FIXED:
+            return which == 1 ? bc__bit_bytes(elements * field->bits) : -1;
+        case BC_KIND_BINARY:
+        case BC_KIND_LIST:
+            if (elements == 0) return 0;
+            return which == 1 ? (elements + 1) * (field->bits / 8) : -1;
+        case BC_KIND_VIEW:
+            return which == 1 ? elements * 16 : -1;
+        case BC_KIND_LIST_VIEW:
+            return which == 1 || which == 2 ? elements * (field->bits / 8) : -1;
+        case BC_KIND_SPARSE_UNION:
+            return which == 0 ? elements : -1;
+        case BC_KIND_DENSE_UNION:
+            return which == 0 ? elements : elements * 4;
+        default:
+            return -1;
+    }
+}
+
+static size_t alignment_of(const struct bc_field *field, int which) {
+    if (field->kind == BC_KIND_DENSE_UNION && which == 1) return 4;
+    bool has_width = which == 1 || (which == 2 && field->kind == BC_KIND_LIST_VIEW);
+    return has_width ? field->alignment : 1;
+}
+
+/* What is wrong with a node, or NULL. Bounds every product that comes later. */
+static const char *check_shape(const struct bc_field *field,
+                               const struct ArrowArray *node) {
+    if (node->length < 0) return "its length is negative";
+    if (node->offset < 0) return "its offset is negative";
+    if (node->length > INT64_MAX / 1024 || node->offset > INT64_MAX / 1024 ||
+        (field->bits > 1024 &&
+         node->length + node->offset > INT64_MAX / 2 / field->bits)) {
+        return "it is longer than memory";
+    }
+    if (node->null_count < -1 || node->null_count > node->length) {
+        return "its null count is impossible";
+    }
+    if (field->kind == BC_KIND_VIEW ? node->n_buffers < field->n_buffers
+                                    : node->n_buffers != field->n_buffers) {
+        return "it has another number of buffers than its type";
+    }
+    if (node->n_children != field->n_children) {
+        return "it has another number of children than its type";
+    }
+    if ((node->dictionary != NULL) != (field->dictionary >= 0)) {
+        return field->dictionary >= 0 ? "its dictionary is missing"
+                                      : "it has a dictionary that its type has not";
+    }
+    if ((node->n_buffers > 0 && node->buffers == NULL) ||
+        (node->n_children > 0 && node->children == NULL)) {
+        return "its pointers are missing";
+    }
+    if (field->has_validity && node->null_count > 0 && node->buffers[0] == NULL) {
+        return "it has nulls but no validity bitmap";
+    }
+    int64_t elements = node->offset + node->length;
+    for (int which = field->has_validity ? 1 : 0; which < field->n_buffers; which++) {
+        if (node->length > 0 && reach(field, which, elements) > 0 &&
+            node->buffers[which] == NULL) {
+            return "a buffer is missing";
+        }
+    }
+    return NULL;
+}
+
+/* How many values a child must have for its parent. */
+static int64_t child_length_min(const struct bc_field *parent,
+                                const struct ArrowArray *node) {
+    if (parent->kind == BC_KIND_STRUCT || parent->kind == BC_KIND_SPARSE_UNION) {
+        return node->offset + node->length;
+    }
+    if (parent->kind == BC_KIND_FIXED_LIST) {
+        int64_t needed;
+        if (__builtin_mul_overflow(node->offset + node->length,
+                                   (int64_t)parent->list_size, &needed)) {
+            return INT64_MAX;
+        }
+        return needed;
+    }
+    return 0;
+}
+
+static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number,
+                  const char *reason, struct bc_error *error) {
+    char path[256];
+    bc__schema_field_path(schema, field, path, sizeof(path));
+    return bc__error_set(error, EINVAL,
+                         "Batch %llu does not fit the stream's schema: %s%s%s%s",
+                         (unsigned long long)number, field == 0 ? "" : "field '", path,
+                         field == 0 ? "" : "': ", reason);
+}
+
+/* The root struct's offset goes into its children, and its bitmap must mark no null. */
+static const char *fold_root(const struct bc_schema *schema, struct bc_batch *batch) {
+    struct ArrowArray *root = &batch->nodes[0];
+    const uint8_t *validity = root->buffers[0];
+    if (root->null_count != 0 && validity != NULL &&
+        bc__bits_count(validity, root->offset, root->length) != root->length) {
+        return "the rows themselves have nulls (a struct with a validity bitmap), which "
+               "a "
+               "record batch cannot hold";
+    }
+    for (int32_t c = 0; c < schema->fields[0].n_children; c++) {
+        struct ArrowArray *child = &batch->nodes[schema->fields[0].first_child + c];
+        const struct bc_field *field = &schema->fields[schema->fields[0].first_child + c];
+        if (child->length == root->length && root->offset == 0) continue;
+        child->offset += root->offset;
+        child->length = root->length;
+        if (child->null_count > 0) child->null_count = -1;
+        if (field->kind == BC_KIND_NULL) child->null_count = root->length;
+    }
+    root->offset = 0;
+    root->null_count = 0;
+    return NULL;
+}
+
+int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
+                  uint64_t number, struct bc_batch **out_batch, struct bc_error *error) {
+    bc_assert(schema != NULL && array != NULL && array->release != NULL);
+    struct bc_batch *batch = bc__batch_alloc(schema->n_fields, 0);
+    if (batch == NULL) return bc__error_memory(error);
+    int code = 0;
+    batch->nodes[0] = *array;
+    for (int32_t i = 0; i < schema->n_fields && code == 0; i++) {
+        const struct bc_field *field = &schema->fields[i];
+        struct ArrowArray *node = &batch->nodes[i];
+        const char *reason = check_shape(field, node);
+        int64_t child_min = child_length_min(field, node);
+        for (int32_t c = 0; c < field->n_children && reason == NULL; c++) {
+            const struct ArrowArray *child = node->children[c];
+            if (child == NULL) {
+                reason = "a child is missing";
+            } else if (child->length < child_min) {
+                reason = "a child is shorter than its parent";
+            } else {
+                batch->nodes[field->first_child + c] = *child;
+            }
+        }
+        if (reason == NULL && node->dictionary != NULL) {
+            batch->nodes[field->dictionary] = *node->dictionary;
+        }
+        if (reason != NULL) {
+            code = refuse(schema, i, number, reason, error);
+            break;
+        }
+        for (int which = 0; which < field->n_buffers && node->length > 0 && code == 0;
+             which++) {
+            size_t alignment = alignment_of(field, which);
+            uintptr_t address = (uintptr_t)node->buffers[which];
+            if ((address & (alignment - 1)) == 0) continue;
+            int64_t bytes = reach(field, which, node->offset + node->length);
+            if (bytes <= 0) continue;
+            code = realign(batch, node, which, (size_t)bytes, alignment);
+            if (code != 0) code = bc__error_memory(error);
+        }
+    }
+    if (code == 0) {
+        const char *reason = fold_root(schema, batch);
+        if (reason != NULL) code = refuse(schema, 0, number, reason, error);
+    }
+    if (code != 0) {
+        bc__batch_unref(batch);
+        return code;
+    }
+    batch->owner = *array;
+    array->release = NULL;
+    *out_batch = batch;
+    return 0;
+}

@@ -1,0 +1,398 @@
+#include "arrow/extent.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+
+struct walk {
+    struct bc_extents *out;
+    const struct bc_schema *schema;
+    const struct bc_batch *batch;
+    struct bc_error *error;
+};
+
+/* A run of values: `offset` counts from the start of the node's buffers. */
+struct run {
+    int32_t field;
+    int64_t offset;
+    int64_t length;
+};
+
+static int walk_run(struct walk *walk, struct run run);
+
+void bc__extents_finish(struct bc_extents *extents) {
+    bc_assert(extents != NULL);
+    bc__free(extents->nodes);
+    bc__free(extents->extents);
+    bc__free(extents->dictionaries);
+    memset(extents, 0, sizeof(*extents));
+}
+
+static int broken(const struct walk *walk, int32_t field, const char *reason) {
+    char path[256];
+    bc__schema_field_path(walk->schema, field, path, sizeof(path));
+    return bc__error_set(walk->error, EINVAL, "Field '%s' is broken: %s", path, reason);
+}
+
+/* Appends an extent; NULL without memory. */
+static struct bc_extent *add(struct walk *walk, enum bc_extent_kind kind, int32_t field,
+                             const uint8_t *data, int64_t bytes) {
+    struct bc_extents *out = walk->out;
+    if (bc__grow((void **)&out->extents, &out->extents_capacity, out->n_extents + 1,
+                 sizeof(out->extents[0])) != 0) {
+        (void)bc__error_memory(walk->error);
+        return NULL;
+    }
+    bc_assert(bytes >= 0);
+    struct bc_extent *extent = &out->extents[out->n_extents++];
+    *extent = (struct bc_extent){.kind = bytes == 0 ? BC_EXTENT_ABSENT : kind,
+                                 .field = field,
+                                 .data = data,
+                                 .bytes = bytes};
+    return extent;
+}
+
+static int add_bits(struct walk *walk, int32_t field, const uint8_t *bitmap,
+                    int64_t offset, int64_t length) {
+    int64_t bytes = bitmap == NULL ? 0 : bc__bit_bytes(length);
+    const uint8_t *data = bitmap == NULL ? NULL : bitmap + offset / 8;
+    struct bc_extent *extent = add(walk, BC_EXTENT_BITS, field, data, bytes);
+    if (extent == NULL) return ENOMEM;
+    extent->bit_offset = (int8_t)(offset % 8);
+    return 0;
+}
+
+/* Appends `length` elements of `width` bytes from element `offset` on. */
+static int add_values(struct walk *walk, enum bc_extent_kind kind, int32_t field,
+                      const void *buffer, int64_t offset, int64_t length, int64_t width) {
+    const uint8_t *data =
+        buffer == NULL ? NULL : (const uint8_t *)buffer + offset * width;
+    int64_t bytes = length * width;
+    return add(walk, kind, field, data, bytes) == NULL ? ENOMEM : 0;
+}
+
+static int64_t offset_at(const void *offsets, int32_t bits, int64_t index) {
+    return bits == 32 ? ((const int32_t *)offsets)[index]
+                      : ((const int64_t *)offsets)[index];
+}
+
+/* Appends the offsets of a run and gives the range of what they point to. */
+static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
+                        int64_t *out_first, int64_t *out_length) {
+    int32_t bits = walk->schema->fields[run.field].bits;
+    *out_first = 0;
+    *out_length = 0;
+    if (run.length == 0) {
+        return add(walk, BC_EXTENT_ABSENT, run.field, NULL, 0) == NULL ? ENOMEM : 0;
+    }
+    int64_t first = offset_at(offsets, bits, run.offset);
+    int64_t last = offset_at(offsets, bits, run.offset + run.length);
+    if (first < 0 || last < first) {
+        return broken(walk, run.field, "its offsets decrease or are negative");
+    }
+    enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
+    int code =
+        add_values(walk, kind, run.field, offsets, run.offset, run.length + 1, bits / 8);
+    if (code != 0) return code;
+    walk->out->extents[walk->out->n_extents - 1].base = first;
+    *out_first = first;
+    *out_length = last - first;
+    return 0;
+}
+
+static int walk_binary(struct walk *walk, struct run run, const struct ArrowArray *node) {
+    int64_t first;
+    int64_t length;
+    int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
+    if (code != 0) return code;
+    if (length > 0 && node->buffers[2] == NULL) {
+        return broken(walk, run.field, "its data buffer is missing");
+    }
+    return add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[2], first, length,
+                      1);
+}
+
+/* Walks a child's values [first, first + length), counted from the child's own start. */
+static int walk_child(struct walk *walk, int32_t field, int64_t first, int64_t length) {
+    const struct ArrowArray *child = &walk->batch->nodes[field];
+    if (first < 0 || length < 0 || first > child->length ||
+        length > child->length - first) {
+        return broken(walk, field, "its parent reaches beyond it");
+    }
+    return walk_run(walk, (struct run){field, child->offset + first, length});
+}
+
+static int walk_list(struct walk *walk, struct run run, const struct ArrowArray *node) {
+    int64_t first;
+    int64_t length;
+    int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
+    if (code != 0) return code;
+    return walk_child(walk, walk->schema->fields[run.field].first_child, first, length);
+}
+
+static bool is_valid(const struct ArrowArray *node, int64_t index) {
+    const uint8_t *validity = node->buffers[0];
+    if (validity == NULL || node->null_count == 0) return true;
+    return (validity[index / 8] >> (index % 8) & 1) != 0;
+}
+
+/* Lists may lie in any order: the child's range is that from the first byte to the last
+ * that any of them reaches. `base` of the offsets is its start. */
+static int walk_list_view(struct walk *walk, struct run run,
+                          const struct ArrowArray *node) {
+    int32_t bits = walk->schema->fields[run.field].bits;
+    int64_t low = INT64_MAX;
+    int64_t high = 0;
+    for (int64_t i = run.offset; i < run.offset + run.length; i++) {
+        int64_t size = offset_at(node->buffers[2], bits, i);
+        if (size == 0 || !is_valid(node, i)) continue;
+        int64_t at = offset_at(node->buffers[1], bits, i);
+        int64_t end;
+        if (at < 0 || size < 0 || __builtin_add_overflow(at, size, &end)) {
+            return broken(walk, run.field, "a list's offset or size is negative");
+        }
+        if (at < low) low = at;
+        if (end > high) high = end;
+    }
+    if (low > high) low = high = 0;
+    enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
+    int code = add_values(walk, kind, run.field, node->buffers[1], run.offset, run.length,
+                          bits / 8);
+    if (code != 0) return code;
+    walk->out->extents[walk->out->n_extents - 1].base = low;
+    code = add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[2], run.offset,
+                      run.length, bits / 8);
+    if (code != 0) return code;
+    return walk_child(walk, walk->schema->fields[run.field].first_child, low, high - low);
+}
+
+struct view {
+    int32_t length;
+    uint8_t prefix[4];
+    int32_t buffer;
+    int32_t offset;
+};
+
+enum { VIEW_INLINE_MAX = 12 };
+
+static int walk_views(struct walk *walk, struct run run, const struct ArrowArray *node) {
+    int64_t n_variadic = node->n_buffers - 3;
+    const int64_t *sizes = node->buffers[node->n_buffers - 1];
+    if (n_variadic > 0 && sizes == NULL) {
+        return broken(walk, run.field, "the sizes of its variadic buffers are missing");
+    }
+    int code = add_values(walk, BC_EXTENT_VIEWS, run.field, node->buffers[1], run.offset,
+                          run.length, 16);
+    size_t first = walk->out->n_extents;
+    for (int64_t i = 0; i < n_variadic && code == 0; i++) {
+        if (sizes[i] < 0)
+            return broken(walk, run.field, "a variadic buffer's size is negative");
+        if (add(walk, BC_EXTENT_VARIADIC, run.field, node->buffers[2 + i], sizes[i]) ==
+            NULL) {
+            return ENOMEM;
+        }
+    }
+    if (code != 0 || n_variadic == 0) return code;
+    struct bc_extent *variadic = walk->out->extents + first;
+    const uint8_t *at = (const uint8_t *)node->buffers[1] + run.offset * 16;
+    for (int64_t i = 0; i < run.length; i++, at += 16) {
+        struct view view;
+        memcpy(&view, at, sizeof(view));
+        if (view.length <= VIEW_INLINE_MAX || !is_valid(node, run.offset + i)) continue;
+        if (view.buffer < 0 || view.buffer >= n_variadic || view.offset < 0 ||
+            (int64_t)view.offset + view.length > sizes[view.buffer]) {
+            return broken(walk, run.field, "a view lies outside its buffers");
+        }
+        variadic[view.buffer].used += view.length;
+    }
+    for (int64_t i = 0; i < n_variadic; i++) {
+        if (variadic[i].used > variadic[i].bytes) variadic[i].used = variadic[i].bytes;
+    }
+    return 0;
+}
+
+static int walk_struct(struct walk *walk, struct run run) {
+    const struct bc_field *field = &walk->schema->fields[run.field];
+    for (int32_t c = 0; c < field->n_children; c++) {
+        int code = walk_child(walk, field->first_child + c, run.offset, run.length);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+/* Each child's range is that from its first to its last value that the run points to. */
+static int walk_dense_union(struct walk *walk, struct run run,
+                            const struct ArrowArray *node) {
+    const struct bc_field *field = &walk->schema->fields[run.field];
+    const int8_t *ids = node->buffers[0];
+    const int32_t *offsets = node->buffers[1];
+    int64_t low[128];
+    int64_t high[128];
+    bc_assert(field->n_children <= 128);
+    for (int32_t c = 0; c < field->n_children; c++) {
+        low[c] = INT64_MAX;
+        high[c] = 0;
+    }
+    for (int64_t i = run.offset; i < run.offset + run.length; i++) {
+        int child = ids[i] < 0 ? -1 : field->union_children[ids[i]];
+        if (child < 0)
+            return broken(walk, run.field, "a type id is not among its type's");
+        if (offsets[i] < low[child]) low[child] = offsets[i];
+        if ((int64_t)offsets[i] + 1 > high[child]) high[child] = (int64_t)offsets[i] + 1;
+    }
+    int code =
+        add_values(walk, BC_EXTENT_BYTES, run.field, ids, run.offset, run.length, 1);
+    if (code == 0) {
+        code = add_values(walk, BC_EXTENT_BYTES, run.field, offsets, run.offset,
+                          run.length, 4);
+    }
+    for (int32_t c = 0; c < field->n_children && code == 0; c++) {
+        if (low[c] > high[c]) low[c] = high[c] = 0;
+        code = walk_child(walk, field->first_child + c, low[c], high[c] - low[c]);
+    }
+    return code;
+}
+
+static int64_t run_end_at(const void *ends, int32_t bits, int64_t index) {
+    if (bits == 16) return ((const int16_t *)ends)[index];
+    return offset_at(ends, bits, index);
+}
+
+/* The first run that ends after `position`. */
+static int64_t find_run(const void *ends, int32_t bits, int64_t first, int64_t n,
+                        int64_t position) {
+    int64_t low = 0;
+    int64_t high = n;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (run_end_at(ends, bits, first + middle) > position) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+static int walk_run_ends(struct walk *walk, struct run run) {
+    const struct bc_field *field = &walk->schema->fields[run.field];
+    const struct ArrowArray *ends = &walk->batch->nodes[field->first_child];
+    int64_t first = 0;
+    int64_t n = 0;
+    if (run.length > 0) {
+        int32_t bits = walk->schema->fields[field->first_child].bits;
+        const void *values = ends->buffers[1];
+        first = find_run(values, bits, ends->offset, ends->length, run.offset);
+        int64_t last = find_run(values, bits, ends->offset, ends->length,
+                                run.offset + run.length - 1);
+        if (last >= ends->length) {
+            return broken(walk, run.field, "its runs end before its length");
+        }
+        n = last - first + 1;
+    }
+    int code = walk_child(walk, field->first_child, first, n);
+    if (code == 0) code = walk_child(walk, field->first_child + 1, first, n);
+    return code;
+}
+
+static int add_node(struct walk *walk, struct run run, const struct ArrowArray *node) {
+    struct bc_extents *out = walk->out;
+    const struct bc_field *field = &walk->schema->fields[run.field];
+    if (bc__grow((void **)&out->nodes, &out->nodes_capacity, out->n_nodes + 1,
+                 sizeof(out->nodes[0])) != 0) {
+        return bc__error_memory(walk->error);
+    }
+    bool whole = run.offset == node->offset && run.length == node->length;
+    bool absent = !field->has_validity || node->buffers[0] == NULL;
+    int64_t nulls = whole || node->null_count == 0 ? node->null_count : -1;
+    if (absent || run.length == 0) nulls = 0;
+    if (field->kind == BC_KIND_NULL) nulls = run.length;
+    out->nodes[out->n_nodes++] = (struct bc_extent_node){
+        .field = run.field,
+        .n_variadic = field->kind == BC_KIND_VIEW ? (int32_t)(node->n_buffers - 3) : 0,
+        .offset = run.offset,
+        .length = run.length,
+        .null_count = nulls};
+    if (field->dictionary < 0) return 0;
+    if (bc__grow((void **)&out->dictionaries, &out->dictionaries_capacity,
+                 out->n_dictionaries + 1, sizeof(out->dictionaries[0])) != 0) {
+        return bc__error_memory(walk->error);
+    }
+    out->dictionaries[out->n_dictionaries++] = field->dictionary;
+    return 0;
+}
+
+static int walk_run(struct walk *walk, struct run run) {
+    const struct bc_field *field = &walk->schema->fields[run.field];
+    const struct ArrowArray *node = &walk->batch->nodes[run.field];
+    int code = add_node(walk, run, node);
+    if (code == 0 && field->has_validity) {
+        const uint8_t *validity = node->null_count == 0 ? NULL : node->buffers[0];
+        code = add_bits(walk, run.field, validity, run.offset, run.length);
+    }
+    if (code != 0) return code;
+    switch (field->kind) {
+        case BC_KIND_NULL:
+            return 0;
+        case BC_KIND_FIXED:
+            if (field->bits == 1) {
+                return add_bits(walk, run.field, node->buffers[1], run.offset,
+                                run.length);
+            }
+            return add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[1],
+                              run.offset, run.length, field->bits / 8);
+        case BC_KIND_BINARY:
+            return walk_binary(walk, run, node);
+        case BC_KIND_VIEW:
+            return walk_views(walk, run, node);
+        case BC_KIND_LIST:
+            return walk_list(walk, run, node);
+        case BC_KIND_LIST_VIEW:
+            return walk_list_view(walk, run, node);
+        case BC_KIND_FIXED_LIST:
+            return walk_child(walk, field->first_child, run.offset * field->list_size,
+                              run.length * field->list_size);
+        case BC_KIND_STRUCT:
+            return walk_struct(walk, run);
+        case BC_KIND_SPARSE_UNION:
+            code = add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[0],
+                              run.offset, run.length, 1);
+            return code != 0 ? code : walk_struct(walk, run);
+        case BC_KIND_DENSE_UNION:
+            return walk_dense_union(walk, run, node);
+        case BC_KIND_RUN_END:
+            return walk_run_ends(walk, run);
+    }
+    bc_assert(!"every kind is handled");
+    return EINVAL;
+}
+
+static void reset(struct bc_extents *out) {
+    out->n_nodes = 0;
+    out->n_extents = 0;
+    out->n_dictionaries = 0;
+}
+
+int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
+                     const struct bc_batch *batch, struct bc_error *error) {
+    bc_assert(batch->n_nodes == schema->n_fields && batch->nodes[0].offset == 0);
+    reset(out);
+    struct walk walk = {out, schema, batch, error};
+    for (int32_t c = 0; c < schema->fields[0].n_children; c++) {
+        int code = walk_child(&walk, schema->fields[0].first_child + c, 0,
+                              batch->nodes[0].length);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,
+                                const struct bc_batch *batch, int32_t dictionary,
+                                struct bc_error *error) {
+    bc_assert(dictionary > 0 && dictionary < schema->n_fields);
+    reset(out);
+    struct walk walk = {out, schema, batch, error};
+    return walk_child(&walk, dictionary, 0, batch->nodes[dictionary].length);
+}

@@ -1,0 +1,61 @@
+/* What a batch references: the exact ranges of its buffers that its rows reach.
+ *
+ * One walk serves the memory budget (which adds up the ranges) and the encoder (which
+ * writes them): a slice costs the bytes it references, not those of its parents. Nodes
+ * and extents come in the order of the Arrow IPC format, depth first. */
+#ifndef BC_ARROW_EXTENT_H
+#define BC_ARROW_EXTENT_H
+
+#include "arrow/batch.h"
+
+enum bc_extent_kind {
+    BC_EXTENT_ABSENT,    /* no bytes: a bitmap that is not there, an empty array */
+    BC_EXTENT_BITS,      /* bits from `bit_offset` of `data` on: validity, booleans */
+    BC_EXTENT_BYTES,     /* to be taken as they are */
+    BC_EXTENT_OFFSETS32, /* of which `base` must be subtracted */
+    BC_EXTENT_OFFSETS64,
+    BC_EXTENT_VIEWS,   /* 16-byte views into the node's variadic buffers */
+    BC_EXTENT_VARIADIC /* a whole variadic buffer, of which `used` bytes are viewed */
+};
+
+struct bc_extent {
+    enum bc_extent_kind kind;
+    int8_t bit_offset;
+    int32_t field;
+    const uint8_t *data;
+    int64_t bytes;
+    int64_t base;
+    int64_t used;
+};
+
+/* One field node: a run of `length` values from `offset` (absolute) on. */
+struct bc_extent_node {
+    int32_t field;
+    int32_t n_variadic;
+    int64_t offset;
+    int64_t length;
+    int64_t null_count; /* -1: not known yet */
+};
+
+/* The lists of a walk, reused from batch to batch. Zeroed is empty. */
+struct bc_extents {
+    struct bc_extent_node *nodes;
+    struct bc_extent *extents;
+    int32_t *dictionaries; /* fields whose dictionaries the walk came by, in order */
+    size_t n_nodes, n_extents, n_dictionaries;
+    size_t nodes_capacity, extents_capacity, dictionaries_capacity;
+};
+
+void bc__extents_finish(struct bc_extents *extents);
+
+/* Walks the whole batch. Dictionaries are listed, not entered. EINVAL: offsets that
+ * decrease or leave a child; ENOMEM. */
+int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
+                     const struct bc_batch *batch, struct bc_error *error);
+
+/* Walks the values of one dictionary, whole. */
+int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,
+                                const struct bc_batch *batch, int32_t dictionary,
+                                struct bc_error *error);
+
+#endif

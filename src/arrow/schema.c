@@ -1,0 +1,299 @@
+#include "arrow/schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "nanoarrow/nanoarrow.h"
+
+enum { FIELDS_MAX = 1 << 20, DEPTH_MAX = 128, UNION_IDS = 128 };
+
+/* Fields and unions of a tree, or -1 where it is deeper or wider than we take, or has a
+ * hole. Recursion is bounded by DEPTH_MAX. */
+static int64_t count_fields(const struct ArrowSchema *schema, int depth,
+                            int64_t *unions) {
+    if (schema == NULL || schema->release == NULL || schema->format == NULL) return -1;
+    if (depth > DEPTH_MAX || schema->n_children < 0) return -1;
+    if (schema->n_children > FIELDS_MAX) return -1;
+    if (strncmp(schema->format, "+u", 2) == 0) *unions += 1;
+    int64_t fields = 1;
+    for (int64_t i = 0; i < schema->n_children; i++) {
+        int64_t below = count_fields(schema->children[i], depth + 1, unions);
+        if (below < 0) return -1;
+        fields += below;
+        if (fields > FIELDS_MAX) return -1;
+    }
+    if (schema->dictionary != NULL) {
+        int64_t below = count_fields(schema->dictionary, depth + 1, unions);
+        if (below < 0) return -1;
+        fields += below;
+    }
+    return fields > FIELDS_MAX ? -1 : fields;
+}
+
+static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_validity,
+                       int32_t n_buffers, int32_t bits, size_t alignment) {
+    field->kind = kind;
+    field->has_validity = has_validity;
+    field->n_buffers = n_buffers;
+    field->bits = bits;
+    field->alignment = alignment;
+}
+
+/* Width of a fixed-width storage type in bits, or 0. */
+static int32_t fixed_bits(const struct ArrowSchemaView *view) {
+    switch (view->storage_type) {
+        case NANOARROW_TYPE_BOOL:
+            return 1;
+        case NANOARROW_TYPE_INT8:
+        case NANOARROW_TYPE_UINT8:
+            return 8;
+        case NANOARROW_TYPE_INT16:
+        case NANOARROW_TYPE_UINT16:
+        case NANOARROW_TYPE_HALF_FLOAT:
+            return 16;
+        case NANOARROW_TYPE_INT32:
+        case NANOARROW_TYPE_UINT32:
+        case NANOARROW_TYPE_FLOAT:
+        case NANOARROW_TYPE_INTERVAL_MONTHS:
+        case NANOARROW_TYPE_DECIMAL32:
+            return 32;
+        case NANOARROW_TYPE_INT64:
+        case NANOARROW_TYPE_UINT64:
+        case NANOARROW_TYPE_DOUBLE:
+        case NANOARROW_TYPE_INTERVAL_DAY_TIME:
+        case NANOARROW_TYPE_DECIMAL64:
+            return 64;
+        case NANOARROW_TYPE_INTERVAL_MONTH_DAY_NANO:
+        case NANOARROW_TYPE_DECIMAL128:
+            return 128;
+        case NANOARROW_TYPE_DECIMAL256:
+            return 256;
+        default:
+            return 0;
+    }
+}
+
+/* The alignment that consumers in other languages may rely on. */
+static size_t fixed_alignment(const struct ArrowSchemaView *view, int32_t bits) {
+    switch (view->storage_type) {
+        case NANOARROW_TYPE_INTERVAL_DAY_TIME:
+            return 4;
+        case NANOARROW_TYPE_INTERVAL_MONTH_DAY_NANO:
+            return 8;
+        case NANOARROW_TYPE_DECIMAL256:
+            return 16;
+        default:
+            return bits <= 8 ? 1 : (size_t)bits / 8;
+    }
+}
+
+static int fill_layout(struct bc_field *field, const struct ArrowSchemaView *view) {
+    int32_t bits = fixed_bits(view);
+    if (bits != 0) {
+        set_layout(field, BC_KIND_FIXED, true, 2, bits, fixed_alignment(view, bits));
+        return 0;
+    }
+    switch (view->storage_type) {
+        case NANOARROW_TYPE_NA:
+            set_layout(field, BC_KIND_NULL, false, 0, 0, 1);
+            return 0;
+        case NANOARROW_TYPE_FIXED_SIZE_BINARY:
+            if (view->fixed_size < 0 || view->fixed_size > INT32_MAX / 8) return EINVAL;
+            set_layout(field, BC_KIND_FIXED, true, 2, view->fixed_size * 8, 1);
+            return 0;
+        case NANOARROW_TYPE_STRING:
+        case NANOARROW_TYPE_BINARY:
+            set_layout(field, BC_KIND_BINARY, true, 3, 32, 4);
+            return 0;
+        case NANOARROW_TYPE_LARGE_STRING:
+        case NANOARROW_TYPE_LARGE_BINARY:
+            set_layout(field, BC_KIND_BINARY, true, 3, 64, 8);
+            return 0;
+        case NANOARROW_TYPE_STRING_VIEW:
+        case NANOARROW_TYPE_BINARY_VIEW:
+            set_layout(field, BC_KIND_VIEW, true, 3, 128, 16);
+            return 0;
+        case NANOARROW_TYPE_LIST:
+        case NANOARROW_TYPE_MAP:
+            set_layout(field, BC_KIND_LIST, true, 2, 32, 4);
+            return 0;
+        case NANOARROW_TYPE_LARGE_LIST:
+            set_layout(field, BC_KIND_LIST, true, 2, 64, 8);
+            return 0;
+        case NANOARROW_TYPE_LIST_VIEW:
+            set_layout(field, BC_KIND_LIST_VIEW, true, 3, 32, 4);
+            return 0;
+        case NANOARROW_TYPE_LARGE_LIST_VIEW:
+            set_layout(field, BC_KIND_LIST_VIEW, true, 3, 64, 8);
+            return 0;
+        case NANOARROW_TYPE_FIXED_SIZE_LIST:
+            if (view->fixed_size < 0) return EINVAL;
+            set_layout(field, BC_KIND_FIXED_LIST, true, 1, 0, 1);
+            field->list_size = view->fixed_size;
+            return 0;
+        case NANOARROW_TYPE_STRUCT:
+            set_layout(field, BC_KIND_STRUCT, true, 1, 0, 1);
+            return 0;
+        case NANOARROW_TYPE_SPARSE_UNION:
+            set_layout(field, BC_KIND_SPARSE_UNION, false, 1, 8, 1);
+            return 0;
+        case NANOARROW_TYPE_DENSE_UNION:
+            set_layout(field, BC_KIND_DENSE_UNION, false, 2, 8, 1);
+            return 0;
+        case NANOARROW_TYPE_RUN_END_ENCODED:
+            set_layout(field, BC_KIND_RUN_END, false, 0, 0, 1);
+            return 0;
+        default:
+            return ENOTSUP;
+    }
+}
+
+/* Type ids stand in the format, "+us:0,5": child 0 has id 0, child 1 has id 5. */
+static int fill_union(const char *format, int64_t n_children, int8_t *table) {
+    memset(table, -1, UNION_IDS);
+    const char *at = strchr(format, ':');
+    if (at == NULL || n_children > UNION_IDS) return EINVAL;
+    at++;
+    for (int64_t child = 0; child < n_children; child++) {
+        int id = 0;
+        if (*at < '0' || *at > '9') return EINVAL;
+        while (*at >= '0' && *at <= '9') {
+            id = id * 10 + (*at++ - '0');
+            if (id >= UNION_IDS) return EINVAL;
+        }
+        if (table[id] != -1) return EINVAL;
+        table[id] = (int8_t)child;
+        if (*at == ',') at++;
+    }
+    return *at == '\0' ? 0 : EINVAL;
+}
+
+/* Fields appends the children of each field in turn: breadth first. */
+static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
+    int32_t n = 1;
+    int8_t *union_table = schema->union_tables;
+    schema->fields[0].schema = &schema->copy;
+    schema->fields[0].parent = -1;
+    for (int32_t i = 0; i < n; i++) {
+        struct bc_field *field = &schema->fields[i];
+        struct ArrowSchemaView view;
+        struct ArrowError reason = {{0}};
+        char path[256];
+        int code = ArrowSchemaViewInit(&view, field->schema, &reason);
+        if (code == 0) code = fill_layout(field, &view);
+        if (code != 0) {
+            bc__schema_field_path(schema, i, path, sizeof(path));
+            return bc__error_set(error, code, "Field '%s' has an invalid type '%s': %s",
+                                 path, field->schema->format, reason.message);
+        }
+        if (strncmp(field->schema->format, "+u", 2) == 0) {
+            code =
+                fill_union(field->schema->format, field->schema->n_children, union_table);
+            if (code != 0) {
+                bc__schema_field_path(schema, i, path, sizeof(path));
+                return bc__error_set(error, code, "Field '%s' has invalid type ids '%s'",
+                                     path, field->schema->format);
+            }
+            field->union_children = union_table;
+            union_table += UNION_IDS;
+        }
+        field->n_children = (int32_t)field->schema->n_children;
+        field->first_child = n;
+        for (int32_t c = 0; c < field->n_children; c++, n++) {
+            schema->fields[n].schema = field->schema->children[c];
+            schema->fields[n].parent = i;
+        }
+        field->dictionary = -1;
+        if (field->schema->dictionary != NULL) {
+            field->dictionary = n;
+            schema->fields[n].schema = field->schema->dictionary;
+            schema->fields[n].parent = i;
+            n++;
+        }
+    }
+    bc_assert(n == schema->n_fields);
+    return 0;
+}
+
+int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_schema,
+                   struct bc_error *error) {
+    bc_assert(source != NULL && out_schema != NULL);
+    int64_t unions = 0;
+    int64_t n = count_fields(source, 0, &unions);
+    if (n < 0) {
+        return bc__error_set(
+            error, EINVAL,
+            "The stream's schema is released, incomplete, or nested more "
+            "than %d levels deep",
+            DEPTH_MAX);
+    }
+    if (strcmp(source->format, "+s") != 0) {
+        return bc__error_set(error, EINVAL,
+                             "Expected a stream of record batches (struct type, format "
+                             "'+s'), got a stream of format '%s'",
+                             source->format);
+    }
+    struct bc_schema *schema =
+        bc__calloc(1, sizeof(*schema) + (size_t)n * sizeof(schema->fields[0]));
+    if (schema == NULL) return bc__error_memory(error);
+    atomic_init(&schema->refs, 1);
+    schema->n_fields = (int32_t)n;
+    int code = ENOMEM;
+    schema->union_tables = bc__malloc((size_t)unions * UNION_IDS);
+    if (schema->union_tables == NULL || ArrowSchemaDeepCopy(source, &schema->copy) != 0) {
+        code = bc__error_memory(error);
+    } else {
+        code = fill_fields(schema, error);
+    }
+    if (code != 0) {
+        bc__schema_unref(schema);
+        return code;
+    }
+    *out_schema = schema;
+    return 0;
+}
+
+struct bc_schema *bc__schema_ref(struct bc_schema *schema) {
+    bc_assert(schema != NULL);
+    (void)atomic_fetch_add_explicit(&schema->refs, 1, memory_order_relaxed);
+    return schema;
+}
+
+void bc__schema_unref(struct bc_schema *schema) {
+    if (schema == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&schema->refs, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    if (schema->copy.release != NULL) schema->copy.release(&schema->copy);
+    bc__free(schema->union_tables);
+    bc__free(schema);
+}
+
+int bc__schema_export(const struct bc_schema *schema, struct ArrowSchema *out_schema,
+                      struct bc_error *error) {
+    bc_assert(schema != NULL && out_schema != NULL);
+    struct ArrowSchema copy = {0};
+    if (ArrowSchemaDeepCopy(&schema->copy, &copy) != 0) return bc__error_memory(error);
+    *out_schema = copy;
+    return 0;
+}
+
+void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *out,
+                           size_t size) {
+    bc_assert(field >= 0 && field < schema->n_fields && size > 0);
+    const struct bc_field *self = &schema->fields[field];
+    out[0] = '\0';
+    if (self->parent > 0) {
+        bc__schema_field_path(schema, self->parent, out, size);
+        size_t used = strlen(out);
+        (void)snprintf(out + used, size - used, ".");
+    }
+    size_t used = strlen(out);
+    bool is_dictionary =
+        self->parent >= 0 && schema->fields[self->parent].dictionary == field;
+    const char *name = is_dictionary ? "dictionary" : self->schema->name;
+    (void)snprintf(out + used, size - used, "%s", name == NULL ? "" : name);
+}

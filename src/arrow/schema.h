@@ -1,0 +1,68 @@
+/* A stream's schema: a counted copy, and its fields as a flat table.
+ *
+ * The fields stand breadth first: field 0 is the root struct, and the children of a field
+ * are neighbours, so that a tree of arrays is one block with one pointer table (the child
+ * number i of field f is field `first_child + i`). A dictionary's values follow as a
+ * child of their own. Batches keep their nodes in the same order. */
+#ifndef BC_ARROW_SCHEMA_H
+#define BC_ARROW_SCHEMA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batchcorder/batchcorder.h"
+
+/* Memory layouts, which is all that recording needs to know of a type. */
+enum bc_kind {
+    BC_KIND_NULL,
+    BC_KIND_FIXED,        /* validity, values of `bits` bits; dictionary indices too */
+    BC_KIND_BINARY,       /* validity, offsets of `bits` bits, bytes */
+    BC_KIND_VIEW,         /* validity, 16-byte views, variadic buffers, their sizes */
+    BC_KIND_LIST,         /* validity, offsets of `bits` bits; maps too */
+    BC_KIND_LIST_VIEW,    /* validity, offsets and sizes of `bits` bits */
+    BC_KIND_FIXED_LIST,   /* validity; `list_size` child values each */
+    BC_KIND_STRUCT,       /* validity */
+    BC_KIND_SPARSE_UNION, /* type ids */
+    BC_KIND_DENSE_UNION,  /* type ids, 32-bit offsets */
+    BC_KIND_RUN_END       /* no buffers; run ends and values as children */
+};
+
+struct bc_field {
+    enum bc_kind kind;
+    bool has_validity;
+    int32_t n_buffers; /* of the C data interface; the least, where it varies (views) */
+    int32_t bits;
+    int32_t list_size;
+    int32_t n_children;
+    int32_t first_child;
+    int32_t dictionary;               /* field of the dictionary's values, or -1 */
+    int32_t parent;                   /* -1 for the root */
+    size_t alignment;                 /* of the second buffer */
+    const int8_t *union_children;     /* 128: child of each type id, or -1; unions only */
+    const struct ArrowSchema *schema; /* in the copy */
+};
+
+struct bc_schema {
+    atomic_uint refs;
+    int32_t n_fields;
+    struct ArrowSchema copy;
+    int8_t *union_tables;
+    struct bc_field fields[];
+};
+
+/* Copies `source`, whose root must be a struct. EINVAL, ENOMEM. */
+int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_schema,
+                   struct bc_error *error);
+struct bc_schema *bc__schema_ref(struct bc_schema *schema);
+void bc__schema_unref(struct bc_schema *schema);
+
+/* A copy of the copy, for a consumer to release. */
+int bc__schema_export(const struct bc_schema *schema, struct ArrowSchema *out_schema,
+                      struct bc_error *error);
+
+/* The dotted path of a field, for messages: "a.b.item". */
+void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *out,
+                           size_t size);
+
+#endif

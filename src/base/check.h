@@ -1,0 +1,35 @@
+/* Assertions for what the programmer broke; never for data, files or the system. */
+#ifndef BC_BASE_CHECK_H
+#define BC_BASE_CHECK_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define bc_assert(condition) assert(condition)
+
+#define BC_ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* a + b, or false when the sum does not fit. */
+static inline bool bc__add_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+static inline bool bc__mul_size(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+/* Rounds up to a power of two `unit`; the caller made sure that it fits. */
+static inline int64_t bc__round_up(int64_t value, int64_t unit) {
+    bc_assert(value >= 0 && unit > 0 && (unit & (unit - 1)) == 0);
+    return (value + unit - 1) & ~(unit - 1);
+}
+
+/* Bytes that `bits` bits take. */
+static inline int64_t bc__bit_bytes(int64_t bits) {
+    bc_assert(bits >= 0);
+    return bits / 8 + (bits % 8 != 0);
+}
+
+#endif

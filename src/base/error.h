@@ -1,0 +1,17 @@
+/* Errors: functions return an errno, the words go into the caller's struct bc_error. */
+#ifndef BC_BASE_ERROR_H
+#define BC_BASE_ERROR_H
+
+#include <errno.h>
+
+#include "batchcorder/batchcorder.h"
+
+/* Fills `error` (which may be NULL) and returns `code`, so that a caller can
+ * `return bc__error_set(error, EINVAL, ...)`. */
+__attribute__((format(printf, 3, 4))) int bc__error_set(struct bc_error *error, int code,
+                                                        const char *format, ...);
+
+/* Out of memory: needs no memory to say so. */
+int bc__error_memory(struct bc_error *error);
+
+#endif

@@ -1,0 +1,36 @@
+/* Mutexes and condition variables, with the house's rule built in: no foreign code is
+ * called while a lock is held. Debug builds count the locks of each thread. */
+#ifndef BC_BASE_SYNC_H
+#define BC_BASE_SYNC_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bc_mutex {
+    pthread_mutex_t handle;
+};
+
+struct bc_cond {
+    pthread_cond_t handle;
+};
+
+int bc__mutex_init(struct bc_mutex *mutex);
+void bc__mutex_finish(struct bc_mutex *mutex);
+void bc__mutex_lock(struct bc_mutex *mutex);
+void bc__mutex_unlock(struct bc_mutex *mutex);
+
+int bc__cond_init(struct bc_cond *cond);
+void bc__cond_finish(struct bc_cond *cond);
+void bc__cond_wake_all(struct bc_cond *cond);
+/* Waits at most `timeout_ms` milliseconds; false when the time ran out. */
+bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t timeout_ms);
+
+/* Call before foreign code (a producer's callback, a consumer's hook). */
+#ifdef NDEBUG
+#define bc__assert_no_lock() ((void)0)
+#else
+void bc__assert_no_lock(void);
+#endif
+
+#endif

@@ -1,0 +1,50 @@
+/* The only door to the operating system: files, mappings, time, process.
+ *
+ * Functions return 0 or an errno. EINTR and short transfers are handled here and never
+ * seen above. */
+#ifndef BC_BASE_SYS_H
+#define BC_BASE_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A piece of memory to write. */
+struct bc_piece {
+    const void *data;
+    size_t size;
+};
+
+/* Makes `path` (and its parents) as directories where they are missing. */
+int bc__sys_make_dirs(const char *path);
+/* Makes a fresh 0700 directory of a random name below `parent`: its path, freed by the
+ * caller, and an open descriptor of it. */
+int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
+                             int *out_dir);
+/* Creates `name` in the directory, 0600, never through a link, never an existing one, and
+ * holds an exclusive lock on it while it is open. */
+int bc__sys_create(int dir, const char *name, int *out_file);
+/* Removes `name` if it is still the very file that `file` is. */
+int bc__sys_remove(int dir, const char *name, int file);
+int bc__sys_remove_dir(const char *path);
+void bc__sys_close(int descriptor);
+
+/* Writes all pieces at `offset`. On failure some may be written; none of them count. */
+int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
+                  int64_t offset);
+int bc__sys_truncate(int file, int64_t size);
+int bc__sys_size(int file, int64_t *out_size);
+
+/* Maps [0, size) of the file, read only; pages past its end become valid as it grows. */
+int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
+void bc__sys_unmap(const uint8_t *memory, size_t size);
+
+/* Milliseconds of a clock that only goes forward; cheap, a few ms coarse. */
+int64_t bc__sys_now_ms(void);
+int64_t bc__sys_process(void);
+/* A number that differs between all threads that live at the same time. */
+uintptr_t bc__sys_thread(void);
+/* Bytes of memory this process may use: the machine's, or its control group's. */
+uint64_t bc__sys_memory(void);
+
+#endif

@@ -1,0 +1,266 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/sys.h"
+
+enum { PIECES_PER_CALL = 256, NAME_BYTES = 8, NAME_TRIES = 16 };
+
+/* What an armed fault makes of a call that transfers no bytes. */
+static int injected(void) {
+    int code = bc__fault(BC_FAULT_SYS);
+    return code < 0 ? EINTR : code;
+}
+
+int bc__sys_make_dirs(const char *path) {
+    bc_assert(path != NULL);
+    int code = injected();
+    if (code != 0) return code;
+    if (path[0] == '\0') return ENOENT;
+    char *partial = bc__strdup(path);
+    if (partial == NULL) return ENOMEM;
+    for (char *at = partial + 1; code == 0; at++) {
+        if (*at != '/' && *at != '\0') continue;
+        char kept = *at;
+        *at = '\0';
+        struct stat status;
+        /* Parents may be readable only by others: ask before making. */
+        if (mkdir(partial, 0777) != 0) {
+            code = errno;
+            if (code == EEXIST || code == EISDIR || code == EROFS || code == EACCES) {
+                int reason = code;
+                code = 0;
+                if (stat(partial, &status) != 0) {
+                    code = reason == EEXIST ? errno : reason;
+                } else if (!S_ISDIR(status.st_mode)) {
+                    code = kept == '\0' ? EEXIST : ENOTDIR;
+                }
+            }
+        }
+        *at = kept;
+        if (kept == '\0') break;
+    }
+    bc__free(partial);
+    return code;
+}
+
+static int random_name(char *out, size_t size, const char *prefix) {
+    unsigned char bytes[NAME_BYTES];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) return EIO;
+    int used = snprintf(out, size, "%s", prefix);
+    bc_assert(used >= 0 && (size_t)used + 2 * sizeof(bytes) < size);
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(out + used + 2 * (int)i, 3, "%02x", bytes[i]);
+    }
+    return 0;
+}
+
+int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
+                             int *out_dir) {
+    bc_assert(parent != NULL && prefix != NULL && strlen(prefix) < 32);
+    int code = injected();
+    if (code != 0) return code;
+    /* The path must outlive a change of the working directory. */
+    char *absolute = realpath(parent, NULL);
+    if (absolute == NULL) return errno;
+    char name[64];
+    size_t size = strlen(absolute) + 1 + sizeof(name);
+    char *path = bc__malloc(size);
+    if (path == NULL) {
+        free(absolute);
+        return ENOMEM;
+    }
+    for (int tries = 0; tries < NAME_TRIES; tries++) {
+        code = random_name(name, sizeof(name), prefix);
+        if (code != 0) break;
+        (void)snprintf(path, size, "%s/%s", absolute, name);
+        if (mkdir(path, 0700) == 0) break;
+        code = errno;
+        if (code != EEXIST) break;
+    }
+    free(absolute);
+    if (code == 0) {
+        int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (dir >= 0) {
+            *out_path = path;
+            *out_dir = dir;
+            return 0;
+        }
+        code = errno;
+        (void)rmdir(path);
+    }
+    bc__free(path);
+    return code;
+}
+
+int bc__sys_create(int dir, const char *name, int *out_file) {
+    bc_assert(dir >= 0 && name != NULL);
+    int code = injected();
+    if (code != 0) return code;
+    int file =
+        openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0) return errno;
+    /* Some file systems have no locks: the cache works there, only its leftovers are not
+     * told from live files. */
+    (void)flock(file, LOCK_EX | LOCK_NB);
+    *out_file = file;
+    return 0;
+}
+
+int bc__sys_remove(int dir, const char *name, int file) {
+    bc_assert(dir >= 0 && file >= 0);
+    struct stat named;
+    struct stat held;
+    if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) != 0) return errno;
+    if (fstat(file, &held) != 0) return errno;
+    if (named.st_dev != held.st_dev || named.st_ino != held.st_ino) return ESTALE;
+    return unlinkat(dir, name, 0) == 0 ? 0 : errno;
+}
+
+int bc__sys_remove_dir(const char *path) { return rmdir(path) == 0 ? 0 : errno; }
+
+void bc__sys_close(int descriptor) {
+    bc_assert(descriptor >= 0);
+    (void)close(descriptor);
+}
+
+/* One system call for up to PIECES_PER_CALL pieces from `skip` bytes on. */
+static ssize_t write_some(int file, const struct bc_piece *pieces, size_t n_pieces,
+                          size_t skip, int64_t offset) {
+    struct iovec vectors[PIECES_PER_CALL];
+    int n = 0;
+    for (size_t i = 0; i < n_pieces && n < PIECES_PER_CALL; i++) {
+        if (pieces[i].size == skip) {
+            skip = 0;
+            continue;
+        }
+        vectors[n].iov_base = (char *)(uintptr_t)pieces[i].data + skip;
+        vectors[n].iov_len = pieces[i].size - skip;
+        skip = 0;
+        n++;
+    }
+    int code = bc__fault(BC_FAULT_SYS);
+    if (code > 0) {
+        errno = code;
+        return -1;
+    }
+    if (code < 0 && n > 0) {
+        n = 1;
+        vectors[0].iov_len = 1;
+    }
+    return pwritev(file, vectors, n, (off_t)offset);
+}
+
+int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
+                  int64_t offset) {
+    bc_assert(file >= 0 && offset >= 0);
+    size_t skip = 0;
+    while (n_pieces > 0 && pieces->size == 0) {
+        pieces++;
+        n_pieces--;
+    }
+    while (n_pieces > 0) {
+        ssize_t written = write_some(file, pieces, n_pieces, skip, offset);
+        if (written < 0) {
+            if (errno == EINTR) continue;
+            return errno;
+        }
+        if (written == 0) return EIO;
+        offset += written;
+        skip += (size_t)written;
+        while (n_pieces > 0 && skip >= pieces->size) {
+            skip -= pieces->size;
+            pieces++;
+            n_pieces--;
+        }
+    }
+    return 0;
+}
+
+int bc__sys_truncate(int file, int64_t size) {
+    bc_assert(file >= 0 && size >= 0);
+    int code = injected();
+    if (code != 0 && code != EINTR) return code;
+    while (ftruncate(file, (off_t)size) != 0) {
+        if (errno != EINTR) return errno;
+    }
+    return 0;
+}
+
+int bc__sys_size(int file, int64_t *out_size) {
+    int code = injected();
+    if (code != 0 && code != EINTR) return code;
+    struct stat status;
+    if (fstat(file, &status) != 0) return errno;
+    *out_size = (int64_t)status.st_size;
+    return 0;
+}
+
+int bc__sys_map(int file, size_t size, const uint8_t **out_memory) {
+    bc_assert(file >= 0 && size > 0);
+    int code = injected();
+    if (code != 0) return code == EINTR ? EAGAIN : code;
+    void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) return errno;
+    *out_memory = memory;
+    return 0;
+}
+
+void bc__sys_unmap(const uint8_t *memory, size_t size) {
+    bc_assert(memory != NULL && size > 0);
+    (void)munmap((void *)(uintptr_t)memory, size);
+}
+
+int64_t bc__sys_now_ms(void) {
+    struct timespec now;
+#ifdef CLOCK_MONOTONIC_COARSE
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+#else
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t bc__sys_process(void) { return (int64_t)getpid(); }
+
+uintptr_t bc__sys_thread(void) {
+    static _Thread_local char here;
+    return (uintptr_t)&here;
+}
+
+/* A number in a control group's file; UINT64_MAX for "max" and for what is not there. */
+static uint64_t read_limit(const char *path) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return UINT64_MAX;
+    char text[32] = "";
+    if (fgets(text, sizeof(text), file) == NULL) text[0] = '\0';
+    (void)fclose(file);
+    if (text[0] < '0' || text[0] > '9') return UINT64_MAX;
+    return strtoull(text, NULL, 10);
+}
+
+uint64_t bc__sys_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page_size = sysconf(_SC_PAGESIZE);
+    uint64_t bytes = UINT64_MAX;
+    if (pages > 0 && page_size > 0) bytes = (uint64_t)pages * (uint64_t)page_size;
+    uint64_t group = read_limit("/sys/fs/cgroup/memory.max");
+    if (group == UINT64_MAX) {
+        group = read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    }
+    return group < bytes ? group : bytes;
+}

@@ -1,0 +1,352 @@
+/* The facade: wires the layers and owns their lifetime.
+ *
+ *     source ─▶ ingest ─▶ store ─┬─▶ memory          reader ─▶ stream ─▶ consumer
+ *                  ▲             └─▶ disk              │  │
+ *                  └───────────── advance ─────────────┘  └─▶ store (published batches)
+ *
+ * References: the user's, and one for each reader. Closing happens once, in this order:
+ * `closed` is set; the ingest ends (waiters wake, the source goes); every reader's lock
+ * is taken once, so that nobody is inside the store any more; batches, mapping and file
+ * go. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "disk/disk.h"
+#include "record/ingest.h"
+#include "replay/reader.h"
+#include "store/store.h"
+
+struct bc_cache {
+    atomic_uint refs;
+    atomic_bool closed;
+    bool has_disk;
+    struct bc_schema *schema;
+    struct bc_store store;
+    struct bc_ingest ingest;
+    struct bc_disk disk;
+    struct bc_backing backing;
+    struct bc_mutex lock; /* guards what follows */
+    struct bc_reader *readers;
+    uint64_t readers_made;
+    uint64_t readers_max;
+};
+
+const char *bc_version(void) { return BC_VERSION; }
+
+static int backing_append(void *context, const struct bc_batch *batch,
+                          const struct bc_extents *extents, struct bc_place *out_place,
+                          struct bc_error *error) {
+    return bc__disk_append(context, batch, extents, &out_place->offset, &out_place->size,
+                           error);
+}
+
+static int backing_read(void *context, struct bc_place place, uint64_t number,
+                        bool verify, struct bc_batch **out_batch,
+                        struct bc_error *error) {
+    return bc__disk_read(context, place.offset, place.size, number, verify, out_batch,
+                         error);
+}
+
+static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
+    if (options->struct_size != sizeof(*options)) {
+        return bc__error_set(error, EINVAL,
+                             "The options' struct_size is %zu, expected %zu: use "
+                             "BC_CACHE_OPTIONS_INIT",
+                             options->struct_size, sizeof(*options));
+    }
+    if (options->write_policy != BC_WRITE_ON_INSERTION &&
+        options->write_policy != BC_WRITE_ON_EVICTION) {
+        return bc__error_set(error, EINVAL, "Unknown write policy %d",
+                             (int)options->write_policy);
+    }
+    if (options->hooks != NULL &&
+        (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
+        return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
+    }
+    return 0;
+}
+
+static uint64_t memory_budget(uint64_t wanted) {
+    if (wanted != BC_BYTES_DEFAULT) return wanted;
+    uint64_t memory = bc__sys_memory();
+    return memory - memory / 8;
+}
+
+/* Frees a cache that nobody uses and whose store is empty. */
+static void destroy(struct bc_cache *cache) {
+    bc__store_finish(&cache->store);
+    if (cache->has_disk) bc__disk_finish(&cache->disk);
+    bc__schema_unref(cache->schema);
+    bc__mutex_finish(&cache->lock);
+    bc__free(cache);
+}
+
+static int open_disk(struct bc_cache *cache, const struct bc_cache_options *options,
+                     struct bc_error *error) {
+    if (options->disk_path == NULL) return 0;
+    int code = bc__disk_open(&cache->disk, cache->schema, options->disk_path,
+                             options->disk_bytes_max, error);
+    if (code != 0) return code;
+    cache->has_disk = true;
+    cache->backing = (struct bc_backing){backing_append, backing_read, &cache->disk};
+    return 0;
+}
+
+int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options *options,
+                 struct bc_cache **out_cache, struct bc_error *error) {
+    bc_assert(out_cache != NULL);
+    if (source == NULL || source->release == NULL) {
+        return bc__error_set(error, EINVAL, "The source is a released stream");
+    }
+    static const struct bc_cache_options defaults = BC_CACHE_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    int code = check_options(options, error);
+    if (code != 0) return code;
+    struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
+    if (cache == NULL) return bc__error_memory(error);
+    atomic_init(&cache->refs, 1);
+    cache->readers_max = options->readers_max;
+    code = bc__mutex_init(&cache->lock);
+    if (code != 0) {
+        bc__free(cache);
+        return bc__error_memory(error);
+    }
+    code = bc__source_schema(source, &cache->schema, error);
+    if (code == 0) code = open_disk(cache, options, error);
+    if (code == 0) {
+        code = bc__store_init(
+            &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
+            cache->has_disk ? &cache->backing : NULL, options->write_policy);
+        if (code == 0) {
+            code = bc__ingest_init(&cache->ingest, source, &cache->store, options->hooks);
+            if (code == 0) {
+                *out_cache = cache;
+                return 0;
+            }
+            bc__store_finish(&cache->store);
+        }
+        code = bc__error_memory(error);
+    }
+    if (cache->has_disk) bc__disk_finish(&cache->disk);
+    bc__schema_unref(cache->schema);
+    bc__mutex_finish(&cache->lock);
+    bc__free(cache);
+    return code;
+}
+
+struct bc_cache *bc_cache_ref(struct bc_cache *cache) {
+    (void)atomic_fetch_add_explicit(&cache->refs, 1, memory_order_relaxed);
+    return cache;
+}
+
+void bc_cache_unref(struct bc_cache *cache) {
+    if (cache == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    bc_cache_close(cache);
+    bc__ingest_finish(&cache->ingest);
+    destroy(cache);
+}
+
+void bc_cache_close(struct bc_cache *cache) {
+    if (atomic_exchange(&cache->closed, true)) return;
+    bc__ingest_close(&cache->ingest);
+    bc__mutex_lock(&cache->lock);
+    for (struct bc_reader *reader = cache->readers; reader != NULL;
+         reader = reader->next) {
+        bc__mutex_lock(&reader->lock);
+        bc__mutex_unlock(&reader->lock);
+    }
+    bc__mutex_unlock(&cache->lock);
+    bc__store_clear(&cache->store);
+    if (cache->has_disk) bc__disk_close(&cache->disk);
+}
+
+int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                    struct bc_error *error) {
+    bc_assert(cache != NULL && out_batches != NULL);
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    int code = bc__ingest_advance(&cache->ingest, UINT64_MAX, error);
+    if (code != 0) return code;
+    *out_batches = bc__store_published(&cache->store);
+    return 0;
+}
+
+int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
+                    struct bc_error *error) {
+    return bc__schema_export(cache->schema, out_schema, error);
+}
+
+void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
+    bc_assert(stats != NULL && stats->struct_size == sizeof(*stats));
+    stats->batches = bc__store_published(&cache->store);
+    stats->rows = atomic_load(&cache->store.rows);
+    stats->batches_evicted = atomic_load(&cache->store.first);
+    stats->source_calls = atomic_load(&cache->ingest.source.calls);
+    stats->exhausted = bc__ingest_exhausted(&cache->ingest);
+    stats->closed = atomic_load(&cache->closed);
+    stats->disk_bytes = 0;
+    if (cache->has_disk && !stats->closed) {
+        stats->disk_bytes = (uint64_t)atomic_load(&cache->disk.file.size);
+    }
+    bc__mutex_lock(&cache->store.lock);
+    stats->memory_bytes = cache->store.budget.used + cache->store.budget.reserved;
+    bc__mutex_unlock(&cache->store.lock);
+    bc__mutex_lock(&cache->lock);
+    stats->readers = cache->readers_made;
+    bc__mutex_unlock(&cache->lock);
+}
+
+const char *bc_cache_path(const struct bc_cache *cache) {
+    return cache->has_disk ? cache->disk.file.path : NULL;
+}
+
+int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes) {
+    struct bc_budget *budget = &cache->store.budget;
+    bc__mutex_lock(&cache->store.lock);
+    uint64_t free_bytes = budget->limit - budget->used;
+    int fits = free_bytes >= budget->reserved && free_bytes - budget->reserved >= bytes;
+    if (fits) budget->reserved += bytes;
+    bc__mutex_unlock(&cache->store.lock);
+    return fits;
+}
+
+void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes) {
+    bc__mutex_lock(&cache->store.lock);
+    bc_assert(cache->store.budget.reserved >= bytes);
+    cache->store.budget.reserved -= bytes;
+    bc__mutex_unlock(&cache->store.lock);
+}
+
+int bc_cache_overcommitted(struct bc_cache *cache) {
+    const struct bc_budget *budget = &cache->store.budget;
+    bc__mutex_lock(&cache->store.lock);
+    int over = budget->reserved > budget->limit - budget->used;
+    bc__mutex_unlock(&cache->store.lock);
+    return over;
+}
+
+static int feed_advance(void *context, uint64_t number, struct bc_error *error) {
+    struct bc_cache *cache = context;
+    return bc__ingest_advance(&cache->ingest, number, error);
+}
+
+static bool feed_exhausted(void *context) {
+    struct bc_cache *cache = context;
+    return bc__ingest_exhausted(&cache->ingest);
+}
+
+static int feed_schema(void *context, struct ArrowSchema *out, struct bc_error *error) {
+    return bc_cache_schema(context, out, error);
+}
+
+/* The lowest cursor once all readers were made, else 0. The cache's lock is held. */
+static uint64_t low_water(const struct bc_cache *cache) {
+    if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
+    uint64_t low = UINT64_MAX;
+    for (const struct bc_reader *reader = cache->readers; reader != NULL;
+         reader = reader->next) {
+        uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_acquire);
+        if (cursor < low) low = cursor;
+    }
+    return low;
+}
+
+static void evict(struct bc_cache *cache) {
+    bc__mutex_lock(&cache->lock);
+    uint64_t low = low_water(cache);
+    bc__mutex_unlock(&cache->lock);
+    if (low > 0) bc__store_trim(&cache->store, low);
+}
+
+static void feed_passed(void *context, uint64_t number) {
+    struct bc_cache *cache = context;
+    /* Only the reader that was last can have moved the mark. */
+    if (number == atomic_load(&cache->store.first)) evict(cache);
+}
+
+static void feed_left(void *context, struct bc_reader *reader) {
+    struct bc_cache *cache = context;
+    bc__mutex_lock(&cache->lock);
+    if (reader->previous != NULL) {
+        reader->previous->next = reader->next;
+    } else {
+        cache->readers = reader->next;
+    }
+    if (reader->next != NULL) reader->next->previous = reader->previous;
+    bc__mutex_unlock(&cache->lock);
+    if (cache->readers_max != 0) evict(cache);
+    bc_cache_unref(cache);
+}
+
+/* Why no (more) reader can be made, under the cache's lock. */
+static int refuse_reader(const struct bc_cache *cache, enum bc_reader_start start,
+                         struct bc_error *error) {
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (cache->readers_max != 0 && cache->readers_made >= cache->readers_max) {
+        return bc__error_set(error, EINVAL,
+                             "Maximum number of readers (%llu) has been reached",
+                             (unsigned long long)cache->readers_max);
+    }
+    uint64_t first = atomic_load(&cache->store.first);
+    if (start == BC_READER_FIRST && first > 0) {
+        return bc__error_set(
+            error, EINVAL,
+            "Batch 0 is no longer cached; the earliest batch still cached "
+            "is %llu",
+            (unsigned long long)first);
+    }
+    return 0;
+}
+
+int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
+                    struct bc_reader **out_reader, struct bc_error *error) {
+    bc_assert(cache != NULL && out_reader != NULL);
+    const struct bc_feed feed = {
+        .store = &cache->store,
+        .closed = &cache->closed,
+        .advance = feed_advance,
+        .exhausted = feed_exhausted,
+        .passed = cache->readers_max == 0 ? NULL : feed_passed,
+        .left = feed_left,
+        .schema = feed_schema,
+        .context = cache,
+    };
+    struct bc_reader *reader;
+    if (bc__reader_new(&feed, 0, &reader) != 0) return bc__error_memory(error);
+    bc__mutex_lock(&cache->lock);
+    int code = refuse_reader(cache, start, error);
+    if (code == 0) {
+        if (start == BC_READER_FRONTIER) {
+            atomic_store(&reader->cursor, bc__store_published(&cache->store));
+        }
+        reader->next = cache->readers;
+        if (cache->readers != NULL) cache->readers->previous = reader;
+        cache->readers = reader;
+        cache->readers_made++;
+        (void)bc_cache_ref(cache);
+    }
+    bc__mutex_unlock(&cache->lock);
+    if (code != 0) {
+        bc__reader_discard(reader);
+        return code;
+    }
+    *out_reader = reader;
+    return 0;
+}
+
+int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
+                    struct bc_error *error) {
+    struct bc_reader *reader;
+    int code = bc_cache_reader(cache, BC_READER_FIRST, &reader, error);
+    if (code == 0) bc_reader_export(reader, out_stream);
+    return code;
+}

@@ -1,0 +1,29 @@
+/* Checksums of messages: XXH3, 64 bits, as hexadecimal digits in the message's own
+ * custom_metadata under BC_CHECKSUM_KEY.
+ *
+ *     digits  0..15   of the 8-byte prefix and the metadata, these 16 digits taken as '0'
+ *     digits 16..31   of the whole body, where it is small, or of its first part
+ *     digits 32..     of the body's other parts
+ *
+ * A part is a buffer of the message with the padding behind it, so that every byte of the
+ * file is covered. */
+#ifndef BC_DISK_CHECKSUM_H
+#define BC_DISK_CHECKSUM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BC_DIGITS = 16, BC_SMALL_BODY_BYTES = 4096 };
+
+uint64_t bc__checksum(const void *data, size_t size);
+/* Of `size` bytes and `padding` zeros behind them (at most 64). */
+uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding);
+/* Of a prefix and metadata, with the BC_DIGITS at `digits` taken as '0'. */
+uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits);
+
+/* Writes 16 digits, no terminator. */
+void bc__checksum_print(char *out, uint64_t checksum);
+bool bc__checksum_parse(const char *digits, uint64_t *out_checksum);
+
+#endif

@@ -1,0 +1,220 @@
+#include "disk/decode.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arrow/metadata.h"
+#include "base/check.h"
+#include "disk/checksum.h"
+
+enum { PREFIX = 8, ALIGNMENT = 64 };
+
+struct decoder {
+    const struct bc_schema *schema;
+    struct bc_batch *batch;
+    struct bc_wire_batch wire;
+    const uint8_t *body;
+    const void **tables; /* next free entry of the batch's buffer tables */
+    size_t node;
+    size_t buffer;
+};
+
+/* The metadata's size from the prefix, or -1. */
+static int64_t metadata_size(const uint8_t *message, int64_t size) {
+    if (size < PREFIX) return -1;
+    uint32_t prefix[2];
+    memcpy(prefix, message, sizeof(prefix));
+    if (prefix[0] != UINT32_MAX || prefix[1] > INT32_MAX) return -1;
+    if (prefix[1] % 8 != 0 || (int64_t)prefix[1] > size - PREFIX) return -1;
+    return (int64_t)prefix[1];
+}
+
+/* Takes the next buffer, which must have `bytes_min` bytes; an empty one is NULL. */
+static int take_buffer(struct decoder *decoder, int64_t bytes_min,
+                       const void **out_data) {
+    if (decoder->buffer >= decoder->wire.n_buffers) return EINVAL;
+    struct bc_wire_buffer buffer = decoder->wire.buffers[decoder->buffer++];
+    if (buffer.offset < 0 || buffer.length < bytes_min || buffer.offset % 8 != 0 ||
+        buffer.offset > decoder->wire.body_bytes ||
+        buffer.length > decoder->wire.body_bytes - buffer.offset) {
+        return EINVAL;
+    }
+    *out_data = buffer.length == 0 ? NULL : decoder->body + buffer.offset;
+    return 0;
+}
+
+static int take_validity(struct decoder *decoder, struct ArrowArray *node,
+                         const void **out_data) {
+    int64_t bytes = node->null_count == 0 ? 0 : bc__bit_bytes(node->length);
+    int code = take_buffer(decoder, bytes, out_data);
+    if (node->null_count == 0) *out_data = NULL;
+    return code;
+}
+
+/* Offsets, then what they point to must reach: the last offset, in elements. */
+static int take_offsets(struct decoder *decoder, const struct bc_field *field,
+                        int64_t length, const void **out_data, int64_t *out_reach) {
+    static const int64_t none;
+    int64_t bytes = length == 0 ? 0 : (length + 1) * (field->bits / 8);
+    int code = take_buffer(decoder, bytes, out_data);
+    if (code != 0) return code;
+    *out_reach = 0;
+    if (length == 0) {
+        /* Consumers may look at the one offset that an empty array has. */
+        *out_data = &none;
+        return 0;
+    }
+    const uint8_t *last = (const uint8_t *)*out_data + length * (field->bits / 8);
+    if (field->bits == 32) {
+        int32_t value;
+        memcpy(&value, last, sizeof(value));
+        *out_reach = value;
+    } else {
+        memcpy(out_reach, last, sizeof(*out_reach));
+    }
+    return *out_reach < 0 ? EINVAL : 0;
+}
+
+static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min);
+
+static int decode_children(struct decoder *decoder, int32_t number, int64_t length_min) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    for (int32_t c = 0; c < field->n_children; c++) {
+        int code = decode_field(decoder, field->first_child + c, length_min);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    struct ArrowArray *node = &decoder->batch->nodes[number];
+    if (decoder->node >= decoder->wire.n_nodes) return EINVAL;
+    struct bc_wire_node wire = decoder->wire.nodes[decoder->node++];
+    if (wire.length < length_min || wire.length > INT64_MAX / 1024 ||
+        wire.null_count < 0 || wire.null_count > wire.length) {
+        return EINVAL;
+    }
+    const void **buffers = decoder->tables;
+    decoder->tables += field->n_buffers;
+    node->length = wire.length;
+    node->null_count = wire.null_count;
+    node->n_buffers = field->n_buffers;
+    node->n_children = field->n_children;
+    node->buffers = buffers;
+    int64_t reach = wire.length;
+    int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
+    if (code != 0) return code;
+    switch (field->kind) {
+        case BC_KIND_NULL:
+            return 0;
+        case BC_KIND_FIXED:
+            if (field->bits > 1024 && wire.length > INT64_MAX / field->bits)
+                return EINVAL;
+            return take_buffer(decoder, bc__bit_bytes(wire.length * field->bits),
+                               &buffers[1]);
+        case BC_KIND_BINARY:
+            code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
+            return code != 0 ? code : take_buffer(decoder, reach, &buffers[2]);
+        case BC_KIND_LIST:
+            code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
+            return code != 0 ? code : decode_children(decoder, number, reach);
+        case BC_KIND_FIXED_LIST:
+            if (__builtin_mul_overflow(wire.length, (int64_t)field->list_size, &reach)) {
+                return EINVAL;
+            }
+            return decode_children(decoder, number, reach);
+        case BC_KIND_STRUCT:
+            return decode_children(decoder, number, wire.length);
+        default:
+            return ENOTSUP;
+    }
+}
+
+int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
+                     struct bc_batch **out_batch) {
+    bc_assert(((uintptr_t)message & (ALIGNMENT - 1)) == 0);
+    int64_t metadata = metadata_size(message, size);
+    if (metadata < 0) return EINVAL;
+    struct decoder decoder = {.schema = schema, .body = message + PREFIX + metadata};
+    int code = bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &decoder.wire);
+    if (code != 0) return code;
+    if (decoder.wire.body_bytes < 0 ||
+        decoder.wire.body_bytes > size - PREFIX - metadata) {
+        return EINVAL;
+    }
+    size_t n_buffers = 0;
+    for (int32_t i = 0; i < schema->n_fields; i++) {
+        n_buffers += (size_t)schema->fields[i].n_buffers;
+    }
+    decoder.batch = bc__batch_alloc(schema->n_fields, n_buffers * sizeof(void *));
+    if (decoder.batch == NULL) return ENOMEM;
+    decoder.tables = bc__batch_tail(decoder.batch);
+    struct ArrowArray *root = &decoder.batch->nodes[0];
+    root->length = decoder.wire.rows;
+    root->n_buffers = 1;
+    root->n_children = schema->fields[0].n_children;
+    root->buffers = decoder.tables++;
+    code = decode_children(&decoder, 0, decoder.wire.rows);
+    if (code != 0) {
+        bc__batch_unref(decoder.batch);
+        return code;
+    }
+    *out_batch = decoder.batch;
+    return 0;
+}
+
+/* Checks the body's parts against `digits`. */
+static bool verify_body(const struct bc_wire_batch *wire, const uint8_t *body,
+                        const char *digits) {
+    uint64_t expected;
+    if (wire->body_bytes == 0) return true;
+    if (wire->body_bytes <= BC_SMALL_BODY_BYTES) {
+        return wire->checksums_size == 2 * BC_DIGITS &&
+               bc__checksum_parse(digits, &expected) &&
+               bc__checksum(body, (size_t)wire->body_bytes) == expected;
+    }
+    if (wire->checksums_size != (wire->n_buffers + 1) * BC_DIGITS) return false;
+    for (size_t i = 0; i < wire->n_buffers; i++, digits += BC_DIGITS) {
+        struct bc_wire_buffer buffer = wire->buffers[i];
+        if (buffer.length == 0) continue;
+        if (buffer.offset < 0 || buffer.length < 0 || buffer.offset > wire->body_bytes ||
+            buffer.length > wire->body_bytes - buffer.offset) {
+            return false;
+        }
+        int64_t padded = bc__round_up(buffer.length, ALIGNMENT);
+        if (padded > wire->body_bytes - buffer.offset) return false;
+        if (!bc__checksum_parse(digits, &expected) ||
+            bc__checksum(body + buffer.offset, (size_t)padded) != expected) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int bc__decode_verify(const uint8_t *message, int64_t size) {
+    int64_t metadata = metadata_size(message, size);
+    if (metadata < 0) return EBADMSG;
+    const char *digits;
+    size_t n_digits;
+    if (bc__metadata_read_checksums(message + PREFIX, (size_t)metadata, &digits,
+                                    &n_digits) != 0) {
+        return EBADMSG;
+    }
+    uint64_t expected;
+    if (digits == NULL || n_digits < BC_DIGITS ||
+        !bc__checksum_parse(digits, &expected)) {
+        return EBADMSG;
+    }
+    size_t framed = (size_t)(PREFIX + metadata);
+    size_t at = (size_t)(digits - (const char *)message);
+    if (bc__checksum_message(message, framed, at) != expected) return EBADMSG;
+    if (n_digits == BC_DIGITS) return 0;
+    struct bc_wire_batch wire;
+    if (bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &wire) != 0) {
+        return EBADMSG;
+    }
+    if (wire.body_bytes < 0 || wire.body_bytes != size - PREFIX - metadata)
+        return EBADMSG;
+    return verify_body(&wire, message + framed, digits + BC_DIGITS) ? 0 : EBADMSG;
+}

@@ -1,0 +1,16 @@
+/* A message in mapped memory as a batch whose buffers point into it. */
+#ifndef BC_DISK_DECODE_H
+#define BC_DISK_DECODE_H
+
+#include "arrow/batch.h"
+
+/* Decodes a RecordBatch message of `size` bytes at `message` (64-byte aligned). Every
+ * node and buffer is checked to lie inside it and to be long enough for its type. The
+ * batch's owner is the caller's to set. EINVAL: not such a message; ENOMEM. */
+int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
+                     struct bc_batch **out_batch);
+
+/* Checks the message's checksums: 0, or EBADMSG; a message without any fails. */
+int bc__decode_verify(const uint8_t *message, int64_t size);
+
+#endif

@@ -1,0 +1,33 @@
+/* The disk tier as a whole: batches in, as messages of one file; batches out, mapped. */
+#ifndef BC_DISK_DISK_H
+#define BC_DISK_DISK_H
+
+#include "disk/encode.h"
+#include "disk/file.h"
+#include "disk/map.h"
+
+struct bc_disk {
+    struct bc_encoder encoder; /* the producer's */
+    struct bc_file file;
+    struct bc_map map;
+    int64_t schema_bytes; /* of the file's first message; 0: not written yet */
+    atomic_bool schema_verified;
+};
+
+/* ENOTSUP: a type that cannot be written (before anything is made). */
+int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema, const char *path,
+                  uint64_t bytes_max, struct bc_error *error);
+/* Removes the file. Batches that were read stay valid. Nobody is inside. */
+void bc__disk_close(struct bc_disk *disk);
+/* After bc__disk_close. */
+void bc__disk_finish(struct bc_disk *disk);
+
+/* Writes a batch, the schema before the first one. The producer's. */
+int bc__disk_append(struct bc_disk *disk, const struct bc_batch *batch,
+                    const struct bc_extents *extents, int64_t *out_offset,
+                    int64_t *out_size, struct bc_error *error);
+/* Reads batch `number` from where append put it. Any thread. */
+int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
+                  bool verify, struct bc_batch **out_batch, struct bc_error *error);
+
+#endif

@@ -1,0 +1,213 @@
+#include "record/ingest.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sys.h"
+
+enum { POLL_MS = 50 };
+
+static int state_of(const struct bc_ingest *ingest) {
+    return atomic_load_explicit(&ingest->state, memory_order_acquire);
+}
+
+int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
+                    struct bc_store *store, const struct bc_hooks *hooks) {
+    bc_assert(ingest != NULL && store != NULL);
+    memset(ingest, 0, sizeof(*ingest));
+    int code = bc__mutex_init(&ingest->lock);
+    if (code != 0) return code;
+    code = bc__cond_init(&ingest->changed);
+    if (code == 0) {
+        code = bc__mutex_init(&ingest->storing);
+        if (code != 0) bc__cond_finish(&ingest->changed);
+    }
+    if (code != 0) {
+        bc__mutex_finish(&ingest->lock);
+        return code;
+    }
+    atomic_init(&ingest->state, BC_INGEST_OPEN);
+    ingest->store = store;
+    if (hooks != NULL) ingest->hooks = *hooks;
+    ingest->process = bc__sys_process();
+    bc__source_init(&ingest->source, stream, store->schema);
+    return 0;
+}
+
+void bc__ingest_finish(struct bc_ingest *ingest) {
+    bc_assert(state_of(ingest) != BC_INGEST_OPEN && ingest->owner == 0);
+    bc__mutex_finish(&ingest->storing);
+    bc__cond_finish(&ingest->changed);
+    bc__mutex_finish(&ingest->lock);
+}
+
+/* What the owner does when it has left OPEN. */
+static void give_up_source(struct bc_ingest *ingest) {
+    struct bc_batch *pending = ingest->pending;
+    ingest->pending = NULL;
+    bc__batch_unref(pending);
+    bc__source_release(&ingest->source);
+}
+
+/* The owner's work: brings one batch into the store. Sets `*out_next` to the state that
+ * follows. */
+static int bring_one(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+    *out_next = BC_INGEST_OPEN;
+    if (ingest->pending == NULL) {
+        bool final;
+        int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
+        if (code != 0) {
+            if (final) *out_next = BC_INGEST_FAILED;
+            return code;
+        }
+        if (ingest->pending == NULL) {
+            *out_next = BC_INGEST_EXHAUSTED;
+            return 0;
+        }
+    }
+    bc__mutex_lock(&ingest->storing);
+    bool open = state_of(ingest) == BC_INGEST_OPEN;
+    int code = open ? bc__store_put(ingest->store, ingest->pending, error) : 0;
+    bc__mutex_unlock(&ingest->storing);
+    /* What a walk finds broken stays broken. */
+    if (code == EINVAL) *out_next = BC_INGEST_FAILED;
+    if (code != 0) return code;
+    struct bc_batch *stored = ingest->pending;
+    ingest->pending = NULL;
+    bc__batch_unref(stored);
+    return 0;
+}
+
+/* Takes the owner word, waiting at most a moment: 1 when this thread is the producer now,
+ * 0 when something changed, or an errno (negative). */
+static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
+    int taken = 0;
+    bc__mutex_lock(&ingest->lock);
+    if (state_of(ingest) == BC_INGEST_OPEN &&
+        bc__store_published(ingest->store) <= number) {
+        if (ingest->owner == 0) {
+            ingest->owner = self;
+            taken = 1;
+        } else if (ingest->owner == self) {
+            taken = -EDEADLK;
+        } else {
+            ingest->waiters++;
+            (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
+            ingest->waiters--;
+        }
+    }
+    bc__mutex_unlock(&ingest->lock);
+    return taken;
+}
+
+/* Gives the owner word back, first moving to state `next` unless closed meanwhile. */
+static void end_ownership(struct bc_ingest *ingest, int next) {
+    bc__mutex_lock(&ingest->lock);
+    if (state_of(ingest) == BC_INGEST_OPEN && next != BC_INGEST_OPEN) {
+        atomic_store_explicit(&ingest->state, next, memory_order_release);
+    }
+    bool ended = state_of(ingest) != BC_INGEST_OPEN;
+    if (!ended) ingest->owner = 0;
+    if (ingest->waiters > 0) bc__cond_wake_all(&ingest->changed);
+    bc__mutex_unlock(&ingest->lock);
+    if (!ended) return;
+    /* The state is final: nobody else will touch the source. */
+    give_up_source(ingest);
+    bc__mutex_lock(&ingest->lock);
+    ingest->owner = 0;
+    bc__mutex_unlock(&ingest->lock);
+}
+
+/* The answer when the state is final, or -1 while it is OPEN. */
+static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
+    switch (state_of(ingest)) {
+        case BC_INGEST_EXHAUSTED:
+            return 0;
+        case BC_INGEST_FAILED:
+            return bc__error_set(error, ingest->failure.code, "%s",
+                                 ingest->failure.message);
+        case BC_INGEST_CLOSED:
+            return bc__error_set(error, EINVAL, "Dataset has been closed");
+        default:
+            return -1;
+    }
+}
+
+static int check_interrupt(struct bc_ingest *ingest, int64_t *last_ms,
+                           struct bc_error *error) {
+    if (ingest->hooks.poll == NULL) return 0;
+    int64_t now = bc__sys_now_ms();
+    if (now - *last_ms < POLL_MS) return 0;
+    *last_ms = now;
+    bc__assert_no_lock();
+    int code = ingest->hooks.poll(ingest->hooks.context);
+    if (code == 0) return 0;
+    return bc__error_set(error, code, "Interrupted");
+}
+
+static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error) {
+    uintptr_t self = bc__sys_thread();
+    int64_t last_ms = bc__sys_now_ms();
+    for (;;) {
+        if (bc__store_published(ingest->store) > number) return 0;
+        int code = final_answer(ingest, error);
+        if (code >= 0) return code;
+        code = check_interrupt(ingest, &last_ms, error);
+        if (code != 0) return code;
+        int taken = take_ownership(ingest, number, self);
+        if (taken == -EDEADLK) {
+            return bc__error_set(
+                error, EDEADLK,
+                "The source asks for batch %llu of the very stream that it "
+                "is the source of",
+                (unsigned long long)bc__store_published(ingest->store));
+        }
+        if (taken == 0) continue;
+        struct bc_error failure = {0, ""};
+        int next;
+        code = bring_one(ingest, &next, &failure);
+        if (next == BC_INGEST_FAILED) ingest->failure = failure;
+        end_ownership(ingest, next);
+        if (code != 0) {
+            int closed = final_answer(ingest, error);
+            if (closed >= 0) return closed;
+            return bc__error_set(error, code, "%s", failure.message);
+        }
+    }
+}
+
+int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
+                       struct bc_error *error) {
+    if (bc__store_published(ingest->store) > number) return 0;
+    int code = final_answer(ingest, error);
+    if (code >= 0) return code;
+    if (ingest->process != bc__sys_process()) {
+        return bc__error_set(
+            error, ECANCELED,
+            "A forked process reads what was recorded before the fork; only "
+            "the process that made the cache can ask the source for more");
+    }
+    if (ingest->hooks.enter == NULL) return advance(ingest, number, error);
+    struct bc_hook_state state = {{NULL, NULL}};
+    bc__assert_no_lock();
+    code = ingest->hooks.enter(ingest->hooks.context, &state);
+    if (code != 0) return bc__error_set(error, code, "The interpreter is shutting down");
+    code = advance(ingest, number, error);
+    ingest->hooks.leave(ingest->hooks.context, &state);
+    return code;
+}
+
+void bc__ingest_close(struct bc_ingest *ingest) {
+    bc_assert(ingest->store != NULL);
+    bc__mutex_lock(&ingest->lock);
+    bool was_open = state_of(ingest) == BC_INGEST_OPEN;
+    if (was_open)
+        atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
+    bool free_source = was_open && ingest->owner == 0;
+    bc__cond_wake_all(&ingest->changed);
+    bc__mutex_unlock(&ingest->lock);
+    bc__mutex_lock(&ingest->storing);
+    bc__mutex_unlock(&ingest->storing);
+    if (free_source) give_up_source(ingest);
+}

@@ -1,0 +1,65 @@
+/* One producer at a time.
+ *
+ *                  source says end            ┌───────────┐
+ *            ┌───────────────────────────────▶│ EXHAUSTED │
+ *       ┌────┴───┐   source fails             ├───────────┤
+ *       │  OPEN  ├───────────────────────────▶│  FAILED   │ its error, for every reader
+ *       └────┬───┘   bc__ingest_close         ├───────────┤
+ *            └───────────────────────────────▶│  CLOSED   │
+ *                                             └───────────┘
+ *
+ * While OPEN, the thread that needs a batch takes the owner word and becomes the
+ * producer: it pulls, stores and gives the word back, calling the source with no lock
+ * held; the others wait. A batch that could not be stored (a budget, the disk) is kept as
+ * `pending` and goes first next time. The source is released by whoever leaves OPEN with
+ * the owner word, or by close when nobody has it. */
+#ifndef BC_RECORD_INGEST_H
+#define BC_RECORD_INGEST_H
+
+#include "base/sync.h"
+#include "record/source.h"
+#include "store/store.h"
+
+enum bc_ingest_state {
+    BC_INGEST_OPEN,
+    BC_INGEST_EXHAUSTED,
+    BC_INGEST_FAILED,
+    BC_INGEST_CLOSED
+};
+
+struct bc_ingest {
+    _Atomic int state; /* enum bc_ingest_state; written with the lock */
+    struct bc_mutex lock;
+    struct bc_cond changed;
+    struct bc_mutex storing; /* held while a batch goes into the store, never around
+                                foreign code; close takes it once */
+    uintptr_t owner;         /* the producer's thread, or 0 */
+    uint64_t waiters;
+    struct bc_source source;  /* the owner's */
+    struct bc_batch *pending; /* the owner's */
+    struct bc_error failure;  /* set before FAILED */
+    struct bc_store *store;   /* borrowed */
+    struct bc_hooks hooks;
+    int64_t process;
+};
+
+/* Moves the stream in on success. */
+int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
+                    struct bc_store *store, const struct bc_hooks *hooks);
+/* After bc__ingest_close; nobody is inside. */
+void bc__ingest_finish(struct bc_ingest *ingest);
+
+/* Returns 0 as soon as batch `number` is published or the source is exhausted. UINT64_MAX
+ * takes all there is. Errors as bc_reader_next has them. */
+int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error);
+
+/* Wakes all and ends the recording. Does not wait for a producer that is inside the
+ * source; when it returns, no batch goes into the store any more. */
+void bc__ingest_close(struct bc_ingest *ingest);
+
+static inline bool bc__ingest_exhausted(const struct bc_ingest *ingest) {
+    return atomic_load_explicit(&ingest->state, memory_order_acquire) ==
+           BC_INGEST_EXHAUSTED;
+}
+
+#endif

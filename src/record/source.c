@@ -1,0 +1,82 @@
+#include "record/source.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sync.h"
+
+/* The stream's error as ours: its own words, or some if it has none. */
+static int stream_error(struct ArrowArrayStream *stream, int code, const char *what,
+                        struct bc_error *error) {
+    if (code < 0) code = EIO;
+    const char *words =
+        stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
+    if (words == NULL || words[0] == '\0') {
+        return bc__error_set(error, code,
+                             "The source failed to give its %s, without saying "
+                             "why (%s)",
+                             what, strerror(code));
+    }
+    return bc__error_set(error, code, "%s", words);
+}
+
+int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_schema,
+                      struct bc_error *error) {
+    bc_assert(stream != NULL && out_schema != NULL);
+    struct ArrowSchema schema = {0};
+    bc__assert_no_lock();
+    int code = stream->get_schema(stream, &schema);
+    if (code != 0) return stream_error(stream, code, "schema", error);
+    if (schema.release == NULL) {
+        return bc__error_set(error, EINVAL, "The source gave a released schema");
+    }
+    code = bc__schema_new(&schema, out_schema, error);
+    schema.release(&schema);
+    return code;
+}
+
+void bc__source_init(struct bc_source *source, struct ArrowArrayStream *stream,
+                     const struct bc_schema *schema) {
+    bc_assert(stream->release != NULL && schema != NULL);
+    memset(source, 0, sizeof(*source));
+    source->stream = *stream;
+    source->schema = schema;
+    stream->release = NULL;
+}
+
+void bc__source_release(struct bc_source *source) {
+    bc__assert_no_lock();
+    if (source->held.release != NULL) source->held.release(&source->held);
+    if (source->stream.release != NULL) source->stream.release(&source->stream);
+    source->held.release = NULL;
+    source->stream.release = NULL;
+}
+
+int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
+                    bool *out_final, struct bc_error *error) {
+    bc_assert(source->stream.release != NULL);
+    *out_final = true;
+    if (source->held.release == NULL) {
+        struct ArrowArray array = {0};
+        bc__assert_no_lock();
+        (void)atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
+        int code = source->stream.get_next(&source->stream, &array);
+        if (code != 0) return stream_error(&source->stream, code, "next batch", error);
+        if (array.release == NULL) {
+            *out_batch = NULL;
+            return 0;
+        }
+        source->held = array;
+    }
+    struct bc_batch *batch;
+    int code =
+        bc__batch_new(source->schema, &source->held, source->pulled, &batch, error);
+    if (code != 0) {
+        *out_final = code != ENOMEM;
+        return code;
+    }
+    source->pulled++;
+    *out_batch = batch;
+    return 0;
+}

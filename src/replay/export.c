@@ -1,0 +1,84 @@
+#include "replay/export.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+
+/* One exported tree:
+ *
+ *     block | node 1 | node 2 | ... | pointer to node 1 | pointer to node 2 | ...
+ *
+ * The root is the caller's struct; the pointer to node i is entry i - 1, and because the
+ * nodes are in breadth-first order, the children of a node are a run of that table. Every
+ * node that is not released yet counts once, wherever it was moved to. */
+struct export_block {
+    atomic_uint live;
+    int32_t n_nodes;
+    struct bc_batch *batch;
+    struct ArrowArray nodes[];
+};
+
+static void release_node(struct ArrowArray *array);
+
+/* Marks the array and what was not moved out below it as released: how many nodes. */
+static unsigned mark_released(struct ArrowArray *array,
+                              const struct export_block *block) {
+    unsigned n = 1;
+    for (int64_t i = 0; i <= array->n_children; i++) {
+        struct ArrowArray *below =
+            i < array->n_children ? array->children[i] : array->dictionary;
+        if (below == NULL || below->release == NULL) continue;
+        if (below->release == release_node && below->private_data == block) {
+            n += mark_released(below, block);
+        } else {
+            below->release(below);
+        }
+    }
+    array->release = NULL;
+    return n;
+}
+
+static void release_node(struct ArrowArray *array) {
+    bc_assert(array->release == release_node);
+    struct export_block *block = array->private_data;
+    unsigned n = mark_released(array, block);
+    unsigned live = atomic_load_explicit(&block->live, memory_order_acquire);
+    bc_assert(live >= n);
+    /* Alone with all that is left: nobody else can change the count any more. */
+    if (live != n) {
+        live = atomic_fetch_sub_explicit(&block->live, n, memory_order_acq_rel);
+        if (live != n) return;
+    }
+    bc__batch_unref(block->batch);
+    bc__free(block);
+}
+
+int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
+                     struct ArrowArray *out_array) {
+    int32_t n = batch->n_nodes;
+    bc_assert(n == schema->n_fields && n > 0);
+    size_t below = (size_t)n - 1;
+    struct export_block *block =
+        bc__malloc(sizeof(*block) +
+                   below * (sizeof(struct ArrowArray) + sizeof(struct ArrowArray *)));
+    if (block == NULL) return ENOMEM;
+    atomic_init(&block->live, (unsigned)n);
+    block->n_nodes = n;
+    block->batch = batch;
+    struct ArrowArray **pointers = (struct ArrowArray **)(void *)(block->nodes + below);
+    *out_array = batch->nodes[0];
+    memcpy(block->nodes, batch->nodes + 1, below * sizeof(struct ArrowArray));
+    for (int32_t i = 0; i < n; i++) {
+        struct ArrowArray *node = i == 0 ? out_array : &block->nodes[i - 1];
+        const struct bc_field *field = &schema->fields[i];
+        if (i > 0) pointers[i - 1] = node;
+        node->children = field->n_children > 0 ? pointers + field->first_child - 1 : NULL;
+        node->dictionary =
+            field->dictionary >= 0 ? &block->nodes[field->dictionary - 1] : NULL;
+        node->release = release_node;
+        node->private_data = block;
+    }
+    return 0;
+}

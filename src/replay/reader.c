@@ -1,0 +1,156 @@
+#include "replay/reader.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "replay/export.h"
+
+int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
+                   struct bc_reader **out_reader) {
+    bc_assert(feed != NULL && feed->store != NULL);
+    struct bc_reader *reader = bc__calloc(1, sizeof(*reader));
+    if (reader == NULL) return ENOMEM;
+    int code = bc__mutex_init(&reader->lock);
+    if (code != 0) {
+        bc__free(reader);
+        return code;
+    }
+    atomic_init(&reader->refs, 1);
+    reader->feed = *feed;
+    atomic_init(&reader->cursor, cursor);
+    *out_reader = reader;
+    return 0;
+}
+
+void bc__reader_discard(struct bc_reader *reader) {
+    bc_assert(reader != NULL);
+    bc__mutex_finish(&reader->lock);
+    bc__free(reader);
+}
+
+struct bc_reader *bc_reader_ref(struct bc_reader *reader) {
+    (void)atomic_fetch_add_explicit(&reader->refs, 1, memory_order_relaxed);
+    return reader;
+}
+
+void bc_reader_unref(struct bc_reader *reader) {
+    if (reader == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&reader->refs, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    struct bc_feed feed = reader->feed;
+    feed.left(feed.context, reader);
+    bc__reader_discard(reader);
+}
+
+uint64_t bc_reader_position(const struct bc_reader *reader) {
+    return atomic_load_explicit(&reader->cursor, memory_order_relaxed);
+}
+
+enum step { STEP_TOOK, STEP_NOT_YET, STEP_FAILED };
+
+struct taken {
+    uint64_t number;
+    struct bc_batch *unused; /* a batch that could not be exported */
+    int code;
+};
+
+/* Takes the batch at the cursor if it is there. The reader's lock is held. */
+static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
+                      struct bc_batch_info *out_info, struct taken *taken,
+                      struct bc_error *error) {
+    struct bc_store *store = reader->feed.store;
+    uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
+    taken->number = number;
+    if (atomic_load_explicit(reader->feed.closed, memory_order_acquire)) {
+        taken->code = bc__error_set(error, EINVAL, "Dataset has been closed");
+        return STEP_FAILED;
+    }
+    if (number >= bc__store_published(store)) return STEP_NOT_YET;
+    struct bc_batch *batch;
+    taken->code = bc__store_get(store, number, &batch, out_info, error);
+    if (taken->code != 0) return STEP_FAILED;
+    if (bc__export_batch(store->schema, batch, out_array) != 0) {
+        taken->unused = batch;
+        taken->code = bc__error_memory(error);
+        return STEP_FAILED;
+    }
+    atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+    return STEP_TOOK;
+}
+
+int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
+                   struct bc_batch_info *out_info, struct bc_error *error) {
+    bc_assert(reader != NULL && out_array != NULL);
+    const struct bc_feed *feed = &reader->feed;
+    for (;;) {
+        struct taken taken = {0, NULL, 0};
+        /* Asked before the count is read: a batch published before the end is seen. */
+        bool exhausted = feed->exhausted(feed->context);
+        bc__mutex_lock(&reader->lock);
+        enum step step = take(reader, out_array, out_info, &taken, error);
+        bc__mutex_unlock(&reader->lock);
+        if (step == STEP_TOOK) {
+            if (feed->passed != NULL) feed->passed(feed->context, taken.number);
+            return 0;
+        }
+        if (step == STEP_FAILED) {
+            bc__batch_unref(taken.unused);
+            return taken.code;
+        }
+        if (exhausted) {
+            memset(out_array, 0, sizeof(*out_array));
+            return 0;
+        }
+        int code = feed->advance(feed->context, taken.number, error);
+        if (code != 0) return code;
+    }
+}
+
+int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
+    const struct bc_feed *feed = &reader->feed;
+    int code = 0;
+    bc__mutex_lock(&reader->lock);
+    if (atomic_load_explicit(feed->closed, memory_order_acquire)) {
+        code = EINVAL;
+    } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
+               number >= bc__store_published(feed->store)) {
+        code = EAGAIN;
+    } else {
+        atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+    }
+    bc__mutex_unlock(&reader->lock);
+    if (code == 0 && feed->passed != NULL) feed->passed(feed->context, number);
+    return code;
+}
+
+static int stream_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
+    struct bc_reader *reader = stream->private_data;
+    return reader->feed.schema(reader->feed.context, out, &reader->error);
+}
+
+static int stream_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    struct bc_reader *reader = stream->private_data;
+    return bc_reader_next(reader, out, NULL, &reader->error);
+}
+
+static const char *stream_error(struct ArrowArrayStream *stream) {
+    const struct bc_reader *reader = stream->private_data;
+    return reader->error.code == 0 ? NULL : reader->error.message;
+}
+
+static void stream_release(struct ArrowArrayStream *stream) {
+    bc_reader_unref(stream->private_data);
+    stream->release = NULL;
+}
+
+void bc_reader_export(struct bc_reader *reader, struct ArrowArrayStream *out_stream) {
+    bc_assert(reader != NULL && out_stream != NULL);
+    *out_stream = (struct ArrowArrayStream){.get_schema = stream_schema,
+                                            .get_next = stream_next,
+                                            .get_last_error = stream_error,
+                                            .release = stream_release,
+                                            .private_data = reader};
+}

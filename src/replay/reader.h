@@ -1,0 +1,47 @@
+/* Readers: a cursor each, and nothing shared between them but what they read.
+ *
+ *      lock the reader ─▶ closed? ─▶ cursor < published? ─▶ take a reference, cursor + 1
+ *            ▲                             │ no
+ *            └── wait or become producer ◀─┘ (no lock held)
+ *
+ * The lock is the reader's own: it orders the threads that share one reader, and lets
+ * close know when a reader has left the store (close sets `closed`, then takes every
+ * reader's lock once). A batch is referenced before the cursor passes it, so the lowest
+ * cursor of all readers is a low-water mark below which nobody looks. */
+#ifndef BC_REPLAY_READER_H
+#define BC_REPLAY_READER_H
+
+#include "store/store.h"
+
+/* What a reader needs of its cache. */
+struct bc_feed {
+    struct bc_store *store;
+    const atomic_bool *closed;
+    /* 0 when batch `number` is published or there will be none; waits for it. */
+    int (*advance)(void *context, uint64_t number, struct bc_error *error);
+    /* True once the source has ended. */
+    bool (*exhausted)(void *context);
+    /* The reader's cursor has passed `number`. NULL: nobody wants to know. */
+    void (*passed)(void *context, uint64_t number);
+    /* The reader is gone; gives its reference to the cache back. */
+    void (*left)(void *context, struct bc_reader *reader);
+    int (*schema)(void *context, struct ArrowSchema *out_schema, struct bc_error *error);
+    void *context;
+};
+
+struct bc_reader {
+    atomic_uint refs;
+    struct bc_mutex lock;
+    _Atomic uint64_t cursor;
+    struct bc_feed feed;
+    struct bc_reader *next; /* in the cache's list, under the cache's lock */
+    struct bc_reader *previous;
+    struct bc_error error; /* of the stream it was exported as */
+};
+
+int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
+                   struct bc_reader **out_reader);
+/* Frees a reader that its cache never took in. */
+void bc__reader_discard(struct bc_reader *reader);
+
+#endif

@@ -1,0 +1,112 @@
+#include "store/budget.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+
+void bc__budget_finish(struct bc_budget *budget) {
+    bc_assert(budget != NULL);
+    bc__shares_finish(&budget->shares);
+}
+
+void bc__charge_finish(struct bc_charge *charge) {
+    bc_assert(charge != NULL);
+    bc__free(charge->shares);
+    memset(charge, 0, sizeof(*charge));
+}
+
+static int add_share(struct bc_charge *charge, const void *buffer, int64_t size,
+                     int64_t used) {
+    bc_assert(size >= used && used >= 0);
+    if (buffer == NULL || used == 0) return 0;
+    if (bc__grow((void **)&charge->shares, &charge->shares_capacity, charge->n_shares + 1,
+                 sizeof(charge->shares[0])) != 0) {
+        return ENOMEM;
+    }
+    charge->shares[charge->n_shares++] =
+        (struct bc_share){buffer, (uint64_t)size, (uint64_t)used, 0};
+    return 0;
+}
+
+/* Adds the walk's variadic buffers, and all its other ranges as own or as shared bytes.
+ */
+static int add_extents(struct bc_charge *charge, const struct bc_extents *extents,
+                       bool shared) {
+    for (size_t i = 0; i < extents->n_extents; i++) {
+        const struct bc_extent *extent = &extents->extents[i];
+        int code = 0;
+        if (extent->kind == BC_EXTENT_VARIADIC) {
+            code = add_share(charge, extent->data, extent->bytes, extent->used);
+        } else if (shared) {
+            code = add_share(charge, extent->data, extent->bytes, extent->bytes);
+        } else {
+            charge->own_bytes += (uint64_t)extent->bytes;
+        }
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_extents *extents,
+                     struct bc_extents *scratch, const struct bc_schema *schema,
+                     const struct bc_batch *batch, struct bc_error *error) {
+    bc_assert(out_charge != NULL && extents != scratch);
+    struct bc_charge charge = {0};
+    int code = add_extents(&charge, extents, false);
+    /* Every dictionary of the schema that a walk came by; those inside dictionaries too.
+     */
+    for (int32_t f = 0; f < schema->n_fields && code == 0 && extents->n_dictionaries > 0;
+         f++) {
+        int32_t dictionary = schema->fields[f].dictionary;
+        if (dictionary < 0) continue;
+        code = bc__extents_walk_dictionary(scratch, schema, batch, dictionary, error);
+        if (code == EINVAL) break;
+        if (code == 0) code = add_extents(&charge, scratch, true);
+    }
+    if (code != 0) {
+        bc__charge_finish(&charge);
+        return code == ENOMEM ? bc__error_memory(error) : code;
+    }
+    *out_charge = charge;
+    return 0;
+}
+
+static void remove_shares(struct bc_budget *budget, const struct bc_charge *charge,
+                          size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const struct bc_share *share = &charge->shares[i];
+        bc__shares_remove(&budget->shares, share->buffer, share->added);
+        budget->used -= share->added;
+    }
+}
+
+int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
+    bc_assert(budget->used <= budget->limit);
+    if (charge->own_bytes > budget->limit - budget->used) return ENOSPC;
+    for (size_t i = 0; i < charge->n_shares; i++) {
+        struct bc_share *share = &charge->shares[i];
+        int code = bc__shares_add(&budget->shares, share->buffer, share->size,
+                                  share->used, &share->added);
+        if (code != 0) {
+            remove_shares(budget, charge, i);
+            return code;
+        }
+        budget->used += share->added;
+    }
+    if (budget->used > budget->limit ||
+        charge->own_bytes > budget->limit - budget->used) {
+        remove_shares(budget, charge, charge->n_shares);
+        return ENOSPC;
+    }
+    budget->used += charge->own_bytes;
+    return 0;
+}
+
+void bc__budget_release(struct bc_budget *budget, const struct bc_charge *charge) {
+    bc_assert(budget->used >= charge->own_bytes);
+    budget->used -= charge->own_bytes;
+    remove_shares(budget, charge, charge->n_shares);
+}

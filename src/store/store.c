@@ -1,0 +1,172 @@
+#include "store/store.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+
+/* Chunk c starts at slot 64 * (2^c - 1). */
+static struct bc_slot *slot_at(const struct bc_store *store, uint64_t number) {
+    uint64_t place = number / BC_STORE_FIRST_CHUNK + 1;
+    int chunk = 63 - __builtin_clzll(place);
+    bc_assert(chunk < BC_STORE_CHUNKS);
+    uint64_t start = (((uint64_t)1 << chunk) - 1) * BC_STORE_FIRST_CHUNK;
+    return &store->chunks[chunk][number - start];
+}
+
+static int reserve_slot(struct bc_store *store, uint64_t number) {
+    uint64_t place = number / BC_STORE_FIRST_CHUNK + 1;
+    int chunk = 63 - __builtin_clzll(place);
+    if (chunk >= BC_STORE_CHUNKS) return ENOMEM;
+    if (store->chunks[chunk] != NULL) return 0;
+    size_t slots = (size_t)BC_STORE_FIRST_CHUNK << chunk;
+    store->chunks[chunk] = bc__calloc(slots, sizeof(struct bc_slot));
+    return store->chunks[chunk] == NULL ? ENOMEM : 0;
+}
+
+int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
+                   uint64_t memory_bytes_max, const struct bc_backing *backing,
+                   enum bc_write_policy policy) {
+    bc_assert(store != NULL && schema != NULL);
+    memset(store, 0, sizeof(*store));
+    store->schema = schema;
+    store->backing = backing;
+    store->policy = policy;
+    store->budget.limit = memory_bytes_max;
+    return bc__mutex_init(&store->lock);
+}
+
+void bc__store_finish(struct bc_store *store) {
+    for (int i = 0; i < BC_STORE_CHUNKS; i++) bc__free(store->chunks[i]);
+    bc__budget_finish(&store->budget);
+    bc__extents_finish(&store->extents);
+    bc__extents_finish(&store->scratch);
+    bc__mutex_finish(&store->lock);
+}
+
+/* Charges the batch to the memory budget if it fits. */
+static int admit(struct bc_store *store, const struct bc_batch *batch,
+                 struct bc_charge *out_charge, struct bc_error *error) {
+    struct bc_charge charge;
+    int code = bc__charge_weigh(&charge, &store->extents, &store->scratch, store->schema,
+                                batch, error);
+    if (code != 0) return code;
+    bc__mutex_lock(&store->lock);
+    code = bc__budget_admit(&store->budget, &charge);
+    bc__mutex_unlock(&store->lock);
+    if (code != 0) {
+        bc__charge_finish(&charge);
+        return code == ENOMEM ? bc__error_memory(error) : code;
+    }
+    *out_charge = charge;
+    return 0;
+}
+
+static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows) {
+    uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
+    bc_assert(slot == slot_at(store, number));
+    slot->rows = rows;
+    uint64_t total = atomic_load_explicit(&store->rows, memory_order_relaxed);
+    atomic_store_explicit(&store->rows, total + rows, memory_order_relaxed);
+    atomic_store_explicit(&store->published, number + 1, memory_order_release);
+}
+
+int bc__store_put(struct bc_store *store, struct bc_batch *batch,
+                  struct bc_error *error) {
+    bc_assert(batch != NULL && batch->n_nodes == store->schema->n_fields);
+    uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
+    if (reserve_slot(store, number) != 0) return bc__error_memory(error);
+    int code = bc__extents_walk(&store->extents, store->schema, batch, error);
+    if (code != 0) return code;
+
+    struct bc_place place = {0, 0};
+    struct bc_charge charge = {0};
+    const struct bc_backing *backing = store->backing;
+    if (backing != NULL && store->policy == BC_WRITE_ON_INSERTION) {
+        code = backing->append(backing->context, batch, &store->extents, &place, error);
+        if (code != 0) return code;
+    }
+    code = admit(store, batch, &charge, error);
+    bool in_memory = code == 0;
+    if (code != 0 && backing == NULL) {
+        if (code != ENOSPC) return code;
+        return bc__error_set(error, ENOMEM, "Memory cache capacity (%llu bytes) exceeded",
+                             (unsigned long long)store->budget.limit);
+    }
+    if (!in_memory && place.size == 0) {
+        code = backing->append(backing->context, batch, &store->extents, &place, error);
+        if (code != 0) return code;
+    }
+    struct bc_slot *slot = slot_at(store, number);
+    slot->place = place;
+    slot->charge = charge;
+    struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
+    atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
+    publish(store, slot, (uint64_t)batch->nodes[0].length);
+    return 0;
+}
+
+int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
+                  struct bc_batch_info *out_info, struct bc_error *error) {
+    bc_assert(number < bc__store_published(store));
+    struct bc_slot *slot = slot_at(store, number);
+    struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
+    bool in_memory = batch != NULL;
+    if (in_memory) {
+        *out_batch = bc__batch_ref(batch);
+    } else {
+        if (slot->place.size == 0) {
+            return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
+                                 (unsigned long long)number);
+        }
+        bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
+        int code = store->backing->read(store->backing->context, slot->place, number,
+                                        !verified, out_batch, error);
+        if (code != 0) return code;
+        if (!verified) atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
+    }
+    if (out_info != NULL) {
+        *out_info = (struct bc_batch_info){number, slot->rows, in_memory};
+    }
+    return 0;
+}
+
+/* Empties the slot; the batch's reference goes to the caller. The lock is held. */
+static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot) {
+    struct bc_batch *batch =
+        atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
+    if (batch != NULL) bc__budget_release(&store->budget, &slot->charge);
+    bc__charge_finish(&slot->charge);
+    slot->place = (struct bc_place){0, 0};
+    return batch;
+}
+
+void bc__store_trim(struct bc_store *store, uint64_t low) {
+    uint64_t published = bc__store_published(store);
+    if (low > published) low = published;
+    for (;;) {
+        bc__mutex_lock(&store->lock);
+        uint64_t first = atomic_load_explicit(&store->first, memory_order_relaxed);
+        struct bc_batch *batch = NULL;
+        bool more = first < low;
+        if (more) {
+            batch = detach(store, slot_at(store, first));
+            atomic_store_explicit(&store->first, first + 1, memory_order_release);
+        }
+        bc__mutex_unlock(&store->lock);
+        if (!more) return;
+        bc__batch_unref(batch);
+    }
+}
+
+void bc__store_clear(struct bc_store *store) {
+    uint64_t published = bc__store_published(store);
+    uint64_t first = atomic_load_explicit(&store->first, memory_order_acquire);
+    for (uint64_t number = first; number < published; number++) {
+        bc__mutex_lock(&store->lock);
+        struct bc_batch *batch = detach(store, slot_at(store, number));
+        bc__mutex_unlock(&store->lock);
+        bc__batch_unref(batch);
+    }
+}

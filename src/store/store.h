@@ -1,0 +1,91 @@
+/* The batches of a stream by number: where each is, and which readers may see.
+ *
+ *      0 ... first-1     first ... published-1        published ...
+ *      evicted           readable, never moves        not there yet
+ *
+ * One producer appends: it fills a slot, then stores `published` with release order.
+ * Readers load it with acquire order and take no lock. A slot holds
+ *
+ *      batch   place
+ *      yes     no      in memory only
+ *      yes     yes     in memory and on disk
+ *      no      yes     on disk only
+ *      no      no      evicted, or the store is cleared
+ *
+ * A batch leaves its slot only by bc__store_trim, when no reader's cursor is at or below
+ * it, and bc__store_clear, when no reader is inside bc__store_get. Who calls those sees
+ * to that; a batch that was got stays valid by its own count. */
+#ifndef BC_STORE_STORE_H
+#define BC_STORE_STORE_H
+
+#include "arrow/batch.h"
+#include "base/sync.h"
+#include "store/budget.h"
+
+/* Where a batch is on disk; size 0: it is not. */
+struct bc_place {
+    int64_t offset;
+    int64_t size;
+};
+
+/* What the store needs of a disk tier, so that it need not know one. */
+struct bc_backing {
+    int (*append)(void *context, const struct bc_batch *batch,
+                  const struct bc_extents *extents, struct bc_place *out_place,
+                  struct bc_error *error);
+    /* `verify` asks for checksums too: the first time that a batch is read. */
+    int (*read)(void *context, struct bc_place place, uint64_t number, bool verify,
+                struct bc_batch **out_batch, struct bc_error *error);
+    void *context;
+};
+
+struct bc_slot {
+    _Atomic(struct bc_batch *) batch;
+    uint64_t rows;
+    struct bc_place place;
+    struct bc_charge charge;
+    atomic_bool verified; /* read from disk before, and right */
+};
+
+/* Slots stand in chunks of 64, 128, 256, ... that never move. */
+enum { BC_STORE_CHUNKS = 48, BC_STORE_FIRST_CHUNK = 64 };
+
+struct bc_store {
+    _Atomic uint64_t published;
+    _Atomic uint64_t first;
+    _Atomic uint64_t rows;
+    struct bc_slot *chunks[BC_STORE_CHUNKS];
+    const struct bc_schema *schema;   /* borrowed, outlives the store */
+    const struct bc_backing *backing; /* NULL: memory only */
+    enum bc_write_policy policy;
+    struct bc_mutex lock; /* guards budget and first */
+    struct bc_budget budget;
+    struct bc_extents extents; /* the producer's */
+    struct bc_extents scratch;
+};
+
+int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
+                   uint64_t memory_bytes_max, const struct bc_backing *backing,
+                   enum bc_write_policy policy);
+/* After bc__store_clear. */
+void bc__store_finish(struct bc_store *store);
+
+/* Appends a batch, taking a reference of its own where it stays in memory. One producer
+ * at a time. ENOMEM: it does not fit into the budget (and there is no disk tier), or the
+ * backing's error. Calls no foreign code. */
+int bc__store_put(struct bc_store *store, struct bc_batch *batch, struct bc_error *error);
+
+/* A reference to batch `number`, which is published and not evicted. */
+int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
+                  struct bc_batch_info *out_info, struct bc_error *error);
+
+/* Evicts the batches below `low` that are published. Any thread, no lock held. */
+void bc__store_trim(struct bc_store *store, uint64_t low);
+/* Gives up all batches. */
+void bc__store_clear(struct bc_store *store);
+
+static inline uint64_t bc__store_published(const struct bc_store *store) {
+    return atomic_load_explicit(&store->published, memory_order_acquire);
+}
+
+#endif

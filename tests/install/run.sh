@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs the built C library and meets it as a user does: compiles examples/record.c with
+# pkg-config's flags against the shared and the static library, runs both, and looks at the
+# exported names. Usage: run.sh BUILD_DIR SOURCE_DIR. Prints TAP.
+set -uo pipefail
+
+build=$1 source=$2
+CC=${CC:-cc} PYTHON=${PYTHON:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+count=0 failed=0
+
+# check NAME COMMAND...: one TAP line; the command's output is shown when it fails.
+check() {
+    local name=$1
+    shift
+    count=$((count + 1))
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok $count - $name"
+    else
+        echo "not ok $count - $name"
+        sed 's/^/# /' "$work/log"
+        failed=1
+    fi
+}
+
+exports_only_bc() {
+    local names
+    names=$(nm -D --defined-only "$1" | awk '{print $NF}')
+    [ -n "$names" ] && ! grep -v '^bc_[^_]' <<<"$names"
+}
+
+only_public_header() { [ "$(find "$1" -type f)" = "$1/batchcorder/batchcorder.h" ]; }
+
+cxx_reads_header() {
+    command -v c++ >/dev/null || return 0
+    echo '#include <batchcorder/batchcorder.h>' >"$work/header.cc"
+    c++ -std=c++11 -Wall -Wextra -Werror $cflags -c "$work/header.cc" -o "$work/header.o"
+}
+
+if command -v pkg-config >/dev/null; then
+    pkgconfig=pkg-config
+elif command -v pkgconf >/dev/null; then
+    pkgconfig=pkgconf
+else
+    echo "1..0 # SKIP no pkg-config"
+    exit 0
+fi
+
+check 'meson install' "$PYTHON" -m mesonbuild.mesonmain install -C "$build" \
+    --destdir "$work/root" --no-rebuild
+pc=$(find "$work/root" -name batchcorder.pc)
+prefix=${pc%/lib*/pkgconfig/*}
+libdir=$(dirname "$(dirname "$pc")")
+export PKG_CONFIG_LIBDIR=$libdir/pkgconfig
+flags() { $pkgconfig --define-variable=prefix="$prefix" "$@" batchcorder; }
+cflags=$(flags --cflags)
+
+warnings='-std=c11 -Wall -Wextra -Wpedantic -Werror'
+check 'compile against the shared library' \
+    $CC $warnings $cflags "$source/examples/record.c" -o "$work/shared" $(flags --libs)
+check 'run with the shared library' env LD_LIBRARY_PATH="$libdir" "$work/shared"
+# No flag of ours but the library and the threads.
+check 'compile against the static library' \
+    $CC $warnings $cflags "$source/examples/record.c" -o "$work/static" \
+    "$libdir/libbatchcorder.a" -lpthread
+check 'run with the static library' "$work/static"
+check 'shared library exports only bc_*' exports_only_bc "$libdir/libbatchcorder.so"
+check 'soname is libbatchcorder.so.0' test -e "$libdir/libbatchcorder.so.0"
+check 'one header is installed' only_public_header "$prefix/include"
+check 'the header reads as C++' cxx_reads_header
+echo "1..$count"
+exit "$failed"

@@ -1,0 +1,14 @@
+"""What a fresh install must be able to do."""
+
+import tempfile
+
+import batchcorder
+import pyarrow as pa
+
+assert batchcorder.__version__ == "0.1.3"
+table = pa.table({"x": [1, 2, 3], "s": ["a", None, "c"]})
+with tempfile.TemporaryDirectory() as folder:
+    cache = batchcorder.StreamCache(table.to_reader(), 1, folder, 1 << 20)
+    assert pa.table(cache).equals(table)
+    assert pa.table(cache).equals(table)
+    cache.close()

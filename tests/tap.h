@@ -1,0 +1,39 @@
+// A test program's few words of TAP (the Test Anything Protocol), which meson counts.
+#ifndef BC_TESTS_TAP_H
+#define BC_TESTS_TAP_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef void (*tap_function)(void);
+
+struct tap_case {
+    const char *name;
+    tap_function run;
+};
+
+#define TAP_CASE(function) {#function, function}
+
+// Fails the running program at once: what follows in a case relies on what it checked.
+#define CHECK(condition)                                                     \
+    do {                                                                     \
+        if (!(condition)) {                                                  \
+            printf("Bail out! %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            fflush(stdout);                                                  \
+            abort();                                                         \
+        }                                                                    \
+    } while (0)
+
+static inline int tap_run(const struct tap_case *cases, size_t n) {
+    printf("1..%zu\n", n);
+    for (size_t i = 0; i < n; i++) {
+        cases[i].run();
+        printf("ok %zu - %s\n", i + 1, cases[i].name);
+        fflush(stdout);
+    }
+    return EXIT_SUCCESS;
+}
+
+#define TAP_RUN(cases) tap_run(cases, sizeof(cases) / sizeof(cases[0]))
+
+#endif  // BC_TESTS_TAP_H

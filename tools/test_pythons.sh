@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds the package and runs the Python tests under other interpreters, each in a virtual
+# environment of its own. One that is not on this machine is skipped, and said so.
+# Usage: test_pythons.sh REPORTS_DIR PYTHON...
+set -euo pipefail
+
+reports=$1
+shift
+mkdir -p "$reports"
+rm -f "$reports"/python[0-9]*.xml
+written=() status=0 path=$PATH
+
+# Prints a working interpreter for a name such as python3.12. A pyenv shim may be on PATH
+# and refuse to run, so each candidate is tried.
+find_python() {
+    local candidate
+    for candidate in "$1" ~/.pyenv/versions/"${1#python}"*/bin/python; do
+        if "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+for name in "$@"; do
+    if ! python=$(find_python "$name"); then
+        echo "SKIPPED: $name is not on this machine"
+        continue
+    fi
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    venv=.venv-$version report=$reports/python$version.xml
+    echo "== $("$python" --version) in $venv"
+    written+=("$report")
+    [ -x "$venv/bin/pip" ] || "$python" -m venv --clear "$venv"
+    # Its own tools come first on PATH, as the main environment's do for make.
+    export PATH=$PWD/$venv/bin:$path
+    "$venv/bin/pip" install --quiet -r requirements/build.txt -r requirements/test.txt &&
+        "$venv/bin/pip" install --quiet --no-deps --no-build-isolation \
+            --config-settings=build-dir="build/python-$version" . &&
+        "$venv/bin/python" -m pytest tests/python --junitxml="$report" || status=1
+done
+
+if [ ${#written[@]} -eq 0 ]; then
+    echo "0 passed, 0 failed, 0 skipped"
+    exit 0
+fi
+python3 tools/count_tests.py "${written[@]}" || status=1
+exit "$status"
