@@ -1,0 +1,113 @@
+"""Casting: pyarrow casts, we only see that a failed cast uses nothing up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ._core import StreamCache, StreamCacheReader
+
+
+def _check_cast(source: pa.Schema, target: pa.Schema) -> None:
+    """Raise what pyarrow raises for a cast of `source` to `target`; reads nothing."""
+    pa.RecordBatchReader.from_batches(source, []).cast(target)
+
+
+def _as_schema(target: Any, argument: str) -> pa.Schema:
+    """Return a schema from a pyarrow.Schema or anything with ``__arrow_c_schema__``."""
+    if isinstance(target, pa.Schema):
+        return target
+    if hasattr(target, "__arrow_c_schema__"):
+        return pa.schema(target)
+    kind = type(target)
+    raise TypeError(
+        f"argument '{argument}': Expected instance of pyarrow.lib.Schema, "
+        f"got {kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _requested_schema(capsule: Any) -> pa.Schema:
+    """Return the schema in a requested_schema capsule."""
+    kind = type(capsule)
+    if kind.__name__ != "PyCapsule":
+        raise TypeError(
+            f"argument 'requested_schema': '{kind.__name__}' object is not an instance "
+            "of 'PyCapsule'"
+        )
+    return pa.Schema._import_from_c_capsule(capsule)
+
+
+def cast_reader(reader: StreamCacheReader, target_schema: Any) -> pa.RecordBatchReader:
+    """Return the rest of `reader`, cast; uses the reader up when it succeeds."""
+    target = _as_schema(target_schema, "target_schema")
+    _check_cast(reader.schema, target)
+    return pa.RecordBatchReader.from_stream(reader).cast(target)
+
+
+def stream_as_requested(source: StreamCache | StreamCacheReader, requested: Any) -> Any:
+    """Return a stream capsule of `source` in the schema that a consumer asks for."""
+    target = _requested_schema(requested)
+    if target.equals(source.schema, check_metadata=True):
+        return source.__arrow_c_stream__()
+    _check_cast(source.schema, target)
+    return pa.RecordBatchReader.from_stream(source).cast(target).__arrow_c_stream__()
+
+
+class CastingStreamCache:
+    """
+    A replayable view of a StreamCache whose streams are cast to another schema.
+
+    Made by :meth:`StreamCache.cast`. Each stream is a fresh reader of the cache, cast
+    anew, straight from the source's types: a cast of a cast skips the first one.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from batchcorder import StreamCache
+    >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}))
+    >>> pa.table(cache.cast(pa.schema({"x": pa.float32()}))).column("x").to_pylist()
+    [1.0, 2.0, 3.0]
+
+    """
+
+    def __init__(self, cache: StreamCache, target_schema: Any) -> None:
+        """Obtain via :meth:`StreamCache.cast`."""
+        self._cache = cache
+        self._schema = _as_schema(target_schema, "target_schema")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """pyarrow.Schema of the streams; never waits."""
+        return self._schema
+
+    def cast(self, target_schema: Any) -> CastingStreamCache:
+        """Return a view cast to another schema, straight from the source's types."""
+        return CastingStreamCache(self._cache, target_schema)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """
+        Return a PyCapsule of a fresh Arrow stream, cast.
+
+        Raises
+        ------
+        ValueError
+            The field names differ from the source's, or no reader can be made.
+        TypeError
+            A type cannot be cast.
+
+        """
+        target = self._schema
+        if requested_schema is not None:
+            target = _requested_schema(requested_schema)
+        _check_cast(self._cache.schema, target)
+        reader = pa.RecordBatchReader.from_stream(self._cache)
+        return reader.cast(target).__arrow_c_stream__()
+
+    def __arrow_c_schema__(self) -> Any:
+        """Return a PyCapsule of the schema."""
+        return self._schema.__arrow_c_schema__()
+
+    def __repr__(self) -> str:
+        fields = str(self._schema).replace("\n", ", ")
+        return f"CastingStreamCache(schema=[{fields}])"

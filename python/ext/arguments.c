@@ -1,0 +1,147 @@
+#include "arguments.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int refuse_type(PyObject *value, const char *name, const char *wanted) {
+    PyObject *type = PyType_GetName(Py_TYPE(value));
+    if (type == NULL) return -1;
+    if (value == Py_None) {
+        PyErr_Format(PyExc_TypeError, "argument '%s': 'None' is not an instance of '%s'",
+                     name, wanted);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "argument '%s': '%S' object is not an instance of '%s'", name, type,
+                     wanted);
+    }
+    Py_DECREF(type);
+    return -1;
+}
+
+int argument_count(PyObject *value, const char *name, uint64_t *out_count) {
+    PyObject *number = PyNumber_Index(value);
+    if (number == NULL) {
+        PyObject *type = PyType_GetName(Py_TYPE(value));
+        if (type != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "argument '%s': '%S' object cannot be interpreted as an integer",
+                         name, type);
+        }
+        Py_XDECREF(type);
+        return -1;
+    }
+    unsigned long long count = PyLong_AsUnsignedLongLong(number);
+    int failed = count == (unsigned long long)-1 && PyErr_Occurred() != NULL;
+    if (failed && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyObject *zero = PyLong_FromLong(0);
+        int negative = zero == NULL ? -1 : PyObject_RichCompareBool(number, zero, Py_LT);
+        Py_XDECREF(zero);
+        PyErr_SetString(PyExc_OverflowError,
+                        negative == 1 ? "can't convert negative int to unsigned"
+                                      : "int too big to convert");
+    }
+    Py_DECREF(number);
+    if (failed) return -1;
+    *out_count = count;
+    return 0;
+}
+
+/* "512MB", "2 GiB", "1.5k": decimal units without an i, binary ones with it. */
+static int parse_bytes(const char *text, double *out_bytes) {
+    static const char prefixes[] = "kmgtp";
+    char *at;
+    if (strchr("0123456789.", text[0]) == NULL || text[0] == '\0') return -1;
+    if (strspn(text, "0123456789.") == 0) return -1;
+    double bytes = PyOS_string_to_double(text, &at, NULL);
+    if (bytes == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return -1;
+    }
+    while (*at == ' ') at++;
+    const char *prefix = *at == '\0' ? NULL : strchr(prefixes, *at | 0x20);
+    if (prefix != NULL) {
+        at++;
+        double unit = *at == 'i' ? 1024.0 : 1000.0;
+        if (*at == 'i') at++;
+        for (const char *p = prefixes; p <= prefix; p++) bytes *= unit;
+    }
+    if (*at == 'B' || *at == 'b') at++;
+    if (*at != '\0') return -1;
+    *out_bytes = bytes;
+    return 0;
+}
+
+int argument_bytes(PyObject *value, const char *name, uint64_t *out_bytes) {
+    if (!PyUnicode_Check(value)) return argument_count(value, name, out_bytes);
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(value, &size);
+    if (text == NULL) return -1;
+    double bytes = 0;
+    if ((size_t)size != strlen(text) || parse_bytes(text, &bytes) != 0) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "argument '%s': expected a number of bytes such as 1000000, '512MB' or "
+            "'2GiB', got %R",
+            name, value);
+        return -1;
+    }
+    if (bytes >= 18446744073709551615.0) {
+        PyErr_SetString(PyExc_OverflowError, "int too big to convert");
+        return -1;
+    }
+    *out_bytes = (uint64_t)bytes;
+    return 0;
+}
+
+int argument_path(PyObject *value, const char *name, PyObject **out_bytes) {
+    PyObject *path = PyOS_FSPath(value);
+    if (path == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Clear();
+            return refuse_type(value, name, "str");
+        }
+        return -1;
+    }
+    PyObject *bytes = NULL;
+    int converted = PyUnicode_FSConverter(path, &bytes);
+    Py_DECREF(path);
+    if (!converted) return -1;
+    if (PyBytes_Size(bytes) == 0) {
+        /* As os functions of the working directory. */
+        Py_DECREF(bytes);
+        bytes = PyBytes_FromString(".");
+        if (bytes == NULL) return -1;
+    }
+    *out_bytes = bytes;
+    return 0;
+}
+
+int argument_policy(PyObject *value, enum bc_write_policy *out_policy) {
+    if (!PyUnicode_Check(value)) return refuse_type(value, "write_policy", "str");
+    if (PyUnicode_CompareWithASCIIString(value, "on_insertion") == 0) {
+        *out_policy = BC_WRITE_ON_INSERTION;
+    } else if (PyUnicode_CompareWithASCIIString(value, "on_eviction") == 0) {
+        *out_policy = BC_WRITE_ON_EVICTION;
+    } else {
+        PyErr_Format(PyExc_ValueError,
+                     "write_policy must be 'on_insertion' or 'on_eviction', got \"%U\"",
+                     value);
+        return -1;
+    }
+    return 0;
+}
+
+int argument_flag(PyObject *value, const char *name, int *out_flag) {
+    if (!PyBool_Check(value)) {
+        /* numpy.bool_ is no int, but says what it is by its type's name. */
+        PyObject *type = PyType_GetName(Py_TYPE(value));
+        if (type == NULL) return -1;
+        int is_numpy = PyUnicode_CompareWithASCIIString(type, "bool_") == 0 ||
+                       PyUnicode_CompareWithASCIIString(type, "bool") == 0;
+        Py_DECREF(type);
+        if (!is_numpy) return refuse_type(value, name, "bool");
+    }
+    *out_flag = PyObject_IsTrue(value);
+    return *out_flag < 0 ? -1 : 0;
+}

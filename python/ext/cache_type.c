@@ -1,0 +1,624 @@
+#include <string.h>
+
+#include "arguments.h"
+#include "capsule.h"
+#include "casting.h"
+#include "errors.h"
+#include "hooks.h"
+#include "module.h"
+
+/* Wants Python.h first. */
+#include <structmember.h>
+
+/* An estimate, on the high side, of what pyarrow allocates for a batch. */
+enum { KEPT_BATCH_BYTES = 1024, KEPT_COLUMN_BYTES = 768 };
+
+static PyObject *not_initialised(void) {
+    PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was not called");
+    return NULL;
+}
+
+static void get_stats(const struct cache_object *self, struct bc_cache_stats *stats) {
+    memset(stats, 0, sizeof(*stats));
+    stats->struct_size = sizeof(*stats);
+    bc_cache_stats(self->cache, stats);
+}
+
+/* ---- kept objects ---- */
+
+PyObject *cache_kept(const struct cache_object *self, uint64_t number) {
+    return number < self->n_kept ? self->kept[number] : NULL;
+}
+
+static int grow_kept(struct cache_object *self, uint64_t number) {
+    if (number < self->n_kept) return 0;
+    size_t n = self->n_kept < 64 ? 64 : self->n_kept * 2;
+    while (n <= number) n *= 2;
+    PyObject **grown = PyMem_Realloc(self->kept, n * sizeof(*grown));
+    if (grown == NULL) return -1;
+    memset(grown + self->n_kept, 0, (n - self->n_kept) * sizeof(*grown));
+    self->kept = grown;
+    self->n_kept = n;
+    return 0;
+}
+
+void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
+                PyObject *batch) {
+    if (!info->in_memory || self->readers_max != 0) return;
+    if (grow_kept(self, info->number) != 0 || self->kept[info->number] != NULL) return;
+    Py_ssize_t columns = PyObject_Size(self->schema);
+    uint64_t bytes = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
+    if (!bc_cache_reserve(self->cache, bytes)) return;
+    self->kept_bytes += bytes;
+    Py_INCREF(batch);
+    self->kept[info->number] = batch;
+}
+
+void cache_drop_kept(struct cache_object *self) {
+    PyObject **kept = self->kept;
+    size_t n = self->n_kept;
+    uint64_t bytes = self->kept_bytes;
+    self->kept = NULL;
+    self->n_kept = 0;
+    self->kept_bytes = 0;
+    if (self->cache != NULL) bc_cache_unreserve(self->cache, bytes);
+    for (size_t i = 0; i < n; i++) Py_XDECREF(kept[i]);
+    PyMem_Free(kept);
+}
+
+void cache_make_room(struct cache_object *self) {
+    if (self->kept_bytes > 0 && bc_cache_overcommitted(self->cache))
+        cache_drop_kept(self);
+}
+
+/* ---- construction ---- */
+
+struct arguments {
+    struct bc_cache_options options;
+    PyObject *path; /* bytes, or NULL */
+};
+
+static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_reader,
+                           struct arguments *out) {
+    static char *names[] = {
+        "reader",       "memory_capacity", "disk_path", "disk_capacity",
+        "write_policy", "max_readers",     NULL};
+    PyObject *memory = Py_None;
+    PyObject *path = Py_None;
+    PyObject *disk = Py_None;
+    PyObject *policy = NULL;
+    PyObject *readers = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO:StreamCache", names,
+                                     out_reader, &memory, &path, &disk, &policy,
+                                     &readers)) {
+        return -1;
+    }
+    struct bc_cache_options *options = &out->options;
+    if (memory != Py_None &&
+        argument_bytes(memory, names[1], &options->memory_bytes_max) != 0) {
+        return -1;
+    }
+    if (disk != Py_None &&
+        argument_bytes(disk, names[3], &options->disk_bytes_max) != 0) {
+        return -1;
+    }
+    if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
+    if (readers != Py_None) {
+        if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
+        if (options->readers_max == 0) {
+            PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
+            return -1;
+        }
+    }
+    if ((path == Py_None) != (disk == Py_None)) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "disk_path and disk_capacity must both be provided, or both omitted");
+        return -1;
+    }
+    if (path != Py_None) {
+        if (argument_path(path, names[2], &out->path) != 0) return -1;
+        options->disk_path = PyBytes_AsString(out->path);
+    }
+    return 0;
+}
+
+static PyObject *import_schema(struct cache_object *self) {
+    struct ArrowSchema schema = {0};
+    struct bc_error error = {0, ""};
+    int code = bc_cache_schema(self->cache, &schema, &error);
+    if (code != 0) return raise_error(code, &error);
+    PyObject *address = PyLong_FromVoidPtr(&schema);
+    PyObject *result = NULL;
+    if (address != NULL) {
+        result = PyObject_CallFunctionObjArgs(self->state->import_schema, address, NULL);
+        Py_DECREF(address);
+    }
+    if (schema.release != NULL) schema.release(&schema);
+    return result;
+}
+
+static int open_cache(struct cache_object *self, PyObject *source,
+                      const struct bc_cache_options *options) {
+    struct ArrowArrayStream *stream;
+    PyObject *capsule = capsule_from_source(source, &stream);
+    if (capsule == NULL) return -1;
+    struct bc_error error = {0, ""};
+    struct bc_cache *cache = NULL;
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_new(stream, options, &cache, &error);
+    Py_END_ALLOW_THREADS;
+    Py_DECREF(capsule);
+    if (code != 0) {
+        (void)raise_error(code, &error);
+        return -1;
+    }
+    self->cache = cache;
+    self->readers_max = options->readers_max;
+    self->schema = import_schema(self);
+    return self->schema == NULL ? -1 : 0;
+}
+
+static int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache != NULL) {
+        PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
+        return -1;
+    }
+    PyObject *source;
+    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL};
+    arguments.options.hooks = &gil_hooks;
+    int failed = parse_arguments(args, kwargs, &source, &arguments);
+    if (!failed) failed = open_cache(self, source, &arguments.options);
+    Py_XDECREF(arguments.path);
+    return failed;
+}
+
+/* The state travels in the type: its module is found from our own type, not a subclass.
+ */
+static PyObject *cache_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args;
+    (void)kwargs;
+    PyTypeObject *ours = type;
+    PyObject *module = NULL;
+    while (ours != NULL && (module = PyType_GetModule(ours)) == NULL) {
+        PyErr_Clear();
+        ours = (PyTypeObject *)PyType_GetSlot(ours, Py_tp_base);
+    }
+    if (module == NULL) return not_initialised();
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    struct cache_object *self = (struct cache_object *)allocate(type, 0);
+    if (self == NULL) return NULL;
+    Py_INCREF(module);
+    self->module = module;
+    self->state = PyModule_GetState(module);
+    return (PyObject *)self;
+}
+
+static int cache_traverse(PyObject *object, visitproc visit, void *arg) {
+    struct cache_object *self = (struct cache_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->dict);
+    Py_VISIT(self->module);
+    Py_VISIT(self->schema);
+    for (size_t i = 0; i < self->n_kept; i++) Py_VISIT(self->kept[i]);
+    return 0;
+}
+
+static int cache_clear(PyObject *object) {
+    struct cache_object *self = (struct cache_object *)object;
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+static void cache_dealloc(PyObject *object) {
+    struct cache_object *self = (struct cache_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
+    cache_drop_kept(self);
+    Py_CLEAR(self->dict);
+    Py_CLEAR(self->schema);
+    if (self->cache != NULL) {
+        Py_BEGIN_ALLOW_THREADS;
+        bc_cache_unref(self->cache);
+        Py_END_ALLOW_THREADS;
+    }
+    Py_CLEAR(self->module);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* ---- properties ---- */
+
+static PyObject *cache_schema(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->schema == NULL) return not_initialised();
+    Py_INCREF(self->schema);
+    return self->schema;
+}
+
+static PyObject *cache_ingested_count(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    return PyLong_FromUnsignedLongLong(stats.batches);
+}
+
+static PyObject *cache_exhausted(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    return PyBool_FromLong(stats.exhausted);
+}
+
+static PyObject *cache_repr(PyObject *object) {
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL)
+        return PyUnicode_FromString("<StreamCache, not initialised>");
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    PyObject *lines = PyObject_Str(self->schema);
+    if (lines == NULL) return NULL;
+    PyObject *fields = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
+    Py_DECREF(lines);
+    if (fields == NULL) return NULL;
+    PyObject *result = PyUnicode_FromFormat(
+        "StreamCache(ingested=%llu, exhausted=%s, schema=[%U])",
+        (unsigned long long)stats.batches, stats.exhausted ? "True" : "False", fields);
+    Py_DECREF(fields);
+    return result;
+}
+
+static Py_ssize_t cache_length(PyObject *object) {
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) {
+        (void)not_initialised();
+        return -1;
+    }
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    if (!stats.exhausted) {
+        PyErr_SetString(
+            PyExc_TypeError,
+            "the number of batches is not known before the source is exhausted: "
+            "call ingest_all() first");
+        return -1;
+    }
+    return (Py_ssize_t)stats.batches;
+}
+
+static int cache_bool(PyObject *object) {
+    (void)object;
+    return 1;
+}
+
+/* ---- methods ---- */
+
+static PyObject *new_reader(struct cache_object *self, enum bc_reader_start start) {
+    if (self->cache == NULL) return not_initialised();
+    struct bc_reader *reader;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_reader(self->cache, start, &reader, &error);
+    if (code != 0) return raise_error(code, &error);
+    return reader_object_new(self, reader);
+}
+
+static PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"from_start", NULL};
+    PyObject *value = Py_True;
+    int from_start;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:reader", names, &value))
+        return NULL;
+    if (argument_flag(value, names[0], &from_start) != 0) return NULL;
+    return new_reader((struct cache_object *)object,
+                      from_start ? BC_READER_FIRST : BC_READER_FRONTIER);
+}
+
+static PyObject *cache_iter(PyObject *object) {
+    return new_reader((struct cache_object *)object, BC_READER_FIRST);
+}
+
+static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct cache_object *self = (struct cache_object *)object;
+    static char *names[] = {"requested_schema", NULL};
+    PyObject *requested = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:__arrow_c_stream__", names,
+                                     &requested)) {
+        return NULL;
+    }
+    if (self->cache == NULL) return not_initialised();
+    if (requested != Py_None) return cast_to_requested(object, requested);
+    struct ArrowArrayStream stream;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_stream(self->cache, &stream, &error);
+    return code != 0 ? raise_error(code, &error) : capsule_of_stream(&stream);
+}
+
+static PyObject *cache_c_schema(PyObject *object, PyObject *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    return self->cache == NULL ? not_initialised() : capsule_of_schema(self->cache);
+}
+
+static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) {
+    const struct cache_object *self = (const struct cache_object *)object;
+    static char *names[] = {"target_schema", NULL};
+    PyObject *target;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:cast", names, &target)) return NULL;
+    if (self->cache == NULL) return not_initialised();
+    return call_cast("CastingStreamCache", object, target);
+}
+
+static PyObject *cache_ingest_all(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    uint64_t batches;
+    struct bc_error error = {0, ""};
+    hooks_begin_method();
+    int code = bc_cache_ingest(self->cache, &batches, &error);
+    hooks_end_method();
+    cache_make_room(self);
+    return code != 0 ? raise_error(code, &error) : PyLong_FromUnsignedLongLong(batches);
+}
+
+static PyObject *cache_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    Py_BEGIN_ALLOW_THREADS;
+    bc_cache_close(self->cache);
+    Py_END_ALLOW_THREADS;
+    cache_drop_kept(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *cache_enter(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Py_INCREF(object);
+    return object;
+}
+
+static PyObject *cache_exit(PyObject *object, PyObject *args) {
+    (void)args;
+    return cache_close(object, NULL);
+}
+
+static PyObject *cache_stats(PyObject *object, PyObject *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    return Py_BuildValue("{sKsKsKsKsKsKsK}", "batches", stats.batches, "rows", stats.rows,
+                         "evicted", stats.batches_evicted, "memory_bytes",
+                         stats.memory_bytes, "disk_bytes", stats.disk_bytes,
+                         "source_calls", stats.source_calls, "readers", stats.readers);
+}
+
+/* Calls the class with `arguments` after dropping those that were not given. */
+static PyObject *construct(PyObject *type, PyObject *source, PyObject *arguments) {
+    PyObject *args = arguments == NULL ? NULL : PyTuple_Pack(1, source);
+    PyObject *self = args == NULL ? NULL : PyObject_Call(type, args, arguments);
+    Py_XDECREF(args);
+    Py_XDECREF(arguments);
+    return self;
+}
+
+static PyObject *cache_in_memory(PyObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"reader", "capacity", "max_readers", NULL};
+    PyObject *source;
+    PyObject *capacity = Py_None;
+    PyObject *readers = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OO:in_memory", names, &source,
+                                     &capacity, &readers)) {
+        return NULL;
+    }
+    return construct(
+        type, source,
+        Py_BuildValue("{sOsO}", "memory_capacity", capacity, "max_readers", readers));
+}
+
+static PyObject *cache_on_disk(PyObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {
+        "reader",      "path", "disk_capacity", "memory_capacity", "write_policy",
+        "max_readers", NULL};
+    PyObject *source;
+    PyObject *path = Py_None;
+    PyObject *disk = Py_None;
+    PyObject *memory = Py_None;
+    PyObject *policy = NULL;
+    PyObject *readers = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOO:on_disk", names, &source,
+                                     &path, &disk, &memory, &policy, &readers)) {
+        return NULL;
+    }
+    PyObject *folder = path;
+    if (path == Py_None) {
+        PyObject *tempfile = PyImport_ImportModule("tempfile");
+        if (tempfile == NULL) return NULL;
+        folder = PyObject_CallMethod(tempfile, "gettempdir", NULL);
+        Py_DECREF(tempfile);
+        if (folder == NULL) return NULL;
+    } else {
+        Py_INCREF(folder);
+    }
+    PyObject *limit =
+        disk == Py_None ? PyLong_FromUnsignedLongLong(BC_BYTES_DEFAULT) : disk;
+    if (disk != Py_None) Py_INCREF(limit);
+    PyObject *arguments =
+        limit == NULL
+            ? NULL
+            : Py_BuildValue("{sNsNsOsO}", "disk_path", folder, "disk_capacity", limit,
+                            "memory_capacity", memory, "max_readers", readers);
+    if (limit == NULL) Py_DECREF(folder);
+    if (arguments != NULL && policy != NULL &&
+        PyDict_SetItemString(arguments, "write_policy", policy) != 0) {
+        Py_CLEAR(arguments);
+    }
+    return construct(type, source, arguments);
+}
+
+/* The documentation of every member stands in the stubs and the manual; these are what
+ * help() shows, and the first line is the signature that inspect reads. */
+static PyMethodDef cache_methods[] = {
+    {"reader", (PyCFunction)(void (*)(void))cache_reader, METH_VARARGS | METH_KEYWORDS,
+     "reader($self, from_start=True)\n--\n\n"
+     "Return a new, independent reader.\n\n"
+     "Parameters\n----------\n"
+     "from_start : bool, optional\n"
+     "    True (default): from batch 0. False: from the first batch that is not "
+     "recorded\n"
+     "    yet.\n\n"
+     "Returns\n-------\nStreamCacheReader\n\n"
+     "Raises\n------\n"
+     "ValueError\n"
+     "    The cache is closed, has given out `max_readers` readers, or batch 0 was "
+     "evicted.\n\n"
+     "Examples\n--------\n"
+     ">>> import pyarrow as pa\n"
+     ">>> from batchcorder import StreamCache\n"
+     ">>> cache = StreamCache(pa.table({'x': [1, 2, 3]}))\n"
+     ">>> [batch.num_rows for batch in cache.reader()]\n[3]\n"},
+    {"cast", (PyCFunction)(void (*)(void))cache_cast, METH_VARARGS | METH_KEYWORDS,
+     "cast($self, target_schema)\n--\n\n"
+     "Return a replayable view whose streams are cast to `target_schema`.\n\n"
+     "Parameters\n----------\n"
+     "target_schema : pyarrow.Schema\n"
+     "    The same field names, other types.\n\n"
+     "Returns\n-------\nCastingStreamCache\n\n"
+     "Raises\n------\nTypeError\n    `target_schema` is no schema.\n"},
+    {"ingest_all", cache_ingest_all, METH_NOARGS,
+     "ingest_all($self)\n--\n\n"
+     "Read the source to its end.\n\n"
+     "Returns\n-------\nint\n    Number of batches recorded in all, however often "
+     "called.\n\n"
+     "Raises\n------\n"
+     "MemoryError\n    A budget is used up; the batch that did not fit is kept, and the "
+     "next\n"
+     "    call goes on with it.\n"
+     "OSError\n    The disk, or the source.\n"
+     "ValueError\n    The cache is closed, or the source's data is invalid.\n\n"
+     "Examples\n--------\n"
+     ">>> import pyarrow as pa\n"
+     ">>> from batchcorder import StreamCache\n"
+     ">>> StreamCache(pa.table({'x': [1, 2, 3]})).ingest_all()\n1\n"},
+    {"close", cache_close, METH_NOARGS,
+     "close($self)\n--\n\n"
+     "Give back memory, file and source at once; batches handed out stay valid.\n\n"
+     "May be called again. Readers that wait fail with ValueError.\n"},
+    {"stats", cache_stats, METH_NOARGS,
+     "stats($self)\n--\n\n"
+     "Return what the cache holds now, as a dict; never waits.\n\n"
+     "Returns\n-------\ndict[str, int]\n"
+     "    batches, rows (recorded so far), evicted (batches), memory_bytes (charged to "
+     "the\n"
+     "    budget), disk_bytes (size of the file), source_calls, readers (ever made).\n"},
+    {"in_memory", (PyCFunction)(void (*)(void))cache_in_memory,
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS,
+     "in_memory($type, reader, *, capacity=None, max_readers=None)\n--\n\n"
+     "Make a cache without a disk tier, of `capacity` bytes.\n"},
+    {"on_disk", (PyCFunction)(void (*)(void))cache_on_disk,
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS,
+     "on_disk($type, reader, *, path=None, disk_capacity=None, memory_capacity=None,\n"
+     "        write_policy='on_insertion', max_readers=None)\n--\n\n"
+     "Make a cache with a disk tier, by default unlimited and in the temporary "
+     "directory.\n"},
+    {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
+     METH_VARARGS | METH_KEYWORDS,
+     "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"
+     "Return a PyCapsule of a fresh Arrow stream at batch 0.\n"},
+    {"__arrow_c_schema__", cache_c_schema, METH_NOARGS,
+     "__arrow_c_schema__($self)\n--\n\nReturn a PyCapsule of the schema.\n"},
+    {"__enter__", cache_enter, METH_NOARGS,
+     "__enter__($self)\n--\n\nReturn the cache.\n"},
+    {"__exit__", cache_exit, METH_VARARGS,
+     "__exit__($self, *exception)\n--\n\nClose the cache.\n"},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef cache_properties[] = {
+    {"schema", cache_schema, NULL, "pyarrow.Schema of the stream; never waits.", NULL},
+    {"ingested_count", cache_ingested_count, NULL,
+     "Number of batches recorded so far; never waits.", NULL},
+    {"upstream_exhausted", cache_exhausted, NULL,
+     "True once the source has ended; never waits.", NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyMemberDef cache_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(struct cache_object, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct cache_object, weakrefs), READONLY,
+     NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static const char cache_doc[] =
+    "StreamCache(reader, memory_capacity=None, disk_path=None, disk_capacity=None, "
+    "write_policy='on_insertion', max_readers=None)\n--\n\n"
+    "Record a single-use Arrow stream once and replay it to any number of readers.\n\n"
+    "The source is read lazily, once, by whichever reader needs its next batch first.\n"
+    "Batches stay in memory as the source's own buffers, on disk as an Arrow IPC stream\n"
+    "that is mapped back; neither is copied for a reader.\n\n"
+    "Parameters\n----------\n"
+    "reader : object with ``__arrow_c_stream__``\n"
+    "    Such as a pyarrow.RecordBatchReader, a DuckDB relation, a Polars DataFrame.\n"
+    "memory_capacity : int or str, optional\n"
+    "    Budget of the memory tier in bytes, or as ``\"512MB\"``, ``\"2GiB\"``. Counted "
+    "are\n"
+    "    the bytes that batches reference, each once. Default: what the machine, or the\n"
+    "    process's control group, has, less a reserve of an eighth.\n"
+    "disk_path : str, bytes or os.PathLike, optional\n"
+    "    Directory in which a private directory with the file ``cache.arrow`` is made.\n"
+    "disk_capacity : int or str, optional\n"
+    "    Budget of that file in bytes; given together with `disk_path`.\n"
+    "write_policy : {'on_insertion', 'on_eviction'}\n"
+    "    Write every batch to disk, or only those for which memory has no room.\n"
+    "max_readers : int, optional\n"
+    "    Number of readers that may ever be made. A batch is freed once all of them "
+    "exist\n"
+    "    and have passed it.\n\n"
+    "Raises\n------\n"
+    "TypeError\n    `reader` is no Arrow stream, or an argument is of the wrong type.\n"
+    "ValueError\n    Arguments that make no sense.\n"
+    "OverflowError\n    A number that is negative or does not fit into 64 bits.\n"
+    "OSError\n    The directory or the file cannot be made.\n"
+    "NotImplementedError\n    A disk tier, and a type that it cannot write yet.\n\n"
+    "Examples\n--------\n"
+    ">>> import pyarrow as pa\n"
+    ">>> from batchcorder import StreamCache\n"
+    ">>> source = pa.table({'x': [1, 2, 3]}).to_reader()\n"
+    ">>> cache = StreamCache(source, memory_capacity='64MB')\n"
+    ">>> pa.table(cache).equals(pa.table(cache))\nTrue\n";
+
+static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
+                                    {Py_tp_new, cache_new},
+                                    {Py_tp_init, cache_init},
+                                    {Py_tp_dealloc, cache_dealloc},
+                                    {Py_tp_traverse, cache_traverse},
+                                    {Py_tp_clear, cache_clear},
+                                    {Py_tp_repr, cache_repr},
+                                    {Py_tp_iter, cache_iter},
+                                    {Py_tp_methods, cache_methods},
+                                    {Py_tp_getset, cache_properties},
+                                    {Py_tp_members, cache_members},
+                                    {Py_mp_length, cache_length},
+                                    {Py_nb_bool, cache_bool},
+                                    {0, NULL}};
+
+static PyType_Spec cache_spec = {
+    "batchcorder.StreamCache", sizeof(struct cache_object), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, cache_slots};
+
+int cache_type_add(PyObject *module, struct module_state *state) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &cache_spec, NULL);
+    if (type == NULL) return -1;
+    state->cache_type = (PyTypeObject *)type;
+    return PyModule_AddType(module, state->cache_type);
+}

@@ -1,0 +1,19 @@
+/* The Arrow PyCapsule protocol, in and out. */
+#ifndef BC_EXT_CAPSULE_H
+#define BC_EXT_CAPSULE_H
+
+#include "module.h"
+
+/* Calls `source.__arrow_c_stream__()`: the capsule, and the stream that it holds. NULL
+ * and an exception where it is no Arrow stream. */
+PyObject *capsule_from_source(PyObject *source, struct ArrowArrayStream **out_stream);
+
+/* A capsule of the stream, which moves into it, also on failure. */
+PyObject *capsule_of_stream(struct ArrowArrayStream *stream);
+/* A capsule of a copy of the cache's schema. */
+PyObject *capsule_of_schema(struct bc_cache *cache);
+
+/* The qualified name of an object's type, "builtins.int"; NULL and an exception. */
+PyObject *qualified_type_name(PyObject *object);
+
+#endif

@@ -1,0 +1,83 @@
+/* Threads in the slow path and the end of the interpreter.
+ *
+ *     method or consumer ─▶ core ─▶ enter: GIL ensured and given up, `inside` + 1
+ *                                     │  poll: signal handlers, every 50 ms
+ *                                     ▼
+ *                                   leave: GIL taken, state as before, `inside` - 1
+ *
+ * atexit sets `ending`, so that nobody enters any more and poll sends home who is inside,
+ * and waits a moment for them: once finalisation has begun, taking the GIL would end the
+ * thread. The state is the process's, not the module's, because streams outlive modules
+ * (and only the main interpreter may import this module). */
+#define _POSIX_C_SOURCE 200809L
+#include "hooks.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+static atomic_bool ending;
+static atomic_int inside;
+static _Thread_local int methods;
+
+void hooks_begin_method(void) { methods++; }
+void hooks_end_method(void) { methods--; }
+
+static int enter(void *context, struct bc_hook_state *state) {
+    (void)context;
+    if (atomic_load(&ending)) return ECANCELED;
+    (void)atomic_fetch_add(&inside, 1);
+    state->data[0] = (void *)(intptr_t)PyGILState_Ensure();
+    state->data[1] = PyEval_SaveThread();
+    return 0;
+}
+
+static void leave(void *context, struct bc_hook_state *state) {
+    (void)context;
+    PyEval_RestoreThread(state->data[1]);
+    PyGILState_Release((PyGILState_STATE)(intptr_t)state->data[0]);
+    (void)atomic_fetch_sub(&inside, 1);
+}
+
+static int poll(void *context) {
+    (void)context;
+    if (atomic_load(&ending)) return ECANCELED;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int code = PyErr_CheckSignals() == 0 ? 0 : EINTR;
+    if (code != 0 && methods == 0) {
+        bool interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+        PyErr_Clear();
+        if (interrupt) PyErr_SetInterrupt();
+    }
+    PyGILState_Release(gil);
+    return code;
+}
+
+const struct bc_hooks gil_hooks = {enter, leave, poll, NULL};
+
+/* At most about 2 s, for sources that do not come back. */
+static PyObject *end(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    atomic_store(&ending, true);
+    PyThreadState *thread = PyEval_SaveThread();
+    struct timespec pause = {0, 5000000};
+    for (int i = 0; i < 400 && atomic_load(&inside) > 0; i++) nanosleep(&pause, NULL);
+    PyEval_RestoreThread(thread);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef end_method = {"_end", end, METH_NOARGS, NULL};
+
+int hooks_add(PyObject *module) {
+    (void)module;
+    PyObject *function = PyCFunction_New(&end_method, NULL);
+    PyObject *atexit = function == NULL ? NULL : PyImport_ImportModule("atexit");
+    PyObject *done = NULL;
+    if (atexit != NULL) done = PyObject_CallMethod(atexit, "register", "O", function);
+    Py_XDECREF(done);
+    Py_XDECREF(atexit);
+    Py_XDECREF(function);
+    return done == NULL ? -1 : 0;
+}

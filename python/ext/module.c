@@ -1,0 +1,78 @@
+#include "module.h"
+
+#include "hooks.h"
+
+static struct module_state *state_of(PyObject *module) {
+    return PyModule_GetState(module);
+}
+
+/* `pyarrow.lib.CLASS.NAME`, or `pyarrow.lib.CLASS` where `name` is NULL. */
+static PyObject *take(PyObject *lib, const char *class_name, const char *name) {
+    PyObject *type = PyObject_GetAttrString(lib, class_name);
+    if (type == NULL || name == NULL) return type;
+    PyObject *attribute = PyObject_GetAttrString(type, name);
+    Py_DECREF(type);
+    return attribute;
+}
+
+static int import_pyarrow(struct module_state *state) {
+    PyObject *lib = PyImport_ImportModule("pyarrow.lib");
+    if (lib == NULL) return -1;
+    state->import_batch = take(lib, "RecordBatch", "_import_from_c");
+    if (state->import_batch != NULL) {
+        state->import_schema = take(lib, "Schema", "_import_from_c");
+    }
+    Py_DECREF(lib);
+    return state->import_schema == NULL ? -1 : 0;
+}
+
+static int execute(PyObject *module) {
+    struct module_state *state = state_of(module);
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        PyErr_SetString(
+            PyExc_ImportError,
+            "batchcorder cannot be imported in a subinterpreter: its streams are "
+            "used by threads that belong to the main interpreter");
+        return -1;
+    }
+    if (import_pyarrow(state) != 0 || hooks_add(module) != 0) return -1;
+    if (cache_type_add(module, state) != 0 || reader_type_add(module, state) != 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "__version__", bc_version());
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    struct module_state *state = state_of(module);
+    Py_VISIT(state->cache_type);
+    Py_VISIT(state->reader_type);
+    Py_VISIT(state->import_batch);
+    Py_VISIT(state->import_schema);
+    return 0;
+}
+
+static int clear(PyObject *module) {
+    struct module_state *state = state_of(module);
+    Py_CLEAR(state->cache_type);
+    Py_CLEAR(state->reader_type);
+    Py_CLEAR(state->import_batch);
+    Py_CLEAR(state->import_schema);
+    return 0;
+}
+
+static void release(void *module) { (void)clear(module); }
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "batchcorder._core",
+    .m_doc = "StreamCache and its readers, over libbatchcorder.",
+    .m_size = sizeof(struct module_state),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = release,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

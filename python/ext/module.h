@@ -1,0 +1,58 @@
+/* What the files of the extension share. */
+#ifndef BC_EXT_MODULE_H
+#define BC_EXT_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "batchcorder/batchcorder.h"
+
+struct module_state {
+    PyTypeObject *cache_type;
+    PyTypeObject *reader_type;
+    PyObject *import_batch;  /* pyarrow.RecordBatch._import_from_c */
+    PyObject *import_schema; /* pyarrow.Schema._import_from_c */
+};
+
+/* A StreamCache. Python objects of it and its readers hold it; Arrow streams that were
+ * exported hold only the core's cache, and need no interpreter any more. */
+struct cache_object {
+    PyObject_HEAD PyObject *dict;
+    PyObject *weakrefs;
+    PyObject *module; /* keeps the state alive */
+    struct module_state *state;
+    struct bc_cache *cache; /* NULL: __init__ has not succeeded */
+    PyObject *schema;       /* pyarrow.Schema */
+    uint64_t readers_max;
+    /* Batches of the memory tier that were made into Python objects before, by number.
+     * What they take is reserved in the cache's budget, and given back when a batch
+     * needs the room. Only without max_readers: else no batch is read again. */
+    PyObject **kept;
+    size_t n_kept;
+    uint64_t kept_bytes;
+};
+
+struct reader_object {
+    PyObject_HEAD PyObject *dict;
+    PyObject *weakrefs;
+    struct cache_object *owner;
+    struct bc_reader *reader; /* NULL: used up */
+    int ended;                /* iterated to its end */
+};
+
+int cache_type_add(PyObject *module, struct module_state *state);
+int reader_type_add(PyObject *module, struct module_state *state);
+
+/* A reader object; takes the reader over, also on failure. */
+PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader);
+
+/* The object kept for batch `number` (borrowed), or NULL. */
+PyObject *cache_kept(const struct cache_object *self, uint64_t number);
+/* Keeps `batch` as the object of that batch, where the budget has room for it. */
+void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
+                PyObject *batch);
+/* Drops all kept objects: always, or where batches need the room. */
+void cache_drop_kept(struct cache_object *self);
+void cache_make_room(struct cache_object *self);
+
+#endif

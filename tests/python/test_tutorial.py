@@ -1,0 +1,34 @@
+"""The tutorial, as it stands in the README."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+EXPECTED = (
+    """\
+id: int64
+value: double
+False
+5 rows
+True
+1
+"""
+    + 10 * "1 batches replayed\n"
+)
+
+
+def tutorial() -> str:
+    """Return the first Python block of the README."""
+    return README.read_text().split("```python\n", 1)[1].split("```", 1)[0]
+
+
+def test_tutorial_prints_what_it_says() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", tutorial()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, EXPECTED, "")
