@@ -199,7 +199,7 @@ int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
         const struct bc_field *field = &schema->fields[i];
         struct ArrowArray *node = &batch->nodes[i];
         const char *reason = check_shape(field, node);
-        int64_t child_min = child_length_min(field, node);
+        int64_t child_min = reason == NULL ? child_length_min(field, node) : 0;
         for (int32_t c = 0; c < field->n_children && reason == NULL; c++) {
             const struct ArrowArray *child = node->children[c];
             if (child == NULL) {

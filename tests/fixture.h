@@ -1,0 +1,212 @@
+/* Sources for the tests: streams of small batches that count what becomes of them. */
+#ifndef BC_TESTS_FIXTURE_H
+#define BC_TESTS_FIXTURE_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batchcorder/batchcorder.h"
+#include "nanoarrow/nanoarrow.h"
+#include "tap.h"
+
+/* A stream of `n_batches` batches of two columns: x, an int64 that counts the rows of the
+ * whole stream, and s, a string "row N", null in every third row. */
+struct fixture {
+    int64_t n_batches;
+    int64_t rows;    /* of each batch */
+    int64_t fail_at; /* number of the call of get_next that fails, or -1 */
+    int fail_code;
+    const char *fail_text;
+    /* Called before batch number `n` is made, by get_next. */
+    void (*before)(void *context, int64_t n);
+    void *context;
+
+    int64_t next;
+    _Atomic int64_t arrays_alive;
+    _Atomic int stream_alive;
+    _Atomic int callers; /* inside get_next now */
+};
+
+static inline void fixture_array_release(struct ArrowArray *array) {
+    struct ArrowArray *inner = array->private_data;
+    struct fixture *fixture = inner->private_data;
+    struct ArrowArray *tree = (struct ArrowArray *)inner->children[0];
+    tree->release(tree);
+    free(tree);
+    free(inner->children);
+    free(inner);
+    atomic_fetch_sub(&fixture->arrays_alive, 1);
+    array->release = NULL;
+}
+
+/* Wraps a nanoarrow array, so that its release is counted. */
+static inline void fixture_wrap(struct fixture *fixture, struct ArrowArray *tree,
+                                struct ArrowArray *out) {
+    struct ArrowArray *inner = calloc(1, sizeof(*inner));
+    struct ArrowArray *moved = malloc(sizeof(*moved));
+    *moved = *tree;
+    inner->children = malloc(sizeof(void *));
+    inner->children[0] = moved;
+    inner->private_data = fixture;
+    *out = *moved;
+    out->release = fixture_array_release;
+    out->private_data = inner;
+    atomic_fetch_add(&fixture->arrays_alive, 1);
+}
+
+static inline int fixture_schema(struct ArrowArrayStream *stream,
+                                 struct ArrowSchema *out) {
+    (void)stream;
+    ArrowSchemaInit(out);
+    CHECK(ArrowSchemaSetTypeStruct(out, 2) == 0);
+    CHECK(ArrowSchemaSetType(out->children[0], NANOARROW_TYPE_INT64) == 0);
+    CHECK(ArrowSchemaSetName(out->children[0], "x") == 0);
+    CHECK(ArrowSchemaSetType(out->children[1], NANOARROW_TYPE_STRING) == 0);
+    CHECK(ArrowSchemaSetName(out->children[1], "s") == 0);
+    return 0;
+}
+
+static inline void fixture_batch(struct fixture *fixture, int64_t number,
+                                 struct ArrowArray *out) {
+    struct ArrowSchema schema;
+    struct ArrowArray tree;
+    CHECK(fixture_schema(NULL, &schema) == 0);
+    CHECK(ArrowArrayInitFromSchema(&tree, &schema, NULL) == 0);
+    schema.release(&schema);
+    CHECK(ArrowArrayStartAppending(&tree) == 0);
+    for (int64_t i = 0; i < fixture->rows; i++) {
+        int64_t row = number * fixture->rows + i;
+        char text[32];
+        (void)snprintf(text, sizeof(text), "row %lld", (long long)row);
+        CHECK(ArrowArrayAppendInt(tree.children[0], row) == 0);
+        if (row % 3 == 0) {
+            CHECK(ArrowArrayAppendNull(tree.children[1], 1) == 0);
+        } else {
+            CHECK(ArrowArrayAppendString(tree.children[1], ArrowCharView(text)) == 0);
+        }
+        CHECK(ArrowArrayFinishElement(&tree) == 0);
+    }
+    CHECK(ArrowArrayFinishBuildingDefault(&tree, NULL) == 0);
+    fixture_wrap(fixture, &tree, out);
+}
+
+static inline int fixture_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    struct fixture *fixture = stream->private_data;
+    /* One at a time, or the recorder is broken. */
+    CHECK(atomic_fetch_add(&fixture->callers, 1) == 0);
+    int code = 0;
+    out->release = NULL;
+    if (fixture->before != NULL) fixture->before(fixture->context, fixture->next);
+    if (fixture->next == fixture->fail_at) {
+        code = fixture->fail_code;
+    } else if (fixture->next < fixture->n_batches) {
+        fixture_batch(fixture, fixture->next++, out);
+    }
+    CHECK(atomic_fetch_sub(&fixture->callers, 1) == 1);
+    return code;
+}
+
+static inline const char *fixture_error(struct ArrowArrayStream *stream) {
+    struct fixture *fixture = stream->private_data;
+    return fixture->fail_text;
+}
+
+static inline void fixture_release(struct ArrowArrayStream *stream) {
+    struct fixture *fixture = stream->private_data;
+    CHECK(atomic_fetch_sub(&fixture->stream_alive, 1) == 1);
+    stream->release = NULL;
+}
+
+static inline void fixture_init(struct fixture *fixture, int64_t n_batches,
+                                int64_t rows) {
+    memset(fixture, 0, sizeof(*fixture));
+    fixture->n_batches = n_batches;
+    fixture->rows = rows;
+    fixture->fail_at = -1;
+}
+
+static inline struct ArrowArrayStream fixture_stream(struct fixture *fixture) {
+    atomic_store(&fixture->stream_alive, 1);
+    return (struct ArrowArrayStream){fixture_schema, fixture_next, fixture_error,
+                                     fixture_release, fixture};
+}
+
+/* A cache over the fixture. */
+static inline struct bc_cache *fixture_cache(struct fixture *fixture,
+                                             const struct bc_cache_options *options) {
+    struct ArrowArrayStream stream = fixture_stream(fixture);
+    struct bc_cache *cache = NULL;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_new(&stream, options, &cache, &error);
+    if (code != 0) printf("# %s\n", error.message);
+    CHECK(code == 0 && stream.release == NULL);
+    return cache;
+}
+
+static inline struct bc_reader *fixture_reader(struct bc_cache *cache) {
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, BC_READER_FIRST, &reader, NULL) == 0);
+    return reader;
+}
+
+/* Checks that the array is batch `number` of the fixture, and releases it. */
+static inline void fixture_check(const struct fixture *fixture, struct ArrowArray *array,
+                                 int64_t number) {
+    CHECK(array->release != NULL);
+    CHECK(array->length == fixture->rows && array->offset == 0 && array->n_children == 2);
+    const struct ArrowArray *x = array->children[0];
+    const struct ArrowArray *s = array->children[1];
+    const int64_t *values = x->buffers[1];
+    const uint8_t *validity = s->buffers[0];
+    const int32_t *offsets = s->buffers[1];
+    const char *data = s->buffers[2];
+    for (int64_t i = 0; i < fixture->rows; i++) {
+        int64_t row = number * fixture->rows + i;
+        CHECK(values[x->offset + i] == row);
+        int64_t at = s->offset + i;
+        int is_valid = validity == NULL || (validity[at / 8] >> (at % 8) & 1) != 0;
+        CHECK(is_valid == (row % 3 != 0));
+        if (!is_valid) continue;
+        char text[32];
+        int size = snprintf(text, sizeof(text), "row %lld", (long long)row);
+        CHECK(offsets[at + 1] - offsets[at] == size);
+        CHECK(memcmp(data + offsets[at], text, (size_t)size) == 0);
+    }
+    array->release(array);
+}
+
+/* Reads the rest, starting with batch `number`, to the clean end: how many batches. */
+static inline int64_t fixture_drain(const struct fixture *fixture,
+                                    struct bc_reader *reader, int64_t number) {
+    for (;; number++) {
+        struct ArrowArray array;
+        struct bc_error error = {0, ""};
+        int code = bc_reader_next(reader, &array, NULL, &error);
+        if (code != 0) printf("# %d %s\n", code, error.message);
+        CHECK(code == 0);
+        if (array.release == NULL) return number;
+        fixture_check(fixture, &array, number);
+    }
+}
+
+/* All that the source gave is released. */
+static inline void fixture_check_released(struct fixture *fixture) {
+    CHECK(atomic_load(&fixture->arrays_alive) == 0);
+    CHECK(atomic_load(&fixture->stream_alive) == 0);
+}
+
+/* A fresh directory for a test's files; removed with fixture_remove. */
+static inline char *fixture_directory(void) {
+    const char *base = getenv("TMPDIR");
+    char *path = malloc(4096);
+    (void)snprintf(path, 4096, "%s/batchcorder-test-XXXXXX",
+                   base == NULL ? "/tmp" : base);
+    CHECK(mkdtemp(path) != NULL);
+    return path;
+}
+
+#endif

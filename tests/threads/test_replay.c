@@ -1,0 +1,262 @@
+/* Many threads on one cache. Run under ThreadSanitizer. */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { THREADS = 8, BATCHES = 300 };
+
+static void run(void *(*function)(void *), void *context, int n) {
+    pthread_t threads[THREADS];
+    CHECK(n <= THREADS);
+    for (int i = 0; i < n; i++) {
+        CHECK(pthread_create(&threads[i], NULL, function, context) == 0);
+    }
+    for (int i = 0; i < n; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+struct shared {
+    struct fixture fixture;
+    struct bc_cache *cache;
+    struct bc_reader *reader;
+    _Atomic int64_t seen[BATCHES];
+    _Atomic int64_t total;
+};
+
+static void *read_all(void *context) {
+    struct shared *shared = context;
+    for (int pass = 0; pass < 2; pass++) {
+        struct bc_reader *reader = fixture_reader(shared->cache);
+        CHECK(fixture_drain(&shared->fixture, reader, 0) == BATCHES);
+        bc_reader_unref(reader);
+    }
+    return NULL;
+}
+
+static void test_readers_of_their_own(void) {
+    char *path = fixture_directory();
+    for (int disk = 0; disk < 2; disk++) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        if (disk) {
+            options.disk_path = path;
+            options.memory_bytes_max = 4000; /* some in memory, most on disk */
+        }
+        fixture_init(&shared.fixture, BATCHES, 5);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        run(read_all, &shared, THREADS);
+        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        bc_cache_stats(shared.cache, &stats);
+        CHECK(stats.source_calls == BATCHES + 1);
+        bc_cache_unref(shared.cache);
+        fixture_check_released(&shared.fixture);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+static void *read_shared(void *context) {
+    struct shared *shared = context;
+    for (;;) {
+        struct ArrowArray array;
+        struct bc_batch_info info;
+        CHECK(bc_reader_next(shared->reader, &array, &info, NULL) == 0);
+        if (array.release == NULL) return NULL;
+        CHECK(atomic_fetch_add(&shared->seen[info.number], 1) == 0);
+        atomic_fetch_add(&shared->total, 1);
+        fixture_check(&shared->fixture, &array, (int64_t)info.number);
+    }
+}
+
+static void test_one_reader_shared(void) {
+    for (uint64_t readers_max = 0; readers_max < 2; readers_max++) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.readers_max = readers_max;
+        fixture_init(&shared.fixture, BATCHES, 3);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        shared.reader = fixture_reader(shared.cache);
+        run(read_shared, &shared, THREADS);
+        CHECK(shared.total == BATCHES);
+        bc_reader_unref(shared.reader);
+        bc_cache_unref(shared.cache);
+        fixture_check_released(&shared.fixture);
+    }
+}
+
+static void *read_once(void *context) {
+    struct shared *shared = context;
+    struct bc_reader *reader = fixture_reader(shared->cache);
+    CHECK(fixture_drain(&shared->fixture, reader, 0) == BATCHES);
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+/* Batches go while others read: the budget holds only a few of them. */
+static void test_eviction(void) {
+    static struct shared shared;
+    memset(&shared, 0, sizeof(shared));
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = THREADS;
+    fixture_init(&shared.fixture, BATCHES, 3);
+    shared.cache = fixture_cache(&shared.fixture, &options);
+    run(read_once, &shared, THREADS);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(shared.cache, &stats);
+    CHECK(stats.batches_evicted == BATCHES && stats.memory_bytes == 0);
+    CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
+    bc_cache_unref(shared.cache);
+    fixture_check_released(&shared.fixture);
+}
+
+static void *read_until_closed(void *context) {
+    struct shared *shared = context;
+    struct bc_reader *reader;
+    if (bc_cache_reader(shared->cache, BC_READER_FIRST, &reader, NULL) != 0) return NULL;
+    struct ArrowArray array;
+    int64_t number = 0;
+    while (bc_reader_next(reader, &array, NULL, NULL) == 0 && array.release != NULL) {
+        atomic_fetch_add(&shared->total, 1);
+        fixture_check(&shared->fixture, &array, number++);
+    }
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+static void *close_soon(void *context) {
+    struct shared *shared = context;
+    while (atomic_load(&shared->total) < 50) sched_yield();
+    bc_cache_close(shared->cache);
+    return NULL;
+}
+
+static void test_close_while_reading(void) {
+    char *path = fixture_directory();
+    for (int round = 0; round < 20; round++) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        if (round % 2 == 1) {
+            options.disk_path = path;
+            options.memory_bytes_max = 1;
+        }
+        fixture_init(&shared.fixture, BATCHES, 3);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        pthread_t closer;
+        CHECK(pthread_create(&closer, NULL, close_soon, &shared) == 0);
+        run(read_until_closed, &shared, 4);
+        CHECK(pthread_join(closer, NULL) == 0);
+        fixture_check_released(&shared.fixture);
+        bc_cache_unref(shared.cache);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+/* A source that is stuck, until it is told to go on. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int64_t at; /* stuck before this batch */
+    int stuck;
+    int open;
+};
+
+static void pass_gate(void *context, int64_t n) {
+    struct gate *gate = context;
+    if (n != gate->at) return;
+    pthread_mutex_lock(&gate->lock);
+    gate->stuck = 1;
+    pthread_cond_broadcast(&gate->changed);
+    while (!gate->open) pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void wait_until_stuck(struct gate *gate) {
+    pthread_mutex_lock(&gate->lock);
+    while (!gate->stuck) pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void open_gate(struct gate *gate) {
+    pthread_mutex_lock(&gate->lock);
+    gate->open = 1;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+/* While the source is stuck: what is recorded is read, close returns, waiters wake. */
+static void test_stuck_source_holds_up_nobody_else(void) {
+    static struct shared shared;
+    memset(&shared, 0, sizeof(shared));
+    struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 3, 0, 0};
+    fixture_init(&shared.fixture, BATCHES, 3);
+    shared.fixture.before = pass_gate;
+    shared.fixture.context = &gate;
+    shared.cache = fixture_cache(&shared.fixture, NULL);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_create(&threads[i], NULL, read_until_closed, &shared) == 0);
+    }
+    wait_until_stuck(&gate);
+    struct bc_reader *reader = fixture_reader(shared.cache);
+    struct ArrowArray array;
+    for (int64_t i = 0; i < 3; i++) {
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        fixture_check(&shared.fixture, &array, i);
+    }
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(shared.cache, &stats);
+    CHECK(stats.batches == 3 && !stats.exhausted);
+    bc_cache_close(shared.cache);
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == EINVAL);
+    CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
+    CHECK(atomic_load(&shared.fixture.stream_alive) == 1); /* the producer is inside */
+    open_gate(&gate);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    fixture_check_released(&shared.fixture);
+    bc_reader_unref(reader);
+    bc_cache_unref(shared.cache);
+}
+
+static void *release_part(void *context) {
+    struct ArrowArray *part = context;
+    part->release(part);
+    return NULL;
+}
+
+static void test_parts_released_on_other_threads(void) {
+    for (int round = 0; round < 50; round++) {
+        struct fixture fixture;
+        fixture_init(&fixture, 1, 4);
+        struct bc_cache *cache = fixture_cache(&fixture, NULL);
+        struct bc_reader *reader = fixture_reader(cache);
+        struct ArrowArray parts[3];
+        CHECK(bc_reader_next(reader, &parts[0], NULL, NULL) == 0);
+        for (int c = 0; c < 2; c++) {
+            parts[c + 1] = *parts[0].children[c];
+            parts[0].children[c]->release = NULL;
+        }
+        pthread_t threads[3];
+        for (int i = 0; i < 3; i++) {
+            CHECK(pthread_create(&threads[i], NULL, release_part, &parts[i]) == 0);
+        }
+        bc_reader_unref(reader);
+        bc_cache_unref(cache);
+        for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        fixture_check_released(&fixture);
+    }
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_readers_of_their_own),
+        TAP_CASE(test_one_reader_shared),
+        TAP_CASE(test_eviction),
+        TAP_CASE(test_close_while_reading),
+        TAP_CASE(test_stuck_source_holds_up_nobody_else),
+        TAP_CASE(test_parts_released_on_other_threads)};
+    return TAP_RUN(cases);
+}

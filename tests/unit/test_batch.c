@@ -1,0 +1,170 @@
+/* Batches against their schema: what is refused, what is folded, what is realigned; and
+ * exports, whose parts are released in any order. */
+#include "arrow/batch.h"
+#include "arrow/extent.h"
+#include "fixture.h"
+#include "replay/export.h"
+
+static struct bc_schema *schema_of_fixture(void) {
+    struct ArrowSchema schema;
+    struct bc_schema *own;
+    CHECK(fixture_schema(NULL, &schema) == 0);
+    CHECK(bc__schema_new(&schema, &own, NULL) == 0);
+    schema.release(&schema);
+    return own;
+}
+
+/* Spoils a good batch with `spoil` and expects it to be refused, and still the caller's.
+ */
+static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
+    struct bc_schema *schema = schema_of_fixture();
+    struct fixture fixture;
+    fixture_init(&fixture, 1, 10);
+    struct ArrowArray array;
+    fixture_batch(&fixture, 0, &array);
+    struct ArrowArray root = array;
+    struct ArrowArray children[2] = {*array.children[0], *array.children[1]};
+    struct ArrowArray *pointers[2] = {&children[0], &children[1]};
+    root.children = pointers;
+    spoil(&root);
+    struct bc_batch *batch = NULL;
+    struct bc_error error = {0, ""};
+    CHECK(bc__batch_new(schema, &root, 7, &batch, &error) == EINVAL);
+    if (strstr(error.message, words) == NULL) printf("# %s\n", error.message);
+    CHECK(strstr(error.message, words) != NULL &&
+          strstr(error.message, "Batch 7") != NULL);
+    CHECK(batch == NULL && root.release != NULL);
+    array.release(&array);
+    CHECK(fixture.arrays_alive == 0);
+    bc__schema_unref(schema);
+}
+
+static void spoil_length(struct ArrowArray *a) { a->length = -1; }
+static void spoil_offset(struct ArrowArray *a) { a->children[0]->offset = -1; }
+static void spoil_beyond(struct ArrowArray *a) { a->children[0]->length = 9; }
+static void spoil_huge(struct ArrowArray *a) { a->offset = INT64_MAX; }
+static void spoil_nulls(struct ArrowArray *a) { a->children[0]->null_count = 11; }
+static void spoil_bitmap(struct ArrowArray *a) {
+    static const void *buffers[2];
+    buffers[1] = a->children[0]->buffers[1];
+    a->children[0]->buffers = buffers;
+    a->children[0]->null_count = 3;
+}
+static void spoil_buffers(struct ArrowArray *a) { a->children[1]->n_buffers = 2; }
+static void spoil_missing(struct ArrowArray *a) {
+    static const void *buffers[2] = {NULL, NULL};
+    a->children[0]->buffers = buffers;
+}
+static void spoil_children(struct ArrowArray *a) { a->n_children = 1; }
+static void spoil_child(struct ArrowArray *a) { a->children[1] = NULL; }
+static void spoil_dictionary(struct ArrowArray *a) {
+    a->children[0]->dictionary = a->children[1];
+}
+static void spoil_rows(struct ArrowArray *a) {
+    static const uint8_t bitmap[2] = {0xFF, 0x01};
+    static const void *buffers[1] = {bitmap};
+    a->buffers = buffers;
+    a->null_count = -1;
+}
+
+static void test_refuses_what_the_schema_does_not_say(void) {
+    refuse(spoil_length, "negative");
+    refuse(spoil_offset, "negative");
+    refuse(spoil_beyond, "shorter than its parent");
+    refuse(spoil_huge, "longer than memory");
+    refuse(spoil_nulls, "null count");
+    refuse(spoil_bitmap, "no validity bitmap");
+    refuse(spoil_buffers, "number of buffers");
+    refuse(spoil_missing, "buffer is missing");
+    refuse(spoil_children, "number of children");
+    refuse(spoil_child, "child is missing");
+    refuse(spoil_dictionary, "dictionary");
+    refuse(spoil_rows, "rows themselves have nulls");
+}
+
+static void test_offset_of_the_rows_goes_to_the_columns(void) {
+    struct bc_schema *schema = schema_of_fixture();
+    struct fixture fixture;
+    fixture_init(&fixture, 1, 10);
+    struct ArrowArray array;
+    fixture_batch(&fixture, 0, &array);
+    array.offset = 4;
+    array.length = 3;
+    struct bc_batch *batch;
+    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0 && array.release == NULL);
+    CHECK(batch->nodes[0].offset == 0 && batch->nodes[0].length == 3);
+    CHECK(batch->nodes[2].offset == 4 && batch->nodes[2].length == 3);
+    CHECK(batch->nodes[2].null_count == -1);
+    /* Rows 4 to 6: three int64; one null of "row 4", "row 5", so 10 bytes of text. */
+    struct bc_extents extents = {0};
+    CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
+    int64_t bytes = 0;
+    for (size_t i = 0; i < extents.n_extents; i++) bytes += extents.extents[i].bytes;
+    CHECK(bytes == 3 * 8 + 1 + 4 * 4 + 10);
+    bc__extents_finish(&extents);
+    bc__batch_unref(batch);
+    CHECK(fixture.arrays_alive == 0);
+    bc__schema_unref(schema);
+}
+
+static void test_misaligned_buffers_are_copied(void) {
+    struct bc_schema *schema = schema_of_fixture();
+    struct fixture fixture;
+    fixture_init(&fixture, 1, 10);
+    struct ArrowArray array;
+    fixture_batch(&fixture, 0, &array);
+    char *odd = malloc(10 * 8 + 1);
+    memcpy(odd + 1, array.children[0]->buffers[1], 80);
+    array.children[0]->buffers[1] = odd + 1;
+    const void *kept = array.children[1]->buffers[2];
+    struct bc_batch *batch;
+    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0);
+    const void *copied = batch->nodes[1].buffers[1];
+    CHECK((uintptr_t)copied % 8 == 0 && memcmp(copied, odd + 1, 80) == 0);
+    CHECK(batch->nodes[2].buffers[2] == kept);
+    struct ArrowArray out;
+    CHECK(bc__export_batch(schema, batch, &out) == 0);
+    fixture_check(&fixture, &out, 0);
+    free(odd);
+    bc__schema_unref(schema);
+}
+
+/* Moves children out, as a consumer may, and releases all in the order of `order`. */
+static void release_in(const int *order) {
+    struct bc_schema *schema = schema_of_fixture();
+    struct fixture fixture;
+    fixture_init(&fixture, 1, 10);
+    struct ArrowArray array;
+    fixture_batch(&fixture, 0, &array);
+    struct bc_batch *batch;
+    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0);
+    struct ArrowArray parts[3];
+    CHECK(bc__export_batch(schema, batch, &parts[0]) == 0);
+    for (int c = 0; c < 2; c++) {
+        parts[c + 1] = *parts[0].children[c];
+        parts[0].children[c]->release = NULL;
+    }
+    for (int i = 0; i < 3; i++) {
+        CHECK(fixture.arrays_alive == 1);
+        struct ArrowArray *part = &parts[order[i]];
+        part->release(part);
+        CHECK(part->release == NULL);
+    }
+    CHECK(fixture.arrays_alive == 0);
+    bc__schema_unref(schema);
+}
+
+static void test_parts_are_released_in_any_order(void) {
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                     {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (int i = 0; i < 6; i++) release_in(orders[i]);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_refuses_what_the_schema_does_not_say),
+        TAP_CASE(test_offset_of_the_rows_goes_to_the_columns),
+        TAP_CASE(test_misaligned_buffers_are_copied),
+        TAP_CASE(test_parts_are_released_in_any_order)};
+    return TAP_RUN(cases);
+}
