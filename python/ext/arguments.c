@@ -117,6 +117,19 @@ int argument_path(PyObject *value, const char *name, PyObject **out_bytes) {
     return 0;
 }
 
+/* Quoted as JSON quotes it: "a\"b". */
+static int refuse_policy(PyObject *value) {
+    PyObject *json = PyImport_ImportModule("json");
+    PyObject *quoted =
+        json == NULL ? NULL : PyObject_CallMethod(json, "dumps", "O", value);
+    Py_XDECREF(json);
+    if (quoted == NULL) return -1;
+    PyErr_Format(PyExc_ValueError,
+                 "write_policy must be 'on_insertion' or 'on_eviction', got %U", quoted);
+    Py_DECREF(quoted);
+    return -1;
+}
+
 int argument_policy(PyObject *value, enum bc_write_policy *out_policy) {
     if (!PyUnicode_Check(value)) return refuse_type(value, "write_policy", "str");
     if (PyUnicode_CompareWithASCIIString(value, "on_insertion") == 0) {
@@ -124,10 +137,7 @@ int argument_policy(PyObject *value, enum bc_write_policy *out_policy) {
     } else if (PyUnicode_CompareWithASCIIString(value, "on_eviction") == 0) {
         *out_policy = BC_WRITE_ON_EVICTION;
     } else {
-        PyErr_Format(PyExc_ValueError,
-                     "write_policy must be 'on_insertion' or 'on_eviction', got \"%U\"",
-                     value);
-        return -1;
+        return refuse_policy(value);
     }
     return 0;
 }

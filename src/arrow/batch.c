@@ -6,7 +6,10 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/slab.h"
 #include "base/sync.h"
+
+enum { FEW_FIELDS = 64 };
 
 struct bc_copy {
     struct bc_copy *next;
@@ -16,7 +19,7 @@ struct bc_copy {
 
 struct bc_batch *bc__batch_alloc(int32_t n_nodes, size_t tail_bytes) {
     bc_assert(n_nodes > 0);
-    size_t size = sizeof(struct bc_batch) + (size_t)n_nodes * sizeof(struct ArrowArray);
+    size_t size = sizeof(struct bc_batch) + (size_t)n_nodes * sizeof(struct bc_node);
     struct bc_batch *batch = bc__calloc(1, size + tail_bytes);
     if (batch == NULL) return NULL;
     atomic_init(&batch->refs, 1);
@@ -47,12 +50,16 @@ void bc__batch_unref(struct bc_batch *batch) {
         bc__free(copy->data);
         bc__free(copy);
     }
-    bc__free(batch);
+    if (batch->slab != NULL) {
+        bc__slab_give_back(batch->slab);
+    } else {
+        bc__free(batch);
+    }
 }
 
 /* Copies buffer `which` of a node, `bytes` long, to where it is aligned. */
-static int realign(struct bc_batch *batch, struct ArrowArray *node, int which,
-                   size_t bytes, size_t alignment) {
+static int realign(struct bc_batch *batch, struct bc_node *node, int which, size_t bytes,
+                   size_t alignment) {
     struct bc_copy *copy = bc__calloc(1, sizeof(*copy));
     if (copy == NULL) return ENOMEM;
     copy->next = batch->copies;
@@ -139,7 +146,7 @@ static const char *check_shape(const struct bc_field *field,
 
 /* How many values a child must have for its parent. */
 static int64_t child_length_min(const struct bc_field *parent,
-                                const struct ArrowArray *node) {
+                                const struct bc_node *node) {
     if (parent->kind == BC_KIND_STRUCT || parent->kind == BC_KIND_SPARSE_UNION) {
         return node->offset + node->length;
     }
@@ -166,7 +173,7 @@ static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number
 
 /* The root struct's offset goes into its children, and its bitmap must mark no null. */
 static const char *fold_root(const struct bc_schema *schema, struct bc_batch *batch) {
-    struct ArrowArray *root = &batch->nodes[0];
+    struct bc_node *root = &batch->nodes[0];
     const uint8_t *validity = root->buffers[0];
     if (root->null_count != 0 && validity != NULL &&
         bc__bits_count(validity, root->offset, root->length) != root->length) {
@@ -175,7 +182,7 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
                "record batch cannot hold";
     }
     for (int32_t c = 0; c < schema->fields[0].n_children; c++) {
-        struct ArrowArray *child = &batch->nodes[schema->fields[0].first_child + c];
+        struct bc_node *child = &batch->nodes[schema->fields[0].first_child + c];
         const struct bc_field *field = &schema->fields[schema->fields[0].first_child + c];
         if (child->length == root->length && root->offset == 0) continue;
         child->offset += root->offset;
@@ -188,50 +195,83 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
     return NULL;
 }
 
+/* Copies the buffers of a node that are not aligned for their type. */
+static int realign_node(struct bc_batch *batch, struct bc_node *node,
+                        const struct bc_field *field) {
+    if (node->length == 0) return 0;
+    for (int which = 0; which < field->n_buffers; which++) {
+        size_t alignment = alignment_of(field, which);
+        uintptr_t address = (uintptr_t)node->buffers[which];
+        if ((address & (alignment - 1)) == 0) continue;
+        int64_t bytes = reach(field, which, node->offset + node->length);
+        if (bytes <= 0) continue;
+        int code = realign(batch, node, which, (size_t)bytes, alignment);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+/* Takes over node `number`, which stands in `arrays`, and lists its children there. What
+ * is wrong with it, or NULL. */
+static const char *take_node(const struct bc_schema *schema, struct bc_batch *batch,
+                             const struct ArrowArray **arrays, int32_t number) {
+    const struct bc_field *field = &schema->fields[number];
+    const struct ArrowArray *array = arrays[number];
+    const char *reason = check_shape(field, array);
+    if (reason != NULL) return reason;
+    struct bc_node *node = &batch->nodes[number];
+    *node = (struct bc_node){array->length, array->null_count, array->offset,
+                             array->n_buffers, array->buffers};
+    int64_t child_min = child_length_min(field, node);
+    for (int32_t c = 0; c < field->n_children; c++) {
+        const struct ArrowArray *child = array->children[c];
+        if (child == NULL) return "a child is missing";
+        if (child->length < child_min) return "a child is shorter than its parent";
+        arrays[field->first_child + c] = child;
+    }
+    if (array->dictionary != NULL) arrays[field->dictionary] = array->dictionary;
+    return NULL;
+}
+
+static int take_nodes(const struct bc_schema *schema, struct bc_batch *batch,
+                      const struct ArrowArray **arrays, uint64_t number,
+                      struct bc_error *error) {
+    for (int32_t i = 0; i < schema->n_fields; i++) {
+        const char *reason = take_node(schema, batch, arrays, i);
+        if (reason != NULL) return refuse(schema, i, number, reason, error);
+        if (realign_node(batch, &batch->nodes[i], &schema->fields[i]) != 0) {
+            return bc__error_memory(error);
+        }
+    }
+    const char *reason = fold_root(schema, batch);
+    return reason == NULL ? 0 : refuse(schema, 0, number, reason, error);
+}
+
 int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
-                  uint64_t number, struct bc_batch **out_batch, struct bc_error *error) {
+                  uint64_t number, struct bc_slab **slab, struct bc_batch **out_batch,
+                  struct bc_error *error) {
     bc_assert(schema != NULL && array != NULL && array->release != NULL);
-    struct bc_batch *batch = bc__batch_alloc(schema->n_fields, 0);
+    size_t n = (size_t)schema->n_fields;
+    struct bc_slab *home;
+    struct bc_batch *batch =
+        bc__slab_take(slab, sizeof(*batch) + n * sizeof(struct bc_node), &home);
     if (batch == NULL) return bc__error_memory(error);
+    atomic_init(&batch->refs, 1);
+    batch->n_nodes = schema->n_fields;
+    batch->slab = home;
+    batch->copies = NULL;
+    batch->owner.release = NULL;
+    const struct ArrowArray *few[FEW_FIELDS];
+    const struct ArrowArray **arrays = few;
     int code = 0;
-    batch->nodes[0] = *array;
-    for (int32_t i = 0; i < schema->n_fields && code == 0; i++) {
-        const struct bc_field *field = &schema->fields[i];
-        struct ArrowArray *node = &batch->nodes[i];
-        const char *reason = check_shape(field, node);
-        int64_t child_min = reason == NULL ? child_length_min(field, node) : 0;
-        for (int32_t c = 0; c < field->n_children && reason == NULL; c++) {
-            const struct ArrowArray *child = node->children[c];
-            if (child == NULL) {
-                reason = "a child is missing";
-            } else if (child->length < child_min) {
-                reason = "a child is shorter than its parent";
-            } else {
-                batch->nodes[field->first_child + c] = *child;
-            }
-        }
-        if (reason == NULL && node->dictionary != NULL) {
-            batch->nodes[field->dictionary] = *node->dictionary;
-        }
-        if (reason != NULL) {
-            code = refuse(schema, i, number, reason, error);
-            break;
-        }
-        for (int which = 0; which < field->n_buffers && node->length > 0 && code == 0;
-             which++) {
-            size_t alignment = alignment_of(field, which);
-            uintptr_t address = (uintptr_t)node->buffers[which];
-            if ((address & (alignment - 1)) == 0) continue;
-            int64_t bytes = reach(field, which, node->offset + node->length);
-            if (bytes <= 0) continue;
-            code = realign(batch, node, which, (size_t)bytes, alignment);
-            if (code != 0) code = bc__error_memory(error);
-        }
+    if (n > FEW_FIELDS) arrays = bc__malloc(n * sizeof(*arrays));
+    if (arrays == NULL) {
+        code = bc__error_memory(error);
+    } else {
+        arrays[0] = array;
+        code = take_nodes(schema, batch, arrays, number, error);
     }
-    if (code == 0) {
-        const char *reason = fold_root(schema, batch);
-        if (reason != NULL) code = refuse(schema, 0, number, reason, error);
-    }
+    if (arrays != few) bc__free((void *)(uintptr_t)arrays);
     if (code != 0) {
         bc__batch_unref(batch);
         return code;

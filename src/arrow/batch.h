@@ -13,25 +13,37 @@
 
 #include "arrow/schema.h"
 
+struct bc_slab;
+struct bc_slab;
 /* A buffer that had to be copied into alignment; a list. */
 struct bc_copy;
+
+/* What of an ArrowArray is the batch's own; children and dictionary are the schema's. */
+struct bc_node {
+    int64_t length;
+    int64_t null_count;
+    int64_t offset;
+    int64_t n_buffers;
+    const void **buffers;
+};
 
 struct bc_batch {
     atomic_uint refs;
     int32_t n_nodes;
-    struct ArrowArray owner;
+    struct bc_slab *slab; /* NULL: allocated alone */
     struct bc_copy *copies;
-    /* Images of the exported arrays: lengths, offsets, null counts, buffers; children,
-     * dictionary, release and private_data are set at the export. nodes[0] is the root:
-     * its offset is 0 and it has no nulls. */
-    struct ArrowArray nodes[];
+    struct ArrowArray owner;
+    struct bc_node nodes[]; /* nodes[0] is the root: its offset is 0, it has no nulls */
 };
 
 /* Checks `array` against the schema and makes a batch of it. On success the array is
  * moved (its release is NULL), on failure it stays the caller's. `number` is for
- * messages. EINVAL: it is not what the schema says. ENOMEM. */
+ * messages. Its memory
+ * comes from `*slab`, which one thread at a time uses. EINVAL: it is not what
+ * the schema says. ENOMEM. */
 int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
-                  uint64_t number, struct bc_batch **out_batch, struct bc_error *error);
+                  uint64_t number, struct bc_slab **slab, struct bc_batch **out_batch,
+                  struct bc_error *error);
 
 /* A batch of `n_nodes` zeroed nodes with `tail_bytes` zeroed bytes behind them (buffer
  * tables), for a decoder to fill; NULL without memory. */

@@ -102,7 +102,7 @@ static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
     return 0;
 }
 
-static int walk_binary(struct walk *walk, struct run run, const struct ArrowArray *node) {
+static int walk_binary(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t first;
     int64_t length;
     int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
@@ -116,7 +116,7 @@ static int walk_binary(struct walk *walk, struct run run, const struct ArrowArra
 
 /* Walks a child's values [first, first + length), counted from the child's own start. */
 static int walk_child(struct walk *walk, int32_t field, int64_t first, int64_t length) {
-    const struct ArrowArray *child = &walk->batch->nodes[field];
+    const struct bc_node *child = &walk->batch->nodes[field];
     if (first < 0 || length < 0 || first > child->length ||
         length > child->length - first) {
         return broken(walk, field, "its parent reaches beyond it");
@@ -124,7 +124,7 @@ static int walk_child(struct walk *walk, int32_t field, int64_t first, int64_t l
     return walk_run(walk, (struct run){field, child->offset + first, length});
 }
 
-static int walk_list(struct walk *walk, struct run run, const struct ArrowArray *node) {
+static int walk_list(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t first;
     int64_t length;
     int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
@@ -132,7 +132,7 @@ static int walk_list(struct walk *walk, struct run run, const struct ArrowArray 
     return walk_child(walk, walk->schema->fields[run.field].first_child, first, length);
 }
 
-static bool is_valid(const struct ArrowArray *node, int64_t index) {
+static bool is_valid(const struct bc_node *node, int64_t index) {
     const uint8_t *validity = node->buffers[0];
     if (validity == NULL || node->null_count == 0) return true;
     return (validity[index / 8] >> (index % 8) & 1) != 0;
@@ -140,8 +140,7 @@ static bool is_valid(const struct ArrowArray *node, int64_t index) {
 
 /* Lists may lie in any order: the child's range is that from the first byte to the last
  * that any of them reaches. `base` of the offsets is its start. */
-static int walk_list_view(struct walk *walk, struct run run,
-                          const struct ArrowArray *node) {
+static int walk_list_view(struct walk *walk, struct run run, const struct bc_node *node) {
     int32_t bits = walk->schema->fields[run.field].bits;
     int64_t low = INT64_MAX;
     int64_t high = 0;
@@ -177,7 +176,7 @@ struct view {
 
 enum { VIEW_INLINE_MAX = 12 };
 
-static int walk_views(struct walk *walk, struct run run, const struct ArrowArray *node) {
+static int walk_views(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t n_variadic = node->n_buffers - 3;
     const int64_t *sizes = node->buffers[node->n_buffers - 1];
     if (n_variadic > 0 && sizes == NULL) {
@@ -224,7 +223,7 @@ static int walk_struct(struct walk *walk, struct run run) {
 
 /* Each child's range is that from its first to its last value that the run points to. */
 static int walk_dense_union(struct walk *walk, struct run run,
-                            const struct ArrowArray *node) {
+                            const struct bc_node *node) {
     const struct bc_field *field = &walk->schema->fields[run.field];
     const int8_t *ids = node->buffers[0];
     const int32_t *offsets = node->buffers[1];
@@ -278,7 +277,7 @@ static int64_t find_run(const void *ends, int32_t bits, int64_t first, int64_t n
 
 static int walk_run_ends(struct walk *walk, struct run run) {
     const struct bc_field *field = &walk->schema->fields[run.field];
-    const struct ArrowArray *ends = &walk->batch->nodes[field->first_child];
+    const struct bc_node *ends = &walk->batch->nodes[field->first_child];
     int64_t first = 0;
     int64_t n = 0;
     if (run.length > 0) {
@@ -297,7 +296,7 @@ static int walk_run_ends(struct walk *walk, struct run run) {
     return code;
 }
 
-static int add_node(struct walk *walk, struct run run, const struct ArrowArray *node) {
+static int add_node(struct walk *walk, struct run run, const struct bc_node *node) {
     struct bc_extents *out = walk->out;
     const struct bc_field *field = &walk->schema->fields[run.field];
     if (bc__grow((void **)&out->nodes, &out->nodes_capacity, out->n_nodes + 1,
@@ -326,7 +325,7 @@ static int add_node(struct walk *walk, struct run run, const struct ArrowArray *
 
 static int walk_run(struct walk *walk, struct run run) {
     const struct bc_field *field = &walk->schema->fields[run.field];
-    const struct ArrowArray *node = &walk->batch->nodes[run.field];
+    const struct bc_node *node = &walk->batch->nodes[run.field];
     int code = add_node(walk, run, node);
     if (code == 0 && field->has_validity) {
         const uint8_t *validity = node->null_count == 0 ? NULL : node->buffers[0];

@@ -221,14 +221,14 @@ static int add_field(struct bc_metadata_builder *builder, const struct bc_schema
     flatcc_builder_t *b = &builder->flatcc;
     const struct ArrowSchema *field = schema->fields[number].schema;
     struct ArrowSchemaView view;
-    if (ArrowSchemaViewInit(&view, field, NULL) != 0) return -1;
+    if (bc__schema_view(field, &view, NULL) != 0) return -1;
     if (ns(Field_name_create_str(b, field->name == NULL ? "" : field->name))) return -1;
     if (ns(Field_nullable_add(b, (field->flags & ARROW_FLAG_NULLABLE) != 0))) return -1;
     int32_t values = number;
     if (field->dictionary != NULL) {
         if (add_encoding(builder, field, &view) != 0) return -1;
         values = schema->fields[number].dictionary;
-        if (ArrowSchemaViewInit(&view, field->dictionary, NULL) != 0) return -1;
+        if (bc__schema_view(field->dictionary, &view, NULL) != 0) return -1;
     }
     if (add_type(b, &schema->fields[values], &view) != 0) return -1;
     if (add_children(builder, schema, values) != 0) return -1;

@@ -42,6 +42,19 @@ static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_valid
     field->alignment = alignment;
 }
 
+int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *out_view,
+                    struct ArrowError *out_reason) {
+    if (strcmp(schema->format, "w:0") != 0) {
+        return ArrowSchemaViewInit(out_view, schema, out_reason);
+    }
+    struct ArrowSchema wider = *schema;
+    wider.format = "w:1";
+    int code = ArrowSchemaViewInit(out_view, &wider, out_reason);
+    out_view->schema = schema;
+    out_view->fixed_size = 0;
+    return code;
+}
+
 /* Width of a fixed-width storage type in bits, or 0. */
 static int32_t fixed_bits(const struct ArrowSchemaView *view) {
     switch (view->storage_type) {
@@ -182,7 +195,7 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
         struct ArrowSchemaView view;
         struct ArrowError reason = {{0}};
         char path[256];
-        int code = ArrowSchemaViewInit(&view, field->schema, &reason);
+        int code = bc__schema_view(field->schema, &view, &reason);
         if (code == 0) code = fill_layout(field, &view);
         if (code != 0) {
             bc__schema_field_path(schema, i, path, sizeof(path));

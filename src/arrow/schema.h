@@ -61,6 +61,13 @@ void bc__schema_unref(struct bc_schema *schema);
 int bc__schema_export(const struct bc_schema *schema, struct ArrowSchema *out_schema,
                       struct bc_error *error);
 
+/* nanoarrow's view of a field, also of the one type that it refuses: fixed-size binary of
+ * no bytes. 0 or EINVAL; the words, where there are any, go to `out_reason`. */
+struct ArrowSchemaView;
+struct ArrowError;
+int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *out_view,
+                    struct ArrowError *out_reason);
+
 /* The dotted path of a field, for messages: "a.b.item". */
 void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *out,
                            size_t size);

@@ -48,7 +48,7 @@ int bc__sys_make_dirs(const char *path) {
                 if (stat(partial, &status) != 0) {
                     code = reason == EEXIST ? errno : reason;
                 } else if (!S_ISDIR(status.st_mode)) {
-                    code = kept == '\0' ? EEXIST : ENOTDIR;
+                    code = ENOTDIR;
                 }
             }
         }

@@ -43,7 +43,7 @@ static int take_buffer(struct decoder *decoder, int64_t bytes_min,
     return 0;
 }
 
-static int take_validity(struct decoder *decoder, struct ArrowArray *node,
+static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
     int64_t bytes = node->null_count == 0 ? 0 : bc__bit_bytes(node->length);
     int code = take_buffer(decoder, bytes, out_data);
@@ -88,7 +88,7 @@ static int decode_children(struct decoder *decoder, int32_t number, int64_t leng
 
 static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min) {
     const struct bc_field *field = &decoder->schema->fields[number];
-    struct ArrowArray *node = &decoder->batch->nodes[number];
+    struct bc_node *node = &decoder->batch->nodes[number];
     if (decoder->node >= decoder->wire.n_nodes) return EINVAL;
     struct bc_wire_node wire = decoder->wire.nodes[decoder->node++];
     if (wire.length < length_min || wire.length > INT64_MAX / 1024 ||
@@ -100,7 +100,6 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     node->length = wire.length;
     node->null_count = wire.null_count;
     node->n_buffers = field->n_buffers;
-    node->n_children = field->n_children;
     node->buffers = buffers;
     int64_t reach = wire.length;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
@@ -150,10 +149,9 @@ int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int
     decoder.batch = bc__batch_alloc(schema->n_fields, n_buffers * sizeof(void *));
     if (decoder.batch == NULL) return ENOMEM;
     decoder.tables = bc__batch_tail(decoder.batch);
-    struct ArrowArray *root = &decoder.batch->nodes[0];
+    struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.wire.rows;
     root->n_buffers = 1;
-    root->n_children = schema->fields[0].n_children;
     root->buffers = decoder.tables++;
     code = decode_children(&decoder, 0, decoder.wire.rows);
     if (code != 0) {

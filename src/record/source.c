@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/slab.h"
 #include "base/sync.h"
 
 /* The stream's error as ours: its own words, or some if it has none. */
@@ -51,6 +52,7 @@ void bc__source_release(struct bc_source *source) {
     if (source->stream.release != NULL) source->stream.release(&source->stream);
     source->held.release = NULL;
     source->stream.release = NULL;
+    bc__slab_finish(&source->slab);
 }
 
 int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
@@ -70,8 +72,8 @@ int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
         source->held = array;
     }
     struct bc_batch *batch;
-    int code =
-        bc__batch_new(source->schema, &source->held, source->pulled, &batch, error);
+    int code = bc__batch_new(source->schema, &source->held, source->pulled, &source->slab,
+                             &batch, error);
     if (code != 0) {
         *out_final = code != ENOMEM;
         return code;

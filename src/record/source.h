@@ -8,6 +8,7 @@
 struct bc_source {
     struct ArrowArrayStream stream; /* release NULL: given back */
     const struct bc_schema *schema; /* borrowed */
+    struct bc_slab *slab;           /* for batches */
     struct ArrowArray held;         /* pulled, not yet a batch for want of memory */
     uint64_t pulled;                /* batches so far */
     _Atomic uint64_t calls;         /* of get_next */

@@ -1,7 +1,6 @@
 #include "replay/export.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -15,7 +14,6 @@
  * node that is not released yet counts once, wherever it was moved to. */
 struct export_block {
     atomic_uint live;
-    int32_t n_nodes;
     struct bc_batch *batch;
     struct ArrowArray nodes[];
 };
@@ -65,20 +63,25 @@ int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
                    below * (sizeof(struct ArrowArray) + sizeof(struct ArrowArray *)));
     if (block == NULL) return ENOMEM;
     atomic_init(&block->live, (unsigned)n);
-    block->n_nodes = n;
     block->batch = batch;
     struct ArrowArray **pointers = (struct ArrowArray **)(void *)(block->nodes + below);
-    *out_array = batch->nodes[0];
-    memcpy(block->nodes, batch->nodes + 1, below * sizeof(struct ArrowArray));
     for (int32_t i = 0; i < n; i++) {
-        struct ArrowArray *node = i == 0 ? out_array : &block->nodes[i - 1];
         const struct bc_field *field = &schema->fields[i];
-        if (i > 0) pointers[i - 1] = node;
-        node->children = field->n_children > 0 ? pointers + field->first_child - 1 : NULL;
-        node->dictionary =
+        const struct bc_node *node = &batch->nodes[i];
+        struct ArrowArray *array = i == 0 ? out_array : &block->nodes[i - 1];
+        if (i > 0) pointers[i - 1] = array;
+        array->length = node->length;
+        array->null_count = node->null_count;
+        array->offset = node->offset;
+        array->n_buffers = node->n_buffers;
+        array->n_children = field->n_children;
+        array->buffers = node->buffers;
+        array->children =
+            field->n_children > 0 ? pointers + field->first_child - 1 : NULL;
+        array->dictionary =
             field->dictionary >= 0 ? &block->nodes[field->dictionary - 1] : NULL;
-        node->release = release_node;
-        node->private_data = block;
+        array->release = release_node;
+        array->private_data = block;
     }
     return 0;
 }

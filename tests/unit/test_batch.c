@@ -2,6 +2,7 @@
  * exports, whose parts are released in any order. */
 #include "arrow/batch.h"
 #include "arrow/extent.h"
+#include "base/slab.h"
 #include "fixture.h"
 #include "replay/export.h"
 
@@ -28,14 +29,16 @@ static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
     root.children = pointers;
     spoil(&root);
     struct bc_batch *batch = NULL;
+    struct bc_slab *slab = NULL;
     struct bc_error error = {0, ""};
-    CHECK(bc__batch_new(schema, &root, 7, &batch, &error) == EINVAL);
+    CHECK(bc__batch_new(schema, &root, 7, &slab, &batch, &error) == EINVAL);
     if (strstr(error.message, words) == NULL) printf("# %s\n", error.message);
     CHECK(strstr(error.message, words) != NULL &&
           strstr(error.message, "Batch 7") != NULL);
     CHECK(batch == NULL && root.release != NULL);
     array.release(&array);
     CHECK(fixture.arrays_alive == 0);
+    bc__slab_finish(&slab);
     bc__schema_unref(schema);
 }
 
@@ -91,7 +94,9 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     array.offset = 4;
     array.length = 3;
     struct bc_batch *batch;
-    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0 && array.release == NULL);
+    struct bc_slab *slab = NULL;
+    CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0 &&
+          array.release == NULL);
     CHECK(batch->nodes[0].offset == 0 && batch->nodes[0].length == 3);
     CHECK(batch->nodes[2].offset == 4 && batch->nodes[2].length == 3);
     CHECK(batch->nodes[2].null_count == -1);
@@ -104,6 +109,7 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     bc__extents_finish(&extents);
     bc__batch_unref(batch);
     CHECK(fixture.arrays_alive == 0);
+    bc__slab_finish(&slab);
     bc__schema_unref(schema);
 }
 
@@ -118,7 +124,8 @@ static void test_misaligned_buffers_are_copied(void) {
     array.children[0]->buffers[1] = odd + 1;
     const void *kept = array.children[1]->buffers[2];
     struct bc_batch *batch;
-    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0);
+    struct bc_slab *slab = NULL;
+    CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
     const void *copied = batch->nodes[1].buffers[1];
     CHECK((uintptr_t)copied % 8 == 0 && memcmp(copied, odd + 1, 80) == 0);
     CHECK(batch->nodes[2].buffers[2] == kept);
@@ -126,6 +133,7 @@ static void test_misaligned_buffers_are_copied(void) {
     CHECK(bc__export_batch(schema, batch, &out) == 0);
     fixture_check(&fixture, &out, 0);
     free(odd);
+    bc__slab_finish(&slab);
     bc__schema_unref(schema);
 }
 
@@ -137,7 +145,8 @@ static void release_in(const int *order) {
     struct ArrowArray array;
     fixture_batch(&fixture, 0, &array);
     struct bc_batch *batch;
-    CHECK(bc__batch_new(schema, &array, 0, &batch, NULL) == 0);
+    struct bc_slab *slab = NULL;
+    CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
     struct ArrowArray parts[3];
     CHECK(bc__export_batch(schema, batch, &parts[0]) == 0);
     for (int c = 0; c < 2; c++) {
@@ -151,6 +160,7 @@ static void release_in(const int *order) {
         CHECK(part->release == NULL);
     }
     CHECK(fixture.arrays_alive == 0);
+    bc__slab_finish(&slab);
     bc__schema_unref(schema);
 }
 
