@@ -30,6 +30,12 @@ exports_only_bc() {
     [ -n "$names" ] && ! grep -v '^bc_[^_]' <<<"$names"
 }
 
+static_exports_only_bc() {
+    local names
+    names=$(nm -g --defined-only "$1" | awk 'NF == 3 {print $3}')
+    [ -n "$names" ] && ! grep -v '^bc_[^_]' <<<"$names"
+}
+
 only_public_header() { [ "$(find "$1" -type f)" = "$1/batchcorder/batchcorder.h" ]; }
 
 cxx_reads_header() {
@@ -66,6 +72,7 @@ check 'compile against the static library' \
     "$libdir/libbatchcorder.a" -lpthread
 check 'run with the static library' "$work/static"
 check 'shared library exports only bc_*' exports_only_bc "$libdir/libbatchcorder.so"
+check 'static library exports only bc_*' static_exports_only_bc "$libdir/libbatchcorder.a"
 check 'soname is libbatchcorder.so.0' test -e "$libdir/libbatchcorder.so.0"
 check 'one header is installed' only_public_header "$prefix/include"
 check 'the header reads as C++' cxx_reads_header
