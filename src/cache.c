@@ -339,6 +339,8 @@ int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
         bc__reader_discard(reader);
         return code;
     }
+    /* The last one to be made may already have passed what the others have. */
+    if (cache->readers_max != 0) evict(cache);
     *out_reader = reader;
     return 0;
 }

@@ -222,6 +222,8 @@ static const char *take_node(const struct bc_schema *schema, struct bc_batch *ba
     struct bc_node *node = &batch->nodes[number];
     *node = (struct bc_node){array->length, array->null_count, array->offset,
                              array->n_buffers, array->buffers};
+    /* Nothing is nowhere: some consumers look for the values before an offset. */
+    if (node->length == 0) node->offset = 0;
     int64_t child_min = child_length_min(field, node);
     for (int32_t c = 0; c < field->n_children; c++) {
         const struct ArrowArray *child = array->children[c];

@@ -206,9 +206,6 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
         }
         variadic[view.buffer].used += view.length;
     }
-    for (int64_t i = 0; i < n_variadic; i++) {
-        if (variadic[i].used > variadic[i].bytes) variadic[i].used = variadic[i].bytes;
-    }
     return 0;
 }
 

@@ -15,7 +15,8 @@ enum bc_extent_kind {
     BC_EXTENT_OFFSETS32, /* of which `base` must be subtracted */
     BC_EXTENT_OFFSETS64,
     BC_EXTENT_VIEWS,   /* 16-byte views into the node's variadic buffers */
-    BC_EXTENT_VARIADIC /* a whole variadic buffer, of which `used` bytes are viewed */
+    BC_EXTENT_VARIADIC /* a whole variadic buffer; `used` bytes of views, which may
+                          overlap */
 };
 
 struct bc_extent {

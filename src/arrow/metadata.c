@@ -324,6 +324,11 @@ static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
                                       batch->n_buffers))) {
         return -1;
     }
+    if (batch->n_variadic_counts > 0 &&
+        ns(RecordBatch_variadicBufferCounts_create(b, batch->variadic_counts,
+                                                   batch->n_variadic_counts))) {
+        return -1;
+    }
     return ns(Message_header_RecordBatch_end(b));
 }
 
@@ -368,6 +373,7 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     if (header == NULL || ns(RecordBatch_length(header)) < 0) return EINVAL;
     ns(FieldNode_vec_t) nodes = ns(RecordBatch_nodes(header));
     ns(Buffer_vec_t) buffers = ns(RecordBatch_buffers(header));
+    flatbuffers_int64_vec_t counts = ns(RecordBatch_variadicBufferCounts(header));
     struct bc_wire_batch batch = {
         .rows = ns(RecordBatch_length(header)),
         .body_bytes = ns(Message_bodyLength(message)),
@@ -375,6 +381,8 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
         .n_nodes = ns(FieldNode_vec_len(nodes)),
         .buffers = (const struct bc_wire_buffer *)buffers,
         .n_buffers = ns(Buffer_vec_len(buffers)),
+        .variadic_counts = counts,
+        .n_variadic_counts = flatbuffers_int64_vec_len(counts),
     };
     find_checksums(message, &batch.checksums, &batch.checksums_size);
     *out_batch = batch;

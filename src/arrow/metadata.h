@@ -40,6 +40,8 @@ struct bc_wire_batch {
     size_t n_nodes;
     const struct bc_wire_buffer *buffers;
     size_t n_buffers;
+    const int64_t *variadic_counts; /* variadic buffers of each view field */
+    size_t n_variadic_counts;
     const char *checksums; /* NULL: none; `checksums_size` characters */
     size_t checksums_size;
 };

@@ -15,8 +15,10 @@ struct decoder {
     struct bc_wire_batch wire;
     const uint8_t *body;
     const void **tables; /* next free entry of the batch's buffer tables */
+    int64_t *sizes;      /* next free entry of the batch's sizes of variadic buffers */
     size_t node;
     size_t buffer;
+    size_t view;
 };
 
 /* The metadata's size from the prefix, or -1. */
@@ -75,6 +77,23 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
     return *out_reach < 0 ? EINVAL : 0;
 }
 
+/* Views, then their variadic buffers, whose sizes make the last buffer. */
+static int take_views(struct decoder *decoder, struct bc_node *node) {
+    if (decoder->view >= decoder->wire.n_variadic_counts) return EINVAL;
+    int64_t n = decoder->wire.variadic_counts[decoder->view++];
+    const void **buffers = node->buffers;
+    int code = take_buffer(decoder, node->length * 16, &buffers[1]);
+    for (int64_t i = 0; i < n && code == 0; i++) {
+        code = take_buffer(decoder, 0, &buffers[2 + i]);
+        decoder->sizes[i] = decoder->wire.buffers[decoder->buffer - 1].length;
+    }
+    buffers[2 + n] = decoder->sizes;
+    node->n_buffers = 3 + n;
+    decoder->sizes += n;
+    decoder->tables += n;
+    return code;
+}
+
 static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min);
 
 static int decode_children(struct decoder *decoder, int32_t number, int64_t length_min) {
@@ -102,6 +121,7 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     node->n_buffers = field->n_buffers;
     node->buffers = buffers;
     int64_t reach = wire.length;
+    int64_t bytes;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
     if (code != 0) return code;
     switch (field->kind) {
@@ -125,9 +145,36 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
             return decode_children(decoder, number, reach);
         case BC_KIND_STRUCT:
             return decode_children(decoder, number, wire.length);
-        default:
-            return ENOTSUP;
+        case BC_KIND_VIEW:
+            return take_views(decoder, node);
+        case BC_KIND_LIST_VIEW:
+            bytes = wire.length * (field->bits / 8);
+            code = take_buffer(decoder, bytes, &buffers[1]);
+            if (code == 0) code = take_buffer(decoder, bytes, &buffers[2]);
+            return code != 0 ? code : decode_children(decoder, number, 0);
+        case BC_KIND_SPARSE_UNION:
+            code = take_buffer(decoder, wire.length, &buffers[0]);
+            return code != 0 ? code : decode_children(decoder, number, wire.length);
+        case BC_KIND_DENSE_UNION:
+            code = take_buffer(decoder, wire.length, &buffers[0]);
+            if (code == 0) code = take_buffer(decoder, wire.length * 4, &buffers[1]);
+            return code != 0 ? code : decode_children(decoder, number, 0);
+        case BC_KIND_RUN_END:
+            return decode_children(decoder, number, 0);
     }
+    return EINVAL;
+}
+
+/* Variadic buffers in all; no more than there are buffers. */
+static int count_variadic(const struct bc_wire_batch *wire, size_t *out_n) {
+    size_t n = 0;
+    for (size_t i = 0; i < wire->n_variadic_counts; i++) {
+        int64_t count = wire->variadic_counts[i];
+        if (count < 0 || (uint64_t)count > wire->n_buffers - n) return EINVAL;
+        n += (size_t)count;
+    }
+    *out_n = n;
+    return 0;
 }
 
 int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
@@ -146,9 +193,15 @@ int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int
     for (int32_t i = 0; i < schema->n_fields; i++) {
         n_buffers += (size_t)schema->fields[i].n_buffers;
     }
-    decoder.batch = bc__batch_alloc(schema->n_fields, n_buffers * sizeof(void *));
+    size_t n_variadic;
+    code = count_variadic(&decoder.wire, &n_variadic);
+    if (code != 0) return code;
+    n_buffers += n_variadic;
+    decoder.batch = bc__batch_alloc(
+        schema->n_fields, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
     if (decoder.batch == NULL) return ENOMEM;
     decoder.tables = bc__batch_tail(decoder.batch);
+    decoder.sizes = (int64_t *)(void *)(decoder.tables + n_buffers);
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.wire.rows;
     root->n_buffers = 1;

@@ -1,6 +1,4 @@
-/* A batch as an Arrow IPC message: a list of pieces to write, most of them the batch's
- * own buffers. Copied are only bitmaps that start inside a byte, offsets that do not
- * start at zero, and small bodies (one piece instead of many).
+/* A batch as an Arrow IPC message: a list of pieces to write.
  *
  *     ff ff ff ff | metadata size | flatbuffer | zeros to 64 || buffer | zeros to 64 |
  * ...
@@ -8,21 +6,14 @@
 #ifndef BC_DISK_ENCODE_H
 #define BC_DISK_ENCODE_H
 
-#include "arrow/extent.h"
-#include "arrow/metadata.h"
-#include "base/arena.h"
-#include "base/sys.h"
+#include "disk/body.h"
 
 struct bc_encoder {
     const struct bc_schema *schema; /* borrowed */
     struct bc_metadata_builder *metadata;
-    struct bc_arena arena;
-    struct bc_wire_node *nodes;
-    struct bc_wire_buffer *buffers;
-    struct bc_piece *pieces;
+    struct bc_body body;
     char *digits;
-    size_t nodes_capacity, buffers_capacity, pieces_capacity, digits_capacity;
-    size_t n_nodes, n_buffers, n_pieces;
+    size_t digits_capacity;
 };
 
 /* A message ready to be written; valid until the encoder's next message. */

@@ -56,6 +56,8 @@ int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t 
     }
     int code = bc__sys_write(file->file, pieces, n_pieces, end);
     if (code != 0) {
+        /* No torn message at the end, for others who read the file meanwhile. */
+        (void)bc__sys_truncate(file->file, end);
         return bc__error_set(error, code, "Disk write failed: %s", strerror(code));
     }
     atomic_store_explicit(&file->size, end + size, memory_order_release);

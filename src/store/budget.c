@@ -39,7 +39,8 @@ static int add_extents(struct bc_charge *charge, const struct bc_extents *extent
         const struct bc_extent *extent = &extents->extents[i];
         int code = 0;
         if (extent->kind == BC_EXTENT_VARIADIC) {
-            code = add_share(charge, extent->data, extent->bytes, extent->used);
+            int64_t used = extent->used < extent->bytes ? extent->used : extent->bytes;
+            code = add_share(charge, extent->data, extent->bytes, used);
         } else if (shared) {
             code = add_share(charge, extent->data, extent->bytes, extent->bytes);
         } else {

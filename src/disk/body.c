@@ -1,0 +1,369 @@
+#include "disk/body.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "base/alloc.h"
+#include "base/check.h"
+
+static const uint8_t zeros[BC_BODY_ALIGNMENT];
+
+/* A layout in progress: the current node, and the extents that are not used up. */
+struct layout {
+    struct bc_body *body;
+    const struct bc_schema *schema;
+    const struct bc_batch *batch;
+    const struct bc_extent_node *node;
+    const struct bc_extent_node *parent; /* the node before it in the walk */
+    const struct bc_extent *extent;
+};
+
+static int add_piece(struct bc_body *body, const void *data, size_t size) {
+    if (size == 0) return 0;
+    if (bc__grow((void **)&body->pieces, &body->pieces_capacity, body->n_pieces + 1,
+                 sizeof(body->pieces[0])) != 0) {
+        return ENOMEM;
+    }
+    body->pieces[body->n_pieces++] = (struct bc_piece){data, size};
+    return 0;
+}
+
+int bc__body_reset(struct bc_body *body) {
+    bc_assert(body != NULL);
+    bc__arena_reset(&body->arena);
+    body->n_nodes = 0;
+    body->n_buffers = 0;
+    body->n_variadic_counts = 0;
+    body->n_pieces = 0;
+    body->bytes = 0;
+    return add_piece(body, zeros, 1);
+}
+
+void bc__body_finish(struct bc_body *body) {
+    bc__arena_finish(&body->arena);
+    bc__free(body->nodes);
+    bc__free(body->buffers);
+    bc__free(body->variadic_counts);
+    bc__free(body->pieces);
+    memset(body, 0, sizeof(*body));
+}
+
+/* Appends a buffer of bytes that outlive the body's use. */
+static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
+    if (bc__grow((void **)&body->buffers, &body->buffers_capacity, body->n_buffers + 1,
+                 sizeof(body->buffers[0])) != 0) {
+        return ENOMEM;
+    }
+    body->buffers[body->n_buffers++] = (struct bc_wire_buffer){body->bytes, bytes};
+    if (bytes == 0) return 0;
+    int64_t padded = bc__round_up(bytes, BC_BODY_ALIGNMENT);
+    body->bytes += padded;
+    int code = add_piece(body, data, (size_t)bytes);
+    return code != 0 ? code : add_piece(body, zeros, (size_t)(padded - bytes));
+}
+
+static void *take(const struct layout *layout, int64_t bytes) {
+    return bc__arena_take(&layout->body->arena, (size_t)bytes);
+}
+
+static int add_bits(const struct layout *layout, const struct bc_extent *extent) {
+    int64_t length = layout->node->length;
+    if (extent->bytes == 0 || (extent->bit_offset == 0 && length % 8 == 0)) {
+        return add_buffer(layout->body, extent->data, extent->bytes);
+    }
+    uint8_t *copy = take(layout, extent->bytes);
+    if (copy == NULL) return ENOMEM;
+    bc__bits_copy(copy, extent->data, extent->bit_offset, length);
+    return add_buffer(layout->body, copy, extent->bytes);
+}
+
+static int add_offsets(const struct layout *layout, const struct bc_extent *extent) {
+    if (extent->base == 0) return add_buffer(layout->body, extent->data, extent->bytes);
+    void *copy = take(layout, extent->bytes);
+    if (copy == NULL) return ENOMEM;
+    if (extent->kind == BC_EXTENT_OFFSETS32) {
+        const int32_t *offsets = (const int32_t *)(const void *)extent->data;
+        int32_t base = (int32_t)extent->base;
+        for (int64_t i = 0; i < extent->bytes / 4; i++) {
+            ((int32_t *)copy)[i] = offsets[i] - base;
+        }
+    } else {
+        const int64_t *offsets = (const int64_t *)(const void *)extent->data;
+        for (int64_t i = 0; i < extent->bytes / 8; i++) {
+            ((int64_t *)copy)[i] = offsets[i] - extent->base;
+        }
+    }
+    return add_buffer(layout->body, copy, extent->bytes);
+}
+
+/* Bits of the node's validity, or NULL where all are valid. */
+static const uint8_t *validity_of(const struct layout *layout) {
+    const struct bc_node *node = &layout->batch->nodes[layout->node->field];
+    return node->null_count == 0 ? NULL : node->buffers[0];
+}
+
+static bool is_valid(const uint8_t *validity, int64_t index) {
+    return validity == NULL || (validity[index / 8] >> (index % 8) & 1) != 0;
+}
+
+static int64_t integer_at(const void *values, int32_t bits, int64_t index) {
+    if (bits == 16) return ((const int16_t *)values)[index];
+    return bits == 32 ? ((const int32_t *)values)[index]
+                      : ((const int64_t *)values)[index];
+}
+
+static void set_integer(void *values, int32_t bits, int64_t index, int64_t value) {
+    if (bits == 16) {
+        ((int16_t *)values)[index] = (int16_t)value;
+    } else if (bits == 32) {
+        ((int32_t *)values)[index] = (int32_t)value;
+    } else {
+        ((int64_t *)values)[index] = value;
+    }
+}
+
+/* Offsets from where the child's range starts; of empty and null lists, all zero. */
+static int add_list_view(const struct layout *layout, const struct bc_extent *offsets,
+                         const struct bc_extent *sizes) {
+    int32_t bits = layout->schema->fields[layout->node->field].bits;
+    const uint8_t *validity = validity_of(layout);
+    void *new_offsets = take(layout, offsets->bytes);
+    void *new_sizes = take(layout, sizes->bytes);
+    if (new_offsets == NULL || new_sizes == NULL) return ENOMEM;
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        int64_t size = integer_at(sizes->data, bits, i);
+        if (!is_valid(validity, layout->node->offset + i)) size = 0;
+        int64_t at = integer_at(offsets->data, bits, i) - offsets->base;
+        set_integer(new_offsets, bits, i, size == 0 ? 0 : at);
+        set_integer(new_sizes, bits, i, size);
+    }
+    int code = add_buffer(layout->body, new_offsets, offsets->bytes);
+    return code != 0 ? code : add_buffer(layout->body, new_sizes, sizes->bytes);
+}
+
+/* Offsets from where each child's range starts. */
+static int add_dense_union(const struct layout *layout, const struct bc_extent *ids,
+                           const struct bc_extent *offsets) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    const int32_t *old = (const int32_t *)(const void *)offsets->data;
+    int64_t n = layout->node->length;
+    int32_t low[128];
+    for (int c = 0; c < 128; c++) low[c] = INT32_MAX;
+    for (int64_t i = 0; i < n; i++) {
+        int child = field->union_children[ids->data[i]];
+        if (old[i] < low[child]) low[child] = old[i];
+    }
+    int32_t *copy = take(layout, offsets->bytes);
+    if (copy == NULL) return ENOMEM;
+    for (int64_t i = 0; i < n; i++) {
+        copy[i] = old[i] - low[field->union_children[ids->data[i]]];
+    }
+    int code = add_buffer(layout->body, ids->data, ids->bytes);
+    return code != 0 ? code : add_buffer(layout->body, copy, offsets->bytes);
+}
+
+/* Run ends count from the slice's start, and the last one ends with it. */
+static int add_run_ends(const struct layout *layout, const struct bc_extent *ends) {
+    int32_t bits = layout->schema->fields[layout->node->field].bits;
+    int64_t n = layout->node->length;
+    int64_t start = layout->parent->offset;
+    int64_t length = layout->parent->length;
+    if (n == 0 || (start == 0 && integer_at(ends->data, bits, n - 1) == length)) {
+        return add_buffer(layout->body, ends->data, ends->bytes);
+    }
+    void *copy = take(layout, ends->bytes);
+    if (copy == NULL) return ENOMEM;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t end = integer_at(ends->data, bits, i) - start;
+        set_integer(copy, bits, i, end < length ? end : length);
+    }
+    return add_buffer(layout->body, copy, ends->bytes);
+}
+
+struct view {
+    int32_t length;
+    uint8_t prefix[4];
+    int32_t buffer;
+    int32_t offset;
+};
+
+enum { VIEW_INLINE_MAX = 12, GATHERED_BUFFER_MAX = 1 << 30 };
+
+static int add_variadic_count(struct bc_body *body, int64_t count) {
+    if (bc__grow((void **)&body->variadic_counts, &body->variadic_counts_capacity,
+                 body->n_variadic_counts + 1, sizeof(body->variadic_counts[0])) != 0) {
+        return ENOMEM;
+    }
+    body->variadic_counts[body->n_variadic_counts++] = count;
+    return 0;
+}
+
+/* Gathered text: buffers of at most a gibibyte, so that 32-bit offsets reach it. */
+struct gathered {
+    uint8_t *bytes;
+    int64_t starts[64];
+    int32_t n; /* of `starts`: buffers so far */
+    int64_t used;
+};
+
+static void gather_view(struct gathered *gathered, struct view *view,
+                        const uint8_t *text) {
+    int64_t start = gathered->n == 0 ? 0 : gathered->starts[gathered->n - 1];
+    if (gathered->n == 0 || gathered->used - start > GATHERED_BUFFER_MAX) {
+        start = gathered->used;
+        gathered->starts[gathered->n++] = start;
+    }
+    memcpy(gathered->bytes + gathered->used, text, (size_t)view->length);
+    view->buffer = gathered->n - 1;
+    view->offset = (int32_t)(gathered->used - start);
+    gathered->used += view->length;
+}
+
+/* Views of what is reached only, in new buffers. */
+static int add_gathered_views(const struct layout *layout, const struct bc_extent *views,
+                              const struct bc_extent *variadic, int64_t used) {
+    const uint8_t *validity = validity_of(layout);
+    struct gathered gathered = {.bytes = take(layout, used)};
+    struct view *copies = take(layout, views->bytes);
+    if (gathered.bytes == NULL || copies == NULL) return ENOMEM;
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        struct view view = {0};
+        if (is_valid(validity, layout->node->offset + i)) {
+            memcpy(&view, views->data + i * 16, sizeof(view));
+        }
+        if (view.length > VIEW_INLINE_MAX) {
+            gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
+        }
+        copies[i] = view;
+    }
+    bc_assert(gathered.used == used);
+    int code = add_buffer(layout->body, copies, views->bytes);
+    for (int32_t b = 0; b < gathered.n && code == 0; b++) {
+        int64_t end = b + 1 < gathered.n ? gathered.starts[b + 1] : gathered.used;
+        code = add_buffer(layout->body, gathered.bytes + gathered.starts[b],
+                          end - gathered.starts[b]);
+    }
+    return code != 0 ? code : add_variadic_count(layout->body, gathered.n);
+}
+
+/* Variadic buffers go as they are where nearly all of them is reached. */
+static int add_views(const struct layout *layout, const struct bc_extent *views,
+                     const struct bc_extent *variadic) {
+    int64_t used = 0;
+    int64_t bytes = 0;
+    int32_t n = layout->node->n_variadic;
+    for (int32_t i = 0; i < n; i++) {
+        used += variadic[i].used;
+        bytes += variadic[i].bytes;
+    }
+    if (used < bytes - bytes / 4 && used <= (int64_t)GATHERED_BUFFER_MAX * 60) {
+        return add_gathered_views(layout, views, variadic, used);
+    }
+    int code = add_buffer(layout->body, views->data, views->bytes);
+    for (int32_t i = 0; i < n && code == 0; i++) {
+        code = add_buffer(layout->body, variadic[i].data, variadic[i].bytes);
+    }
+    return code != 0 ? code : add_variadic_count(layout->body, n);
+}
+
+/* The validity bitmap, left out where no value is null; counts the nulls. */
+static int add_validity(const struct layout *layout, const struct bc_extent *validity,
+                        int64_t *out_nulls) {
+    int64_t nulls = layout->node->null_count;
+    if (validity->bytes == 0) {
+        nulls = 0;
+    } else if (nulls < 0) {
+        int64_t length = layout->node->length;
+        nulls = length - bc__bits_count(validity->data, validity->bit_offset, length);
+    }
+    *out_nulls = nulls;
+    if (nulls == 0) return add_buffer(layout->body, NULL, 0);
+    return add_bits(layout, validity);
+}
+
+static bool is_run_ends(const struct layout *layout) {
+    int32_t parent = layout->schema->fields[layout->node->field].parent;
+    return layout->schema->fields[parent].kind == BC_KIND_RUN_END &&
+           layout->schema->fields[parent].first_child == layout->node->field;
+}
+
+/* Lays out the buffers behind the validity bitmap; moves on over their extents. */
+static int add_values(struct layout *layout) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    const struct bc_extent *extent = layout->extent;
+    int code = 0;
+    switch (field->kind) {
+        case BC_KIND_NULL:
+        case BC_KIND_FIXED_LIST:
+        case BC_KIND_STRUCT:
+        case BC_KIND_RUN_END:
+            return 0;
+        case BC_KIND_FIXED:
+            layout->extent += 1;
+            if (field->bits == 1) return add_bits(layout, extent);
+            if (is_run_ends(layout)) return add_run_ends(layout, extent);
+            return add_buffer(layout->body, extent->data, extent->bytes);
+        case BC_KIND_SPARSE_UNION:
+            layout->extent += 1;
+            return add_buffer(layout->body, extent->data, extent->bytes);
+        case BC_KIND_LIST:
+            layout->extent += 1;
+            return add_offsets(layout, extent);
+        case BC_KIND_BINARY:
+            layout->extent += 2;
+            code = add_offsets(layout, &extent[0]);
+            if (code != 0) return code;
+            return add_buffer(layout->body, extent[1].data, extent[1].bytes);
+        case BC_KIND_LIST_VIEW:
+            layout->extent += 2;
+            return add_list_view(layout, &extent[0], &extent[1]);
+        case BC_KIND_DENSE_UNION:
+            layout->extent += 2;
+            return add_dense_union(layout, &extent[0], &extent[1]);
+        case BC_KIND_VIEW:
+            layout->extent += 1 + layout->node->n_variadic;
+            return add_views(layout, &extent[0], &extent[1]);
+    }
+    bc_assert(!"every kind is handled");
+    return EINVAL;
+}
+
+int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
+                     const struct bc_batch *batch, const struct bc_extents *extents) {
+    bc_assert(body->n_pieces == 1);
+    struct layout layout = {
+        .body = body, .schema = schema, .batch = batch, .extent = extents->extents};
+    for (size_t i = 0; i < extents->n_nodes; i++) {
+        layout.node = &extents->nodes[i];
+        layout.parent = i == 0 ? NULL : &extents->nodes[i - 1];
+        int64_t nulls = layout.node->null_count;
+        int code = 0;
+        if (schema->fields[layout.node->field].has_validity) {
+            code = add_validity(&layout, layout.extent++, &nulls);
+        }
+        if (code == 0) code = add_values(&layout);
+        if (code != 0) return code;
+        if (bc__grow((void **)&body->nodes, &body->nodes_capacity, body->n_nodes + 1,
+                     sizeof(body->nodes[0])) != 0) {
+            return ENOMEM;
+        }
+        body->nodes[body->n_nodes++] = (struct bc_wire_node){layout.node->length, nulls};
+    }
+    bc_assert(layout.extent == extents->extents + extents->n_extents);
+    return 0;
+}
+
+int bc__body_gather(struct bc_body *body) {
+    if (body->n_pieces <= 2) return 0;
+    uint8_t *bytes = bc__arena_take(&body->arena, (size_t)body->bytes);
+    if (bytes == NULL) return ENOMEM;
+    size_t at = 0;
+    for (size_t i = 1; i < body->n_pieces; i++) {
+        memcpy(bytes + at, body->pieces[i].data, body->pieces[i].size);
+        at += body->pieces[i].size;
+    }
+    bc_assert(at == (size_t)body->bytes);
+    body->n_pieces = 1;
+    return add_piece(body, bytes, at);
+}
