@@ -46,10 +46,11 @@ void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
                 PyObject *batch) {
     if (!info->in_memory || self->readers_max != 0) return;
     if (grow_kept(self, info->number) != 0 || self->kept[info->number] != NULL) return;
-    Py_ssize_t columns = PyObject_Size(self->schema);
-    uint64_t bytes = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
-    if (!bc_cache_reserve(self->cache, bytes)) return;
-    self->kept_bytes += bytes;
+    if (!bc_cache_reserve(self->cache, self->kept_bytes_each)) {
+        cache_make_room(self);
+        return;
+    }
+    self->kept_bytes += self->kept_bytes_each;
     Py_INCREF(batch);
     self->kept[info->number] = batch;
 }
@@ -157,7 +158,11 @@ static int open_cache(struct cache_object *self, PyObject *source,
     self->cache = cache;
     self->readers_max = options->readers_max;
     self->schema = import_schema(self);
-    return self->schema == NULL ? -1 : 0;
+    if (self->schema == NULL) return -1;
+    Py_ssize_t columns = PyObject_Size(self->schema);
+    if (columns < 0) return -1;
+    self->kept_bytes_each = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
+    return 0;
 }
 
 static int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -30,6 +30,7 @@ struct cache_object {
     PyObject **kept;
     size_t n_kept;
     uint64_t kept_bytes;
+    uint64_t kept_bytes_each; /* an estimate of what pyarrow allocates for one */
 };
 
 struct reader_object {
@@ -51,8 +52,9 @@ PyObject *cache_kept(const struct cache_object *self, uint64_t number);
 /* Keeps `batch` as the object of that batch, where the budget has room for it. */
 void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
                 PyObject *batch);
-/* Drops all kept objects: always, or where batches need the room. */
+/* Drops all kept objects. */
 void cache_drop_kept(struct cache_object *self);
+/* Drops them where batches need the room. */
 void cache_make_room(struct cache_object *self);
 
 #endif

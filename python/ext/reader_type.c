@@ -112,7 +112,6 @@ static PyObject *reader_next(PyObject *object) {
     }
     PyObject *batch = import_batch(owner, &array);
     if (batch != NULL) cache_keep(owner, &info, batch);
-    cache_make_room(owner);
     return batch;
 }
 

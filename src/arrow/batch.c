@@ -24,10 +24,16 @@ struct bc_batch *bc__batch_alloc(int32_t n_nodes, size_t tail_bytes) {
     if (batch == NULL) return NULL;
     atomic_init(&batch->refs, 1);
     batch->n_nodes = n_nodes;
+    batch->tail_bytes = tail_bytes;
     return batch;
 }
 
 void *bc__batch_tail(struct bc_batch *batch) { return &batch->nodes[batch->n_nodes]; }
+
+uint64_t bc__batch_bytes(const struct bc_batch *batch) {
+    return sizeof(*batch) + (size_t)batch->n_nodes * sizeof(struct bc_node) +
+           batch->tail_bytes;
+}
 
 struct bc_batch *bc__batch_ref(struct bc_batch *batch) {
     (void)atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
@@ -260,6 +266,7 @@ int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
     if (batch == NULL) return bc__error_memory(error);
     atomic_init(&batch->refs, 1);
     batch->n_nodes = schema->n_fields;
+    batch->tail_bytes = 0;
     batch->slab = home;
     batch->copies = NULL;
     batch->owner.release = NULL;

@@ -30,6 +30,7 @@ struct bc_node {
 struct bc_batch {
     atomic_uint refs;
     int32_t n_nodes;
+    size_t tail_bytes;    /* behind the nodes */
     struct bc_slab *slab; /* NULL: allocated alone */
     struct bc_copy *copies;
     struct ArrowArray owner;
@@ -50,6 +51,9 @@ int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
 struct bc_batch *bc__batch_alloc(int32_t n_nodes, size_t tail_bytes);
 /* The bytes behind the nodes. */
 void *bc__batch_tail(struct bc_batch *batch);
+
+/* What the batch itself takes, its buffers aside. */
+uint64_t bc__batch_bytes(const struct bc_batch *batch);
 
 struct bc_batch *bc__batch_ref(struct bc_batch *batch);
 /* May call the producer's release: no lock of ours is held. NULL is accepted. */

@@ -2,8 +2,23 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
+
+/* Drops the character at the end that was cut in its middle, if there is one. */
+static void cut_whole(char *text) {
+    size_t end = strlen(text);
+    size_t start = end;
+    while (start > 0 && end - start < 3 &&
+           ((unsigned char)text[start - 1] & 0xC0) == 0x80) {
+        start--;
+    }
+    if (start == 0) return;
+    unsigned char first = (unsigned char)text[start - 1];
+    size_t wanted = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    if (end - (start - 1) < wanted) text[start - 1] = '\0';
+}
 
 int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     bc_assert(code != 0);
@@ -12,8 +27,9 @@ int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     error->code = code;
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(error->message, sizeof(error->message), format, args);
+    int needed = vsnprintf(error->message, sizeof(error->message), format, args);
     va_end(args);
+    if (needed >= (int)sizeof(error->message)) cut_whole(error->message);
     return code;
 }
 

@@ -6,6 +6,9 @@
 #include "base/check.h"
 #include "base/error.h"
 
+/* Memory that the nodes of batches on disk may take. */
+static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
+
 /* Chunk c starts at slot 64 * (2^c - 1). */
 static struct bc_slot *slot_at(const struct bc_store *store, uint64_t number) {
     uint64_t place = number / BC_STORE_FIRST_CHUNK + 1;
@@ -101,9 +104,40 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
     struct bc_slot *slot = slot_at(store, number);
     slot->place = place;
     slot->charge = charge;
+    slot->hot = in_memory;
     struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
     atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
     publish(store, slot, (uint64_t)batch->nodes[0].length);
+    return 0;
+}
+
+/* Reads a batch from disk. Its nodes stay in the slot for later reads, which then cost
+ * what those from memory do, as long as all such nodes take little memory. */
+static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
+                     struct bc_batch **out_batch, struct bc_error *error) {
+    if (slot->place.size == 0) {
+        return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
+                             (unsigned long long)number);
+    }
+    bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
+    struct bc_batch *batch;
+    int code = store->backing->read(store->backing->context, slot->place, number,
+                                    !verified, &batch, error);
+    if (code != 0) return code;
+    if (!verified) atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
+    *out_batch = batch;
+    uint64_t bytes = bc__batch_bytes(batch);
+    uint64_t before =
+        atomic_fetch_add_explicit(&store->decoded_bytes, bytes, memory_order_relaxed);
+    struct bc_batch *none = NULL;
+    if (before + bytes <= DECODED_BYTES_MAX &&
+        atomic_compare_exchange_strong_explicit(
+            &slot->batch, &none, batch, memory_order_release, memory_order_relaxed)) {
+        (void)bc__batch_ref(batch);
+    } else {
+        (void)atomic_fetch_sub_explicit(&store->decoded_bytes, bytes,
+                                        memory_order_relaxed);
+    }
     return 0;
 }
 
@@ -112,22 +146,14 @@ int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
     struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
-    bool in_memory = batch != NULL;
-    if (in_memory) {
+    if (batch != NULL) {
         *out_batch = bc__batch_ref(batch);
     } else {
-        if (slot->place.size == 0) {
-            return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
-                                 (unsigned long long)number);
-        }
-        bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
-        int code = store->backing->read(store->backing->context, slot->place, number,
-                                        !verified, out_batch, error);
+        int code = read_back(store, slot, number, out_batch, error);
         if (code != 0) return code;
-        if (!verified) atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     }
     if (out_info != NULL) {
-        *out_info = (struct bc_batch_info){number, slot->rows, in_memory};
+        *out_info = (struct bc_batch_info){number, slot->rows, slot->hot};
     }
     return 0;
 }
@@ -136,7 +162,13 @@ int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out
 static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot) {
     struct bc_batch *batch =
         atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
-    if (batch != NULL) bc__budget_release(&store->budget, &slot->charge);
+    if (slot->hot) {
+        bc__budget_release(&store->budget, &slot->charge);
+    } else if (batch != NULL) {
+        (void)atomic_fetch_sub_explicit(&store->decoded_bytes, bc__batch_bytes(batch),
+                                        memory_order_relaxed);
+    }
+    slot->hot = false;
     bc__charge_finish(&slot->charge);
     slot->place = (struct bc_place){0, 0};
     return batch;

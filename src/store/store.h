@@ -6,11 +6,12 @@
  * One producer appends: it fills a slot, then stores `published` with release order.
  * Readers load it with acquire order and take no lock. A slot holds
  *
- *      batch   place
- *      yes     no      in memory only
- *      yes     yes     in memory and on disk
- *      no      yes     on disk only
- *      no      no      evicted, or the store is cleared
+ *      batch   place   hot
+ *      yes     no      yes     in memory only
+ *      yes     yes     yes     in memory and on disk
+ *      yes     yes     no      on disk, read before: its nodes are in memory
+ *      no      yes     no      on disk
+ *      no      no      no      evicted, or the store is cleared
  *
  * A batch leaves its slot only by bc__store_trim, when no reader's cursor is at or below
  * it, and bc__store_clear, when no reader is inside bc__store_get. Who calls those sees
@@ -44,6 +45,7 @@ struct bc_slot {
     uint64_t rows;
     struct bc_place place;
     struct bc_charge charge;
+    bool hot;
     atomic_bool verified; /* read from disk before, and right */
 };
 
@@ -60,7 +62,8 @@ struct bc_store {
     enum bc_write_policy policy;
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
-    struct bc_extents extents; /* the producer's */
+    _Atomic uint64_t decoded_bytes; /* of nodes of batches on disk, for later reads */
+    struct bc_extents extents;      /* the producer's */
     struct bc_extents scratch;
 };
 

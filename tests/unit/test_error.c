@@ -22,8 +22,30 @@ static void test_long_message_is_cut(void) {
     CHECK(strlen(error.message) == sizeof(error.message) - 1);
 }
 
+/* Wherever the cut falls, no character is left in halves. */
+static void test_cut_is_between_characters(void) {
+    static const char *const characters[] = {"x", "\u00e9", "\u20ac", "\U0001F600"};
+    for (size_t c = 0; c < 4; c++) {
+        size_t width = strlen(characters[c]);
+        for (size_t shift = 0; shift < 4; shift++) {
+            char text[2001];
+            memset(text, 'a', shift);
+            size_t used = shift;
+            for (; used + width < sizeof(text); used += width) {
+                memcpy(text + used, characters[c], width);
+            }
+            text[used] = '\0';
+            struct bc_error error = {0, ""};
+            (void)bc__error_set(&error, EIO, "%s", text);
+            size_t kept = strlen(error.message);
+            CHECK((kept - shift) % width == 0 && kept + width >= sizeof(error.message));
+        }
+    }
+}
+
 int main(void) {
     static const struct tap_case cases[] = {TAP_CASE(test_version), TAP_CASE(test_set),
-                                            TAP_CASE(test_long_message_is_cut)};
+                                            TAP_CASE(test_long_message_is_cut),
+                                            TAP_CASE(test_cut_is_between_characters)};
     return TAP_RUN(cases);
 }
