@@ -6,8 +6,8 @@
  *
  * References: the user's, and one for each reader. Closing happens once, in this order:
  * `closed` is set; the ingest ends (waiters wake, the source goes); every reader's lock
- * is taken once, so that nobody is inside the store any more; batches, mapping and file
- * go. */
+ * is taken once and its loans are settled, so that nobody needs the store any more;
+ * batches, mapping and file go. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -158,8 +158,7 @@ void bc_cache_close(struct bc_cache *cache) {
     bc__mutex_lock(&cache->lock);
     for (struct bc_reader *reader = cache->readers; reader != NULL;
          reader = reader->next) {
-        bc__mutex_lock(&reader->lock);
-        bc__mutex_unlock(&reader->lock);
+        bc__reader_settle(reader);
     }
     bc__mutex_unlock(&cache->lock);
     bc__store_clear(&cache->store);

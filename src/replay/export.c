@@ -14,7 +14,7 @@
  * node that is not released yet counts once, wherever it was moved to. */
 struct export_block {
     atomic_uint live;
-    struct bc_batch *batch;
+    struct bc_loan loan;
     struct ArrowArray nodes[];
 };
 
@@ -49,12 +49,12 @@ static void release_node(struct ArrowArray *array) {
         live = atomic_fetch_sub_explicit(&block->live, n, memory_order_acq_rel);
         if (live != n) return;
     }
-    bc__batch_unref(block->batch);
+    bc__loan_return(&block->loan);
     bc__free(block);
 }
 
 int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
-                     struct ArrowArray *out_array) {
+                     struct bc_ledger *ledger, struct ArrowArray *out_array) {
     int32_t n = batch->n_nodes;
     bc_assert(n == schema->n_fields && n > 0);
     size_t below = (size_t)n - 1;
@@ -63,7 +63,11 @@ int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
                    below * (sizeof(struct ArrowArray) + sizeof(struct ArrowArray *)));
     if (block == NULL) return ENOMEM;
     atomic_init(&block->live, (unsigned)n);
-    block->batch = batch;
+    if (ledger != NULL) {
+        bc__ledger_lend(ledger, &block->loan, batch);
+    } else {
+        block->loan = (struct bc_loan){.batch = batch};
+    }
     struct ArrowArray **pointers = (struct ArrowArray **)(void *)(block->nodes + below);
     for (int32_t i = 0; i < n; i++) {
         const struct bc_field *field = &schema->fields[i];

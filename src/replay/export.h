@@ -3,10 +3,12 @@
 #define BC_REPLAY_EXPORT_H
 
 #include "arrow/batch.h"
+#include "replay/ledger.h"
 
-/* Exports the batch, whose reference moves into the array on success. The array's
- * children may be moved out, and all released in any order and on any thread. ENOMEM. */
+/* Exports the batch. With a ledger, whose lock is held, it is lent; without one the
+ * caller's reference moves into the array, on success. The array's children may be moved
+ * out, and all released in any order and on any thread. ENOMEM. */
 int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
-                     struct ArrowArray *out_array);
+                     struct bc_ledger *ledger, struct ArrowArray *out_array);
 
 #endif

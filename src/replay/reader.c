@@ -12,7 +12,7 @@ int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
     bc_assert(feed != NULL && feed->store != NULL);
     struct bc_reader *reader = bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
-    int code = bc__mutex_init(&reader->lock);
+    int code = bc__ledger_new(&reader->ledger);
     if (code != 0) {
         bc__free(reader);
         return code;
@@ -26,8 +26,14 @@ int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
 
 void bc__reader_discard(struct bc_reader *reader) {
     bc_assert(reader != NULL);
-    bc__mutex_finish(&reader->lock);
+    bc__ledger_abandon(reader->ledger);
     bc__free(reader);
+}
+
+void bc__reader_settle(struct bc_reader *reader) {
+    bc__mutex_lock(&reader->ledger->lock);
+    bc__ledger_settle(reader->ledger);
+    bc__mutex_unlock(&reader->ledger->lock);
 }
 
 struct bc_reader *bc_reader_ref(struct bc_reader *reader) {
@@ -41,6 +47,7 @@ void bc_reader_unref(struct bc_reader *reader) {
     bc_assert(before > 0);
     if (before != 1) return;
     struct bc_feed feed = reader->feed;
+    bc__reader_settle(reader);
     feed.left(feed.context, reader);
     bc__reader_discard(reader);
 }
@@ -70,10 +77,14 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
     }
     if (number >= bc__store_published(store)) return STEP_NOT_YET;
     struct bc_batch *batch;
-    taken->code = bc__store_get(store, number, &batch, out_info, error);
+    bool borrowed;
+    taken->code = bc__store_get(store, number, &batch, &borrowed, out_info, error);
     if (taken->code != 0) return STEP_FAILED;
-    if (bc__export_batch(store->schema, batch, out_array) != 0) {
-        taken->unused = batch;
+    bool lend = borrowed && reader->feed.passed == NULL;
+    if (borrowed && !lend) (void)bc__batch_ref(batch);
+    struct bc_ledger *ledger = lend ? reader->ledger : NULL;
+    if (bc__export_batch(store->schema, batch, ledger, out_array) != 0) {
+        taken->unused = lend ? NULL : batch;
         taken->code = bc__error_memory(error);
         return STEP_FAILED;
     }
@@ -89,9 +100,9 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
         struct taken taken = {0, NULL, 0};
         /* Asked before the count is read: a batch published before the end is seen. */
         bool exhausted = feed->exhausted(feed->context);
-        bc__mutex_lock(&reader->lock);
+        bc__mutex_lock(&reader->ledger->lock);
         enum step step = take(reader, out_array, out_info, &taken, error);
-        bc__mutex_unlock(&reader->lock);
+        bc__mutex_unlock(&reader->ledger->lock);
         if (step == STEP_TOOK) {
             if (feed->passed != NULL) feed->passed(feed->context, taken.number);
             return 0;
@@ -112,7 +123,7 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     const struct bc_feed *feed = &reader->feed;
     int code = 0;
-    bc__mutex_lock(&reader->lock);
+    bc__mutex_lock(&reader->ledger->lock);
     if (atomic_load_explicit(feed->closed, memory_order_acquire)) {
         code = EINVAL;
     } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
@@ -121,7 +132,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     } else {
         atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
     }
-    bc__mutex_unlock(&reader->lock);
+    bc__mutex_unlock(&reader->ledger->lock);
     if (code == 0 && feed->passed != NULL) feed->passed(feed->context, number);
     return code;
 }

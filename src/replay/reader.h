@@ -1,6 +1,6 @@
 /* Readers: a cursor each, and nothing shared between them but what they read.
  *
- *      lock the reader ─▶ closed? ─▶ cursor < published? ─▶ take a reference, cursor + 1
+ *      lock the reader ─▶ closed? ─▶ cursor < published? ─▶ lend the batch, cursor + 1
  *            ▲                             │ no
  *            └── wait or become producer ◀─┘ (no lock held)
  *
@@ -11,6 +11,7 @@
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
+#include "replay/ledger.h"
 #include "store/store.h"
 
 /* What a reader needs of its cache. */
@@ -31,7 +32,7 @@ struct bc_feed {
 
 struct bc_reader {
     atomic_uint refs;
-    struct bc_mutex lock;
+    struct bc_ledger *ledger; /* its lock is the reader's */
     _Atomic uint64_t cursor;
     struct bc_feed feed;
     struct bc_reader *next; /* in the cache's list, under the cache's lock */
@@ -41,6 +42,9 @@ struct bc_reader {
 
 int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
                    struct bc_reader **out_reader);
+/* Returns when nobody is inside the store on behalf of this reader and nothing that it
+ * gave out needs the store any more. Where `closed` is set, this stays so. */
+void bc__reader_settle(struct bc_reader *reader);
 /* Frees a reader that its cache never took in. */
 void bc__reader_discard(struct bc_reader *reader);
 

@@ -114,7 +114,8 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
 /* Reads a batch from disk. Its nodes stay in the slot for later reads, which then cost
  * what those from memory do, as long as all such nodes take little memory. */
 static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                     struct bc_batch **out_batch, struct bc_error *error) {
+                     struct bc_batch **out_batch, bool *out_borrowed,
+                     struct bc_error *error) {
     if (slot->place.size == 0) {
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
@@ -130,11 +131,11 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     uint64_t before =
         atomic_fetch_add_explicit(&store->decoded_bytes, bytes, memory_order_relaxed);
     struct bc_batch *none = NULL;
-    if (before + bytes <= DECODED_BYTES_MAX &&
+    *out_borrowed =
+        before + bytes <= DECODED_BYTES_MAX &&
         atomic_compare_exchange_strong_explicit(
-            &slot->batch, &none, batch, memory_order_release, memory_order_relaxed)) {
-        (void)bc__batch_ref(batch);
-    } else {
+            &slot->batch, &none, batch, memory_order_release, memory_order_relaxed);
+    if (!*out_borrowed) {
         (void)atomic_fetch_sub_explicit(&store->decoded_bytes, bytes,
                                         memory_order_relaxed);
     }
@@ -142,14 +143,16 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
 }
 
 int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
-                  struct bc_batch_info *out_info, struct bc_error *error) {
+                  bool *out_borrowed, struct bc_batch_info *out_info,
+                  struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
     struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
     if (batch != NULL) {
-        *out_batch = bc__batch_ref(batch);
+        *out_batch = batch;
+        *out_borrowed = true;
     } else {
-        int code = read_back(store, slot, number, out_batch, error);
+        int code = read_back(store, slot, number, out_batch, out_borrowed, error);
         if (code != 0) return code;
     }
     if (out_info != NULL) {

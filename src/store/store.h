@@ -78,9 +78,11 @@ void bc__store_finish(struct bc_store *store);
  * backing's error. Calls no foreign code. */
 int bc__store_put(struct bc_store *store, struct bc_batch *batch, struct bc_error *error);
 
-/* A reference to batch `number`, which is published and not evicted. */
+/* Batch `number`, which is published and not evicted. `*out_borrowed`: it is the store's,
+ * and valid until the store gives it up; else a reference goes to the caller. */
 int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
-                  struct bc_batch_info *out_info, struct bc_error *error);
+                  bool *out_borrowed, struct bc_batch_info *out_info,
+                  struct bc_error *error);
 
 /* Evicts the batches below `low` that are published. Any thread, no lock held. */
 void bc__store_trim(struct bc_store *store, uint64_t low);
