@@ -11,7 +11,7 @@
 #include <structmember.h>
 
 /* An estimate, on the high side, of what pyarrow allocates for a batch. */
-enum { KEPT_BATCH_BYTES = 1024, KEPT_COLUMN_BYTES = 768 };
+enum { KEPT_BATCH_BYTES = 1024, KEPT_COLUMN_BYTES = 768, KEPT_AT_ONCE = 16 };
 
 static PyObject *not_initialised(void) {
     PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was not called");
@@ -42,15 +42,27 @@ static int grow_kept(struct cache_object *self, uint64_t number) {
     return 0;
 }
 
+/* Reserves room for some more batches, or at least for one. */
+static int reserve_kept(struct cache_object *self) {
+    uint64_t bytes = self->kept_bytes_each * KEPT_AT_ONCE;
+    if (!bc_cache_reserve(self->cache, bytes)) {
+        bytes = self->kept_bytes_each;
+        if (!bc_cache_reserve(self->cache, bytes)) {
+            cache_make_room(self);
+            return 0;
+        }
+    }
+    self->kept_bytes += bytes;
+    self->kept_bytes_free += bytes;
+    return 1;
+}
+
 void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
                 PyObject *batch) {
     if (!info->in_memory || self->readers_max != 0) return;
     if (grow_kept(self, info->number) != 0 || self->kept[info->number] != NULL) return;
-    if (!bc_cache_reserve(self->cache, self->kept_bytes_each)) {
-        cache_make_room(self);
-        return;
-    }
-    self->kept_bytes += self->kept_bytes_each;
+    if (self->kept_bytes_free < self->kept_bytes_each && !reserve_kept(self)) return;
+    self->kept_bytes_free -= self->kept_bytes_each;
     Py_INCREF(batch);
     self->kept[info->number] = batch;
 }
@@ -62,6 +74,7 @@ void cache_drop_kept(struct cache_object *self) {
     self->kept = NULL;
     self->n_kept = 0;
     self->kept_bytes = 0;
+    self->kept_bytes_free = 0;
     if (self->cache != NULL) bc_cache_unreserve(self->cache, bytes);
     for (size_t i = 0; i < n; i++) Py_XDECREF(kept[i]);
     PyMem_Free(kept);

@@ -29,7 +29,8 @@ struct cache_object {
      * needs the room. Only without max_readers: else no batch is read again. */
     PyObject **kept;
     size_t n_kept;
-    uint64_t kept_bytes;
+    uint64_t kept_bytes;      /* reserved in the budget, in pieces for many batches */
+    uint64_t kept_bytes_free; /* of these, not used yet */
     uint64_t kept_bytes_each; /* an estimate of what pyarrow allocates for one */
 };
 
@@ -39,6 +40,11 @@ struct reader_object {
     struct cache_object *owner;
     struct bc_reader *reader; /* NULL: used up */
     int ended;                /* iterated to its end */
+    /* Where batches pass through on their way to pyarrow, and its address as an int;
+     * taken by the first thread, others use memory of their own. */
+    struct ArrowArray array;
+    PyObject *array_address;
+    int array_taken;
 };
 
 int cache_type_add(PyObject *module, struct module_state *state);

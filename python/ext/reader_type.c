@@ -20,6 +20,11 @@ PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader
     Py_INCREF((PyObject *)owner);
     self->owner = owner;
     self->reader = reader;
+    self->array_address = PyLong_FromVoidPtr(&self->array);
+    if (self->array_address == NULL) {
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
     return (PyObject *)self;
 }
 
@@ -57,6 +62,7 @@ static void reader_dealloc(PyObject *object) {
     Py_CLEAR(self->dict);
     give_up(self->reader);
     Py_CLEAR(self->owner);
+    Py_CLEAR(self->array_address);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
@@ -67,38 +73,27 @@ static PyObject *reader_iter(PyObject *object) {
     return object;
 }
 
-/* Hands the array to pyarrow, which takes it over. */
-static PyObject *import_batch(const struct cache_object *owner,
-                              struct ArrowArray *array) {
-    PyObject *address = PyLong_FromVoidPtr(array);
+/* Hands the array to pyarrow, which takes it over; NULL if there is no address. */
+static PyObject *import_batch(const struct cache_object *owner, struct ArrowArray *array,
+                              PyObject *address) {
     PyObject *batch = NULL;
     if (address != NULL) {
         batch = PyObject_CallFunctionObjArgs(owner->state->import_batch, address,
                                              owner->schema, NULL);
-        Py_DECREF(address);
     }
     if (array->release != NULL) array->release(array);
     return batch;
 }
 
-static PyObject *reader_next(PyObject *object) {
-    struct reader_object *self = (struct reader_object *)object;
-    struct cache_object *owner = self->owner;
-    if (self->reader == NULL) return refuse_used();
-    if (self->ended) return NULL;
-    uint64_t position = bc_reader_position(self->reader);
-    PyObject *kept = cache_kept(owner, position);
-    if (kept != NULL && bc_reader_skip(self->reader, position) == 0) {
-        Py_INCREF(kept);
-        return kept;
-    }
-    struct ArrowArray array;
+/* Gets the next batch by way of `array`. At the end NULL without an exception. */
+static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array,
+                            PyObject *address) {
     struct bc_batch_info info;
     struct bc_error error;
     /* Without the GIL another thread may use the reader up. */
     struct bc_reader *reader = bc_reader_ref(self->reader);
     hooks_begin_method();
-    int code = bc_reader_next(reader, &array, &info, &error);
+    int code = bc_reader_next(reader, array, &info, &error);
     hooks_end_method();
     if (self->reader == reader) {
         bc_reader_unref(reader);
@@ -106,12 +101,36 @@ static PyObject *reader_next(PyObject *object) {
         give_up(reader);
     }
     if (code != 0) return raise_error(code, &error);
-    if (array.release == NULL) {
+    if (array->release == NULL) {
         self->ended = 1;
         return NULL;
     }
-    PyObject *batch = import_batch(owner, &array);
-    if (batch != NULL) cache_keep(owner, &info, batch);
+    PyObject *batch = import_batch(self->owner, array, address);
+    if (batch != NULL) cache_keep(self->owner, &info, batch);
+    return batch;
+}
+
+static PyObject *reader_next(PyObject *object) {
+    struct reader_object *self = (struct reader_object *)object;
+    if (self->reader == NULL) return refuse_used();
+    if (self->ended) return NULL;
+    uint64_t position = bc_reader_position(self->reader);
+    PyObject *kept = cache_kept(self->owner, position);
+    if (kept != NULL && bc_reader_skip(self->reader, position) == 0) {
+        Py_INCREF(kept);
+        return kept;
+    }
+    if (!self->array_taken) {
+        self->array_taken = 1;
+        PyObject *batch = next_batch(self, &self->array, self->array_address);
+        self->array_taken = 0;
+        return batch;
+    }
+    struct ArrowArray array;
+    PyObject *address = PyLong_FromVoidPtr(&array);
+    if (address == NULL) return NULL;
+    PyObject *batch = next_batch(self, &array, address);
+    Py_DECREF(address);
     return batch;
 }
 
