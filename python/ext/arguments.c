@@ -120,13 +120,21 @@ int argument_path(PyObject *value, const char *name, PyObject **out_bytes) {
 /* Quoted as JSON quotes it: "a\"b". */
 static int refuse_policy(PyObject *value) {
     PyObject *json = PyImport_ImportModule("json");
-    PyObject *quoted =
-        json == NULL ? NULL : PyObject_CallMethod(json, "dumps", "O", value);
+    PyObject *dumps = json == NULL ? NULL : PyObject_GetAttrString(json, "dumps");
+    PyObject *args = dumps == NULL ? NULL : PyTuple_Pack(1, value);
+    PyObject *options =
+        args == NULL ? NULL : Py_BuildValue("{sO}", "ensure_ascii", Py_False);
+    PyObject *quoted = options == NULL ? NULL : PyObject_Call(dumps, args, options);
+    if (quoted != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "write_policy must be 'on_insertion' or 'on_eviction', got %U",
+                     quoted);
+    }
+    Py_XDECREF(quoted);
+    Py_XDECREF(options);
+    Py_XDECREF(args);
+    Py_XDECREF(dumps);
     Py_XDECREF(json);
-    if (quoted == NULL) return -1;
-    PyErr_Format(PyExc_ValueError,
-                 "write_policy must be 'on_insertion' or 'on_eviction', got %U", quoted);
-    Py_DECREF(quoted);
     return -1;
 }
 
