@@ -30,6 +30,16 @@ void *bc__malloc_aligned(size_t alignment, size_t size) {
     return aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
 }
 
+void *bc__calloc_apart(size_t size) {
+    /* Processors fetch lines in pairs. */
+    enum { APART = 128 };
+    if (size > SIZE_MAX - APART) return NULL;
+    size_t rounded = (size + APART - 1) / APART * APART;
+    void *memory = bc__malloc_aligned(APART, rounded);
+    if (memory != NULL) memset(memory, 0, rounded);
+    return memory;
+}
+
 void bc__free(void *memory) { free(memory); }
 
 char *bc__strdup(const char *text) {

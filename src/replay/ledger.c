@@ -6,7 +6,7 @@
 #include "base/check.h"
 
 int bc__ledger_new(struct bc_ledger **out_ledger) {
-    struct bc_ledger *ledger = bc__calloc(1, sizeof(*ledger));
+    struct bc_ledger *ledger = bc__calloc_apart(sizeof(*ledger));
     if (ledger == NULL) return ENOMEM;
     int code = bc__mutex_init(&ledger->lock);
     if (code != 0) {

@@ -10,7 +10,7 @@
 int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
                    struct bc_reader **out_reader) {
     bc_assert(feed != NULL && feed->store != NULL);
-    struct bc_reader *reader = bc__calloc(1, sizeof(*reader));
+    struct bc_reader *reader = bc__calloc_apart(sizeof(*reader));
     if (reader == NULL) return ENOMEM;
     int code = bc__ledger_new(&reader->ledger);
     if (code != 0) {

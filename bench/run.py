@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""
+Compares batchcorder with the Rust 0.1.3 and with the least that the work can take.
+
+Each figure is a ratio from one run: ours, 0.1.3 and the floors run in turn, again and
+again, each in a worker process of its own (worker.py), and the best time of each counts.
+Beside each figure stands its base: what the same consumer, or writer, takes without a
+recording between.
+
+    bench/run.py --rust build/rust-0.1.3 --build build/bench [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy
+import pyarrow as pa
+
+from report import GROUPS, Cell, Group, evaluate, print_table
+from shapes import SHAPES
+
+HERE = Path(__file__).resolve().parent
+
+
+class Worker:
+    """A process that runs scenarios one by one when it is asked to."""
+
+    def __init__(self, kind: str, shape: str, args: argparse.Namespace) -> None:
+        command = [sys.executable, str(HERE / "worker.py"), kind, "--shape", shape]
+        command += ["--build", str(args.build)]
+        if args.quick:
+            command.append("--quick")
+        if args.disk_path:
+            command += ["--disk-path", args.disk_path]
+        environment = dict(os.environ)
+        if kind == "rust":
+            first = [str(args.rust), *filter(None, [environment.get("PYTHONPATH")])]
+            environment["PYTHONPATH"] = os.pathsep.join(first)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.about = self._answer()
+        found = self.about["batchcorder"]
+        is_rust = found is not None and Path(found).is_relative_to(args.rust.resolve())
+        if is_rust != (kind == "rust"):
+            raise SystemExit(f"the worker '{kind}' measures the wrong package: {found}")
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a worker died with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def run(self, scenario: str) -> float:
+        """Return the seconds that a scenario takes."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(scenario + "\n")
+        self._process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def measure(
+    workers: dict[str, Worker], group: Group, rounds: int
+) -> dict[Cell, list[float]]:
+    """Run all that a group needs, `rounds` times, in turn: forwards, then backwards."""
+    cells = group.cells()
+    times: dict[Cell, list[float]] = {cell: [] for cell in cells}
+    for number in range(rounds):
+        for kind, scenario in cells if number % 2 == 0 else reversed(cells):
+            times[kind, scenario].append(workers[kind].run(scenario))
+    return times
+
+
+def machine(rust: bool) -> dict[str, Any]:
+    """Describe where the figures come from."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        if models:
+            cpu = models[0].partition(":")[2].strip()
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.release()}",
+        "libc": " ".join(platform.libc_ver()),
+        "python": platform.python_version(),
+        "pyarrow": pa.__version__,
+        "numpy": numpy.__version__,
+        "compared_with": "batchcorder 0.1.3 (Rust)" if rust else None,
+    }
+
+
+def run_shape(
+    name: str, groups: list[Group], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Measure all groups on one shape, print their tables and return their results."""
+    shape = SHAPES[name]
+    results = []
+    with (
+        Worker("ours", name, args) as ours,
+        Worker("bare", name, args) as bare,
+        Worker("rust", name, args) as rust,
+    ):
+        workers = {"ours": ours, "rust": rust, "bare": bare}
+        batches = ours.about["batches"]
+        megabytes = ours.about["bytes"] / 1e6
+        for group in groups:
+            times = measure(workers, group, args.rounds)
+            least = {cell: min(seconds) for cell, seconds in times.items()}
+            rows = [evaluate(row, name, least, batches) for row in group.rows]
+            beside = {label: least[cell] for label, cell in group.beside}
+            title = f"{batches:,} {shape.title} ({megabytes:,.1f} MB), {group.title}"
+            print_table(title, rows, beside, batches)
+            results.append(
+                {
+                    "shape": name,
+                    "group": group.name,
+                    "batches": batches,
+                    "bytes": ours.about["bytes"],
+                    "rows": rows,
+                    "seconds": {" ".join(cell): times[cell] for cell in times},
+                }
+            )
+    return results
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rust", type=Path, required=True, help="folder with batchcorder 0.1.3"
+    )
+    parser.add_argument(
+        "--build", type=Path, required=True, help="build folder, made with -Dbench=true"
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke run: less data")
+    parser.add_argument("--rounds", type=int, help="how often all is measured")
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="only this one")
+    parser.add_argument("--group", action="append", choices=GROUPS, help="only this one")
+    parser.add_argument("--disk-path", help="where the files go (default: temporary)")
+    parser.add_argument("--json", type=Path, help="all results, in a file")
+    args = parser.parse_args()
+    if args.rounds is None:
+        args.rounds = 1 if args.quick else 5
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    began = time.monotonic()
+    about = machine(rust=True)
+    print("; ".join(f"{name} {value}" for name, value in about.items()))
+    groups = [GROUPS[name] for name in args.group or GROUPS]
+    results = []
+    for name in args.shape or SHAPES:
+        results += run_shape(name, groups, args)
+    targets = [t for result in results for row in result["rows"] for t in row["targets"]]
+    reached = sum(target["reached"] is True for target in targets)
+    seconds = time.monotonic() - began
+    print(f"\n{reached} of {len(targets)} targets reached; {seconds:.0f} s")
+    if args.json is not None:
+        report = {"machine": about, "quick": args.quick, "results": results}
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
