@@ -385,7 +385,8 @@ static PyObject *cache_ingest_all(PyObject *object, PyObject *unused) {
     int code = bc_cache_ingest(self->cache, &batches, &error);
     hooks_end_method();
     cache_make_room(self);
-    return code != 0 ? raise_error(code, &error) : PyLong_FromUnsignedLongLong(batches);
+    return code != 0 ? raise_failure(self, code, &error)
+                     : PyLong_FromUnsignedLongLong(batches);
 }
 
 static PyObject *cache_close(PyObject *object, PyObject *unused) {

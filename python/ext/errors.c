@@ -33,3 +33,22 @@ PyObject *raise_error(int code, const struct bc_error *error) {
     Py_DECREF(arguments);
     return NULL;
 }
+
+/* pyarrow's words for an exception of a Python source end with its traceback. */
+static int is_interrupt(const char *words) {
+    static const char last[] = "\nKeyboardInterrupt";
+    size_t size = strlen(words);
+    while (size > 0 && words[size - 1] == '\n') size--;
+    size_t last_size = sizeof(last) - 1;
+    return size >= last_size && memcmp(words + size - last_size, last, last_size) == 0 &&
+           strstr(words, "Python exception: ") != NULL;
+}
+
+PyObject *raise_failure(struct cache_object *cache, int code,
+                        const struct bc_error *error) {
+    if (cache->interrupted || !is_interrupt(error->message))
+        return raise_error(code, error);
+    cache->interrupted = 1;
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return NULL;
+}

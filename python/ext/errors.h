@@ -7,4 +7,10 @@
 /* Raises the exception for a failed call of the core; returns NULL. */
 PyObject *raise_error(int code, const struct bc_error *error);
 
+/* The same for a call that may have asked the source: an interrupt that a Python source
+ * saw is a KeyboardInterrupt the first time, then the error that its stream made of it.
+ */
+PyObject *raise_failure(struct cache_object *cache, int code,
+                        const struct bc_error *error);
+
 #endif

@@ -24,6 +24,7 @@ struct cache_object {
     struct bc_cache *cache; /* NULL: __init__ has not succeeded */
     PyObject *schema;       /* pyarrow.Schema */
     uint64_t readers_max;
+    int interrupted; /* the source saw Ctrl-C, and that was raised */
     /* Batches of the memory tier that were made into Python objects before, by number.
      * What they take is reserved in the cache's budget, and given back when a batch
      * needs the room. Only without max_readers: else no batch is read again. */

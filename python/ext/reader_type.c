@@ -100,7 +100,7 @@ static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array
     } else {
         give_up(reader);
     }
-    if (code != 0) return raise_error(code, &error);
+    if (code != 0) return raise_failure(self->owner, code, &error);
     if (array->release == NULL) {
         self->ended = 1;
         return NULL;

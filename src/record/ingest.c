@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
+#include "record/waits.h"
 
 enum { POLL_MS = 50 };
 
@@ -36,7 +37,7 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
 }
 
 void bc__ingest_finish(struct bc_ingest *ingest) {
-    bc_assert(state_of(ingest) != BC_INGEST_OPEN && ingest->owner == 0);
+    bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->owner) == 0);
     bc__mutex_finish(&ingest->storing);
     bc__cond_finish(&ingest->changed);
     bc__mutex_finish(&ingest->lock);
@@ -79,26 +80,35 @@ static int bring_one(struct bc_ingest *ingest, int *out_next, struct bc_error *e
     return 0;
 }
 
-/* Takes the owner word, waiting at most a moment: 1 when this thread is the producer now,
- * 0 when something changed, or an errno (negative). */
-static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
-    int taken = 0;
+/* Waits a moment for the producer, with the lock: 0, or EDEADLK. */
+static int wait_for_owner(struct bc_ingest *ingest, uintptr_t self) {
+    struct bc_wait wait;
+    if (!bc__wait_begin(&wait, self, &ingest->owner)) return EDEADLK;
+    ingest->waiters++;
+    (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
+    ingest->waiters--;
+    bc__wait_end(&wait);
+    return 0;
+}
+
+/* Takes the owner word, or waits a moment for who has it. `*out_taken`: this thread is
+ * the producer now. EDEADLK: it would wait for itself. */
+static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
+                          bool *out_taken) {
+    int code = 0;
+    *out_taken = false;
     bc__mutex_lock(&ingest->lock);
     if (state_of(ingest) == BC_INGEST_OPEN &&
         bc__store_published(ingest->store) <= number) {
-        if (ingest->owner == 0) {
-            ingest->owner = self;
-            taken = 1;
-        } else if (ingest->owner == self) {
-            taken = -EDEADLK;
+        if (atomic_load(&ingest->owner) == 0) {
+            atomic_store(&ingest->owner, self);
+            *out_taken = true;
         } else {
-            ingest->waiters++;
-            (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
-            ingest->waiters--;
+            code = wait_for_owner(ingest, self);
         }
     }
     bc__mutex_unlock(&ingest->lock);
-    return taken;
+    return code;
 }
 
 /* Gives the owner word back, first moving to state `next` unless closed meanwhile. */
@@ -108,14 +118,14 @@ static void end_ownership(struct bc_ingest *ingest, int next) {
         atomic_store_explicit(&ingest->state, next, memory_order_release);
     }
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
-    if (!ended) ingest->owner = 0;
+    if (!ended) atomic_store(&ingest->owner, 0);
     if (ingest->waiters > 0) bc__cond_wake_all(&ingest->changed);
     bc__mutex_unlock(&ingest->lock);
     if (!ended) return;
     /* The state is final: nobody else will touch the source. */
     give_up_source(ingest);
     bc__mutex_lock(&ingest->lock);
-    ingest->owner = 0;
+    atomic_store(&ingest->owner, 0);
     bc__mutex_unlock(&ingest->lock);
 }
 
@@ -155,15 +165,15 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
         if (code >= 0) return code;
         code = check_interrupt(ingest, &last_ms, error);
         if (code != 0) return code;
-        int taken = take_ownership(ingest, number, self);
-        if (taken == -EDEADLK) {
+        bool taken;
+        if (take_ownership(ingest, number, self, &taken) == EDEADLK) {
             return bc__error_set(
                 error, EDEADLK,
                 "The source asks for batch %llu of the very stream that it "
                 "is the source of",
                 (unsigned long long)bc__store_published(ingest->store));
         }
-        if (taken == 0) continue;
+        if (!taken) continue;
         struct bc_error failure = {0, ""};
         int next;
         code = bring_one(ingest, &next, &failure);
@@ -204,7 +214,7 @@ void bc__ingest_close(struct bc_ingest *ingest) {
     bool was_open = state_of(ingest) == BC_INGEST_OPEN;
     if (was_open)
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
-    bool free_source = was_open && ingest->owner == 0;
+    bool free_source = was_open && atomic_load(&ingest->owner) == 0;
     bc__cond_wake_all(&ingest->changed);
     bc__mutex_unlock(&ingest->lock);
     bc__mutex_lock(&ingest->storing);

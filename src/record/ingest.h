@@ -33,7 +33,7 @@ struct bc_ingest {
     struct bc_cond changed;
     struct bc_mutex storing; /* held while a batch goes into the store, never around
                                 foreign code; close takes it once */
-    uintptr_t owner;         /* the producer's thread, or 0 */
+    _Atomic uintptr_t owner; /* the producer's thread, or 0; written with the lock */
     uint64_t waiters;
     struct bc_source source;  /* the owner's */
     struct bc_batch *pending; /* the owner's */

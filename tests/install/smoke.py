@@ -2,8 +2,9 @@
 
 import tempfile
 
-import batchcorder
 import pyarrow as pa
+
+import batchcorder
 
 assert batchcorder.__version__ == "0.1.3"
 table = pa.table({"x": [1, 2, 3], "s": ["a", None, "c"]})

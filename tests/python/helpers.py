@@ -1,0 +1,160 @@
+"""What several test files share: sources, scripts with a deadline, waiting for events."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from batchcorder import StreamCache
+
+HERE = Path(__file__).parent
+SCHEMA = pa.schema([("id", pa.int64())])
+CLOSED = "Dataset has been closed"
+USED = "Reader already consumed"
+
+
+def batch(start: int, rows: int = 4) -> pa.RecordBatch:
+    """Return a batch of one int64 column that counts from `start`."""
+    return pa.record_batch({"id": pa.array(range(start, start + rows), pa.int64())})
+
+
+def numbered(count: int, rows: int = 4) -> list[pa.RecordBatch]:
+    """Return `count` batches that count on from each other."""
+    return [batch(i * rows, rows) for i in range(count)]
+
+
+def ids(stream: Any) -> list[int]:
+    """Return the column `id` of anything that gives batches or is an Arrow stream."""
+    if hasattr(stream, "__arrow_c_stream__"):
+        stream = pa.RecordBatchReader.from_stream(stream)
+    return [i for b in stream for i in b.column("id").to_pylist()]
+
+
+class Source:
+    """A source that counts what is asked of it; fails at batch `fail_at` with `error`."""
+
+    def __init__(
+        self,
+        batches: list[pa.RecordBatch],
+        fail_at: int | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.batches = batches
+        self.fail_at = fail_at
+        self.error = error
+        self.given = 0
+        self.streams = 0
+        self.ended = False
+
+    def _generate(self) -> Iterator[pa.RecordBatch]:
+        for i, one in enumerate(self.batches):
+            if i == self.fail_at:
+                break
+            self.given += 1
+            yield one
+        self.ended = True
+        if self.error is not None:
+            raise self.error
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        self.streams += 1
+        schema = self.batches[0].schema if self.batches else SCHEMA
+        reader = pa.RecordBatchReader.from_batches(schema, self._generate())
+        return reader.__arrow_c_stream__()
+
+
+class Gate:
+    """A source that stops before batch `at` until it is opened."""
+
+    def __init__(self, batches: list[pa.RecordBatch], at: int) -> None:
+        self.batches = batches
+        self.at = at
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def _generate(self) -> Iterator[pa.RecordBatch]:
+        for i, one in enumerate(self.batches):
+            if i == self.at:
+                self.reached.set()
+                assert self.opened.wait(30), "the gate was never opened"
+            yield one
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        schema = self.batches[0].schema
+        reader = pa.RecordBatchReader.from_batches(schema, self._generate())
+        return reader.__arrow_c_stream__()
+
+
+class Task(threading.Thread):
+    """A thread whose result or exception is had by `result`."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        super().__init__(daemon=True)
+        self._function = function
+        self._arguments = args
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._result = self._function(*self._arguments)
+        except BaseException as error:
+            self._error = error
+
+    def result(self, timeout: float = 10) -> Any:
+        """Return what the function returned, or raise what it raised."""
+        self.join(timeout)
+        assert not self.is_alive(), f"{self._function} hangs"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def run_python(
+    code: str, timeout: float = 30, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter that can import these helpers."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        | environment,
+    )
+
+
+def check_python(code: str, timeout: float = 30, **environment: str) -> str:
+    """Run `code` as `run_python` does; it must succeed. Return what it printed."""
+    run = run_python(code, timeout, **environment)
+    assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
+    return run.stdout
+
+
+def cache_files(path: Path | str) -> list[Path]:
+    """Return the cache files below `path`."""
+    return sorted(Path(os.fsdecode(path)).glob("*/cache.arrow"))
+
+
+def cache_file(path: Path | str) -> Path:
+    """Return the one cache file below `path`."""
+    (file,) = cache_files(path)
+    return file
+
+
+def on_disk(source: Any, path: Path, **options: Any) -> StreamCache:
+    """Return a cache with room for nothing but the disk."""
+    settings: dict[str, Any] = {"memory_capacity": 1, "disk_capacity": 1 << 30}
+    return StreamCache(source, disk_path=path, **(settings | options))

@@ -1,0 +1,142 @@
+"""The examples in the docstrings run, and the stubs say what is there."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import batchcorder
+
+CLASSES = [
+    batchcorder.StreamCache,
+    batchcorder.StreamCacheReader,
+    batchcorder.CastingStreamCache,
+]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+def test_docstring_examples(cls: type) -> None:
+    parser = doctest.DocTestParser()
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    texts = {cls.__name__: inspect.getdoc(cls) or ""}
+    for name in vars(cls):
+        texts[f"{cls.__name__}.{name}"] = inspect.getdoc(getattr(cls, name)) or ""
+    for name, text in texts.items():
+        test = parser.get_doctest(text, {}, name, None, 0)
+        runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+def test_there_are_examples() -> None:
+    for cls in (batchcorder.StreamCache, batchcorder.CastingStreamCache):
+        assert ">>>" in (cls.__doc__ or "")
+    for name in ("reader", "ingest_all"):
+        assert ">>>" in getattr(batchcorder.StreamCache, name).__doc__
+
+
+PROGRAM = """
+import os
+from pathlib import Path
+from typing import Any, Literal, assert_type
+
+import pyarrow as pa
+
+from batchcorder import CastingStreamCache, StreamCache, StreamCacheReader, __version__
+
+table: Any = pa.table({"a": [1]})
+cache = StreamCache(table, 1 << 20, Path("x"), "1GB", "on_eviction", 3)
+StreamCache(table, memory_capacity="512MB", max_readers=None)
+StreamCache(table, disk_path=b"x", disk_capacity=5)
+StreamCache(table, disk_path="x", disk_capacity=5, write_policy="on_insertion")
+assert_type(StreamCache.in_memory(table, capacity=5, max_readers=1), StreamCache)
+assert_type(StreamCache.on_disk(table, path="x", disk_capacity="1GB"), StreamCache)
+assert_type(cache.ingest_all(), int)
+assert_type(cache.ingested_count, int)
+assert_type(cache.upstream_exhausted, bool)
+assert_type(cache.reader(from_start=False), StreamCacheReader)
+assert_type(iter(cache), StreamCacheReader)
+assert_type(cache.cast(cache.schema), CastingStreamCache)
+assert_type(cache.cast(cache.schema).cast(cache.schema), CastingStreamCache)
+assert_type(len(cache), int)
+assert_type(__version__, str)
+with cache as entered, cache.reader() as reader:
+    assert_type(entered, StreamCache)
+    assert_type(reader, StreamCacheReader)
+    assert_type(reader.closed, bool)
+    for batch in reader:
+        batch.num_rows
+StreamCache(StreamCache(table))
+StreamCache(cache.reader())
+StreamCache(cache.cast(cache.schema))
+cache.close()
+
+
+class Mine(StreamCache):
+    pass
+
+
+assert_type(Mine.in_memory(table), Mine)
+"""
+
+WRONG = """
+from typing import Any
+
+from batchcorder import StreamCache, StreamCacheReader
+
+table: Any = None
+StreamCache(5)
+StreamCache(table, write_policy="nope")
+StreamCache(table, memory_capacity=1.5)
+StreamCache(table).ingested_count = 3
+StreamCache(table).reader(from_start=1)
+StreamCache.in_memory(table, 5)
+StreamCache(table).no_such_method()
+"""
+
+
+def run_mypy(program: str, path: Path) -> str:
+    pytest.importorskip("mypy")
+    file = path / "program.py"
+    file.write_text(program)
+    # Only the package: site-packages as a whole shadows what mypy itself brings.
+    stubs = path / "stubs"
+    stubs.mkdir()
+    (stubs / "batchcorder").symlink_to(Path(batchcorder.__file__).parent)
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary"),
+            *("--no-site-packages", "--ignore-missing-imports"),
+            *(f"--cache-dir={path / 'cache'}", "--config-file=", str(file)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"MYPYPATH": str(stubs), "PATH": ""},
+    )
+    assert run.stderr == ""
+    return run.stdout
+
+
+def test_mypy_accepts_a_program(tmp_path: Path) -> None:
+    assert run_mypy(PROGRAM, tmp_path) == ""
+
+
+def test_mypy_finds_what_is_wrong(tmp_path: Path) -> None:
+    found = run_mypy(WRONG, tmp_path)
+    lines = {line.split(":")[1] for line in found.splitlines() if ": error:" in line}
+    assert lines == {str(n) for n in range(7, 14)}, found
+
+
+def test_stubs_have_every_public_name() -> None:
+    stub = Path(batchcorder.__file__).with_name("_core.pyi").read_text()
+    assert Path(batchcorder.__file__).with_name("py.typed").exists()
+    for cls in CLASSES[:2]:
+        for name in vars(cls):
+            if not name.startswith("_"):
+                assert f"def {name}(" in stub, name

@@ -1,0 +1,204 @@
+"""Ctrl-C stops an ingest or a wait at once, and the recording goes on afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import check_python
+
+PRELUDE = """
+    import os, signal, threading, time
+    from helpers import *
+
+    calling = threading.Event()
+
+    def interrupt_when(condition):
+        # Once the condition holds and the main thread is in its call, or all but.
+        calling.clear()
+        def watch():
+            assert calling.wait(10)
+            time.sleep(0.05)
+            while not condition():
+                time.sleep(0.001)
+            times.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+        times = []
+        task = Task(watch)
+        task.times = times
+        return task
+
+    def expect_interrupt(call, watcher):
+        try:
+            calling.set()
+            call()
+        except KeyboardInterrupt:
+            watcher.result(5)
+            took = time.monotonic() - watcher.times[0]
+            assert took < 2, took  # 0.1 on a quiet machine
+        else:
+            raise AssertionError("not interrupted")
+"""
+
+CALLS = {
+    "ingest_all": "cache.ingest_all",
+    "next": "lambda: [one for one in cache]",
+    "stream": "lambda: pa.RecordBatchReader.from_stream(cache).read_all()",
+}
+
+
+@pytest.mark.parametrize("call", ["ingest_all", "next"])
+def test_a_source_written_in_c(call: str) -> None:
+    """A pyarrow table in one-row batches; one ingest takes long enough."""
+    check_python(
+        PRELUDE
+        + f"""
+    rows = 150_000
+    table = pa.table({{"id": pa.array(range(rows), pa.int64())}})
+    cache = StreamCache(table.to_reader(max_chunksize=1))
+    expect_interrupt({CALLS[call]}, interrupt_when(lambda: cache.ingested_count > 1000))
+    count = cache.ingested_count
+    assert 1000 < count < rows, count
+    assert not cache.upstream_exhausted
+    assert ids([next(cache.reader(from_start=False))]) == [count]
+    assert cache.ingest_all() == rows
+    assert pa.table(cache).column("id").to_pylist() == list(range(rows))
+    """
+    )
+
+
+@pytest.mark.parametrize("call", ["ingest_all", "next"])
+def test_waiting_for_another_thread(call: str) -> None:
+    check_python(
+        PRELUDE
+        + f"""
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    producer = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    for _ in range(2):
+        expect_interrupt({CALLS[call]}, interrupt_when(lambda: True))
+    assert cache.ingested_count == 2
+    gate.opened.set()
+    assert producer.result() == 4
+    assert ids(cache) == list(range(16))
+    """
+    )
+
+
+def test_waiting_in_a_c_stream_for_another_thread() -> None:
+    """The stream fails or goes on; the interrupt comes in Python; nothing is lost."""
+    check_python(
+        PRELUDE
+        + """
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    producer = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    watcher = interrupt_when(lambda: True)
+    opener = Task(lambda: (watcher.result(5), time.sleep(1), gate.opened.set()))
+    try:
+        try:
+            calling.set()
+            pa.RecordBatchReader.from_stream(cache).read_all()
+        except OSError as error:
+            assert "Interrupted" in str(error)
+        for _ in range(100_000):
+            pass
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("not interrupted")
+    opener.result()
+    assert producer.result() == 4
+    assert ids(cache) == list(range(16))
+    """
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ingest_all",
+        "next",
+        pytest.param(
+            "stream",
+            marks=pytest.mark.xfail(
+                reason="pyarrow raises its own error for a C stream's"
+            ),
+        ),
+    ],
+)
+def test_a_python_source_that_sees_it(call: str) -> None:
+    """It is a KeyboardInterrupt, and the stream is never taken for a complete one."""
+    check_python(
+        PRELUDE
+        + f"""
+    def generate():
+        for one in numbered(30):
+            time.sleep(0.02)
+            yield one
+
+    cache = StreamCache(pa.RecordBatchReader.from_batches(SCHEMA, generate()))
+    expect_interrupt({CALLS[call]}, interrupt_when(lambda: cache.ingested_count > 2))
+    count = cache.ingested_count
+    assert 2 < count < 30
+    assert not cache.upstream_exhausted
+    try:
+        assert cache.ingest_all() == 30
+    except BaseException as error:
+        assert not cache.upstream_exhausted
+        reader = cache.reader()
+        assert ids([next(reader) for _ in range(count)]) == list(range(4 * count))
+    else:
+        assert ids(cache) == list(range(120))
+    """
+    )
+
+
+def test_a_handler_that_raises_nothing_stops_nothing() -> None:
+    check_python(
+        PRELUDE
+        + """
+    seen = []
+    signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    table = pa.table({"id": pa.array(range(100_000), pa.int64())})
+    for make in (StreamCache, lambda s: StreamCache.on_disk(s, memory_capacity=1)):
+        cache = make(table.to_reader(max_chunksize=1))
+        assert cache.ingest_all() == 100_000
+        assert pa.table(cache).equals(table)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert seen
+    """
+    )
+
+
+def test_a_handler_that_raises_something_else() -> None:
+    check_python(
+        PRELUDE
+        + """
+    class Mine(Exception):
+        pass
+
+    def handler(*_):
+        raise Mine("from the handler")
+
+    signal.signal(signal.SIGINT, handler)
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    producer = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    for call in (cache.ingest_all, lambda: list(cache)):
+        watcher = interrupt_when(lambda: True)
+        try:
+            calling.set()
+            call()
+        except Mine as error:
+            assert str(error) == "from the handler"
+        else:
+            raise AssertionError("not raised")
+        watcher.result()
+    gate.opened.set()
+    assert producer.result() == 4
+    """
+    )

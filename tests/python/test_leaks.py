@@ -1,0 +1,148 @@
+"""Nothing is left over: memory, descriptors, mappings and objects over many caches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import check_python
+
+MEASURE = """
+    import gc, os
+    from pathlib import Path
+    from helpers import *
+
+    def resident():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return sum(int(l.split()[1]) for l in lines if l.startswith("RssAnon"))
+
+    def state():
+        gc.collect()
+        return (
+            len(os.listdir("/proc/self/fd")),
+            len(Path("/proc/self/maps").read_text().splitlines()),
+            pa.total_allocated_bytes(),
+        )
+
+    def check(work, times, kilobytes=3000):
+        for _ in range(times // 4):
+            work()
+        before, memory = state(), resident()
+        for _ in range(times):
+            work()
+        after, grown = state(), resident() - memory
+        assert after[0] == before[0], ("descriptors", before, after)
+        assert after[1] - before[1] < 20, ("mappings", before, after)
+        assert after[2] - before[2] < 10_000, ("arrow memory", before, after)
+        assert grown < kilobytes, ("kB resident", grown)
+
+    table = pa.table({"id": list(range(100)), "s": ["x" * 10] * 100})
+    path = @PATH@
+
+    def fails(call, *kinds):
+        try:
+            call()
+        except kinds:
+            return
+        raise AssertionError("no error")
+"""
+
+WORK = {
+    "memory": """
+    def work():
+        cache = StreamCache(table)
+        pa.table(cache)
+        assert len(list(cache)) == len(list(cache)) == 1
+        repr(cache)
+    """,
+    "disk": """
+    def work():
+        cache = on_disk(table, path)
+        pa.table(cache)
+        assert len(list(cache)) == 1
+    """,
+    "closed": """
+    def work():
+        with on_disk(table, path) as cache:
+            kept = list(cache)
+            reader = cache.reader()
+    """,
+    "half read": """
+    def work():
+        cache = StreamCache(table.to_reader(max_chunksize=10))
+        reader, stream = cache.reader(), cache.__arrow_c_stream__()
+        next(reader)
+        pa.RecordBatchReader.from_stream(reader)
+    """,
+    "casts": """
+    target = pa.schema({"id": pa.int32(), "s": pa.large_string()})
+    def work():
+        cache = StreamCache(table)
+        pa.table(cache.cast(target))
+        cache.reader().cast(target).read_all()
+        cache.__arrow_c_stream__(target.__arrow_c_schema__())
+        fails(lambda: cache.reader().cast(pa.schema({"x": pa.int8()})), ValueError)
+        fails(lambda: cache.cast(5), TypeError)
+    """,
+    "bad arguments": """
+    def work():
+        fails(lambda: StreamCache(5), TypeError)
+        fails(lambda: StreamCache(table, -1), OverflowError)
+        fails(lambda: StreamCache(table, 1.5), TypeError)
+        fails(lambda: StreamCache(table, "x"), ValueError)
+        fails(lambda: StreamCache(table, max_readers=0), ValueError)
+        fails(lambda: StreamCache(table, write_policy="x"), ValueError)
+        fails(lambda: StreamCache(table, disk_path="x"), ValueError)
+        fails(lambda: StreamCache(table, 1, "/proc/x", 5), OSError)
+        fails(lambda: StreamCache(table, 1, 5, 5), TypeError)
+    """,
+    "errors": """
+    def work():
+        cache = StreamCache(Source(numbered(3), 2, ValueError("boom")))
+        fails(lambda: list(cache), ValueError)
+        fails(cache.ingest_all, ValueError)
+        fails(lambda: pa.table(cache), ValueError)
+        small = StreamCache(table, 5)
+        fails(small.ingest_all, MemoryError)
+        limited = on_disk(table, path, disk_capacity=5)
+        fails(limited.ingest_all, MemoryError)
+        one = StreamCache(table, max_readers=1)
+        one.reader()
+        fails(one.reader, ValueError)
+        small.close()
+        fails(small.reader, ValueError)
+    """,
+    "many readers": """
+    cache = on_disk(table, path)
+    kept = StreamCache(table)
+    def work():
+        for one in (cache, kept):
+            for _ in range(5):
+                reader = one.reader()
+                next(reader)
+                pa.RecordBatchReader.from_stream(one).read_all()
+                one.__arrow_c_stream__()
+                one.__arrow_c_schema__()
+    """,
+    "evicted": """
+    def work():
+        cache = StreamCache(table.to_reader(max_chunksize=5), max_readers=2)
+        readers = cache.reader(), cache.reader()
+        assert sum(1 for _ in zip(*readers)) == 20
+    """,
+    "threads": """
+    def work():
+        cache = StreamCache(Source(numbered(3)))
+        for task in [Task(list, cache) for _ in range(3)]:
+            assert len(task.result()) == 3
+    """,
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_nothing_leaks(name: str, tmp_path: Path) -> None:
+    times = 400 if name in ("threads", "casts") else 1000
+    script = MEASURE.replace("@PATH@", repr(str(tmp_path))) + WORK[name]
+    check_python(script + f"\n    check(work, {times})\n", timeout=60)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,302 @@
+"""Fork, exit with threads at work, subinterpreters, multiprocessing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import cache_files, check_python
+
+FORK = """
+    import gc, os, signal, sys
+    from helpers import *
+
+    def in_child(function):
+        '''Run in a forked child, which must end well within 10 s.'''
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)
+            code = 1
+            try:
+                function()
+                code = 0
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, status
+"""
+
+
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+def test_a_forked_child_reads_what_was_recorded(tier: str, tmp_path: Path) -> None:
+    check_python(
+        FORK
+        + f"""
+    source = Source(numbered(5))
+    if {tier!r} == "memory":
+        cache = StreamCache(source)
+    else:
+        cache = on_disk(source, {str(tmp_path)!r})
+    reader = cache.reader()
+    for _ in range(2):
+        next(reader)
+
+    def child():
+        mine = cache.reader()
+        assert ids([next(mine), next(mine)]) == list(range(8))
+        for call in (lambda: next(mine), lambda: next(reader), cache.ingest_all):
+            try:
+                call()
+            except OSError as error:
+                assert error.errno == 125, error
+            else:
+                raise AssertionError("no error")
+        assert cache.ingested_count == 2
+        assert cache.schema == SCHEMA
+        assert not cache.upstream_exhausted
+
+    in_child(child)
+    assert ids(list(reader)) == list(range(8, 20))
+    in_child(lambda: ids(cache) == list(range(20)) or 1 / 0)
+    assert ids(cache) == list(range(20))
+    """
+    )
+
+
+def test_a_forked_child_leaves_its_parents_file(tmp_path: Path) -> None:
+    check_python(
+        FORK
+        + f"""
+    cache = on_disk(Source(numbered(5)), {str(tmp_path)!r})
+    cache.ingest_all()
+
+    def drop():
+        global cache
+        del cache
+        gc.collect()
+
+    ends = [lambda: os._exit(0), lambda: sys.exit(0), cache.close, drop]
+    for end in ends:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)
+            end()
+            sys.exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, status
+        assert cache_file({str(tmp_path)!r}).exists()
+        assert ids(cache) == list(range(20))
+    del ends
+    """
+    )
+    assert cache_files(tmp_path) == []
+
+
+def test_a_forked_child_makes_caches_of_its_own(tmp_path: Path) -> None:
+    check_python(
+        FORK
+        + f"""
+    path = {str(tmp_path)!r}
+    cache = on_disk(Source(numbered(5)), path)
+
+    def child():
+        mine = on_disk(Source(numbered(3)), path)
+        assert ids(mine) == list(range(12))
+        assert len(cache_files(path)) == 2
+        mine.close()
+
+    in_child(child)
+    assert ids(cache) == list(range(20))
+    """
+    )
+
+
+def test_fork_while_a_thread_is_inside_the_source() -> None:
+    check_python(
+        FORK
+        + """
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    producer = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+
+    def child():
+        mine = cache.reader()
+        assert ids([next(mine), next(mine)]) == list(range(8))
+        try:
+            next(mine)
+        except OSError as error:
+            assert error.errno == 125, error
+        else:
+            raise AssertionError("no error")
+        cache.close()
+
+    in_child(child)
+    gate.opened.set()
+    assert producer.result() == 4
+    """
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(
+        "from helpers import *\n"
+        "def work(n):\n"
+        "    return ids(StreamCache(Source(numbered(n))))\n"
+    )
+    check_python(
+        f"""
+    import multiprocessing, sys
+    sys.path.insert(0, {str(tmp_path)!r})
+    from work import *
+    if __name__ == "__main__":
+        cache = StreamCache(Source(numbered(3)))
+        cache.ingest_all()
+        with multiprocessing.get_context({method!r}).Pool(2) as pool:
+            assert pool.map(work, [1, 2]) == [list(range(4)), list(range(8))]
+        assert ids(cache) == list(range(12))
+    """
+    )
+
+
+STUCK = """
+    import sys
+    from helpers import *
+    gate = Gate(numbered(4), at=2)
+    cache = {make}
+    reader = cache.reader()
+    producer = Task({call})
+    assert gate.reached.wait(10)
+    waiters = [Task(lambda: next(cache.reader(False))) for _ in range(3)]
+    waiters += [Task(pa.table, cache) for _ in range(3)]
+    print("leaving")
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "tier"),
+    [
+        ("lambda: list(reader)", "disk"),
+        ("lambda: pa.table(cache)", "memory"),
+    ],
+)
+def test_exit_with_threads_waiting(call: str, tier: str, tmp_path: Path) -> None:
+    """0.1.3 aborts. Status 0 within 5 s (and the start of an interpreter)."""
+    make = "StreamCache(gate)"
+    if tier == "disk":
+        make = f"on_disk(gate, {str(tmp_path)!r})"
+    script = STUCK.replace("{make}", make).replace("{call}", call)
+    assert check_python(script, timeout=12) == "leaving\n"
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_exit_with_threads_at_work(threads: int) -> None:
+    """An endless source, read and freed as fast as may be."""
+    for _ in range(2):
+        check_python(
+            f"""
+        import sys, threading
+        from helpers import *
+        enough = threading.Event()
+
+        def generate():
+            for k in range(1 << 60):
+                if k == 1000:
+                    enough.set()
+                yield batch(0)
+
+        cache = StreamCache(
+            pa.RecordBatchReader.from_batches(SCHEMA, generate()), "200MB", max_readers=9
+        )
+        readers = [cache.reader() for _ in range({threads})]
+        for _ in range(9 - {threads}):
+            cache.reader()
+        tasks = [Task(lambda r: [None for _ in r], reader) for reader in readers]
+        assert enough.wait(5)
+        sys.exit(0)
+        """,
+            timeout=12,
+        )
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        "cache",
+        "cache.reader()",
+        "cache.__arrow_c_stream__()",
+        "pa.RecordBatchReader.from_stream(cache)",
+        "list(cache)",
+        "cache.cast(SCHEMA)",
+        "pa.table(cache)",
+    ],
+)
+def test_exit_with_objects_alive(keep: str, tmp_path: Path) -> None:
+    """In a module's globals and in a cycle; the file is gone afterwards."""
+    check_python(
+        f"""
+    from helpers import *
+    import builtins
+    cache = on_disk(Source(numbered(5)), {str(tmp_path)!r})
+    kept = {keep}
+    cycle = [kept, cache]
+    cycle.append(cycle)
+    builtins.hidden = kept
+    del cache
+    """
+    )
+    if keep == "cache":
+        assert cache_files(tmp_path) == []
+
+
+def test_use_after_atexit() -> None:
+    """A stream that is used while the interpreter goes down fails, and never hangs."""
+    check_python(
+        """
+    import atexit
+    from helpers import *
+    cache = StreamCache(Source(numbered(5)))
+    reader = cache.reader()
+    next(reader)
+
+    class Late:
+        def __del__(self):
+            try:
+                next(reader)
+            except BaseException:
+                pass
+
+    late = Late()
+    atexit.register(lambda: print(len(list(cache.reader()))))
+    """,
+        timeout=10,
+    )
+
+
+def test_a_subinterpreter_is_refused() -> None:
+    code = "try:\\n import batchcorder._core\\n"
+    code += "except ImportError as e: print('refused', e)\\nelse: print('imported')"
+    out = check_python(
+        f"""
+    import batchcorder
+    import _xxsubinterpreters as interpreters
+    try:
+        interpreters.run_string(interpreters.create(), "{code}")
+    except Exception as error:
+        print("refused", error)
+    """
+    )
+    assert "refused" in out
+    assert "imported" not in out
+
+
+def test_import_warns_of_nothing() -> None:
+    check_python("import warnings; warnings.simplefilter('error'); import batchcorder")

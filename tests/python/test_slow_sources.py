@@ -1,0 +1,147 @@
+"""A slow source holds up only those who need its next batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from batchcorder import StreamCache
+from conftest import MakeCache
+from helpers import CLOSED, SCHEMA, Gate, Task, ids, numbered
+
+# Answers that must come at once while the source is stuck before batch 2.
+AT_ONCE: dict[str, Callable[[StreamCache], Any]] = {
+    "schema": lambda c: c.schema,
+    "ingested_count": lambda c: c.ingested_count,
+    "upstream_exhausted": lambda c: c.upstream_exhausted,
+    "repr": repr,
+    "bool": bool,
+    "reader": lambda c: c.reader(),
+    "reader(False)": lambda c: c.reader(False),
+    "iter": iter,
+    "cached batches": lambda c: [b for _, b in zip(range(2), c, strict=False)],
+    "cached stream": lambda c: pa.RecordBatchReader.from_stream(c).read_next_batch(),
+    "cached cast": lambda c: c.reader().cast(SCHEMA).read_next_batch(),
+    "capsule": lambda c: c.__arrow_c_stream__(),
+    "c_schema": lambda c: c.__arrow_c_schema__(),
+    "cast": lambda c: c.cast(SCHEMA).__arrow_c_stream__(),
+    "stats": lambda c: c.stats(),
+    "reader properties": lambda c: [(r.closed, r.schema, repr(r)) for r in [c.reader()]],
+}
+
+
+@pytest.mark.parametrize("how", ["ingest_all", "next", "stream"])
+def test_what_answers_while_the_source_is_stuck(how: str, make_cache: MakeCache) -> None:
+    gate = Gate(numbered(4), at=2)
+    cache = make_cache(gate)
+    read = {
+        "ingest_all": lambda: ids(cache) if cache.ingest_all() else [],
+        "next": lambda: ids(cache),
+        "stream": lambda: ids(pa.RecordBatchReader.from_stream(cache)),
+    }[how]
+    producer = Task(read)
+    assert gate.reached.wait(10)
+    waiter = Task(lambda: ids(cache))
+    slowest = 0.0
+    for answer in AT_ONCE.values():
+        started = time.monotonic()
+        Task(answer, cache).result(5)
+        slowest = max(slowest, time.monotonic() - started)
+    assert slowest < 1, "generous: they take microseconds"
+    gate.opened.set()
+    assert producer.result() == waiter.result() == list(range(16))
+
+
+def test_a_reader_asked_for_its_state_while_it_waits() -> None:
+    """`closed` during `next` of the same reader hung 0.1.3."""
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    reader = cache.reader()
+    task = Task(lambda: ids(list(reader)))
+    assert gate.reached.wait(10)
+    assert Task(lambda: reader.closed).result(5) is False
+    assert Task(lambda: reader.schema).result(5) == SCHEMA
+    assert "closed=False" in Task(repr, reader).result(5)
+    Task(reader.__arrow_c_schema__).result(5)
+    gate.opened.set()
+    assert task.result() == list(range(16))
+
+
+@pytest.mark.parametrize("how", ["ingest_all", "next", "stream"])
+def test_close_while_the_source_is_stuck(how: str, make_cache: MakeCache) -> None:
+    """Waiters fail at once; the thread inside the source when it comes back."""
+    gate = Gate(numbered(4), at=2)
+    cache = make_cache(gate)
+    kept = cache.reader()
+    read = {
+        "ingest_all": cache.ingest_all,
+        "next": lambda: list(cache),
+        "stream": lambda: pa.RecordBatchReader.from_stream(cache).read_all(),
+    }[how]
+    producer = Task(read)
+    assert gate.reached.wait(10)
+    batches = [next(kept), next(kept)]
+    waiters = [
+        Task(lambda: list(cache)),
+        Task(lambda: next(kept)),
+        Task(cache.ingest_all),
+    ]
+    Task(cache.close).result(5)
+    for waiter in waiters:
+        with pytest.raises(ValueError, match=CLOSED):
+            waiter.result(5)
+    assert producer.is_alive()
+    gate.opened.set()
+    with pytest.raises(ValueError, match=CLOSED):
+        producer.result()
+    assert ids(batches) == list(range(8))
+    assert cache.ingested_count == 2
+
+
+def test_a_reader_used_up_while_it_waits() -> None:
+    gate = Gate(numbered(4), at=2)
+    reader = StreamCache(gate).reader()
+    task = Task(lambda: [next(reader) for _ in range(3)])
+    assert gate.reached.wait(10)
+    stream = Task(pa.RecordBatchReader.from_stream, reader).result(5)
+    assert reader.closed
+    gate.opened.set()
+    assert len(task.result()) == 3
+    assert ids(stream) == list(range(12, 16))
+
+
+def test_everything_dropped_while_the_source_is_stuck() -> None:
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    task = Task(lambda r: ids(r), cache.reader())
+    assert gate.reached.wait(10)
+    del cache
+    gate.opened.set()
+    assert task.result() == list(range(16))
+
+
+def test_other_threads_run_while_a_source_is_slow() -> None:
+    """The GIL is free while the source waits, whoever asked it."""
+    gate = Gate(numbered(4), at=1)
+    cache = StreamCache(gate)
+    task = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    beats = 0
+    stop = threading.Event()
+
+    def beat() -> None:
+        nonlocal beats
+        while not stop.is_set():
+            beats += 1
+
+    heart = Task(beat)
+    while beats < 1000:
+        assert heart.is_alive()
+    stop.set()
+    gate.opened.set()
+    assert task.result() == 4
