@@ -36,7 +36,7 @@ struct bc_cache {
 
 const char *bc_version(void) { return BC_VERSION; }
 
-static int backing_append(void *context, const struct bc_batch *batch,
+static int backing_append(void *context, struct bc_batch *batch,
                           const struct bc_extents *extents, struct bc_place *out_place,
                           struct bc_error *error) {
     return bc__disk_append(context, batch, extents, &out_place->offset, &out_place->size,
@@ -49,6 +49,8 @@ static int backing_read(void *context, struct bc_place place, uint64_t number,
     return bc__disk_read(context, place.offset, place.size, number, verify, out_batch,
                          error);
 }
+
+static void backing_tidy(void *context, bool done) { bc__disk_tidy(context, done); }
 
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
     if (options->struct_size != sizeof(*options)) {
@@ -91,7 +93,8 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
                              options->disk_bytes_max, error);
     if (code != 0) return code;
     cache->has_disk = true;
-    cache->backing = (struct bc_backing){backing_append, backing_read, &cache->disk};
+    cache->backing =
+        (struct bc_backing){backing_append, backing_read, backing_tidy, &cache->disk};
     return 0;
 }
 
@@ -137,6 +140,12 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     return code;
 }
 
+/* In a fork's child, locks may be held by threads that are not there, and the source and
+ * the file are the parent's: what closing gives back elsewhere, the child's exit does. */
+static bool is_forked(const struct bc_cache *cache) {
+    return cache->ingest.process != bc__sys_process();
+}
+
 struct bc_cache *bc_cache_ref(struct bc_cache *cache) {
     (void)atomic_fetch_add_explicit(&cache->refs, 1, memory_order_relaxed);
     return cache;
@@ -146,14 +155,14 @@ void bc_cache_unref(struct bc_cache *cache) {
     if (cache == NULL) return;
     unsigned before = atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
-    if (before != 1) return;
+    if (before != 1 || is_forked(cache)) return;
     bc_cache_close(cache);
     bc__ingest_finish(&cache->ingest);
     destroy(cache);
 }
 
 void bc_cache_close(struct bc_cache *cache) {
-    if (atomic_exchange(&cache->closed, true)) return;
+    if (atomic_exchange(&cache->closed, true) || is_forked(cache)) return;
     bc__ingest_close(&cache->ingest);
     bc__mutex_lock(&cache->lock);
     for (struct bc_reader *reader = cache->readers; reader != NULL;

@@ -13,8 +13,9 @@
 #include "nanoarrow/nanoarrow.h"
 #include "tap.h"
 
-/* A stream of `n_batches` batches of two columns: x, an int64 that counts the rows of the
- * whole stream, and s, a string "row N", null in every third row. */
+/* A stream of `n_batches` batches of three columns: x, an int64 that counts the rows of
+ * the whole stream; s, a string "row N", null in every third row; and d, row N modulo 3
+ * in a dictionary that changes with every second batch. */
 struct fixture {
     int64_t n_batches;
     int64_t rows;    /* of each batch */
@@ -62,11 +63,16 @@ static inline int fixture_schema(struct ArrowArrayStream *stream,
                                  struct ArrowSchema *out) {
     (void)stream;
     ArrowSchemaInit(out);
-    CHECK(ArrowSchemaSetTypeStruct(out, 2) == 0);
+    CHECK(ArrowSchemaSetTypeStruct(out, 3) == 0);
     CHECK(ArrowSchemaSetType(out->children[0], NANOARROW_TYPE_INT64) == 0);
     CHECK(ArrowSchemaSetName(out->children[0], "x") == 0);
     CHECK(ArrowSchemaSetType(out->children[1], NANOARROW_TYPE_STRING) == 0);
     CHECK(ArrowSchemaSetName(out->children[1], "s") == 0);
+    CHECK(ArrowSchemaSetType(out->children[2], NANOARROW_TYPE_INT32) == 0);
+    CHECK(ArrowSchemaSetName(out->children[2], "d") == 0);
+    CHECK(ArrowSchemaAllocateDictionary(out->children[2]) == 0);
+    ArrowSchemaInit(out->children[2]->dictionary);
+    CHECK(ArrowSchemaSetType(out->children[2]->dictionary, NANOARROW_TYPE_STRING) == 0);
     return 0;
 }
 
@@ -88,7 +94,14 @@ static inline void fixture_batch(struct fixture *fixture, int64_t number,
         } else {
             CHECK(ArrowArrayAppendString(tree.children[1], ArrowCharView(text)) == 0);
         }
+        CHECK(ArrowArrayAppendInt(tree.children[2], row % 3) == 0);
         CHECK(ArrowArrayFinishElement(&tree) == 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        char text[48];
+        (void)snprintf(text, sizeof(text), "%lld-%d", (long long)(number / 2), i);
+        struct ArrowArray *values = tree.children[2]->dictionary;
+        CHECK(ArrowArrayAppendString(values, ArrowCharView(text)) == 0);
     }
     CHECK(ArrowArrayFinishBuildingDefault(&tree, NULL) == 0);
     fixture_wrap(fixture, &tree, out);
@@ -157,16 +170,22 @@ static inline struct bc_reader *fixture_reader(struct bc_cache *cache) {
 static inline void fixture_check(const struct fixture *fixture, struct ArrowArray *array,
                                  int64_t number) {
     CHECK(array->release != NULL);
-    CHECK(array->length == fixture->rows && array->offset == 0 && array->n_children == 2);
+    CHECK(array->length == fixture->rows && array->offset == 0 && array->n_children == 3);
     const struct ArrowArray *x = array->children[0];
     const struct ArrowArray *s = array->children[1];
     const int64_t *values = x->buffers[1];
     const uint8_t *validity = s->buffers[0];
     const int32_t *offsets = s->buffers[1];
     const char *data = s->buffers[2];
+    const struct ArrowArray *d = array->children[2];
+    const int32_t *indices = d->buffers[1];
+    const int32_t *word_offsets = d->dictionary->buffers[1];
+    const char *words = d->dictionary->buffers[2];
+    CHECK(d->dictionary->length == 3 && d->dictionary->offset == 0);
     for (int64_t i = 0; i < fixture->rows; i++) {
         int64_t row = number * fixture->rows + i;
         CHECK(values[x->offset + i] == row);
+        CHECK(indices[d->offset + i] == row % 3);
         int64_t at = s->offset + i;
         int is_valid = validity == NULL || (validity[at / 8] >> (at % 8) & 1) != 0;
         CHECK(is_valid == (row % 3 != 0));
@@ -175,6 +194,12 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
         int size = snprintf(text, sizeof(text), "row %lld", (long long)row);
         CHECK(offsets[at + 1] - offsets[at] == size);
         CHECK(memcmp(data + offsets[at], text, (size_t)size) == 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        char text[48];
+        int size = snprintf(text, sizeof(text), "%lld-%d", (long long)(number / 2), i);
+        CHECK(word_offsets[i + 1] - word_offsets[i] == size);
+        CHECK(memcmp(words + word_offsets[i], text, (size_t)size) == 0);
     }
     array->release(array);
 }

@@ -154,8 +154,9 @@ struct bc_cache_options {
  * stays the caller's, and no batch was taken from it.
  *
  * EINVAL: not a stream of structs, or options that make no sense. ENOTSUP: a disk tier
- * and a type that it cannot write; the message names the field. ENOMEM; any errno of
- * making the directory and the file; the errno of the stream's get_schema. */
+ * and a type that the Arrow IPC format cannot hold; the message names the field. ENOMEM;
+ * any errno of making the directory and the file; the errno of the stream's get_schema.
+ */
 BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
                            const struct bc_cache_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);

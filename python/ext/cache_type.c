@@ -18,6 +18,11 @@ static PyObject *not_initialised(void) {
     return NULL;
 }
 
+static int initialised_before(void) {
+    PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
+    return -1;
+}
+
 static void get_stats(const struct cache_object *self, struct bc_cache_stats *stats) {
     memset(stats, 0, sizeof(*stats));
     stats->struct_size = sizeof(*stats);
@@ -137,19 +142,44 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
     return 0;
 }
 
-static PyObject *import_schema(struct cache_object *self) {
+static PyObject *import_schema(const struct module_state *state, struct bc_cache *cache) {
     struct ArrowSchema schema = {0};
     struct bc_error error = {0, ""};
-    int code = bc_cache_schema(self->cache, &schema, &error);
+    int code = bc_cache_schema(cache, &schema, &error);
     if (code != 0) return raise_error(code, &error);
     PyObject *address = PyLong_FromVoidPtr(&schema);
     PyObject *result = NULL;
     if (address != NULL) {
-        result = PyObject_CallFunctionObjArgs(self->state->import_schema, address, NULL);
+        result = PyObject_CallFunctionObjArgs(state->import_schema, address, NULL);
         Py_DECREF(address);
     }
     if (schema.release != NULL) schema.release(&schema);
     return result;
+}
+
+static void give_up(struct bc_cache *cache) {
+    Py_BEGIN_ALLOW_THREADS;
+    bc_cache_unref(cache);
+    Py_END_ALLOW_THREADS;
+}
+
+/* Fills the object in at the end and at once: until then other threads, and the source,
+ * see one that is not initialised. */
+static int fill_in(struct cache_object *self, struct bc_cache *cache,
+                   uint64_t readers_max) {
+    PyObject *schema = import_schema(self->state, cache);
+    if (schema == NULL) return -1;
+    Py_ssize_t columns = PyObject_Size(schema);
+    if (columns < 0 || self->cache != NULL) {
+        if (columns >= 0) (void)initialised_before();
+        Py_DECREF(schema);
+        return -1;
+    }
+    self->cache = cache;
+    self->schema = schema;
+    self->readers_max = readers_max;
+    self->kept_bytes_each = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
+    return 0;
 }
 
 static int open_cache(struct cache_object *self, PyObject *source,
@@ -168,22 +198,19 @@ static int open_cache(struct cache_object *self, PyObject *source,
         (void)raise_error(code, &error);
         return -1;
     }
-    self->cache = cache;
-    self->readers_max = options->readers_max;
-    self->schema = import_schema(self);
-    if (self->schema == NULL) return -1;
-    Py_ssize_t columns = PyObject_Size(self->schema);
-    if (columns < 0) return -1;
-    self->kept_bytes_each = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
-    return 0;
+    if (fill_in(self, cache, options->readers_max) == 0) return 0;
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    give_up(cache);
+    PyErr_Restore(type, value, traceback);
+    return -1;
 }
 
 static int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct cache_object *self = (struct cache_object *)object;
-    if (self->cache != NULL) {
-        PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
-        return -1;
-    }
+    if (self->cache != NULL) return initialised_before();
     PyObject *source;
     struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL};
     arguments.options.hooks = &gil_hooks;
@@ -238,11 +265,7 @@ static void cache_dealloc(PyObject *object) {
     cache_drop_kept(self);
     Py_CLEAR(self->dict);
     Py_CLEAR(self->schema);
-    if (self->cache != NULL) {
-        Py_BEGIN_ALLOW_THREADS;
-        bc_cache_unref(self->cache);
-        Py_END_ALLOW_THREADS;
-    }
+    if (self->cache != NULL) give_up(self->cache);
     Py_CLEAR(self->module);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);

@@ -19,24 +19,35 @@
 
 static atomic_bool ending;
 static atomic_int inside;
-static _Thread_local int methods;
+/* A method of ours is about to call the core, and has not entered the slow path yet. */
+static _Thread_local bool method_calls;
+/* The slow path that this thread is in was entered by a method of ours. */
+static _Thread_local bool method_waits;
 
-void hooks_begin_method(void) { methods++; }
-void hooks_end_method(void) { methods--; }
+void hooks_begin_method(void) { method_calls = true; }
+void hooks_end_method(void) { method_calls = false; }
+
+enum { GIL_BITS = 8 };
 
 static int enter(void *context, struct bc_hook_state *state) {
     (void)context;
     if (atomic_load(&ending)) return ECANCELED;
     (void)atomic_fetch_add(&inside, 1);
-    state->data[0] = (void *)(intptr_t)PyGILState_Ensure();
+    intptr_t gil = (intptr_t)PyGILState_Ensure();
+    state->data[0] = (void *)(gil | (intptr_t)method_waits << GIL_BITS);
     state->data[1] = PyEval_SaveThread();
+    /* What the source calls in turn are calls of its own. */
+    method_waits = method_calls;
+    method_calls = false;
     return 0;
 }
 
 static void leave(void *context, struct bc_hook_state *state) {
     (void)context;
+    intptr_t kept = (intptr_t)state->data[0];
+    method_waits = kept >> GIL_BITS != 0;
     PyEval_RestoreThread(state->data[1]);
-    PyGILState_Release((PyGILState_STATE)(intptr_t)state->data[0]);
+    PyGILState_Release((PyGILState_STATE)(kept & ((1 << GIL_BITS) - 1)));
     (void)atomic_fetch_sub(&inside, 1);
 }
 
@@ -45,7 +56,7 @@ static int poll(void *context) {
     if (atomic_load(&ending)) return ECANCELED;
     PyGILState_STATE gil = PyGILState_Ensure();
     int code = PyErr_CheckSignals() == 0 ? 0 : EINTR;
-    if (code != 0 && methods == 0) {
+    if (code != 0 && !method_waits) {
         bool interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
         PyErr_Clear();
         if (interrupt) PyErr_SetInterrupt();

@@ -18,7 +18,6 @@ struct bc_metadata_builder {
     flatcc_builder_t flatcc;
     uint8_t *bytes;
     size_t capacity;
-    int64_t n_dictionaries; /* ids given so far, in the order of the fields */
 };
 
 int bc__metadata_builder_new(struct bc_metadata_builder **out_builder) {
@@ -183,11 +182,9 @@ static int add_pairs(flatcc_builder_t *b, const char *metadata,
 static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
                      int32_t number);
 
-/* The field's index type and dictionary id; ids count the fields in depth-first order. */
-static int add_encoding(struct bc_metadata_builder *builder,
-                        const struct ArrowSchema *field,
+/* The field's index type and dictionary id. */
+static int add_encoding(flatcc_builder_t *b, const struct bc_field *field,
                         const struct ArrowSchemaView *view) {
-    flatcc_builder_t *b = &builder->flatcc;
     bool is_signed = view->storage_type == NANOARROW_TYPE_INT8 ||
                      view->storage_type == NANOARROW_TYPE_INT16 ||
                      view->storage_type == NANOARROW_TYPE_INT32 ||
@@ -195,9 +192,9 @@ static int add_encoding(struct bc_metadata_builder *builder,
     int32_t bits = (int32_t)view->layout.element_size_bits[1];
     ns(Int_ref_t) index = ns(Int_create(b, bits, is_signed));
     if (index == 0) return -1;
-    bool ordered = (field->flags & ARROW_FLAG_DICTIONARY_ORDERED) != 0;
+    bool ordered = (field->schema->flags & ARROW_FLAG_DICTIONARY_ORDERED) != 0;
     ns(DictionaryEncoding_ref_t) encoding = ns(DictionaryEncoding_create(
-        b, builder->n_dictionaries++, index, ordered, ns(DictionaryKind_DenseArray)));
+        b, field->dictionary_id, index, ordered, ns(DictionaryKind_DenseArray)));
     return encoding == 0 ? -1 : ns(Field_dictionary_add(b, encoding));
 }
 
@@ -226,7 +223,7 @@ static int add_field(struct bc_metadata_builder *builder, const struct bc_schema
     if (ns(Field_nullable_add(b, (field->flags & ARROW_FLAG_NULLABLE) != 0))) return -1;
     int32_t values = number;
     if (field->dictionary != NULL) {
-        if (add_encoding(builder, field, &view) != 0) return -1;
+        if (add_encoding(b, &schema->fields[number], &view) != 0) return -1;
         values = schema->fields[number].dictionary;
         if (bc__schema_view(field->dictionary, &view, NULL) != 0) return -1;
     }
@@ -279,7 +276,6 @@ static int add_checksums(flatcc_builder_t *b, const char *text, size_t size) {
 static int start_message(struct bc_metadata_builder *builder) {
     flatcc_builder_t *b = &builder->flatcc;
     if (flatcc_builder_reset(b) != 0) return -1;
-    builder->n_dictionaries = 0;
     if (ns(Message_start_as_root(b))) return -1;
     return ns(Message_version_add(b, ns(MetadataVersion_V5)));
 }
@@ -313,8 +309,8 @@ int bc__metadata_build_schema(struct bc_metadata_builder *builder,
     return code == 0 ? 0 : bc__error_memory(error);
 }
 
-static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
-    if (ns(Message_header_RecordBatch_start(b))) return -1;
+/* Fills the RecordBatch table that is open. */
+static int add_record(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
     if (ns(RecordBatch_length_add(b, batch->rows))) return -1;
     if (ns(RecordBatch_nodes_create(b, (const ns(FieldNode_t) *)batch->nodes,
                                     batch->n_nodes))) {
@@ -324,12 +320,23 @@ static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
                                       batch->n_buffers))) {
         return -1;
     }
-    if (batch->n_variadic_counts > 0 &&
-        ns(RecordBatch_variadicBufferCounts_create(b, batch->variadic_counts,
-                                                   batch->n_variadic_counts))) {
-        return -1;
+    if (batch->n_variadic_counts == 0) return 0;
+    return ns(RecordBatch_variadicBufferCounts_create(b, batch->variadic_counts,
+                                                      batch->n_variadic_counts));
+}
+
+static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
+    if (!batch->is_dictionary) {
+        if (ns(Message_header_RecordBatch_start(b))) return -1;
+        if (add_record(b, batch) != 0) return -1;
+        return ns(Message_header_RecordBatch_end(b));
     }
-    return ns(Message_header_RecordBatch_end(b));
+    if (ns(Message_header_DictionaryBatch_start(b))) return -1;
+    if (ns(DictionaryBatch_id_add(b, batch->dictionary_id))) return -1;
+    if (ns(DictionaryBatch_data_start(b))) return -1;
+    if (add_record(b, batch) != 0) return -1;
+    if (ns(DictionaryBatch_data_end(b))) return -1;
+    return ns(Message_header_DictionaryBatch_end(b));
 }
 
 int bc__metadata_build_batch(struct bc_metadata_builder *builder,
@@ -368,13 +375,21 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     bc_assert(((uintptr_t)bytes & 7) == 0);
     if (ns(Message_verify_as_root(bytes, size)) != 0) return EINVAL;
     ns(Message_table_t) message = ns(Message_as_root(bytes));
-    if (ns(Message_header_type(message)) != ns(MessageHeader_RecordBatch)) return EINVAL;
-    ns(RecordBatch_table_t) header = (ns(RecordBatch_table_t))ns(Message_header(message));
+    ns(RecordBatch_table_t) header = NULL;
+    ns(DictionaryBatch_table_t) dictionary = NULL;
+    if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
+        header = (ns(RecordBatch_table_t))ns(Message_header(message));
+    } else if (ns(Message_header_type(message)) == ns(MessageHeader_DictionaryBatch)) {
+        dictionary = (ns(DictionaryBatch_table_t))ns(Message_header(message));
+        if (dictionary != NULL) header = ns(DictionaryBatch_data(dictionary));
+    }
     if (header == NULL || ns(RecordBatch_length(header)) < 0) return EINVAL;
     ns(FieldNode_vec_t) nodes = ns(RecordBatch_nodes(header));
     ns(Buffer_vec_t) buffers = ns(RecordBatch_buffers(header));
     flatbuffers_int64_vec_t counts = ns(RecordBatch_variadicBufferCounts(header));
     struct bc_wire_batch batch = {
+        .is_dictionary = dictionary != NULL,
+        .dictionary_id = dictionary == NULL ? 0 : ns(DictionaryBatch_id(dictionary)),
         .rows = ns(RecordBatch_length(header)),
         .body_bytes = ns(Message_bodyLength(message)),
         .nodes = (const struct bc_wire_node *)nodes,

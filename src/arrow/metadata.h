@@ -32,8 +32,10 @@ int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const uint8_t **out_bytes, size_t *out_size,
                               struct bc_error *error);
 
-/* A RecordBatch message. */
+/* A RecordBatch message, or a DictionaryBatch message. */
 struct bc_wire_batch {
+    bool is_dictionary;
+    int64_t dictionary_id;
     int64_t rows;
     int64_t body_bytes;
     const struct bc_wire_node *nodes;
@@ -51,7 +53,7 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              size_t *out_size, struct bc_error *error);
 
 /* Reads a message of `size` bytes, 8-byte aligned: structure is checked, and what
- * `*out_batch` points to lies inside it. EINVAL: no valid RecordBatch message. */
+ * `*out_batch` points to lies inside it. EINVAL: no valid message of those kinds. */
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
                             struct bc_wire_batch *out_batch);
 

@@ -231,6 +231,18 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
     return 0;
 }
 
+/* Dictionaries are numbered depth first, outer ones before inner ones. */
+static void number_dictionaries(struct bc_schema *schema, int32_t number, int64_t *next) {
+    struct bc_field *field = &schema->fields[number];
+    if (field->dictionary >= 0) {
+        field->dictionary_id = (*next)++;
+        number_dictionaries(schema, field->dictionary, next);
+    }
+    for (int32_t c = 0; c < field->n_children; c++) {
+        number_dictionaries(schema, field->first_child + c, next);
+    }
+}
+
 int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_schema,
                    struct bc_error *error) {
     bc_assert(source != NULL && out_schema != NULL);
@@ -260,6 +272,8 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
         code = bc__error_memory(error);
     } else {
         code = fill_fields(schema, error);
+        int64_t id = 0;
+        if (code == 0) number_dictionaries(schema, 0, &id);
     }
     if (code != 0) {
         bc__schema_unref(schema);

@@ -37,6 +37,7 @@ struct bc_field {
     int32_t n_children;
     int32_t first_child;
     int32_t dictionary;               /* field of the dictionary's values, or -1 */
+    int64_t dictionary_id;            /* in the IPC format, with a dictionary */
     int32_t parent;                   /* -1 for the root */
     size_t alignment;                 /* of the second buffer */
     const int8_t *union_children;     /* 128: child of each type id, or -1; unions only */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/sys.h"
 #include "xxhash.h"
 
 static const uint8_t zeros[64];
@@ -30,6 +31,20 @@ uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits
     size_t rest = digits + BC_DIGITS;
     (void)XXH3_64bits_update(&state, message + rest, size - rest);
     return XXH3_64bits_digest(&state);
+}
+
+struct bc_content bc__checksum_content(const void *a, size_t a_size, const void *b,
+                                       size_t b_size, const struct bc_piece *pieces,
+                                       size_t n_pieces) {
+    XXH3_state_t state;
+    (void)XXH3_128bits_reset(&state);
+    (void)XXH3_128bits_update(&state, a, a_size);
+    (void)XXH3_128bits_update(&state, b, b_size);
+    for (size_t i = 0; i < n_pieces; i++) {
+        (void)XXH3_128bits_update(&state, pieces[i].data, pieces[i].size);
+    }
+    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    return (struct bc_content){hash.low64, hash.high64};
 }
 
 void bc__checksum_print(char *out, uint64_t checksum) {

@@ -22,6 +22,18 @@ uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding);
 /* Of a prefix and metadata, with the BC_DIGITS at `digits` taken as '0'. */
 uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits);
 
+/* A digest of content that stands for it: 128 bits. */
+struct bc_content {
+    uint64_t low;
+    uint64_t high;
+};
+
+struct bc_piece;
+/* Of two blocks of memory and of all bytes of the pieces. */
+struct bc_content bc__checksum_content(const void *a, size_t a_size, const void *b,
+                                       size_t b_size, const struct bc_piece *pieces,
+                                       size_t n_pieces);
+
 /* Writes 16 digits, no terminator. */
 void bc__checksum_print(char *out, uint64_t checksum);
 bool bc__checksum_parse(const char *digits, uint64_t *out_checksum);

@@ -177,36 +177,63 @@ static int count_variadic(const struct bc_wire_batch *wire, size_t *out_n) {
     return 0;
 }
 
-int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
-                     struct bc_batch **out_batch) {
+/* Reads the metadata and makes an empty batch with room for all buffer tables. */
+static int start(struct decoder *decoder, const struct bc_schema *schema,
+                 const uint8_t *message, int64_t size) {
     bc_assert(((uintptr_t)message & (ALIGNMENT - 1)) == 0);
     int64_t metadata = metadata_size(message, size);
     if (metadata < 0) return EINVAL;
-    struct decoder decoder = {.schema = schema, .body = message + PREFIX + metadata};
-    int code = bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &decoder.wire);
+    *decoder = (struct decoder){.schema = schema, .body = message + PREFIX + metadata};
+    struct bc_wire_batch *wire = &decoder->wire;
+    int code = bc__metadata_read_batch(message + PREFIX, (size_t)metadata, wire);
     if (code != 0) return code;
-    if (decoder.wire.body_bytes < 0 ||
-        decoder.wire.body_bytes > size - PREFIX - metadata) {
+    if (wire->body_bytes < 0 || wire->body_bytes > size - PREFIX - metadata)
         return EINVAL;
-    }
     size_t n_buffers = 0;
     for (int32_t i = 0; i < schema->n_fields; i++) {
         n_buffers += (size_t)schema->fields[i].n_buffers;
     }
     size_t n_variadic;
-    code = count_variadic(&decoder.wire, &n_variadic);
+    code = count_variadic(wire, &n_variadic);
     if (code != 0) return code;
     n_buffers += n_variadic;
-    decoder.batch = bc__batch_alloc(
+    decoder->batch = bc__batch_alloc(
         schema->n_fields, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
-    if (decoder.batch == NULL) return ENOMEM;
-    decoder.tables = bc__batch_tail(decoder.batch);
-    decoder.sizes = (int64_t *)(void *)(decoder.tables + n_buffers);
+    if (decoder->batch == NULL) return ENOMEM;
+    decoder->tables = bc__batch_tail(decoder->batch);
+    decoder->sizes = (int64_t *)(void *)(decoder->tables + n_buffers);
+    return 0;
+}
+
+int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
+                     struct bc_batch **out_batch) {
+    struct decoder decoder;
+    int code = start(&decoder, schema, message, size);
+    if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.wire.rows;
     root->n_buffers = 1;
     root->buffers = decoder.tables++;
-    code = decode_children(&decoder, 0, decoder.wire.rows);
+    code = decoder.wire.is_dictionary ? EINVAL
+                                      : decode_children(&decoder, 0, decoder.wire.rows);
+    if (code != 0) {
+        bc__batch_unref(decoder.batch);
+        return code;
+    }
+    *out_batch = decoder.batch;
+    return 0;
+}
+
+int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
+                          const uint8_t *message, int64_t size,
+                          struct bc_batch **out_batch) {
+    struct decoder decoder;
+    int code = start(&decoder, schema, message, size);
+    if (code != 0) return code;
+    int32_t owner = schema->fields[dictionary].parent;
+    bool is_it = decoder.wire.is_dictionary &&
+                 decoder.wire.dictionary_id == schema->fields[owner].dictionary_id;
+    code = is_it ? decode_field(&decoder, dictionary, decoder.wire.rows) : EINVAL;
     if (code != 0) {
         bc__batch_unref(decoder.batch);
         return code;

@@ -10,6 +10,12 @@
 int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
                      struct bc_batch **out_batch);
 
+/* The same for a DictionaryBatch message: the nodes of the dictionary's values are set.
+ */
+int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
+                          const uint8_t *message, int64_t size,
+                          struct bc_batch **out_batch);
+
 /* Checks the message's checksums: 0, or EBADMSG; a message without any fails. */
 int bc__decode_verify(const uint8_t *message, int64_t size);
 

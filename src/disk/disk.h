@@ -2,6 +2,7 @@
 #ifndef BC_DISK_DISK_H
 #define BC_DISK_DISK_H
 
+#include "disk/dictionary.h"
 #include "disk/encode.h"
 #include "disk/file.h"
 #include "disk/map.h"
@@ -10,6 +11,7 @@ struct bc_disk {
     struct bc_encoder encoder; /* the producer's */
     struct bc_file file;
     struct bc_map map;
+    struct bc_dictionaries dictionaries;
     int64_t schema_bytes; /* of the file's first message; 0: not written yet */
     atomic_bool schema_verified;
 };
@@ -22,10 +24,13 @@ void bc__disk_close(struct bc_disk *disk);
 /* After bc__disk_close. */
 void bc__disk_finish(struct bc_disk *disk);
 
-/* Writes a batch, the schema before the first one. The producer's. */
-int bc__disk_append(struct bc_disk *disk, const struct bc_batch *batch,
+/* Writes a batch, before it the dictionaries that it needs, and before all the schema.
+ * The producer's. */
+int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     const struct bc_extents *extents, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error);
+/* Releases what appends replaced, and with `done` what they kept. No lock is held. */
+void bc__disk_tidy(struct bc_disk *disk, bool done);
 /* Reads batch `number` from where append put it. Any thread. */
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   bool verify, struct bc_batch **out_batch, struct bc_error *error);

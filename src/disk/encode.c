@@ -14,13 +14,17 @@ int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
     bc_assert(encoder != NULL && schema != NULL);
     memset(encoder, 0, sizeof(*encoder));
     for (int32_t i = 0; i < schema->n_fields; i++) {
-        if (schema->fields[i].dictionary < 0) continue;
+        const struct bc_field *field = &schema->fields[i];
+        if (field->dictionary < 0 || schema->fields[field->dictionary].dictionary < 0) {
+            continue;
+        }
         char path[256];
         bc__schema_field_path(schema, i, path, sizeof(path));
         return bc__error_set(
             error, ENOTSUP,
-            "Field '%s' has a type that the disk tier cannot write yet (a "
-            "dictionary); record it in memory, or cast it first",
+            "Field '%s' is a dictionary whose values are a dictionary, which the "
+            "Arrow IPC format cannot hold; record it in memory, or cast it "
+            "first",
             path);
     }
     encoder->schema = schema;
@@ -116,10 +120,10 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message
     return 0;
 }
 
-int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
-                     const struct bc_extents *extents, struct bc_message *out_message,
-                     struct bc_error *error) {
-    bc_assert(batch->n_nodes == encoder->schema->n_fields);
+/* Lays out the body of `wire` and frames the message around it. */
+static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
+                  const struct bc_extents *extents, struct bc_wire_batch *wire,
+                  struct bc_message *out_message, struct bc_error *error) {
     struct bc_body *body = &encoder->body;
     size_t n_digits = 0;
     int code = bc__body_reset(body);
@@ -127,24 +131,49 @@ int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
     if (code == 0 && body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
     if (code == 0) code = fill_digits(encoder, &n_digits);
     if (code != 0) return fail(code, error);
-    struct bc_wire_batch wire = {
-        .rows = batch->nodes[0].length,
-        .body_bytes = body->bytes,
-        .nodes = body->nodes,
-        .n_nodes = body->n_nodes,
-        .buffers = body->buffers,
-        .n_buffers = body->n_buffers,
-        .variadic_counts = body->variadic_counts,
-        .n_variadic_counts = body->n_variadic_counts,
-        .checksums = encoder->digits,
-        .checksums_size = n_digits,
-    };
+    wire->body_bytes = body->bytes;
+    wire->nodes = body->nodes;
+    wire->n_nodes = body->n_nodes;
+    wire->buffers = body->buffers;
+    wire->n_buffers = body->n_buffers;
+    wire->variadic_counts = body->variadic_counts;
+    wire->n_variadic_counts = body->n_variadic_counts;
+    wire->checksums = encoder->digits;
+    wire->checksums_size = n_digits;
     const uint8_t *bytes;
     size_t size;
-    code = bc__metadata_build_batch(encoder->metadata, &wire, &bytes, &size, error);
+    code = bc__metadata_build_batch(encoder->metadata, wire, &bytes, &size, error);
     if (code != 0) return code;
     code = frame(encoder, bytes, size);
     if (code != 0) return fail(code, error);
     *out_message = message_of(body);
+    return 0;
+}
+
+int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
+                     const struct bc_extents *extents, struct bc_message *out_message,
+                     struct bc_error *error) {
+    bc_assert(batch->n_nodes == encoder->schema->n_fields);
+    struct bc_wire_batch wire = {.rows = batch->nodes[0].length};
+    return encode(encoder, batch, extents, &wire, out_message, error);
+}
+
+int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
+                          int32_t dictionary, const struct bc_extents *extents,
+                          struct bc_content *out_content, struct bc_message *out_message,
+                          struct bc_error *error) {
+    const struct bc_field *values = &encoder->schema->fields[dictionary];
+    bc_assert(encoder->schema->fields[values->parent].dictionary == dictionary);
+    struct bc_wire_batch wire = {
+        .is_dictionary = true,
+        .dictionary_id = encoder->schema->fields[values->parent].dictionary_id,
+        .rows = batch->nodes[dictionary].length,
+    };
+    int code = encode(encoder, batch, extents, &wire, out_message, error);
+    if (code != 0) return code;
+    const struct bc_body *body = &encoder->body;
+    *out_content = bc__checksum_content(
+        body->nodes, body->n_nodes * sizeof(body->nodes[0]), body->buffers,
+        body->n_buffers * sizeof(body->buffers[0]), body->pieces + 1, body->n_pieces - 1);
     return 0;
 }

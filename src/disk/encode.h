@@ -7,6 +7,7 @@
 #define BC_DISK_ENCODE_H
 
 #include "disk/body.h"
+#include "disk/checksum.h"
 
 struct bc_encoder {
     const struct bc_schema *schema; /* borrowed */
@@ -34,5 +35,12 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      const struct bc_extents *extents, struct bc_message *out_message,
                      struct bc_error *error);
+
+/* The values of one dictionary of the batch, whose walk is `extents`; `*out_content`
+ * stands for them. */
+int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
+                          int32_t dictionary, const struct bc_extents *extents,
+                          struct bc_content *out_content, struct bc_message *out_message,
+                          struct bc_error *error);
 
 #endif

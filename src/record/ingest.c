@@ -48,6 +48,7 @@ static void give_up_source(struct bc_ingest *ingest) {
     struct bc_batch *pending = ingest->pending;
     ingest->pending = NULL;
     bc__batch_unref(pending);
+    bc__store_tidy(ingest->store, true);
     bc__source_release(&ingest->source);
 }
 
@@ -71,6 +72,7 @@ static int bring_one(struct bc_ingest *ingest, int *out_next, struct bc_error *e
     bool open = state_of(ingest) == BC_INGEST_OPEN;
     int code = open ? bc__store_put(ingest->store, ingest->pending, error) : 0;
     bc__mutex_unlock(&ingest->storing);
+    bc__store_tidy(ingest->store, false);
     /* What a walk finds broken stays broken. */
     if (code == EINVAL) *out_next = BC_INGEST_FAILED;
     if (code != 0) return code;

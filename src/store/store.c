@@ -111,6 +111,10 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
     return 0;
 }
 
+void bc__store_tidy(struct bc_store *store, bool done) {
+    if (store->backing != NULL) store->backing->tidy(store->backing->context, done);
+}
+
 /* Reads a batch from disk. Its nodes stay in the slot for later reads, which then cost
  * what those from memory do, as long as all such nodes take little memory. */
 static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,

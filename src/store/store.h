@@ -31,12 +31,14 @@ struct bc_place {
 
 /* What the store needs of a disk tier, so that it need not know one. */
 struct bc_backing {
-    int (*append)(void *context, const struct bc_batch *batch,
-                  const struct bc_extents *extents, struct bc_place *out_place,
-                  struct bc_error *error);
+    int (*append)(void *context, struct bc_batch *batch, const struct bc_extents *extents,
+                  struct bc_place *out_place, struct bc_error *error);
     /* `verify` asks for checksums too: the first time that a batch is read. */
     int (*read)(void *context, struct bc_place place, uint64_t number, bool verify,
                 struct bc_batch **out_batch, struct bc_error *error);
+    /* Releases what appends replaced, and with `done` what they kept for the next one.
+     * That may be foreign: no lock is held. */
+    void (*tidy)(void *context, bool done);
     void *context;
 };
 
@@ -77,6 +79,10 @@ void bc__store_finish(struct bc_store *store);
  * at a time. ENOMEM: it does not fit into the budget (and there is no disk tier), or the
  * backing's error. Calls no foreign code. */
 int bc__store_put(struct bc_store *store, struct bc_batch *batch, struct bc_error *error);
+
+/* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
+ * lock is held. */
+void bc__store_tidy(struct bc_store *store, bool done);
 
 /* Batch `number`, which is published and not evicted. `*out_borrowed`: it is the store's,
  * and valid until the store gives it up; else a reference goes to the caller. */

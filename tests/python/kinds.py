@@ -200,12 +200,6 @@ RUN_ENDS = _run_ends()
 
 ALL: dict[str, pa.Array] = FLAT | NESTED | DICTIONARIES | VIEWS | UNIONS | RUN_ENDS
 
-# Types that the disk tier cannot write yet: refused when the cache is made.
-REFUSED_ON_DISK: dict[str, pa.Array] = DICTIONARIES
-ON_DISK: dict[str, pa.Array] = {
-    name: array for name, array in ALL.items() if name not in REFUSED_ON_DISK
-}
-
 
 def batch_of(name: str) -> pa.RecordBatch:
     """Return a batch with the column `name`, another one, and metadata everywhere."""

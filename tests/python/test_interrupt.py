@@ -202,3 +202,39 @@ def test_a_handler_that_raises_something_else() -> None:
     assert producer.result() == 4
     """
     )
+
+
+def test_a_handler_that_raises_below_a_source() -> None:
+    """A source that waits in another cache: its error is an error, not a half-set one."""
+    check_python(
+        PRELUDE
+        + """
+    gate = Gate(numbered(4), at=2)
+    inner = StreamCache(gate)
+    producer = Task(inner.ingest_all)
+    assert gate.reached.wait(10)
+
+    def generate():
+        yield from pa.RecordBatchReader.from_stream(inner)
+
+    class Boom(Exception):
+        pass
+
+    def raise_boom(number, frame):
+        raise Boom
+
+    outer = StreamCache(pa.RecordBatchReader.from_batches(SCHEMA, generate()))
+    signal.signal(signal.SIGALRM, raise_boom)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        outer.ingest_all()
+    except (Boom, OSError, ValueError) as error:
+        assert "exception set" not in str(error), error
+    else:
+        raise AssertionError("not interrupted")
+    assert outer.ingested_count == 2
+    gate.opened.set()
+    assert producer.result() == 4
+    assert ids(inner) == list(range(16))
+    """
+    )

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import weakref
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -328,3 +329,47 @@ def test_methods_refuse_arguments_they_do_not_have() -> None:
         with pytest.raises(TypeError):
             call()
     assert cache.ingested_count == 0
+
+
+def test_init_that_fails_leaves_nothing_to_use(tmp_path: Path) -> None:
+    """An extension type that pyarrow cannot import, found after the cache was made."""
+
+    class Unreadable(pa.ExtensionType):
+        def __init__(self) -> None:
+            super().__init__(pa.int32(), "batchcorder.tests.unreadable")
+
+        def __arrow_ext_serialize__(self) -> bytes:
+            return b""
+
+        @classmethod
+        def __arrow_ext_deserialize__(
+            cls, storage_type: pa.DataType, serialized: bytes
+        ) -> Unreadable:
+            raise KeyError("cannot read it")
+
+    column = pa.ExtensionArray.from_storage(Unreadable(), pa.array([1], pa.int32()))
+    table = pa.table({"x": column})
+    pa.register_extension_type(Unreadable())
+    try:
+        cache = StreamCache.__new__(StreamCache)
+        with pytest.raises(KeyError, match="cannot read it"):
+            cache.__init__(table, 1, tmp_path, 1 << 20)  # type: ignore[misc]
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(ValueError, match="not called"):
+            cache.reader()
+    finally:
+        pa.unregister_extension_type("batchcorder.tests.unreadable")
+
+
+def test_init_inside_init_is_refused() -> None:
+    class Source:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            if not hasattr(cache, "seen"):
+                cache.seen = True  # type: ignore[attr-defined]
+                cache.__init__(pa.table({"a": [1]}))  # type: ignore[misc]
+            return pa.table({"b": [2]}).__arrow_c_stream__()
+
+    cache = StreamCache.__new__(StreamCache)
+    with pytest.raises(ValueError, match="called before"):
+        cache.__init__(Source())  # type: ignore[misc]
+    assert pa.table(cache).to_pydict() == {"a": [1]}

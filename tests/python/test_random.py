@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchcorder import StreamCache
 from conftest import TIERS, maker
-from kinds import REFUSED_ON_DISK, batch_of
+from kinds import ALL, batch_of
 
 FLAT = [
     pa.int8(),
@@ -133,18 +133,20 @@ def test_random_streams(tier: str, batches: list[pa.RecordBatch]) -> None:
         check(batches, tier, Path(path))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@pytest.mark.parametrize("tier", TIERS)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(
     cuts=st.lists(
         st.tuples(st.integers(0, 23), st.integers(0, 23)), min_size=1, max_size=4
     ),
-    name=st.sampled_from(sorted(REFUSED_ON_DISK)),
+    name=st.sampled_from(sorted(ALL)),
 )
-def test_random_slices_of_what_only_memory_takes(
-    cuts: list[tuple[int, int]], name: str
+def test_random_slices_of_every_type(
+    tier: str, cuts: list[tuple[int, int]], name: str
 ) -> None:
     whole = batch_of(name)
-    check([whole.slice(start, length) for start, length in cuts], "memory", Path())
+    with tempfile.TemporaryDirectory() as path:
+        check([whole.slice(start, length) for start, length in cuts], tier, Path(path))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

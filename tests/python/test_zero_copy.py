@@ -13,7 +13,7 @@ import pytest
 from batchcorder import StreamCache
 from cstream import ArrowArray, array_of, arrays
 from helpers import cache_file, numbered, on_disk
-from kinds import ALL, ON_DISK, batch_of, slices_of
+from kinds import ALL, batch_of, slices_of
 
 Tree = list[object]
 
@@ -112,7 +112,7 @@ def addresses_in(tree: Any) -> Iterator[int]:
             yield from addresses_in(below)
 
 
-@pytest.mark.parametrize("name", ON_DISK)
+@pytest.mark.parametrize("name", ALL)
 def test_disk_hands_out_the_mapped_file(name: str, tmp_path: Path) -> None:
     batches = [b for b in slices_of(batch_of(name)) if b.num_rows > 0]
     cache = on_disk(

@@ -24,8 +24,9 @@ static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
     struct ArrowArray array;
     fixture_batch(&fixture, 0, &array);
     struct ArrowArray root = array;
-    struct ArrowArray children[2] = {*array.children[0], *array.children[1]};
-    struct ArrowArray *pointers[2] = {&children[0], &children[1]};
+    struct ArrowArray children[3] = {*array.children[0], *array.children[1],
+                                     *array.children[2]};
+    struct ArrowArray *pointers[3] = {&children[0], &children[1], &children[2]};
     root.children = pointers;
     spoil(&root);
     struct bc_batch *batch = NULL;
@@ -60,6 +61,9 @@ static void spoil_missing(struct ArrowArray *a) {
 }
 static void spoil_children(struct ArrowArray *a) { a->n_children = 1; }
 static void spoil_child(struct ArrowArray *a) { a->children[1] = NULL; }
+static void spoil_no_dictionary(struct ArrowArray *a) {
+    a->children[2]->dictionary = NULL;
+}
 static void spoil_dictionary(struct ArrowArray *a) {
     a->children[0]->dictionary = a->children[1];
 }
@@ -81,7 +85,8 @@ static void test_refuses_what_the_schema_does_not_say(void) {
     refuse(spoil_missing, "buffer is missing");
     refuse(spoil_children, "number of children");
     refuse(spoil_child, "child is missing");
-    refuse(spoil_dictionary, "dictionary");
+    refuse(spoil_no_dictionary, "its dictionary is missing");
+    refuse(spoil_dictionary, "a dictionary that its type has not");
     refuse(spoil_rows, "rows themselves have nulls");
 }
 
@@ -100,12 +105,13 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     CHECK(batch->nodes[0].offset == 0 && batch->nodes[0].length == 3);
     CHECK(batch->nodes[2].offset == 4 && batch->nodes[2].length == 3);
     CHECK(batch->nodes[2].null_count == -1);
-    /* Rows 4 to 6: three int64; one null of "row 4", "row 5", so 10 bytes of text. */
+    /* Rows 4 to 6: three int64; one null of "row 4", "row 5", so 10 bytes of text; three
+     * indices. */
     struct bc_extents extents = {0};
     CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
     int64_t bytes = 0;
     for (size_t i = 0; i < extents.n_extents; i++) bytes += extents.extents[i].bytes;
-    CHECK(bytes == 3 * 8 + 1 + 4 * 4 + 10);
+    CHECK(bytes == 3 * 8 + 1 + 4 * 4 + 10 + 3 * 4);
     bc__extents_finish(&extents);
     bc__batch_unref(batch);
     CHECK(fixture.arrays_alive == 0);

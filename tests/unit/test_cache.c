@@ -268,7 +268,7 @@ static void test_stream_contract(void) {
     for (int i = 0; i < 2; i++) {
         struct ArrowSchema schema;
         CHECK(stream.get_schema(&stream, &schema) == 0);
-        CHECK(strcmp(schema.format, "+s") == 0 && schema.n_children == 2);
+        CHECK(strcmp(schema.format, "+s") == 0 && schema.n_children == 3);
         schema.release(&schema);
     }
     struct ArrowArray array;

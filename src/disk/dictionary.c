@@ -1,0 +1,210 @@
+#include "disk/dictionary.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+
+/* Lists the dictionaries below `field`, inner ones first. */
+static void list(struct bc_dictionaries *dictionaries, int32_t field) {
+    const struct bc_schema *schema = dictionaries->schema;
+    const struct bc_field *self = &schema->fields[field];
+    for (int32_t c = 0; c < self->n_children; c++) {
+        int32_t child = self->first_child + c;
+        list(dictionaries, child);
+    }
+    if (self->dictionary < 0) return;
+    int32_t first = dictionaries->n;
+    list(dictionaries, self->dictionary);
+    for (int32_t i = first; i < dictionaries->n; i++) {
+        if (dictionaries->all[i].outer < 0) dictionaries->all[i].outer = dictionaries->n;
+    }
+    dictionaries->all[dictionaries->n++] =
+        (struct bc_dictionary){.field = self->dictionary, .outer = -1};
+}
+
+int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
+                          const struct bc_schema *schema) {
+    bc_assert(dictionaries != NULL && schema != NULL);
+    memset(dictionaries, 0, sizeof(*dictionaries));
+    dictionaries->schema = schema;
+    size_t n = 0;
+    for (int32_t i = 0; i < schema->n_fields; i++) n += schema->fields[i].dictionary >= 0;
+    dictionaries->all = bc__calloc(n, sizeof(dictionaries->all[0]));
+    if (dictionaries->all == NULL) return ENOMEM;
+    int code = bc__mutex_init(&dictionaries->lock);
+    if (code != 0) {
+        bc__free(dictionaries->all);
+        return code;
+    }
+    list(dictionaries, 0);
+    bc_assert((size_t)dictionaries->n == n);
+    return 0;
+}
+
+void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        /* Closing may tidy at the same time. */
+        bc__mutex_lock(&dictionaries->lock);
+        struct bc_batch *retired = dictionaries->all[i].retired;
+        struct bc_batch *last = done ? dictionaries->all[i].last : NULL;
+        dictionaries->all[i].retired = NULL;
+        if (done) dictionaries->all[i].last = NULL;
+        bc__mutex_unlock(&dictionaries->lock);
+        bc__batch_unref(retired);
+        bc__batch_unref(last);
+    }
+}
+
+void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
+    bc__dictionaries_tidy(dictionaries, true);
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        struct bc_dictionary *dictionary = &dictionaries->all[i];
+        for (size_t v = 0; v < dictionary->n_versions; v++) {
+            bc__batch_unref(dictionary->versions[v].decoded);
+        }
+        dictionary->n_versions = 0;
+    }
+}
+
+void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
+    bc__dictionaries_clear(dictionaries);
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        bc__free(dictionaries->all[i].versions);
+    }
+    bc__free(dictionaries->all);
+    bc__extents_finish(&dictionaries->extents);
+    bc__mutex_finish(&dictionaries->lock);
+}
+
+/* The same buffers at the same addresses, which `a` and `b` keep alive both. */
+static bool is_identical(const struct bc_schema *schema, int32_t field,
+                         const struct bc_batch *a, const struct bc_batch *b) {
+    const struct bc_node *x = &a->nodes[field];
+    const struct bc_node *y = &b->nodes[field];
+    if (x->length != y->length || x->offset != y->offset ||
+        x->n_buffers != y->n_buffers || x->null_count != y->null_count) {
+        return false;
+    }
+    for (int64_t i = 0; i < x->n_buffers; i++) {
+        if (x->buffers[i] != y->buffers[i]) return false;
+    }
+    const struct bc_field *self = &schema->fields[field];
+    for (int32_t c = 0; c < self->n_children; c++) {
+        if (!is_identical(schema, self->first_child + c, a, b)) return false;
+    }
+    return true;
+}
+
+/* From now on `batch` is what was written last. */
+static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
+    bc_assert(dictionary->retired == NULL);
+    dictionary->retired = dictionary->last;
+    dictionary->last = bc__batch_ref(batch);
+}
+
+static int write_one(struct bc_dictionaries *dictionaries,
+                     struct bc_dictionary *dictionary, struct bc_encoder *encoder,
+                     struct bc_file *file, struct bc_batch *batch,
+                     struct bc_error *error) {
+    if (dictionary->last != NULL && !dictionary->stale &&
+        is_identical(dictionaries->schema, dictionary->field, dictionary->last, batch)) {
+        return 0;
+    }
+    int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,
+                                           batch, dictionary->field, error);
+    if (code != 0) return code;
+    struct bc_content content;
+    struct bc_message message;
+    code = bc__encode_dictionary(encoder, batch, dictionary->field,
+                                 &dictionaries->extents, &content, &message, error);
+    if (code != 0) return code;
+    if (dictionary->last == NULL || dictionary->stale ||
+        memcmp(&content, &dictionary->content, sizeof(content)) != 0) {
+        /* Room first: what is in the file must be known. */
+        bc__mutex_lock(&dictionaries->lock);
+        code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
+                        dictionary->n_versions + 1, sizeof(dictionary->versions[0]));
+        bc__mutex_unlock(&dictionaries->lock);
+        if (code != 0) return bc__error_memory(error);
+        int64_t offset;
+        code = bc__file_append(file, message.pieces, message.n_pieces, message.size,
+                               &offset, error);
+        if (code != 0) return code;
+        bc__mutex_lock(&dictionaries->lock);
+        dictionary->versions[dictionary->n_versions++] =
+            (struct bc_dictionary_version){offset, message.size, NULL};
+        bc__mutex_unlock(&dictionaries->lock);
+        dictionary->content = content;
+        dictionary->stale = false;
+        if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].stale = true;
+    }
+    set_last(dictionary, batch);
+    return 0;
+}
+
+int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
+                           struct bc_encoder *encoder, struct bc_file *file,
+                           struct bc_batch *batch, struct bc_error *error) {
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        int code =
+            write_one(dictionaries, &dictionaries->all[i], encoder, file, batch, error);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+/* The last version before `offset`, which there is. The lock is held. */
+static struct bc_dictionary_version *version_before(struct bc_dictionary *dictionary,
+                                                    int64_t offset) {
+    size_t low = 0;
+    size_t high = dictionary->n_versions;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (dictionary->versions[middle].offset < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bc_assert(low > 0);
+    return &dictionary->versions[low - 1];
+}
+
+struct bc_dictionary_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
+                                                   int32_t which, int64_t batch_offset) {
+    bc_assert(which >= 0 && which < dictionaries->n);
+    bc__mutex_lock(&dictionaries->lock);
+    struct bc_dictionary_version version =
+        *version_before(&dictionaries->all[which], batch_offset);
+    if (version.decoded != NULL) (void)bc__batch_ref(version.decoded);
+    bc__mutex_unlock(&dictionaries->lock);
+    return version;
+}
+
+void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+                           int64_t offset, struct bc_batch *decoded) {
+    bc__mutex_lock(&dictionaries->lock);
+    struct bc_dictionary_version *version =
+        version_before(&dictionaries->all[which], offset + 1);
+    bc_assert(version->offset == offset);
+    if (version->decoded == NULL) version->decoded = bc__batch_ref(decoded);
+    bc__mutex_unlock(&dictionaries->lock);
+}
+
+static void copy_nodes(const struct bc_schema *schema, int32_t field,
+                       const struct bc_batch *from, struct bc_batch *to) {
+    to->nodes[field] = from->nodes[field];
+    const struct bc_field *self = &schema->fields[field];
+    for (int32_t c = 0; c < self->n_children; c++) {
+        copy_nodes(schema, self->first_child + c, from, to);
+    }
+}
+
+void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
+                                 int32_t which, const struct bc_batch *from,
+                                 struct bc_batch *to) {
+    copy_nodes(dictionaries->schema, dictionaries->all[which].field, from, to);
+}

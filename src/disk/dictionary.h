@@ -1,0 +1,69 @@
+/* The dictionaries of a file: which one holds where, and what must be written before a
+ * batch.
+ *
+ * A dictionary is written when it is not what was written last: by the identity of its
+ * buffers, else by its content. In the file it holds for the batches behind it, up to its
+ * next version; so the version of a batch follows from the batch's offset. A dictionary
+ * inside another one's values is written before that one, which is written again when the
+ * inner one changed.
+ *
+ * `versions` grow under the lock; the rest is the producer's. */
+#ifndef BC_DISK_DICTIONARY_H
+#define BC_DISK_DICTIONARY_H
+
+#include "base/sync.h"
+#include "disk/encode.h"
+#include "disk/file.h"
+
+struct bc_dictionary_version {
+    int64_t offset;
+    int64_t size;
+    struct bc_batch *decoded; /* its nodes, once it was read */
+};
+
+struct bc_dictionary {
+    int32_t field;            /* of the values */
+    int32_t outer;            /* the dictionary in whose values this one is, or -1 */
+    bool stale;               /* an inner one changed since this was written */
+    struct bc_batch *last;    /* keeps the buffers alive that were written last */
+    struct bc_batch *retired; /* was `last`; released when no lock is held */
+    struct bc_content content;
+    struct bc_dictionary_version *versions;
+    size_t n_versions, versions_capacity;
+};
+
+struct bc_dictionaries {
+    const struct bc_schema *schema; /* borrowed */
+    struct bc_dictionary *all;      /* inner ones first */
+    int32_t n;
+    struct bc_mutex lock;
+    struct bc_extents extents;
+};
+
+int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
+                          const struct bc_schema *schema);
+/* Gives up what it holds; nobody is inside. May call foreign releases. */
+void bc__dictionaries_clear(struct bc_dictionaries *dictionaries);
+void bc__dictionaries_finish(struct bc_dictionaries *dictionaries);
+
+/* Writes those that `batch` needs and the file has not. The producer's. */
+int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
+                           struct bc_encoder *encoder, struct bc_file *file,
+                           struct bc_batch *batch, struct bc_error *error);
+/* Releases what the last writes replaced, and where all is written, what was written
+ * last. No lock is held. */
+void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
+
+/* Where dictionary number `which` of a batch at `batch_offset` is; its decoded nodes,
+ * with a reference, or NULL. */
+struct bc_dictionary_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
+                                                   int32_t which, int64_t batch_offset);
+/* Keeps `decoded` for the version at `offset`, unless it has one. */
+void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+                           int64_t offset, struct bc_batch *decoded);
+/* Copies the nodes of the values of dictionary number `which`. */
+void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
+                                 int32_t which, const struct bc_batch *from,
+                                 struct bc_batch *to);
+
+#endif
