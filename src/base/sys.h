@@ -22,11 +22,14 @@ int bc__sys_make_dirs(const char *path);
 int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
                              int *out_dir);
 /* Creates `name` in the directory, 0600, never through a link, never an existing one, and
- * holds an exclusive lock on it while it is open. */
+ * holds an exclusive lock on it while it is open: it has no name before it is locked. */
 int bc__sys_create(int dir, const char *name, int *out_file);
 /* Removes `name` if it is still the very file that `file` is. */
 int bc__sys_remove(int dir, const char *name, int file);
 int bc__sys_remove_dir(const char *path);
+/* Removes from `parent` the private directories of `prefix` whose file `file_name` nobody
+ * holds the lock of: their processes are dead. What it cannot remove it leaves. */
+void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
 void bc__sys_close(int descriptor);
 
 /* Writes all pieces at `offset`. On failure some may be written; none of them count. */

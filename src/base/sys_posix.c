@@ -112,12 +112,19 @@ int bc__sys_create(int dir, const char *name, int *out_file) {
     bc_assert(dir >= 0 && name != NULL);
     int code = injected();
     if (code != 0) return code;
+    /* Locked under another name, so that nobody takes it for one that was left behind. */
+    static const char making[] = "making";
     int file =
-        openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(dir, making, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) return errno;
-    /* Some file systems have no locks: the cache works there, only its leftovers are not
-     * told from live files. */
+    /* Some file systems have no locks: the cache works there all the same. */
     (void)flock(file, LOCK_EX | LOCK_NB);
+    if (renameat(dir, making, dir, name) != 0) {
+        code = errno;
+        (void)unlinkat(dir, making, 0);
+        (void)close(file);
+        return code;
+    }
     *out_file = file;
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 static const char file_name[] = "cache.arrow";
+static const char dir_prefix[] = "batchcorder-";
 
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                     struct bc_error *error) {
@@ -21,8 +22,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     const char *what = "directory";
     int code = bc__sys_make_dirs(path);
     if (code == 0) {
-        code =
-            bc__sys_make_private_dir(path, "batchcorder-", &file->dir_path, &file->dir);
+        code = bc__sys_make_private_dir(path, dir_prefix, &file->dir_path, &file->dir);
     }
     if (code == 0) {
         what = "file";
@@ -37,7 +37,10 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
             (void)snprintf(file->path, size, "%s/%s", file->dir_path, file_name);
         }
     }
-    if (code == 0) return 0;
+    if (code == 0) {
+        bc__sys_reclaim(path, dir_prefix, file_name);
+        return 0;
+    }
     bc__file_finish(file);
     return bc__error_set(error, code, "Failed to create cache %s: %s: '%s'", what,
                          strerror(code), path);

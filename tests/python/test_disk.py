@@ -122,7 +122,6 @@ def test_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
     assert ids(other) == list(range(16))
 
 
-@pytest.mark.xfail(reason="leftovers are not reclaimed yet")
 def test_leftovers_of_the_dead_are_reclaimed(tmp_path: Path) -> None:
     mine = on_disk(Source(numbered(3)), tmp_path)
     check_python(LEFT_BEHIND.replace("sys.argv[1]", repr(str(tmp_path))))
