@@ -12,7 +12,7 @@
 #include "base/sys.h"
 
 /* A directory without a locked file may be one that is being made right now. */
-enum { NEW_SECONDS = 60 };
+enum { NEW_SECONDS = 60, NAME_DIGITS = 16 };
 
 /* A private directory of ours, not a link and not somebody else's: its descriptor or -1.
  */
@@ -34,6 +34,13 @@ static bool is_old(int dir) {
     return fstat(dir, &status) == 0 && status.st_mtime + NEW_SECONDS < time(NULL);
 }
 
+/* The prefix and the digits of a random name, and nothing else. */
+static bool is_name_of_ours(const char *name, const char *prefix) {
+    size_t size = strlen(prefix);
+    return strncmp(name, prefix, size) == 0 && strlen(name) == size + NAME_DIGITS &&
+           strspn(name + size, "0123456789abcdef") == NAME_DIGITS;
+}
+
 /* Removes the file unless somebody holds its lock: true when there is none any more. */
 static bool remove_unlocked(int dir, const char *file_name) {
     int file = openat(dir, file_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -52,7 +59,7 @@ void bc__sys_reclaim(const char *parent_path, const char *prefix, const char *fi
     if (parent == NULL) return;
     const struct dirent *entry;
     while ((entry = readdir(parent)) != NULL) {
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
+        if (!is_name_of_ours(entry->d_name, prefix)) continue;
         int dir = open_private(dirfd(parent), entry->d_name);
         if (dir < 0) continue;
         /* What holds anything else than the file stays. */
