@@ -1,223 +1,26 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "cache_init.h"
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
 #include "hooks.h"
+#include "kept.h"
 #include "module.h"
 
 /* Wants Python.h first. */
 #include <structmember.h>
-
-/* An estimate, on the high side, of what pyarrow allocates for a batch. */
-enum { KEPT_BATCH_BYTES = 1024, KEPT_COLUMN_BYTES = 768, KEPT_AT_ONCE = 16 };
 
 static PyObject *not_initialised(void) {
     PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was not called");
     return NULL;
 }
 
-static int initialised_before(void) {
-    PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
-    return -1;
-}
-
 static void get_stats(const struct cache_object *self, struct bc_cache_stats *stats) {
     memset(stats, 0, sizeof(*stats));
     stats->struct_size = sizeof(*stats);
     bc_cache_stats(self->cache, stats);
-}
-
-/* ---- kept objects ---- */
-
-PyObject *cache_kept(const struct cache_object *self, uint64_t number) {
-    return number < self->n_kept ? self->kept[number] : NULL;
-}
-
-static int grow_kept(struct cache_object *self, uint64_t number) {
-    if (number < self->n_kept) return 0;
-    size_t n = self->n_kept < 64 ? 64 : self->n_kept * 2;
-    while (n <= number) n *= 2;
-    PyObject **grown = PyMem_Realloc(self->kept, n * sizeof(*grown));
-    if (grown == NULL) return -1;
-    memset(grown + self->n_kept, 0, (n - self->n_kept) * sizeof(*grown));
-    self->kept = grown;
-    self->n_kept = n;
-    return 0;
-}
-
-/* Reserves room for some more batches, or at least for one. */
-static int reserve_kept(struct cache_object *self) {
-    uint64_t bytes = self->kept_bytes_each * KEPT_AT_ONCE;
-    if (!bc_cache_reserve(self->cache, bytes)) {
-        bytes = self->kept_bytes_each;
-        if (!bc_cache_reserve(self->cache, bytes)) {
-            cache_make_room(self);
-            return 0;
-        }
-    }
-    self->kept_bytes += bytes;
-    self->kept_bytes_free += bytes;
-    return 1;
-}
-
-void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
-                PyObject *batch) {
-    if (!info->in_memory || self->readers_max != 0) return;
-    if (grow_kept(self, info->number) != 0 || self->kept[info->number] != NULL) return;
-    if (self->kept_bytes_free < self->kept_bytes_each && !reserve_kept(self)) return;
-    self->kept_bytes_free -= self->kept_bytes_each;
-    Py_INCREF(batch);
-    self->kept[info->number] = batch;
-}
-
-void cache_drop_kept(struct cache_object *self) {
-    PyObject **kept = self->kept;
-    size_t n = self->n_kept;
-    uint64_t bytes = self->kept_bytes;
-    self->kept = NULL;
-    self->n_kept = 0;
-    self->kept_bytes = 0;
-    self->kept_bytes_free = 0;
-    if (self->cache != NULL) bc_cache_unreserve(self->cache, bytes);
-    for (size_t i = 0; i < n; i++) Py_XDECREF(kept[i]);
-    PyMem_Free(kept);
-}
-
-void cache_make_room(struct cache_object *self) {
-    if (self->kept_bytes > 0 && bc_cache_overcommitted(self->cache))
-        cache_drop_kept(self);
-}
-
-/* ---- construction ---- */
-
-struct arguments {
-    struct bc_cache_options options;
-    PyObject *path; /* bytes, or NULL */
-};
-
-static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_reader,
-                           struct arguments *out) {
-    static char *names[] = {
-        "reader",       "memory_capacity", "disk_path", "disk_capacity",
-        "write_policy", "max_readers",     NULL};
-    PyObject *memory = Py_None;
-    PyObject *path = Py_None;
-    PyObject *disk = Py_None;
-    PyObject *policy = NULL;
-    PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO:StreamCache", names,
-                                     out_reader, &memory, &path, &disk, &policy,
-                                     &readers)) {
-        return -1;
-    }
-    struct bc_cache_options *options = &out->options;
-    if (memory != Py_None &&
-        argument_bytes(memory, names[1], &options->memory_bytes_max) != 0) {
-        return -1;
-    }
-    if (disk != Py_None &&
-        argument_bytes(disk, names[3], &options->disk_bytes_max) != 0) {
-        return -1;
-    }
-    if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
-    if (readers != Py_None) {
-        if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
-        if (options->readers_max == 0) {
-            PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
-            return -1;
-        }
-    }
-    if ((path == Py_None) != (disk == Py_None)) {
-        PyErr_SetString(
-            PyExc_ValueError,
-            "disk_path and disk_capacity must both be provided, or both omitted");
-        return -1;
-    }
-    if (path != Py_None) {
-        if (argument_path(path, names[2], &out->path) != 0) return -1;
-        options->disk_path = PyBytes_AsString(out->path);
-    }
-    return 0;
-}
-
-static PyObject *import_schema(const struct module_state *state, struct bc_cache *cache) {
-    struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
-    int code = bc_cache_schema(cache, &schema, &error);
-    if (code != 0) return raise_error(code, &error);
-    PyObject *address = PyLong_FromVoidPtr(&schema);
-    PyObject *result = NULL;
-    if (address != NULL) {
-        result = PyObject_CallFunctionObjArgs(state->import_schema, address, NULL);
-        Py_DECREF(address);
-    }
-    if (schema.release != NULL) schema.release(&schema);
-    return result;
-}
-
-static void give_up(struct bc_cache *cache) {
-    Py_BEGIN_ALLOW_THREADS;
-    bc_cache_unref(cache);
-    Py_END_ALLOW_THREADS;
-}
-
-/* Fills the object in at the end and at once: until then other threads, and the source,
- * see one that is not initialised. */
-static int fill_in(struct cache_object *self, struct bc_cache *cache,
-                   uint64_t readers_max) {
-    PyObject *schema = import_schema(self->state, cache);
-    if (schema == NULL) return -1;
-    Py_ssize_t columns = PyObject_Size(schema);
-    if (columns < 0 || self->cache != NULL) {
-        if (columns >= 0) (void)initialised_before();
-        Py_DECREF(schema);
-        return -1;
-    }
-    self->cache = cache;
-    self->schema = schema;
-    self->readers_max = readers_max;
-    self->kept_bytes_each = KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
-    return 0;
-}
-
-static int open_cache(struct cache_object *self, PyObject *source,
-                      const struct bc_cache_options *options) {
-    struct ArrowArrayStream *stream;
-    PyObject *capsule = capsule_from_source(source, &stream);
-    if (capsule == NULL) return -1;
-    struct bc_error error = {0, ""};
-    struct bc_cache *cache = NULL;
-    int code;
-    Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_new(stream, options, &cache, &error);
-    Py_END_ALLOW_THREADS;
-    Py_DECREF(capsule);
-    if (code != 0) {
-        (void)raise_error(code, &error);
-        return -1;
-    }
-    if (fill_in(self, cache, options->readers_max) == 0) return 0;
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    give_up(cache);
-    PyErr_Restore(type, value, traceback);
-    return -1;
-}
-
-static int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache != NULL) return initialised_before();
-    PyObject *source;
-    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL};
-    arguments.options.hooks = &gil_hooks;
-    int failed = parse_arguments(args, kwargs, &source, &arguments);
-    if (!failed) failed = open_cache(self, source, &arguments.options);
-    Py_XDECREF(arguments.path);
-    return failed;
 }
 
 /* The state travels in the type: its module is found from our own type, not a subclass.
@@ -265,7 +68,7 @@ static void cache_dealloc(PyObject *object) {
     cache_drop_kept(self);
     Py_CLEAR(self->dict);
     Py_CLEAR(self->schema);
-    if (self->cache != NULL) give_up(self->cache);
+    if (self->cache != NULL) cache_give_up(self->cache);
     Py_CLEAR(self->module);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
@@ -444,69 +247,6 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
                          "evicted", stats.batches_evicted, "memory_bytes",
                          stats.memory_bytes, "disk_bytes", stats.disk_bytes,
                          "source_calls", stats.source_calls, "readers", stats.readers);
-}
-
-/* Calls the class with `arguments` after dropping those that were not given. */
-static PyObject *construct(PyObject *type, PyObject *source, PyObject *arguments) {
-    PyObject *args = arguments == NULL ? NULL : PyTuple_Pack(1, source);
-    PyObject *self = args == NULL ? NULL : PyObject_Call(type, args, arguments);
-    Py_XDECREF(args);
-    Py_XDECREF(arguments);
-    return self;
-}
-
-static PyObject *cache_in_memory(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"reader", "capacity", "max_readers", NULL};
-    PyObject *source;
-    PyObject *capacity = Py_None;
-    PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OO:in_memory", names, &source,
-                                     &capacity, &readers)) {
-        return NULL;
-    }
-    return construct(
-        type, source,
-        Py_BuildValue("{sOsO}", "memory_capacity", capacity, "max_readers", readers));
-}
-
-static PyObject *cache_on_disk(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {
-        "reader",      "path", "disk_capacity", "memory_capacity", "write_policy",
-        "max_readers", NULL};
-    PyObject *source;
-    PyObject *path = Py_None;
-    PyObject *disk = Py_None;
-    PyObject *memory = Py_None;
-    PyObject *policy = NULL;
-    PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOO:on_disk", names, &source,
-                                     &path, &disk, &memory, &policy, &readers)) {
-        return NULL;
-    }
-    PyObject *folder = path;
-    if (path == Py_None) {
-        PyObject *tempfile = PyImport_ImportModule("tempfile");
-        if (tempfile == NULL) return NULL;
-        folder = PyObject_CallMethod(tempfile, "gettempdir", NULL);
-        Py_DECREF(tempfile);
-        if (folder == NULL) return NULL;
-    } else {
-        Py_INCREF(folder);
-    }
-    PyObject *limit =
-        disk == Py_None ? PyLong_FromUnsignedLongLong(BC_BYTES_DEFAULT) : disk;
-    if (disk != Py_None) Py_INCREF(limit);
-    PyObject *arguments =
-        limit == NULL
-            ? NULL
-            : Py_BuildValue("{sNsNsOsO}", "disk_path", folder, "disk_capacity", limit,
-                            "memory_capacity", memory, "max_readers", readers);
-    if (limit == NULL) Py_DECREF(folder);
-    if (arguments != NULL && policy != NULL &&
-        PyDict_SetItemString(arguments, "write_policy", policy) != 0) {
-        Py_CLEAR(arguments);
-    }
-    return construct(type, source, arguments);
 }
 
 /* The documentation of every member stands in the stubs and the manual; these are what

@@ -54,14 +54,4 @@ int reader_type_add(PyObject *module, struct module_state *state);
 /* A reader object; takes the reader over, also on failure. */
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader);
 
-/* The object kept for batch `number` (borrowed), or NULL. */
-PyObject *cache_kept(const struct cache_object *self, uint64_t number);
-/* Keeps `batch` as the object of that batch, where the budget has room for it. */
-void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
-                PyObject *batch);
-/* Drops all kept objects. */
-void cache_drop_kept(struct cache_object *self);
-/* Drops them where batches need the room. */
-void cache_make_room(struct cache_object *self);
-
 #endif

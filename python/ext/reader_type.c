@@ -4,6 +4,7 @@
 #include "casting.h"
 #include "errors.h"
 #include "hooks.h"
+#include "kept.h"
 #include "module.h"
 
 /* Wants Python.h first. */

@@ -1,0 +1,68 @@
+#include "kept.h"
+
+#include <string.h>
+
+enum { KEPT_BATCH_BYTES = 1024, KEPT_COLUMN_BYTES = 768, KEPT_AT_ONCE = 16 };
+
+uint64_t cache_kept_bytes(Py_ssize_t columns) {
+    return KEPT_BATCH_BYTES + KEPT_COLUMN_BYTES * (uint64_t)columns;
+}
+
+PyObject *cache_kept(const struct cache_object *self, uint64_t number) {
+    return number < self->n_kept ? self->kept[number] : NULL;
+}
+
+static int grow_kept(struct cache_object *self, uint64_t number) {
+    if (number < self->n_kept) return 0;
+    size_t n = self->n_kept < 64 ? 64 : self->n_kept * 2;
+    while (n <= number) n *= 2;
+    PyObject **grown = PyMem_Realloc(self->kept, n * sizeof(*grown));
+    if (grown == NULL) return -1;
+    memset(grown + self->n_kept, 0, (n - self->n_kept) * sizeof(*grown));
+    self->kept = grown;
+    self->n_kept = n;
+    return 0;
+}
+
+/* Reserves room for some more batches, or at least for one. */
+static int reserve_kept(struct cache_object *self) {
+    uint64_t bytes = self->kept_bytes_each * KEPT_AT_ONCE;
+    if (!bc_cache_reserve(self->cache, bytes)) {
+        bytes = self->kept_bytes_each;
+        if (!bc_cache_reserve(self->cache, bytes)) {
+            cache_make_room(self);
+            return 0;
+        }
+    }
+    self->kept_bytes += bytes;
+    self->kept_bytes_free += bytes;
+    return 1;
+}
+
+void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
+                PyObject *batch) {
+    if (!info->in_memory || self->readers_max != 0) return;
+    if (grow_kept(self, info->number) != 0 || self->kept[info->number] != NULL) return;
+    if (self->kept_bytes_free < self->kept_bytes_each && !reserve_kept(self)) return;
+    self->kept_bytes_free -= self->kept_bytes_each;
+    Py_INCREF(batch);
+    self->kept[info->number] = batch;
+}
+
+void cache_drop_kept(struct cache_object *self) {
+    PyObject **kept = self->kept;
+    size_t n = self->n_kept;
+    uint64_t bytes = self->kept_bytes;
+    self->kept = NULL;
+    self->n_kept = 0;
+    self->kept_bytes = 0;
+    self->kept_bytes_free = 0;
+    if (self->cache != NULL) bc_cache_unreserve(self->cache, bytes);
+    for (size_t i = 0; i < n; i++) Py_XDECREF(kept[i]);
+    PyMem_Free(kept);
+}
+
+void cache_make_room(struct cache_object *self) {
+    if (self->kept_bytes > 0 && bc_cache_overcommitted(self->cache))
+        cache_drop_kept(self);
+}
