@@ -57,8 +57,10 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
                             struct bc_wire_batch *out_batch);
 
-/* The checksums that any message carries, or NULL. */
-int bc__metadata_read_checksums(const uint8_t *bytes, size_t size, const char **out_text,
+/* The checksums that a message carries, or NULL, of one that was built here: its
+ * structure is not checked again (which flatcc does in exponential time where a schema is
+ * nested deeper than it likes). */
+void bc__metadata_own_checksums(const uint8_t *bytes, const char **out_text,
                                 size_t *out_size);
 
 #endif

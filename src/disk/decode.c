@@ -273,26 +273,21 @@ static bool verify_body(const struct bc_wire_batch *wire, const uint8_t *body,
 int bc__decode_verify(const uint8_t *message, int64_t size) {
     int64_t metadata = metadata_size(message, size);
     if (metadata < 0) return EBADMSG;
-    const char *digits;
-    size_t n_digits;
-    if (bc__metadata_read_checksums(message + PREFIX, (size_t)metadata, &digits,
-                                    &n_digits) != 0) {
+    struct bc_wire_batch wire;
+    if (bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &wire) != 0) {
         return EBADMSG;
     }
     uint64_t expected;
-    if (digits == NULL || n_digits < BC_DIGITS ||
+    const char *digits = wire.checksums;
+    if (digits == NULL || wire.checksums_size < BC_DIGITS ||
         !bc__checksum_parse(digits, &expected)) {
         return EBADMSG;
     }
     size_t framed = (size_t)(PREFIX + metadata);
     size_t at = (size_t)(digits - (const char *)message);
     if (bc__checksum_message(message, framed, at) != expected) return EBADMSG;
-    if (n_digits == BC_DIGITS) return 0;
-    struct bc_wire_batch wire;
-    if (bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &wire) != 0) {
+    if (wire.body_bytes < 0 || wire.body_bytes != size - PREFIX - metadata) {
         return EBADMSG;
     }
-    if (wire.body_bytes < 0 || wire.body_bytes != size - PREFIX - metadata)
-        return EBADMSG;
     return verify_body(&wire, message + framed, digits + BC_DIGITS) ? 0 : EBADMSG;
 }

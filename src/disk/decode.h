@@ -16,7 +16,7 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
                           const uint8_t *message, int64_t size,
                           struct bc_batch **out_batch);
 
-/* Checks the message's checksums: 0, or EBADMSG; a message without any fails. */
+/* Checks the checksums of a batch or dictionary: 0, or EBADMSG; one without any fails. */
 int bc__decode_verify(const uint8_t *message, int64_t size);
 
 #endif

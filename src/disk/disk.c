@@ -50,8 +50,9 @@ static int append_schema(struct bc_disk *disk, struct bc_error *error) {
     code = bc__file_append(&disk->file, message.pieces, message.n_pieces, message.size,
                            &offset, error);
     if (code != 0) return code;
-    bc_assert(offset == 0);
+    bc_assert(offset == 0 && message.n_pieces == 1);
     disk->schema_bytes = message.size;
+    disk->schema_checksum = bc__checksum(message.pieces[0].data, message.pieces[0].size);
     return 0;
 }
 
@@ -99,7 +100,7 @@ static int mismatch(uint64_t number, struct bc_error *error) {
 static int verify(struct bc_disk *disk, const uint8_t *memory, int64_t offset,
                   int64_t size, uint64_t number, struct bc_error *error) {
     if (!atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) {
-        if (bc__decode_verify(memory, disk->schema_bytes) != 0) {
+        if (bc__checksum(memory, (size_t)disk->schema_bytes) != disk->schema_checksum) {
             return bc__error_set(
                 error, EBADMSG,
                 "Checksum mismatch for the schema; the cache file may be "

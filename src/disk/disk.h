@@ -13,6 +13,7 @@ struct bc_disk {
     struct bc_map map;
     struct bc_dictionaries dictionaries;
     int64_t schema_bytes; /* of the file's first message; 0: not written yet */
+    uint64_t schema_checksum;
     atomic_bool schema_verified;
 };
 

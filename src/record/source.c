@@ -64,7 +64,10 @@ int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
         bc__assert_no_lock();
         (void)atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
         int code = source->stream.get_next(&source->stream, &array);
-        if (code != 0) return stream_error(&source->stream, code, "next batch", error);
+        if (code != 0) {
+            *out_final = code != EINTR;
+            return stream_error(&source->stream, code, "next batch", error);
+        }
         if (array.release == NULL) {
             *out_batch = NULL;
             return 0;

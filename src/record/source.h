@@ -25,7 +25,8 @@ void bc__source_init(struct bc_source *source, struct ArrowArrayStream *stream,
 void bc__source_release(struct bc_source *source);
 
 /* The next batch, or NULL at the end. `*out_final` says whether a failure is the source's
- * own (it will not get better) or ours (ENOMEM: nothing is lost, call again). */
+ * own (it will not get better), or passing (ours: ENOMEM; the source's: EINTR), where
+ * nothing is lost and the next call goes on. */
 int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
                     bool *out_final, struct bc_error *error);
 

@@ -134,3 +134,25 @@ def test_many_columns_and_deep_nesting(tier: str, tmp_path: Path) -> None:
         [pa.array([value, None], deep), *columns], [f"c{i}" for i in range(501)]
     )
     same(list(maker(tier, tmp_path)(stream_of([one, one.slice(1)]))), [one, one.slice(1)])
+
+
+@pytest.mark.parametrize("levels", [20, 47, 48, 60])
+def test_deep_nesting(levels: int, tmp_path: Path) -> None:
+    column = pa.array([1, 2, None], pa.int32())
+    for level in range(levels):
+        if level % 2 == 0:
+            column = pa.StructArray.from_arrays([column], ["f"])
+        else:
+            column = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), column)
+    batches = [pa.record_batch({"deep": column})]
+    cache = on_disk(stream_of(batches), tmp_path)
+    for _ in range(2):
+        assert next(iter(cache)).equals(batches[0])
+
+
+def test_nesting_too_deep_is_refused(tmp_path: Path) -> None:
+    column = pa.array([1], pa.int32())
+    for _ in range(130):
+        column = pa.StructArray.from_arrays([column], ["f"])
+    with pytest.raises(ValueError, match="levels deep"):
+        StreamCache(pa.table({"deep": column}))
