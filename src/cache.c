@@ -273,11 +273,8 @@ static void evict(struct bc_cache *cache) {
     if (low > 0) bc__store_trim(&cache->store, low);
 }
 
-static void feed_passed(void *context, uint64_t number) {
-    struct bc_cache *cache = context;
-    /* Only the reader that was last can have moved the mark. */
-    if (number == atomic_load(&cache->store.first)) evict(cache);
-}
+/* Every pass asks: another thread may be in the middle of evicting for an older mark. */
+static void feed_passed(void *context) { evict(context); }
 
 static void feed_left(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;

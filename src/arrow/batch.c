@@ -196,6 +196,9 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
         if (child->null_count > 0) child->null_count = -1;
         if (field->kind == BC_KIND_NULL) child->null_count = root->length;
     }
+    /* A bitmap without a null says nothing, and would be read from the folded offset. */
+    static const void *no_bitmap[1] = {NULL};
+    root->buffers = no_bitmap;
     root->offset = 0;
     root->null_count = 0;
     return NULL;

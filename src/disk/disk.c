@@ -134,8 +134,13 @@ static void release_holdings(struct ArrowArray *owner) {
     owner->release = NULL;
 }
 
+static void release_mapping(struct ArrowArray *owner) {
+    bc__mapping_unref(owner->private_data);
+    owner->release = NULL;
+}
+
 /* Dictionary number `which` of the batch at `offset`, with a reference. */
-static int read_dictionary(struct bc_disk *disk, const struct bc_mapping *mapping,
+static int read_dictionary(struct bc_disk *disk, struct bc_mapping *mapping,
                            int32_t which, int64_t offset, struct bc_batch **out_batch) {
     struct bc_dictionary_version version =
         bc__dictionaries_find(&disk->dictionaries, which, offset);
@@ -150,6 +155,9 @@ static int read_dictionary(struct bc_disk *disk, const struct bc_mapping *mappin
     int code = bc__decode_dictionary(disk->encoder.schema, field, message, version.size,
                                      &decoded);
     if (code != 0) return code;
+    /* It outlives the batch, and the mapping may be replaced by a larger one. */
+    decoded->owner.release = release_mapping;
+    decoded->owner.private_data = bc__mapping_ref(mapping);
     bc__dictionaries_keep(&disk->dictionaries, which, version.offset, decoded);
     *out_batch = decoded;
     return 0;

@@ -9,13 +9,14 @@
 #include "base/sys.h"
 
 /* Address space for a file that may become large: more is mapped when it is needed. */
-static const uint64_t first_reach = (uint64_t)64 << 30;
+static const uint64_t REACH = (uint64_t)64 << 30;
 
 int bc__map_init(struct bc_map *map, int file, uint64_t bytes_max) {
     bc_assert(map != NULL && file >= 0);
     memset(map, 0, sizeof(*map));
     map->file = file;
     map->limit = bytes_max;
+    map->first_reach = REACH;
     return bc__mutex_init(&map->lock);
 }
 
@@ -33,7 +34,7 @@ void bc__map_finish(struct bc_map *map) {
 static int make(struct bc_map *map, uint64_t needed, struct bc_mapping **out_mapping) {
     struct bc_mapping *mapping = bc__calloc(1, sizeof(*mapping));
     if (mapping == NULL) return ENOMEM;
-    uint64_t reach = needed > first_reach / 2 ? needed * 2 : first_reach;
+    uint64_t reach = needed > map->first_reach / 2 ? needed * 2 : map->first_reach;
     if (reach > map->limit) reach = map->limit;
     if (reach < needed) reach = needed;
     int code;
@@ -67,14 +68,18 @@ int bc__map_get(struct bc_map *map, int64_t end, struct bc_mapping **out_mapping
         }
     }
     if (code == 0) {
-        *out_mapping = map->current;
-        (void)atomic_fetch_add_explicit(&map->current->refs, 1, memory_order_relaxed);
+        *out_mapping = bc__mapping_ref(map->current);
     }
     bc__mutex_unlock(&map->lock);
     bc__mapping_unref(old);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
                          strerror(code));
+}
+
+struct bc_mapping *bc__mapping_ref(struct bc_mapping *mapping) {
+    (void)atomic_fetch_add_explicit(&mapping->refs, 1, memory_order_relaxed);
+    return mapping;
 }
 
 void bc__mapping_unref(struct bc_mapping *mapping) {

@@ -20,8 +20,9 @@ struct bc_mapping {
 struct bc_map {
     struct bc_mutex lock; /* guards current */
     struct bc_mapping *current;
-    int file;       /* borrowed */
-    uint64_t limit; /* the file never grows beyond */
+    int file;             /* borrowed */
+    uint64_t limit;       /* the file never grows beyond */
+    uint64_t first_reach; /* of a mapping, where more is not needed */
 };
 
 int bc__map_init(struct bc_map *map, int file, uint64_t bytes_max);
@@ -32,6 +33,7 @@ void bc__map_finish(struct bc_map *map);
 /* A counted mapping that covers [0, end). ENOMEM and other errnos of mapping. */
 int bc__map_get(struct bc_map *map, int64_t end, struct bc_mapping **out_mapping,
                 struct bc_error *error);
+struct bc_mapping *bc__mapping_ref(struct bc_mapping *mapping);
 void bc__mapping_unref(struct bc_mapping *mapping);
 
 #endif

@@ -82,10 +82,12 @@ static int bring_one(struct bc_ingest *ingest, int *out_next, struct bc_error *e
     return 0;
 }
 
-/* Waits a moment for the producer, with the lock: 0, or EDEADLK. */
-static int wait_for_owner(struct bc_ingest *ingest, uintptr_t self) {
+/* Waits a moment for batch `number`, with the lock: 0, or EDEADLK. */
+static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
+    const struct bc_awaited awaited = {&ingest->owner, &ingest->store->published, number,
+                                       &ingest->state};
     struct bc_wait wait;
-    if (!bc__wait_begin(&wait, self, &ingest->owner)) return EDEADLK;
+    if (!bc__wait_begin(&wait, self, awaited)) return EDEADLK;
     ingest->waiters++;
     (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
     ingest->waiters--;
@@ -106,7 +108,7 @@ static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t s
             atomic_store(&ingest->owner, self);
             *out_taken = true;
         } else {
-            code = wait_for_owner(ingest, self);
+            code = wait_for_owner(ingest, number, self);
         }
     }
     bc__mutex_unlock(&ingest->lock);

@@ -21,7 +21,7 @@
 #include "store/store.h"
 
 enum bc_ingest_state {
-    BC_INGEST_OPEN,
+    BC_INGEST_OPEN = 0,
     BC_INGEST_EXHAUSTED,
     BC_INGEST_FAILED,
     BC_INGEST_CLOSED

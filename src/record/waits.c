@@ -8,27 +8,43 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bc_wait *waits;
 
+/* A fork's child has none of the threads that wait, nor the one that may hold the lock.
+ */
+static void forget_all(void) {
+    static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    lock = fresh;
+    waits = NULL;
+}
+
+static void watch_forks(void) { (void)pthread_atfork(NULL, NULL, forget_all); }
+
+static bool is_over(const struct bc_awaited *awaited) {
+    return atomic_load(awaited->count) > awaited->number ||
+           atomic_load(awaited->state) != 0;
+}
+
 /* Follows who brings what is waited for, and what that thread waits for, and so on. The
  * list has no cycle: whoever would close one is not let in. */
-static bool leads_to(uintptr_t thread, const _Atomic uintptr_t *owner) {
-    while (owner != NULL) {
-        uintptr_t next = atomic_load(owner);
+static bool leads_to(uintptr_t thread, const struct bc_awaited *awaited) {
+    while (awaited != NULL && !is_over(awaited)) {
+        uintptr_t next = atomic_load(awaited->owner);
         if (next == thread) return true;
-        owner = NULL;
+        awaited = NULL;
         for (const struct bc_wait *wait = waits; wait != NULL; wait = wait->next) {
-            if (wait->thread == next) owner = wait->owner;
+            if (wait->thread == next) awaited = &wait->awaited;
         }
     }
     return false;
 }
 
-bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread,
-                    const _Atomic uintptr_t *owner) {
-    bc_assert(wait != NULL && thread != 0 && owner != NULL);
+bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited) {
+    bc_assert(wait != NULL && thread != 0 && awaited.owner != NULL);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, watch_forks);
     (void)pthread_mutex_lock(&lock);
-    bool cycle = leads_to(thread, owner);
+    bool cycle = leads_to(thread, &awaited);
     if (!cycle) {
-        *wait = (struct bc_wait){.thread = thread, .owner = owner, .next = waits};
+        *wait = (struct bc_wait){.thread = thread, .awaited = awaited, .next = waits};
         if (waits != NULL) waits->previous = wait;
         waits = wait;
     }

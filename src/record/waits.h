@@ -13,18 +13,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a thread waits for, which others may look at while the wait is in the list. */
+struct bc_awaited {
+    const _Atomic uintptr_t *owner; /* the thread that brings it */
+    const _Atomic uint64_t *count;  /* the wait is over when it is more than `number`, */
+    uint64_t number;
+    const _Atomic int *state; /* or when this is not 0 any more */
+};
+
 /* A thread's wait; on its stack while it waits. */
 struct bc_wait {
     uintptr_t thread;
-    const _Atomic uintptr_t *owner; /* of what it waits for: the thread that brings it */
+    struct bc_awaited awaited;
     struct bc_wait *next;
     struct bc_wait *previous;
 };
 
-/* Enters the wait of `thread` in the list; false where it would wait for itself. `owner`
- * stays valid until bc__wait_end. */
-bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread,
-                    const _Atomic uintptr_t *owner);
+/* Enters the wait of `thread` in the list; false where it would wait for itself. What is
+ * awaited stays valid until bc__wait_end. */
+bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited);
 void bc__wait_end(struct bc_wait *wait);
 
 #endif

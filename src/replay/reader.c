@@ -104,7 +104,7 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
         enum step step = take(reader, out_array, out_info, &taken, error);
         bc__mutex_unlock(&reader->ledger->lock);
         if (step == STEP_TOOK) {
-            if (feed->passed != NULL) feed->passed(feed->context, taken.number);
+            if (feed->passed != NULL) feed->passed(feed->context);
             return 0;
         }
         if (step == STEP_FAILED) {
@@ -133,7 +133,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
         atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
     }
     bc__mutex_unlock(&reader->ledger->lock);
-    if (code == 0 && feed->passed != NULL) feed->passed(feed->context, number);
+    if (code == 0 && feed->passed != NULL) feed->passed(feed->context);
     return code;
 }
 

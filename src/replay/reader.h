@@ -22,8 +22,8 @@ struct bc_feed {
     int (*advance)(void *context, uint64_t number, struct bc_error *error);
     /* True once the source has ended. */
     bool (*exhausted)(void *context);
-    /* The reader's cursor has passed `number`. NULL: nobody wants to know. */
-    void (*passed)(void *context, uint64_t number);
+    /* The reader's cursor has moved. NULL: nobody wants to know. */
+    void (*passed)(void *context);
     /* The reader is gone; gives its reference to the cache back. */
     void (*left)(void *context, struct bc_reader *reader);
     int (*schema)(void *context, struct ArrowSchema *out_schema, struct bc_error *error);

@@ -223,6 +223,124 @@ static void test_stuck_source_holds_up_nobody_else(void) {
     bc_cache_unref(shared.cache);
 }
 
+/* Two caches, each of which feeds the other: batch k of `left` needs batch k - 1 of
+ * `right`, and batch k of `right` needs batch k of `left`. */
+struct pair {
+    struct fixture left, right;
+    struct bc_cache *left_cache, *right_cache;
+    struct bc_reader *of_left, *of_right;
+};
+
+static void take_one(struct bc_reader *reader) {
+    struct ArrowArray array;
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+    if (array.release != NULL) array.release(&array);
+}
+
+static void before_left(void *context, int64_t n) {
+    struct pair *pair = context;
+    if (n > 0) take_one(pair->of_right);
+}
+
+static void before_right(void *context, int64_t n) {
+    struct pair *pair = context;
+    if (n < BATCHES) take_one(pair->of_left);
+}
+
+static void *ingest(void *context) {
+    uint64_t batches;
+    CHECK(bc_cache_ingest(context, &batches, NULL) == 0 && batches == BATCHES);
+    return NULL;
+}
+
+/* Whoever waits, waits for somebody else: nobody is told that it would wait for itself.
+ */
+static void test_caches_that_feed_each_other(void) {
+    for (int round = 0; round < 10; round++) {
+        static struct pair pair;
+        fixture_init(&pair.left, BATCHES, 1);
+        fixture_init(&pair.right, BATCHES, 1);
+        pair.left.before = before_left;
+        pair.right.before = before_right;
+        pair.left.context = pair.right.context = &pair;
+        pair.left_cache = fixture_cache(&pair.left, NULL);
+        pair.right_cache = fixture_cache(&pair.right, NULL);
+        pair.of_left = fixture_reader(pair.left_cache);
+        pair.of_right = fixture_reader(pair.right_cache);
+        pthread_t threads[2];
+        CHECK(pthread_create(&threads[0], NULL, ingest, pair.left_cache) == 0);
+        CHECK(pthread_create(&threads[1], NULL, ingest, pair.right_cache) == 0);
+        for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        bc_reader_unref(pair.of_left);
+        bc_reader_unref(pair.of_right);
+        bc_cache_unref(pair.left_cache);
+        bc_cache_unref(pair.right_cache);
+        fixture_check_released(&pair.left);
+        fixture_check_released(&pair.right);
+    }
+}
+
+/* A release of the source's that is stuck in the middle of an eviction. */
+static struct gate eviction_gate;
+static _Atomic int releases;
+
+static void stuck_release(struct ArrowArray *array) {
+    if (atomic_fetch_add(&releases, 1) == 5) pass_gate(&eviction_gate, 0);
+    fixture_array_release(array);
+}
+
+static int next_with_stuck_release(struct ArrowArrayStream *stream,
+                                   struct ArrowArray *out) {
+    int code = fixture_next(stream, out);
+    if (out->release != NULL) out->release = stuck_release;
+    return code;
+}
+
+static void *drop_reader(void *context) {
+    bc_reader_unref(context);
+    return NULL;
+}
+
+static void pass_batches(const struct fixture *fixture, struct bc_reader *reader,
+                         int64_t first, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        fixture_check(fixture, &array, first + i);
+    }
+}
+
+/* A reader that moves on while another thread evicts for an older mark: what it passed
+ * goes too, in the end. */
+static void test_eviction_goes_on_after_one_that_was_stuck(void) {
+    eviction_gate =
+        (struct gate){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, 3);
+    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    stream.get_next = next_with_stuck_release;
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 2;
+    struct bc_cache *cache;
+    CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
+    struct bc_reader *dropped = fixture_reader(cache);
+    struct bc_reader *reader = fixture_reader(cache);
+    pass_batches(&fixture, reader, 0, 10);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, drop_reader, dropped) == 0);
+    wait_until_stuck(&eviction_gate);
+    pass_batches(&fixture, reader, 10, 3);
+    open_gate(&eviction_gate);
+    CHECK(pthread_join(thread, NULL) == 0);
+    pass_batches(&fixture, reader, 13, 100);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.batches_evicted == 113 && stats.memory_bytes == 0);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
 static void *release_part(void *context) {
     struct ArrowArray *part = context;
     part->release(part);
@@ -259,6 +377,8 @@ int main(void) {
         TAP_CASE(test_eviction),
         TAP_CASE(test_close_while_reading),
         TAP_CASE(test_stuck_source_holds_up_nobody_else),
+        TAP_CASE(test_caches_that_feed_each_other),
+        TAP_CASE(test_eviction_goes_on_after_one_that_was_stuck),
         TAP_CASE(test_parts_released_on_other_threads)};
     return TAP_RUN(cases);
 }

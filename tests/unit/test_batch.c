@@ -96,6 +96,11 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     fixture_init(&fixture, 1, 10);
     struct ArrowArray array;
     fixture_batch(&fixture, 0, &array);
+    /* The rows themselves have a bitmap, in which those before the offset are null. */
+    static const uint8_t bitmap[2] = {0xF0, 0x03};
+    static const void *root_buffers[1] = {bitmap};
+    array.buffers = root_buffers;
+    array.null_count = -1;
     array.offset = 4;
     array.length = 3;
     struct bc_batch *batch;
@@ -103,6 +108,7 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0 &&
           array.release == NULL);
     CHECK(batch->nodes[0].offset == 0 && batch->nodes[0].length == 3);
+    CHECK(batch->nodes[0].buffers[0] == NULL && batch->nodes[0].null_count == 0);
     CHECK(batch->nodes[2].offset == 4 && batch->nodes[2].length == 3);
     CHECK(batch->nodes[2].null_count == -1);
     /* Rows 4 to 6: three int64; one null of "row 4", "row 5", so 10 bytes of text; three

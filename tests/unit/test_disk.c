@@ -1,0 +1,66 @@
+/* The disk tier by itself: batches in, batches out. */
+#include <unistd.h>
+
+#include "base/slab.h"
+#include "disk/disk.h"
+#include "fixture.h"
+#include "replay/export.h"
+
+enum { BATCHES = 12, ROWS = 3000 };
+
+/* Mappings that reach only as far as they must are replaced again and again; batches and
+ * dictionaries that were read from the older ones stay right. */
+static void test_mappings_are_replaced(void) {
+    char *path = fixture_directory();
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct ArrowSchema source;
+    struct bc_schema *schema;
+    CHECK(fixture_schema(NULL, &source) == 0);
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    struct bc_disk disk;
+    CHECK(bc__disk_open(&disk, schema, path, BC_BYTES_DEFAULT, NULL) == 0);
+    disk.map.first_reach = 1;
+    struct bc_slab *slab = NULL;
+    struct bc_extents extents = {0};
+    int64_t offsets[BATCHES];
+    int64_t sizes[BATCHES];
+    struct ArrowArray held[BATCHES];
+    for (int i = 0; i < BATCHES; i++) {
+        struct ArrowArray array;
+        struct bc_batch *batch;
+        fixture_batch(&fixture, i, &array);
+        CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
+        CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
+        CHECK(bc__disk_append(&disk, batch, &extents, &offsets[i], &sizes[i], NULL) == 0);
+        CHECK(offsets[i] % 64 == 0 && sizes[i] % 64 == 0);
+        bc__disk_tidy(&disk, false);
+        bc__batch_unref(batch);
+        struct bc_batch *back;
+        CHECK(bc__disk_read(&disk, offsets[i], sizes[i], 0, true, &back, NULL) == 0);
+        CHECK(bc__export_batch(schema, back, NULL, &held[i]) == 0);
+    }
+    for (int i = BATCHES - 1; i >= 0; i--) {
+        struct bc_batch *back;
+        struct ArrowArray array;
+        CHECK(bc__disk_read(&disk, offsets[i], sizes[i], 0, false, &back, NULL) == 0);
+        CHECK(bc__export_batch(schema, back, NULL, &array) == 0);
+        fixture_check(&fixture, &array, i);
+    }
+    bc__disk_tidy(&disk, true);
+    CHECK(fixture.arrays_alive == 0);
+    bc__disk_close(&disk);
+    for (int i = 0; i < BATCHES; i++) fixture_check(&fixture, &held[i], i);
+    bc__disk_finish(&disk);
+    bc__extents_finish(&extents);
+    bc__slab_finish(&slab);
+    bc__schema_unref(schema);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {TAP_CASE(test_mappings_are_replaced)};
+    return TAP_RUN(cases);
+}
