@@ -124,7 +124,8 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
             &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
             cache->has_disk ? &cache->backing : NULL, options->write_policy);
         if (code == 0) {
-            code = bc__ingest_init(&cache->ingest, source, &cache->store, options->hooks);
+            code = bc__ingest_init(&cache->ingest, source, bc__reader_is_stream(source),
+                                   &cache->store, options->hooks);
             if (code == 0) {
                 *out_cache = cache;
                 return 0;

@@ -237,7 +237,8 @@ struct bc_batch_info {
  * the producer's own or the mapped file's. `out_info` may be NULL.
  *
  * Asks the source or waits for another thread where the batch is not recorded yet.
- * Errors of the source stay (but EINTR, after which it is asked again): every reader gets
+ * Errors of the source stay (but EINTR of a
+ * stream of this library, which is asked again): every reader gets
  * the same batches and then the same error.
  * ENOMEM (a budget is used up) and errors of the disk lose nothing: the batch is kept,
  * and the next call goes on with it. EDEADLK: the source itself asks for a batch that

@@ -14,7 +14,8 @@ static int state_of(const struct bc_ingest *ingest) {
 }
 
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
-                    struct bc_store *store, const struct bc_hooks *hooks) {
+                    bool resumable, struct bc_store *store,
+                    const struct bc_hooks *hooks) {
     bc_assert(ingest != NULL && store != NULL);
     memset(ingest, 0, sizeof(*ingest));
     int code = bc__mutex_init(&ingest->lock);
@@ -32,7 +33,7 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     ingest->store = store;
     if (hooks != NULL) ingest->hooks = *hooks;
     ingest->process = bc__sys_process();
-    bc__source_init(&ingest->source, stream, store->schema);
+    bc__source_init(&ingest->source, stream, store->schema, resumable);
     return 0;
 }
 

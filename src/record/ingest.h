@@ -45,7 +45,7 @@ struct bc_ingest {
 
 /* Moves the stream in on success. */
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
-                    struct bc_store *store, const struct bc_hooks *hooks);
+                    bool resumable, struct bc_store *store, const struct bc_hooks *hooks);
 /* After bc__ingest_close; nobody is inside. */
 void bc__ingest_finish(struct bc_ingest *ingest);
 

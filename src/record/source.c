@@ -38,11 +38,12 @@ int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_sc
 }
 
 void bc__source_init(struct bc_source *source, struct ArrowArrayStream *stream,
-                     const struct bc_schema *schema) {
+                     const struct bc_schema *schema, bool resumable) {
     bc_assert(stream->release != NULL && schema != NULL);
     memset(source, 0, sizeof(*source));
     source->stream = *stream;
     source->schema = schema;
+    source->resumable = resumable;
     stream->release = NULL;
 }
 
@@ -65,7 +66,7 @@ int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
         (void)atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
         int code = source->stream.get_next(&source->stream, &array);
         if (code != 0) {
-            *out_final = code != EINTR;
+            *out_final = code != EINTR || !source->resumable;
             return stream_error(&source->stream, code, "next batch", error);
         }
         if (array.release == NULL) {

@@ -165,3 +165,7 @@ void bc_reader_export(struct bc_reader *reader, struct ArrowArrayStream *out_str
                                             .release = stream_release,
                                             .private_data = reader};
 }
+
+bool bc__reader_is_stream(const struct ArrowArrayStream *stream) {
+    return stream->get_next == stream_next;
+}

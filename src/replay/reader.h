@@ -45,6 +45,8 @@ int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
 /* Returns when nobody is inside the store on behalf of this reader and nothing that it
  * gave out needs the store any more. Where `closed` is set, this stays so. */
 void bc__reader_settle(struct bc_reader *reader);
+/* True of a stream that bc_reader_export made: what interrupts it loses nothing. */
+bool bc__reader_is_stream(const struct ArrowArrayStream *stream);
 /* Frees a reader that its cache never took in. */
 void bc__reader_discard(struct bc_reader *reader);
 
