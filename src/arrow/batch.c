@@ -114,7 +114,7 @@ static const char *check_shape(const struct bc_field *field,
                                const struct ArrowArray *node) {
     if (node->length < 0) return "its length is negative";
     if (node->offset < 0) return "its offset is negative";
-    if (node->length > INT64_MAX / 1024 || node->offset > INT64_MAX / 1024 ||
+    if (node->length > INT64_MAX / 4096 || node->offset > INT64_MAX / 4096 ||
         (field->bits > 1024 &&
          node->length + node->offset > INT64_MAX / 2 / field->bits)) {
         return "it is longer than memory";

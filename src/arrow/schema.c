@@ -17,6 +17,7 @@ static int64_t count_fields(const struct ArrowSchema *schema, int depth,
     if (schema == NULL || schema->release == NULL || schema->format == NULL) return -1;
     if (depth > DEPTH_MAX || schema->n_children < 0) return -1;
     if (schema->n_children > FIELDS_MAX) return -1;
+    if (schema->n_children > 0 && schema->children == NULL) return -1;
     if (strncmp(schema->format, "+u", 2) == 0) *unions += 1;
     int64_t fields = 1;
     for (int64_t i = 0; i < schema->n_children; i++) {
@@ -231,6 +232,27 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
     return 0;
 }
 
+/* Run ends must be integers of 16, 32 or 64 bits: they are looked into. */
+static int check_run_ends(const struct bc_schema *schema, struct bc_error *error) {
+    for (int32_t i = 0; i < schema->n_fields; i++) {
+        const struct bc_field *field = &schema->fields[i];
+        if (field->kind != BC_KIND_RUN_END) continue;
+        bool right = false;
+        if (field->n_children == 2) {
+            const struct ArrowSchema *ends = schema->fields[field->first_child].schema;
+            right = ends->dictionary == NULL && strlen(ends->format) == 1 &&
+                    strchr("sil", ends->format[0]) != NULL;
+        }
+        if (right) continue;
+        char path[256];
+        bc__schema_field_path(schema, i, path, sizeof(path));
+        return bc__error_set(error, EINVAL,
+                             "Field '%s' has run ends that are not int16, int32 or int64",
+                             path);
+    }
+    return 0;
+}
+
 /* Dictionaries are numbered depth first, outer ones before inner ones. */
 static void number_dictionaries(struct bc_schema *schema, int32_t number, int64_t *next) {
     struct bc_field *field = &schema->fields[number];
@@ -272,6 +294,7 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
         code = bc__error_memory(error);
     } else {
         code = fill_fields(schema, error);
+        if (code == 0) code = check_run_ends(schema, error);
         int64_t id = 0;
         if (code == 0) number_dictionaries(schema, 0, &id);
     }

@@ -76,6 +76,28 @@ static void test_invalid_types_are_named(void) {
     refuse("+l", 2);
 }
 
+static void test_run_ends_are_integers(void) {
+    static const char *const formats[] = {"n", "b", "c", "S", "u", "g", "w:8"};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        struct ArrowSchema ends = {
+            .format = formats[i], .name = "run_ends", .release = release};
+        struct ArrowSchema values = {.format = "l", .name = "values", .release = release};
+        struct ArrowSchema *children[] = {&ends, &values};
+        struct ArrowSchema column = {.format = "+r",
+                                     .name = "runs",
+                                     .n_children = 2,
+                                     .children = children,
+                                     .release = release};
+        struct ArrowSchema *columns[] = {&column};
+        struct ArrowSchema root = {
+            .format = "+s", .n_children = 1, .children = columns, .release = release};
+        struct bc_schema *schema = NULL;
+        struct bc_error error = {0, ""};
+        CHECK(make(&root, &schema, &error) == EINVAL && schema == NULL);
+        CHECK(strstr(error.message, "runs") != NULL);
+    }
+}
+
 static void test_not_a_struct(void) {
     struct ArrowSchema root = {.format = "l", .release = release};
     struct bc_schema *schema = NULL;
@@ -84,6 +106,8 @@ static void test_not_a_struct(void) {
     root.n_children = 1; /* and no children */
     struct ArrowSchema *none[] = {NULL};
     root.children = none;
+    CHECK(make(&root, &schema, NULL) == EINVAL && schema == NULL);
+    root.children = NULL;
     CHECK(make(&root, &schema, NULL) == EINVAL && schema == NULL);
     root.release = NULL;
     CHECK(make(&root, &schema, NULL) == EINVAL && schema == NULL);
@@ -107,9 +131,11 @@ static void test_depth_is_bounded(void) {
 }
 
 int main(void) {
-    static const struct tap_case cases[] = {
-        TAP_CASE(test_breadth_first), TAP_CASE(test_dictionary_is_a_field),
-        TAP_CASE(test_invalid_types_are_named), TAP_CASE(test_not_a_struct),
-        TAP_CASE(test_depth_is_bounded)};
+    static const struct tap_case cases[] = {TAP_CASE(test_breadth_first),
+                                            TAP_CASE(test_dictionary_is_a_field),
+                                            TAP_CASE(test_invalid_types_are_named),
+                                            TAP_CASE(test_run_ends_are_integers),
+                                            TAP_CASE(test_not_a_struct),
+                                            TAP_CASE(test_depth_is_bounded)};
     return TAP_RUN(cases);
 }
