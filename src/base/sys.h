@@ -44,6 +44,7 @@ void bc__sys_unmap(const uint8_t *memory, size_t size);
 
 /* Milliseconds of a clock that only goes forward; cheap, a few ms coarse. */
 int64_t bc__sys_now_ms(void);
+/* The process, cheaply; another one in a fork's child. */
 int64_t bc__sys_process(void);
 /* A number that differs between all threads that live at the same time. */
 uintptr_t bc__sys_thread(void);

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,7 +245,23 @@ int64_t bc__sys_now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int64_t bc__sys_process(void) { return (int64_t)getpid(); }
+/* Kept, because asking the system costs more than a replayed batch. */
+static _Atomic int64_t process;
+
+static void know_process(void) { atomic_store(&process, (int64_t)getpid()); }
+
+static void watch_forks(void) {
+    (void)pthread_atfork(NULL, NULL, know_process);
+    know_process();
+}
+
+int64_t bc__sys_process(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int64_t known = atomic_load_explicit(&process, memory_order_relaxed);
+    if (known != 0) return known;
+    (void)pthread_once(&once, watch_forks);
+    return atomic_load(&process);
+}
 
 uintptr_t bc__sys_thread(void) {
     static _Thread_local char here;

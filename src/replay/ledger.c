@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/sys.h"
 
 int bc__ledger_new(struct bc_ledger **out_ledger) {
     struct bc_ledger *ledger = bc__calloc_apart(sizeof(*ledger));
@@ -13,8 +14,13 @@ int bc__ledger_new(struct bc_ledger **out_ledger) {
         bc__free(ledger);
         return code;
     }
+    ledger->process = bc__sys_process();
     *out_ledger = ledger;
     return 0;
+}
+
+bool bc__ledger_is_ours(const struct bc_ledger *ledger) {
+    return ledger->process == bc__sys_process();
 }
 
 static void free_ledger(struct bc_ledger *ledger) {
@@ -25,6 +31,7 @@ static void free_ledger(struct bc_ledger *ledger) {
 
 void bc__ledger_abandon(struct bc_ledger *ledger) {
     bc_assert(ledger != NULL && !ledger->abandoned);
+    if (!bc__ledger_is_ours(ledger)) return;
     bc__mutex_lock(&ledger->lock);
     bc__ledger_settle(ledger);
     ledger->abandoned = true;
@@ -56,6 +63,7 @@ void bc__loan_return(struct bc_loan *loan) {
         bc__batch_unref(loan->batch);
         return;
     }
+    if (!bc__ledger_is_ours(ledger)) return;
     bc__mutex_lock(&ledger->lock);
     if (loan->next != NULL) loan->next->previous = loan->previous;
     if (loan->previous != NULL) {

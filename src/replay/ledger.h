@@ -31,7 +31,12 @@ struct bc_ledger {
     struct bc_mutex lock; /* the reader's lock too */
     struct bc_loan *loans;
     bool abandoned;
+    int64_t process; /* in which it may be used */
 };
+
+/* False in a fork's child, where a thread that is not there may hold the lock: what
+ * stands in the ledger is leaked there, and the reader takes a new one. */
+bool bc__ledger_is_ours(const struct bc_ledger *ledger);
 
 /* 0 or an errno. */
 int bc__ledger_new(struct bc_ledger **out_ledger);
