@@ -81,7 +81,7 @@ static uint64_t memory_budget(uint64_t wanted) {
 static void destroy(struct bc_cache *cache) {
     bc__store_finish(&cache->store);
     if (cache->has_disk) bc__disk_finish(&cache->disk);
-    bc__schema_unref(cache->schema);
+    bc__schema_free(cache->schema);
     bc__mutex_finish(&cache->lock);
     bc__free(cache);
 }
@@ -135,7 +135,7 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
         code = bc__error_memory(error);
     }
     if (cache->has_disk) bc__disk_finish(&cache->disk);
-    bc__schema_unref(cache->schema);
+    bc__schema_free(cache->schema);
     bc__mutex_finish(&cache->lock);
     bc__free(cache);
     return code;

@@ -65,10 +65,16 @@ static void cache_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
+    /* What is released runs foreign code, which must not see our caller's exception. */
+    PyObject *type_set;
+    PyObject *value_set;
+    PyObject *traceback_set;
+    PyErr_Fetch(&type_set, &value_set, &traceback_set);
     cache_drop_kept(self);
     Py_CLEAR(self->dict);
     Py_CLEAR(self->schema);
     if (self->cache != NULL) cache_give_up(self->cache);
+    PyErr_Restore(type_set, value_set, traceback_set);
     Py_CLEAR(self->module);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);

@@ -13,6 +13,7 @@
 #include "hooks.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
@@ -45,6 +46,8 @@ static int enter(void *context, struct bc_hook_state *state) {
 static void leave(void *context, struct bc_hook_state *state) {
     (void)context;
     intptr_t kept = (intptr_t)state->data[0];
+    /* The same call of the core may enter again. */
+    method_calls = method_waits;
     method_waits = kept >> GIL_BITS != 0;
     PyEval_RestoreThread(state->data[1]);
     PyGILState_Release((PyGILState_STATE)(kept & ((1 << GIL_BITS) - 1)));
@@ -81,8 +84,12 @@ static PyObject *end(PyObject *module, PyObject *unused) {
 
 static PyMethodDef end_method = {"_end", end, METH_NOARGS, NULL};
 
+/* A fork's child has none of the threads that were inside. */
+static void forget_threads(void) { atomic_store(&inside, 0); }
+
 int hooks_add(PyObject *module) {
     (void)module;
+    (void)pthread_atfork(NULL, NULL, forget_threads);
     PyObject *function = PyCFunction_New(&end_method, NULL);
     PyObject *atexit = function == NULL ? NULL : PyImport_ImportModule("atexit");
     PyObject *done = NULL;

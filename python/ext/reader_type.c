@@ -60,9 +60,14 @@ static void reader_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
+    PyObject *type_set;
+    PyObject *value_set;
+    PyObject *traceback_set;
+    PyErr_Fetch(&type_set, &value_set, &traceback_set);
     Py_CLEAR(self->dict);
     give_up(self->reader);
     Py_CLEAR(self->owner);
+    PyErr_Restore(type_set, value_set, traceback_set);
     Py_CLEAR(self->array_address);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);

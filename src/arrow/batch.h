@@ -14,7 +14,6 @@
 #include "arrow/schema.h"
 
 struct bc_slab;
-struct bc_slab;
 /* A buffer that had to be copied into alignment; a list. */
 struct bc_copy;
 

@@ -201,6 +201,7 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
         memcpy(&view, at, sizeof(view));
         if (view.length <= VIEW_INLINE_MAX || !is_valid(node, run.offset + i)) continue;
         if (view.buffer < 0 || view.buffer >= n_variadic || view.offset < 0 ||
+            variadic[view.buffer].data == NULL ||
             (int64_t)view.offset + view.length > sizes[view.buffer]) {
             return broken(walk, run.field, "a view lies outside its buffers");
         }

@@ -286,7 +286,6 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
     struct bc_schema *schema =
         bc__calloc(1, sizeof(*schema) + (size_t)n * sizeof(schema->fields[0]));
     if (schema == NULL) return bc__error_memory(error);
-    atomic_init(&schema->refs, 1);
     schema->n_fields = (int32_t)n;
     int code = ENOMEM;
     schema->union_tables = bc__malloc((size_t)unions * UNION_IDS);
@@ -299,24 +298,15 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
         if (code == 0) number_dictionaries(schema, 0, &id);
     }
     if (code != 0) {
-        bc__schema_unref(schema);
+        bc__schema_free(schema);
         return code;
     }
     *out_schema = schema;
     return 0;
 }
 
-struct bc_schema *bc__schema_ref(struct bc_schema *schema) {
-    bc_assert(schema != NULL);
-    (void)atomic_fetch_add_explicit(&schema->refs, 1, memory_order_relaxed);
-    return schema;
-}
-
-void bc__schema_unref(struct bc_schema *schema) {
+void bc__schema_free(struct bc_schema *schema) {
     if (schema == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&schema->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
     if (schema->copy.release != NULL) schema->copy.release(&schema->copy);
     bc__free(schema->union_tables);
     bc__free(schema);

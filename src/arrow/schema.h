@@ -1,4 +1,4 @@
-/* A stream's schema: a counted copy, and its fields as a flat table.
+/* A stream's schema: a copy, and its fields as a flat table.
  *
  * The fields stand breadth first: field 0 is the root struct, and the children of a field
  * are neighbours, so that a tree of arrays is one block with one pointer table (the child
@@ -7,7 +7,6 @@
 #ifndef BC_ARROW_SCHEMA_H
 #define BC_ARROW_SCHEMA_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,7 +44,6 @@ struct bc_field {
 };
 
 struct bc_schema {
-    atomic_uint refs;
     int32_t n_fields;
     struct ArrowSchema copy;
     int8_t *union_tables;
@@ -55,8 +53,8 @@ struct bc_schema {
 /* Copies `source`, whose root must be a struct. EINVAL, ENOMEM. */
 int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_schema,
                    struct bc_error *error);
-struct bc_schema *bc__schema_ref(struct bc_schema *schema);
-void bc__schema_unref(struct bc_schema *schema);
+/* Frees it, NULL and half-built ones too. */
+void bc__schema_free(struct bc_schema *schema);
 
 /* A copy of the copy, for a consumer to release. */
 int bc__schema_export(const struct bc_schema *schema, struct ArrowSchema *out_schema,

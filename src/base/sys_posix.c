@@ -187,7 +187,8 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
         ssize_t written = write_some(file, pieces, n_pieces, skip, offset);
         if (written < 0) {
             if (errno == EINTR) continue;
-            return errno;
+            /* EINVAL would be taken for data that is invalid. */
+            return errno == EINVAL ? EIO : errno;
         }
         if (written == 0) return EIO;
         offset += written;

@@ -100,6 +100,7 @@ static bool is_identical(const struct bc_schema *schema, int32_t field,
 
 /* From now on `batch` is what was written last. */
 static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
+    if (dictionary->last == batch) return;
     bc_assert(dictionary->retired == NULL);
     dictionary->retired = dictionary->last;
     dictionary->last = bc__batch_ref(batch);
@@ -111,6 +112,8 @@ static int write_one(struct bc_dictionaries *dictionaries,
                      struct bc_error *error) {
     if (dictionary->last != NULL && !dictionary->stale &&
         is_identical(dictionaries->schema, dictionary->field, dictionary->last, batch)) {
+        /* All dictionaries hold on to the same batch, the latest one. */
+        set_last(dictionary, batch);
         return 0;
     }
     int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,

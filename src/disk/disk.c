@@ -75,7 +75,7 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
     return code;
 }
 
-/* Before the first touch of mapped bytes: are they there at all? */
+/* Before mapped bytes are touched: are they there at all? */
 static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
     int code = bc__sys_size(disk->file.file, &size);
@@ -198,7 +198,7 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                   bool verify_first, struct bc_batch **out_batch,
                   struct bc_error *error) {
     bc_assert(offset >= 0 && size > 0);
-    int code = verify_first ? check_size(disk, offset + size, error) : 0;
+    int code = check_size(disk, offset + size, error);
     if (code != 0) return code;
     struct bc_mapping *mapping;
     code = bc__map_get(&disk->map, offset + size, &mapping, error);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,3 +112,28 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(OSError, match="Checksum mismatch for batch 0"):
         list(cache)
+
+
+def test_at_most_one_batch_is_held_for_its_dictionaries(tmp_path: Path) -> None:
+    """Each column's dictionary changes with another batch, and none later."""
+    released: list[int] = []
+    numbers = pa.array(range(100_000), pa.int64())
+    kept = {k: pa.array([f"{k} first"]) for k in range(8)}
+    indices = pa.array([0] * len(numbers), pa.int32())
+
+    def generate() -> Iterator[pa.RecordBatch]:
+        for i in range(8):
+            kept[i] = pa.array([f"{i} last"])
+            columns = {f"d{k}": encode(indices, kept[k]) for k in range(8)}
+            columns["n"] = pa.array(range(i, i + 100_000), pa.int64())
+            released.append(pa.total_allocated_bytes())
+            yield pa.record_batch(columns)
+
+    schema = next(generate()).schema
+    kept.update({k: pa.array([f"{k} first"]) for k in range(8)})
+    released.clear()
+    cache = on_disk(pa.RecordBatchReader.from_batches(schema, generate()), tmp_path)
+    reader = cache.reader()
+    for _ in range(8):
+        next(reader)
+    assert released[-1] - released[1] < 3 * numbers.nbytes

@@ -373,3 +373,8 @@ def test_init_inside_init_is_refused() -> None:
     with pytest.raises(ValueError, match="called before"):
         cache.__init__(Source())  # type: ignore[misc]
     assert pa.table(cache).to_pydict() == {"a": [1]}
+
+
+def test_an_exception_survives_the_end_of_a_cache() -> None:
+    with pytest.raises(TypeError):
+        int(StreamCache(Source(numbered(3))))  # type: ignore[call-overload]

@@ -333,3 +333,28 @@ def test_a_fork_in_the_middle_of_disk_writes(tmp_path: Path) -> None:
     """,
         timeout=60,
     )
+
+
+def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
+    """It has none of the threads that its parent's exit would wait for."""
+    check_python(
+        """
+    import os
+    import sys
+    import time
+    from helpers import *
+
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    task = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    began = time.monotonic()
+    assert os.waitpid(child, 0)[1] == 0
+    assert time.monotonic() - began < 1.5
+    gate.opened.set()
+    assert task.result() == 4
+    """
+    )

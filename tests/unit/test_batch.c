@@ -40,7 +40,7 @@ static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
     array.release(&array);
     CHECK(fixture.arrays_alive == 0);
     bc__slab_finish(&slab);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 static void spoil_length(struct ArrowArray *a) { a->length = -1; }
@@ -122,7 +122,7 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     bc__batch_unref(batch);
     CHECK(fixture.arrays_alive == 0);
     bc__slab_finish(&slab);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 static void test_misaligned_buffers_are_copied(void) {
@@ -146,7 +146,7 @@ static void test_misaligned_buffers_are_copied(void) {
     fixture_check(&fixture, &out, 0);
     free(odd);
     bc__slab_finish(&slab);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 /* Moves children out, as a consumer may, and releases all in the order of `order`. */
@@ -173,7 +173,7 @@ static void release_in(const int *order) {
     }
     CHECK(fixture.arrays_alive == 0);
     bc__slab_finish(&slab);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 static void test_parts_are_released_in_any_order(void) {

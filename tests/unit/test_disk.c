@@ -55,7 +55,7 @@ static void test_mappings_are_replaced(void) {
     bc__disk_finish(&disk);
     bc__extents_finish(&extents);
     bc__slab_finish(&slab);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
     CHECK(rmdir(path) == 0);
     free(path);
 }

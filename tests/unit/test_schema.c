@@ -31,7 +31,7 @@ static void test_breadth_first(void) {
     char path[32];
     bc__schema_field_path(schema, 4, path, sizeof(path));
     CHECK(strcmp(path, "pair.b") == 0);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 static void test_dictionary_is_a_field(void) {
@@ -44,7 +44,7 @@ static void test_dictionary_is_a_field(void) {
     struct bc_schema *schema;
     CHECK(make(&root, &schema, NULL) == 0);
     CHECK(schema->n_fields == 3 && schema->fields[1].dictionary == 2);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 static void refuse(const char *format, int64_t n_children) {
@@ -127,7 +127,7 @@ static void test_depth_is_bounded(void) {
     struct bc_schema *schema = NULL;
     CHECK(make(&levels[0], &schema, NULL) == EINVAL && schema == NULL);
     CHECK(make(&levels[DEPTH - 100], &schema, NULL) == 0);
-    bc__schema_unref(schema);
+    bc__schema_free(schema);
 }
 
 int main(void) {
