@@ -109,16 +109,21 @@ static PyObject *cache_exhausted(PyObject *object, void *unused) {
     return PyBool_FromLong(stats.exhausted);
 }
 
+PyObject *schema_text(PyObject *schema) {
+    PyObject *lines = PyObject_Str(schema);
+    if (lines == NULL) return NULL;
+    PyObject *text = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
+    Py_DECREF(lines);
+    return text;
+}
+
 static PyObject *cache_repr(PyObject *object) {
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL)
         return PyUnicode_FromString("<StreamCache, not initialised>");
     struct bc_cache_stats stats;
     get_stats(self, &stats);
-    PyObject *lines = PyObject_Str(self->schema);
-    if (lines == NULL) return NULL;
-    PyObject *fields = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
-    Py_DECREF(lines);
+    PyObject *fields = schema_text(self->schema);
     if (fields == NULL) return NULL;
     PyObject *result = PyUnicode_FromFormat(
         "StreamCache(ingested=%llu, exhausted=%s, schema=[%U])",

@@ -51,6 +51,9 @@ struct reader_object {
 int cache_type_add(PyObject *module, struct module_state *state);
 int reader_type_add(PyObject *module, struct module_state *state);
 
+/* The fields of a pyarrow.Schema in one line. */
+PyObject *schema_text(PyObject *schema);
+
 /* A reader object; takes the reader over, also on failure. */
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader);
 

@@ -156,10 +156,7 @@ static PyObject *reader_closed(PyObject *object, void *unused) {
 
 static PyObject *reader_repr(PyObject *object) {
     const struct reader_object *self = (const struct reader_object *)object;
-    PyObject *lines = PyObject_Str(self->owner->schema);
-    if (lines == NULL) return NULL;
-    PyObject *fields = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
-    Py_DECREF(lines);
+    PyObject *fields = schema_text(self->owner->schema);
     if (fields == NULL) return NULL;
     int closed = self->reader == NULL || self->ended;
     PyObject *result = PyUnicode_FromFormat("StreamCacheReader(closed=%s, schema=[%U])",

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "arrow/values.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -37,7 +38,7 @@ static int broken(const struct walk *walk, int32_t field, const char *reason) {
 }
 
 /* Appends an extent; NULL without memory. */
-static struct bc_extent *add(struct walk *walk, enum bc_extent_kind kind, int32_t field,
+static struct bc_extent *add(struct walk *walk, enum bc_extent_kind kind,
                              const uint8_t *data, int64_t bytes) {
     struct bc_extents *out = walk->out;
     if (bc__grow((void **)&out->extents, &out->extents_capacity, out->n_extents + 1,
@@ -47,35 +48,28 @@ static struct bc_extent *add(struct walk *walk, enum bc_extent_kind kind, int32_
     }
     bc_assert(bytes >= 0);
     struct bc_extent *extent = &out->extents[out->n_extents++];
-    *extent = (struct bc_extent){.kind = bytes == 0 ? BC_EXTENT_ABSENT : kind,
-                                 .field = field,
-                                 .data = data,
-                                 .bytes = bytes};
+    *extent = (struct bc_extent){
+        .kind = bytes == 0 ? BC_EXTENT_ABSENT : kind, .data = data, .bytes = bytes};
     return extent;
 }
 
-static int add_bits(struct walk *walk, int32_t field, const uint8_t *bitmap,
-                    int64_t offset, int64_t length) {
+static int add_bits(struct walk *walk, const uint8_t *bitmap, int64_t offset,
+                    int64_t length) {
     int64_t bytes = bitmap == NULL ? 0 : bc__bit_bytes(length);
     const uint8_t *data = bitmap == NULL ? NULL : bitmap + offset / 8;
-    struct bc_extent *extent = add(walk, BC_EXTENT_BITS, field, data, bytes);
+    struct bc_extent *extent = add(walk, BC_EXTENT_BITS, data, bytes);
     if (extent == NULL) return ENOMEM;
     extent->bit_offset = (int8_t)(offset % 8);
     return 0;
 }
 
 /* Appends `length` elements of `width` bytes from element `offset` on. */
-static int add_values(struct walk *walk, enum bc_extent_kind kind, int32_t field,
-                      const void *buffer, int64_t offset, int64_t length, int64_t width) {
+static int add_values(struct walk *walk, enum bc_extent_kind kind, const void *buffer,
+                      int64_t offset, int64_t length, int64_t width) {
     const uint8_t *data =
         buffer == NULL ? NULL : (const uint8_t *)buffer + offset * width;
     int64_t bytes = length * width;
-    return add(walk, kind, field, data, bytes) == NULL ? ENOMEM : 0;
-}
-
-static int64_t offset_at(const void *offsets, int32_t bits, int64_t index) {
-    return bits == 32 ? ((const int32_t *)offsets)[index]
-                      : ((const int64_t *)offsets)[index];
+    return add(walk, kind, data, bytes) == NULL ? ENOMEM : 0;
 }
 
 /* Appends the offsets of a run and gives the range of what they point to. */
@@ -85,16 +79,15 @@ static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
     *out_first = 0;
     *out_length = 0;
     if (run.length == 0) {
-        return add(walk, BC_EXTENT_ABSENT, run.field, NULL, 0) == NULL ? ENOMEM : 0;
+        return add(walk, BC_EXTENT_ABSENT, NULL, 0) == NULL ? ENOMEM : 0;
     }
-    int64_t first = offset_at(offsets, bits, run.offset);
-    int64_t last = offset_at(offsets, bits, run.offset + run.length);
+    int64_t first = bc__integer_at(offsets, bits, run.offset);
+    int64_t last = bc__integer_at(offsets, bits, run.offset + run.length);
     if (first < 0 || last < first) {
         return broken(walk, run.field, "its offsets decrease or are negative");
     }
     enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
-    int code =
-        add_values(walk, kind, run.field, offsets, run.offset, run.length + 1, bits / 8);
+    int code = add_values(walk, kind, offsets, run.offset, run.length + 1, bits / 8);
     if (code != 0) return code;
     walk->out->extents[walk->out->n_extents - 1].base = first;
     *out_first = first;
@@ -110,8 +103,7 @@ static int walk_binary(struct walk *walk, struct run run, const struct bc_node *
     if (length > 0 && node->buffers[2] == NULL) {
         return broken(walk, run.field, "its data buffer is missing");
     }
-    return add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[2], first, length,
-                      1);
+    return add_values(walk, BC_EXTENT_BYTES, node->buffers[2], first, length, 1);
 }
 
 /* Walks a child's values [first, first + length), counted from the child's own start. */
@@ -132,10 +124,9 @@ static int walk_list(struct walk *walk, struct run run, const struct bc_node *no
     return walk_child(walk, walk->schema->fields[run.field].first_child, first, length);
 }
 
-static bool is_valid(const struct bc_node *node, int64_t index) {
-    const uint8_t *validity = node->buffers[0];
-    if (validity == NULL || node->null_count == 0) return true;
-    return (validity[index / 8] >> (index % 8) & 1) != 0;
+/* Bits of the node's validity, or NULL where all are valid. */
+static const uint8_t *validity_of(const struct bc_node *node) {
+    return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
 /* Lists may lie in any order: the child's range is that from the first byte to the last
@@ -145,9 +136,9 @@ static int walk_list_view(struct walk *walk, struct run run, const struct bc_nod
     int64_t low = INT64_MAX;
     int64_t high = 0;
     for (int64_t i = run.offset; i < run.offset + run.length; i++) {
-        int64_t size = offset_at(node->buffers[2], bits, i);
-        if (size == 0 || !is_valid(node, i)) continue;
-        int64_t at = offset_at(node->buffers[1], bits, i);
+        int64_t size = bc__integer_at(node->buffers[2], bits, i);
+        if (size == 0 || !bc__is_valid(validity_of(node), i)) continue;
+        int64_t at = bc__integer_at(node->buffers[1], bits, i);
         int64_t end;
         if (at < 0 || size < 0 || __builtin_add_overflow(at, size, &end)) {
             return broken(walk, run.field, "a list's offset or size is negative");
@@ -157,24 +148,14 @@ static int walk_list_view(struct walk *walk, struct run run, const struct bc_nod
     }
     if (low > high) low = high = 0;
     enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
-    int code = add_values(walk, kind, run.field, node->buffers[1], run.offset, run.length,
-                          bits / 8);
+    int code = add_values(walk, kind, node->buffers[1], run.offset, run.length, bits / 8);
     if (code != 0) return code;
     walk->out->extents[walk->out->n_extents - 1].base = low;
-    code = add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[2], run.offset,
-                      run.length, bits / 8);
+    code = add_values(walk, BC_EXTENT_BYTES, node->buffers[2], run.offset, run.length,
+                      bits / 8);
     if (code != 0) return code;
     return walk_child(walk, walk->schema->fields[run.field].first_child, low, high - low);
 }
-
-struct view {
-    int32_t length;
-    uint8_t prefix[4];
-    int32_t buffer;
-    int32_t offset;
-};
-
-enum { VIEW_INLINE_MAX = 12 };
 
 static int walk_views(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t n_variadic = node->n_buffers - 3;
@@ -182,14 +163,13 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
     if (n_variadic > 0 && sizes == NULL) {
         return broken(walk, run.field, "the sizes of its variadic buffers are missing");
     }
-    int code = add_values(walk, BC_EXTENT_VIEWS, run.field, node->buffers[1], run.offset,
-                          run.length, 16);
+    int code =
+        add_values(walk, BC_EXTENT_VIEWS, node->buffers[1], run.offset, run.length, 16);
     size_t first = walk->out->n_extents;
     for (int64_t i = 0; i < n_variadic && code == 0; i++) {
         if (sizes[i] < 0)
             return broken(walk, run.field, "a variadic buffer's size is negative");
-        if (add(walk, BC_EXTENT_VARIADIC, run.field, node->buffers[2 + i], sizes[i]) ==
-            NULL) {
+        if (add(walk, BC_EXTENT_VARIADIC, node->buffers[2 + i], sizes[i]) == NULL) {
             return ENOMEM;
         }
     }
@@ -197,9 +177,11 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
     struct bc_extent *variadic = walk->out->extents + first;
     const uint8_t *at = (const uint8_t *)node->buffers[1] + run.offset * 16;
     for (int64_t i = 0; i < run.length; i++, at += 16) {
-        struct view view;
+        struct bc_view view;
         memcpy(&view, at, sizeof(view));
-        if (view.length <= VIEW_INLINE_MAX || !is_valid(node, run.offset + i)) continue;
+        if (view.length <= BC_VIEW_INLINE_MAX ||
+            !bc__is_valid(validity_of(node), run.offset + i))
+            continue;
         if (view.buffer < 0 || view.buffer >= n_variadic || view.offset < 0 ||
             variadic[view.buffer].data == NULL ||
             (int64_t)view.offset + view.length > sizes[view.buffer]) {
@@ -239,22 +221,15 @@ static int walk_dense_union(struct walk *walk, struct run run,
         if (offsets[i] < low[child]) low[child] = offsets[i];
         if ((int64_t)offsets[i] + 1 > high[child]) high[child] = (int64_t)offsets[i] + 1;
     }
-    int code =
-        add_values(walk, BC_EXTENT_BYTES, run.field, ids, run.offset, run.length, 1);
+    int code = add_values(walk, BC_EXTENT_BYTES, ids, run.offset, run.length, 1);
     if (code == 0) {
-        code = add_values(walk, BC_EXTENT_BYTES, run.field, offsets, run.offset,
-                          run.length, 4);
+        code = add_values(walk, BC_EXTENT_BYTES, offsets, run.offset, run.length, 4);
     }
     for (int32_t c = 0; c < field->n_children && code == 0; c++) {
         if (low[c] > high[c]) low[c] = high[c] = 0;
         code = walk_child(walk, field->first_child + c, low[c], high[c] - low[c]);
     }
     return code;
-}
-
-static int64_t run_end_at(const void *ends, int32_t bits, int64_t index) {
-    if (bits == 16) return ((const int16_t *)ends)[index];
-    return offset_at(ends, bits, index);
 }
 
 /* The first run that ends after `position`. */
@@ -264,7 +239,7 @@ static int64_t find_run(const void *ends, int32_t bits, int64_t first, int64_t n
     int64_t high = n;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (run_end_at(ends, bits, first + middle) > position) {
+        if (bc__integer_at(ends, bits, first + middle) > position) {
             high = middle;
         } else {
             low = middle + 1;
@@ -326,8 +301,8 @@ static int walk_run(struct walk *walk, struct run run) {
     const struct bc_node *node = &walk->batch->nodes[run.field];
     int code = add_node(walk, run, node);
     if (code == 0 && field->has_validity) {
-        const uint8_t *validity = node->null_count == 0 ? NULL : node->buffers[0];
-        code = add_bits(walk, run.field, validity, run.offset, run.length);
+        const uint8_t *validity = validity_of(node);
+        code = add_bits(walk, validity, run.offset, run.length);
     }
     if (code != 0) return code;
     switch (field->kind) {
@@ -335,11 +310,10 @@ static int walk_run(struct walk *walk, struct run run) {
             return 0;
         case BC_KIND_FIXED:
             if (field->bits == 1) {
-                return add_bits(walk, run.field, node->buffers[1], run.offset,
-                                run.length);
+                return add_bits(walk, node->buffers[1], run.offset, run.length);
             }
-            return add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[1],
-                              run.offset, run.length, field->bits / 8);
+            return add_values(walk, BC_EXTENT_BYTES, node->buffers[1], run.offset,
+                              run.length, field->bits / 8);
         case BC_KIND_BINARY:
             return walk_binary(walk, run, node);
         case BC_KIND_VIEW:
@@ -354,8 +328,8 @@ static int walk_run(struct walk *walk, struct run run) {
         case BC_KIND_STRUCT:
             return walk_struct(walk, run);
         case BC_KIND_SPARSE_UNION:
-            code = add_values(walk, BC_EXTENT_BYTES, run.field, node->buffers[0],
-                              run.offset, run.length, 1);
+            code = add_values(walk, BC_EXTENT_BYTES, node->buffers[0], run.offset,
+                              run.length, 1);
             return code != 0 ? code : walk_struct(walk, run);
         case BC_KIND_DENSE_UNION:
             return walk_dense_union(walk, run, node);

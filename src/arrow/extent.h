@@ -22,7 +22,6 @@ enum bc_extent_kind {
 struct bc_extent {
     enum bc_extent_kind kind;
     int8_t bit_offset;
-    int32_t field;
     const uint8_t *data;
     int64_t bytes;
     int64_t base;

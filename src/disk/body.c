@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arrow/bits.h"
+#include "arrow/values.h"
 #include "base/alloc.h"
 #include "base/check.h"
 
@@ -103,26 +104,6 @@ static const uint8_t *validity_of(const struct layout *layout) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
-static bool is_valid(const uint8_t *validity, int64_t index) {
-    return validity == NULL || (validity[index / 8] >> (index % 8) & 1) != 0;
-}
-
-static int64_t integer_at(const void *values, int32_t bits, int64_t index) {
-    if (bits == 16) return ((const int16_t *)values)[index];
-    return bits == 32 ? ((const int32_t *)values)[index]
-                      : ((const int64_t *)values)[index];
-}
-
-static void set_integer(void *values, int32_t bits, int64_t index, int64_t value) {
-    if (bits == 16) {
-        ((int16_t *)values)[index] = (int16_t)value;
-    } else if (bits == 32) {
-        ((int32_t *)values)[index] = (int32_t)value;
-    } else {
-        ((int64_t *)values)[index] = value;
-    }
-}
-
 /* Offsets from where the child's range starts; of empty and null lists, all zero. */
 static int add_list_view(const struct layout *layout, const struct bc_extent *offsets,
                          const struct bc_extent *sizes) {
@@ -132,11 +113,11 @@ static int add_list_view(const struct layout *layout, const struct bc_extent *of
     void *new_sizes = take(layout, sizes->bytes);
     if (new_offsets == NULL || new_sizes == NULL) return ENOMEM;
     for (int64_t i = 0; i < layout->node->length; i++) {
-        int64_t size = integer_at(sizes->data, bits, i);
-        if (!is_valid(validity, layout->node->offset + i)) size = 0;
-        int64_t at = integer_at(offsets->data, bits, i) - offsets->base;
-        set_integer(new_offsets, bits, i, size == 0 ? 0 : at);
-        set_integer(new_sizes, bits, i, size);
+        int64_t size = bc__integer_at(sizes->data, bits, i);
+        if (!bc__is_valid(validity, layout->node->offset + i)) size = 0;
+        int64_t at = bc__integer_at(offsets->data, bits, i) - offsets->base;
+        bc__integer_set(new_offsets, bits, i, size == 0 ? 0 : at);
+        bc__integer_set(new_sizes, bits, i, size);
     }
     int code = add_buffer(layout->body, new_offsets, offsets->bytes);
     return code != 0 ? code : add_buffer(layout->body, new_sizes, sizes->bytes);
@@ -169,26 +150,19 @@ static int add_run_ends(const struct layout *layout, const struct bc_extent *end
     int64_t n = layout->node->length;
     int64_t start = layout->parent->offset;
     int64_t length = layout->parent->length;
-    if (n == 0 || (start == 0 && integer_at(ends->data, bits, n - 1) == length)) {
+    if (n == 0 || (start == 0 && bc__integer_at(ends->data, bits, n - 1) == length)) {
         return add_buffer(layout->body, ends->data, ends->bytes);
     }
     void *copy = take(layout, ends->bytes);
     if (copy == NULL) return ENOMEM;
     for (int64_t i = 0; i < n; i++) {
-        int64_t end = integer_at(ends->data, bits, i) - start;
-        set_integer(copy, bits, i, end < length ? end : length);
+        int64_t end = bc__integer_at(ends->data, bits, i) - start;
+        bc__integer_set(copy, bits, i, end < length ? end : length);
     }
     return add_buffer(layout->body, copy, ends->bytes);
 }
 
-struct view {
-    int32_t length;
-    uint8_t prefix[4];
-    int32_t buffer;
-    int32_t offset;
-};
-
-enum { VIEW_INLINE_MAX = 12, GATHERED_BUFFER_MAX = 1 << 30 };
+enum { GATHERED_BUFFER_MAX = 1 << 30 };
 
 static int add_variadic_count(struct bc_body *body, int64_t count) {
     if (bc__grow((void **)&body->variadic_counts, &body->variadic_counts_capacity,
@@ -207,7 +181,7 @@ struct gathered {
     int64_t used;
 };
 
-static void gather_view(struct gathered *gathered, struct view *view,
+static void gather_view(struct gathered *gathered, struct bc_view *view,
                         const uint8_t *text) {
     int64_t start = gathered->n == 0 ? 0 : gathered->starts[gathered->n - 1];
     if (gathered->n == 0 || gathered->used - start > GATHERED_BUFFER_MAX) {
@@ -225,14 +199,14 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
                               const struct bc_extent *variadic, int64_t used) {
     const uint8_t *validity = validity_of(layout);
     struct gathered gathered = {.bytes = take(layout, used)};
-    struct view *copies = take(layout, views->bytes);
+    struct bc_view *copies = take(layout, views->bytes);
     if (gathered.bytes == NULL || copies == NULL) return ENOMEM;
     for (int64_t i = 0; i < layout->node->length; i++) {
-        struct view view = {0};
-        if (is_valid(validity, layout->node->offset + i)) {
+        struct bc_view view = {0};
+        if (bc__is_valid(validity, layout->node->offset + i)) {
             memcpy(&view, views->data + i * 16, sizeof(view));
         }
-        if (view.length > VIEW_INLINE_MAX) {
+        if (view.length > BC_VIEW_INLINE_MAX) {
             gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
         }
         copies[i] = view;
