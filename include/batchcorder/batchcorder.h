@@ -170,7 +170,9 @@ BC_EXPORT void bc_cache_unref(struct bc_cache *cache);
 
 /* Closes the cache: waiting readers wake and fail, the source is released (by the thread
  * that is inside it, if there is one: this function never waits for it), the memory is
- * given back and the file removed. Arrays that were handed out stay valid. Idempotent. */
+ * given back and the file removed. Arrays that were handed out stay valid. Idempotent.
+ * Foreign code may run: the source's release, and those of its arrays. In a fork's child
+ * it only marks the cache: source, memory and file are the parent's to give back. */
 BC_EXPORT void bc_cache_close(struct bc_cache *cache);
 
 /* Asks the source for all that is left. The batches recorded so far, this call's and
