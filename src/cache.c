@@ -37,10 +37,15 @@ struct bc_cache {
 const char *bc_version(void) { return BC_VERSION; }
 
 static int backing_append(void *context, struct bc_batch *batch,
-                          const struct bc_extents *extents, struct bc_place *out_place,
-                          struct bc_error *error) {
-    return bc__disk_append(context, batch, extents, &out_place->offset, &out_place->size,
-                           error);
+                          const struct bc_extents *extents, bool more,
+                          struct bc_place *out_place, struct bc_error *error) {
+    return bc__disk_append(context, batch, extents, more, &out_place->offset,
+                           &out_place->size, error);
+}
+
+static int backing_flush(void *context, struct bc_error *error) {
+    struct bc_disk *disk = context;
+    return bc__file_flush(&disk->file, error);
 }
 
 static int backing_read(void *context, struct bc_place place, uint64_t number,
@@ -48,6 +53,10 @@ static int backing_read(void *context, struct bc_place place, uint64_t number,
                         struct bc_error *error) {
     return bc__disk_read(context, place.offset, place.size, number, verify, out_batch,
                          error);
+}
+
+static void backing_give_up(void *context, struct bc_place place) {
+    bc__disk_give_up(context, place.offset, place.size);
 }
 
 static void backing_tidy(void *context, bool done) { bc__disk_tidy(context, done); }
@@ -63,6 +72,11 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         options->write_policy != BC_WRITE_ON_EVICTION) {
         return bc__error_set(error, EINVAL, "Unknown write policy %d",
                              (int)options->write_policy);
+    }
+    if (options->compression < BC_COMPRESSION_NONE ||
+        options->compression > BC_COMPRESSION_ZSTD) {
+        return bc__error_set(error, EINVAL, "Unknown compression %d",
+                             (int)options->compression);
     }
     if (options->hooks != NULL &&
         (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
@@ -89,12 +103,24 @@ static void destroy(struct bc_cache *cache) {
 static int open_disk(struct bc_cache *cache, const struct bc_cache_options *options,
                      struct bc_error *error) {
     if (options->disk_path == NULL) return 0;
-    int code = bc__disk_open(&cache->disk, cache->schema, options->disk_path,
-                             options->disk_bytes_max, error);
+    const struct bc_disk_options disk = {
+        .path = options->disk_path,
+        .bytes_max = options->disk_bytes_max,
+        .evicts = options->readers_max != 0,
+        .checksums = options->checksums != 0,
+        .codec = (enum bc_codec)options->compression,
+    };
+    int code = bc__disk_open(&cache->disk, cache->schema, &disk, error);
     if (code != 0) return code;
     cache->has_disk = true;
-    cache->backing =
-        (struct bc_backing){backing_append, backing_read, backing_tidy, &cache->disk};
+    cache->backing = (struct bc_backing){
+        .append = backing_append,
+        .flush = backing_flush,
+        .read = backing_read,
+        .give_up = backing_give_up,
+        .tidy = backing_tidy,
+        .context = &cache->disk,
+    };
     return 0;
 }
 
@@ -201,10 +227,13 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     stats->exhausted = bc__ingest_exhausted(&cache->ingest);
     stats->closed = atomic_load(&cache->closed);
     stats->disk_bytes = 0;
-    if (cache->has_disk && !stats->closed) {
-        stats->disk_bytes = (uint64_t)atomic_load(&cache->disk.file.size);
+    stats->disk_bytes_max = 0;
+    if (cache->has_disk) {
+        if (!stats->closed) stats->disk_bytes = bc__file_used(&cache->disk.file);
+        stats->disk_bytes_max = atomic_load(&cache->disk.file.limit);
     }
     bc__mutex_lock(&cache->store.lock);
+    stats->memory_bytes_max = cache->store.budget.limit;
     stats->memory_bytes = cache->store.budget.used + cache->store.budget.reserved;
     bc__mutex_unlock(&cache->store.lock);
     bc__mutex_lock(&cache->lock);
@@ -216,10 +245,34 @@ const char *bc_cache_path(const struct bc_cache *cache) {
     return cache->has_disk ? cache->disk.file.path : NULL;
 }
 
+int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
+                          struct bc_error *error) {
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    bc__mutex_lock(&cache->store.lock);
+    cache->store.budget.limit = memory_budget(bytes_max);
+    bc__mutex_unlock(&cache->store.lock);
+    return 0;
+}
+
+int bc_cache_limit_disk(struct bc_cache *cache, uint64_t bytes_max,
+                        struct bc_error *error) {
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (!cache->has_disk) {
+        return bc__error_set(error, EINVAL,
+                             "The cache has no disk tier whose capacity could be set");
+    }
+    atomic_store(&cache->disk.file.limit, bytes_max);
+    return 0;
+}
+
 int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes) {
     struct bc_budget *budget = &cache->store.budget;
     bc__mutex_lock(&cache->store.lock);
-    uint64_t free_bytes = budget->limit - budget->used;
+    uint64_t free_bytes = bc__budget_free(budget);
     int fits = free_bytes >= budget->reserved && free_bytes - budget->reserved >= bytes;
     if (fits) budget->reserved += bytes;
     bc__mutex_unlock(&cache->store.lock);
@@ -236,7 +289,7 @@ void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes) {
 int bc_cache_overcommitted(struct bc_cache *cache) {
     const struct bc_budget *budget = &cache->store.budget;
     bc__mutex_lock(&cache->store.lock);
-    int over = budget->reserved > budget->limit - budget->used;
+    int over = budget->reserved > bc__budget_free(budget);
     bc__mutex_unlock(&cache->store.lock);
     return over;
 }

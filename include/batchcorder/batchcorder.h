@@ -107,6 +107,14 @@ enum bc_write_policy {
     BC_WRITE_ON_EVICTION = 1   /* only batches that do not fit into memory go to disk */
 };
 
+/* Of the buffers in the cache file, as the Arrow IPC format defines it. A compressed
+ * batch is decompressed into memory when it is read; others are read where they stand. */
+enum bc_compression {
+    BC_COMPRESSION_NONE = 0,
+    BC_COMPRESSION_LZ4 = 1,
+    BC_COMPRESSION_ZSTD = 2
+};
+
 /* Room in which the hooks keep what they must restore. */
 struct bc_hook_state {
     void *data[2];
@@ -135,6 +143,8 @@ struct bc_cache_options {
     uint64_t readers_max; /* readers ever made, 0: any number. With a limit, a batch
                              is freed when all of them exist and have passed it */
     const struct bc_hooks *hooks; /* copied; NULL: none */
+    int checksums;                /* 0: none in the file, and none verified */
+    enum bc_compression compression;
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
@@ -144,7 +154,9 @@ struct bc_cache_options {
      BC_BYTES_DEFAULT,                \
      BC_WRITE_ON_INSERTION,           \
      0,                               \
-     NULL}
+     NULL,                            \
+     1,                               \
+     BC_COMPRESSION_NONE}
 
 /* Makes a cache over `source`, whose schema is asked for at once and whose batches are
  * asked for when a reader needs them.
@@ -192,10 +204,12 @@ struct bc_cache_stats {
     uint64_t rows;            /* in those batches */
     uint64_t batches_evicted; /* the first ones, freed because all readers passed them */
     uint64_t memory_bytes; /* charged to the memory budget now, reservations included */
-    uint64_t disk_bytes;   /* size of the cache file now */
-    uint64_t source_calls; /* times the source was asked for a batch */
-    uint64_t readers;      /* ever made */
-    int exhausted;         /* 1: the source said that there is no more */
+    uint64_t memory_bytes_max;
+    uint64_t disk_bytes;     /* of the cache file now, holes not counted */
+    uint64_t disk_bytes_max; /* 0 without a disk tier */
+    uint64_t source_calls;   /* times the source was asked for a batch */
+    uint64_t readers;        /* ever made */
+    int exhausted;           /* 1: the source said that there is no more */
     int closed;
 };
 
@@ -203,6 +217,14 @@ BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *sta
 
 /* Path of the cache file, or NULL without a disk tier. Valid as long as the cache. */
 BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
+
+/* Changes a budget. What is held stays held; an ingest that the budget stopped goes on
+ * with the next call that asks for a batch. EINVAL: the cache is closed, or has no disk
+ * tier. */
+BC_EXPORT int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
+                                    struct bc_error *error);
+BC_EXPORT int bc_cache_limit_disk(struct bc_cache *cache, uint64_t bytes_max,
+                                  struct bc_error *error);
 
 /* Charges `bytes` that the caller keeps on behalf of this cache (such as language objects
  * made of its batches) to its memory budget: 1, or 0 when there is no room. Batches go

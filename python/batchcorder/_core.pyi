@@ -21,6 +21,9 @@ class StreamCache:
         disk_capacity: int | str | None = None,
         write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
         max_readers: int | None = None,
+        *,
+        checksum: bool = True,
+        compression: Literal["lz4", "zstd"] | None = None,
     ) -> None: ...
     @classmethod
     def in_memory(
@@ -40,9 +43,19 @@ class StreamCache:
         memory_capacity: int | str | None = None,
         write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
         max_readers: int | None = None,
+        checksum: bool = True,
+        compression: Literal["lz4", "zstd"] | None = None,
     ) -> Self: ...
     @property
     def schema(self) -> pa.Schema: ...
+    @property
+    def memory_capacity(self) -> int: ...
+    @memory_capacity.setter
+    def memory_capacity(self, bytes: int | str | None) -> None: ...
+    @property
+    def disk_capacity(self) -> int | None: ...
+    @disk_capacity.setter
+    def disk_capacity(self, bytes: int | str | None) -> None: ...
     @property
     def ingested_count(self) -> int: ...
     @property

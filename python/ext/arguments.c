@@ -150,6 +150,24 @@ int argument_policy(PyObject *value, enum bc_write_policy *out_policy) {
     return 0;
 }
 
+int argument_compression(PyObject *value, enum bc_compression *out_compression) {
+    if (value == Py_None) {
+        *out_compression = BC_COMPRESSION_NONE;
+        return 0;
+    }
+    if (!PyUnicode_Check(value)) return refuse_type(value, "compression", "str or None");
+    if (PyUnicode_CompareWithASCIIString(value, "lz4") == 0) {
+        *out_compression = BC_COMPRESSION_LZ4;
+    } else if (PyUnicode_CompareWithASCIIString(value, "zstd") == 0) {
+        *out_compression = BC_COMPRESSION_ZSTD;
+    } else {
+        PyErr_Format(PyExc_ValueError,
+                     "Unknown compression %R: expected None, 'lz4' or 'zstd'", value);
+        return -1;
+    }
+    return 0;
+}
+
 int argument_flag(PyObject *value, const char *name, int *out_flag) {
     if (!PyBool_Check(value)) {
         /* numpy.bool_ is no int, but says what it is by its type's name. */

@@ -14,6 +14,8 @@ int argument_count(PyObject *value, const char *name, uint64_t *out_count);
  */
 int argument_path(PyObject *value, const char *name, PyObject **out_bytes);
 int argument_policy(PyObject *value, enum bc_write_policy *out_policy);
+/* None, "lz4" or "zstd". */
+int argument_compression(PyObject *value, enum bc_compression *out_compression);
 int argument_flag(PyObject *value, const char *name, int *out_flag);
 
 #endif

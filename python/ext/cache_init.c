@@ -18,17 +18,19 @@ struct arguments {
 
 static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_reader,
                            struct arguments *out) {
-    static char *names[] = {
-        "reader",       "memory_capacity", "disk_path", "disk_capacity",
-        "write_policy", "max_readers",     NULL};
+    static char *names[] = {"reader",        "memory_capacity", "disk_path",
+                            "disk_capacity", "write_policy",    "max_readers",
+                            "checksum",      "compression",     NULL};
     PyObject *memory = Py_None;
     PyObject *path = Py_None;
     PyObject *disk = Py_None;
     PyObject *policy = NULL;
     PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO:StreamCache", names,
-                                     out_reader, &memory, &path, &disk, &policy,
-                                     &readers)) {
+    PyObject *checksum = NULL;
+    PyObject *compression = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OO:StreamCache", names,
+                                     out_reader, &memory, &path, &disk, &policy, &readers,
+                                     &checksum, &compression)) {
         return -1;
     }
     struct bc_cache_options *options = &out->options;
@@ -41,6 +43,10 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
         return -1;
     }
     if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
+    if (checksum != NULL && argument_flag(checksum, names[6], &options->checksums) != 0) {
+        return -1;
+    }
+    if (argument_compression(compression, &options->compression) != 0) return -1;
     if (readers != Py_None) {
         if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
         if (options->readers_max == 0) {
@@ -163,17 +169,20 @@ PyObject *cache_in_memory(PyObject *type, PyObject *args, PyObject *kwargs) {
 }
 
 PyObject *cache_on_disk(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {
-        "reader",      "path", "disk_capacity", "memory_capacity", "write_policy",
-        "max_readers", NULL};
+    static char *names[] = {"reader",          "path",         "disk_capacity",
+                            "memory_capacity", "write_policy", "max_readers",
+                            "checksum",        "compression",  NULL};
     PyObject *source;
     PyObject *path = Py_None;
     PyObject *disk = Py_None;
     PyObject *memory = Py_None;
     PyObject *policy = NULL;
     PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOO:on_disk", names, &source,
-                                     &path, &disk, &memory, &policy, &readers)) {
+    PyObject *checksum = Py_True;
+    PyObject *compression = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOO:on_disk", names, &source,
+                                     &path, &disk, &memory, &policy, &readers, &checksum,
+                                     &compression)) {
         return NULL;
     }
     PyObject *folder = path;
@@ -192,8 +201,9 @@ PyObject *cache_on_disk(PyObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *arguments =
         limit == NULL
             ? NULL
-            : Py_BuildValue("{sNsNsOsO}", "disk_path", folder, "disk_capacity", limit,
-                            "memory_capacity", memory, "max_readers", readers);
+            : Py_BuildValue("{sNsNsOsOsOsO}", "disk_path", folder, "disk_capacity", limit,
+                            "memory_capacity", memory, "max_readers", readers, "checksum",
+                            checksum, "compression", compression);
     if (limit == NULL) Py_DECREF(folder);
     if (arguments != NULL && policy != NULL &&
         PyDict_SetItemString(arguments, "write_policy", policy) != 0) {

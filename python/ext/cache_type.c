@@ -100,6 +100,62 @@ static PyObject *cache_ingested_count(PyObject *object, void *unused) {
     return PyLong_FromUnsignedLongLong(stats.batches);
 }
 
+static PyObject *cache_memory_capacity(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    return PyLong_FromUnsignedLongLong(stats.memory_bytes_max);
+}
+
+static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    struct bc_cache_stats stats;
+    get_stats(self, &stats);
+    if (bc_cache_path(self->cache) == NULL || stats.disk_bytes_max == BC_BYTES_DEFAULT) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLongLong(stats.disk_bytes_max);
+}
+
+/* `name` is the property's. */
+static int set_capacity(struct cache_object *self, PyObject *value, const char *name,
+                        int (*limit)(struct bc_cache *, uint64_t, struct bc_error *)) {
+    if (self->cache == NULL) {
+        (void)not_initialised();
+        return -1;
+    }
+    if (value == NULL) {
+        PyErr_Format(PyExc_AttributeError, "%s cannot be deleted", name);
+        return -1;
+    }
+    uint64_t bytes = BC_BYTES_DEFAULT;
+    if (value != Py_None && argument_bytes(value, name, &bytes) != 0) return -1;
+    struct bc_error error = {0, ""};
+    int code = limit(self->cache, bytes, &error);
+    if (code == 0) {
+        cache_make_room(self);
+        return 0;
+    }
+    (void)raise_error(code, &error);
+    return -1;
+}
+
+static int cache_set_memory_capacity(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    return set_capacity((struct cache_object *)self, value, "memory_capacity",
+                        bc_cache_limit_memory);
+}
+
+static int cache_set_disk_capacity(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    return set_capacity((struct cache_object *)self, value, "disk_capacity",
+                        bc_cache_limit_disk);
+}
+
 static PyObject *cache_exhausted(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
@@ -322,7 +378,8 @@ static PyMethodDef cache_methods[] = {
     {"on_disk", (PyCFunction)(void (*)(void))cache_on_disk,
      METH_VARARGS | METH_KEYWORDS | METH_CLASS,
      "on_disk($type, reader, *, path=None, disk_capacity=None, memory_capacity=None,\n"
-     "        write_policy='on_insertion', max_readers=None)\n--\n\n"
+     "        write_policy='on_insertion', max_readers=None, checksum=True,\n"
+     "        compression=None)\n--\n\n"
      "Make a cache with a disk tier, by default unlimited and in the temporary "
      "directory.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
@@ -341,6 +398,15 @@ static PyGetSetDef cache_properties[] = {
     {"schema", cache_schema, NULL, "pyarrow.Schema of the stream; never waits.", NULL},
     {"ingested_count", cache_ingested_count, NULL,
      "Number of batches recorded so far; never waits.", NULL},
+    {"memory_capacity", cache_memory_capacity, cache_set_memory_capacity,
+     "Bytes that batches may take in memory; may be set while the cache is in use.\n\n"
+     "What is held stays held. An ingest that stopped for lack of room goes on with the\n"
+     "next call that asks for a batch. Takes what the constructor takes.",
+     NULL},
+    {"disk_capacity", cache_disk_capacity, cache_set_disk_capacity,
+     "Bytes that the cache file may take, None without a limit or a disk tier; may be\n"
+     "set while the cache is in use, like memory_capacity.",
+     NULL},
     {"upstream_exhausted", cache_exhausted, NULL,
      "True once the source has ended; never waits.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
@@ -354,7 +420,8 @@ static PyMemberDef cache_members[] = {
 
 static const char cache_doc[] =
     "StreamCache(reader, memory_capacity=None, disk_path=None, disk_capacity=None, "
-    "write_policy='on_insertion', max_readers=None)\n--\n\n"
+    "write_policy='on_insertion', max_readers=None, *, checksum=True, "
+    "compression=None)\n--\n\n"
     "Record a single-use Arrow stream once and replay it to any number of readers.\n\n"
     "The source is read lazily, once, by whichever reader needs its next batch first.\n"
     "Batches stay in memory as the source's own buffers, on disk as an Arrow IPC stream\n"
@@ -376,7 +443,16 @@ static const char cache_doc[] =
     "max_readers : int, optional\n"
     "    Number of readers that may ever be made. A batch is freed once all of them "
     "exist\n"
-    "    and have passed it.\n\n"
+    "    and have passed it; its memory, and its part of the file, are room again.\n"
+    "checksum : bool, optional\n"
+    "    Keep XXH3 checksums in the cache file, and verify a batch when it is first "
+    "read\n"
+    "    back from there.\n"
+    "compression : {None, 'lz4', 'zstd'}, optional\n"
+    "    Compress the buffers in the cache file, as the Arrow IPC format defines it. A\n"
+    "    batch is then decompressed into memory when it is read, instead of read where "
+    "it\n"
+    "    stands.\n\n"
     "Raises\n------\n"
     "TypeError\n    `reader` is no Arrow stream, or an argument is of the wrong type.\n"
     "ValueError\n    Arguments that make no sense.\n"

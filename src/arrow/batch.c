@@ -13,7 +13,7 @@ enum { FEW_FIELDS = 64 };
 
 struct bc_copy {
     struct bc_copy *next;
-    const void **buffers; /* the node's table, in which the copies stand */
+    const void **buffers; /* a node's table, in which the copies stand, or NULL */
     void *data;
 };
 
@@ -32,7 +32,21 @@ void *bc__batch_tail(struct bc_batch *batch) { return &batch->nodes[batch->n_nod
 
 uint64_t bc__batch_bytes(const struct bc_batch *batch) {
     return sizeof(*batch) + (size_t)batch->n_nodes * sizeof(struct bc_node) +
-           batch->tail_bytes;
+           batch->tail_bytes + batch->held_bytes;
+}
+
+void *bc__batch_buffer(struct bc_batch *batch, size_t size) {
+    struct bc_copy *copy = bc__calloc(1, sizeof(*copy));
+    if (copy == NULL) return NULL;
+    copy->data = bc__malloc_aligned(64, size);
+    if (copy->data == NULL) {
+        bc__free(copy);
+        return NULL;
+    }
+    copy->next = batch->copies;
+    batch->copies = copy;
+    batch->held_bytes += size;
+    return copy->data;
 }
 
 struct bc_batch *bc__batch_ref(struct bc_batch *batch) {

@@ -14,7 +14,7 @@
 #include "arrow/schema.h"
 
 struct bc_slab;
-/* A buffer that had to be copied into alignment; a list. */
+/* A buffer of the batch's own: copied into alignment, or decompressed; a list. */
 struct bc_copy;
 
 /* What of an ArrowArray is the batch's own; children and dictionary are the schema's. */
@@ -30,6 +30,7 @@ struct bc_batch {
     atomic_uint refs;
     int32_t n_nodes;
     size_t tail_bytes;    /* behind the nodes */
+    uint64_t held_bytes;  /* of memory that a decoder made for it, its nodes aside */
     struct bc_slab *slab; /* NULL: allocated alone */
     struct bc_copy *copies;
     struct ArrowArray owner;
@@ -51,7 +52,10 @@ struct bc_batch *bc__batch_alloc(int32_t n_nodes, size_t tail_bytes);
 /* The bytes behind the nodes. */
 void *bc__batch_tail(struct bc_batch *batch);
 
-/* What the batch itself takes, its buffers aside. */
+/* `size` bytes, aligned to 64, that go with the batch; NULL without memory. */
+void *bc__batch_buffer(struct bc_batch *batch, size_t size);
+
+/* What a decoded batch takes: its nodes, and what was made for it. */
 uint64_t bc__batch_bytes(const struct bc_batch *batch);
 
 struct bc_batch *bc__batch_ref(struct bc_batch *batch);

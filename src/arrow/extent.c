@@ -361,9 +361,10 @@ int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
 
 int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,
                                 const struct bc_batch *batch, int32_t dictionary,
-                                struct bc_error *error) {
+                                int64_t first, struct bc_error *error) {
     bc_assert(dictionary > 0 && dictionary < schema->n_fields);
     reset(out);
     struct walk walk = {out, schema, batch, error};
-    return walk_child(&walk, dictionary, 0, batch->nodes[dictionary].length);
+    int64_t length = batch->nodes[dictionary].length - first;
+    return walk_child(&walk, dictionary, first, length);
 }

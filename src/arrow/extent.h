@@ -53,9 +53,9 @@ void bc__extents_finish(struct bc_extents *extents);
 int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
                      const struct bc_batch *batch, struct bc_error *error);
 
-/* Walks the values of one dictionary, whole. */
+/* Walks the values of one dictionary from number `first` on. */
 int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,
                                 const struct bc_batch *batch, int32_t dictionary,
-                                struct bc_error *error);
+                                int64_t first, struct bc_error *error);
 
 #endif

@@ -14,10 +14,24 @@
 _Static_assert(sizeof(struct bc_wire_node) == sizeof(ns(FieldNode_t)), "wire layout");
 _Static_assert(sizeof(struct bc_wire_buffer) == sizeof(ns(Buffer_t)), "wire layout");
 
+/* Where the numbers of a batch's message are in its bytes. */
+struct places {
+    size_t rows;
+    size_t body_bytes;
+    size_t nodes;
+    size_t buffers;
+    size_t variadic_counts;
+    size_t checksums;
+};
+
 struct bc_metadata_builder {
     flatcc_builder_t flatcc;
-    uint8_t *bytes;
+    uint8_t *bytes; /* of the last message */
+    size_t size;
     size_t capacity;
+    bool is_batch; /* the last message is one of `shape`, its numbers at `places` */
+    struct bc_wire_batch shape;
+    struct places places;
 };
 
 int bc__metadata_builder_new(struct bc_metadata_builder **out_builder) {
@@ -275,29 +289,58 @@ static int add_checksums(flatcc_builder_t *b, const char *text, size_t size) {
 /* Starts a message. The builder is reset first: a failed build leaves nothing behind. */
 static int start_message(struct bc_metadata_builder *builder) {
     flatcc_builder_t *b = &builder->flatcc;
+    builder->is_batch = false;
     if (flatcc_builder_reset(b) != 0) return -1;
     if (ns(Message_start_as_root(b))) return -1;
     return ns(Message_version_add(b, ns(MetadataVersion_V5)));
 }
 
 /* Ends it and copies its bytes out. */
-static int end_message(struct bc_metadata_builder *builder, const uint8_t **out_bytes,
-                       size_t *out_size) {
+static int end_message(struct bc_metadata_builder *builder) {
     flatcc_builder_t *b = &builder->flatcc;
     if (ns(Message_end_as_root(b)) == 0) return ENOMEM;
-    size_t size = flatcc_builder_get_buffer_size(b);
-    if (bc__grow((void **)&builder->bytes, &builder->capacity, size, 1) != 0)
+    builder->size = flatcc_builder_get_buffer_size(b);
+    if (bc__grow((void **)&builder->bytes, &builder->capacity, builder->size, 1) != 0) {
         return ENOMEM;
-    if (flatcc_builder_copy_buffer(b, builder->bytes, size) == NULL) return ENOMEM;
-    *out_bytes = builder->bytes;
-    *out_size = size;
+    }
+    if (flatcc_builder_copy_buffer(b, builder->bytes, builder->size) == NULL) {
+        return ENOMEM;
+    }
     return 0;
+}
+
+static void find_checksums(ns(Message_table_t) message, const char **out_text,
+                           size_t *out_size) {
+    *out_text = NULL;
+    *out_size = 0;
+    ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
+    size_t n = ns(KeyValue_vec_len(pairs));
+    for (size_t i = 0; i < n; i++) {
+        ns(KeyValue_table_t) pair = ns(KeyValue_vec_at(pairs, i));
+        const char *key = ns(KeyValue_key(pair));
+        const char *value = ns(KeyValue_value(pair));
+        if (key == NULL || value == NULL || strcmp(key, BC_CHECKSUM_KEY) != 0) continue;
+        *out_text = value;
+        *out_size = flatbuffers_string_len(value);
+        return;
+    }
+}
+
+static size_t place_of(const struct bc_metadata_builder *builder, const void *at) {
+    return at == NULL ? 0 : (size_t)((const uint8_t *)at - builder->bytes);
+}
+
+static size_t place_of_checksums(const struct bc_metadata_builder *builder) {
+    const char *text;
+    size_t size;
+    find_checksums(ns(Message_as_root(builder->bytes)), &text, &size);
+    return place_of(builder, text);
 }
 
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const struct bc_schema *schema, const char *checksums,
                               const uint8_t **out_bytes, size_t *out_size,
-                              struct bc_error *error) {
+                              size_t *out_digits, struct bc_error *error) {
     bc_assert(builder != NULL && schema != NULL);
     size_t checksums_size = checksums == NULL ? 0 : strlen(checksums);
     if (start_message(builder) != 0 || add_schema(builder, schema) != 0 ||
@@ -305,13 +348,26 @@ int bc__metadata_build_schema(struct bc_metadata_builder *builder,
         ns(Message_bodyLength_add(&builder->flatcc, 0)) != 0) {
         return bc__error_set(error, ENOMEM, "The schema's message could not be built");
     }
-    int code = end_message(builder, out_bytes, out_size);
-    return code == 0 ? 0 : bc__error_memory(error);
+    if (end_message(builder) != 0) return bc__error_memory(error);
+    *out_bytes = builder->bytes;
+    *out_size = builder->size;
+    *out_digits = place_of_checksums(builder);
+    return 0;
+}
+
+static ns(CompressionType_enum_t) codec_of(enum bc_codec codec) {
+    return codec == BC_CODEC_LZ4 ? ns(CompressionType_LZ4_FRAME)
+                                 : ns(CompressionType_ZSTD);
 }
 
 /* Fills the RecordBatch table that is open. */
 static int add_record(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
-    if (ns(RecordBatch_length_add(b, batch->rows))) return -1;
+    if (ns(RecordBatch_length_force_add(b, batch->rows))) return -1;
+    if (batch->codec != BC_CODEC_NONE &&
+        ns(RecordBatch_compression_create(b, codec_of(batch->codec),
+                                          ns(BodyCompressionMethod_BUFFER)))) {
+        return -1;
+    }
     if (ns(RecordBatch_nodes_create(b, (const ns(FieldNode_t) *)batch->nodes,
                                     batch->n_nodes))) {
         return -1;
@@ -336,38 +392,105 @@ static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
     if (ns(DictionaryBatch_data_start(b))) return -1;
     if (add_record(b, batch) != 0) return -1;
     if (ns(DictionaryBatch_data_end(b))) return -1;
+    if (ns(DictionaryBatch_isDelta_add(b, batch->is_delta))) return -1;
     return ns(Message_header_DictionaryBatch_end(b));
+}
+
+/* The record of a batch's or a dictionary's message. */
+static ns(RecordBatch_table_t)
+    record_of(ns(Message_table_t) message, ns(DictionaryBatch_table_t) * out_dictionary) {
+    *out_dictionary = NULL;
+    if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
+        return (ns(RecordBatch_table_t))ns(Message_header(message));
+    }
+    if (ns(Message_header_type(message)) != ns(MessageHeader_DictionaryBatch)) {
+        return NULL;
+    }
+    *out_dictionary = (ns(DictionaryBatch_table_t))ns(Message_header(message));
+    return *out_dictionary == NULL ? NULL : ns(DictionaryBatch_data(*out_dictionary));
+}
+
+/* Remembers where the numbers of the message are that was just built. */
+static void learn_places(struct bc_metadata_builder *builder,
+                         const struct bc_wire_batch *batch) {
+    ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
+    ns(DictionaryBatch_table_t) dictionary;
+    ns(RecordBatch_table_t) record = record_of(message, &dictionary);
+    builder->places = (struct places){
+        .rows = place_of(builder, ns(RecordBatch_length_get_ptr(record))),
+        .body_bytes = place_of(builder, ns(Message_bodyLength_get_ptr(message))),
+        .nodes = place_of(builder, ns(RecordBatch_nodes(record))),
+        .buffers = place_of(builder, ns(RecordBatch_buffers(record))),
+        .variadic_counts =
+            place_of(builder, ns(RecordBatch_variadicBufferCounts(record))),
+        .checksums = place_of_checksums(builder),
+    };
+    builder->shape = *batch;
+    builder->is_batch = true;
+}
+
+static bool is_same_shape(const struct bc_wire_batch *a, const struct bc_wire_batch *b) {
+    return a->is_dictionary == b->is_dictionary && a->is_delta == b->is_delta &&
+           a->codec == b->codec && a->dictionary_id == b->dictionary_id &&
+           a->n_nodes == b->n_nodes && a->n_buffers == b->n_buffers &&
+           a->n_variadic_counts == b->n_variadic_counts &&
+           a->checksums_size == b->checksums_size;
+}
+
+static void put(struct bc_metadata_builder *builder, size_t place, const void *data,
+                size_t size) {
+    if (size > 0) memcpy(builder->bytes + place, data, size);
+}
+
+/* Gives the last message the numbers of `batch`, which has its shape. */
+static void renumber(struct bc_metadata_builder *builder,
+                     const struct bc_wire_batch *batch) {
+    const struct places *places = &builder->places;
+    put(builder, places->rows, &batch->rows, sizeof(batch->rows));
+    put(builder, places->body_bytes, &batch->body_bytes, sizeof(batch->body_bytes));
+    put(builder, places->nodes, batch->nodes, batch->n_nodes * sizeof(batch->nodes[0]));
+    put(builder, places->buffers, batch->buffers,
+        batch->n_buffers * sizeof(batch->buffers[0]));
+    put(builder, places->variadic_counts, batch->variadic_counts,
+        batch->n_variadic_counts * sizeof(batch->variadic_counts[0]));
+    put(builder, places->checksums, batch->checksums, batch->checksums_size);
 }
 
 int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              const struct bc_wire_batch *batch, const uint8_t **out_bytes,
-                             size_t *out_size, struct bc_error *error) {
+                             size_t *out_size, size_t *out_digits,
+                             struct bc_error *error) {
     bc_assert(builder != NULL && batch != NULL && batch->rows >= 0);
     flatcc_builder_t *b = &builder->flatcc;
-    if (start_message(builder) != 0 || add_batch(b, batch) != 0 ||
-        add_checksums(b, batch->checksums, batch->checksums_size) != 0 ||
-        ns(Message_bodyLength_add(b, batch->body_bytes)) != 0) {
-        return bc__error_memory(error);
+    if (builder->is_batch && is_same_shape(&builder->shape, batch)) {
+        renumber(builder, batch);
+    } else {
+        if (start_message(builder) != 0 || add_batch(b, batch) != 0 ||
+            add_checksums(b, batch->checksums, batch->checksums_size) != 0 ||
+            ns(Message_bodyLength_force_add(b, batch->body_bytes)) != 0 ||
+            end_message(builder) != 0) {
+            return bc__error_memory(error);
+        }
+        learn_places(builder, batch);
     }
-    int code = end_message(builder, out_bytes, out_size);
-    return code == 0 ? 0 : bc__error_memory(error);
+    *out_bytes = builder->bytes;
+    *out_size = builder->size;
+    *out_digits = builder->places.checksums;
+    return 0;
 }
 
-static void find_checksums(ns(Message_table_t) message, const char **out_text,
-                           size_t *out_size) {
-    *out_text = NULL;
-    *out_size = 0;
-    ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
-    size_t n = ns(KeyValue_vec_len(pairs));
-    for (size_t i = 0; i < n; i++) {
-        ns(KeyValue_table_t) pair = ns(KeyValue_vec_at(pairs, i));
-        const char *key = ns(KeyValue_key(pair));
-        const char *value = ns(KeyValue_value(pair));
-        if (key == NULL || value == NULL || strcmp(key, BC_CHECKSUM_KEY) != 0) continue;
-        *out_text = value;
-        *out_size = flatbuffers_string_len(value);
-        return;
+/* The codec of a record: 0, or EINVAL for one that is not known. */
+static int read_codec(ns(RecordBatch_table_t) record, enum bc_codec *out_codec) {
+    *out_codec = BC_CODEC_NONE;
+    ns(BodyCompression_table_t) compression = ns(RecordBatch_compression(record));
+    if (compression == NULL) return 0;
+    if (ns(BodyCompression_method(compression)) != ns(BodyCompressionMethod_BUFFER)) {
+        return EINVAL;
     }
+    ns(CompressionType_enum_t) type = ns(BodyCompression_codec(compression));
+    if (!ns(CompressionType_is_known_value(type))) return EINVAL;
+    *out_codec = type == ns(CompressionType_ZSTD) ? BC_CODEC_ZSTD : BC_CODEC_LZ4;
+    return 0;
 }
 
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
@@ -375,20 +498,18 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     bc_assert(((uintptr_t)bytes & 7) == 0);
     if (ns(Message_verify_as_root(bytes, size)) != 0) return EINVAL;
     ns(Message_table_t) message = ns(Message_as_root(bytes));
-    ns(RecordBatch_table_t) header = NULL;
-    ns(DictionaryBatch_table_t) dictionary = NULL;
-    if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
-        header = (ns(RecordBatch_table_t))ns(Message_header(message));
-    } else if (ns(Message_header_type(message)) == ns(MessageHeader_DictionaryBatch)) {
-        dictionary = (ns(DictionaryBatch_table_t))ns(Message_header(message));
-        if (dictionary != NULL) header = ns(DictionaryBatch_data(dictionary));
-    }
+    ns(DictionaryBatch_table_t) dictionary;
+    ns(RecordBatch_table_t) header = record_of(message, &dictionary);
     if (header == NULL || ns(RecordBatch_length(header)) < 0) return EINVAL;
+    enum bc_codec codec;
+    if (read_codec(header, &codec) != 0) return EINVAL;
     ns(FieldNode_vec_t) nodes = ns(RecordBatch_nodes(header));
     ns(Buffer_vec_t) buffers = ns(RecordBatch_buffers(header));
     flatbuffers_int64_vec_t counts = ns(RecordBatch_variadicBufferCounts(header));
     struct bc_wire_batch batch = {
         .is_dictionary = dictionary != NULL,
+        .is_delta = dictionary != NULL && ns(DictionaryBatch_isDelta(dictionary)),
+        .codec = codec,
         .dictionary_id = dictionary == NULL ? 0 : ns(DictionaryBatch_id(dictionary)),
         .rows = ns(RecordBatch_length(header)),
         .body_bytes = ns(Message_bodyLength(message)),
@@ -402,10 +523,4 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     find_checksums(message, &batch.checksums, &batch.checksums_size);
     *out_batch = batch;
     return 0;
-}
-
-void bc__metadata_own_checksums(const uint8_t *bytes, const char **out_text,
-                                size_t *out_size) {
-    bc_assert(((uintptr_t)bytes & 7) == 0);
-    find_checksums(ns(Message_as_root(bytes)), out_text, out_size);
 }

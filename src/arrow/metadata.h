@@ -30,11 +30,16 @@ void bc__metadata_builder_free(struct bc_metadata_builder *builder);
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const struct bc_schema *schema, const char *checksums,
                               const uint8_t **out_bytes, size_t *out_size,
-                              struct bc_error *error);
+                              size_t *out_digits, struct bc_error *error);
+
+/* How the buffers of a body are compressed, each for itself. */
+enum bc_codec { BC_CODEC_NONE = 0, BC_CODEC_LZ4, BC_CODEC_ZSTD };
 
 /* A RecordBatch message, or a DictionaryBatch message. */
 struct bc_wire_batch {
     bool is_dictionary;
+    bool is_delta; /* more values of the dictionary */
+    enum bc_codec codec;
     int64_t dictionary_id;
     int64_t rows;
     int64_t body_bytes;
@@ -48,19 +53,16 @@ struct bc_wire_batch {
     size_t checksums_size;
 };
 
+/* `*out_digits` is where the checksums are in the bytes. A message of the shape of the
+ * one before takes that one's bytes with other numbers. ENOMEM. */
 int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              const struct bc_wire_batch *batch, const uint8_t **out_bytes,
-                             size_t *out_size, struct bc_error *error);
+                             size_t *out_size, size_t *out_digits,
+                             struct bc_error *error);
 
 /* Reads a message of `size` bytes, 8-byte aligned: structure is checked, and what
  * `*out_batch` points to lies inside it. EINVAL: no valid message of those kinds. */
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
                             struct bc_wire_batch *out_batch);
-
-/* The checksums that a message carries, or NULL, of one that was built here: its
- * structure is not checked again (which flatcc does in exponential time where a schema is
- * nested deeper than it likes). */
-void bc__metadata_own_checksums(const uint8_t *bytes, const char **out_text,
-                                size_t *out_size);
 
 #endif

@@ -38,6 +38,10 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
 int bc__sys_truncate(int file, int64_t size);
 int bc__sys_size(int file, int64_t *out_size);
 
+/* Makes a hole of [offset, offset + size): its blocks go back to the file system. ENOTSUP
+ * and the like where that is not possible. */
+int bc__sys_punch(int file, int64_t offset, int64_t size);
+
 /* Maps [0, size) of the file, read only; pages past its end become valid as it grows. */
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
@@ -46,6 +50,8 @@ void bc__sys_unmap(const uint8_t *memory, size_t size);
 int64_t bc__sys_now_ms(void);
 /* The process, cheaply; another one in a fork's child. */
 int64_t bc__sys_process(void);
+/* How often this process was forked. */
+uint64_t bc__sys_forks(void);
 /* A number that differs between all threads that live at the same time. */
 uintptr_t bc__sys_thread(void);
 /* Bytes of memory this process may use: the machine's, or its control group's. */

@@ -221,6 +221,21 @@ int bc__sys_size(int file, int64_t *out_size) {
     return 0;
 }
 
+int bc__sys_punch(int file, int64_t offset, int64_t size) {
+    bc_assert(file >= 0 && offset >= 0 && size > 0);
+    int code = injected();
+    if (code != 0) return code;
+#ifdef FALLOC_FL_PUNCH_HOLE
+    while (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)size) != 0) {
+        if (errno != EINTR) return errno;
+    }
+    return 0;
+#else
+    return ENOTSUP;
+#endif
+}
+
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory) {
     bc_assert(file >= 0 && size > 0);
     int code = injected();
@@ -249,10 +264,14 @@ int64_t bc__sys_now_ms(void) {
 /* Kept, because asking the system costs more than a replayed batch. */
 static _Atomic int64_t process;
 
+static _Atomic uint64_t forks;
+
 static void know_process(void) { atomic_store(&process, (int64_t)getpid()); }
 
+static void count_fork(void) { (void)atomic_fetch_add(&forks, 1); }
+
 static void watch_forks(void) {
-    (void)pthread_atfork(NULL, NULL, know_process);
+    (void)pthread_atfork(count_fork, NULL, know_process);
     know_process();
 }
 
@@ -263,6 +282,8 @@ int64_t bc__sys_process(void) {
     (void)pthread_once(&once, watch_forks);
     return atomic_load(&process);
 }
+
+uint64_t bc__sys_forks(void) { return atomic_load(&forks); }
 
 uintptr_t bc__sys_thread(void) {
     static _Thread_local char here;

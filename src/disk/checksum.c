@@ -22,6 +22,12 @@ uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding) {
 
 uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits) {
     bc_assert(digits + BC_DIGITS <= size);
+    uint8_t copy[1024];
+    if (size <= sizeof(copy)) {
+        memcpy(copy, message, size);
+        memset(copy + digits, '0', BC_DIGITS);
+        return XXH3_64bits(copy, size);
+    }
     char blank[BC_DIGITS];
     memset(blank, '0', sizeof(blank));
     XXH3_state_t state;

@@ -19,7 +19,7 @@ enum { BC_DIGITS = 16, BC_SMALL_BODY_BYTES = 4096 };
 uint64_t bc__checksum(const void *data, size_t size);
 /* Of `size` bytes and `padding` zeros behind them (at most 64). */
 uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding);
-/* Of a prefix and metadata, with the BC_DIGITS at `digits` taken as '0'. */
+/* Of a prefix and metadata, as it was while the BC_DIGITS at `digits` were '0'. */
 uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits);
 
 /* A digest of content that stands for it: 128 bits. */

@@ -7,6 +7,9 @@
 #include "base/check.h"
 #include "base/error.h"
 
+/* What the decoded nodes and values of dictionaries may take. */
+static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
+
 /* Lists the dictionaries below `field`, inner ones first. */
 static void list(struct bc_dictionaries *dictionaries, int32_t field) {
     const struct bc_schema *schema = dictionaries->schema;
@@ -35,6 +38,10 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     dictionaries->all = bc__calloc(n, sizeof(dictionaries->all[0]));
     if (dictionaries->all == NULL) return ENOMEM;
     int code = bc__mutex_init(&dictionaries->lock);
+    if (code == 0) {
+        code = bc__mutex_init(&dictionaries->grow_lock);
+        if (code != 0) bc__mutex_finish(&dictionaries->lock);
+    }
     if (code != 0) {
         bc__free(dictionaries->all);
         return code;
@@ -66,6 +73,8 @@ void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
             bc__batch_unref(dictionary->versions[v].decoded);
         }
         dictionary->n_versions = 0;
+        bc__grown_unref(dictionary->grown);
+        dictionary->grown = NULL;
     }
 }
 
@@ -76,6 +85,7 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
     }
     bc__free(dictionaries->all);
     bc__extents_finish(&dictionaries->extents);
+    bc__mutex_finish(&dictionaries->grow_lock);
     bc__mutex_finish(&dictionaries->lock);
 }
 
@@ -106,44 +116,91 @@ static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
     dictionary->last = bc__batch_ref(batch);
 }
 
+/* Appends the message as the next version. */
+static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
+                  struct bc_file *file, const struct bc_message *message, bool is_delta,
+                  int64_t length, struct bc_error *error) {
+    /* Room first: what is in the file must be known. */
+    bc__mutex_lock(&dictionaries->lock);
+    int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
+                        dictionary->n_versions + 1, sizeof(dictionary->versions[0]));
+    bc__mutex_unlock(&dictionaries->lock);
+    if (code != 0) return bc__error_memory(error);
+    int64_t offset;
+    code = bc__file_append(file, message->pieces, message->n_pieces, message->size, true,
+                           &offset, error);
+    if (code != 0) return code;
+    bc__mutex_lock(&dictionaries->lock);
+    size_t n = dictionary->n_versions;
+    uint64_t number = dictionary->first + n;
+    dictionary->versions[n] = (struct bc_version){
+        .number = number,
+        .base = is_delta ? dictionary->versions[n - 1].base : number,
+        .offset = offset,
+        .size = message->size,
+        .length = length,
+    };
+    dictionary->n_versions = n + 1;
+    bc__mutex_unlock(&dictionaries->lock);
+    return 0;
+}
+
+/* What the batch's values are to those that were written last. */
+static enum bc_growth compare(const struct bc_dictionaries *dictionaries,
+                              const struct bc_dictionary *dictionary,
+                              const struct bc_batch *batch) {
+    if (dictionary->last == NULL || dictionary->stale) return BC_GROWTH_NONE;
+    int32_t field = dictionary->field;
+    if (is_identical(dictionaries->schema, field, dictionary->last, batch)) {
+        return BC_GROWTH_SAME;
+    }
+    return bc__grown_compare(&dictionaries->schema->fields[field],
+                             &dictionary->last->nodes[field], &batch->nodes[field]);
+}
+
+/* Writes the values from number `first` on, unless their content shows that they are in
+ * the file. */
+static int write_values(struct bc_dictionaries *dictionaries,
+                        struct bc_dictionary *dictionary, struct bc_encoder *encoder,
+                        struct bc_file *file, struct bc_batch *batch, int64_t first,
+                        struct bc_error *error) {
+    int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,
+                                           batch, dictionary->field, first, error);
+    if (code != 0) return code;
+    struct bc_content content;
+    struct bc_message message;
+    bool is_delta = first > 0;
+    code = bc__encode_dictionary(encoder, batch, dictionary->field, is_delta,
+                                 &dictionaries->extents, &content, &message, error);
+    if (code != 0) return code;
+    if (!is_delta && dictionary->has_content && !dictionary->stale &&
+        memcmp(&content, &dictionary->content, sizeof(content)) == 0) {
+        return 0;
+    }
+    int64_t length = batch->nodes[dictionary->field].length;
+    code = append(dictionaries, dictionary, file, &message, is_delta, length, error);
+    if (code != 0) return code;
+    dictionary->content = content;
+    dictionary->has_content = !is_delta;
+    dictionary->stale = false;
+    if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].stale = true;
+    return 0;
+}
+
 static int write_one(struct bc_dictionaries *dictionaries,
                      struct bc_dictionary *dictionary, struct bc_encoder *encoder,
                      struct bc_file *file, struct bc_batch *batch,
                      struct bc_error *error) {
-    if (dictionary->last != NULL && !dictionary->stale &&
-        is_identical(dictionaries->schema, dictionary->field, dictionary->last, batch)) {
-        /* All dictionaries hold on to the same batch, the latest one. */
-        set_last(dictionary, batch);
-        return 0;
-    }
-    int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,
-                                           batch, dictionary->field, error);
-    if (code != 0) return code;
-    struct bc_content content;
-    struct bc_message message;
-    code = bc__encode_dictionary(encoder, batch, dictionary->field,
-                                 &dictionaries->extents, &content, &message, error);
-    if (code != 0) return code;
-    if (dictionary->last == NULL || dictionary->stale ||
-        memcmp(&content, &dictionary->content, sizeof(content)) != 0) {
-        /* Room first: what is in the file must be known. */
-        bc__mutex_lock(&dictionaries->lock);
-        code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
-                        dictionary->n_versions + 1, sizeof(dictionary->versions[0]));
-        bc__mutex_unlock(&dictionaries->lock);
-        if (code != 0) return bc__error_memory(error);
-        int64_t offset;
-        code = bc__file_append(file, message.pieces, message.n_pieces, message.size,
-                               &offset, error);
+    enum bc_growth growth = compare(dictionaries, dictionary, batch);
+    if (growth != BC_GROWTH_SAME) {
+        int64_t first = growth == BC_GROWTH_MORE
+                            ? dictionary->last->nodes[dictionary->field].length
+                            : 0;
+        int code =
+            write_values(dictionaries, dictionary, encoder, file, batch, first, error);
         if (code != 0) return code;
-        bc__mutex_lock(&dictionaries->lock);
-        dictionary->versions[dictionary->n_versions++] =
-            (struct bc_dictionary_version){offset, message.size, NULL};
-        bc__mutex_unlock(&dictionaries->lock);
-        dictionary->content = content;
-        dictionary->stale = false;
-        if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].stale = true;
     }
+    /* All dictionaries hold on to the same batch, the latest one. */
     set_last(dictionary, batch);
     return 0;
 }
@@ -160,8 +217,8 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
 }
 
 /* The last version before `offset`, which there is. The lock is held. */
-static struct bc_dictionary_version *version_before(struct bc_dictionary *dictionary,
-                                                    int64_t offset) {
+static struct bc_version *version_before(struct bc_dictionary *dictionary,
+                                         int64_t offset) {
     size_t low = 0;
     size_t high = dictionary->n_versions;
     while (low < high) {
@@ -176,25 +233,76 @@ static struct bc_dictionary_version *version_before(struct bc_dictionary *dictio
     return &dictionary->versions[low - 1];
 }
 
-struct bc_dictionary_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
-                                                   int32_t which, int64_t batch_offset) {
+static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t number) {
+    bc_assert(number >= dictionary->first &&
+              number - dictionary->first < dictionary->n_versions);
+    return &dictionary->versions[number - dictionary->first];
+}
+
+struct bc_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
+                                        int32_t which, int64_t batch_offset) {
     bc_assert(which >= 0 && which < dictionaries->n);
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_dictionary_version version =
-        *version_before(&dictionaries->all[which], batch_offset);
+    struct bc_version version = *version_before(&dictionaries->all[which], batch_offset);
     if (version.decoded != NULL) (void)bc__batch_ref(version.decoded);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
 }
 
-void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
-                           int64_t offset, struct bc_batch *decoded) {
+struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
+                                           int32_t which, uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_dictionary_version *version =
-        version_before(&dictionaries->all[which], offset + 1);
-    bc_assert(version->offset == offset);
-    if (version->decoded == NULL) version->decoded = bc__batch_ref(decoded);
+    struct bc_version version = *version_at(&dictionaries->all[which], number);
     bc__mutex_unlock(&dictionaries->lock);
+    return version;
+}
+
+bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+                           uint64_t number, struct bc_batch *decoded) {
+    uint64_t bytes = bc__batch_bytes(decoded);
+    bc__mutex_lock(&dictionaries->lock);
+    struct bc_version *version = version_at(&dictionaries->all[which], number);
+    version->verified = true;
+    bool keeps = version->decoded != NULL ||
+                 dictionaries->decoded_bytes + bytes <= DECODED_BYTES_MAX;
+    if (keeps && version->decoded == NULL) {
+        version->decoded = bc__batch_ref(decoded);
+        dictionaries->decoded_bytes += bytes;
+    }
+    bc__mutex_unlock(&dictionaries->lock);
+    return keeps;
+}
+
+/* Takes the first version out. The lock is held. */
+static struct bc_version pop(struct bc_dictionaries *dictionaries,
+                             struct bc_dictionary *dictionary) {
+    struct bc_version version = dictionary->versions[0];
+    dictionary->n_versions--;
+    dictionary->first++;
+    memmove(dictionary->versions, dictionary->versions + 1,
+            dictionary->n_versions * sizeof(version));
+    if (version.decoded != NULL) {
+        dictionaries->decoded_bytes -= bc__batch_bytes(version.decoded);
+    }
+    return version;
+}
+
+void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
+                           int64_t batch_offset) {
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        for (;;) {
+            bc__mutex_lock(&dictionaries->lock);
+            struct bc_dictionary *dictionary = &dictionaries->all[i];
+            bool more =
+                dictionary->first < version_before(dictionary, batch_offset)->base;
+            struct bc_version version = {0};
+            if (more) version = pop(dictionaries, dictionary);
+            bc__mutex_unlock(&dictionaries->lock);
+            if (!more) break;
+            bc__batch_unref(version.decoded);
+            bc__file_give_up(file, version.offset, version.size);
+        }
+    }
 }
 
 static void copy_nodes(const struct bc_schema *schema, int32_t field,

@@ -2,22 +2,32 @@
  * batch.
  *
  * A dictionary is written when it is not what was written last: by the identity of its
- * buffers, else by its content. In the file it holds for the batches behind it, up to its
- * next version; so the version of a batch follows from the batch's offset. A dictionary
- * inside another one's values is written before that one, which is written again when the
- * inner one changed.
+ * buffers, else by its content; as a delta where it only grew. In the file it holds for
+ * the batches behind it, up to its next version; so the version of a batch follows from
+ * the batch's offset. A delta needs the versions before it, back to its base:
  *
- * `versions` grow under the lock; the rest is the producer's. */
+ *      version   0   1 delta   2 delta   3   4 delta
+ *      base      0   0         0         3   3
+ *
+ * A dictionary inside another one's values is written before that one, which is written
+ * again, whole, when the inner one changed.
+ *
+ * `versions` and `grown` are guarded by the lock; the rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
 #define BC_DISK_DICTIONARY_H
 
 #include "base/sync.h"
 #include "disk/encode.h"
 #include "disk/file.h"
+#include "disk/grown.h"
 
-struct bc_dictionary_version {
+struct bc_version {
+    uint64_t number;
+    uint64_t base;
     int64_t offset;
     int64_t size;
+    int64_t length;           /* values, those before a delta included */
+    bool verified;            /* read before, and right */
     struct bc_batch *decoded; /* its nodes, once it was read */
 };
 
@@ -27,9 +37,14 @@ struct bc_dictionary {
     bool stale;               /* an inner one changed since this was written */
     struct bc_batch *last;    /* keeps the buffers alive that were written last */
     struct bc_batch *retired; /* was `last`; released when no lock is held */
+    bool has_content;         /* `content` is that of the last version */
     struct bc_content content;
-    struct bc_dictionary_version *versions;
+    struct bc_version *versions; /* from number `first` on */
+    uint64_t first;
     size_t n_versions, versions_capacity;
+    struct bc_grown *grown; /* versions `grown_base` to before `grown_next` */
+    uint64_t grown_base;
+    uint64_t grown_next;
 };
 
 struct bc_dictionaries {
@@ -37,6 +52,8 @@ struct bc_dictionaries {
     struct bc_dictionary *all;      /* inner ones first */
     int32_t n;
     struct bc_mutex lock;
+    uint64_t decoded_bytes;    /* of the versions' decoded batches */
+    struct bc_mutex grow_lock; /* held while deltas are read; taken before `lock` */
     struct bc_extents extents;
 };
 
@@ -53,14 +70,22 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
 /* Releases what the last writes replaced, and where all is written, what was written
  * last. No lock is held. */
 void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
+/* The batch at `batch_offset` and all before it were given up: so are the versions that
+ * only they needed. */
+void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
+                           int64_t batch_offset);
 
-/* Where dictionary number `which` of a batch at `batch_offset` is; its decoded nodes,
- * with a reference, or NULL. */
-struct bc_dictionary_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
-                                                   int32_t which, int64_t batch_offset);
-/* Keeps `decoded` for the version at `offset`, unless it has one. */
-void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
-                           int64_t offset, struct bc_batch *decoded);
+/* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
+ * nodes, with a reference, or NULL. */
+struct bc_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
+                                        int32_t which, int64_t batch_offset);
+/* Version `number`, which there is; without a reference to what is decoded. */
+struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
+                                           int32_t which, uint64_t number);
+/* Version `number` was read: keeps `decoded`, unless there is one or it is too much; true
+ * when the version keeps what it has. */
+bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+                           uint64_t number, struct bc_batch *decoded);
 /* Copies the nodes of the values of dictionary number `which`. */
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
                                  int32_t which, const struct bc_batch *from,

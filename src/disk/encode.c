@@ -10,7 +10,7 @@
 enum { PREFIX = 8 };
 
 int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
-                     struct bc_error *error) {
+                     bool checksums, struct bc_error *error) {
     bc_assert(encoder != NULL && schema != NULL);
     memset(encoder, 0, sizeof(*encoder));
     for (int32_t i = 0; i < schema->n_fields; i++) {
@@ -28,6 +28,7 @@ int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
             path);
     }
     encoder->schema = schema;
+    encoder->checksums = checksums;
     if (bc__metadata_builder_new(&encoder->metadata) != 0) return bc__error_memory(error);
     return 0;
 }
@@ -70,9 +71,10 @@ static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
     return 0;
 }
 
-/* Frames a flatbuffer: prefix and padding around a copy of it, its checksum filled in.
- * The message goes before the pieces of the body, into pieces[0]. */
-static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t size) {
+/* Frames a flatbuffer: prefix and padding around a copy of it, its checksum (if it has
+ * any) filled in. The message goes before the pieces of the body, into pieces[0]. */
+static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t size,
+                 size_t digits) {
     size_t framed = (size_t)bc__round_up((int64_t)(PREFIX + size), BC_BODY_ALIGNMENT);
     if (framed > INT32_MAX) return EFBIG;
     uint8_t *message = bc__arena_take(&encoder->body.arena, framed);
@@ -81,12 +83,10 @@ static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t s
     memcpy(message, prefix, sizeof(prefix));
     memcpy(message + PREFIX, flatbuffer, size);
     memset(message + PREFIX + size, 0, framed - PREFIX - size);
-    const char *digits;
-    size_t n_digits;
-    bc__metadata_own_checksums(message + PREFIX, &digits, &n_digits);
-    bc_assert(digits != NULL && n_digits >= BC_DIGITS);
-    size_t at = (size_t)(digits - (const char *)message);
-    bc__checksum_print((char *)message + at, bc__checksum_message(message, framed, at));
+    if (encoder->checksums) {
+        char *own = (char *)message + PREFIX + digits;
+        bc__checksum_print(own, bc__checksum(message, framed));
+    }
     encoder->body.pieces[0] = (struct bc_piece){message, framed};
     return 0;
 }
@@ -107,13 +107,15 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message
     if (bc__body_reset(&encoder->body) != 0) return bc__error_memory(error);
     const uint8_t *bytes;
     size_t size;
+    size_t at;
     char digits[BC_DIGITS + 1];
     memset(digits, '0', BC_DIGITS);
     digits[BC_DIGITS] = '\0';
-    int code = bc__metadata_build_schema(encoder->metadata, encoder->schema, digits,
-                                         &bytes, &size, error);
+    int code = bc__metadata_build_schema(encoder->metadata, encoder->schema,
+                                         encoder->checksums ? digits : NULL, &bytes,
+                                         &size, &at, error);
     if (code != 0) return code;
-    code = frame(encoder, bytes, size);
+    code = frame(encoder, bytes, size, at);
     if (code != 0) return fail(code, error);
     *out_message = message_of(&encoder->body);
     return 0;
@@ -128,7 +130,7 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
     int code = bc__body_reset(body);
     if (code == 0) code = bc__body_lay_out(body, encoder->schema, batch, extents);
     if (code == 0 && body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
-    if (code == 0) code = fill_digits(encoder, &n_digits);
+    if (code == 0 && encoder->checksums) code = fill_digits(encoder, &n_digits);
     if (code != 0) return fail(code, error);
     wire->body_bytes = body->bytes;
     wire->nodes = body->nodes;
@@ -137,13 +139,14 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
     wire->n_buffers = body->n_buffers;
     wire->variadic_counts = body->variadic_counts;
     wire->n_variadic_counts = body->n_variadic_counts;
-    wire->checksums = encoder->digits;
+    wire->checksums = encoder->checksums ? encoder->digits : NULL;
     wire->checksums_size = n_digits;
     const uint8_t *bytes;
     size_t size;
-    code = bc__metadata_build_batch(encoder->metadata, wire, &bytes, &size, error);
+    size_t at;
+    code = bc__metadata_build_batch(encoder->metadata, wire, &bytes, &size, &at, error);
     if (code != 0) return code;
-    code = frame(encoder, bytes, size);
+    code = frame(encoder, bytes, size, at);
     if (code != 0) return fail(code, error);
     *out_message = message_of(body);
     return 0;
@@ -158,15 +161,17 @@ int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
 }
 
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
-                          int32_t dictionary, const struct bc_extents *extents,
+                          int32_t dictionary, bool is_delta,
+                          const struct bc_extents *extents,
                           struct bc_content *out_content, struct bc_message *out_message,
                           struct bc_error *error) {
     const struct bc_field *values = &encoder->schema->fields[dictionary];
     bc_assert(encoder->schema->fields[values->parent].dictionary == dictionary);
     struct bc_wire_batch wire = {
         .is_dictionary = true,
+        .is_delta = is_delta,
         .dictionary_id = encoder->schema->fields[values->parent].dictionary_id,
-        .rows = batch->nodes[dictionary].length,
+        .rows = extents->nodes[0].length,
     };
     int code = encode(encoder, batch, extents, &wire, out_message, error);
     if (code != 0) return code;

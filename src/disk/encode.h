@@ -13,6 +13,7 @@ struct bc_encoder {
     const struct bc_schema *schema; /* borrowed */
     struct bc_metadata_builder *metadata;
     struct bc_body body;
+    bool checksums;
     char *digits;
     size_t digits_capacity;
 };
@@ -24,9 +25,10 @@ struct bc_message {
     int64_t size; /* of all pieces, a multiple of 64 */
 };
 
-/* ENOTSUP where the schema has a type that cannot be written, naming its field. */
+/* `checksums`: messages carry them. ENOTSUP where the schema has a type that cannot be
+ * written, naming its field. */
 int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
-                     struct bc_error *error);
+                     bool checksums, struct bc_error *error);
 void bc__encoder_finish(struct bc_encoder *encoder);
 
 int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,
@@ -36,10 +38,11 @@ int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      const struct bc_extents *extents, struct bc_message *out_message,
                      struct bc_error *error);
 
-/* The values of one dictionary of the batch, whose walk is `extents`; `*out_content`
- * stands for them. */
+/* The values of one dictionary of the batch that `extents` is the walk of: all, or those
+ * that a delta adds; `*out_content` stands for them. */
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
-                          int32_t dictionary, const struct bc_extents *extents,
+                          int32_t dictionary, bool is_delta,
+                          const struct bc_extents *extents,
                           struct bc_content *out_content, struct bc_message *out_message,
                           struct bc_error *error);
 

@@ -11,14 +11,18 @@
 static const char file_name[] = "cache.arrow";
 static const char dir_prefix[] = "batchcorder-";
 
+/* A message as large as this gains nothing from waiting for others. */
+enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13 };
+
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
-                    struct bc_error *error) {
+                    bool evicts, struct bc_error *error) {
     bc_assert(file != NULL && path != NULL);
     memset(file, 0, sizeof(*file));
     file->dir = -1;
     file->file = -1;
-    file->limit = bytes_max;
+    atomic_init(&file->limit, bytes_max);
     file->process = bc__sys_process();
+    if (bc__mutex_init(&file->lock) != 0) return bc__error_memory(error);
     const char *what = "directory";
     int code = bc__sys_make_dirs(path);
     if (code == 0) {
@@ -37,6 +41,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
             (void)snprintf(file->path, size, "%s/%s", file->dir_path, file_name);
         }
     }
+    if (code == 0 && evicts) code = bc__space_new(file->file, &file->space);
     if (code == 0) {
         bc__sys_reclaim(path, dir_prefix, file_name);
         return 0;
@@ -46,30 +51,152 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                          strerror(code), path);
 }
 
-int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
-                    int64_t size, int64_t *out_offset, struct bc_error *error) {
-    bc_assert(file->file >= 0 && size > 0);
-    int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
-    if ((uint64_t)size > file->limit || (uint64_t)end > file->limit - (uint64_t)size) {
-        return bc__error_set(
-            error, ENOMEM,
-            "Disk cache capacity (%llu bytes) exceeded: %lld bytes already "
-            "written, cannot fit %lld more bytes",
-            (unsigned long long)file->limit, (long long)end, (long long)size);
-    }
+uint64_t bc__file_used(const struct bc_file *file) {
+    return (uint64_t)atomic_load_explicit(&file->size, memory_order_relaxed) -
+           bc__space_freed(file->space);
+}
+
+static bool has_room(const struct bc_file *file, int64_t size) {
+    uint64_t used = bc__file_used(file);
+    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
+    return (uint64_t)size <= limit && used <= limit - (uint64_t)size;
+}
+
+static int check_room(const struct bc_file *file, int64_t size, struct bc_error *error) {
+    if (has_room(file, size)) return 0;
+    bc__space_reclaim(file->space);
+    if (has_room(file, size)) return 0;
+    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
+    return bc__error_set(error, ENOMEM,
+                         "Disk cache capacity (%llu bytes) exceeded: %llu bytes already "
+                         "written, cannot fit %lld more bytes",
+                         (unsigned long long)limit,
+                         (unsigned long long)bc__file_used(file), (long long)size);
+}
+
+/* Writes pieces of `size` bytes behind what is written. */
+static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+                 int64_t size) {
+    int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
     int code = bc__sys_write(file->file, pieces, n_pieces, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
         (void)bc__sys_truncate(file->file, end);
-        return bc__error_set(error, code, "Disk write failed: %s", strerror(code));
+        return code;
+    }
+    atomic_store_explicit(&file->written, end + size, memory_order_release);
+    bc__space_written(file->space, end + size);
+    return 0;
+}
+
+/* Writes the block and empties it. The lock is held. */
+static int write_block(struct bc_file *file) {
+    if (file->collected == 0) return 0;
+    struct bc_piece piece = {file->block->memory, file->collected};
+    int code = write(file, &piece, 1, (int64_t)file->collected);
+    if (code != 0) return code;
+    file->collected = 0;
+    /* Used again, unless somebody still reads from it. */
+    if (atomic_load_explicit(&file->block->refs, memory_order_acquire) > 1) {
+        bc__window_unref(file->block);
+        file->block = NULL;
+    }
+    return 0;
+}
+
+/* Puts a small message into the block. The lock is held. */
+static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+                   size_t size) {
+    if (file->collected + size > BLOCK_BYTES) {
+        int code = write_block(file);
+        if (code != 0) return code;
+    }
+    if (file->block == NULL) file->block = bc__window_block(BLOCK_BYTES);
+    if (file->block == NULL) return ENOMEM;
+    if (file->collected == 0) {
+        file->block->offset = atomic_load_explicit(&file->written, memory_order_relaxed);
+    }
+    uint8_t *out = bc__window_bytes(file->block) + file->collected;
+    for (size_t i = 0; i < n_pieces; i++) {
+        memcpy(out, pieces[i].data, pieces[i].size);
+        out += pieces[i].size;
+    }
+    file->collected += size;
+    return 0;
+}
+
+static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+                  int64_t size, bool more) {
+    int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
+    int code = bc__space_use(file->space, end, size);
+    if (code != 0) return code;
+    bc__mutex_lock(&file->lock);
+    if (more && size <= COLLECT_BYTES_MAX) {
+        code = collect(file, pieces, n_pieces, (size_t)size);
+    } else {
+        code = write_block(file);
+        if (code == 0) code = write(file, pieces, n_pieces, size);
+    }
+    bc__mutex_unlock(&file->lock);
+    if (code != 0) {
+        bc__space_unuse(file->space, end, size);
+        return code;
     }
     atomic_store_explicit(&file->size, end + size, memory_order_release);
-    *out_offset = end;
     return 0;
+}
+
+static int fail(int code, struct bc_error *error) {
+    return bc__error_set(error, code, "Disk write failed: %s", strerror(code));
+}
+
+int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+                    int64_t size, bool more, int64_t *out_offset,
+                    struct bc_error *error) {
+    bc_assert(file->file >= 0 && size > 0 && size % 64 == 0);
+    int code = check_room(file, size, error);
+    if (code != 0) return code;
+    int64_t offset = atomic_load_explicit(&file->size, memory_order_relaxed);
+    code = append(file, pieces, n_pieces, size, more);
+    if (code != 0) return fail(code, error);
+    *out_offset = offset;
+    return 0;
+}
+
+int bc__file_flush(struct bc_file *file, struct bc_error *error) {
+    if (atomic_load_explicit(&file->written, memory_order_relaxed) ==
+        atomic_load_explicit(&file->size, memory_order_relaxed)) {
+        return 0;
+    }
+    bc__mutex_lock(&file->lock);
+    int code = write_block(file);
+    bc__mutex_unlock(&file->lock);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset) {
+    if (offset < atomic_load_explicit(&file->written, memory_order_acquire)) return NULL;
+    struct bc_window *block = NULL;
+    bc__mutex_lock(&file->lock);
+    if (offset >= atomic_load_explicit(&file->written, memory_order_relaxed)) {
+        block = bc__window_ref(file->block);
+    }
+    bc__mutex_unlock(&file->lock);
+    return block;
+}
+
+void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
+    bc__space_unuse(file->space, offset, size);
 }
 
 void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
+    bc__space_close(file->space);
+    bc__mutex_lock(&file->lock);
+    bc__window_unref(file->block);
+    file->block = NULL;
+    file->collected = 0;
+    bc__mutex_unlock(&file->lock);
     bool owner = file->process == bc__sys_process();
     if (file->file >= 0) {
         if (owner) (void)bc__sys_remove(file->dir, file_name, file->file);
@@ -87,6 +214,6 @@ void bc__file_finish(struct bc_file *file) {
     bc__file_remove(file);
     bc__free(file->dir_path);
     bc__free(file->path);
-    file->dir_path = NULL;
-    file->path = NULL;
+    bc__space_unref(file->space);
+    bc__mutex_finish(&file->lock);
 }

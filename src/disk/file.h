@@ -1,15 +1,21 @@
 /* The cache file: `cache.arrow`, locked, in a fresh private directory; append only.
  *
  * What is written is an Arrow IPC stream: the schema, then the batches. A message counts
- * when its append has returned 0; what a failed append left behind the end is overwritten
- * by the next one. Only the producer appends; anyone may ask for the size. */
+ * when its append has returned 0; what a failed append left behind the end is cut off.
+ *
+ *      0 ............ written ............ size
+ *      in the file        in `block`          not there yet
+ *
+ * Small messages that more will follow are collected in a block of memory and written
+ * together. Only the producer appends; anyone may read, flush, and give up messages. */
 #ifndef BC_DISK_FILE_H
 #define BC_DISK_FILE_H
 
-#include <stdatomic.h>
-
+#include "base/sync.h"
 #include "base/sys.h"
 #include "batchcorder/batchcorder.h"
+#include "disk/space.h"
+#include "disk/window.h"
 
 struct bc_file {
     int dir;
@@ -17,21 +23,37 @@ struct bc_file {
     char *dir_path;
     char *path;
     _Atomic int64_t size;
-    uint64_t limit;
-    int64_t process; /* which may remove the file */
+    _Atomic int64_t written;
+    _Atomic uint64_t limit; /* of bytes, holes not counted */
+    int64_t process;        /* which may remove the file */
+    struct bc_space *space; /* NULL: nothing is ever given up */
+    struct bc_mutex lock;   /* guards what follows */
+    struct bc_window *block;
+    size_t collected; /* bytes in the block */
 };
 
-/* Makes the directory and the empty file below `path`. */
+/* Makes the directory and the empty file below `path`. With `evicts`, what is given up
+ * becomes room again. */
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
-                    struct bc_error *error);
-/* Appends pieces of `size` bytes in all, at the end: `*out_offset`. ENOMEM: over the
- * limit; or the errno of the write. */
+                    bool evicts, struct bc_error *error);
+/* Appends pieces of `size` bytes in all, at the end: `*out_offset`. With `more`, another
+ * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
+ * errno of the write, of this message or of one that waited. */
 int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
-                    int64_t size, int64_t *out_offset, struct bc_error *error);
-/* Cuts what a failed append left, removes the file and its directory (in the process that
- * made them), gives the descriptors back. Again, it does nothing. */
+                    int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
+/* Writes what waits. After a failure it still waits, and can be read. */
+int bc__file_flush(struct bc_file *file, struct bc_error *error);
+/* A counted block that holds [offset, offset + size), or NULL: it is written. */
+struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset);
+/* The message that an append put there is not needed any more. */
+void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size);
+/* Bytes that the limit counts. */
+uint64_t bc__file_used(const struct bc_file *file);
+
+/* Removes the file and its directory (in the process that made them), gives the
+ * descriptors back. Again, it does nothing. */
 void bc__file_remove(struct bc_file *file);
-/* Frees the paths too. */
+/* Frees all the rest too. */
 void bc__file_finish(struct bc_file *file);
 
 #endif

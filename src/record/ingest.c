@@ -7,7 +7,8 @@
 #include "base/sys.h"
 #include "record/waits.h"
 
-enum { POLL_MS = 50 };
+/* A source is fast that gives so many batches in one tick, which is some milliseconds. */
+enum { POLL_MS = 50, FAST_BATCHES = 64, TICK_MS_MAX = 10 };
 
 static int state_of(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire);
@@ -53,25 +54,54 @@ static void give_up_source(struct bc_ingest *ingest) {
     bc__source_release(&ingest->source);
 }
 
-/* The owner's work: brings one batch into the store. Sets `*out_next` to the state that
- * follows. */
-static int bring_one(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
-    *out_next = BC_INGEST_OPEN;
-    if (ingest->pending == NULL) {
-        bool final;
-        int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
-        if (code != 0) {
-            if (final) *out_next = BC_INGEST_FAILED;
-            return code;
-        }
-        if (ingest->pending == NULL) {
-            *out_next = BC_INGEST_EXHAUSTED;
-            return 0;
-        }
+/* Writes what waits for more batches, unless the recording is closed. */
+static int flush(struct bc_ingest *ingest, struct bc_error *error) {
+    if (ingest->store->backing == NULL) return 0;
+    bc__mutex_lock(&ingest->storing);
+    bool closed = state_of(ingest) == BC_INGEST_CLOSED;
+    int code = closed ? 0 : bc__store_flush(ingest->store, error);
+    bc__mutex_unlock(&ingest->storing);
+    return code;
+}
+
+/* Makes the next batch of the source `pending`; leaves NULL where it has ended. */
+static int pull(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+    if (ingest->pending != NULL || ingest->ended) return 0;
+    bool final;
+    int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
+    if (code != 0 && final) *out_next = BC_INGEST_FAILED;
+    ingest->ended = code == 0 && ingest->pending == NULL;
+    return code;
+}
+
+static bool is_fast(struct bc_pace *pace) {
+    int64_t now = bc__sys_now_ms();
+    int64_t passed = now - pace->tick_ms;
+    if (passed > 0) {
+        pace->is_fast = passed <= TICK_MS_MAX && pace->batches >= FAST_BATCHES;
+        pace->tick_ms = now;
+        pace->batches = 0;
     }
+    pace->batches++;
+    return pace->is_fast;
+}
+
+/* The owner's work: brings one batch into the store; with `more`, the next one is wanted
+ * too. Sets `*out_next` to the state that follows. */
+static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
+                     struct bc_error *error) {
+    *out_next = BC_INGEST_OPEN;
+    int code = pull(ingest, out_next, error);
+    if (code != 0) return code;
+    if (ingest->ended) {
+        code = flush(ingest, error);
+        if (code == 0) *out_next = BC_INGEST_EXHAUSTED;
+        return code;
+    }
+    more = more && is_fast(&ingest->pace);
     bc__mutex_lock(&ingest->storing);
     bool open = state_of(ingest) == BC_INGEST_OPEN;
-    int code = open ? bc__store_put(ingest->store, ingest->pending, error) : 0;
+    code = open ? bc__store_put(ingest->store, ingest->pending, more, error) : 0;
     bc__mutex_unlock(&ingest->storing);
     bc__store_tidy(ingest->store, false);
     /* What a walk finds broken stays broken. */
@@ -181,7 +211,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
         if (!taken) continue;
         struct bc_error failure = {0, ""};
         int next;
-        code = bring_one(ingest, &next, &failure);
+        bool more = bc__store_published(ingest->store) < number;
+        code = bring_one(ingest, more, &next, &failure);
         if (next == BC_INGEST_FAILED) ingest->failure = failure;
         end_ownership(ingest, next);
         if (code != 0) {
@@ -190,6 +221,15 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
             return bc__error_set(error, code, "%s", failure.message);
         }
     }
+}
+
+/* Whoever leaves sees to it that others can read in the file what was recorded. What
+ * cannot be written now is tried again with the next batch, or at the end. */
+static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
+                             struct bc_error *error) {
+    int code = advance(ingest, number, error);
+    (void)flush(ingest, NULL);
+    return code;
 }
 
 int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
@@ -203,12 +243,12 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
             "A forked process reads what was recorded before the fork; only "
             "the process that made the cache can ask the source for more");
     }
-    if (ingest->hooks.enter == NULL) return advance(ingest, number, error);
+    if (ingest->hooks.enter == NULL) return advance_and_flush(ingest, number, error);
     struct bc_hook_state state = {{NULL, NULL}};
     bc__assert_no_lock();
     code = ingest->hooks.enter(ingest->hooks.context, &state);
     if (code != 0) return bc__error_set(error, code, "The interpreter is shutting down");
-    code = advance(ingest, number, error);
+    code = advance_and_flush(ingest, number, error);
     ingest->hooks.leave(ingest->hooks.context, &state);
     return code;
 }

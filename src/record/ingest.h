@@ -11,7 +11,9 @@
  * While OPEN, the thread that needs a batch takes the owner word and becomes the
  * producer: it pulls, stores and gives the word back, calling the source with no lock
  * held; the others wait. A batch that could not be stored (a budget, the disk) is kept as
- * `pending` and goes first next time. The source is released by whoever leaves OPEN with
+ * `pending` and goes first next time. While small batches come fast, the disk may write
+ * several together; it has all of them when nobody asks for more, and soon when the
+ * source is slow. The source is released by whoever leaves OPEN with
  * the owner word, or by close when nobody has it. */
 #ifndef BC_RECORD_INGEST_H
 #define BC_RECORD_INGEST_H
@@ -27,6 +29,13 @@ enum bc_ingest_state {
     BC_INGEST_CLOSED
 };
 
+/* Batches of the current tick of a coarse clock, and whether the last tick had many. */
+struct bc_pace {
+    int64_t tick_ms;
+    int32_t batches;
+    bool is_fast;
+};
+
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
@@ -37,6 +46,8 @@ struct bc_ingest {
     uint64_t waiters;
     struct bc_source source;  /* the owner's */
     struct bc_batch *pending; /* the owner's */
+    bool ended;               /* the owner's: the source gave its last batch */
+    struct bc_pace pace;      /* the owner's: how fast the source gives them */
     struct bc_error failure;  /* set before FAILED */
     struct bc_store *store;   /* borrowed */
     struct bc_hooks hooks;

@@ -63,7 +63,7 @@ int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_extents *exte
          f++) {
         int32_t dictionary = schema->fields[f].dictionary;
         if (dictionary < 0) continue;
-        code = bc__extents_walk_dictionary(scratch, schema, batch, dictionary, error);
+        code = bc__extents_walk_dictionary(scratch, schema, batch, dictionary, 0, error);
         if (code == EINVAL) break;
         if (code == 0) code = add_extents(&charge, scratch, true);
     }
@@ -84,9 +84,12 @@ static void remove_shares(struct bc_budget *budget, const struct bc_charge *char
     }
 }
 
+uint64_t bc__budget_free(const struct bc_budget *budget) {
+    return budget->used < budget->limit ? budget->limit - budget->used : 0;
+}
+
 int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
-    bc_assert(budget->used <= budget->limit);
-    if (charge->own_bytes > budget->limit - budget->used) return ENOSPC;
+    if (charge->own_bytes > bc__budget_free(budget)) return ENOSPC;
     for (size_t i = 0; i < charge->n_shares; i++) {
         struct bc_share *share = &charge->shares[i];
         int code = bc__shares_add(&budget->shares, share->buffer, share->size,
@@ -97,8 +100,7 @@ int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
         }
         budget->used += share->added;
     }
-    if (budget->used > budget->limit ||
-        charge->own_bytes > budget->limit - budget->used) {
+    if (budget->used > budget->limit || charge->own_bytes > bc__budget_free(budget)) {
         remove_shares(budget, charge, charge->n_shares);
         return ENOSPC;
     }

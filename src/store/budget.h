@@ -1,13 +1,12 @@
 /* The memory budget: bytes that the batches in memory reference, each counted once.
  *
- *     used      what batches are charged: their own ranges, and their part of shared
- * buffers reserved  what the user keeps on the cache's behalf (language objects)
+ *     used       what batches are charged: their own ranges, their part of shared ones
+ *     reserved   what the user keeps on the cache's behalf (language objects)
  *
  * A batch is admitted while used + its bytes <= limit; a reservation while used +
- * reserved
- * + its bytes <= limit. So reservations never keep a batch out, and may be overcommitted
- * until they are given back. Not thread-safe: the store's lock is held, except for weigh.
- */
+ * reserved + its bytes <= limit. So reservations never keep a batch out, and may be
+ * overcommitted until they are given back. The limit may be lowered below what is used.
+ * Not thread-safe: the store's lock is held, except for weigh. */
 #ifndef BC_STORE_BUDGET_H
 #define BC_STORE_BUDGET_H
 
@@ -46,6 +45,8 @@ int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_extents *exte
                      const struct bc_batch *batch, struct bc_error *error);
 void bc__charge_finish(struct bc_charge *charge);
 
+/* What batches may still be charged. */
+uint64_t bc__budget_free(const struct bc_budget *budget);
 /* Charges it: 0, ENOSPC where it does not fit (nothing is charged then), ENOMEM. */
 int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge);
 void bc__budget_release(struct bc_budget *budget, const struct bc_charge *charge);

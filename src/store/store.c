@@ -75,7 +75,7 @@ static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows)
     atomic_store_explicit(&store->published, number + 1, memory_order_release);
 }
 
-int bc__store_put(struct bc_store *store, struct bc_batch *batch,
+int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
                   struct bc_error *error) {
     bc_assert(batch != NULL && batch->n_nodes == store->schema->n_fields);
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
@@ -87,7 +87,8 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
     struct bc_charge charge = {0};
     const struct bc_backing *backing = store->backing;
     if (backing != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code = backing->append(backing->context, batch, &store->extents, &place, error);
+        code = backing->append(backing->context, batch, &store->extents, more, &place,
+                               error);
         if (code != 0) return code;
     }
     code = admit(store, batch, &charge, error);
@@ -98,7 +99,8 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
                              (unsigned long long)store->budget.limit);
     }
     if (!in_memory && place.size == 0) {
-        code = backing->append(backing->context, batch, &store->extents, &place, error);
+        code = backing->append(backing->context, batch, &store->extents, more, &place,
+                               error);
         if (code != 0) return code;
     }
     struct bc_slot *slot = slot_at(store, number);
@@ -109,6 +111,11 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch,
     atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
     publish(store, slot, (uint64_t)batch->nodes[0].length);
     return 0;
+}
+
+int bc__store_flush(struct bc_store *store, struct bc_error *error) {
+    const struct bc_backing *backing = store->backing;
+    return backing == NULL ? 0 : backing->flush(backing->context, error);
 }
 
 void bc__store_tidy(struct bc_store *store, bool done) {
@@ -165,8 +172,10 @@ int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out
     return 0;
 }
 
-/* Empties the slot; the batch's reference goes to the caller. The lock is held. */
-static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot) {
+/* Empties the slot; the batch's reference and its place go to the caller. The lock is
+ * held. */
+static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
+                               struct bc_place *out_place) {
     struct bc_batch *batch =
         atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
     if (slot->hot) {
@@ -177,6 +186,7 @@ static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot) {
     }
     slot->hot = false;
     bc__charge_finish(&slot->charge);
+    *out_place = slot->place;
     slot->place = (struct bc_place){0, 0};
     return batch;
 }
@@ -188,14 +198,16 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         bc__mutex_lock(&store->lock);
         uint64_t first = atomic_load_explicit(&store->first, memory_order_relaxed);
         struct bc_batch *batch = NULL;
+        struct bc_place place = {0, 0};
         bool more = first < low;
         if (more) {
-            batch = detach(store, slot_at(store, first));
+            batch = detach(store, slot_at(store, first), &place);
             atomic_store_explicit(&store->first, first + 1, memory_order_release);
         }
         bc__mutex_unlock(&store->lock);
         if (!more) return;
         bc__batch_unref(batch);
+        if (place.size > 0) store->backing->give_up(store->backing->context, place);
     }
 }
 
@@ -204,7 +216,8 @@ void bc__store_clear(struct bc_store *store) {
     uint64_t first = atomic_load_explicit(&store->first, memory_order_acquire);
     for (uint64_t number = first; number < published; number++) {
         bc__mutex_lock(&store->lock);
-        struct bc_batch *batch = detach(store, slot_at(store, number));
+        struct bc_place place; /* goes with the file */
+        struct bc_batch *batch = detach(store, slot_at(store, number), &place);
         bc__mutex_unlock(&store->lock);
         bc__batch_unref(batch);
     }

@@ -31,11 +31,16 @@ struct bc_place {
 
 /* What the store needs of a disk tier, so that it need not know one. */
 struct bc_backing {
+    /* With `more`, another batch follows soon, and this one's write may wait for it. */
     int (*append)(void *context, struct bc_batch *batch, const struct bc_extents *extents,
-                  struct bc_place *out_place, struct bc_error *error);
+                  bool more, struct bc_place *out_place, struct bc_error *error);
+    /* Writes what waits. Any thread. */
+    int (*flush)(void *context, struct bc_error *error);
     /* `verify` asks for checksums too: the first time that a batch is read. */
     int (*read)(void *context, struct bc_place place, uint64_t number, bool verify,
                 struct bc_batch **out_batch, struct bc_error *error);
+    /* What is there will not be read any more, nor what was appended before it. */
+    void (*give_up)(void *context, struct bc_place place);
     /* Releases what appends replaced, and with `done` what they kept for the next one.
      * That may be foreign: no lock is held. */
     void (*tidy)(void *context, bool done);
@@ -75,10 +80,13 @@ int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
 /* After bc__store_clear. */
 void bc__store_finish(struct bc_store *store);
 
-/* Appends a batch, taking a reference of its own where it stays in memory. One producer
- * at a time. ENOMEM: it does not fit into the budget (and there is no disk tier), or the
- * backing's error. Calls no foreign code. */
-int bc__store_put(struct bc_store *store, struct bc_batch *batch, struct bc_error *error);
+/* Appends a batch, taking a reference of its own where it stays in memory; `more` as the
+ * backing has it. One producer at a time. ENOMEM: it does not fit into the budget (and
+ * there is no disk tier), or the backing's error. Calls no foreign code. */
+int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
+                  struct bc_error *error);
+/* Sees to it that the disk has all that it should have. */
+int bc__store_flush(struct bc_store *store, struct bc_error *error);
 
 /* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
  * lock is held. */

@@ -20,7 +20,9 @@ static void test_mappings_are_replaced(void) {
     CHECK(bc__schema_new(&source, &schema, NULL) == 0);
     source.release(&source);
     struct bc_disk disk;
-    CHECK(bc__disk_open(&disk, schema, path, BC_BYTES_DEFAULT, NULL) == 0);
+    const struct bc_disk_options options = {
+        .path = path, .bytes_max = BC_BYTES_DEFAULT, .checksums = true};
+    CHECK(bc__disk_open(&disk, schema, &options, NULL) == 0);
     disk.map.first_reach = 1;
     struct bc_slab *slab = NULL;
     struct bc_extents extents = {0};
@@ -33,7 +35,8 @@ static void test_mappings_are_replaced(void) {
         fixture_batch(&fixture, i, &array);
         CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
         CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
-        CHECK(bc__disk_append(&disk, batch, &extents, &offsets[i], &sizes[i], NULL) == 0);
+        CHECK(bc__disk_append(&disk, batch, &extents, false, &offsets[i], &sizes[i],
+                              NULL) == 0);
         CHECK(offsets[i] % 64 == 0 && sizes[i] % 64 == 0);
         bc__disk_tidy(&disk, false);
         bc__batch_unref(batch);

@@ -1,0 +1,258 @@
+/* Batches read back from the file: opened where they stand, verified, decoded. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "disk/decode.h"
+#include "disk/disk.h"
+
+/* A message where it stands, and what keeps it there. */
+struct message {
+    struct bc_window *window;
+    const uint8_t *bytes;
+    int64_t offset;
+    int64_t size;
+};
+
+/* Before mapped bytes are touched: are they there at all? */
+static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
+    int64_t size;
+    int code = bc__sys_size(disk->file.file, &size);
+    if (code != 0) {
+        return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+    }
+    if (size < end) {
+        return bc__error_set(
+            error, EIO, "Disk read failed: the cache file was shortened to %lld bytes",
+            (long long)size);
+    }
+    return 0;
+}
+
+/* Opens the message; its window is the caller's to give up. */
+static int open_message(struct bc_disk *disk, int64_t offset, int64_t size,
+                        struct message *out, struct bc_error *error) {
+    struct bc_window *window = bc__file_collected(&disk->file, offset);
+    if (window == NULL) {
+        int code = check_size(disk, offset + size, error);
+        if (code == 0) code = bc__map_get(&disk->map, offset + size, &window, error);
+        if (code != 0) return code;
+    }
+    *out = (struct message){window, bc__window_at(window, offset), offset, size};
+    return 0;
+}
+
+static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
+    if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
+    struct message schema;
+    int code = open_message(disk, 0, disk->schema_bytes, &schema, error);
+    if (code != 0) return code;
+    uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
+    bc__window_unref(schema.window);
+    if (checksum != disk->schema_checksum) {
+        return bc__error_set(
+            error, EBADMSG,
+            "Checksum mismatch for the schema; the cache file may be corrupted");
+    }
+    atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
+    return 0;
+}
+
+/* What a decoded batch or dictionary holds. */
+struct holdings {
+    struct bc_window *window;
+    struct bc_space *space;
+    int64_t offset; /* used of the space */
+    int64_t size;
+    int32_t n;
+    struct bc_batch *dictionaries[];
+};
+
+static void release_holdings(struct ArrowArray *owner) {
+    struct holdings *holdings = owner->private_data;
+    for (int32_t i = 0; i < holdings->n; i++) bc__batch_unref(holdings->dictionaries[i]);
+    bc__space_unuse(holdings->space, holdings->offset, holdings->size);
+    bc__space_unref(holdings->space);
+    bc__window_unref(holdings->window);
+    bc__free(holdings);
+    owner->release = NULL;
+}
+
+/* Gives `batch` the message that it was decoded from, and room for `n` dictionaries. The
+ * window moves into it, on failure too. */
+static int hold(struct bc_disk *disk, struct bc_batch *batch,
+                const struct message *message, int32_t n, struct holdings **out) {
+    struct holdings *holdings =
+        bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
+    struct bc_space *space = disk->file.space;
+    if (holdings == NULL || bc__space_use(space, message->offset, message->size) != 0) {
+        bc__free(holdings);
+        bc__window_unref(message->window);
+        return ENOMEM;
+    }
+    holdings->window = message->window;
+    holdings->space = bc__space_ref(space);
+    holdings->offset = message->offset;
+    holdings->size = message->size;
+    batch->owner.release = release_holdings;
+    batch->owner.private_data = holdings;
+    if (out != NULL) *out = holdings;
+    return 0;
+}
+
+/* One version's own message as a batch. */
+static int decode_version(struct bc_disk *disk, int32_t which,
+                          const struct bc_version *version, struct bc_batch **out_batch) {
+    struct message message;
+    int code = open_message(disk, version->offset, version->size, &message, NULL);
+    if (code != 0) return code;
+    struct bc_batch *decoded = NULL;
+    if (!version->verified && disk->encoder.checksums) {
+        code = bc__decode_verify(message.bytes, message.size);
+    }
+    if (code == 0) {
+        code = bc__decode_dictionary(disk->encoder.schema,
+                                     disk->dictionaries.all[which].field, message.bytes,
+                                     message.size, &decoded);
+    }
+    if (code != 0) {
+        bc__window_unref(message.window);
+        return code;
+    }
+    code = hold(disk, decoded, &message, 0, NULL);
+    if (code != 0) {
+        bc__batch_unref(decoded);
+        return code;
+    }
+    *out_batch = decoded;
+    return 0;
+}
+
+/* Brings the dictionary's grown values up to `version`. The grow lock is held. */
+static int grow(struct bc_disk *disk, int32_t which, const struct bc_version *version) {
+    struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    const struct bc_field *field = &disk->encoder.schema->fields[dictionary->field];
+    if (dictionary->grown != NULL && dictionary->grown_base != version->base) {
+        bc__grown_unref(dictionary->grown);
+        dictionary->grown = NULL;
+    }
+    if (dictionary->grown == NULL) {
+        dictionary->grown_base = version->base;
+        dictionary->grown_next = version->base;
+    }
+    while (dictionary->grown_next <= version->number) {
+        struct bc_version part =
+            bc__dictionaries_version(&disk->dictionaries, which, dictionary->grown_next);
+        struct bc_batch *decoded;
+        int code = decode_version(disk, which, &part, &decoded);
+        if (code != 0) return code;
+        code = bc__grown_append(&dictionary->grown, field,
+                                &decoded->nodes[dictionary->field]);
+        bc__batch_unref(decoded);
+        if (code != 0) return code;
+        dictionary->grown_next++;
+    }
+    return 0;
+}
+
+/* A version that is a delta, with all that it adds to. */
+static int decode_grown(struct bc_disk *disk, int32_t which,
+                        const struct bc_version *version, struct bc_batch **out_batch) {
+    struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    bc__mutex_lock(&disk->dictionaries.grow_lock);
+    int code = grow(disk, which, version);
+    if (code == 0) {
+        code = bc__grown_batch(dictionary->grown, disk->encoder.schema, dictionary->field,
+                               version->length, out_batch);
+    }
+    bc__mutex_unlock(&disk->dictionaries.grow_lock);
+    return code;
+}
+
+/* Dictionary number `which` of the batch at `offset`, with a reference. What it takes of
+ * memory that nothing else accounts for is added to `*bytes`. */
+static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
+                           struct bc_batch **out_batch, uint64_t *bytes) {
+    struct bc_version version = bc__dictionaries_find(&disk->dictionaries, which, offset);
+    if (version.decoded != NULL) {
+        *out_batch = version.decoded;
+        return 0;
+    }
+    int code = version.base == version.number
+                   ? decode_version(disk, which, &version, out_batch)
+                   : decode_grown(disk, which, &version, out_batch);
+    if (code != 0) return code;
+    if (!bc__dictionaries_keep(&disk->dictionaries, which, version.number, *out_batch)) {
+        *bytes += bc__batch_bytes(*out_batch);
+    }
+    return 0;
+}
+
+/* Decodes the message and the batch's dictionaries; takes the window over. */
+static int decode(struct bc_disk *disk, const struct message *message,
+                  struct bc_batch **out_batch) {
+    const struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    struct bc_batch *batch;
+    int code =
+        bc__decode_batch(disk->encoder.schema, message->bytes, message->size, &batch);
+    if (code != 0) {
+        bc__window_unref(message->window);
+        return code;
+    }
+    struct holdings *holdings;
+    code = hold(disk, batch, message, dictionaries->n, &holdings);
+    for (int32_t i = 0; i < dictionaries->n && code == 0; i++) {
+        code = read_dictionary(disk, i, message->offset, &holdings->dictionaries[i],
+                               &batch->held_bytes);
+        if (code != 0) break;
+        holdings->n = i + 1;
+        bc__dictionaries_copy_nodes(dictionaries, i, holdings->dictionaries[i], batch);
+    }
+    if (code != 0) {
+        bc__batch_unref(batch);
+        return code;
+    }
+    *out_batch = batch;
+    return 0;
+}
+
+int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
+                  bool verify, struct bc_batch **out_batch, struct bc_error *error) {
+    bc_assert(offset >= 0 && size > 0);
+    struct message message;
+    int code = open_message(disk, offset, size, &message, error);
+    if (code != 0) return code;
+    if (verify && disk->encoder.checksums) {
+        code = verify_schema(disk, error);
+        if (code != 0) {
+            bc__window_unref(message.window);
+            return code;
+        }
+        code = bc__decode_verify(message.bytes, size);
+    }
+    if (code == 0) {
+        code = decode(disk, &message, out_batch);
+    } else {
+        bc__window_unref(message.window);
+    }
+    switch (code) {
+        case 0:
+            return 0;
+        case ENOMEM:
+            return bc__error_memory(error);
+        case EBADMSG:
+            return bc__error_set(
+                error, EBADMSG,
+                "Checksum mismatch for batch %llu; the cache file may be corrupted",
+                (unsigned long long)number);
+        case EINVAL:
+            return bc__error_set(error, EBADMSG,
+                                 "Batch %llu is not what was written; the cache file "
+                                 "may be corrupted",
+                                 (unsigned long long)number);
+        default:
+            return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+    }
+}
