@@ -65,14 +65,40 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
     }
 }
 
+/* Takes the first version out, if it comes before `number`. The lock is held. */
+static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
+                uint64_t number, struct bc_version *out) {
+    if (dictionary->n_gone == dictionary->n_versions) return false;
+    *out = dictionary->versions[dictionary->n_gone];
+    if (out->number >= number) return false;
+    dictionary->n_gone++;
+    if (out->decoded != NULL) {
+        dictionaries->decoded_bytes -= bc__batch_bytes(out->decoded);
+    }
+    /* Now and then, so that it takes the same time for each. One stays: it knows what
+     * number comes next. */
+    if (dictionary->n_gone > dictionary->n_versions / 2 &&
+        dictionary->n_gone < dictionary->n_versions) {
+        dictionary->n_versions -= dictionary->n_gone;
+        memmove(dictionary->versions, dictionary->versions + dictionary->n_gone,
+                dictionary->n_versions * sizeof(*out));
+        dictionary->n_gone = 0;
+    }
+    return true;
+}
+
 void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
     bc__dictionaries_tidy(dictionaries, true);
     for (int32_t i = 0; i < dictionaries->n; i++) {
         struct bc_dictionary *dictionary = &dictionaries->all[i];
-        for (size_t v = 0; v < dictionary->n_versions; v++) {
-            bc__batch_unref(dictionary->versions[v].decoded);
+        for (;;) {
+            bc__mutex_lock(&dictionaries->lock);
+            struct bc_version version;
+            bool popped = pop(dictionaries, dictionary, UINT64_MAX, &version);
+            bc__mutex_unlock(&dictionaries->lock);
+            if (!popped) break;
+            bc__batch_unref(version.decoded);
         }
-        dictionary->n_versions = 0;
         bc__grown_unref(dictionary->grown);
         dictionary->grown = NULL;
     }
@@ -132,7 +158,7 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
     if (code != 0) return code;
     bc__mutex_lock(&dictionaries->lock);
     size_t n = dictionary->n_versions;
-    uint64_t number = dictionary->first + n;
+    uint64_t number = n == 0 ? 0 : dictionary->versions[n - 1].number + 1;
     dictionary->versions[n] = (struct bc_version){
         .number = number,
         .base = is_delta ? dictionary->versions[n - 1].base : number,
@@ -216,10 +242,10 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
     return 0;
 }
 
-/* The last version before `offset`, which there is. The lock is held. */
+/* The last version before `offset`; NULL where it was given up. The lock is held. */
 static struct bc_version *version_before(struct bc_dictionary *dictionary,
                                          int64_t offset) {
-    size_t low = 0;
+    size_t low = dictionary->n_gone;
     size_t high = dictionary->n_versions;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -229,21 +255,23 @@ static struct bc_version *version_before(struct bc_dictionary *dictionary,
             high = middle;
         }
     }
-    bc_assert(low > 0);
-    return &dictionary->versions[low - 1];
+    return low == dictionary->n_gone ? NULL : &dictionary->versions[low - 1];
 }
 
 static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t number) {
-    bc_assert(number >= dictionary->first &&
-              number - dictionary->first < dictionary->n_versions);
-    return &dictionary->versions[number - dictionary->first];
+    uint64_t index = number - dictionary->versions[0].number;
+    bc_assert(index >= dictionary->n_gone && index < dictionary->n_versions);
+    return &dictionary->versions[index];
 }
 
 struct bc_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
                                         int32_t which, int64_t batch_offset) {
     bc_assert(which >= 0 && which < dictionaries->n);
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version version = *version_before(&dictionaries->all[which], batch_offset);
+    const struct bc_version *found =
+        version_before(&dictionaries->all[which], batch_offset);
+    bc_assert(found != NULL);
+    struct bc_version version = *found;
     if (version.decoded != NULL) (void)bc__batch_ref(version.decoded);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
@@ -273,32 +301,19 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
     return keeps;
 }
 
-/* Takes the first version out. The lock is held. */
-static struct bc_version pop(struct bc_dictionaries *dictionaries,
-                             struct bc_dictionary *dictionary) {
-    struct bc_version version = dictionary->versions[0];
-    dictionary->n_versions--;
-    dictionary->first++;
-    memmove(dictionary->versions, dictionary->versions + 1,
-            dictionary->n_versions * sizeof(version));
-    if (version.decoded != NULL) {
-        dictionaries->decoded_bytes -= bc__batch_bytes(version.decoded);
-    }
-    return version;
-}
-
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
                            int64_t batch_offset) {
     for (int32_t i = 0; i < dictionaries->n; i++) {
         for (;;) {
             bc__mutex_lock(&dictionaries->lock);
             struct bc_dictionary *dictionary = &dictionaries->all[i];
-            bool more =
-                dictionary->first < version_before(dictionary, batch_offset)->base;
-            struct bc_version version = {0};
-            if (more) version = pop(dictionaries, dictionary);
+            /* None: a later batch was given up before this one. */
+            const struct bc_version *needed = version_before(dictionary, batch_offset);
+            struct bc_version version;
+            bool popped =
+                needed != NULL && pop(dictionaries, dictionary, needed->base, &version);
             bc__mutex_unlock(&dictionaries->lock);
-            if (!more) break;
+            if (!popped) break;
             bc__batch_unref(version.decoded);
             bc__file_give_up(file, version.offset, version.size);
         }

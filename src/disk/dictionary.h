@@ -39,9 +39,8 @@ struct bc_dictionary {
     struct bc_batch *retired; /* was `last`; released when no lock is held */
     bool has_content;         /* `content` is that of the last version */
     struct bc_content content;
-    struct bc_version *versions; /* from number `first` on */
-    uint64_t first;
-    size_t n_versions, versions_capacity;
+    struct bc_version *versions; /* the first `n_gone` of them were given up */
+    size_t n_versions, versions_capacity, n_gone;
     struct bc_grown *grown; /* versions `grown_base` to before `grown_next` */
     uint64_t grown_base;
     uint64_t grown_next;

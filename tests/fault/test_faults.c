@@ -99,6 +99,19 @@ static void test_disk_allocations(void) {
     on_disk(BC_FAULT_ALLOC, ENOMEM, BC_WRITE_ON_EVICTION);
 }
 
+/* With room given back, and many batches asked for at once. */
+static void test_eviction_on_disk(void) {
+    char *path = fixture_directory();
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = path;
+    options.memory_bytes_max = 1;
+    options.readers_max = 2;
+    CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &options) > 5);
+    CHECK(sweep(BC_FAULT_SYS, EIO, &options) > 5);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
 static void test_disk_calls(void) {
     static const int codes[] = {EIO, ENOSPC, EACCES, EMFILE, ENOMEM};
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
@@ -115,6 +128,7 @@ static void test_short_writes_and_interruptions(void) {
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_memory_allocations), TAP_CASE(test_disk_allocations),
-        TAP_CASE(test_disk_calls), TAP_CASE(test_short_writes_and_interruptions)};
+        TAP_CASE(test_eviction_on_disk), TAP_CASE(test_disk_calls),
+        TAP_CASE(test_short_writes_and_interruptions)};
     return TAP_RUN(cases);
 }

@@ -94,21 +94,65 @@ static void *read_once(void *context) {
     return NULL;
 }
 
-/* Batches go while others read: the budget holds only a few of them. */
+/* Batches go while others read, and with them their room in the file. */
 static void test_eviction(void) {
-    static struct shared shared;
-    memset(&shared, 0, sizeof(shared));
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = THREADS;
-    fixture_init(&shared.fixture, BATCHES, 3);
-    shared.cache = fixture_cache(&shared.fixture, &options);
-    run(read_once, &shared, THREADS);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
-    bc_cache_stats(shared.cache, &stats);
-    CHECK(stats.batches_evicted == BATCHES && stats.memory_bytes == 0);
-    CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
-    bc_cache_unref(shared.cache);
-    fixture_check_released(&shared.fixture);
+    char *path = fixture_directory();
+    for (int disk = 0; disk < 2; disk++) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.readers_max = THREADS;
+        if (disk) {
+            options.disk_path = path;
+            options.memory_bytes_max = 1;
+        }
+        fixture_init(&shared.fixture, BATCHES, 3);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        run(read_once, &shared, THREADS);
+        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        bc_cache_stats(shared.cache, &stats);
+        CHECK(stats.batches_evicted == BATCHES && stats.memory_bytes == 0);
+        CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
+        bc_cache_unref(shared.cache);
+        fixture_check_released(&shared.fixture);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+enum { MANY = 4000 };
+
+static void *ingest_or_read_many(void *context) {
+    struct shared *shared = context;
+    struct bc_reader *reader = fixture_reader(shared->cache);
+    uint64_t batches = MANY;
+    /* Half of them ingest first, which lets small batches wait for each other. */
+    if (atomic_fetch_add(&shared->total, 1) % 2 == 0) {
+        CHECK(bc_cache_ingest(shared->cache, &batches, NULL) == 0);
+    }
+    CHECK(batches == MANY && fixture_drain(&shared->fixture, reader, 0) == MANY);
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+/* Batches are read before they are written, while they are, and after. */
+static void test_many_small_batches_to_disk(void) {
+    char *path = fixture_directory();
+    for (uint64_t readers_max = 0; readers_max <= THREADS; readers_max += THREADS) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.readers_max = readers_max;
+        options.disk_path = path;
+        options.memory_bytes_max = 1;
+        fixture_init(&shared.fixture, MANY, 2);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        run(ingest_or_read_many, &shared, THREADS);
+        bc_cache_unref(shared.cache);
+        fixture_check_released(&shared.fixture);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
 }
 
 static void *read_until_closed(void *context) {
@@ -375,6 +419,7 @@ int main(void) {
         TAP_CASE(test_readers_of_their_own),
         TAP_CASE(test_one_reader_shared),
         TAP_CASE(test_eviction),
+        TAP_CASE(test_many_small_batches_to_disk),
         TAP_CASE(test_close_while_reading),
         TAP_CASE(test_stuck_source_holds_up_nobody_else),
         TAP_CASE(test_caches_that_feed_each_other),

@@ -1,0 +1,148 @@
+/* The cache file: messages collected and written, room given back. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk/file.h"
+#include "fixture.h"
+
+enum { MESSAGES = 600 };
+
+static int64_t size_of(int i) { return 64 * (1 + i * 37 % 200); }
+
+static void fill(uint8_t *out, int i) { memset(out, 1 + i % 250, (size_t)size_of(i)); }
+
+static bool is_message(const uint8_t *bytes, int i) {
+    for (int64_t b = 0; b < size_of(i); b++) {
+        if (bytes[b] != 1 + i % 250) return false;
+    }
+    return true;
+}
+
+static void append(struct bc_file *file, int i, bool more, int64_t *out_offset) {
+    static uint8_t bytes[64 * 200];
+    fill(bytes, i);
+    size_t half = (size_t)size_of(i) / 2;
+    const struct bc_piece pieces[] = {{bytes, half}, {bytes + half, half}};
+    CHECK(bc__file_append(file, pieces, 2, size_of(i), more, out_offset, NULL) == 0);
+}
+
+/* Message `i` is where it was put, in the file or in a block that may be held. */
+static void check_message(struct bc_file *file, int i, int64_t offset,
+                          struct bc_window **out_block) {
+    struct bc_window *block = bc__file_collected(file, offset);
+    if (block != NULL) {
+        CHECK(is_message(bc__window_at(block, offset), i));
+    } else {
+        static uint8_t bytes[64 * 200];
+        CHECK(pread(file->file, bytes, (size_t)size_of(i), offset) == size_of(i));
+        CHECK(is_message(bytes, i));
+    }
+    if (out_block != NULL) {
+        *out_block = block;
+    } else {
+        bc__window_unref(block);
+    }
+}
+
+/* However messages wait or do not, each can be read at any time, also from blocks that
+ * were written meanwhile. */
+static void test_messages_are_collected(void) {
+    char *path = fixture_directory();
+    for (int pattern = 1; pattern < 5; pattern++) {
+        struct bc_file file;
+        int64_t offsets[MESSAGES];
+        struct bc_window *held[MESSAGES];
+        int64_t end = 0;
+        int waited = 0;
+        CHECK(bc__file_create(&file, path, BC_BYTES_DEFAULT, false, NULL) == 0);
+        for (int i = 0; i < MESSAGES; i++) {
+            append(&file, i, i % pattern != 0, &offsets[i]);
+            CHECK(offsets[i] == end);
+            end += size_of(i);
+            for (int k = i < 9 ? 0 : i - 9; k <= i; k++) {
+                check_message(&file, k, offsets[k], k == i ? &held[k] : NULL);
+            }
+            waited += held[i] != NULL;
+            if (i % 97 == 50) CHECK(bc__file_flush(&file, NULL) == 0);
+        }
+        CHECK((waited > 0) == (pattern > 1));
+        CHECK(bc__file_flush(&file, NULL) == 0);
+        struct stat status;
+        CHECK(fstat(file.file, &status) == 0 && status.st_size == end);
+        for (int i = 0; i < MESSAGES; i++) {
+            CHECK(bc__file_collected(&file, offsets[i]) == NULL);
+            check_message(&file, i, offsets[i], NULL);
+            if (held[i] == NULL) continue;
+            CHECK(is_message(bc__window_at(held[i], offsets[i]), i));
+            bc__window_unref(held[i]);
+        }
+        bc__file_finish(&file);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+static int64_t blocks_of(const struct bc_file *file) {
+    struct stat status;
+    CHECK(fstat(file->file, &status) == 0);
+    return (int64_t)status.st_blocks * 512;
+}
+
+/* A window of messages goes through a file that has room for no more than that. What is
+ * still used is never punched. */
+static void test_room_is_given_back(void) {
+    enum { WINDOW = 20, LIMIT = 300 * 1024 };
+    char *path = fixture_directory();
+    struct bc_file file;
+    int64_t offsets[MESSAGES];
+    CHECK(bc__file_create(&file, path, LIMIT, true, NULL) == 0);
+    for (int i = 0; i < MESSAGES; i++) {
+        append(&file, i, i % 3 != 0, &offsets[i]);
+        if (i % 50 == 7) CHECK(bc__space_use(file.space, offsets[i], size_of(i)) == 0);
+        if (i >= WINDOW)
+            bc__file_give_up(&file, offsets[i - WINDOW], size_of(i - WINDOW));
+        for (int k = i < WINDOW ? 0 : i - WINDOW + 1; k <= i; k++) {
+            check_message(&file, k, offsets[k], NULL);
+        }
+        CHECK(bc__file_used(&file) <= LIMIT && blocks_of(&file) <= LIMIT);
+    }
+    CHECK((uint64_t)atomic_load(&file.size) > 10 * bc__file_used(&file));
+    CHECK(bc__file_flush(&file, NULL) == 0);
+    for (int i = 7; i < MESSAGES; i += 50) {
+        check_message(&file, i, offsets[i], NULL);
+        bc__space_unuse(file.space, offsets[i], size_of(i));
+    }
+    for (int i = MESSAGES - WINDOW; i < MESSAGES; i++) {
+        bc__file_give_up(&file, offsets[i], size_of(i));
+    }
+    bc__space_reclaim(file.space);
+    CHECK(bc__file_used(&file) <= 4096 && blocks_of(&file) <= 4096);
+    bc__file_finish(&file);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+/* A batch may outlive the file that it was read from. */
+static void test_uses_outlive_the_file(void) {
+    char *path = fixture_directory();
+    struct bc_file file;
+    int64_t offset;
+    CHECK(bc__file_create(&file, path, BC_BYTES_DEFAULT, true, NULL) == 0);
+    append(&file, 199, false, &offset);
+    struct bc_space *space = bc__space_ref(file.space);
+    CHECK(bc__space_use(space, offset, size_of(199)) == 0);
+    bc__file_finish(&file);
+    bc__space_unuse(space, offset, size_of(199));
+    bc__space_unref(space);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {TAP_CASE(test_messages_are_collected),
+                                            TAP_CASE(test_room_is_given_back),
+                                            TAP_CASE(test_uses_outlive_the_file)};
+    return TAP_RUN(cases);
+}
