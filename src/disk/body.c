@@ -47,11 +47,29 @@ void bc__body_finish(struct bc_body *body) {
     bc__free(body->buffers);
     bc__free(body->variadic_counts);
     bc__free(body->pieces);
+    bc__compressor_finish(&body->compressor);
     memset(body, 0, sizeof(*body));
+}
+
+/* Compresses a buffer in place of itself. */
+static int compress(struct bc_body *body, const void **data, int64_t *bytes) {
+    size_t capacity = bc__compress_bound(body->codec, (size_t)*bytes);
+    uint8_t *out = bc__arena_take(&body->arena, capacity);
+    if (out == NULL) return ENOMEM;
+    size_t size;
+    int code = bc__compress(&body->compressor, body->codec, *data, (size_t)*bytes, out,
+                            capacity, &size);
+    if (code != 0) return code;
+    *data = out;
+    *bytes = (int64_t)size;
+    return 0;
 }
 
 /* Appends a buffer of bytes that outlive the body's use. */
 static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
+    int code = 0;
+    if (body->codec != BC_CODEC_NONE && bytes > 0) code = compress(body, &data, &bytes);
+    if (code != 0) return code;
     if (bc__grow((void **)&body->buffers, &body->buffers_capacity, body->n_buffers + 1,
                  sizeof(body->buffers[0])) != 0) {
         return ENOMEM;
@@ -60,7 +78,7 @@ static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
     if (bytes == 0) return 0;
     int64_t padded = bc__round_up(bytes, BC_BODY_ALIGNMENT);
     body->bytes += padded;
-    int code = add_piece(body, data, (size_t)bytes);
+    code = add_piece(body, data, (size_t)bytes);
     return code != 0 ? code : add_piece(body, zeros, (size_t)(padded - bytes));
 }
 

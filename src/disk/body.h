@@ -2,7 +2,8 @@
  *
  * Rewritten are only bitmaps that start or end inside a byte, offsets that do not start
  * at zero, views whose buffers hold much that no view reaches, offsets of list views and
- * of dense unions, run ends of a slice; and a small body becomes one piece. */
+ * of dense unions, run ends of a slice; and a small body becomes one piece. With a codec,
+ * every buffer is compressed. */
 #ifndef BC_DISK_BODY_H
 #define BC_DISK_BODY_H
 
@@ -10,11 +11,14 @@
 #include "arrow/metadata.h"
 #include "base/arena.h"
 #include "base/sys.h"
+#include "disk/codec.h"
 
 /* Where buffers start, in the body and so in the file; a power of two. */
 enum { BC_BODY_ALIGNMENT = 64 };
 
 struct bc_body {
+    enum bc_codec codec;
+    struct bc_compressor compressor;
     struct bc_arena arena;
     struct bc_wire_node *nodes;
     struct bc_wire_buffer *buffers;

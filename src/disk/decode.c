@@ -6,6 +6,7 @@
 #include "arrow/metadata.h"
 #include "base/check.h"
 #include "disk/checksum.h"
+#include "disk/codec.h"
 
 enum { PREFIX = 8, ALIGNMENT = 64 };
 
@@ -19,7 +20,12 @@ struct decoder {
     size_t node;
     size_t buffer;
     size_t view;
+    int64_t taken; /* bytes of the buffer taken last */
+    struct bc_decompressor decompressor;
 };
+
+/* No codec makes more of a byte: a larger claim is none. */
+enum { EXPANSION_MAX = 1 << 16 };
 
 /* The metadata's size from the prefix, or -1. */
 static int64_t metadata_size(const uint8_t *message, int64_t size) {
@@ -31,16 +37,47 @@ static int64_t metadata_size(const uint8_t *message, int64_t size) {
     return (int64_t)prefix[1];
 }
 
+/* The raw bytes of a compressed buffer, in memory of the batch's own. */
+static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
+                      int64_t bytes_min, const void **out_data) {
+    struct bc_compressed compressed;
+    int code =
+        bc__compressed_parse(decoder->body + buffer.offset, buffer.length, &compressed);
+    if (code != 0) return code;
+    if (compressed.length < bytes_min ||
+        compressed.length / EXPANSION_MAX > buffer.length) {
+        return EINVAL;
+    }
+    decoder->taken = compressed.length;
+    *out_data = NULL;
+    if (compressed.length == 0) return 0;
+    uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)compressed.length);
+    if (raw == NULL) return ENOMEM;
+    *out_data = raw;
+    if (!compressed.raw) {
+        return bc__decompress(&decoder->decompressor, decoder->wire.codec, &compressed,
+                              raw);
+    }
+    /* The payload is not aligned. */
+    memcpy(raw, compressed.payload, (size_t)compressed.length);
+    return 0;
+}
+
 /* Takes the next buffer, which must have `bytes_min` bytes; an empty one is NULL. */
 static int take_buffer(struct decoder *decoder, int64_t bytes_min,
                        const void **out_data) {
     if (decoder->buffer >= decoder->wire.n_buffers) return EINVAL;
     struct bc_wire_buffer buffer = decoder->wire.buffers[decoder->buffer++];
-    if (buffer.offset < 0 || buffer.length < bytes_min || buffer.offset % 8 != 0 ||
+    if (buffer.offset < 0 || buffer.length < 0 || buffer.offset % 8 != 0 ||
         buffer.offset > decoder->wire.body_bytes ||
         buffer.length > decoder->wire.body_bytes - buffer.offset) {
         return EINVAL;
     }
+    if (decoder->wire.codec != BC_CODEC_NONE && buffer.length > 0) {
+        return decompress(decoder, buffer, bytes_min, out_data);
+    }
+    if (buffer.length < bytes_min) return EINVAL;
+    decoder->taken = buffer.length;
     *out_data = buffer.length == 0 ? NULL : decoder->body + buffer.offset;
     return 0;
 }
@@ -85,7 +122,7 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     int code = take_buffer(decoder, node->length * 16, &buffers[1]);
     for (int64_t i = 0; i < n && code == 0; i++) {
         code = take_buffer(decoder, 0, &buffers[2 + i]);
-        decoder->sizes[i] = decoder->wire.buffers[decoder->buffer - 1].length;
+        decoder->sizes[i] = decoder->taken;
     }
     buffers[2 + n] = decoder->sizes;
     node->n_buffers = 3 + n;
@@ -205,6 +242,17 @@ static int start(struct decoder *decoder, const struct bc_schema *schema,
     return 0;
 }
 
+/* Gives the batch out, or up where `code` says that it failed. */
+static int finish(struct decoder *decoder, int code, struct bc_batch **out_batch) {
+    bc__decompressor_finish(&decoder->decompressor);
+    if (code == 0) {
+        *out_batch = decoder->batch;
+    } else {
+        bc__batch_unref(decoder->batch);
+    }
+    return code;
+}
+
 int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
                      struct bc_batch **out_batch) {
     struct decoder decoder;
@@ -216,12 +264,7 @@ int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int
     root->buffers = decoder.tables++;
     code = decoder.wire.is_dictionary ? EINVAL
                                       : decode_children(&decoder, 0, decoder.wire.rows);
-    if (code != 0) {
-        bc__batch_unref(decoder.batch);
-        return code;
-    }
-    *out_batch = decoder.batch;
-    return 0;
+    return finish(&decoder, code, out_batch);
 }
 
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
@@ -234,12 +277,7 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
     bool is_it = decoder.wire.is_dictionary &&
                  decoder.wire.dictionary_id == schema->fields[owner].dictionary_id;
     code = is_it ? decode_field(&decoder, dictionary, decoder.wire.rows) : EINVAL;
-    if (code != 0) {
-        bc__batch_unref(decoder.batch);
-        return code;
-    }
-    *out_batch = decoder.batch;
-    return 0;
+    return finish(&decoder, code, out_batch);
 }
 
 /* Checks the body's parts against `digits`. */

@@ -1,4 +1,5 @@
-/* A message in mapped memory as a batch whose buffers point into it. */
+/* A message in mapped memory as a batch whose buffers point into it, or, where they are
+ * compressed, as a batch with buffers of its own. */
 #ifndef BC_DISK_DECODE_H
 #define BC_DISK_DECODE_H
 

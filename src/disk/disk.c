@@ -9,7 +9,8 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                   const struct bc_disk_options *options, struct bc_error *error) {
     bc_assert(disk != NULL && options->path != NULL);
     memset(disk, 0, sizeof(*disk));
-    int code = bc__encoder_init(&disk->encoder, schema, options->checksums, error);
+    int code = bc__encoder_init(&disk->encoder, schema, options->checksums,
+                                options->codec, error);
     if (code != 0) return code;
     code = bc__file_create(&disk->file, options->path, options->bytes_max,
                            options->evicts, error);

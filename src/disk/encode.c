@@ -10,7 +10,7 @@
 enum { PREFIX = 8 };
 
 int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
-                     bool checksums, struct bc_error *error) {
+                     bool checksums, enum bc_codec codec, struct bc_error *error) {
     bc_assert(encoder != NULL && schema != NULL);
     memset(encoder, 0, sizeof(*encoder));
     for (int32_t i = 0; i < schema->n_fields; i++) {
@@ -29,6 +29,7 @@ int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
     }
     encoder->schema = schema;
     encoder->checksums = checksums;
+    encoder->body.codec = codec;
     if (bc__metadata_builder_new(&encoder->metadata) != 0) return bc__error_memory(error);
     return 0;
 }
@@ -132,6 +133,7 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
     if (code == 0 && body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
     if (code == 0 && encoder->checksums) code = fill_digits(encoder, &n_digits);
     if (code != 0) return fail(code, error);
+    wire->codec = body->codec;
     wire->body_bytes = body->bytes;
     wire->nodes = body->nodes;
     wire->n_nodes = body->n_nodes;

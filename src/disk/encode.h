@@ -25,10 +25,10 @@ struct bc_message {
     int64_t size; /* of all pieces, a multiple of 64 */
 };
 
-/* `checksums`: messages carry them. ENOTSUP where the schema has a type that cannot be
- * written, naming its field. */
+/* `checksums`: messages carry them; `codec`: bodies are compressed. ENOTSUP where the
+ * schema has a type that cannot be written, naming its field. */
 int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
-                     bool checksums, struct bc_error *error);
+                     bool checksums, enum bc_codec codec, struct bc_error *error);
 void bc__encoder_finish(struct bc_encoder *encoder);
 
 int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,

@@ -99,6 +99,19 @@ static void test_disk_allocations(void) {
     on_disk(BC_FAULT_ALLOC, ENOMEM, BC_WRITE_ON_EVICTION);
 }
 
+static void test_compression(void) {
+    char *path = fixture_directory();
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = path;
+    options.memory_bytes_max = 1;
+    for (int codec = BC_COMPRESSION_LZ4; codec <= BC_COMPRESSION_ZSTD; codec++) {
+        options.compression = codec;
+        CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &options) > 5);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
 /* With room given back, and many batches asked for at once. */
 static void test_eviction_on_disk(void) {
     char *path = fixture_directory();
@@ -128,7 +141,7 @@ static void test_short_writes_and_interruptions(void) {
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_memory_allocations), TAP_CASE(test_disk_allocations),
-        TAP_CASE(test_eviction_on_disk), TAP_CASE(test_disk_calls),
-        TAP_CASE(test_short_writes_and_interruptions)};
+        TAP_CASE(test_eviction_on_disk),   TAP_CASE(test_compression),
+        TAP_CASE(test_disk_calls),         TAP_CASE(test_short_writes_and_interruptions)};
     return TAP_RUN(cases);
 }

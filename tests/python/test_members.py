@@ -259,6 +259,8 @@ def test_readers_are_made_by_caches_only() -> None:
                 "disk_capacity": None,
                 "write_policy": "on_insertion",
                 "max_readers": None,
+                "checksum": True,
+                "compression": None,
             },
         ),
         (StreamCache.reader, {"self": inspect.Parameter.empty, "from_start": True}),
