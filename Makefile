@@ -123,10 +123,12 @@ format: $(VENV)/.lint.ok
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## make bench         measures against the Rust batchcorder 0.1.3
-bench: build/bench/build.ninja $(VENV)/.test.ok $(VENV)/.installed build/rust-0.1.3
+## make bench         measures against the Rust batchcorder 0.1.3; writes docs/performance.md
+bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0.1.3
 	$(BIN)/meson compile -C build/bench
-	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench
+	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench \
+	--json build/bench.json
+	$(BIN)/python bench/page.py build/bench.json docs/performance.md
 
 build/rust-0.1.3: | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ batchcorder==0.1.3

@@ -30,8 +30,11 @@ class Pieces:
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
         vectors: list[tuple[int, int]] = []
         counts = []
-        for batch in batches:
+        for number, batch in enumerate(batches):
             buffers = [b for column in batch.columns for b in column.buffers()]
+            for column in batch.columns if number == 0 else []:
+                if pa.types.is_dictionary(column.type):
+                    buffers += column.dictionary.buffers()
             ours = [(b.address, b.size) for b in buffers if b is not None and b.size > 0]
             vectors += ours
             counts.append(len(ours))

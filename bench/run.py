@@ -149,10 +149,51 @@ def run_shape(
                     "batches": batches,
                     "bytes": ours.about["bytes"],
                     "rows": rows,
+                    "beside": beside,
                     "seconds": {" ".join(cell): times[cell] for cell in times},
                 }
             )
     return results
+
+
+def run_large(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure what no single pass shows (large.py): rows of a label and a figure."""
+
+    def ask(*words: str) -> dict[str, float]:
+        command = [sys.executable, str(HERE / "large.py"), *words]
+        if args.disk_path:
+            command += ["--disk-path", args.disk_path]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        answer: dict[str, float] = json.loads(run.stdout)
+        return answer
+
+    scale = 20 if args.quick else 1
+    memory = ask("memory", "--megabytes", str(4000 // scale))
+    grown = memory["grown"] / 1e6
+    few = ask("passing", "--batches", str(8000 // scale))["seconds"]
+    many = ask("passing", "--batches", str(80_000 // scale))["seconds"]
+    size = memory["file_bytes"] / 1e9
+    rows = [
+        {
+            "label": f"recording of {size:.1f} GB, memory_capacity='64MB': "
+            "anonymous memory grows by",
+            "figure": f"{grown:.0f} MB",
+            "target": "at most 100 MB",
+            "reached": grown <= 100,
+        },
+        {
+            "label": f"{80_000 // scale:,} one-row batches through max_readers=1, "
+            f"against {8000 // scale:,}",
+            "figure": f"{many / few:.1f}x the time",
+            "target": "at most 10x",
+            "reached": many / few <= 10,
+        },
+    ]
+    print("\nlarge and long recordings")
+    for row in rows:
+        verdict = "reached" if row["reached"] else "MISSED"
+        print(f"  {row['label']} {row['figure']} ({row['target']}: {verdict})")
+    return rows
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -186,12 +227,14 @@ def main() -> None:
     results = []
     for name in args.shape or SHAPES:
         results += run_shape(name, groups, args)
+    large = [] if args.shape or args.group else run_large(args)
     targets = [t for result in results for row in result["rows"] for t in row["targets"]]
+    targets += large
     reached = sum(target["reached"] is True for target in targets)
     seconds = time.monotonic() - began
     print(f"\n{reached} of {len(targets)} targets reached; {seconds:.0f} s")
     if args.json is not None:
-        report = {"machine": about, "quick": args.quick, "results": results}
+        report = {"machine": about, "results": results, "large": large}
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

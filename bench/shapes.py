@@ -31,12 +31,20 @@ def _wide(n_batches: int) -> list[pa.RecordBatch]:
 def _strings(n_batches: int) -> list[pa.RecordBatch]:
     rows = 10_000
     random = np.random.default_rng(2)
+    tags = pa.array([f"tag {i}" for i in range(1000)])
     batches = []
     for number in range(n_batches):
         values = random.integers(0, 10**9, rows)
         key = [f"key-{value:x}" for value in values]
         word = [None if value % 10 == 0 else "ab" * (value % 9) for value in values]
-        batches.append(pa.record_batch({"key": key, "word": word}))
+        tag = pa.DictionaryArray.from_arrays(pa.array(values % 1000, pa.int32()), tags)
+        ends = np.concatenate([[0], np.cumsum(values % 4)])
+        parts = pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()), pa.array(values[:1].repeat(ends[-1]))
+        )
+        batches.append(
+            pa.record_batch({"key": key, "word": word, "tag": tag, "parts": parts})
+        )
         assert batches[number].schema == batches[0].schema
     return batches
 
@@ -50,6 +58,11 @@ def _one_row(n_batches: int) -> list[pa.RecordBatch]:
 
 SHAPES = {
     "one-row": Shape("one-row batches of two columns", 50_000, 5_000, _one_row),
-    "strings": Shape("two columns of short strings, 10,000 rows each", 100, 10, _strings),
-    "wide": Shape("12 float64 columns, 65,536 rows each", 64, 6, _wide),
+    "strings": Shape(
+        "batches of short strings, dictionaries and lists, 10,000 rows each",
+        100,
+        10,
+        _strings,
+    ),
+    "wide": Shape("batches of 12 float64 columns, 65,536 rows each", 64, 6, _wide),
 }

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""
+Writes the results of a run into docs/performance.md, and its charts beside it.
+
+    bench/page.py RESULTS.json docs/performance.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+BEGIN, END = "<!-- results: bench/run.py writes what follows -->", "<!-- end -->"
+SHAPES = {
+    "one-row": "50,000 one-row batches",
+    "strings": "strings, dictionaries, lists",
+    "wide": "12 float64 columns, 403 MB",
+}
+CHARTS = {
+    "memory": [
+        ("memory.ingest", "ingest"),
+        ("memory.iterate", "iterate, first time"),
+        ("memory.again", "iterate again"),
+        ("memory.consume", "bare C consumer"),
+    ],
+    "disk": [
+        ("disk.ingest", "ingest"),
+        ("disk.first", "first pass"),
+        ("disk.iterate", "iterate"),
+        ("disk.sum", "sum one column"),
+        ("disk.consume", "bare C consumer"),
+    ],
+}
+
+
+def time_text(seconds: float | None, batches: int, per_batch: bool) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds / batches * 1e6 if per_batch else seconds * 1e3:.3g}"
+
+
+def verdict(target: dict[str, Any]) -> str:
+    if target["reached"] is None:
+        return f"{target['target']}: not measured"
+    if target["reached"]:
+        return f"{target['target']}: reached"
+    return f"{target['target']}: **missed**, {target['figure']:.3g}"
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return one group on one shape as a Markdown table."""
+    batches, rows = result["batches"], result["rows"]
+    per_batch = max(row["ours_seconds"] for row in rows) / batches < 50e-6
+    unit = "microseconds a batch" if per_batch else "milliseconds in all"
+    tier = {"memory": "in memory", "disk": "from disk"}[result["group"]]
+    lines = [
+        f"### {SHAPES[result['shape']]}, {tier}: {unit}",
+        "",
+        "| | ours | 0.1.3 | faster | base | of the base | targets |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ours, rust, base = (
+            time_text(row[f"{who}_seconds"], batches, per_batch)
+            for who in ("ours", "rust", "base")
+        )
+        faster = f"{row['times_faster']:.1f}x" if row["times_faster"] else ""
+        lines.append(
+            f"| {row['label']} | {ours} | {rust} | {faster} "
+            f"| {base}: {row['base_label']} | {row['times_base']:.2f}x "
+            f"| {'; '.join(map(verdict, row['targets']))} |"
+        )
+    for label, seconds in result["beside"].items():
+        alone = time_text(seconds, batches, per_batch)
+        lines.append(f"| beside: {label} | | | | {alone} | | |")
+    return [*lines, ""]
+
+
+def large_table(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["### Large and long recordings", "", "| | | target |", "|---|---|---|"]
+    for row in rows:
+        word = "reached" if row["reached"] else "**missed**"
+        lines.append(f"| {row['label']} | {row['figure']} | {row['target']}: {word} |")
+    return [*lines, ""]
+
+
+def results_text(report: dict[str, Any]) -> str:
+    """Return the whole section: machine, tables, charts."""
+    about = report["machine"]
+    lines = [
+        f"Machine: {about['cpu']}, {about['cores']} cores, {about['system']}, Python "
+        f"{about['python']}, pyarrow {about['pyarrow']}.",
+        "",
+        *[f"![Times faster than 0.1.3, {name}](images/{name}.svg)" for name in CHARTS],
+        "",
+    ]
+    for result in report["results"]:
+        lines += table(result)
+    if report["large"]:
+        lines += large_table(report["large"])
+    return "\n".join(lines)
+
+
+def draw(report: dict[str, Any], group: str, path: Path) -> None:
+    """Draw how many times faster than 0.1.3 each scenario is, on a logarithmic scale."""
+    found = {
+        (result["shape"], row["scenario"]): row["times_faster"]
+        for result in report["results"]
+        for row in result["rows"]
+    }
+    scenarios = CHARTS[group]
+    shapes = [name for name in SHAPES if (name, scenarios[0][0]) in found]
+    figure, axes = plt.subplots(figsize=(8, 0.7 * len(scenarios) + 1.2))
+    height = 0.8 / len(shapes)
+    for number, shape in enumerate(shapes):
+        values = [found[shape, scenario] for scenario, _ in scenarios]
+        shift = (number - (len(shapes) - 1) / 2) * height
+        places = [i + shift for i in range(len(values))]
+        bars = axes.barh(places, values, height * 0.9, label=SHAPES[shape])
+        axes.bar_label(bars, [f"{value:.3g}x" for value in values], padding=3, fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlim(0.8, max(x for x in found.values() if x) * 4)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks(range(len(scenarios)), [label for _, label in scenarios])
+    axes.invert_yaxis()
+    axes.set_xlabel("times faster than batchcorder 0.1.3 (logarithmic)")
+    axes.set_title({"memory": "In memory", "disk": "From disk, memory_capacity=1"}[group])
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, loc="lower right", frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("page", type=Path)
+    args = parser.parse_args()
+    report = json.loads(args.results.read_text())
+    mpl.rcParams["svg.hashsalt"] = "batchcorder"
+    images = args.page.parent / "images"
+    images.mkdir(exist_ok=True)
+    for group in CHARTS:
+        draw(report, group, images / f"{group}.svg")
+    before, rest = args.page.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    args.page.write_text(f"{before}{BEGIN}\n\n{results_text(report)}{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
