@@ -32,6 +32,9 @@ struct bc_cache {
     struct bc_reader *readers;
     uint64_t readers_made;
     uint64_t readers_max;
+    uint64_t evicted_below; /* batches that are going, or gone: no reader starts there */
+    uint64_t hits_memory;   /* of readers that are gone */
+    uint64_t hits_disk;
 };
 
 const char *bc_version(void) { return BC_VERSION; }
@@ -49,9 +52,11 @@ static int backing_flush(void *context, struct bc_error *error) {
 }
 
 static int backing_read(void *context, struct bc_place place, uint64_t number,
-                        bool verify, struct bc_batch **out_batch,
+                        const struct bc_projection *projection,
+                        const uint64_t *unverified, struct bc_batch **out_batch,
                         struct bc_error *error) {
-    return bc__disk_read(context, place.offset, place.size, number, verify, out_batch,
+    const struct bc_disk_read what = {projection, unverified};
+    return bc__disk_read(context, place.offset, place.size, number, what, out_batch,
                          error);
 }
 
@@ -304,18 +309,15 @@ static bool feed_exhausted(void *context) {
     return bc__ingest_exhausted(&cache->ingest);
 }
 
-static int feed_schema(void *context, struct ArrowSchema *out, struct bc_error *error) {
-    return bc_cache_schema(context, out, error);
-}
-
-/* The lowest cursor once all readers were made, else 0. The cache's lock is held. */
+/* The lowest mark once all readers were made, else 0; of published batches. The cache's
+ * lock is held. */
 static uint64_t low_water(const struct bc_cache *cache) {
     if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
-    uint64_t low = UINT64_MAX;
+    uint64_t low = bc__store_published(&cache->store);
     for (const struct bc_reader *reader = cache->readers; reader != NULL;
          reader = reader->next) {
-        uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_acquire);
-        if (cursor < low) low = cursor;
+        uint64_t mark = bc__reader_mark(reader);
+        if (mark < low) low = mark;
     }
     return low;
 }
@@ -323,6 +325,7 @@ static uint64_t low_water(const struct bc_cache *cache) {
 static void evict(struct bc_cache *cache) {
     bc__mutex_lock(&cache->lock);
     uint64_t low = low_water(cache);
+    if (low > cache->evicted_below) cache->evicted_below = low;
     bc__mutex_unlock(&cache->lock);
     if (low > 0) bc__store_trim(&cache->store, low);
 }
@@ -339,36 +342,58 @@ static void feed_left(void *context, struct bc_reader *reader) {
         cache->readers = reader->next;
     }
     if (reader->next != NULL) reader->next->previous = reader->previous;
+    cache->hits_memory += atomic_load(&reader->hits_memory);
+    cache->hits_disk += atomic_load(&reader->hits_disk);
     bc__mutex_unlock(&cache->lock);
     if (cache->readers_max != 0) evict(cache);
     bc_cache_unref(cache);
 }
 
 /* Why no (more) reader can be made, under the cache's lock. */
-static int refuse_reader(const struct bc_cache *cache, enum bc_reader_start start,
+static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *reader,
                          struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_set(error, EINVAL, "Dataset has been closed");
     }
-    if (cache->readers_max != 0 && cache->readers_made >= cache->readers_max) {
+    if (reader->counted && cache->readers_max != 0 &&
+        cache->readers_made >= cache->readers_max) {
         return bc__error_set(error, EINVAL,
                              "Maximum number of readers (%llu) has been reached",
                              (unsigned long long)cache->readers_max);
     }
-    uint64_t first = atomic_load(&cache->store.first);
-    if (start == BC_READER_FIRST && first > 0) {
+    uint64_t start = bc_reader_position(reader);
+    if (start < cache->evicted_below) {
         return bc__error_set(
             error, EINVAL,
-            "Batch 0 is no longer cached; the earliest batch still cached "
+            "Batch %llu is no longer cached; the earliest batch still cached "
             "is %llu",
-            (unsigned long long)first);
+            (unsigned long long)start, (unsigned long long)cache->evicted_below);
     }
     return 0;
 }
 
-int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
-                    struct bc_reader **out_reader, struct bc_error *error) {
-    bc_assert(cache != NULL && out_reader != NULL);
+/* Takes the reader in, if it may start where it wants to. */
+static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
+                        struct bc_error *error) {
+    bc__mutex_lock(&cache->lock);
+    if (bc_reader_position(reader) == BC_READER_FRONTIER) {
+        atomic_store(&reader->cursor, bc__store_published(&cache->store));
+    }
+    int code = refuse_reader(cache, reader, error);
+    if (code == 0) {
+        reader->next = cache->readers;
+        if (cache->readers != NULL) cache->readers->previous = reader;
+        cache->readers = reader;
+        if (reader->counted) cache->readers_made++;
+        (void)bc_cache_ref(cache);
+    }
+    bc__mutex_unlock(&cache->lock);
+    return code;
+}
+
+static int make_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                       bool counted, struct bc_reader **out_reader,
+                       struct bc_error *error) {
     const struct bc_feed feed = {
         .store = &cache->store,
         .closed = &cache->closed,
@@ -376,24 +401,22 @@ int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
         .exhausted = feed_exhausted,
         .passed = cache->readers_max == 0 ? NULL : feed_passed,
         .left = feed_left,
-        .schema = feed_schema,
         .context = cache,
     };
-    struct bc_reader *reader;
-    if (bc__reader_new(&feed, 0, &reader) != 0) return bc__error_memory(error);
-    bc__mutex_lock(&cache->lock);
-    int code = refuse_reader(cache, start, error);
-    if (code == 0) {
-        if (start == BC_READER_FRONTIER) {
-            atomic_store(&reader->cursor, bc__store_published(&cache->store));
-        }
-        reader->next = cache->readers;
-        if (cache->readers != NULL) cache->readers->previous = reader;
-        cache->readers = reader;
-        cache->readers_made++;
-        (void)bc_cache_ref(cache);
+    struct bc_projection *projection = NULL;
+    if (options->columns != NULL) {
+        int code = bc__projection_new(cache->schema, options->columns, options->n_columns,
+                                      &projection, error);
+        if (code != 0) return code;
     }
-    bc__mutex_unlock(&cache->lock);
+    struct bc_reader *reader;
+    const struct bc_range range = {options->start, options->stop};
+    if (bc__reader_new(&feed, range, projection, &reader) != 0) {
+        bc__projection_free(projection);
+        return bc__error_memory(error);
+    }
+    reader->counted = counted;
+    int code = admit_reader(cache, reader, error);
     if (code != 0) {
         bc__reader_discard(reader);
         return code;
@@ -404,10 +427,38 @@ int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
     return 0;
 }
 
+int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                    struct bc_reader **out_reader, struct bc_error *error) {
+    bc_assert(cache != NULL && out_reader != NULL);
+    static const struct bc_reader_options defaults = BC_READER_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    if (options->struct_size != sizeof(*options)) {
+        return bc__error_set(error, EINVAL,
+                             "The options' struct_size is %zu, expected %zu: use "
+                             "BC_READER_OPTIONS_INIT",
+                             options->struct_size, sizeof(*options));
+    }
+    return make_reader(cache, options, true, out_reader, error);
+}
+
+int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
+                 struct bc_batch_info *out_info, struct bc_error *error) {
+    bc_assert(cache != NULL && out_array != NULL && number < UINT64_MAX);
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.start = number;
+    options.stop = number + 1;
+    struct bc_reader *reader;
+    int code = make_reader(cache, &options, false, &reader, error);
+    if (code != 0) return code;
+    code = bc_reader_next(reader, out_array, out_info, error);
+    bc_reader_unref(reader);
+    return code;
+}
+
 int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
                     struct bc_error *error) {
     struct bc_reader *reader;
-    int code = bc_cache_reader(cache, BC_READER_FIRST, &reader, error);
+    int code = bc_cache_reader(cache, NULL, &reader, error);
     if (code == 0) bc_reader_export(reader, out_stream);
     return code;
 }

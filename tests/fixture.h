@@ -162,7 +162,7 @@ static inline struct bc_cache *fixture_cache(struct fixture *fixture,
 
 static inline struct bc_reader *fixture_reader(struct bc_cache *cache) {
     struct bc_reader *reader;
-    CHECK(bc_cache_reader(cache, BC_READER_FIRST, &reader, NULL) == 0);
+    CHECK(bc_cache_reader(cache, NULL, &reader, NULL) == 0);
     return reader;
 }
 

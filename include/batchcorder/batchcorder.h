@@ -234,27 +234,46 @@ BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
 BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
 BC_EXPORT int bc_cache_overcommitted(struct bc_cache *cache);
 
-/* Where a reader starts. */
-enum bc_reader_start {
-    BC_READER_FIRST = 0,   /* at batch 0 */
-    BC_READER_FRONTIER = 1 /* at the first batch that is not recorded yet */
+/* For a reader's start: the first batch that is not recorded yet. */
+#define BC_READER_FRONTIER UINT64_MAX
+
+/* What a reader gives. */
+struct bc_reader_options {
+    size_t struct_size;     /* set by the initialiser */
+    uint64_t start;         /* the number of its first batch, or BC_READER_FRONTIER */
+    uint64_t stop;          /* it ends before this batch, or with the stream */
+    const int32_t *columns; /* numbers of the columns that it gives, in their order; NULL:
+                               all. Of the others no byte is read, in either tier */
+    int64_t n_columns;
 };
 
-/* A new reader, with one reference. EINVAL: the cache is closed, has given out
- * readers_max readers, or batch 0 was evicted. */
-BC_EXPORT int bc_cache_reader(struct bc_cache *cache, enum bc_reader_start start,
+#define BC_READER_OPTIONS_INIT {sizeof(struct bc_reader_options), 0, UINT64_MAX, NULL, 0}
+
+/* A new reader, with one reference; `options` NULL: of all columns from batch 0. EINVAL:
+ * the cache is closed or has given out readers_max readers, the first batch was evicted,
+ * a column does not exist. ENOMEM. */
+BC_EXPORT int bc_cache_reader(struct bc_cache *cache,
+                              const struct bc_reader_options *options,
                               struct bc_reader **out_reader, struct bc_error *error);
 
-/* A new reader at batch 0 as an Arrow stream, released by the caller. */
-BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
-                              struct bc_error *error);
-
-/* What bc_reader_next says of the batch it gives. */
+/* What is said of a batch that is given. */
 struct bc_batch_info {
     uint64_t number; /* of the batch in the stream, from 0 */
     uint64_t rows;
     int in_memory; /* 1: a batch of the memory tier, which a next replay gives again */
 };
+
+/* Batch `number` by itself, as bc_reader_next gives it; `out_array->release` is NULL
+ * where the stream has no such batch. Asks the source for it, and for those before it,
+ * where they are not recorded yet. Not one of readers_max readers. EINVAL: it was
+ * evicted; else as bc_reader_next. */
+BC_EXPORT int bc_cache_get(struct bc_cache *cache, uint64_t number,
+                           struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                           struct bc_error *error);
+
+/* A new reader at batch 0 as an Arrow stream, released by the caller. */
+BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
+                              struct bc_error *error);
 
 /* The next batch, as a struct array that the caller releases; at the end of the stream,
  * now and whenever asked again, `out_array->release` is NULL. Zero copy: its buffers are
@@ -270,6 +289,10 @@ struct bc_batch_info {
  * stopped it. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                              struct bc_batch_info *out_info, struct bc_error *error);
+
+/* A copy of the schema of what the reader gives, released by the caller. Never waits. */
+BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,
+                               struct ArrowSchema *out_schema, struct bc_error *error);
 
 /* The number of the batch that bc_reader_next would give. */
 BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);

@@ -213,11 +213,12 @@ static int cache_bool(PyObject *object) {
 
 /* ---- methods ---- */
 
-static PyObject *new_reader(struct cache_object *self, enum bc_reader_start start) {
+static PyObject *new_reader(struct cache_object *self,
+                            const struct bc_reader_options *options) {
     if (self->cache == NULL) return not_initialised();
     struct bc_reader *reader;
     struct bc_error error = {0, ""};
-    int code = bc_cache_reader(self->cache, start, &reader, &error);
+    int code = bc_cache_reader(self->cache, options, &reader, &error);
     if (code != 0) return raise_error(code, &error);
     return reader_object_new(self, reader);
 }
@@ -229,12 +230,13 @@ static PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:reader", names, &value))
         return NULL;
     if (argument_flag(value, names[0], &from_start) != 0) return NULL;
-    return new_reader((struct cache_object *)object,
-                      from_start ? BC_READER_FIRST : BC_READER_FRONTIER);
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    if (!from_start) options.start = BC_READER_FRONTIER;
+    return new_reader((struct cache_object *)object, &options);
 }
 
 static PyObject *cache_iter(PyObject *object) {
-    return new_reader((struct cache_object *)object, BC_READER_FIRST);
+    return new_reader((struct cache_object *)object, NULL);
 }
 
 static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -321,6 +321,12 @@ int bc__schema_export(const struct bc_schema *schema, struct ArrowSchema *out_sc
     return 0;
 }
 
+int32_t bc__schema_column_of(const struct bc_schema *schema, int32_t field) {
+    bc_assert(field > 0 && field < schema->n_fields);
+    while (schema->fields[field].parent > 0) field = schema->fields[field].parent;
+    return field - schema->fields[0].first_child;
+}
+
 void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *out,
                            size_t size) {
     bc_assert(field >= 0 && field < schema->n_fields && size > 0);

@@ -67,6 +67,9 @@ struct ArrowError;
 int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *out_view,
                     struct ArrowError *out_reason);
 
+/* The column, from 0, that a field below the root is or is part of. */
+int32_t bc__schema_column_of(const struct bc_schema *schema, int32_t field);
+
 /* The dotted path of a field, for messages: "a.b.item". */
 void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *out,
                            size_t size);

@@ -202,6 +202,24 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     return EINVAL;
 }
 
+/* Passes a field by, with all below it, without looking at its bytes. */
+static int pass_field(struct decoder *decoder, int32_t number) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    size_t n_buffers = (size_t)field->n_buffers;
+    if (field->kind == BC_KIND_VIEW) {
+        if (decoder->view >= decoder->wire.n_variadic_counts) return EINVAL;
+        /* The sizes are no buffer of the message. */
+        n_buffers += (size_t)decoder->wire.variadic_counts[decoder->view++] - 1;
+    }
+    decoder->node++;
+    decoder->buffer += n_buffers;
+    for (int32_t c = 0; c < field->n_children; c++) {
+        int code = pass_field(decoder, field->first_child + c);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
 /* Variadic buffers in all; no more than there are buffers. */
 static int count_variadic(const struct bc_wire_batch *wire, size_t *out_n) {
     size_t n = 0;
@@ -253,8 +271,22 @@ static int finish(struct decoder *decoder, int code, struct bc_batch **out_batch
     return code;
 }
 
-int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
-                     struct bc_batch **out_batch) {
+static int decode_columns(struct decoder *decoder,
+                          const struct bc_projection *projection) {
+    const struct bc_field *root = &decoder->schema->fields[0];
+    for (int32_t c = 0; c < root->n_children; c++) {
+        int32_t number = root->first_child + c;
+        int code = bc__projection_has(projection, c)
+                       ? decode_field(decoder, number, decoder->wire.rows)
+                       : pass_field(decoder, number);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+int bc__decode_batch(const struct bc_schema *schema,
+                     const struct bc_projection *projection, const uint8_t *message,
+                     int64_t size, struct bc_batch **out_batch) {
     struct decoder decoder;
     int code = start(&decoder, schema, message, size);
     if (code != 0) return code;
@@ -262,8 +294,7 @@ int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int
     root->length = decoder.wire.rows;
     root->n_buffers = 1;
     root->buffers = decoder.tables++;
-    code = decoder.wire.is_dictionary ? EINVAL
-                                      : decode_children(&decoder, 0, decoder.wire.rows);
+    code = decoder.wire.is_dictionary ? EINVAL : decode_columns(&decoder, projection);
     return finish(&decoder, code, out_batch);
 }
 
@@ -280,8 +311,47 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
     return finish(&decoder, code, out_batch);
 }
 
-/* Checks the body's parts against `digits`. */
-static bool verify_body(const struct bc_wire_batch *wire, const uint8_t *body,
+/* Checks buffers `first` to before `end` of the body, each with the padding behind it. */
+static bool verify_buffers(const struct bc_wire_batch *wire, const uint8_t *body,
+                           const char *digits, size_t first, size_t end) {
+    if (end > wire->n_buffers) return false;
+    for (size_t i = first; i < end; i++) {
+        struct bc_wire_buffer buffer = wire->buffers[i];
+        uint64_t expected;
+        if (buffer.length == 0) continue;
+        if (buffer.offset < 0 || buffer.length < 0 || buffer.offset > wire->body_bytes ||
+            buffer.length > wire->body_bytes - buffer.offset) {
+            return false;
+        }
+        int64_t padded = bc__round_up(buffer.length, ALIGNMENT);
+        if (padded > wire->body_bytes - buffer.offset) return false;
+        if (!bc__checksum_parse(digits + i * BC_DIGITS, &expected) ||
+            bc__checksum(body + buffer.offset, (size_t)padded) != expected) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
+                           const struct bc_wire_batch *wire, const uint8_t *body,
+                           const char *digits) {
+    struct decoder decoder = {.schema = schema, .wire = *wire};
+    const struct bc_field *root = &schema->fields[0];
+    for (int32_t c = 0; c < root->n_children; c++) {
+        size_t first = decoder.buffer;
+        if (pass_field(&decoder, root->first_child + c) != 0) return false;
+        bool wants = (wanted[c / 64] >> (c % 64) & 1) != 0;
+        if (wants && !verify_buffers(wire, body, digits, first, decoder.buffer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Checks the body's parts against `digits`; with a schema, those of some columns. */
+static bool verify_body(const struct bc_schema *schema, const uint64_t *wanted,
+                        const struct bc_wire_batch *wire, const uint8_t *body,
                         const char *digits) {
     uint64_t expected;
     if (wire->body_bytes == 0) return true;
@@ -291,24 +361,14 @@ static bool verify_body(const struct bc_wire_batch *wire, const uint8_t *body,
                bc__checksum(body, (size_t)wire->body_bytes) == expected;
     }
     if (wire->checksums_size != (wire->n_buffers + 1) * BC_DIGITS) return false;
-    for (size_t i = 0; i < wire->n_buffers; i++, digits += BC_DIGITS) {
-        struct bc_wire_buffer buffer = wire->buffers[i];
-        if (buffer.length == 0) continue;
-        if (buffer.offset < 0 || buffer.length < 0 || buffer.offset > wire->body_bytes ||
-            buffer.length > wire->body_bytes - buffer.offset) {
-            return false;
-        }
-        int64_t padded = bc__round_up(buffer.length, ALIGNMENT);
-        if (padded > wire->body_bytes - buffer.offset) return false;
-        if (!bc__checksum_parse(digits, &expected) ||
-            bc__checksum(body + buffer.offset, (size_t)padded) != expected) {
-            return false;
-        }
-    }
-    return true;
+    size_t n_variadic;
+    if (count_variadic(wire, &n_variadic) != 0) return false;
+    return schema == NULL ? verify_buffers(wire, body, digits, 0, wire->n_buffers)
+                          : verify_columns(schema, wanted, wire, body, digits);
 }
 
-int bc__decode_verify(const uint8_t *message, int64_t size) {
+static int verify(const struct bc_schema *schema, const uint64_t *wanted,
+                  const uint8_t *message, int64_t size) {
     int64_t metadata = metadata_size(message, size);
     if (metadata < 0) return EBADMSG;
     struct bc_wire_batch wire;
@@ -327,5 +387,16 @@ int bc__decode_verify(const uint8_t *message, int64_t size) {
     if (wire.body_bytes < 0 || wire.body_bytes != size - PREFIX - metadata) {
         return EBADMSG;
     }
-    return verify_body(&wire, message + framed, digits + BC_DIGITS) ? 0 : EBADMSG;
+    bool right = verify_body(schema, wanted, &wire, message + framed, digits + BC_DIGITS);
+    return right ? 0 : EBADMSG;
+}
+
+int bc__decode_verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
+                              const uint8_t *message, int64_t size) {
+    bc_assert(schema != NULL && wanted != NULL);
+    return verify(schema, wanted, message, size);
+}
+
+int bc__decode_verify(const uint8_t *message, int64_t size) {
+    return verify(NULL, NULL, message, size);
 }

@@ -4,12 +4,16 @@
 #define BC_DISK_DECODE_H
 
 #include "arrow/batch.h"
+#include "arrow/projection.h"
 
-/* Decodes a RecordBatch message of `size` bytes at `message` (64-byte aligned). Every
- * node and buffer is checked to lie inside it and to be long enough for its type. The
- * batch's owner is the caller's to set. EINVAL: not such a message; ENOMEM. */
-int bc__decode_batch(const struct bc_schema *schema, const uint8_t *message, int64_t size,
-                     struct bc_batch **out_batch);
+/* Decodes a RecordBatch message of `size` bytes at `message` (64-byte aligned): the
+ * columns of the projection (NULL: all), leaving the other nodes zeroed and their bytes
+ * untouched. Every node and buffer is checked to lie inside it and to be long enough for
+ * its type. The batch's owner is the caller's to set. EINVAL: not such a message; ENOMEM.
+ */
+int bc__decode_batch(const struct bc_schema *schema,
+                     const struct bc_projection *projection, const uint8_t *message,
+                     int64_t size, struct bc_batch **out_batch);
 
 /* The same for a DictionaryBatch message: the nodes of the dictionary's values are set.
  */
@@ -17,7 +21,11 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
                           const uint8_t *message, int64_t size,
                           struct bc_batch **out_batch);
 
-/* Checks the checksums of a batch or dictionary: 0, or EBADMSG; one without any fails. */
+/* Checks the checksums of a batch's metadata and of those of its columns that `wanted`
+ * has a bit for: 0, or EBADMSG; one without any fails. A small body is checked whole. */
+int bc__decode_verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
+                              const uint8_t *message, int64_t size);
+/* The same for all of a batch or dictionary. */
 int bc__decode_verify(const uint8_t *message, int64_t size);
 
 #endif

@@ -41,9 +41,16 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     int64_t *out_size, struct bc_error *error);
 /* Releases what appends replaced, and with `done` what they kept. No lock is held. */
 void bc__disk_tidy(struct bc_disk *disk, bool done);
+/* What of a batch is wanted, and what of that was not verified yet. */
+struct bc_disk_read {
+    const struct bc_projection *projection; /* NULL: all columns */
+    const uint64_t *unverified;             /* columns, a bit each; NULL: none */
+};
+
 /* Batch `number` from where append put it. Any thread. (read.c) */
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
-                  bool verify, struct bc_batch **out_batch, struct bc_error *error);
+                  struct bc_disk_read what, struct bc_batch **out_batch,
+                  struct bc_error *error);
 /* The batch there, and all before it, will not be read any more. Any thread. */
 void bc__disk_give_up(struct bc_disk *disk, int64_t offset, int64_t size);
 

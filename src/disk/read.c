@@ -190,13 +190,15 @@ static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
     return 0;
 }
 
-/* Decodes the message and the batch's dictionaries; takes the window over. */
+/* Decodes the message and the batch's dictionaries, of the wanted columns; takes the
+ * window over. */
 static int decode(struct bc_disk *disk, const struct message *message,
-                  struct bc_batch **out_batch) {
+                  const struct bc_projection *projection, struct bc_batch **out_batch) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
     int code =
-        bc__decode_batch(disk->encoder.schema, message->bytes, message->size, &batch);
+        bc__decode_batch(schema, projection, message->bytes, message->size, &batch);
     if (code != 0) {
         bc__window_unref(message->window);
         return code;
@@ -204,11 +206,13 @@ static int decode(struct bc_disk *disk, const struct message *message,
     struct holdings *holdings;
     code = hold(disk, batch, message, dictionaries->n, &holdings);
     for (int32_t i = 0; i < dictionaries->n && code == 0; i++) {
-        code = read_dictionary(disk, i, message->offset, &holdings->dictionaries[i],
-                               &batch->held_bytes);
+        int32_t column = bc__schema_column_of(schema, dictionaries->all[i].field);
+        if (!bc__projection_has(projection, column)) continue;
+        struct bc_batch **held = &holdings->dictionaries[holdings->n];
+        code = read_dictionary(disk, i, message->offset, held, &batch->held_bytes);
         if (code != 0) break;
-        holdings->n = i + 1;
-        bc__dictionaries_copy_nodes(dictionaries, i, holdings->dictionaries[i], batch);
+        holdings->n++;
+        bc__dictionaries_copy_nodes(dictionaries, i, *held, batch);
     }
     if (code != 0) {
         bc__batch_unref(batch);
@@ -219,21 +223,23 @@ static int decode(struct bc_disk *disk, const struct message *message,
 }
 
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
-                  bool verify, struct bc_batch **out_batch, struct bc_error *error) {
+                  struct bc_disk_read what, struct bc_batch **out_batch,
+                  struct bc_error *error) {
     bc_assert(offset >= 0 && size > 0);
     struct message message;
     int code = open_message(disk, offset, size, &message, error);
     if (code != 0) return code;
-    if (verify && disk->encoder.checksums) {
+    if (what.unverified != NULL && disk->encoder.checksums) {
         code = verify_schema(disk, error);
         if (code != 0) {
             bc__window_unref(message.window);
             return code;
         }
-        code = bc__decode_verify(message.bytes, size);
+        code = bc__decode_verify_columns(disk->encoder.schema, what.unverified,
+                                         message.bytes, size);
     }
     if (code == 0) {
-        code = decode(disk, &message, out_batch);
+        code = decode(disk, &message, what.projection, out_batch);
     } else {
         bc__window_unref(message.window);
     }

@@ -53,10 +53,11 @@ static void release_node(struct ArrowArray *array) {
     bc__free(block);
 }
 
-int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
-                     struct bc_ledger *ledger, struct ArrowArray *out_array) {
-    int32_t n = batch->n_nodes;
-    bc_assert(n == schema->n_fields && n > 0);
+int bc__export_batch(const struct bc_schema *schema, const int32_t *fields,
+                     struct bc_batch *batch, struct bc_ledger *ledger,
+                     struct ArrowArray *out_array) {
+    int32_t n = schema->n_fields;
+    bc_assert(n > 0 && (fields != NULL || n == batch->n_nodes));
     size_t below = (size_t)n - 1;
     struct export_block *block =
         bc__malloc(sizeof(*block) +
@@ -71,7 +72,7 @@ int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
     struct ArrowArray **pointers = (struct ArrowArray **)(void *)(block->nodes + below);
     for (int32_t i = 0; i < n; i++) {
         const struct bc_field *field = &schema->fields[i];
-        const struct bc_node *node = &batch->nodes[i];
+        const struct bc_node *node = &batch->nodes[fields == NULL ? i : fields[i]];
         struct ArrowArray *array = i == 0 ? out_array : &block->nodes[i - 1];
         if (i > 0) pointers[i - 1] = array;
         array->length = node->length;

@@ -5,10 +5,12 @@
 #include "arrow/batch.h"
 #include "replay/ledger.h"
 
-/* Exports the batch. With a ledger, whose lock is held, it is lent; without one the
+/* Exports the batch as `schema` has it, whose field i is the batch's node `fields[i]`
+ * (NULL: node i). With a ledger, whose lock is held, it is lent; without one the
  * caller's reference moves into the array, on success. The array's children may be moved
  * out, and all released in any order and on any thread. ENOMEM. */
-int bc__export_batch(const struct bc_schema *schema, struct bc_batch *batch,
-                     struct bc_ledger *ledger, struct ArrowArray *out_array);
+int bc__export_batch(const struct bc_schema *schema, const int32_t *fields,
+                     struct bc_batch *batch, struct bc_ledger *ledger,
+                     struct ArrowArray *out_array);
 
 #endif

@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "replay/export.h"
 
-int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
-                   struct bc_reader **out_reader) {
+int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
+                   struct bc_projection *projection, struct bc_reader **out_reader) {
     bc_assert(feed != NULL && feed->store != NULL);
     struct bc_reader *reader = bc__calloc_apart(sizeof(*reader));
     if (reader == NULL) return ENOMEM;
@@ -19,14 +19,23 @@ int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
     }
     atomic_init(&reader->refs, 1);
     reader->feed = *feed;
-    atomic_init(&reader->cursor, cursor);
+    reader->projection = projection;
+    atomic_init(&reader->cursor, range.start);
+    reader->stop = range.stop;
+    reader->counted = true;
     *out_reader = reader;
     return 0;
+}
+
+uint64_t bc__reader_mark(const struct bc_reader *reader) {
+    uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_acquire);
+    return cursor < reader->stop ? cursor : UINT64_MAX;
 }
 
 void bc__reader_discard(struct bc_reader *reader) {
     bc_assert(reader != NULL);
     bc__ledger_abandon(reader->ledger);
+    bc__projection_free(reader->projection);
     bc__free(reader);
 }
 
@@ -54,11 +63,21 @@ void bc_reader_unref(struct bc_reader *reader) {
     bc__reader_discard(reader);
 }
 
+static const struct bc_schema *schema_of(const struct bc_reader *reader) {
+    return reader->projection == NULL ? reader->feed.store->schema
+                                      : reader->projection->schema;
+}
+
+int bc_reader_schema(const struct bc_reader *reader, struct ArrowSchema *out_schema,
+                     struct bc_error *error) {
+    return bc__schema_export(schema_of(reader), out_schema, error);
+}
+
 uint64_t bc_reader_position(const struct bc_reader *reader) {
     return atomic_load_explicit(&reader->cursor, memory_order_relaxed);
 }
 
-enum step { STEP_TOOK, STEP_NOT_YET, STEP_FAILED };
+enum step { STEP_TOOK, STEP_NOT_YET, STEP_ENDED, STEP_FAILED };
 
 /* Sees to it that the ledger is this process's. */
 static int own_ledger(struct bc_reader *reader) {
@@ -75,6 +94,12 @@ struct taken {
     int code;
 };
 
+static void count_hit(_Atomic uint64_t *hits) {
+    /* Written under the reader's lock only. */
+    uint64_t before = atomic_load_explicit(hits, memory_order_relaxed);
+    atomic_store_explicit(hits, before + 1, memory_order_relaxed);
+}
+
 /* Takes the batch at the cursor if it is there. The reader's lock is held. */
 static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct taken *taken,
@@ -86,20 +111,27 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
         taken->code = bc__error_set(error, EINVAL, "Dataset has been closed");
         return STEP_FAILED;
     }
+    if (number >= reader->stop) return STEP_ENDED;
     if (number >= bc__store_published(store)) return STEP_NOT_YET;
+    const struct bc_projection *projection = reader->projection;
     struct bc_batch *batch;
     bool borrowed;
-    taken->code = bc__store_get(store, number, &batch, &borrowed, out_info, error);
+    struct bc_batch_info info;
+    taken->code =
+        bc__store_get(store, number, projection, &batch, &borrowed, &info, error);
     if (taken->code != 0) return STEP_FAILED;
     bool lend = borrowed && reader->feed.passed == NULL;
     if (borrowed && !lend) (void)bc__batch_ref(batch);
     struct bc_ledger *ledger = lend ? reader->ledger : NULL;
-    if (bc__export_batch(store->schema, batch, ledger, out_array) != 0) {
+    const int32_t *fields = projection == NULL ? NULL : projection->fields;
+    if (bc__export_batch(schema_of(reader), fields, batch, ledger, out_array) != 0) {
         taken->unused = lend ? NULL : batch;
         taken->code = bc__error_memory(error);
         return STEP_FAILED;
     }
     atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+    count_hit(info.in_memory ? &reader->hits_memory : &reader->hits_disk);
+    if (out_info != NULL) *out_info = info;
     return STEP_TOOK;
 }
 
@@ -123,7 +155,7 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
             bc__batch_unref(taken.unused);
             return taken.code;
         }
-        if (exhausted) {
+        if (exhausted || step == STEP_ENDED) {
             memset(out_array, 0, sizeof(*out_array));
             return 0;
         }
@@ -140,10 +172,11 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     if (atomic_load_explicit(feed->closed, memory_order_acquire)) {
         code = EINVAL;
     } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
-               number >= bc__store_published(feed->store)) {
+               number >= reader->stop || number >= bc__store_published(feed->store)) {
         code = EAGAIN;
     } else {
         atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+        count_hit(&reader->hits_memory);
     }
     bc__mutex_unlock(&reader->ledger->lock);
     if (code == 0 && feed->passed != NULL) feed->passed(feed->context);
@@ -152,7 +185,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
 
 static int stream_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
     struct bc_reader *reader = stream->private_data;
-    return reader->feed.schema(reader->feed.context, out, &reader->error);
+    return bc_reader_schema(reader, out, &reader->error);
 }
 
 static int stream_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {

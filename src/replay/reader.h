@@ -7,7 +7,8 @@
  * The lock is the reader's own: it orders the threads that share one reader, and lets
  * close know when a reader has left the store (close sets `closed`, then takes every
  * reader's lock once). A batch is referenced before the cursor passes it, so the lowest
- * cursor of all readers is a low-water mark below which nobody looks. */
+ * cursor of all readers is a low-water mark below which nobody looks. A reader that has
+ * come to its `stop` looks at nothing any more. */
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
@@ -26,7 +27,6 @@ struct bc_feed {
     void (*passed)(void *context);
     /* The reader is gone; gives its reference to the cache back. */
     void (*left)(void *context, struct bc_reader *reader);
-    int (*schema)(void *context, struct ArrowSchema *out_schema, struct bc_error *error);
     void *context;
 };
 
@@ -34,14 +34,28 @@ struct bc_reader {
     atomic_uint refs;
     struct bc_ledger *ledger; /* its lock is the reader's */
     _Atomic uint64_t cursor;
+    uint64_t stop;                    /* it gives no batch from this number on */
+    struct bc_projection *projection; /* NULL: all columns */
+    bool counted;                     /* one of those that `readers_max` is about */
+    _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
+    _Atomic uint64_t hits_disk;
     struct bc_feed feed;
     struct bc_reader *next; /* in the cache's list, under the cache's lock */
     struct bc_reader *previous;
     struct bc_error error; /* of the stream it was exported as */
 };
 
-int bc__reader_new(const struct bc_feed *feed, uint64_t cursor,
-                   struct bc_reader **out_reader);
+/* What a reader is to give. */
+struct bc_range {
+    uint64_t start;
+    uint64_t stop;
+};
+
+/* The projection moves in on success. */
+int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
+                   struct bc_projection *projection, struct bc_reader **out_reader);
+/* The first batch that it may still look at; UINT64_MAX: none. */
+uint64_t bc__reader_mark(const struct bc_reader *reader);
 /* Returns when nobody is inside the store on behalf of this reader and nothing that it
  * gave out needs the store any more. Where `closed` is set, this stays so. */
 void bc__reader_settle(struct bc_reader *reader);

@@ -37,7 +37,13 @@ int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
     store->backing = backing;
     store->policy = policy;
     store->budget.limit = memory_bytes_max;
-    return bc__mutex_init(&store->lock);
+    size_t columns = (size_t)schema->fields[0].n_children / 64 + 1;
+    store->all_columns = bc__malloc(columns * sizeof(uint64_t));
+    if (store->all_columns == NULL) return ENOMEM;
+    memset(store->all_columns, 0xff, columns * sizeof(uint64_t));
+    int code = bc__mutex_init(&store->lock);
+    if (code != 0) bc__free(store->all_columns);
+    return code;
 }
 
 void bc__store_finish(struct bc_store *store) {
@@ -45,16 +51,20 @@ void bc__store_finish(struct bc_store *store) {
     bc__budget_finish(&store->budget);
     bc__extents_finish(&store->extents);
     bc__extents_finish(&store->scratch);
+    bc__free(store->all_columns);
     bc__mutex_finish(&store->lock);
 }
 
-/* Charges the batch to the memory budget if it fits. */
+/* Charges the batch to the memory budget if it fits. `*out_bytes`: what it weighs. */
 static int admit(struct bc_store *store, const struct bc_batch *batch,
-                 struct bc_charge *out_charge, struct bc_error *error) {
+                 struct bc_charge *out_charge, uint64_t *out_bytes,
+                 struct bc_error *error) {
     struct bc_charge charge;
     int code = bc__charge_weigh(&charge, &store->extents, &store->scratch, store->schema,
                                 batch, error);
     if (code != 0) return code;
+    *out_bytes = charge.own_bytes;
+    for (size_t i = 0; i < charge.n_shares; i++) *out_bytes += charge.shares[i].used;
     bc__mutex_lock(&store->lock);
     code = bc__budget_admit(&store->budget, &charge);
     bc__mutex_unlock(&store->lock);
@@ -66,12 +76,19 @@ static int admit(struct bc_store *store, const struct bc_batch *batch,
     return 0;
 }
 
-static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows) {
+/* Adds to a count that only the producer changes. */
+static void add(_Atomic uint64_t *total, uint64_t more) {
+    uint64_t before = atomic_load_explicit(total, memory_order_relaxed);
+    atomic_store_explicit(total, before + more, memory_order_relaxed);
+}
+
+static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows,
+                    uint64_t bytes) {
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
     bc_assert(slot == slot_at(store, number));
     slot->rows = rows;
-    uint64_t total = atomic_load_explicit(&store->rows, memory_order_relaxed);
-    atomic_store_explicit(&store->rows, total + rows, memory_order_relaxed);
+    add(&store->rows, rows);
+    add(&store->bytes, bytes);
     atomic_store_explicit(&store->published, number + 1, memory_order_release);
 }
 
@@ -91,7 +108,8 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
                                error);
         if (code != 0) return code;
     }
-    code = admit(store, batch, &charge, error);
+    uint64_t bytes = 0;
+    code = admit(store, batch, &charge, &bytes, error);
     bool in_memory = code == 0;
     if (code != 0 && backing == NULL) {
         if (code != ENOSPC) return code;
@@ -109,7 +127,7 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     slot->hot = in_memory;
     struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
     atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
-    publish(store, slot, (uint64_t)batch->nodes[0].length);
+    publish(store, slot, (uint64_t)batch->nodes[0].length, bytes);
     return 0;
 }
 
@@ -122,21 +140,88 @@ void bc__store_tidy(struct bc_store *store, bool done) {
     if (store->backing != NULL) store->backing->tidy(store->backing->context, done);
 }
 
-/* Reads a batch from disk. Its nodes stay in the slot for later reads, which then cost
- * what those from memory do, as long as all such nodes take little memory. */
-static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                     struct bc_batch **out_batch, bool *out_borrowed,
+enum { FEW_WORDS = 16 };
+
+/* Which columns of the slot's batch were verified, making the table where there is none;
+ * NULL without memory, where they are verified again. */
+static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) {
+    _Atomic uint64_t *table =
+        atomic_load_explicit(&slot->columns_verified, memory_order_acquire);
+    if (table != NULL) return table;
+    _Atomic uint64_t *fresh = bc__calloc(n_words, sizeof(*fresh));
+    if (fresh == NULL) return NULL;
+    if (!atomic_compare_exchange_strong_explicit(&slot->columns_verified, &table, fresh,
+                                                 memory_order_acq_rel,
+                                                 memory_order_acquire)) {
+        bc__free(fresh);
+        return table;
+    }
+    return fresh;
+}
+
+/* Reads some columns of a batch from disk. */
+static int read_some(struct bc_store *store, struct bc_slot *slot, uint64_t number,
+                     const struct bc_projection *projection, struct bc_batch **out_batch,
                      struct bc_error *error) {
+    const struct bc_backing *backing = store->backing;
+    if (atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
+        return backing->read(backing->context, slot->place, number, projection, NULL,
+                             out_batch, error);
+    }
+    size_t n_words = projection->n_words;
+    _Atomic uint64_t *verified = columns_verified(slot, n_words);
+    uint64_t few[FEW_WORDS];
+    uint64_t *unverified = few;
+    if (n_words > FEW_WORDS) unverified = bc__malloc(n_words * sizeof(*unverified));
+    if (unverified == NULL) return bc__error_memory(error);
+    /* The number of rows is read with any column, and with none. */
+    bool any = projection->schema->n_fields == 1;
+    for (size_t i = 0; i < n_words; i++) {
+        uint64_t before = verified == NULL
+                              ? 0
+                              : atomic_load_explicit(&verified[i], memory_order_relaxed);
+        unverified[i] = projection->columns[i] & ~before;
+        any = any || unverified[i] != 0;
+    }
+    int code = backing->read(backing->context, slot->place, number, projection,
+                             any ? unverified : NULL, out_batch, error);
+    for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
+        (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
+    }
+    if (unverified != few) bc__free(unverified);
+    return code;
+}
+
+/* Reads a whole batch from disk. */
+static int read_all(struct bc_store *store, struct bc_slot *slot, uint64_t number,
+                    struct bc_batch **out_batch, struct bc_error *error) {
+    const struct bc_backing *backing = store->backing;
+    bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
+    int code = backing->read(backing->context, slot->place, number, NULL,
+                             verified ? NULL : store->all_columns, out_batch, error);
+    if (code == 0 && !verified) {
+        atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
+    }
+    return code;
+}
+
+/* Reads a batch from disk. Where that is all of it, its nodes stay in the slot for later
+ * reads, which then cost what those from memory do, as long as all such nodes take little
+ * memory. */
+static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
+                     const struct bc_projection *projection, struct bc_batch **out_batch,
+                     bool *out_borrowed, struct bc_error *error) {
     if (slot->place.size == 0) {
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
     }
-    bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
+    if (projection != NULL) {
+        *out_borrowed = false;
+        return read_some(store, slot, number, projection, out_batch, error);
+    }
     struct bc_batch *batch;
-    int code = store->backing->read(store->backing->context, slot->place, number,
-                                    !verified, &batch, error);
+    int code = read_all(store, slot, number, &batch, error);
     if (code != 0) return code;
-    if (!verified) atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     *out_batch = batch;
     uint64_t bytes = bc__batch_bytes(batch);
     uint64_t before =
@@ -153,7 +238,8 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     return 0;
 }
 
-int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
+int bc__store_get(struct bc_store *store, uint64_t number,
+                  const struct bc_projection *projection, struct bc_batch **out_batch,
                   bool *out_borrowed, struct bc_batch_info *out_info,
                   struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
@@ -163,12 +249,11 @@ int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out
         *out_batch = batch;
         *out_borrowed = true;
     } else {
-        int code = read_back(store, slot, number, out_batch, out_borrowed, error);
+        int code =
+            read_back(store, slot, number, projection, out_batch, out_borrowed, error);
         if (code != 0) return code;
     }
-    if (out_info != NULL) {
-        *out_info = (struct bc_batch_info){number, slot->rows, slot->hot};
-    }
+    *out_info = (struct bc_batch_info){number, slot->rows, slot->hot};
     return 0;
 }
 
@@ -186,6 +271,8 @@ static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
     }
     slot->hot = false;
     bc__charge_finish(&slot->charge);
+    bc__free((void *)atomic_exchange_explicit(&slot->columns_verified, NULL,
+                                              memory_order_acq_rel));
     *out_place = slot->place;
     slot->place = (struct bc_place){0, 0};
     return batch;

@@ -20,6 +20,7 @@
 #define BC_STORE_STORE_H
 
 #include "arrow/batch.h"
+#include "arrow/projection.h"
 #include "base/sync.h"
 #include "store/budget.h"
 
@@ -36,8 +37,10 @@ struct bc_backing {
                   bool more, struct bc_place *out_place, struct bc_error *error);
     /* Writes what waits. Any thread. */
     int (*flush)(void *context, struct bc_error *error);
-    /* `verify` asks for checksums too: the first time that a batch is read. */
-    int (*read)(void *context, struct bc_place place, uint64_t number, bool verify,
+    /* The columns of the projection (NULL: all); those that `unverified` has a bit for
+     * are read for the first time, and their checksums are looked at (NULL: none). */
+    int (*read)(void *context, struct bc_place place, uint64_t number,
+                const struct bc_projection *projection, const uint64_t *unverified,
                 struct bc_batch **out_batch, struct bc_error *error);
     /* What is there will not be read any more, nor what was appended before it. */
     void (*give_up)(void *context, struct bc_place place);
@@ -53,7 +56,9 @@ struct bc_slot {
     struct bc_place place;
     struct bc_charge charge;
     bool hot;
-    atomic_bool verified; /* read from disk before, and right */
+    atomic_bool verified; /* all of it was read from disk before, and right */
+    _Atomic(_Atomic uint64_t *)
+        columns_verified; /* some of it: a bit a column, or NULL */
 };
 
 /* Slots stand in chunks of 64, 128, 256, ... that never move. */
@@ -63,6 +68,7 @@ struct bc_store {
     _Atomic uint64_t published;
     _Atomic uint64_t first;
     _Atomic uint64_t rows;
+    _Atomic uint64_t bytes; /* that the batches reference, each by itself */
     struct bc_slot *chunks[BC_STORE_CHUNKS];
     const struct bc_schema *schema;   /* borrowed, outlives the store */
     const struct bc_backing *backing; /* NULL: memory only */
@@ -72,6 +78,7 @@ struct bc_store {
     _Atomic uint64_t decoded_bytes; /* of nodes of batches on disk, for later reads */
     struct bc_extents extents;      /* the producer's */
     struct bc_extents scratch;
+    uint64_t *all_columns; /* a bit for each */
 };
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
@@ -92,9 +99,11 @@ int bc__store_flush(struct bc_store *store, struct bc_error *error);
  * lock is held. */
 void bc__store_tidy(struct bc_store *store, bool done);
 
-/* Batch `number`, which is published and not evicted. `*out_borrowed`: it is the store's,
- * and valid until the store gives it up; else a reference goes to the caller. */
-int bc__store_get(struct bc_store *store, uint64_t number, struct bc_batch **out_batch,
+/* Batch `number`, which is published and not evicted; at least the columns of the
+ * projection (NULL: all). `*out_borrowed`: it is the store's, and valid until the store
+ * gives it up; else a reference goes to the caller. */
+int bc__store_get(struct bc_store *store, uint64_t number,
+                  const struct bc_projection *projection, struct bc_batch **out_batch,
                   bool *out_borrowed, struct bc_batch_info *out_info,
                   struct bc_error *error);
 

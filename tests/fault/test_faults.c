@@ -23,7 +23,7 @@ static struct bc_cache *make(struct fixture *fixture,
 
 static struct bc_reader *make_reader(struct bc_cache *cache, int *failures) {
     struct bc_reader *reader;
-    while (bc_cache_reader(cache, BC_READER_FIRST, &reader, NULL) != 0) ++*failures;
+    while (bc_cache_reader(cache, NULL, &reader, NULL) != 0) ++*failures;
     return reader;
 }
 

@@ -158,7 +158,7 @@ static void test_many_small_batches_to_disk(void) {
 static void *read_until_closed(void *context) {
     struct shared *shared = context;
     struct bc_reader *reader;
-    if (bc_cache_reader(shared->cache, BC_READER_FIRST, &reader, NULL) != 0) return NULL;
+    if (bc_cache_reader(shared->cache, NULL, &reader, NULL) != 0) return NULL;
     struct ArrowArray array;
     int64_t number = 0;
     while (bc_reader_next(reader, &array, NULL, NULL) == 0 && array.release != NULL) {

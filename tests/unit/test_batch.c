@@ -142,7 +142,7 @@ static void test_misaligned_buffers_are_copied(void) {
     CHECK((uintptr_t)copied % 8 == 0 && memcmp(copied, odd + 1, 80) == 0);
     CHECK(batch->nodes[2].buffers[2] == kept);
     struct ArrowArray out;
-    CHECK(bc__export_batch(schema, batch, NULL, &out) == 0);
+    CHECK(bc__export_batch(schema, NULL, batch, NULL, &out) == 0);
     fixture_check(&fixture, &out, 0);
     free(odd);
     bc__slab_finish(&slab);
@@ -160,7 +160,7 @@ static void release_in(const int *order) {
     struct bc_slab *slab = NULL;
     CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
     struct ArrowArray parts[3];
-    CHECK(bc__export_batch(schema, batch, NULL, &parts[0]) == 0);
+    CHECK(bc__export_batch(schema, NULL, batch, NULL, &parts[0]) == 0);
     for (int c = 0; c < 2; c++) {
         parts[c + 1] = *parts[0].children[c];
         parts[0].children[c]->release = NULL;

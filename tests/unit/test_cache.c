@@ -190,7 +190,7 @@ static void test_readers_max(void) {
     }
     struct bc_reader *third = NULL;
     struct bc_error error = {0, ""};
-    CHECK(bc_cache_reader(cache, BC_READER_FIRST, &third, &error) == EINVAL && !third);
+    CHECK(bc_cache_reader(cache, NULL, &third, &error) == EINVAL && !third);
     CHECK(strcmp(error.message, "Maximum number of readers (2) has been reached") == 0);
     bc_reader_unref(second); /* abandoned: it holds nothing back */
     CHECK(atomic_load(&fixture.arrays_alive) == 0);
@@ -250,7 +250,7 @@ static void test_close(void) {
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == EINVAL);
     struct bc_reader *late;
-    CHECK(bc_cache_reader(cache, BC_READER_FIRST, &late, NULL) == EINVAL);
+    CHECK(bc_cache_reader(cache, NULL, &late, NULL) == EINVAL);
     CHECK(bc_reader_skip(reader, 1) == EINVAL);
     bc_reader_unref(reader);
     bc_cache_unref(cache);

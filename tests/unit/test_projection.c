@@ -1,0 +1,261 @@
+/* Readers of some columns and of some batches, and single batches, in both tiers. */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { BATCHES = 6, ROWS = 1000 };
+
+static struct bc_cache_options on_disk(const char *path) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = path;
+    options.memory_bytes_max = 1;
+    return options;
+}
+
+static struct bc_reader *columns_reader(struct bc_cache *cache, const int32_t *columns,
+                                        int64_t n) {
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.columns = columns;
+    options.n_columns = n;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+    return reader;
+}
+
+/* d and x of a batch, the columns that the tests ask for. */
+static void check_d_x(struct ArrowArray *array, int64_t number) {
+    CHECK(array->n_children == 2 && array->length == ROWS);
+    const struct ArrowArray *d = array->children[0];
+    const struct ArrowArray *x = array->children[1];
+    CHECK(d->dictionary->length == 3 && x->dictionary == NULL);
+    for (int64_t i = 0; i < ROWS; i++) {
+        CHECK(((const int64_t *)x->buffers[1])[x->offset + i] == number * ROWS + i);
+        CHECK(((const int32_t *)d->buffers[1])[d->offset + i] == (number * ROWS + i) % 3);
+    }
+    char text[48];
+    int size = snprintf(text, sizeof(text), "%lld-0", (long long)(number / 2));
+    CHECK(memcmp(d->dictionary->buffers[2], text, (size_t)size) == 0);
+    array->release(array);
+}
+
+static void project(const struct bc_cache_options *options) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, options);
+    static const int32_t columns[] = {2, 0};
+    /* First from the source, then from the tier, then beside whole batches. */
+    for (int pass = 0; pass < 3; pass++) {
+        struct bc_reader *some = columns_reader(cache, columns, 2);
+        struct bc_reader *none = columns_reader(cache, columns, 0);
+        struct bc_reader *all = fixture_reader(cache);
+        struct ArrowSchema schema;
+        CHECK(bc_reader_schema(some, &schema, NULL) == 0 && schema.n_children == 2);
+        CHECK(strcmp(schema.children[0]->name, "d") == 0);
+        CHECK(schema.children[0]->dictionary != NULL);
+        CHECK(strcmp(schema.children[1]->name, "x") == 0);
+        schema.release(&schema);
+        struct ArrowArray array;
+        for (int64_t i = 0; i < BATCHES; i++) {
+            CHECK(bc_reader_next(some, &array, NULL, NULL) == 0);
+            check_d_x(&array, i);
+            CHECK(bc_reader_next(none, &array, NULL, NULL) == 0);
+            CHECK(array.n_children == 0 && array.length == ROWS);
+            array.release(&array);
+            if (pass == 0) continue;
+            CHECK(bc_reader_next(all, &array, NULL, NULL) == 0);
+            fixture_check(&fixture, &array, i);
+        }
+        CHECK(bc_reader_next(some, &array, NULL, NULL) == 0 && array.release == NULL);
+        bc_reader_unref(some);
+        bc_reader_unref(none);
+        bc_reader_unref(all);
+    }
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static void test_columns_in_memory(void) { project(NULL); }
+
+static void test_columns_on_disk(void) {
+    char *path = fixture_directory();
+    struct bc_cache_options options = on_disk(path);
+    project(&options);
+    options.compression = BC_COMPRESSION_LZ4;
+    project(&options);
+    options.checksums = 0;
+    project(&options);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+static void test_columns_that_do_not_exist(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    static const int32_t bad[][2] = {{0, 3}, {-1, 0}};
+    for (int i = 0; i < 2; i++) {
+        struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+        options.columns = bad[i];
+        options.n_columns = 2;
+        struct bc_reader *reader = NULL;
+        struct bc_error error = {0, ""};
+        CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
+        CHECK(reader == NULL && strstr(error.message, "the stream has 3 columns"));
+        options.struct_size = 1;
+        CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
+    }
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+/* Flips a byte of the column s wherever it stands in the file. */
+static void damage_s(const char *path) {
+    int file = open(path, O_RDWR);
+    struct stat status;
+    CHECK(file >= 0 && fstat(file, &status) == 0);
+    size_t size = (size_t)status.st_size;
+    char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    CHECK(bytes != MAP_FAILED);
+    char *at = memmem(bytes, size, "row 1row 2", 10);
+    CHECK(at != NULL);
+    *at ^= 1;
+    CHECK(munmap(bytes, size) == 0 && close(file) == 0);
+}
+
+/* What is not asked for is not verified; what is asked for is, once. */
+static void test_only_those_columns_are_verified(void) {
+    char *path = fixture_directory();
+    struct bc_cache_options options = on_disk(path);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
+    damage_s(bc_cache_path(cache));
+    static const int32_t columns[] = {2, 0, 1};
+    struct ArrowArray array;
+    struct bc_error error = {0, ""};
+    for (int pass = 0; pass < 2; pass++) {
+        struct bc_reader *some = columns_reader(cache, columns, 2);
+        CHECK(bc_reader_next(some, &array, NULL, NULL) == 0);
+        check_d_x(&array, 0);
+        bc_reader_unref(some);
+        struct bc_reader *three = columns_reader(cache, columns, 3);
+        CHECK(bc_reader_next(three, &array, NULL, &error) == EBADMSG);
+        CHECK(strstr(error.message, "Checksum mismatch for batch 0"));
+        bc_reader_unref(three);
+        struct bc_reader *all = fixture_reader(cache);
+        CHECK(bc_reader_next(all, &array, NULL, NULL) == EBADMSG);
+        bc_reader_unref(all);
+        CHECK(bc_cache_get(cache, 1, &array, NULL, NULL) == 0);
+        fixture_check(&fixture, &array, 1);
+    }
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
+static void test_start_and_stop(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    for (uint64_t start = 0; start <= BATCHES + 1; start++) {
+        for (uint64_t stop = 0; stop <= BATCHES + 1; stop++) {
+            struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+            options.start = start;
+            options.stop = stop;
+            struct bc_reader *reader;
+            CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+            struct ArrowArray array;
+            uint64_t end = stop < BATCHES ? stop : BATCHES;
+            for (uint64_t i = start; i < end; i++) {
+                CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+                fixture_check(&fixture, &array, (int64_t)i);
+            }
+            for (int i = 0; i < 2; i++) {
+                CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+                CHECK(array.release == NULL);
+            }
+            bc_reader_unref(reader);
+        }
+    }
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+/* Single batches are asked of the source, are no reader of readers_max, and go with what
+ * all readers have passed. */
+static void test_single_batches(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 1;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct ArrowArray array;
+    struct bc_batch_info info;
+    struct bc_error error = {0, ""};
+    CHECK(bc_cache_get(cache, 2, &array, &info, NULL) == 0);
+    CHECK(info.number == 2 && info.rows == ROWS && info.in_memory);
+    CHECK(fixture.next == 3);
+    struct ArrowArray held = array;
+    struct bc_reader *reader = fixture_reader(cache);
+    for (int64_t i = 0; i < 4; i++) {
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        fixture_check(&fixture, &array, i);
+    }
+    CHECK(bc_cache_get(cache, 3, &array, NULL, &error) == EINVAL);
+    CHECK(strstr(error.message, "Batch 3 is no longer cached"));
+    CHECK(strstr(error.message, "the earliest batch still cached is 4"));
+    CHECK(bc_cache_get(cache, 5, &array, NULL, NULL) == 0);
+    fixture_check(&fixture, &array, 5);
+    CHECK(bc_cache_get(cache, 6, &array, NULL, NULL) == 0 && array.release == NULL);
+    bc_reader_unref(reader);
+    fixture_check(&fixture, &held, 2);
+    bc_cache_close(cache);
+    CHECK(bc_cache_get(cache, 5, &array, NULL, NULL) == EINVAL);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+/* A reader that has come to its stop holds nothing back any more. */
+static void test_a_stopped_reader_holds_nothing_back(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 2;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_reader_options first = BC_READER_OPTIONS_INIT;
+    first.stop = 1;
+    struct bc_reader *stopped;
+    CHECK(bc_cache_reader(cache, &first, &stopped, NULL) == 0);
+    struct bc_reader *reader = fixture_reader(cache);
+    struct ArrowArray array;
+    CHECK(bc_reader_next(stopped, &array, NULL, NULL) == 0);
+    fixture_check(&fixture, &array, 0);
+    for (int64_t i = 0; i < BATCHES; i++) {
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        fixture_check(&fixture, &array, i);
+        CHECK(fixture.arrays_alive == 0);
+    }
+    bc_reader_unref(reader);
+    bc_reader_unref(stopped);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_columns_in_memory),
+        TAP_CASE(test_columns_on_disk),
+        TAP_CASE(test_columns_that_do_not_exist),
+        TAP_CASE(test_only_those_columns_are_verified),
+        TAP_CASE(test_start_and_stop),
+        TAP_CASE(test_single_batches),
+        TAP_CASE(test_a_stopped_reader_holds_nothing_back),
+    };
+    return TAP_RUN(cases);
+}
