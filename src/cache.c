@@ -4,7 +4,9 @@
  *                  ▲             └─▶ disk              │  │
  *                  └───────────── advance ─────────────┘  └─▶ store (published batches)
  *
- * References: the user's, and one for each reader. Closing happens once, in this order:
+ * References: the user's, and one for each reader; with the last one the cache is closed.
+ * Holds: one for all references, and one for the thread that prefetches; with the last
+ * one it is freed. Closing happens once, in this order:
  * `closed` is set; the ingest ends (waiters wake, the source goes); every reader's lock
  * is taken once and its loans are settled, so that nobody needs the store any more;
  * batches, mapping and file go. */
@@ -21,6 +23,7 @@
 
 struct bc_cache {
     atomic_uint refs;
+    atomic_uint holds;
     atomic_bool closed;
     bool has_disk;
     struct bc_schema *schema;
@@ -129,6 +132,54 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
     return 0;
 }
 
+/* Gives a hold back, and frees the cache with the last one. */
+static void let_go(struct bc_cache *cache) {
+    unsigned before = atomic_fetch_sub_explicit(&cache->holds, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    bc__ingest_finish(&cache->ingest);
+    destroy(cache);
+}
+
+static void prefetch(void *context) {
+    struct bc_cache *cache = context;
+    bc__prefetch_run(&cache->ingest);
+    let_go(cache);
+}
+
+static int start_prefetch(struct bc_cache *cache, struct bc_error *error) {
+    if (cache->ingest.prefetch.ahead == 0) return 0;
+    (void)atomic_fetch_add(&cache->holds, 1);
+    int code = bc__thread_start(prefetch, cache);
+    if (code == 0) return 0;
+    (void)atomic_fetch_sub(&cache->holds, 1);
+    return bc__error_set(error, code, "Failed to start the thread that prefetches: %s",
+                         strerror(code));
+}
+
+/* The store, and what fills it; the source moves in on success. */
+static int open_store(struct bc_cache *cache, struct ArrowArrayStream *source,
+                      const struct bc_cache_options *options, struct bc_error *error) {
+    int code = bc__store_init(
+        &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
+        cache->has_disk ? &cache->backing : NULL, options->write_policy);
+    if (code != 0) return bc__error_memory(error);
+    const struct bc_ingest_options ingest = {
+        .resumable = bc__reader_is_stream(source),
+        .hooks = options->hooks,
+        .prefetch = options->prefetch,
+    };
+    code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
+    if (code != 0) {
+        (void)bc__error_memory(error);
+    } else {
+        code = start_prefetch(cache, error);
+        if (code != 0) bc__ingest_undo(&cache->ingest, source);
+    }
+    if (code != 0) bc__store_finish(&cache->store);
+    return code;
+}
+
 int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options *options,
                  struct bc_cache **out_cache, struct bc_error *error) {
     bc_assert(out_cache != NULL);
@@ -142,6 +193,7 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
     if (cache == NULL) return bc__error_memory(error);
     atomic_init(&cache->refs, 1);
+    atomic_init(&cache->holds, 1);
     cache->readers_max = options->readers_max;
     code = bc__mutex_init(&cache->lock);
     if (code != 0) {
@@ -150,20 +202,10 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     }
     code = bc__source_schema(source, &cache->schema, error);
     if (code == 0) code = open_disk(cache, options, error);
+    if (code == 0) code = open_store(cache, source, options, error);
     if (code == 0) {
-        code = bc__store_init(
-            &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
-            cache->has_disk ? &cache->backing : NULL, options->write_policy);
-        if (code == 0) {
-            code = bc__ingest_init(&cache->ingest, source, bc__reader_is_stream(source),
-                                   &cache->store, options->hooks);
-            if (code == 0) {
-                *out_cache = cache;
-                return 0;
-            }
-            bc__store_finish(&cache->store);
-        }
-        code = bc__error_memory(error);
+        *out_cache = cache;
+        return 0;
     }
     if (cache->has_disk) bc__disk_finish(&cache->disk);
     bc__schema_free(cache->schema);
@@ -189,8 +231,7 @@ void bc_cache_unref(struct bc_cache *cache) {
     bc_assert(before > 0);
     if (before != 1 || is_forked(cache)) return;
     bc_cache_close(cache);
-    bc__ingest_finish(&cache->ingest);
-    destroy(cache);
+    let_go(cache);
 }
 
 void bc_cache_close(struct bc_cache *cache) {
@@ -206,16 +247,36 @@ void bc_cache_close(struct bc_cache *cache) {
     if (cache->has_disk) bc__disk_close(&cache->disk);
 }
 
-int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
-                    struct bc_error *error) {
+int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_batches,
+                       struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
     if (atomic_load(&cache->closed)) {
         return bc__error_set(error, EINVAL, "Dataset has been closed");
     }
-    int code = bc__ingest_advance(&cache->ingest, UINT64_MAX, error);
-    if (code != 0) return code;
+    if (batches > 0) {
+        uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
+        int code = bc__ingest_advance(&cache->ingest, last, error);
+        if (code != 0) return code;
+    }
     *out_batches = bc__store_published(&cache->store);
     return 0;
+}
+
+int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                    struct bc_error *error) {
+    return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
+}
+
+int bc_cache_failure(struct bc_cache *cache, const char **out_words) {
+    bc_assert(cache != NULL && out_words != NULL);
+    return bc__ingest_failure(&cache->ingest, out_words);
+}
+
+static enum bc_state state_of(struct bc_cache *cache) {
+    if (atomic_load(&cache->closed)) return BC_STATE_CLOSED;
+    const char *words;
+    if (bc__ingest_failure(&cache->ingest, &words) != 0) return BC_STATE_FAILED;
+    return bc__ingest_exhausted(&cache->ingest) ? BC_STATE_EXHAUSTED : BC_STATE_OPEN;
 }
 
 int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
@@ -225,16 +286,20 @@ int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
 
 void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     bc_assert(stats != NULL && stats->struct_size == sizeof(*stats));
+    stats->state = state_of(cache);
+    stats->exhausted = bc__ingest_exhausted(&cache->ingest);
     stats->batches = bc__store_published(&cache->store);
     stats->rows = atomic_load(&cache->store.rows);
+    stats->bytes = atomic_load(&cache->store.bytes);
     stats->batches_evicted = atomic_load(&cache->store.first);
     stats->source_calls = atomic_load(&cache->ingest.source.calls);
-    stats->exhausted = bc__ingest_exhausted(&cache->ingest);
-    stats->closed = atomic_load(&cache->closed);
+    stats->source_ns = atomic_load(&cache->ingest.source.nanoseconds);
+    stats->waiting = atomic_load(&cache->ingest.waiters);
     stats->disk_bytes = 0;
     stats->disk_bytes_max = 0;
     if (cache->has_disk) {
-        if (!stats->closed) stats->disk_bytes = bc__file_used(&cache->disk.file);
+        if (stats->state != BC_STATE_CLOSED)
+            stats->disk_bytes = bc__file_used(&cache->disk.file);
         stats->disk_bytes_max = atomic_load(&cache->disk.file.limit);
     }
     bc__mutex_lock(&cache->store.lock);
@@ -243,6 +308,13 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     bc__mutex_unlock(&cache->store.lock);
     bc__mutex_lock(&cache->lock);
     stats->readers = cache->readers_made;
+    stats->hits_memory = cache->hits_memory;
+    stats->hits_disk = cache->hits_disk;
+    for (const struct bc_reader *reader = cache->readers; reader != NULL;
+         reader = reader->next) {
+        stats->hits_memory += atomic_load(&reader->hits_memory);
+        stats->hits_disk += atomic_load(&reader->hits_disk);
+    }
     bc__mutex_unlock(&cache->lock);
 }
 
@@ -330,6 +402,17 @@ static void evict(struct bc_cache *cache) {
     if (low > 0) bc__store_trim(&cache->store, low);
 }
 
+static void feed_moved(void *context, uint64_t cursor) {
+    struct bc_cache *cache = context;
+    bc__prefetch_moved(&cache->ingest, cursor);
+}
+
+static const char *feed_words(void *context) {
+    const char *words = NULL;
+    (void)bc_cache_failure(context, &words);
+    return words;
+}
+
 /* Every pass asks: another thread may be in the middle of evicting for an older mark. */
 static void feed_passed(void *context) { evict(context); }
 
@@ -400,6 +483,8 @@ static int make_reader(struct bc_cache *cache, const struct bc_reader_options *o
         .advance = feed_advance,
         .exhausted = feed_exhausted,
         .passed = cache->readers_max == 0 ? NULL : feed_passed,
+        .moved = cache->ingest.prefetch.ahead == 0 ? NULL : feed_moved,
+        .words = feed_words,
         .left = feed_left,
         .context = cache,
     };
@@ -421,6 +506,7 @@ static int make_reader(struct bc_cache *cache, const struct bc_reader_options *o
         bc__reader_discard(reader);
         return code;
     }
+    if (feed.moved != NULL && counted) feed_moved(cache, bc_reader_position(reader));
     /* The last one to be made may already have passed what the others have. */
     if (cache->readers_max != 0) evict(cache);
     *out_reader = reader;

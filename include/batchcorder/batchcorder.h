@@ -145,6 +145,9 @@ struct bc_cache_options {
     const struct bc_hooks *hooks; /* copied; NULL: none */
     int checksums;                /* 0: none in the file, and none verified */
     enum bc_compression compression;
+    uint64_t prefetch; /* batches that a thread of the cache's own keeps ahead of the
+                          fastest reader; the source is then asked from that thread,
+                          with the hooks around it. 0: readers ask, when they need one */
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
@@ -156,7 +159,8 @@ struct bc_cache_options {
      0,                               \
      NULL,                            \
      1,                               \
-     BC_COMPRESSION_NONE}
+     BC_COMPRESSION_NONE,             \
+     0}
 
 /* Makes a cache over `source`, whose schema is asked for at once and whose batches are
  * asked for when a reader needs them.
@@ -197,20 +201,41 @@ BC_EXPORT int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
 BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
                               struct bc_error *error);
 
+/* Asks the source until `batches` are recorded, or there are no more; else the same. */
+BC_EXPORT int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches,
+                                 uint64_t *out_batches, struct bc_error *error);
+
+/* The errno with which the source failed, and its words, whole, which are valid as long
+ * as the cache; 0 while it has not failed. Never waits. */
+BC_EXPORT int bc_cache_failure(struct bc_cache *cache, const char **out_words);
+
+/* Where a recording stands. */
+enum bc_state {
+    BC_STATE_OPEN = 0,  /* the source may have more */
+    BC_STATE_EXHAUSTED, /* it said that there is no more */
+    BC_STATE_FAILED,    /* it failed: every reader gets its error behind the last batch */
+    BC_STATE_CLOSED     /* the cache is closed */
+};
+
 /* What a cache holds. All counts are of this moment and never waited for. */
 struct bc_cache_stats {
-    size_t struct_size;       /* set by the caller */
+    size_t struct_size; /* set by the caller */
+    enum bc_state state;
     uint64_t batches;         /* recorded so far, those evicted included */
     uint64_t rows;            /* in those batches */
+    uint64_t bytes;           /* that those batches reference, each by itself */
     uint64_t batches_evicted; /* the first ones, freed because all readers passed them */
     uint64_t memory_bytes; /* charged to the memory budget now, reservations included */
     uint64_t memory_bytes_max;
     uint64_t disk_bytes;     /* of the cache file now, holes not counted */
     uint64_t disk_bytes_max; /* 0 without a disk tier */
     uint64_t source_calls;   /* times the source was asked for a batch */
+    uint64_t source_ns;      /* nanoseconds that it took, about */
     uint64_t readers;        /* ever made */
-    int exhausted;           /* 1: the source said that there is no more */
-    int closed;
+    uint64_t waiting;        /* threads that wait for another one to bring a batch */
+    uint64_t hits_memory;    /* batches that readers were given from memory, */
+    uint64_t hits_disk;      /* and from disk */
+    int exhausted;           /* 1: the source ended, also when the cache is closed now */
 };
 
 BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats);

@@ -2,9 +2,12 @@
 #include "base/sync.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <time.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
+#include "base/fault.h"
 
 #ifdef NDEBUG
 #define count_lock(step) ((void)0)
@@ -72,4 +75,38 @@ bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t time
     count_lock(1);
     bc_assert(failed == 0 || failed == ETIMEDOUT);
     return failed == 0;
+}
+
+struct start {
+    void (*run)(void *context);
+    void *context;
+};
+
+static void *run_thread(void *argument) {
+    struct start start = *(struct start *)argument;
+    bc__free(argument);
+    start.run(start.context);
+    return NULL;
+}
+
+int bc__thread_start(void (*run)(void *context), void *context) {
+    bc_assert(run != NULL);
+    struct start *start = bc__malloc(sizeof(*start));
+    if (start == NULL) return ENOMEM;
+    *start = (struct start){run, context};
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    /* The thread takes over what is blocked while it is made. */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    int code = bc__fault(BC_FAULT_SYS) > 0 ? EAGAIN : 0;
+    if (code == 0) code = pthread_create(&thread, NULL, run_thread, start);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0) {
+        (void)pthread_detach(thread);
+    } else {
+        bc__free(start);
+    }
+    return code;
 }

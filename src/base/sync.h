@@ -26,6 +26,10 @@ void bc__cond_wake_all(struct bc_cond *cond);
 /* Waits at most `timeout_ms` milliseconds; false when the time ran out. */
 bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t timeout_ms);
 
+/* Runs `run` on a thread of its own, which nobody joins and no signal goes to. 0 or an
+ * errno. */
+int bc__thread_start(void (*run)(void *context), void *context);
+
 /* Call before foreign code (a producer's callback, a consumer's hook). */
 #ifdef NDEBUG
 #define bc__assert_no_lock() ((void)0)

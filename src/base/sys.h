@@ -46,6 +46,8 @@ int bc__sys_punch(int file, int64_t offset, int64_t size);
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
 
+/* Nanoseconds of a clock that only goes forward. */
+int64_t bc__sys_now_ns(void);
 /* Milliseconds of a clock that only goes forward; cheap, a few ms coarse. */
 int64_t bc__sys_now_ms(void);
 /* The process, cheaply; another one in a fork's child. */

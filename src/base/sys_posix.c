@@ -251,6 +251,12 @@ void bc__sys_unmap(const uint8_t *memory, size_t size) {
     (void)munmap((void *)(uintptr_t)memory, size);
 }
 
+int64_t bc__sys_now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int64_t bc__sys_now_ms(void) {
     struct timespec now;
 #ifdef CLOCK_MONOTONIC_COARSE

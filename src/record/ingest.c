@@ -8,22 +8,25 @@
 #include "record/waits.h"
 
 /* A source is fast that gives so many batches in one tick, which is some milliseconds. */
-enum { POLL_MS = 50, FAST_BATCHES = 64, TICK_MS_MAX = 10 };
+enum { POLL_MS = 50, FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
 
 static int state_of(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire);
 }
 
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
-                    bool resumable, struct bc_store *store,
-                    const struct bc_hooks *hooks) {
+                    struct bc_store *store, const struct bc_ingest_options *options) {
     bc_assert(ingest != NULL && store != NULL);
     memset(ingest, 0, sizeof(*ingest));
     int code = bc__mutex_init(&ingest->lock);
     if (code != 0) return code;
     code = bc__cond_init(&ingest->changed);
     if (code == 0) {
-        code = bc__mutex_init(&ingest->storing);
+        code = bc__cond_init(&ingest->prefetch.wanted);
+        if (code == 0) {
+            code = bc__mutex_init(&ingest->storing);
+            if (code != 0) bc__cond_finish(&ingest->prefetch.wanted);
+        }
         if (code != 0) bc__cond_finish(&ingest->changed);
     }
     if (code != 0) {
@@ -32,17 +35,28 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     }
     atomic_init(&ingest->state, BC_INGEST_OPEN);
     ingest->store = store;
-    if (hooks != NULL) ingest->hooks = *hooks;
+    if (options->hooks != NULL) ingest->hooks = *options->hooks;
+    ingest->prefetch.ahead = options->prefetch;
     ingest->process = bc__sys_process();
-    bc__source_init(&ingest->source, stream, store->schema, resumable);
+    bc__source_init(&ingest->source, stream, store->schema, options->resumable);
     return 0;
 }
 
 void bc__ingest_finish(struct bc_ingest *ingest) {
     bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->owner) == 0);
+    bc__source_finish(&ingest->source);
     bc__mutex_finish(&ingest->storing);
+    bc__cond_finish(&ingest->prefetch.wanted);
     bc__cond_finish(&ingest->changed);
     bc__mutex_finish(&ingest->lock);
+}
+
+void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stream) {
+    bc_assert(atomic_load(&ingest->source.calls) == 0);
+    *out_stream = ingest->source.stream;
+    ingest->source.stream.release = NULL;
+    atomic_store(&ingest->state, BC_INGEST_CLOSED);
+    bc__ingest_finish(ingest);
 }
 
 /* What the owner does when it has left OPEN. */
@@ -64,10 +78,17 @@ static int flush(struct bc_ingest *ingest, struct bc_error *error) {
     return code;
 }
 
+bool bc__ingest_holds(const struct bc_ingest *ingest) {
+    return ingest->pending != NULL || ingest->source.held.release != NULL ||
+           ingest->ended;
+}
+
 /* Makes the next batch of the source `pending`; leaves NULL where it has ended. */
 static int pull(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
     if (ingest->pending != NULL || ingest->ended) return 0;
     bool final;
+    /* Looking at the clock takes as long as some sources do. */
+    ingest->source.sample = ingest->pace.is_fast ? FAST_SAMPLE : 1;
     int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
     if (code != 0 && final) *out_next = BC_INGEST_FAILED;
     ingest->ended = code == 0 && ingest->pending == NULL;
@@ -115,13 +136,16 @@ static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
 
 /* Waits a moment for batch `number`, with the lock: 0, or EDEADLK. */
 static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
-    const struct bc_awaited awaited = {&ingest->owner, &ingest->store->published, number,
+    const _Atomic uintptr_t *owner =
+        atomic_load(&ingest->owner) != 0 ? &ingest->owner : &ingest->prefetch.thread;
+    const struct bc_awaited awaited = {owner, &ingest->store->published, number,
                                        &ingest->state};
     struct bc_wait wait;
     if (!bc__wait_begin(&wait, self, awaited)) return EDEADLK;
-    ingest->waiters++;
+    if (ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
+    (void)atomic_fetch_add(&ingest->waiters, 1);
     (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
-    ingest->waiters--;
+    (void)atomic_fetch_sub(&ingest->waiters, 1);
     bc__wait_end(&wait);
     return 0;
 }
@@ -135,7 +159,8 @@ static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t s
     bc__mutex_lock(&ingest->lock);
     if (state_of(ingest) == BC_INGEST_OPEN &&
         bc__store_published(ingest->store) <= number) {
-        if (atomic_load(&ingest->owner) == 0) {
+        if (atomic_load(&ingest->owner) == 0 &&
+            bc__prefetch_lets(&ingest->prefetch, self)) {
             atomic_store(&ingest->owner, self);
             *out_taken = true;
         } else {
@@ -154,7 +179,11 @@ static void end_ownership(struct bc_ingest *ingest, int next) {
     }
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
     if (!ended) atomic_store(&ingest->owner, 0);
-    if (ingest->waiters > 0) bc__cond_wake_all(&ingest->changed);
+    if (atomic_load(&ingest->waiters) > 0) bc__cond_wake_all(&ingest->changed);
+    if (atomic_load(&ingest->prefetch.stalled) && (ended || !bc__ingest_holds(ingest))) {
+        atomic_store(&ingest->prefetch.stalled, false);
+        bc__cond_wake_all(&ingest->prefetch.wanted);
+    }
     bc__mutex_unlock(&ingest->lock);
     if (!ended) return;
     /* The state is final: nobody else will touch the source. */
@@ -177,6 +206,13 @@ static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
         default:
             return -1;
     }
+}
+
+int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
+    if (state_of(ingest) != BC_INGEST_FAILED) return 0;
+    const char *words = ingest->source.words;
+    *out_words = words == NULL ? ingest->failure.message : words;
+    return ingest->failure.code;
 }
 
 static int check_interrupt(struct bc_ingest *ingest, int64_t *last_ms,
@@ -228,6 +264,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
 static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
                              struct bc_error *error) {
     int code = advance(ingest, number, error);
+    /* Who gives up waiting wants nothing any more; who still waits says so again. */
+    if (code != 0) atomic_store(&ingest->prefetch.demand, 0);
     (void)flush(ingest, NULL);
     return code;
 }
@@ -261,6 +299,7 @@ void bc__ingest_close(struct bc_ingest *ingest) {
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
     bool free_source = was_open && atomic_load(&ingest->owner) == 0;
     bc__cond_wake_all(&ingest->changed);
+    bc__cond_wake_all(&ingest->prefetch.wanted);
     bc__mutex_unlock(&ingest->lock);
     bc__mutex_lock(&ingest->storing);
     bc__mutex_unlock(&ingest->storing);

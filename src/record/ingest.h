@@ -19,6 +19,7 @@
 #define BC_RECORD_INGEST_H
 
 #include "base/sync.h"
+#include "record/prefetch.h"
 #include "record/source.h"
 #include "store/store.h"
 
@@ -40,10 +41,10 @@ struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
     struct bc_cond changed;
-    struct bc_mutex storing; /* held while a batch goes into the store, never around
-                                foreign code; close takes it once */
-    _Atomic uintptr_t owner; /* the producer's thread, or 0; written with the lock */
-    uint64_t waiters;
+    struct bc_mutex storing;  /* held while a batch goes into the store, never around
+                                 foreign code; close takes it once */
+    _Atomic uintptr_t owner;  /* the producer's thread, or 0; written with the lock */
+    _Atomic uint64_t waiters; /* written with the lock */
     struct bc_source source;  /* the owner's */
     struct bc_batch *pending; /* the owner's */
     bool ended;               /* the owner's: the source gave its last batch */
@@ -51,18 +52,35 @@ struct bc_ingest {
     struct bc_error failure;  /* set before FAILED */
     struct bc_store *store;   /* borrowed */
     struct bc_hooks hooks;
+    struct bc_prefetch prefetch;
     int64_t process;
+};
+
+struct bc_ingest_options {
+    bool resumable;               /* the stream can be asked again after EINTR */
+    const struct bc_hooks *hooks; /* NULL: none */
+    uint64_t prefetch;            /* 0: no thread will run bc__prefetch_run */
 };
 
 /* Moves the stream in on success. */
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
-                    bool resumable, struct bc_store *store, const struct bc_hooks *hooks);
+                    struct bc_store *store, const struct bc_ingest_options *options);
+/* Right after bc__ingest_init: finishes, and moves the stream back. */
+void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stream);
 /* After bc__ingest_close; nobody is inside. */
 void bc__ingest_finish(struct bc_ingest *ingest);
 
 /* Returns 0 as soon as batch `number` is published or the source is exhausted. UINT64_MAX
  * takes all there is. Errors as bc_reader_next has them. */
 int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error);
+
+/* True while a batch is held that could not be stored. The lock is held, and nobody is
+ * the owner. */
+bool bc__ingest_holds(const struct bc_ingest *ingest);
+
+/* The errno with which the source failed, and its words, valid as long as the ingest; 0
+ * while it has not failed. */
+int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words);
 
 /* Wakes all and ends the recording. Does not wait for a producer that is inside the
  * source; when it returns, no batch goes into the store any more. */

@@ -2,10 +2,12 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/slab.h"
 #include "base/sync.h"
+#include "base/sys.h"
 
 /* The stream's error as ours: its own words, or some if it has none. */
 static int stream_error(struct ArrowArrayStream *stream, int code, const char *what,
@@ -56,17 +58,48 @@ void bc__source_release(struct bc_source *source) {
     bc__slab_finish(&source->slab);
 }
 
+void bc__source_finish(struct bc_source *source) {
+    bc_assert(source->stream.release == NULL);
+    bc__free(source->words);
+    source->words = NULL;
+}
+
+/* Asks the stream, with a look at the clock now and then. */
+static int ask(struct bc_source *source, struct ArrowArray *out_array) {
+    uint64_t calls = atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
+    bool timed = source->sample <= 1 || calls % source->sample == 0;
+    bc__assert_no_lock();
+    if (!timed) return source->stream.get_next(&source->stream, out_array);
+    int64_t began = bc__sys_now_ns();
+    int code = source->stream.get_next(&source->stream, out_array);
+    uint64_t took = (uint64_t)(bc__sys_now_ns() - began);
+    (void)atomic_fetch_add_explicit(&source->nanoseconds,
+                                    took * (source->sample <= 1 ? 1 : source->sample),
+                                    memory_order_relaxed);
+    return code;
+}
+
+/* Keeps the words that a bc_error cuts. Without memory, the cut ones must do. */
+static void keep_words(struct bc_source *source) {
+    struct ArrowArrayStream *stream = &source->stream;
+    const char *words =
+        stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
+    if (words == NULL || strlen(words) < sizeof(((struct bc_error *)NULL)->message))
+        return;
+    bc__free(source->words);
+    source->words = bc__strdup(words);
+}
+
 int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
                     bool *out_final, struct bc_error *error) {
     bc_assert(source->stream.release != NULL);
     *out_final = true;
     if (source->held.release == NULL) {
         struct ArrowArray array = {0};
-        bc__assert_no_lock();
-        (void)atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
-        int code = source->stream.get_next(&source->stream, &array);
+        int code = ask(source, &array);
         if (code != 0) {
             *out_final = code != EINTR || !source->resumable;
+            if (*out_final) keep_words(source);
             return stream_error(&source->stream, code, "next batch", error);
         }
         if (array.release == NULL) {

@@ -135,6 +135,13 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
     return STEP_TOOK;
 }
 
+/* Tells who wants to know that the cursor has moved. No lock is held. */
+static void tell(const struct bc_reader *reader, uint64_t cursor) {
+    const struct bc_feed *feed = &reader->feed;
+    if (feed->passed != NULL) feed->passed(feed->context);
+    if (feed->moved != NULL && reader->counted) feed->moved(feed->context, cursor);
+}
+
 int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                    struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
@@ -148,7 +155,7 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
         enum step step = take(reader, out_array, out_info, &taken, error);
         bc__mutex_unlock(&reader->ledger->lock);
         if (step == STEP_TOOK) {
-            if (feed->passed != NULL) feed->passed(feed->context);
+            tell(reader, taken.number + 1);
             return 0;
         }
         if (step == STEP_FAILED) {
@@ -179,7 +186,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
         count_hit(&reader->hits_memory);
     }
     bc__mutex_unlock(&reader->ledger->lock);
-    if (code == 0 && feed->passed != NULL) feed->passed(feed->context);
+    if (code == 0) tell(reader, number + 1);
     return code;
 }
 
@@ -195,7 +202,12 @@ static int stream_next(struct ArrowArrayStream *stream, struct ArrowArray *out) 
 
 static const char *stream_error(struct ArrowArrayStream *stream) {
     const struct bc_reader *reader = stream->private_data;
-    return reader->error.code == 0 ? NULL : reader->error.message;
+    if (reader->error.code == 0) return NULL;
+    /* All of the source's words, where a bc_error has only their beginning. */
+    const char *message = reader->error.message;
+    const char *words = reader->feed.words(reader->feed.context);
+    bool cut = words != NULL && strncmp(words, message, strlen(message)) == 0;
+    return cut ? words : message;
 }
 
 static void stream_release(struct ArrowArrayStream *stream) {

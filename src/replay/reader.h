@@ -23,8 +23,12 @@ struct bc_feed {
     int (*advance)(void *context, uint64_t number, struct bc_error *error);
     /* True once the source has ended. */
     bool (*exhausted)(void *context);
-    /* The reader's cursor has moved. NULL: nobody wants to know. */
+    /* The reader's cursor has moved, and batches may go. NULL: none ever goes. */
     void (*passed)(void *context);
+    /* The reader's cursor is at `cursor` now. NULL: nobody wants to know. */
+    void (*moved)(void *context, uint64_t cursor);
+    /* The words of the error with which the source failed, or NULL. */
+    const char *(*words)(void *context);
     /* The reader is gone; gives its reference to the cache back. */
     void (*left)(void *context, struct bc_reader *reader);
     void *context;
