@@ -1,6 +1,15 @@
 """Record a single-use Arrow stream once and replay it to any number of readers."""
 
+from ._cache import StreamCache, tee
 from ._cast import CastingStreamCache
-from ._core import StreamCache, StreamCacheReader, __version__
+from ._core import StreamCacheReader, __version__
+from ._errors import SourceTraceback
 
-__all__ = ["CastingStreamCache", "StreamCache", "StreamCacheReader", "__version__"]
+__all__ = [
+    "CastingStreamCache",
+    "SourceTraceback",
+    "StreamCache",
+    "StreamCacheReader",
+    "__version__",
+    "tee",
+]

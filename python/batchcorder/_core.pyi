@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, final
+from typing import Any, Literal, Protocol, Self, TypedDict, final
 
 import pyarrow as pa
 
@@ -9,13 +9,28 @@ from ._cast import CastingStreamCache
 
 __version__: str
 
-class _ArrowStream(Protocol):
+class ArrowStream(Protocol):
     def __arrow_c_stream__(self) -> object: ...
+
+class Stats(TypedDict):
+    state: Literal["open", "exhausted", "failed", "closed"]
+    batches: int
+    rows: int
+    bytes: int
+    evicted: int
+    memory_bytes: int
+    disk_bytes: int
+    memory_hits: int
+    disk_hits: int
+    source_calls: int
+    source_seconds: float
+    readers: int
+    waiting: int
 
 class StreamCache:
     def __init__(
         self,
-        reader: _ArrowStream,
+        reader: ArrowStream,
         memory_capacity: int | str | None = None,
         disk_path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
         disk_capacity: int | str | None = None,
@@ -24,28 +39,8 @@ class StreamCache:
         *,
         checksum: bool = True,
         compression: Literal["lz4", "zstd"] | None = None,
+        prefetch: int | None = None,
     ) -> None: ...
-    @classmethod
-    def in_memory(
-        cls,
-        reader: _ArrowStream,
-        *,
-        capacity: int | str | None = None,
-        max_readers: int | None = None,
-    ) -> Self: ...
-    @classmethod
-    def on_disk(
-        cls,
-        reader: _ArrowStream,
-        *,
-        path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
-        disk_capacity: int | str | None = None,
-        memory_capacity: int | str | None = None,
-        write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
-        max_readers: int | None = None,
-        checksum: bool = True,
-        compression: Literal["lz4", "zstd"] | None = None,
-    ) -> Self: ...
     @property
     def schema(self) -> pa.Schema: ...
     @property
@@ -57,14 +52,21 @@ class StreamCache:
     @disk_capacity.setter
     def disk_capacity(self, bytes: int | str | None) -> None: ...
     @property
+    def max_readers(self) -> int | None: ...
+    @property
     def ingested_count(self) -> int: ...
     @property
     def upstream_exhausted(self) -> bool: ...
     def reader(self, from_start: bool = True) -> StreamCacheReader: ...
     def cast(self, target_schema: Any) -> CastingStreamCache: ...
     def ingest_all(self) -> int: ...
-    def stats(self) -> dict[str, int]: ...
+    def stats(self) -> Stats: ...
     def close(self) -> None: ...
+    def _open_reader(
+        self, start: int | None, stop: int | None, columns: tuple[int, ...] | None
+    ) -> StreamCacheReader: ...
+    def _get(self, number: int) -> pa.RecordBatch | None: ...
+    def _ingest_to(self, batches: int) -> int: ...
     def __iter__(self) -> StreamCacheReader: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> Literal[True]: ...

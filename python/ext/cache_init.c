@@ -18,9 +18,9 @@ struct arguments {
 
 static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_reader,
                            struct arguments *out) {
-    static char *names[] = {"reader",        "memory_capacity", "disk_path",
-                            "disk_capacity", "write_policy",    "max_readers",
-                            "checksum",      "compression",     NULL};
+    static char *names[] = {
+        "reader",      "memory_capacity", "disk_path",   "disk_capacity", "write_policy",
+        "max_readers", "checksum",        "compression", "prefetch",      NULL};
     PyObject *memory = Py_None;
     PyObject *path = Py_None;
     PyObject *disk = Py_None;
@@ -28,9 +28,10 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
     PyObject *readers = Py_None;
     PyObject *checksum = NULL;
     PyObject *compression = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OO:StreamCache", names,
+    PyObject *prefetch = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OOO:StreamCache", names,
                                      out_reader, &memory, &path, &disk, &policy, &readers,
-                                     &checksum, &compression)) {
+                                     &checksum, &compression, &prefetch)) {
         return -1;
     }
     struct bc_cache_options *options = &out->options;
@@ -47,6 +48,10 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
         return -1;
     }
     if (argument_compression(compression, &options->compression) != 0) return -1;
+    if (prefetch != Py_None &&
+        argument_count(prefetch, names[8], &options->prefetch) != 0) {
+        return -1;
+    }
     if (readers != Py_None) {
         if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
         if (options->readers_max == 0) {
@@ -71,15 +76,7 @@ static PyObject *import_schema(const struct module_state *state, struct bc_cache
     struct ArrowSchema schema = {0};
     struct bc_error error = {0, ""};
     int code = bc_cache_schema(cache, &schema, &error);
-    if (code != 0) return raise_error(code, &error);
-    PyObject *address = PyLong_FromVoidPtr(&schema);
-    PyObject *result = NULL;
-    if (address != NULL) {
-        result = PyObject_CallFunctionObjArgs(state->import_schema, address, NULL);
-        Py_DECREF(address);
-    }
-    if (schema.release != NULL) schema.release(&schema);
-    return result;
+    return code != 0 ? raise_error(code, &error) : schema_object(state, &schema);
 }
 
 void cache_give_up(struct bc_cache *cache) {
@@ -143,71 +140,4 @@ int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (!failed) failed = open_cache(self, source, &arguments.options);
     Py_XDECREF(arguments.path);
     return failed;
-}
-
-/* Calls the class with `arguments` after dropping those that were not given. */
-static PyObject *construct(PyObject *type, PyObject *source, PyObject *arguments) {
-    PyObject *args = arguments == NULL ? NULL : PyTuple_Pack(1, source);
-    PyObject *self = args == NULL ? NULL : PyObject_Call(type, args, arguments);
-    Py_XDECREF(args);
-    Py_XDECREF(arguments);
-    return self;
-}
-
-PyObject *cache_in_memory(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"reader", "capacity", "max_readers", NULL};
-    PyObject *source;
-    PyObject *capacity = Py_None;
-    PyObject *readers = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OO:in_memory", names, &source,
-                                     &capacity, &readers)) {
-        return NULL;
-    }
-    return construct(
-        type, source,
-        Py_BuildValue("{sOsO}", "memory_capacity", capacity, "max_readers", readers));
-}
-
-PyObject *cache_on_disk(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"reader",          "path",         "disk_capacity",
-                            "memory_capacity", "write_policy", "max_readers",
-                            "checksum",        "compression",  NULL};
-    PyObject *source;
-    PyObject *path = Py_None;
-    PyObject *disk = Py_None;
-    PyObject *memory = Py_None;
-    PyObject *policy = NULL;
-    PyObject *readers = Py_None;
-    PyObject *checksum = Py_True;
-    PyObject *compression = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOO:on_disk", names, &source,
-                                     &path, &disk, &memory, &policy, &readers, &checksum,
-                                     &compression)) {
-        return NULL;
-    }
-    PyObject *folder = path;
-    if (path == Py_None) {
-        PyObject *tempfile = PyImport_ImportModule("tempfile");
-        if (tempfile == NULL) return NULL;
-        folder = PyObject_CallMethod(tempfile, "gettempdir", NULL);
-        Py_DECREF(tempfile);
-        if (folder == NULL) return NULL;
-    } else {
-        Py_INCREF(folder);
-    }
-    PyObject *limit =
-        disk == Py_None ? PyLong_FromUnsignedLongLong(BC_BYTES_DEFAULT) : disk;
-    if (disk != Py_None) Py_INCREF(limit);
-    PyObject *arguments =
-        limit == NULL
-            ? NULL
-            : Py_BuildValue("{sNsNsOsOsOsO}", "disk_path", folder, "disk_capacity", limit,
-                            "memory_capacity", memory, "max_readers", readers, "checksum",
-                            checksum, "compression", compression);
-    if (limit == NULL) Py_DECREF(folder);
-    if (arguments != NULL && policy != NULL &&
-        PyDict_SetItemString(arguments, "write_policy", policy) != 0) {
-        Py_CLEAR(arguments);
-    }
-    return construct(type, source, arguments);
 }

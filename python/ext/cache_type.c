@@ -121,6 +121,14 @@ static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
     return PyLong_FromUnsignedLongLong(stats.disk_bytes_max);
 }
 
+static PyObject *cache_max_readers(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    if (self->readers_max == 0) Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(self->readers_max);
+}
+
 /* `name` is the property's. */
 static int set_capacity(struct cache_object *self, PyObject *value, const char *name,
                         int (*limit)(struct bc_cache *, uint64_t, struct bc_error *)) {
@@ -220,7 +228,86 @@ static PyObject *new_reader(struct cache_object *self,
     struct bc_error error = {0, ""};
     int code = bc_cache_reader(self->cache, options, &reader, &error);
     if (code != 0) return raise_error(code, &error);
-    return reader_object_new(self, reader);
+    if (options == NULL || options->columns == NULL) {
+        return reader_object_new(self, reader, self->schema, 1);
+    }
+    struct ArrowSchema schema = {0};
+    code = bc_reader_schema(reader, &schema, &error);
+    PyObject *some =
+        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
+    if (some == NULL) {
+        bc_reader_unref(reader);
+        return NULL;
+    }
+    PyObject *object = reader_object_new(self, reader, some, 0);
+    Py_DECREF(some);
+    return object;
+}
+
+/* The numbers in a tuple as an array for the caller to free, or NULL with an exception.
+ */
+static int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
+    int32_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
+    if (columns == NULL) return (int32_t *)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PyTuple_GetItem(tuple, i);
+        long number = item == NULL ? -1 : PyLong_AsLong(item);
+        if (number == -1 && PyErr_Occurred()) {
+            PyMem_Free(columns);
+            return NULL;
+        }
+        columns[i] = number < 0 || number > INT32_MAX ? -1 : (int32_t)number;
+    }
+    return columns;
+}
+
+static PyObject *cache_open_reader(PyObject *object, PyObject *args) {
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    PyObject *start;
+    PyObject *stop;
+    PyObject *columns;
+    if (!PyArg_ParseTuple(args, "OOO:_open_reader", &start, &stop, &columns)) return NULL;
+    if (start != Py_None && argument_count(start, "start", &options.start) != 0) {
+        return NULL;
+    }
+    if (stop != Py_None && argument_count(stop, "stop", &options.stop) != 0) return NULL;
+    int32_t *numbers = NULL;
+    if (columns != Py_None) {
+        Py_ssize_t n = PyTuple_Size(columns);
+        numbers = n < 0 ? NULL : column_numbers(columns, n);
+        if (numbers == NULL) return NULL;
+        options.columns = numbers;
+        options.n_columns = n;
+    }
+    PyObject *reader = new_reader((struct cache_object *)object, &options);
+    PyMem_Free(numbers);
+    return reader;
+}
+
+/* Batch `number`, or None where the stream has none. */
+static PyObject *cache_get(PyObject *object, PyObject *value) {
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return not_initialised();
+    uint64_t number;
+    if (argument_count(value, "number", &number) != 0) return NULL;
+    if (number == UINT64_MAX) Py_RETURN_NONE;
+    struct ArrowArray array;
+    struct bc_batch_info info;
+    struct bc_error error = {0, ""};
+    hooks_begin_method();
+    int code = bc_cache_get(self->cache, number, &array, &info, &error);
+    hooks_end_method();
+    if (code != 0) return raise_failure(self, code, &error);
+    if (array.release == NULL) Py_RETURN_NONE;
+    PyObject *kept = cache_kept(self, number);
+    if (kept != NULL) {
+        array.release(&array);
+        Py_INCREF(kept);
+        return kept;
+    }
+    PyObject *batch = batch_object(self->state, &array, self->schema);
+    if (batch != NULL) cache_keep(self, &info, batch);
+    return batch;
 }
 
 static PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -258,7 +345,11 @@ static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs
 static PyObject *cache_c_schema(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    return self->cache == NULL ? not_initialised() : capsule_of_schema(self->cache);
+    if (self->cache == NULL) return not_initialised();
+    struct ArrowSchema schema = {0};
+    struct bc_error error = {0, ""};
+    int code = bc_cache_schema(self->cache, &schema, &error);
+    return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
 }
 
 static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -270,18 +361,27 @@ static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) 
     return call_cast("CastingStreamCache", object, target);
 }
 
-static PyObject *cache_ingest_all(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct cache_object *self = (struct cache_object *)object;
+static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
     if (self->cache == NULL) return not_initialised();
     uint64_t batches;
     struct bc_error error = {0, ""};
     hooks_begin_method();
-    int code = bc_cache_ingest(self->cache, &batches, &error);
+    int code = bc_cache_ingest_to(self->cache, wanted, &batches, &error);
     hooks_end_method();
     cache_make_room(self);
     return code != 0 ? raise_failure(self, code, &error)
                      : PyLong_FromUnsignedLongLong(batches);
+}
+
+static PyObject *cache_ingest_all(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return ingest_to((struct cache_object *)object, UINT64_MAX);
+}
+
+static PyObject *cache_ingest_to(PyObject *object, PyObject *value) {
+    uint64_t wanted;
+    if (argument_count(value, "batches", &wanted) != 0) return NULL;
+    return ingest_to((struct cache_object *)object, wanted);
 }
 
 static PyObject *cache_close(PyObject *object, PyObject *unused) {
@@ -310,35 +410,24 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return not_initialised();
+    static const char *const states[] = {"open", "exhausted", "failed", "closed"};
     struct bc_cache_stats stats;
     get_stats(self, &stats);
-    return Py_BuildValue("{sKsKsKsKsKsKsK}", "batches", stats.batches, "rows", stats.rows,
-                         "evicted", stats.batches_evicted, "memory_bytes",
+    return Py_BuildValue("{sssKsKsKsKsKsKsKsKsKsdsKsK}", "state", states[stats.state],
+                         "batches", stats.batches, "rows", stats.rows, "bytes",
+                         stats.bytes, "evicted", stats.batches_evicted, "memory_bytes",
                          stats.memory_bytes, "disk_bytes", stats.disk_bytes,
-                         "source_calls", stats.source_calls, "readers", stats.readers);
+                         "memory_hits", stats.hits_memory, "disk_hits", stats.hits_disk,
+                         "source_calls", stats.source_calls, "source_seconds",
+                         (double)stats.source_ns * 1e-9, "readers", stats.readers,
+                         "waiting", stats.waiting);
 }
 
-/* The documentation of every member stands in the stubs and the manual; these are what
- * help() shows, and the first line is the signature that inspect reads. */
+/* The documentation of the public members stands with the class that Python code makes
+ * of this type; the first line is the signature that inspect reads. */
 static PyMethodDef cache_methods[] = {
     {"reader", (PyCFunction)(void (*)(void))cache_reader, METH_VARARGS | METH_KEYWORDS,
-     "reader($self, from_start=True)\n--\n\n"
-     "Return a new, independent reader.\n\n"
-     "Parameters\n----------\n"
-     "from_start : bool, optional\n"
-     "    True (default): from batch 0. False: from the first batch that is not "
-     "recorded\n"
-     "    yet.\n\n"
-     "Returns\n-------\nStreamCacheReader\n\n"
-     "Raises\n------\n"
-     "ValueError\n"
-     "    The cache is closed, has given out `max_readers` readers, or batch 0 was "
-     "evicted.\n\n"
-     "Examples\n--------\n"
-     ">>> import pyarrow as pa\n"
-     ">>> from batchcorder import StreamCache\n"
-     ">>> cache = StreamCache(pa.table({'x': [1, 2, 3]}))\n"
-     ">>> [batch.num_rows for batch in cache.reader()]\n[3]\n"},
+     "reader($self, from_start=True)\n--\n\nReturn a new reader of all columns.\n"},
     {"cast", (PyCFunction)(void (*)(void))cache_cast, METH_VARARGS | METH_KEYWORDS,
      "cast($self, target_schema)\n--\n\n"
      "Return a replayable view whose streams are cast to `target_schema`.\n\n"
@@ -346,44 +435,28 @@ static PyMethodDef cache_methods[] = {
      "target_schema : pyarrow.Schema\n"
      "    The same field names, other types.\n\n"
      "Returns\n-------\nCastingStreamCache\n\n"
-     "Raises\n------\nTypeError\n    `target_schema` is no schema.\n"},
-    {"ingest_all", cache_ingest_all, METH_NOARGS,
-     "ingest_all($self)\n--\n\n"
-     "Read the source to its end.\n\n"
-     "Returns\n-------\nint\n    Number of batches recorded in all, however often "
-     "called.\n\n"
-     "Raises\n------\n"
-     "MemoryError\n    A budget is used up; the batch that did not fit is kept, and the "
-     "next\n"
-     "    call goes on with it.\n"
-     "OSError\n    The disk, or the source.\n"
-     "ValueError\n    The cache is closed, or the source's data is invalid.\n\n"
+     "Raises\n------\nTypeError\n    `target_schema` is no schema.\n\n"
      "Examples\n--------\n"
      ">>> import pyarrow as pa\n"
      ">>> from batchcorder import StreamCache\n"
-     ">>> StreamCache(pa.table({'x': [1, 2, 3]})).ingest_all()\n1\n"},
+     ">>> view = StreamCache(pa.table({'x': [1]})).cast(pa.schema({'x': pa.int8()}))\n"
+     ">>> pa.table(view).schema.field('x').type\nDataType(int8)\n"},
+    {"ingest_all", cache_ingest_all, METH_NOARGS,
+     "ingest_all($self)\n--\n\nRead the source to its end.\n"},
     {"close", cache_close, METH_NOARGS,
      "close($self)\n--\n\n"
      "Give back memory, file and source at once; batches handed out stay valid.\n\n"
      "May be called again. Readers that wait fail with ValueError.\n"},
     {"stats", cache_stats, METH_NOARGS,
-     "stats($self)\n--\n\n"
-     "Return what the cache holds now, as a dict; never waits.\n\n"
-     "Returns\n-------\ndict[str, int]\n"
-     "    batches, rows (recorded so far), evicted (batches), memory_bytes (charged to "
-     "the\n"
-     "    budget), disk_bytes (size of the file), source_calls, readers (ever made).\n"},
-    {"in_memory", (PyCFunction)(void (*)(void))cache_in_memory,
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS,
-     "in_memory($type, reader, *, capacity=None, max_readers=None)\n--\n\n"
-     "Make a cache without a disk tier, of `capacity` bytes.\n"},
-    {"on_disk", (PyCFunction)(void (*)(void))cache_on_disk,
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS,
-     "on_disk($type, reader, *, path=None, disk_capacity=None, memory_capacity=None,\n"
-     "        write_policy='on_insertion', max_readers=None, checksum=True,\n"
-     "        compression=None)\n--\n\n"
-     "Make a cache with a disk tier, by default unlimited and in the temporary "
-     "directory.\n"},
+     "stats($self)\n--\n\nReturn what the cache holds now, as a dict.\n"},
+    {"_open_reader", cache_open_reader, METH_VARARGS,
+     "_open_reader($self, start, stop, columns)\n--\n\n"
+     "Return a reader of some batches and columns (a tuple of numbers, or None).\n"},
+    {"_get", cache_get, METH_O,
+     "_get($self, number)\n--\n\nReturn one batch, or None behind the last one.\n"},
+    {"_ingest_to", cache_ingest_to, METH_O,
+     "_ingest_to($self, batches)\n--\n\n"
+     "Read the source until so many batches are recorded; return how many are.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"
@@ -409,6 +482,8 @@ static PyGetSetDef cache_properties[] = {
      "Bytes that the cache file may take, None without a limit or a disk tier; may be\n"
      "set while the cache is in use, like memory_capacity.",
      NULL},
+    {"max_readers", cache_max_readers, NULL,
+     "Number of readers that may ever be made, None without a limit.", NULL},
     {"upstream_exhausted", cache_exhausted, NULL,
      "True once the source has ended; never waits.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
@@ -422,51 +497,9 @@ static PyMemberDef cache_members[] = {
 
 static const char cache_doc[] =
     "StreamCache(reader, memory_capacity=None, disk_path=None, disk_capacity=None, "
-    "write_policy='on_insertion', max_readers=None, *, checksum=True, "
-    "compression=None)\n--\n\n"
-    "Record a single-use Arrow stream once and replay it to any number of readers.\n\n"
-    "The source is read lazily, once, by whichever reader needs its next batch first.\n"
-    "Batches stay in memory as the source's own buffers, on disk as an Arrow IPC stream\n"
-    "that is mapped back; neither is copied for a reader.\n\n"
-    "Parameters\n----------\n"
-    "reader : object with ``__arrow_c_stream__``\n"
-    "    Such as a pyarrow.RecordBatchReader, a DuckDB relation, a Polars DataFrame.\n"
-    "memory_capacity : int or str, optional\n"
-    "    Budget of the memory tier in bytes, or as ``\"512MB\"``, ``\"2GiB\"``. Counted "
-    "are\n"
-    "    the bytes that batches reference, each once. Default: what the machine, or the\n"
-    "    process's control group, has, less a reserve of an eighth.\n"
-    "disk_path : str, bytes or os.PathLike, optional\n"
-    "    Directory in which a private directory with the file ``cache.arrow`` is made.\n"
-    "disk_capacity : int or str, optional\n"
-    "    Budget of that file in bytes; given together with `disk_path`.\n"
-    "write_policy : {'on_insertion', 'on_eviction'}\n"
-    "    Write every batch to disk, or only those for which memory has no room.\n"
-    "max_readers : int, optional\n"
-    "    Number of readers that may ever be made. A batch is freed once all of them "
-    "exist\n"
-    "    and have passed it; its memory, and its part of the file, are room again.\n"
-    "checksum : bool, optional\n"
-    "    Keep XXH3 checksums in the cache file, and verify a batch when it is first "
-    "read\n"
-    "    back from there.\n"
-    "compression : {None, 'lz4', 'zstd'}, optional\n"
-    "    Compress the buffers in the cache file, as the Arrow IPC format defines it. A\n"
-    "    batch is then decompressed into memory when it is read, instead of read where "
-    "it\n"
-    "    stands.\n\n"
-    "Raises\n------\n"
-    "TypeError\n    `reader` is no Arrow stream, or an argument is of the wrong type.\n"
-    "ValueError\n    Arguments that make no sense.\n"
-    "OverflowError\n    A number that is negative or does not fit into 64 bits.\n"
-    "OSError\n    The directory or the file cannot be made.\n"
-    "NotImplementedError\n    A disk tier, and a type that it cannot write yet.\n\n"
-    "Examples\n--------\n"
-    ">>> import pyarrow as pa\n"
-    ">>> from batchcorder import StreamCache\n"
-    ">>> source = pa.table({'x': [1, 2, 3]}).to_reader()\n"
-    ">>> cache = StreamCache(source, memory_capacity='64MB')\n"
-    ">>> pa.table(cache).equals(pa.table(cache))\nTrue\n";
+    "write_policy='on_insertion', max_readers=None, *, checksum=True, compression=None, "
+    "prefetch=None)\n--\n\n"
+    "The part of batchcorder.StreamCache that is written in C.\n";
 
 static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
                                     {Py_tp_new, cache_new},
@@ -484,7 +517,7 @@ static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
                                     {0, NULL}};
 
 static PyType_Spec cache_spec = {
-    "batchcorder.StreamCache", sizeof(struct cache_object), 0,
+    "batchcorder._core.StreamCache", sizeof(struct cache_object), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, cache_slots};
 
 int cache_type_add(PyObject *module, struct module_state *state) {

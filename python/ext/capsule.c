@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "errors.h"
-
 static const char stream_name[] = "arrow_array_stream";
 static const char schema_name[] = "arrow_schema";
 
@@ -120,19 +118,18 @@ static void free_schema(PyObject *capsule) {
     PyMem_Free(schema);
 }
 
-PyObject *capsule_of_schema(struct bc_cache *cache) {
-    struct ArrowSchema *schema = PyMem_Malloc(sizeof(*schema));
-    if (schema == NULL) return PyErr_NoMemory();
-    struct bc_error error = {0, ""};
-    int code = bc_cache_schema(cache, schema, &error);
-    PyObject *capsule = NULL;
-    if (code != 0) {
-        (void)raise_error(code, &error);
-    } else {
-        capsule = PyCapsule_New(schema, schema_name, free_schema);
-        if (capsule != NULL) return capsule;
+PyObject *capsule_of_schema(struct ArrowSchema *schema) {
+    struct ArrowSchema *moved = PyMem_Malloc(sizeof(*moved));
+    if (moved == NULL) {
         schema->release(schema);
+        return PyErr_NoMemory();
     }
-    PyMem_Free(schema);
-    return NULL;
+    *moved = *schema;
+    schema->release = NULL;
+    PyObject *capsule = PyCapsule_New(moved, schema_name, free_schema);
+    if (capsule == NULL) {
+        moved->release(moved);
+        PyMem_Free(moved);
+    }
+    return capsule;
 }

@@ -10,8 +10,8 @@ PyObject *capsule_from_source(PyObject *source, struct ArrowArrayStream **out_st
 
 /* A capsule of the stream, which moves into it, also on failure. */
 PyObject *capsule_of_stream(struct ArrowArrayStream *stream);
-/* A capsule of a copy of the cache's schema. */
-PyObject *capsule_of_schema(struct bc_cache *cache);
+/* A capsule of the schema, which moves into it, also on failure. */
+PyObject *capsule_of_schema(struct ArrowSchema *schema);
 
 /* The qualified name of an object's type, "builtins.int"; NULL and an exception. */
 PyObject *qualified_type_name(PyObject *object);

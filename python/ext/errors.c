@@ -34,21 +34,41 @@ PyObject *raise_error(int code, const struct bc_error *error) {
     return NULL;
 }
 
-/* pyarrow's words for an exception of a Python source end with its traceback. */
-static int is_interrupt(const char *words) {
-    static const char last[] = "\nKeyboardInterrupt";
-    size_t size = strlen(words);
-    while (size > 0 && words[size - 1] == '\n') size--;
-    size_t last_size = sizeof(last) - 1;
-    return size >= last_size && memcmp(words + size - last_size, last, last_size) == 0 &&
-           strstr(words, "Python exception: ") != NULL;
+/* True where the call failed with the source's own failure: then `*out_words` are all of
+ * its words. */
+static int is_source_failure(const struct cache_object *self, int code,
+                             const struct bc_error *error, const char **out_words) {
+    if (bc_cache_failure(self->cache, out_words) != code) return 0;
+    return strncmp(*out_words, error->message, strlen(error->message)) == 0;
+}
+
+/* The exception of a Python source, made again from the words that its stream made of it,
+ * or None where they are no exception's. A fresh one each time: its traceback refers to
+ * whoever it was raised for. */
+static PyObject *source_error(const char *words) {
+    PyObject *module = PyImport_ImportModule("batchcorder._errors");
+    if (module == NULL) return NULL;
+    PyObject *text = PyUnicode_DecodeUTF8(words, (Py_ssize_t)strlen(words), "replace");
+    PyObject *found = NULL;
+    if (text != NULL) found = PyObject_CallMethod(module, "from_words", "O", text);
+    Py_XDECREF(text);
+    Py_DECREF(module);
+    return found;
 }
 
 PyObject *raise_failure(struct cache_object *cache, int code,
                         const struct bc_error *error) {
-    if (cache->interrupted || !is_interrupt(error->message))
+    const char *words;
+    if (!is_source_failure(cache, code, error, &words)) return raise_error(code, error);
+    PyObject *found = source_error(words);
+    if (found == NULL) return NULL;
+    int is_interrupt = PyErr_GivenExceptionMatches(found, PyExc_KeyboardInterrupt);
+    if (found == Py_None || (is_interrupt && cache->interrupted)) {
+        Py_DECREF(found);
         return raise_error(code, error);
-    cache->interrupted = 1;
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+    if (is_interrupt) cache->interrupted = 1;
+    PyErr_SetObject((PyObject *)Py_TYPE(found), found);
+    Py_DECREF(found);
     return NULL;
 }

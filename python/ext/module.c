@@ -26,6 +26,29 @@ static int import_pyarrow(struct module_state *state) {
     return state->import_schema == NULL ? -1 : 0;
 }
 
+PyObject *schema_object(const struct module_state *state, struct ArrowSchema *schema) {
+    PyObject *address = PyLong_FromVoidPtr(schema);
+    PyObject *result = NULL;
+    if (address != NULL) {
+        result = PyObject_CallFunctionObjArgs(state->import_schema, address, NULL);
+        Py_DECREF(address);
+    }
+    if (schema->release != NULL) schema->release(schema);
+    return result;
+}
+
+PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
+                       PyObject *schema) {
+    PyObject *address = PyLong_FromVoidPtr(array);
+    PyObject *batch = NULL;
+    if (address != NULL) {
+        batch = PyObject_CallFunctionObjArgs(state->import_batch, address, schema, NULL);
+        Py_DECREF(address);
+    }
+    if (array->release != NULL) array->release(array);
+    return batch;
+}
+
 static int execute(PyObject *module) {
     struct module_state *state = state_of(module);
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {

@@ -40,6 +40,8 @@ struct reader_object {
     PyObject *weakrefs;
     struct cache_object *owner;
     struct bc_reader *reader; /* NULL: used up */
+    PyObject *schema;         /* pyarrow.Schema of what it gives */
+    int whole;                /* all columns: what is kept of the cache will do */
     int ended;                /* iterated to its end */
     /* Where batches pass through on their way to pyarrow, and its address as an int;
      * taken by the first thread, others use memory of their own. */
@@ -54,7 +56,16 @@ int reader_type_add(PyObject *module, struct module_state *state);
 /* The fields of a pyarrow.Schema in one line. */
 PyObject *schema_text(PyObject *schema);
 
-/* A reader object; takes the reader over, also on failure. */
-PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader);
+/* The pyarrow.Schema of `schema`, which moves into it, also on failure. */
+PyObject *schema_object(const struct module_state *state, struct ArrowSchema *schema);
+
+/* The pyarrow.RecordBatch of `array`, which moves into it, also on failure. */
+PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
+                       PyObject *schema);
+
+/* A reader object of `schema`; takes the reader over, also on failure. `whole`: it gives
+ * all columns. */
+PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
+                            PyObject *schema, int whole);
 
 #endif

@@ -10,7 +10,8 @@
 /* Wants Python.h first. */
 #include <structmember.h>
 
-PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader) {
+PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
+                            PyObject *schema, int whole) {
     PyTypeObject *type = owner->state->reader_type;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct reader_object *self = (struct reader_object *)allocate(type, 0);
@@ -19,8 +20,11 @@ PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader
         return NULL;
     }
     Py_INCREF((PyObject *)owner);
+    Py_INCREF(schema);
     self->owner = owner;
     self->reader = reader;
+    self->schema = schema;
+    self->whole = whole;
     self->array_address = PyLong_FromVoidPtr(&self->array);
     if (self->array_address == NULL) {
         Py_DECREF((PyObject *)self);
@@ -46,6 +50,7 @@ static int reader_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->dict);
     Py_VISIT(self->owner);
+    Py_VISIT(self->schema);
     return 0;
 }
 
@@ -66,6 +71,7 @@ static void reader_dealloc(PyObject *object) {
     PyErr_Fetch(&type_set, &value_set, &traceback_set);
     Py_CLEAR(self->dict);
     give_up(self->reader);
+    Py_CLEAR(self->schema);
     Py_CLEAR(self->owner);
     PyErr_Restore(type_set, value_set, traceback_set);
     Py_CLEAR(self->array_address);
@@ -79,14 +85,11 @@ static PyObject *reader_iter(PyObject *object) {
     return object;
 }
 
-/* Hands the array to pyarrow, which takes it over; NULL if there is no address. */
-static PyObject *import_batch(const struct cache_object *owner, struct ArrowArray *array,
+/* Hands the array to pyarrow, which takes it over. */
+static PyObject *import_batch(const struct reader_object *self, struct ArrowArray *array,
                               PyObject *address) {
-    PyObject *batch = NULL;
-    if (address != NULL) {
-        batch = PyObject_CallFunctionObjArgs(owner->state->import_batch, address,
-                                             owner->schema, NULL);
-    }
+    PyObject *batch = PyObject_CallFunctionObjArgs(self->owner->state->import_batch,
+                                                   address, self->schema, NULL);
     if (array->release != NULL) array->release(array);
     return batch;
 }
@@ -111,8 +114,8 @@ static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array
         self->ended = 1;
         return NULL;
     }
-    PyObject *batch = import_batch(self->owner, array, address);
-    if (batch != NULL) cache_keep(self->owner, &info, batch);
+    PyObject *batch = import_batch(self, array, address);
+    if (batch != NULL && self->whole) cache_keep(self->owner, &info, batch);
     return batch;
 }
 
@@ -121,7 +124,7 @@ static PyObject *reader_next(PyObject *object) {
     if (self->reader == NULL) return refuse_used();
     if (self->ended) return NULL;
     uint64_t position = bc_reader_position(self->reader);
-    PyObject *kept = cache_kept(self->owner, position);
+    PyObject *kept = self->whole ? cache_kept(self->owner, position) : NULL;
     if (kept != NULL && bc_reader_skip(self->reader, position) == 0) {
         Py_INCREF(kept);
         return kept;
@@ -144,8 +147,8 @@ static PyObject *reader_schema(PyObject *object, void *unused) {
     (void)unused;
     const struct reader_object *self = (const struct reader_object *)object;
     if (self->reader == NULL) return refuse_used();
-    Py_INCREF(self->owner->schema);
-    return self->owner->schema;
+    Py_INCREF(self->schema);
+    return self->schema;
 }
 
 static PyObject *reader_closed(PyObject *object, void *unused) {
@@ -156,7 +159,7 @@ static PyObject *reader_closed(PyObject *object, void *unused) {
 
 static PyObject *reader_repr(PyObject *object) {
     const struct reader_object *self = (const struct reader_object *)object;
-    PyObject *fields = schema_text(self->owner->schema);
+    PyObject *fields = schema_text(self->schema);
     if (fields == NULL) return NULL;
     int closed = self->reader == NULL || self->ended;
     PyObject *result = PyUnicode_FromFormat("StreamCacheReader(closed=%s, schema=[%U])",
@@ -184,7 +187,11 @@ static PyObject *reader_stream(PyObject *object, PyObject *args, PyObject *kwarg
 static PyObject *reader_c_schema(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct reader_object *self = (const struct reader_object *)object;
-    return self->reader == NULL ? refuse_used() : capsule_of_schema(self->owner->cache);
+    if (self->reader == NULL) return refuse_used();
+    struct ArrowSchema schema = {0};
+    struct bc_error error = {0, ""};
+    int code = bc_reader_schema(self->reader, &schema, &error);
+    return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
 }
 
 static PyObject *reader_cast(PyObject *object, PyObject *args, PyObject *kwargs) {

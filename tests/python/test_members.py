@@ -261,9 +261,23 @@ def test_readers_are_made_by_caches_only() -> None:
                 "max_readers": None,
                 "checksum": True,
                 "compression": None,
+                "prefetch": None,
             },
         ),
-        (StreamCache.reader, {"self": inspect.Parameter.empty, "from_start": True}),
+        (
+            StreamCache.reader,
+            {
+                "self": inspect.Parameter.empty,
+                "from_start": True,
+                "columns": None,
+                "start": None,
+                "stop": None,
+            },
+        ),
+        (
+            StreamCache.ingest_all,
+            {"self": inspect.Parameter.empty, "progress": False},
+        ),
         (
             StreamCache.cast,
             {"self": inspect.Parameter.empty, "target_schema": inspect.Parameter.empty},

@@ -87,7 +87,6 @@ def test_the_kind_of_error_is_the_same_on_every_path(
             PATHS[path](cache)
 
 
-@pytest.mark.xfail(reason="a Python source's exception comes back as its words")
 @pytest.mark.parametrize("path", ["iterate", "ingest_all"])
 @pytest.mark.parametrize(
     "error",

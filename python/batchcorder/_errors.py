@@ -1,0 +1,110 @@
+"""
+Exceptions of Python sources, made again from what an Arrow stream has left of them.
+
+A C stream carries an errno and a text. pyarrow's streams put the exception's words and
+traceback into that text, from which the exception is made again: its type, its message,
+and the traceback as its cause.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+_MARKER = ". Detail: Python exception: "
+_ERRNO = re.compile(r"\[Errno (\d+)\] (.*?)(?:: ('.*'|\".*\"))?", re.DOTALL)
+
+
+class SourceTraceback(Exception):  # noqa: N818
+    """Where a source raised its exception: the cause of the one that is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _subclasses(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield kind
+    for below in type.__subclasses__(kind):
+        yield from _subclasses(below)
+
+
+def _named(name: str) -> type[BaseException] | None:
+    """Return the exception class that a traceback calls `name`."""
+    modules = [("builtins", name), ("__main__", name)]
+    parts = name.split(".")
+    modules += [(".".join(parts[:i]), ".".join(parts[i:])) for i in range(1, len(parts))]
+    for module, qualified in modules:
+        found: Any = sys.modules.get(module)
+        for part in qualified.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return found
+    # Classes made inside functions have a name, but no place to be found at.
+    for kind in _subclasses(BaseException):
+        if name in (f"{kind.__module__}.{kind.__qualname__}", kind.__qualname__):
+            return kind
+    return None
+
+
+def _arguments(kind: type[BaseException], message: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what the exception may have been made with, the likeliest first."""
+    if issubclass(kind, OSError):
+        match = _ERRNO.fullmatch(message)
+        if match is not None:
+            name = [] if match[3] is None else [ast.literal_eval(match[3])]
+            yield (int(match[1]), match[2], *name)
+    try:
+        value = ast.literal_eval(message)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = None
+    if issubclass(kind, KeyError) and value is not None:
+        yield (value,)
+    if message == "":
+        yield ()
+    yield (message,)
+    if isinstance(value, tuple):
+        yield value
+    if value is not None:
+        yield (value,)
+
+
+def _make(kind: type[BaseException], message: str) -> BaseException | None:
+    """Return an exception of exactly this type and message, if there is a way to."""
+    for arguments in _arguments(kind, message):
+        for make in (kind, lambda *args: kind.__new__(kind, *args)):
+            try:
+                made = make(*arguments)
+                if type(made) is kind and str(made) == message:
+                    return made
+            except Exception:
+                continue
+    return None
+
+
+def from_words(words: str) -> BaseException | None:
+    """Return the exception that a Python source raised, from its stream's error text."""
+    begin, marker, traceback = words.partition(_MARKER)
+    if not marker:
+        return None
+    _, _, message = begin.partition(": ")
+    lines = traceback.rstrip("\n")
+    if message:
+        at = lines.rfind(f": {message}")
+        names = [lines[:at].rpartition("\n")[2]] if at >= 0 else []
+    else:
+        # Notes may stand below it.
+        names = [line for line in reversed(lines.splitlines()) if line[:1] != " "]
+    kinds = (_named(name.strip(" |")) for name in names)
+    kind = next((kind for kind in kinds if kind is not None), None)
+    # From an iterator, StopIteration would be a clean end.
+    known = kind is not None and not issubclass(kind, StopIteration)
+    found = _make(kind, message) if kind is not None and known else None
+    if found is not None:
+        found.__cause__ = SourceTraceback(traceback)
+    return found
