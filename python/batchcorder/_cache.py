@@ -410,7 +410,9 @@ class StreamCache(_core.StreamCache):
         if isinstance(key, slice):
             return self._slice(key)
         number = operator.index(key)
-        batch = self._get(number + len(self)) if number < 0 else self._get(number)
+        if number < 0:
+            number += len(self)
+        batch = self._get(number) if number >= 0 else None
         if batch is None:
             raise IndexError(f"batch {key} of {len(self)}")
         return batch

@@ -8,6 +8,7 @@ which pyarrow decides too, as it does for partitions of files.
 
 from __future__ import annotations
 
+import bisect
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,8 @@ def _guarantee(name: str, values: pa.Array) -> pc.Expression:
     if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
         return pc.scalar(True)
     bounds = pc.min_max(values)
+    if bounds["min"] == bounds["max"] and values.null_count == 0:
+        return field == bounds["min"]
     low, high = field >= bounds["min"], field <= bounds["max"]
     if values.null_count > 0:
         low, high = low | field.is_null(), high | field.is_null()
@@ -226,9 +229,37 @@ class _Scan:
     def take(
         self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
     ) -> pa.Table:
-        """Return the rows of these numbers; see :meth:`scanner`."""
-        table = self.scanner(columns=columns, filter=filter, **options).to_table()
-        return table.take(indices)
+        """
+        Return the rows of these numbers, counted after the filter; see :meth:`scanner`.
+
+        Without a filter, only batches that have such rows are read.
+        """
+        numbers = pa.array(indices, pa.int64())
+        if self._filters(filter) is not None:
+            table = self.scanner(columns=columns, filter=filter, **options).to_table()
+            return table.take(numbers)
+        starts, count = [], 0
+        for batch in _read(self._cache, self._runs(None), []):
+            starts.append(count)
+            count += batch.num_rows
+        wanted = sorted(set(numbers.to_pylist()))
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < count:
+            raise IndexError(f"row {wanted[0 if wanted[0] < 0 else -1]} of {count}")
+        batches = sorted({bisect.bisect_right(starts, row) - 1 for row in wanted})
+        names = _needed(self._cache.schema, columns, None)
+        read = _read(self._cache, _runs(batches, None), names).read_all()
+        scanner = pads.Scanner.from_batches(read.to_reader(), columns=columns, **options)
+        # From the number of a row in the recording to that in what was read.
+        offsets, before = {}, 0
+        for batch in batches:
+            end = starts[batch + 1] if batch + 1 < len(starts) else count
+            offsets[batch] = before - starts[batch]
+            before += end - starts[batch]
+        rows = [
+            row + offsets[bisect.bisect_right(starts, row) - 1]
+            for row in numbers.to_pylist()
+        ]
+        return scanner.to_table().take(pa.array(rows, pa.int64()))
 
     def head(
         self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any

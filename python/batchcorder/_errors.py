@@ -87,12 +87,8 @@ def _make(kind: type[BaseException], message: str) -> BaseException | None:
     return None
 
 
-def from_words(words: str) -> BaseException | None:
-    """Return the exception that a Python source raised, from its stream's error text."""
-    begin, marker, traceback = words.partition(_MARKER)
-    if not marker:
-        return None
-    _, _, message = begin.partition(": ")
+def _raised(message: str, traceback: str) -> BaseException | None:
+    """Return the exception with this message that a traceback ends with, if any does."""
     lines = traceback.rstrip("\n")
     if message:
         at = lines.rfind(f": {message}")
@@ -103,8 +99,21 @@ def from_words(words: str) -> BaseException | None:
     kinds = (_named(name.strip(" |")) for name in names)
     kind = next((kind for kind in kinds if kind is not None), None)
     # From an iterator, StopIteration would be a clean end.
-    known = kind is not None and not issubclass(kind, StopIteration)
-    found = _make(kind, message) if kind is not None and known else None
-    if found is not None:
-        found.__cause__ = SourceTraceback(traceback)
-    return found
+    if kind is None or issubclass(kind, StopIteration):
+        return None
+    return _make(kind, message)
+
+
+def from_words(words: str) -> BaseException | None:
+    """Return the exception that a Python source raised, from its stream's error text."""
+    at = words.find(_MARKER)
+    while at >= 0:
+        _, _, message = words[:at].partition(": ")
+        traceback = words[at + len(_MARKER) :]
+        found = _raised(message, traceback)
+        if found is not None:
+            found.__cause__ = SourceTraceback(traceback)
+            return found
+        # The message itself may have such words.
+        at = words.find(_MARKER, at + 1)
+    return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchcorder import StreamCache
+from batchcorder import SourceTraceback, StreamCache
 from conftest import MakeCache
 from cstream import RawStream
 from helpers import SCHEMA, Source, batch, ids, numbered
@@ -100,6 +102,112 @@ def test_a_python_sources_own_exception(error: Exception, path: str) -> None:
             PATHS[path](cache)
         assert type(caught.value) is type(error)
         assert caught.value.args == error.args
+
+
+class Outer:
+    class OddError(Exception):
+        """An exception whose constructor takes something else than a message."""
+
+        def __init__(self, code: int, *, detail: str = "none") -> None:
+            super().__init__(f"odd {code}: {detail}")
+            self.code = code
+
+
+def noted() -> Exception:
+    error = ValueError("with a note")
+    error.add_note("the note")
+    return error
+
+
+class Silent(RuntimeError):  # noqa: N818
+    pass
+
+
+OWN: list[tuple[BaseException, str]] = [
+    (Outer.OddError(3, detail="x: y"), "odd 3: x: y"),
+    (Silent(), ""),
+    (AssertionError(), ""),
+    (noted(), "with a note"),
+    (RuntimeError("two\nlines: of it"), "two\nlines: of it"),
+    (ZeroDivisionError("é ü 名"), "é ü 名"),
+    (RuntimeError((1, "a")), "(1, 'a')"),
+    (KeyError(("a", 1)), "('a', 1)"),
+    (FileNotFoundError(2, "none such", "a file"), "[Errno 2] none such: 'a file'"),
+    (PermissionError("no"), "no"),
+    (json.JSONDecodeError("bad", "doc", 1), "bad: line 1 column 2 (char 1)"),
+    (pa.ArrowInvalid("invalid"), "invalid"),
+    (RuntimeError("long " * 2000), "long " * 2000),
+    (RuntimeError(". Detail: Python exception: x"), ". Detail: Python exception: x"),
+]
+
+
+@pytest.mark.parametrize("path", ["iterate", "ingest_all", "single"])
+@pytest.mark.parametrize(("error", "words"), OWN, ids=lambda v: type(v).__name__)
+def test_an_exception_of_any_kind_is_itself(
+    error: BaseException, words: str, path: str
+) -> None:
+    """Its type, its message, and where it was raised."""
+    paths = PATHS | {"single": lambda cache: cache[2]}
+    cache = StreamCache(Source(numbered(3), 2, error))
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            paths[path](cache)
+        assert type(caught.value) is type(error)
+        assert str(caught.value) == words
+        cause = caught.value.__cause__
+        assert type(cause) is SourceTraceback
+        assert "in _generate" in str(cause)
+        assert "raise self.error" in str(cause)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "in _generate" in shown
+
+
+def test_a_class_that_only_its_function_knows() -> None:
+    class LocalError(Exception):
+        pass
+
+    cache = StreamCache(Source(numbered(1), 0, LocalError("here")))
+    with pytest.raises(LocalError, match="here"):
+        cache.ingest_all()
+
+
+def test_each_is_an_exception_of_its_own() -> None:
+    """Readers in many threads do not share a traceback, nor does one keep the cache."""
+    cache = StreamCache(Source(numbered(1), 0, KeyError("boom")))
+    caught = []
+    for _ in range(2):
+        with pytest.raises(KeyError) as one:
+            cache.ingest_all()
+        caught.append(one.value)
+    assert caught[0] is not caught[1]
+    gone = weakref.ref(cache)
+    del cache, caught, one
+    gc.collect()
+    assert gone() is None
+
+
+def test_an_exception_that_cannot_be_made_again_keeps_its_words() -> None:
+    error = UnicodeDecodeError("utf8", b"x", 0, 1, "why")
+    cache = StreamCache(Source(numbered(1), 0, error))
+    with pytest.raises(ValueError, match="can't decode byte 0x78 in position 0: why"):
+        cache.ingest_all()
+
+
+def test_all_of_the_words_through_a_c_stream() -> None:
+    words = "x" * 5000 + " the end"
+    cache = StreamCache(Source(numbered(1), 0, RuntimeError(words)))
+    for stream in (cache, cache.reader(), StreamCache(cache)):
+        with pytest.raises(Exception, match="x the end") as caught:
+            pa.RecordBatchReader.from_stream(stream).read_all()
+        assert words in str(caught.value)
+
+
+def test_through_a_cache_of_a_cache() -> None:
+    inner = StreamCache(Source(numbered(2), 1, Outer.OddError(1)))
+    outer = StreamCache(inner)
+    for cache in (outer, inner, StreamCache(outer)):
+        with pytest.raises(Outer.OddError, match="odd 1: none"):
+            cache.ingest_all()
 
 
 CODES = [

@@ -1,0 +1,460 @@
+"""The recording as a dataset: exact answers, and what was read for them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchcorder import StreamCache
+from conftest import MakeCache, maker
+from helpers import Source, Task, cache_file, on_disk
+
+ROWS, CHUNK = 1000, 100
+x, y, z = pc.field("x"), pc.field("y"), pc.field("z")
+TABLE = pa.table(
+    {
+        "x": pa.array(range(ROWS), pa.int64()),
+        "y": pa.array([None if i % 7 == 0 else i / 2 for i in range(ROWS)]),
+        "z": [f"{i:05}" for i in range(ROWS)],
+        "nan": pa.array([float("nan") if i == 500 else float(i) for i in range(ROWS)]),
+        "late": pa.array([None if i < 600 else i for i in range(ROWS)]),
+        "when": pa.array([dt.date(2024, 1, 1) + dt.timedelta(i) for i in range(ROWS)]),
+        "price": pa.array([decimal.Decimal(i) / 4 for i in range(ROWS)]),
+        "on": pa.array([i >= 900 for i in range(ROWS)]),
+        "kind": pa.array([f"k{i // 300}" for i in range(ROWS)]).dictionary_encode(),
+        "parts": pa.array([[i] * (i % 3) for i in range(ROWS)]),
+        "pair": pa.array([{"x": i} for i in range(ROWS)]),
+    }
+)
+
+
+def stream() -> pa.RecordBatchReader:
+    """Return TABLE as a stream that can be read once."""
+    return TABLE.to_reader(max_chunksize=CHUNK)
+
+
+@pytest.fixture
+def cache(make_cache: MakeCache) -> StreamCache:
+    return make_cache(stream())
+
+
+def same(one: pa.Table, other: pa.Table) -> bool:
+    """Return whether tables are equal, NaN among their values."""
+    return one.schema.equals(other.schema) and repr(one.to_pylist()) == repr(
+        other.to_pylist()
+    )
+
+
+def reads(cache: StreamCache) -> int:
+    """Return how many batches readers were given so far."""
+    stats = cache.stats()
+    return stats["memory_hits"] + stats["disk_hits"]
+
+
+# Filters, with the batches that they cannot exclude.
+FILTERS: list[tuple[pc.Expression, set[int]]] = [
+    (x >= 995, {9}),
+    ((x >= 150) & (x < 310), {1, 2, 3}),
+    ((x < 5) | (x > 990), {0, 9}),
+    (x == 250, {2}),
+    (x.isin([3, 555]), {0, 5}),
+    (x != 250, set(range(10))),
+    (~(x < 950), {9}),
+    (x < 0, set()),
+    ((x < 200) & (y > 75), {1}),
+    (y > 499, {9}),
+    (y.is_null(), set(range(10))),
+    (y.is_valid() & (x < 5), {0}),
+    (z == "00555", {5}),
+    (z >= "00990", {9}),
+    ((pc.field("nan") > 990), {5, 9}),
+    (pc.field("nan") != 3, set(range(10))),
+    (pc.field("late") < 650, {6}),
+    (pc.field("late").is_null(), {0, 1, 2, 3, 4, 5}),
+    (pc.field("late").is_valid(), {6, 7, 8, 9}),
+    (pc.field("when") < dt.date(2024, 1, 20), {0}),
+    (pc.field("price") > decimal.Decimal("249"), {9}),
+    (pc.field("on"), {9}),
+    (pc.field("on") & (x < 900), set()),
+    (pc.field("kind") == "k2", set(range(10))),
+    (pc.field("pair", "x") == 5, set(range(10))),
+    (pc.field(0) > 990, set(range(10))),
+    (pc.scalar(True), set(range(10))),
+]
+
+
+@pytest.mark.parametrize(("filter", "batches"), FILTERS, ids=lambda v: str(v)[:40])
+def test_filters_are_exact_and_leave_batches_out(
+    filter: pc.Expression, batches: set[int], cache: StreamCache
+) -> None:
+    wanted = TABLE.filter(filter)
+    dataset = cache.dataset()
+    assert same(dataset.to_table(filter=filter), wanted), "while recording"
+    assert same(dataset.to_table(filter=filter), wanted), "gathers what it must know"
+    before = reads(cache)
+    assert same(dataset.to_table(filter=filter), wanted)
+    assert dataset.to_table(filter=filter, columns=["y"]).equals(wanted.select(["y"]))
+    assert dataset.count_rows(filter=filter) == len(wanted)
+    assert reads(cache) - before <= 3 * len(batches)
+    assert len(wanted) == 0 or reads(cache) - before == 3 * len(batches)
+
+
+def test_projections(cache: StreamCache) -> None:
+    dataset = cache.dataset()
+    assert dataset.schema.equals(TABLE.schema)
+    assert same(dataset.to_table(), TABLE)
+    for columns in (["z", "x"], ["kind"], ["parts", "pair"]):
+        assert dataset.to_table(columns=columns).equals(TABLE.select(columns))
+    made = dataset.to_table(columns={"twice": x * 2, "z": z}, filter=x < 3)
+    assert made.to_pydict() == {"twice": [0, 2, 4], "z": ["00000", "00001", "00002"]}
+    assert dataset.to_table(columns=[]).num_rows == ROWS
+    with pytest.raises(pa.ArrowInvalid, match="zz"):
+        dataset.to_table(columns=["zz"])
+    with pytest.raises(pa.ArrowInvalid, match="zz"):
+        dataset.to_table(filter=pc.field("zz") > 1)
+
+
+def damage(path: Path, column: pa.ChunkedArray, rows: int) -> None:
+    """Flip a byte of a column of numbers in its first batch but one."""
+    values = column.combine_chunks().slice(rows, rows).to_numpy().tobytes()
+    content = bytearray(cache_file(path).read_bytes())
+    content[content.index(values) + 5000] ^= 1
+    cache_file(path).write_bytes(content)
+
+
+def test_only_those_columns_are_read(tmp_path: Path) -> None:
+    """Damage in other columns goes unnoticed, since nobody looks there."""
+    wide = pa.table({f"c{i}": pa.array(range(i, i + 9000)) for i in range(4)})
+    cache = on_disk(wide.to_reader(max_chunksize=3000), tmp_path)
+    cache.ingest_all()
+    damage(tmp_path, wide["c2"], 3000)
+    dataset = cache.dataset()
+    c0, c3 = pc.field("c0"), pc.field("c3")
+    some = dataset.to_table(columns=["c3"], filter=(c0 > 10) & (c3 < 100))
+    assert some["c3"].to_pylist() == list(range(14, 100))
+    last = dataset.to_table(filter=c0 >= 8000)
+    assert last.equals(wide.slice(8000)), "whole batches that are left out too"
+    with pytest.raises(OSError, match="Checksum mismatch"):
+        dataset.to_table(columns=["c2"])
+
+
+def test_rows(cache: StreamCache) -> None:
+    dataset = cache.dataset()
+    assert dataset.head(3).equals(TABLE.slice(0, 3))
+    assert cache.ingested_count < 10 or reads(cache) <= 10
+    assert dataset.head(150, columns=["z"]).equals(TABLE.select(["z"]).slice(0, 150))
+    assert dataset.head(2, filter=x > 500).equals(TABLE.slice(501, 2))
+    cache.ingest_all()
+    before = reads(cache)
+    assert same(dataset.take([999, 3, 3, 950]), TABLE.take([999, 3, 3, 950]))
+    assert dataset.take([], columns=["x"]).num_rows == 0
+    assert dataset.take(pa.array([5]), columns=["x"]).to_pydict() == {"x": [5]}
+    assert dataset.take([1], filter=x > 500)["x"].to_pylist() == [502]
+    for bad in ([1000], [-1]):
+        with pytest.raises(IndexError):
+            dataset.take(bad)
+    before = reads(cache)
+    assert dataset.count_rows() == ROWS
+    assert reads(cache) == before, "known without reading"
+    assert sum(b.num_rows for b in dataset.to_batches()) == ROWS
+
+
+def test_take_reads_the_batches_it_must(tmp_path: Path) -> None:
+    cache = on_disk(stream(), tmp_path)
+    cache.ingest_all()
+    cache.dataset().take([0])
+    before = reads(cache)
+    got = cache.dataset().take([999, 5, 7], columns=["x"])
+    assert got["x"].to_pylist() == [999, 5, 7]
+    assert reads(cache) - before == 10 + 2, "the numbers of rows of all, and two"
+
+
+def test_filters_add_up(cache: StreamCache) -> None:
+    some = cache.dataset().filter(x >= 100).filter(x < 300)
+    assert some.to_table().equals(TABLE.slice(100, 200))
+    assert some.count_rows() == 200
+    assert some.to_table(filter=y > 100, columns=["x"])["x"].to_pylist() == [
+        i for i in range(201, 300) if i % 7
+    ]
+    assert some.head(1)["x"].to_pylist() == [100]
+    assert sum(f.count_rows() for f in some.get_fragments()) == 200
+
+
+def test_fragments_cover_all_once(cache: StreamCache) -> None:
+    dataset = cache.dataset()
+    fragments = list(dataset.get_fragments())
+    assert fragments
+    parts = [fragment.to_table(columns=["x"]) for fragment in fragments]
+    assert pa.concat_tables(parts).equals(TABLE.select(["x"]))
+    assert all(f.physical_schema.equals(TABLE.schema) for f in fragments)
+    few = list(dataset.get_fragments(filter=x > 990))
+    assert sum(f.count_rows(filter=x > 990) for f in few) == 9
+    assert sum(f.count_rows() for f in few) == 100, "of one batch"
+    assert [f for f in dataset.get_fragments(filter=x < 0) if f.count_rows()] == []
+
+
+def test_other_operations_of_pyarrow() -> None:
+    simple = TABLE.select(["x", "y", "z"])
+    dataset = StreamCache(simple.to_reader(max_chunksize=CHUNK)).dataset()
+    assert dataset.sort_by([("x", "descending")]).head(1)["x"].to_pylist() == [999]
+    right = StreamCache(TABLE.select(["x", "on"]).rename_columns(["x", "flag"])).dataset()
+    joined = dataset.filter(x < 5).join(right, keys="x").to_table()
+    assert sorted(joined["x"].to_pylist()) == [0, 1, 2, 3, 4]
+    assert "flag" in joined.schema.names
+    asof = dataset.filter(x < 5).join_asof(right, on="x", by=[], tolerance=0)
+    assert asof.to_table().num_rows == 5
+    assert isinstance(dataset, pads.Dataset)
+    assert dataset.partition_expression.equals(pc.scalar(True))
+    with pytest.raises(NotImplementedError, match=r"cache\.cast"):
+        dataset.replace_schema(TABLE.schema)
+    with pytest.raises(TypeError, match="StreamCache"):
+        pickle.dumps(dataset)
+
+
+def test_written_by_pyarrow(cache: StreamCache, tmp_path: Path) -> None:
+    table = TABLE.drop_columns(["kind"])
+    dataset = StreamCache(table.to_reader(max_chunksize=CHUNK)).dataset()
+    pads.write_dataset(dataset, tmp_path / "out", format="parquet")
+    back = pads.dataset(tmp_path / "out").to_table().sort_by("x")
+    assert back.num_rows == ROWS
+
+
+def test_every_member_is_our_own(cache: StreamCache) -> None:
+    """pyarrow's would read from its own, empty, idea of the dataset."""
+    dataset = cache.dataset()
+    for name in dir(pads.Dataset):
+        if name.startswith("_"):
+            continue
+        owner = next(base for base in type(dataset).__mro__ if name in vars(base))
+        assert owner.__module__.startswith("batchcorder"), name
+
+
+def test_code_that_does_not_ask_python_is_told() -> None:
+    cache = StreamCache(TABLE.select(["x", "y"]))
+    for ask in (
+        lambda: pads.dataset(TABLE.select(["x"])).join(cache.dataset(), keys="x"),
+        lambda: pads.Scanner.from_dataset(cache.dataset()).to_table(),
+    ):
+        with pytest.raises(OSError, match=r"use its to_table\(\)"):
+            ask()
+
+
+def test_recorded_while_it_is_scanned() -> None:
+    """What is not recorded yet is read from the source, once."""
+    source = Source(TABLE.select(["x", "z"]).to_batches(max_chunksize=CHUNK))
+    cache = StreamCache(source)
+    dataset = cache.dataset()
+    next(iter(cache))
+    assert dataset.to_table(filter=x >= 900).num_rows == 100
+    assert dataset.to_table(filter=x < 5).num_rows == 5
+    assert (source.given, source.streams) == (10, 1)
+
+
+def test_readers_that_count() -> None:
+    cache = StreamCache(stream(), max_readers=2)
+    dataset = cache.dataset()
+    assert dataset.to_table(filter=x > 990).num_rows == 9
+    assert dataset.to_table(columns=["x"]).num_rows == ROWS
+    with pytest.raises(ValueError, match="Maximum number of readers"):
+        dataset.to_table()
+
+
+def test_a_dataset_keeps_the_recording_and_sees_it_closed(tmp_path: Path) -> None:
+    dataset = on_disk(stream(), tmp_path).dataset()
+    assert dataset.count_rows() == ROWS
+    dataset._cache.close()
+    with pytest.raises(ValueError, match="closed"):
+        dataset.to_table()
+
+
+def test_errors_of_the_source() -> None:
+    cache = StreamCache(Source(TABLE.to_batches(max_chunksize=CHUNK), 3, KeyError("k")))
+    for _ in range(2):
+        with pytest.raises(Exception, match="'k'"):
+            cache.dataset().to_table(filter=x > 1)
+
+
+def test_from_many_threads(make_cache: MakeCache) -> None:
+    cache = make_cache(stream())
+    start = threading.Barrier(6)
+
+    def query(low: int) -> int:
+        start.wait(10)
+        found = cache.dataset().to_table(columns=["z"], filter=(x >= low) & (y > low / 2))
+        return found.num_rows
+
+    tasks = [Task(query, 100 * i) for i in range(6)]
+    assert [task.result(30) for task in tasks] == [
+        sum(1 for i in range(100 * k + 1, ROWS) if i % 7) for k in range(6)
+    ]
+
+
+VALUES = st.none() | st.integers(-5, 5)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> pc.Expression:
+    field = pc.field(draw(st.sampled_from("ab")))
+    value = draw(st.integers(-6, 6))
+    kinds: list[Any] = [
+        lambda: field < value,
+        lambda: field >= value,
+        lambda: field == value,
+        lambda: field != value,
+        lambda: field.isin([value, value + 3]),
+        lambda: field.is_null(),
+        lambda: field.is_valid(),
+        lambda: field + 1 > value,
+    ]
+    return draw(st.sampled_from(kinds))()
+
+
+def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.tuples(inner, inner).map(lambda pair: pair[0] & pair[1]),
+        st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
+        inner.map(lambda one: ~one),
+    )
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(
+    chunks=st.lists(st.lists(st.tuples(VALUES, VALUES), max_size=6), max_size=4),
+    filter=st.recursive(comparisons(), combined, max_leaves=4),
+)
+def test_random_filters(chunks: list[Any], filter: pc.Expression) -> None:
+    schema = pa.schema([("a", pa.int16()), ("b", pa.float64())])
+    batches = [
+        pa.record_batch(
+            [
+                pa.array([a for a, _ in rows], pa.int16()),
+                pa.array([b for _, b in rows], pa.float64()),
+            ],
+            schema=schema,
+        )
+        for rows in chunks
+    ]
+    cache = StreamCache(pa.RecordBatchReader.from_batches(schema, iter(batches)))
+    cache.ingest_all()
+    wanted = pa.Table.from_batches(batches, schema).filter(filter)
+    assert cache.dataset().to_table(filter=filter).equals(wanted)
+
+
+@pytest.fixture
+def duck() -> Iterator[Any]:
+    duckdb = pytest.importorskip("duckdb")
+    connection = duckdb.connect()
+    yield connection
+    connection.close()
+
+
+QUERIES = [
+    ("select sum(x) from d where x > 990", {1}),
+    ("select z from d where z = '00555'", {1}),
+    ("select count(*) from d", {10}),
+    ("select count(y) from d where \"when\" < date '2024-01-10'", {1}),
+    ("select max(price) from d where x in (3, 4)", {1}),
+    ("select sum(a.x) from d a join d b on a.x = b.x + 1 where b.x < 50", {2, 11}),
+    ("select x, z from d order by x desc limit 2", {10}),
+    ("select count(*) from d where y is null", {10}),
+]
+
+
+@pytest.mark.parametrize(("query", "batches"), QUERIES, ids=lambda v: str(v)[:30])
+def test_duckdb(query: str, batches: set[int], duck: Any, cache: StreamCache) -> None:
+    plain = TABLE.drop_columns(["parts", "pair"])
+    duck.register("d", plain)
+    wanted = duck.sql(query).fetchall()
+    duck.register("d", cache.dataset())
+    for _ in range(2):
+        assert duck.sql(query).fetchall() == wanted
+    before = reads(cache)
+    assert duck.sql(query).fetchall() == wanted
+    assert reads(cache) - before in batches
+
+
+def test_polars(cache: StreamCache) -> None:
+    polars = pytest.importorskip("polars")
+    cache.ingest_all()
+    frame = polars.scan_pyarrow_dataset(cache.dataset())
+    late = frame.filter(polars.col("x") >= 950).select("z")
+    for _ in range(3):
+        before = reads(cache)
+        assert late.collect()["z"].to_list() == TABLE["z"].to_pylist()[950:]
+    assert reads(cache) - before == 1
+    assert frame.join(frame, on="x").select(polars.len()).collect().item() == ROWS
+
+
+def test_polars_scan(tmp_path: Path, make_cache: MakeCache) -> None:
+    polars = pytest.importorskip("polars")
+    cache = make_cache(stream())
+    frame = cache.scan_polars()
+    whole = polars.from_arrow(TABLE)
+    assert frame.collect_schema() == whole.schema
+    assert cache.ingested_count == 0
+    queries = [
+        lambda f: f,
+        lambda f: f.select("z", "x"),
+        lambda f: f.filter(polars.col("x") > 500).select("y"),
+        lambda f: f.head(150),
+        lambda f: f.head(150).filter(polars.col("x") > 120),
+        lambda f: f.filter(polars.col("x") > 120).head(150),
+        lambda f: f.select(polars.col("x").sum()),
+        lambda f: f.join(f, on="x").sort("x").select("x", "z_right"),
+        lambda f: f.group_by("kind").len().sort("kind"),
+        lambda f: f.tail(3),
+        lambda f: f.slice(250, 20),
+        lambda f: f.select(polars.len()),
+    ]
+    for query in queries:
+        wanted = query(whole.lazy()).collect()
+        for _ in range(2):
+            assert query(frame).collect().equals(wanted)
+
+
+def test_polars_scan_stops_and_projects(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    wide = pa.table({f"c{i}": pa.array(range(i, i + 9000)) for i in range(4)})
+    cache = on_disk(wide.to_reader(max_chunksize=3000), tmp_path)
+    frame = cache.scan_polars()
+    assert frame.head(5).collect().height == 5
+    assert cache.ingested_count == 1
+    cache.ingest_all()
+    damage(tmp_path, wide["c2"], 3000)
+    some = frame.filter(polars.col("c1") > 8000).select("c3").collect()
+    assert some.height == 1000
+    with pytest.raises(Exception, match="Checksum mismatch"):
+        frame.collect()
+
+
+def test_datafusion(tmp_path: Path) -> None:
+    datafusion = pytest.importorskip("datafusion")
+    plain = TABLE.drop_columns(["parts", "pair", "kind"])
+    for tier in ("memory", "disk"):
+        cache = maker(tier, tmp_path)(plain.to_reader(max_chunksize=CHUNK))
+        context = datafusion.SessionContext()
+        context.register_dataset("d", cache.dataset())
+        for query, wanted in (
+            ("select sum(x) as v from d where x > 990", sum(range(991, ROWS))),
+            ("select count(*) as v from d", ROWS),
+            ("select count(a.x) as v from d a join d b on a.x = b.x", ROWS),
+            ("select max(z) as v from d where z < '00500'", "00499"),
+        ):
+            for _ in range(2):
+                (batch,) = context.sql(query).collect()
+                assert batch.column(0)[0].as_py() == wanted, query
+        before = reads(cache)
+        context.sql("select sum(x) as v from d where x > 990").collect()
+        assert reads(cache) - before == 1
