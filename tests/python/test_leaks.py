@@ -136,6 +136,48 @@ WORK = {
         readers = cache.reader(), cache.reader()
         assert sum(1 for _ in zip(*readers)) == 20
     """,
+    "columns and single batches": """
+    cache = on_disk(table.to_reader(max_chunksize=30), path)
+    def work():
+        for columns in (["s"], [0], []):
+            assert sum(b.num_rows for b in cache.reader(columns=columns, start=1)) == 70
+        fails(lambda: cache.reader(columns=["none"]), KeyError)
+        assert cache[1].num_rows == 30 and len(cache[1:]) == 3
+        fails(lambda: cache[9], IndexError)
+        cache.to_table(["id"])
+    """,
+    "datasets": """
+    import pyarrow.compute as pc
+    def work():
+        cache = StreamCache(table.to_reader(max_chunksize=30))
+        dataset = cache.dataset()
+        for _ in range(2):
+            assert dataset.to_table(filter=pc.field("id") >= 95).num_rows == 5
+        assert dataset.filter(pc.field("id") < 5).count_rows() == 5
+        assert len(list(dataset.get_fragments())) > 0
+    """,
+    "prefetching": """
+    def work():
+        cache = StreamCache(table.to_reader(max_chunksize=5), prefetch=3)
+        reader = cache.reader()
+        next(reader)
+        if work.__dict__.setdefault("odd", []):
+            cache.close()
+            work.odd.pop()
+        else:
+            work.odd.append(1)
+            assert sum(1 for _ in reader) == 19
+    """,
+    "exceptions of the source": """
+    class MyError(Exception):
+        pass
+
+    def work():
+        cache = StreamCache(Source(numbered(3), 2, MyError("boom")))
+        for _ in range(2):
+            fails(cache.ingest_all, MyError)
+            fails(lambda: pa.table(cache), pa.ArrowException, OSError)
+    """,
     "threads": """
     def work():
         cache = StreamCache(Source(numbered(3)))
@@ -147,7 +189,61 @@ WORK = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_nothing_leaks(name: str, tmp_path: Path) -> None:
-    times = 400 if name in ("threads", "casts") else 1000
+    slow = ("threads", "casts", "datasets", "prefetching", "exceptions of the source")
+    times = 400 if name in slow else 1000
     script = MEASURE.replace("@PATH@", repr(str(tmp_path))) + WORK[name]
     check_python(script + f"\n    check(work, {times})\n", timeout=60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ten_thousand_caches(tmp_path: Path) -> None:
+    """Of every sort, each dropped in another state."""
+    script = MEASURE.replace("@PATH@", repr(str(tmp_path)))
+    script += """
+    whole = table.to_batches()[0]
+    parts = [whole.slice(i, 10) for i in range(0, 100, 10)]
+
+    def source(fail=False):
+        def generate():
+            yield from parts
+            if fail:
+                raise KeyError("boom")
+        return pa.RecordBatchReader.from_batches(whole.schema, generate())
+
+    count = 0
+
+    def work():
+        global count
+        count += 1
+        kind, state = count % 5, count // 5 % 4
+        if kind == 0:
+            cache = StreamCache(source())
+        elif kind == 1:
+            cache = on_disk(source(), path)
+        elif kind == 2:
+            cache = StreamCache(source(), max_readers=2)
+        elif kind == 3:
+            cache = StreamCache(source(), prefetch=2)
+        else:
+            cache = StreamCache(source(fail=True), 200, path, 1 << 20)
+        reader = cache.reader()
+        if state > 0:
+            next(reader)
+        if state > 1:
+            fails(lambda: (list(reader), cache[99]), KeyError, IndexError, ValueError)
+        if state > 2:
+            cache.close()
+
+    for _ in range(2500):
+        work()
+    before, memory = state(), resident()
+    while count < 10_000:
+        work()
+    after, grown = state(), resident() - memory
+    assert after[0] == before[0], ("descriptors", before, after)
+    assert after[1] - before[1] < 20, ("mappings", before, after)
+    assert after[2] - before[2] < 10_000, ("arrow memory", before, after)
+    assert grown < 3000, ("kB resident", grown)
+    """
+    check_python(script, timeout=120)
     assert list(tmp_path.iterdir()) == []
