@@ -70,24 +70,29 @@ def _guarantee(name: str, values: pa.Array) -> pc.Expression:
 
 
 class Statistics:
-    """What is known of the columns of a cache's batches; gathered when asked for."""
+    """
+    What is known of the columns of a cache's batches; gathered when asked for.
 
-    def __init__(self, cache: StreamCache) -> None:
-        self._cache = cache
+    The cache keeps it, so it does not keep the cache.
+    """
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._guarantees: dict[str, list[pc.Expression]] = {}
         self._datasets: dict[tuple[str, ...], pads.FileSystemDataset] = {}
 
-    def _gather(self, name: str, batches: int) -> list[pc.Expression]:
+    def _gather(self, cache: StreamCache, name: str, batches: int) -> list[pc.Expression]:
         known = self._guarantees.setdefault(name, [])
         if len(known) < batches:
-            reader = self._cache.reader(columns=[name], start=len(known), stop=batches)
+            reader = cache.reader(columns=[name], start=len(known), stop=batches)
             known += [_guarantee(name, batch.column(0)) for batch in reader]
         return known[:batches]
 
-    def survivors(self, filter: pc.Expression, batches: int) -> list[int]:
+    def survivors(
+        self, cache: StreamCache, filter: pc.Expression, batches: int
+    ) -> list[int]:
         """Return the numbers of those of the first batches that may have rows to give."""
-        schema = self._cache.schema
+        schema = cache.schema
         names = tuple(
             name
             for name in _referenced(schema, [filter])
@@ -98,7 +103,7 @@ class Statistics:
         with self._lock:
             dataset = self._datasets.get(names)
             if dataset is None or len(dataset.files) != batches:
-                columns = [self._gather(name, batches) for name in names]
+                columns = [self._gather(cache, name, batches) for name in names]
                 guarantees = []
                 for ones in zip(*columns, strict=True):
                     all_of_them = ones[0]
@@ -234,32 +239,31 @@ class _Scan:
 
         Without a filter, only batches that have such rows are read.
         """
-        numbers = pa.array(indices, pa.int64())
+        rows = pa.array(indices, pa.int64()).to_pylist()
         if self._filters(filter) is not None:
             table = self.scanner(columns=columns, filter=filter, **options).to_table()
-            return table.take(numbers)
-        starts, count = [], 0
+            return table.take(pa.array(rows, pa.int64()))
+        return self._take(rows, columns, options)
+
+    def _take(self, rows: list[int], columns: Any, options: dict[str, Any]) -> pa.Table:
+        starts = [0]
         for batch in _read(self._cache, self._runs(None), []):
-            starts.append(count)
-            count += batch.num_rows
-        wanted = sorted(set(numbers.to_pylist()))
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < count:
-            raise IndexError(f"row {wanted[0 if wanted[0] < 0 else -1]} of {count}")
-        batches = sorted({bisect.bisect_right(starts, row) - 1 for row in wanted})
+            starts.append(starts[-1] + batch.num_rows)
+        if rows and not 0 <= min(rows) <= max(rows) < starts[-1]:
+            wrong = min(rows) if min(rows) < 0 else max(rows)
+            raise IndexError(f"row {wrong} of {starts[-1]}")
+        batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
+        batches = sorted(set(batch_of.values()))
+        # What leads from a row's number to its place in what is read.
+        steps, count = {}, 0
+        for number in batches:
+            steps[number] = count - starts[number]
+            count += starts[number + 1] - starts[number]
         names = _needed(self._cache.schema, columns, None)
-        read = _read(self._cache, _runs(batches, None), names).read_all()
-        scanner = pads.Scanner.from_batches(read.to_reader(), columns=columns, **options)
-        # From the number of a row in the recording to that in what was read.
-        offsets, before = {}, 0
-        for batch in batches:
-            end = starts[batch + 1] if batch + 1 < len(starts) else count
-            offsets[batch] = before - starts[batch]
-            before += end - starts[batch]
-        rows = [
-            row + offsets[bisect.bisect_right(starts, row) - 1]
-            for row in numbers.to_pylist()
-        ]
-        return scanner.to_table().take(pa.array(rows, pa.int64()))
+        read = _read(self._cache, _runs(batches, None), names)
+        table = pads.Scanner.from_batches(read, columns=columns, **options).to_table()
+        places = [row + steps[batch_of[row]] for row in rows]
+        return table.take(pa.array(places, pa.int64()))
 
     def head(
         self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any
@@ -328,14 +332,14 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         super().__init__(cache.schema, [_paths(cache.schema, [_TRAP])])
         self._cache = cache
         self._filter = filter
-        statistics = cache.__dict__.setdefault("_statistics", Statistics(cache))
+        statistics = cache.__dict__.setdefault("_statistics", Statistics())
         self._statistics: Statistics = statistics
 
     def _survivors(self, filter: pc.Expression | None, batches: int) -> list[int]:
         """Return the numbers of those of the first batches that must be read."""
         if filter is None or self._cache.max_readers is not None:
             return list(range(batches))
-        return self._statistics.survivors(filter, batches)
+        return self._statistics.survivors(self._cache, filter, batches)
 
     def _runs(self, filter: pc.Expression | None) -> list[_Range]:
         ended = self._cache.upstream_exhausted

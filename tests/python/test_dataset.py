@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import gc
 import pickle
 import threading
 from collections.abc import Iterator
@@ -260,6 +261,18 @@ def test_recorded_while_it_is_scanned() -> None:
     assert dataset.to_table(filter=x >= 900).num_rows == 100
     assert dataset.to_table(filter=x < 5).num_rows == 5
     assert (source.given, source.streams) == (10, 1)
+
+
+def test_what_is_known_of_a_cache_does_not_keep_it(tmp_path: Path) -> None:
+    cache = on_disk(stream(), tmp_path)
+    for _ in range(2):
+        assert cache.dataset().to_table(filter=x > 990).num_rows == 9
+    gc.disable()
+    try:
+        del cache
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        gc.enable()
 
 
 def test_readers_that_count() -> None:
