@@ -234,36 +234,9 @@ class _Scan:
     def take(
         self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
     ) -> pa.Table:
-        """
-        Return the rows of these numbers, counted after the filter; see :meth:`scanner`.
-
-        Without a filter, only batches that have such rows are read.
-        """
-        rows = pa.array(indices, pa.int64()).to_pylist()
-        if self._filters(filter) is not None:
-            table = self.scanner(columns=columns, filter=filter, **options).to_table()
-            return table.take(pa.array(rows, pa.int64()))
-        return self._take(rows, columns, options)
-
-    def _take(self, rows: list[int], columns: Any, options: dict[str, Any]) -> pa.Table:
-        starts = [0]
-        for batch in _read(self._cache, self._runs(None), []):
-            starts.append(starts[-1] + batch.num_rows)
-        if rows and not 0 <= min(rows) <= max(rows) < starts[-1]:
-            wrong = min(rows) if min(rows) < 0 else max(rows)
-            raise IndexError(f"row {wrong} of {starts[-1]}")
-        batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
-        batches = sorted(set(batch_of.values()))
-        # What leads from a row's number to its place in what is read.
-        steps, count = {}, 0
-        for number in batches:
-            steps[number] = count - starts[number]
-            count += starts[number + 1] - starts[number]
-        names = _needed(self._cache.schema, columns, None)
-        read = _read(self._cache, _runs(batches, None), names)
-        table = pads.Scanner.from_batches(read, columns=columns, **options).to_table()
-        places = [row + steps[batch_of[row]] for row in rows]
-        return table.take(pa.array(places, pa.int64()))
+        """Return the rows of these numbers; see :meth:`scanner`."""
+        table = self.scanner(columns=columns, filter=filter, **options).to_table()
+        return table.take(pa.array(indices, pa.int64()))
 
     def head(
         self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any
@@ -372,6 +345,38 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
             self._cache.ingest_all()
             return self._cache.stats()["rows"]
         return super().count_rows(filter, **options)
+
+    def take(
+        self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
+    ) -> pa.Table:
+        """
+        Return the rows of these numbers, counted after the filter; see :meth:`scanner`.
+
+        Without a filter, only batches that have such rows are read.
+        """
+        if self._filters(filter) is not None:
+            return super().take(indices, columns, filter, **options)
+        return self._take(pa.array(indices, pa.int64()).to_pylist(), columns, options)
+
+    def _take(self, rows: list[int], columns: Any, options: dict[str, Any]) -> pa.Table:
+        starts = [0]
+        for batch in _read(self._cache, self._runs(None), []):
+            starts.append(starts[-1] + batch.num_rows)
+        if rows and not 0 <= min(rows) <= max(rows) < starts[-1]:
+            wrong = min(rows) if min(rows) < 0 else max(rows)
+            raise IndexError(f"row {wrong} of {starts[-1]}")
+        batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
+        batches = sorted(set(batch_of.values()))
+        # What leads from a row's number to its place in what is read.
+        steps, count = {}, 0
+        for number in batches:
+            steps[number] = count - starts[number]
+            count += starts[number + 1] - starts[number]
+        names = _needed(self._cache.schema, columns, None)
+        read = _read(self._cache, _runs(batches, None), names)
+        table = pads.Scanner.from_batches(read, columns=columns, **options).to_table()
+        places = [row + steps[batch_of[row]] for row in rows]
+        return table.take(pa.array(places, pa.int64()))
 
     def filter(self, expression: pc.Expression) -> CacheDataset:
         """Return the dataset of the rows for which the expression is true too."""

@@ -199,6 +199,8 @@ def test_fragments_cover_all_once(cache: StreamCache) -> None:
     assert fragments
     parts = [fragment.to_table(columns=["x"]) for fragment in fragments]
     assert pa.concat_tables(parts).equals(TABLE.select(["x"]))
+    taken = fragments[-1].take([0, 1], columns=["x"])
+    assert taken.equals(parts[-1].slice(0, 2))
     assert all(f.physical_schema.equals(TABLE.schema) for f in fragments)
     few = list(dataset.get_fragments(filter=x > 990))
     assert sum(f.count_rows(filter=x > 990) for f in few) == 9
