@@ -14,78 +14,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-import numpy
-import pyarrow as pa
+from typing import Any
 
 from report import GROUPS, Cell, Group, evaluate, print_table
 from shapes import SHAPES
+from workers import Worker, machine
 
 HERE = Path(__file__).resolve().parent
 
 
-class Worker:
-    """A process that runs scenarios one by one when it is asked to."""
-
-    def __init__(self, kind: str, shape: str, args: argparse.Namespace) -> None:
-        command = [sys.executable, str(HERE / "worker.py"), kind, "--shape", shape]
-        command += ["--build", str(args.build)]
-        if args.quick:
-            command.append("--quick")
-        if args.disk_path:
-            command += ["--disk-path", args.disk_path]
-        environment = dict(os.environ)
-        if kind == "rust":
-            first = [str(args.rust), *filter(None, [environment.get("PYTHONPATH")])]
-            environment["PYTHONPATH"] = os.pathsep.join(first)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.about = self._answer()
-        found = self.about["batchcorder"]
-        is_rust = found is not None and Path(found).is_relative_to(args.rust.resolve())
-        if is_rust != (kind == "rust"):
-            raise SystemExit(f"the worker '{kind}' measures the wrong package: {found}")
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a worker died with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def run(self, scenario: str) -> float:
-        """Return the seconds that a scenario takes."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(scenario + "\n")
-        self._process.stdin.flush()
-        return float(self._answer()["seconds"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
+def start(kind: str, shape: str, args: argparse.Namespace) -> Worker:
+    """Start a worker for one implementation and one shape of data."""
+    command = [str(HERE / "worker.py"), kind, "--shape", shape]
+    command += ["--build", str(args.build)]
+    if args.quick:
+        command.append("--quick")
+    if args.disk_path:
+        command += ["--disk-path", args.disk_path]
+    return Worker(kind, command, args.rust)
 
 
 def measure(
@@ -100,27 +50,6 @@ def measure(
     return times
 
 
-def machine(rust: bool) -> dict[str, Any]:
-    """Describe where the figures come from."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        if models:
-            cpu = models[0].partition(":")[2].strip()
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "system": f"{platform.system()} {platform.release()}",
-        "libc": " ".join(platform.libc_ver()),
-        "python": platform.python_version(),
-        "pyarrow": pa.__version__,
-        "numpy": numpy.__version__,
-        "compared_with": "batchcorder 0.1.3 (Rust)" if rust else None,
-    }
-
-
 def run_shape(
     name: str, groups: list[Group], args: argparse.Namespace
 ) -> list[dict[str, Any]]:
@@ -128,9 +57,9 @@ def run_shape(
     shape = SHAPES[name]
     results = []
     with (
-        Worker("ours", name, args) as ours,
-        Worker("bare", name, args) as bare,
-        Worker("rust", name, args) as rust,
+        start("ours", name, args) as ours,
+        start("bare", name, args) as bare,
+        start("rust", name, args) as rust,
     ):
         workers = {"ours": ours, "rust": rust, "bare": bare}
         batches = ours.about["batches"]
