@@ -128,7 +128,9 @@ bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0
 	$(BIN)/meson compile -C build/bench
 	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench \
 	--json build/bench.json
-	$(BIN)/python bench/page.py build/bench.json docs/performance.md
+	$(BIN)/python bench/tpch_run.py --rust build/rust-0.1.3 --json build/bench-tpch.json
+	$(BIN)/python bench/page.py build/bench.json docs/performance.md \
+	--tpch build/bench-tpch.json
 
 build/rust-0.1.3: | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ batchcorder==0.1.3

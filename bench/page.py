@@ -2,7 +2,7 @@
 """
 Writes the results of a run into docs/performance.md, and its charts beside it.
 
-    bench/page.py RESULTS.json docs/performance.md
+    bench/page.py RESULTS.json docs/performance.md [--tpch TPCH.json]
 """
 
 from __future__ import annotations
@@ -54,14 +54,13 @@ def verdict(target: dict[str, Any]) -> str:
     return f"{target['target']}: **missed**, {target['figure']:.3g}"
 
 
-def table(result: dict[str, Any]) -> list[str]:
-    """Return one group on one shape as a Markdown table."""
+def table(title: str, result: dict[str, Any]) -> list[str]:
+    """Return the rows of one group on one shape as a Markdown table."""
     batches, rows = result["batches"], result["rows"]
     per_batch = max(row["ours_seconds"] for row in rows) / batches < 50e-6
     unit = "microseconds a batch" if per_batch else "milliseconds in all"
-    tier = {"memory": "in memory", "disk": "from disk"}[result["group"]]
     lines = [
-        f"### {SHAPES[result['shape']]}, {tier}: {unit}",
+        f"### {title}: {unit}",
         "",
         "| | ours | 0.1.3 | faster | base | of the base | targets |",
         "|---|---|---|---|---|---|---|",
@@ -91,7 +90,20 @@ def large_table(rows: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def results_text(report: dict[str, Any]) -> str:
+def tpch_tables(report: dict[str, Any]) -> list[str]:
+    """Return the queries of TPC-H as Markdown tables: their sums, then each of them."""
+    head, *lines = report["queries"]
+    rows = [head, ["---", *["--:"] * (len(head) - 1)], *lines]
+    return [
+        *table(f"{report['title']}, the 22 in sum", report),
+        "Each query in milliseconds:",
+        "",
+        *["| " + " | ".join(row) + " |" for row in rows],
+        "",
+    ]
+
+
+def results_text(report: dict[str, Any], tpch: dict[str, Any] | None) -> str:
     """Return the whole section: machine, tables, charts."""
     about = report["machine"]
     lines = [
@@ -101,10 +113,14 @@ def results_text(report: dict[str, Any]) -> str:
         *[f"![Times faster than 0.1.3, {name}](images/{name}.svg)" for name in CHARTS],
         "",
     ]
+    tiers = {"memory": "in memory", "disk": "from disk"}
     for result in report["results"]:
-        lines += table(result)
+        title = f"{SHAPES[result['shape']]}, {tiers[result['group']]}"
+        lines += table(title, result)
     if report["large"]:
         lines += large_table(report["large"])
+    if tpch is not None:
+        lines += tpch_tables(tpch)
     return "\n".join(lines)
 
 
@@ -145,8 +161,10 @@ def main() -> None:
     )
     parser.add_argument("results", type=Path)
     parser.add_argument("page", type=Path)
+    parser.add_argument("--tpch", type=Path, help="results of tpch_run.py")
     args = parser.parse_args()
     report = json.loads(args.results.read_text())
+    tpch = None if args.tpch is None else json.loads(args.tpch.read_text())
     mpl.rcParams["svg.hashsalt"] = "batchcorder"
     images = args.page.parent / "images"
     images.mkdir(exist_ok=True)
@@ -154,7 +172,7 @@ def main() -> None:
         draw(report, group, images / f"{group}.svg")
     before, rest = args.page.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    args.page.write_text(f"{before}{BEGIN}\n\n{results_text(report)}{END}{after}")
+    args.page.write_text(f"{before}{BEGIN}\n\n{results_text(report, tpch)}{END}{after}")
 
 
 if __name__ == "__main__":

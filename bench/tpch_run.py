@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""
+Compares the 22 queries of TPC-H, asked of caches, with pyarrow tables and the Rust 0.1.3.
+
+Every table is a StreamCache that was fed by a stream which can be read once: in memory,
+or from a warm disk with memory_capacity=1. DuckDB gets it as it is, through `dataset()`
+where there is one, and as `pyarrow.table(cache)`, which copies nothing and tells DuckDB
+how many rows there are. The bases are pyarrow tables of the same batches, and DuckDB on
+the Parquet files, whose answers every other answer must equal. For each query all of them
+take turns, each implementation in a process of its own (tpch_worker.py), and the best
+time of each counts. The queries are the standard's: tpch/queries.py says how they are
+written.
+
+    bench/tpch_run.py --rust build/rust-0.1.3 [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from report import Cell, Row, Target, evaluate, print_table
+from tpch.queries import NUMBERS, Answer, compare, generate, load
+from workers import Worker, machine
+
+HERE = Path(__file__).resolve().parent
+TABLES: Cell = ("bare", "tables")
+PARQUET: Cell = ("bare", "parquet")
+
+# The sums over the queries, with their targets.
+SUMS = (
+    Row(
+        "in memory",
+        "memory",
+        TABLES,
+        "pyarrow tables",
+        {"tpch": (Target("within", 1.05),)},
+    ),
+    Row(
+        "from disk",
+        "disk",
+        TABLES,
+        "pyarrow tables",
+        {"tpch": (Target("within", 1.2), Target("faster", 3))},
+    ),
+    *[
+        Row(f"{label}, {how}", f"{mode}.{tier}", TABLES, "pyarrow tables", compared=False)
+        for mode, how in (("dataset", "dataset()"), ("table", "pa.table()"))
+        for tier, label in (("memory", "in memory"), ("disk", "from disk"))
+    ],
+)
+
+
+def rows_of(workers: dict[str, Worker]) -> list[Row]:
+    """Return those sums that our worker has the mode for."""
+    return [row for row in SUMS if row.scenario in workers["ours"].about["modes"]]
+
+
+def measure(
+    workers: dict[str, Worker], cells: list[Cell], scale: float, rounds: int
+) -> dict[Cell, dict[int, list[float]]]:
+    """
+    Ask all, `rounds` times, in turn: forwards, then backwards.
+
+    Every answer must equal the one of the cell that comes first.
+    """
+    queries = load(scale)
+    times: dict[Cell, dict[int, list[float]]] = {
+        cell: {number: [] for number in NUMBERS} for cell in cells
+    }
+    wanted: dict[int, Answer] = {}
+    for turn in range(rounds):
+        for number in NUMBERS:
+            for kind, mode in cells if turn % 2 == 0 else reversed(cells):
+                found = workers[kind].ask(f"{mode} {number}")
+                answer = Answer(found["names"], found["rows"])
+                try:
+                    compare(queries[number], wanted.setdefault(number, answer), answer)
+                except AssertionError as error:
+                    raise SystemExit(f"{kind}, {mode}: {error}") from None
+                times[kind, mode][number].append(found["seconds"])
+    return times
+
+
+def query_table(least: dict[Cell, dict[int, float]], rows: list[Row]) -> list[list[str]]:
+    """Return the best times of each query, in milliseconds, with their ratios."""
+    head = ["", "pyarrow tables", "Parquet"]
+    for row in rows:
+        head += [row.label, "of tables"]
+        head += ["0.1.3", "faster"] if row.compared else []
+    lines = [head]
+    every = {f"Q{number}": (number,) for number in NUMBERS} | {"sum": tuple(NUMBERS)}
+    for name, numbers in every.items():
+        seconds = {
+            cell: sum(times[number] for number in numbers)
+            for cell, times in least.items()
+        }
+        line = [name, *(f"{seconds[cell] * 1e3:.1f}" for cell in (TABLES, PARQUET))]
+        for row in rows:
+            ours, rust = seconds["ours", row.scenario], ("rust", row.scenario)
+            line += [f"{ours * 1e3:.1f}", f"{ours / seconds[TABLES]:.2f}x"]
+            if row.compared:
+                line += [f"{seconds[rust] * 1e3:.1f}", f"{seconds[rust] / ours:.1f}x"]
+        lines.append(line)
+    return lines
+
+
+def print_queries(lines: list[list[str]]) -> None:
+    """Print the table; the words of its head stand above each other."""
+    head, *rows = lines
+    widths = [
+        max(map(len, [*text.split(), *(row[column] for row in rows)]))
+        for column, text in enumerate(head)
+    ]
+    words = [textwrap.wrap(text, width) for text, width in zip(head, widths, strict=True)]
+    tallest = max(map(len, words))
+    heads = [[""] * (tallest - len(some)) + some for some in words]
+    for line in [*zip(*heads, strict=True), *rows]:
+        cells = [text.rjust(width) for text, width in zip(line, widths, strict=True)]
+        print("  " + "  ".join(cells))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rust", type=Path, required=True, help="folder with batchcorder 0.1.3"
+    )
+    parser.add_argument("--scale-factor", type=float, help="of the data (default: 1)")
+    parser.add_argument("--data", type=Path, help="folder of the tables, made if missing")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: scale 0.1")
+    parser.add_argument("--rounds", type=int, help="how often all is measured")
+    parser.add_argument("--disk-path", help="where the files go (default: temporary)")
+    parser.add_argument("--json", type=Path, help="all results, in a file")
+    args = parser.parse_args()
+    if args.rounds is None:
+        args.rounds = 1 if args.quick else 3
+    if args.scale_factor is None:
+        args.scale_factor = 0.1 if args.quick else 1
+    if args.data is None:
+        args.data = HERE.parent / "build" / f"tpch-sf{args.scale_factor:g}"
+    return args
+
+
+def start(kind: str, args: argparse.Namespace) -> Worker:
+    """Start a worker for one implementation, which records the tables first."""
+    command = [str(HERE / "tpch_worker.py"), kind, "--data", str(args.data)]
+    command += ["--scale-factor", f"{args.scale_factor:g}"]
+    if args.disk_path:
+        command += ["--disk-path", args.disk_path]
+    return Worker(kind, command, args.rust)
+
+
+def main() -> None:
+    args = parse_arguments()
+    began = time.monotonic()
+    about = machine(rust=True) | {"duckdb": duckdb.__version__}
+    print("; ".join(f"{name} {value}" for name, value in about.items()))
+    generate(args.data, args.scale_factor)
+    with (
+        start("bare", args) as bare,
+        start("ours", args) as ours,
+        start("rust", args) as rust,
+    ):
+        workers = {"ours": ours, "rust": rust, "bare": bare}
+        rows = rows_of(workers)
+        cells = [cell for row in rows for cell in row.cells()]
+        cells = list(dict.fromkeys([PARQUET, *cells]))
+        times = measure(workers, cells, args.scale_factor, args.rounds)
+    size: dict[str, Any] = bare.about["size"]
+    least = {
+        cell: {number: min(every) for number, every in queries.items()}
+        for cell, queries in times.items()
+    }
+    sums = {cell: sum(queries.values()) for cell, queries in least.items()}
+    title = (
+        f"TPC-H at scale factor {args.scale_factor:g}, DuckDB {duckdb.__version__} "
+        f"({size['rows']:,} rows in {size['batches']} batches, "
+        f"{size['bytes'] / 1e6:,.1f} MB)"
+    )
+    print(f"\n{title}, each query (ms)")
+    table = query_table(least, rows)
+    print_queries(table)
+    results = [evaluate(row, "tpch", sums, size["batches"]) for row in rows]
+    beside = {"DuckDB on the Parquet files": sums[PARQUET]}
+    print_table(f"{title}, the 22 in sum", results, beside, size["batches"])
+    targets: list[dict[str, Any]] = [t for row in results for t in row["targets"]]
+    reached = sum(target["reached"] is True for target in targets)
+    seconds = time.monotonic() - began
+    print(f"\n{reached} of {len(targets)} targets reached; {seconds:.0f} s")
+    if args.json is not None:
+        report = {
+            "machine": about,
+            "title": title,
+            "queries": table,
+            "batches": size["batches"],
+            "rows": results,
+            "beside": beside,
+            "seconds": {" ".join(cell): times[cell] for cell in times},
+        }
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""
+Asks the queries of TPC-H of one implementation.
+
+    tpch_worker.py --data build/tpch-sf1 --scale-factor 1 ours
+
+reads lines such as `memory 7` (a mode, a query) from stdin, and prints for each a line of
+JSON: the seconds that DuckDB took, and the answer. `ours` and `rust` ask StreamCaches of
+what PYTHONPATH has as batchcorder, each fed by a stream that can be read once; `bare`
+asks pyarrow tables, or DuckDB on the Parquet files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tpch.queries import TABLES, as_answer, connect, connect_parquet, load, stream
+
+DISK_BYTES = 1 << 40
+
+Connections = dict[str, duckdb.DuckDBPyConnection]
+
+
+def caches(folder: Path, *tiers: Any) -> dict[str, Any]:
+    """Record every table, and pass over it once: on disk, that verifies checksums."""
+    from batchcorder import StreamCache
+
+    made = {table: StreamCache(stream(folder, table), *tiers) for table in TABLES}
+    for cache in made.values():
+        batches = cache.ingest_all()
+        assert sum(1 for _ in cache) == batches
+    return made
+
+
+def connect_caches(kind: str, folder: Path, disk_path: str) -> Connections:
+    """Return the databases of each mode that the implementation has."""
+    tiers = {
+        "memory": caches(folder),
+        "disk": caches(folder, 1, disk_path, DISK_BYTES),
+    }
+    modes = {tier: connect(made) for tier, made in tiers.items()}
+    if kind == "rust":
+        return modes
+    for tier, made in tiers.items():
+        tables = {name: pa.table(cache) for name, cache in made.items()}
+        modes[f"table.{tier}"] = connect(tables)
+        if all(hasattr(cache, "dataset") for cache in made.values()):
+            datasets = {name: cache.dataset() for name, cache in made.items()}
+            modes[f"dataset.{tier}"] = connect(datasets)
+    return modes
+
+
+def connect_bare(folder: Path) -> tuple[Connections, dict[str, int]]:
+    """Return the databases to compare with, and how much data there is."""
+    tables = {table: stream(folder, table).read_all() for table in TABLES}
+    size = {
+        "rows": sum(table.num_rows for table in tables.values()),
+        "batches": sum(len(table.to_batches()) for table in tables.values()),
+        "bytes": sum(table.nbytes for table in tables.values()),
+    }
+    return {"tables": connect(tables), "parquet": connect_parquet(folder)}, size
+
+
+def where() -> str:
+    """Return where batchcorder comes from: the parent makes sure of it."""
+    import batchcorder
+
+    return str(Path(batchcorder.__file__).resolve().parent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["ours", "rust", "bare"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--scale-factor", type=float, required=True)
+    parser.add_argument("--disk-path", default=None)
+    args = parser.parse_args()
+    queries = load(args.scale_factor)
+    with contextlib.ExitStack() as stack:
+        disk_path = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="batchcorder-bench-", dir=args.disk_path)
+        )
+        about: dict[str, Any] = {"batchcorder": None}
+        if args.kind == "bare":
+            modes, about["size"] = connect_bare(args.data)
+        else:
+            about["batchcorder"] = where()
+            modes = connect_caches(args.kind, args.data, disk_path)
+        about["modes"] = list(modes)
+        print(json.dumps(about), flush=True)
+        gc.disable()
+        for line in sys.stdin:
+            mode, number = line.split()
+            connection, text = modes[mode], queries[int(number)].text
+            start = time.perf_counter()
+            rows = connection.execute(text).fetchall()
+            seconds = time.perf_counter() - start
+            answer = as_answer(connection, rows)
+            found = {"seconds": seconds, "names": answer.names, "rows": answer.rows}
+            print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
