@@ -1,7 +1,8 @@
-"""Fixtures: the same cache in each tier."""
+"""Fixtures: the same cache in each tier, here and in scripts of their own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from batchcorder import StreamCache
 
 MakeCache = Callable[..., StreamCache]
+Tier = dict[str, str]
 
 TIERS: dict[str, dict[str, Any]] = {
     "memory": {},
@@ -46,3 +48,14 @@ def make_cache(request: pytest.FixtureRequest, tmp_path: Path) -> MakeCache:
 def make_any_cache(request: pytest.FixtureRequest, tmp_path: Path) -> MakeCache:
     """Make a cache in each way there is."""
     return maker(request.param, tmp_path)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Tier:
+    """Return the environment that tells `maker_here` in a script where to record."""
+    return {"TIER": request.param, "TIER_PATH": str(tmp_path)}
+
+
+def maker_here() -> MakeCache:
+    """Return what `make_cache` is to a test, in a script that got its `tier`."""
+    return maker(os.environ["TIER"], Path(os.environ["TIER_PATH"]))

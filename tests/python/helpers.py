@@ -38,6 +38,15 @@ def ids(stream: Any) -> list[int]:
     return [i for b in stream for i in b.column("id").to_pylist()]
 
 
+def recorded(cache: StreamCache, wanted: pa.Table) -> None:
+    """Check that the cache gives `wanted`, while it records and when it replays."""
+    for _ in range(2):
+        got = pa.table(cache)
+        assert got.cast(wanted.schema).equals(wanted)
+    assert cache.upstream_exhausted
+    assert len(cache) == cache.ingest_all()
+
+
 class Source:
     """A source that counts what is asked of it; fails at batch `fail_at` with `error`."""
 
@@ -69,6 +78,25 @@ class Source:
         schema = self.batches[0].schema if self.batches else SCHEMA
         reader = pa.RecordBatchReader.from_batches(schema, self._generate())
         return reader.__arrow_c_stream__()
+
+
+ROWS = 2000
+
+
+def orders() -> Source:
+    """Return a source of ten batches: id, grp (five groups), v, txt."""
+    table = pa.table(
+        {
+            "id": pa.array(range(ROWS), pa.int64()),
+            "grp": pa.array([i % 5 for i in range(ROWS)], pa.int32()),
+            "v": [i / 2 for i in range(ROWS)],
+            "txt": [None if i % 7 == 0 else f"text {i}" for i in range(ROWS)],
+        }
+    )
+    return Source(table.to_batches(max_chunksize=200))
+
+
+TABLE = pa.Table.from_batches(orders().batches)
 
 
 class Gate:

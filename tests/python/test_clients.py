@@ -1,127 +1,119 @@
-"""The real consumers, over a cache as it is."""
+"""pyarrow, pandas, nanoarrow and arro3, as sources and as consumers."""
 
 from __future__ import annotations
 
-import threading
+import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from batchcorder import StreamCache
 from conftest import MakeCache
-from helpers import Source, Task, ids
-
-ROWS = 2000
+from helpers import ROWS, TABLE, ids, orders, recorded
 
 
-def orders() -> Source:
-    """Return a source of ten batches: id, grp (five groups), v, txt."""
-    table = pa.table(
-        {
-            "id": pa.array(range(ROWS), pa.int64()),
-            "grp": pa.array([i % 5 for i in range(ROWS)], pa.int32()),
-            "v": [i / 2 for i in range(ROWS)],
-            "txt": [None if i % 7 == 0 else f"text {i}" for i in range(ROWS)],
-        }
+def csv_file() -> pa.RecordBatchReader:
+    """Return a CSV reader over a Python file object, which needs the GIL to read."""
+    text = io.BytesIO()
+    pa.csv.write_csv(TABLE, text)
+    return pa.csv.open_csv(
+        pa.PythonFile(io.BytesIO(text.getvalue()), mode="r"),
+        read_options=pa.csv.ReadOptions(block_size=4096),
+        convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
     )
-    return Source(table.to_batches(max_chunksize=200))
 
 
-TABLE = pa.Table.from_batches(orders().batches)
+def parquet_batches() -> pa.RecordBatchReader:
+    file = io.BytesIO()
+    pq.write_table(TABLE, file, row_group_size=300)
+    batches = pq.ParquetFile(file).iter_batches(batch_size=100)
+    return pa.RecordBatchReader.from_batches(TABLE.schema, batches)
 
 
-@pytest.fixture
-def duck() -> Any:
-    duckdb = pytest.importorskip("duckdb")
-    connection = duckdb.connect()
-    yield connection
-    connection.close()
+def ipc_stream() -> pa.RecordBatchReader:
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, TABLE.schema) as writer:
+        writer.write_table(TABLE, 300)
+    return pa.ipc.open_stream(file.getvalue())
 
 
-def test_duckdb_joins_a_cache_with_itself(duck: Any, make_cache: MakeCache) -> None:
+def scanner() -> ds.Scanner:
+    return ds.dataset(TABLE).scanner(batch_size=100)
+
+
+PYARROW_SOURCES: dict[str, Callable[[], Any]] = {
+    "Table": lambda: TABLE,
+    "RecordBatchReader": lambda: TABLE.to_reader(max_chunksize=100),
+    "from_batches": lambda: pa.RecordBatchReader.from_batches(
+        TABLE.schema, iter(TABLE.to_batches())
+    ),
+    "ChunkedArray": lambda: pa.chunked_array(
+        [batch.to_struct_array() for batch in TABLE.to_batches()]
+    ),
+    "scanner": lambda: scanner().to_reader(),
+    "scanner batches": lambda: pa.RecordBatchReader.from_batches(
+        TABLE.schema, (tagged.record_batch for tagged in scanner().scan_batches())
+    ),
+    "csv": csv_file,
+    "parquet": parquet_batches,
+    "ipc": ipc_stream,
+}
+
+
+@pytest.mark.parametrize("source", PYARROW_SOURCES.values(), ids=PYARROW_SOURCES)
+def test_pyarrow_as_a_source(source: Callable[[], Any], make_cache: MakeCache) -> None:
+    recorded(make_cache(source()), TABLE)
+
+
+def written_dataset(cache: StreamCache, path: Path) -> pa.Table:
+    reader = pa.RecordBatchReader.from_stream(cache)
+    ds.write_dataset(
+        reader, path, format="parquet", existing_data_behavior="delete_matching"
+    )
+    return ds.dataset(path).to_table().sort_by("id")
+
+
+def written_parquet(cache: StreamCache, path: Path) -> pa.Table:
+    with pq.ParquetWriter(path.with_suffix(".parquet"), cache.schema) as writer:
+        for batch in cache:
+            writer.write_batch(batch)
+    return pq.read_table(path.with_suffix(".parquet"))
+
+
+PYARROW_CONSUMERS: dict[str, Callable[[StreamCache, Path], pa.Table]] = {
+    "table": lambda c, _: pa.table(c),
+    "RecordBatchReader": lambda c, _: pa.RecordBatchReader.from_stream(c).read_all(),
+    "chunked_array": lambda c, _: pa.Table.from_struct_array(pa.chunked_array(c)),
+    "scanner": lambda c, _: ds.Scanner.from_batches(c).to_table(),
+    "batches": lambda c, _: pa.Table.from_batches(c),
+    "dataset": written_dataset,
+    "parquet": written_parquet,
+}
+
+
+@pytest.mark.parametrize("read", PYARROW_CONSUMERS.values(), ids=PYARROW_CONSUMERS)
+def test_pyarrow(
+    read: Callable[[StreamCache, Path], pa.Table], make_cache: MakeCache, tmp_path: Path
+) -> None:
     source = orders()
     cache = make_cache(source)
-    duck.register("c", cache)
-    query = "select count(*), sum(a.v) from c a join c b on a.id = b.id + 1"
-    for _ in range(3):
-        assert duck.sql(query).fetchall() == [(1999, sum(i / 2 for i in range(1, ROWS)))]
+    for _ in range(2):
+        assert read(cache, tmp_path / "written").equals(TABLE)
+    assert pa.schema(cache) == TABLE.schema
     assert (source.given, source.streams) == (10, 1)
 
 
-def test_duckdb_finds_a_cache_by_its_name(duck: Any, make_cache: MakeCache) -> None:
-    cache = make_cache(orders())
-    query = """
-        with w as (select *, lag(v) over (order by id) p from cache)
-        select count(*), sum(w.v - w.p), count(t.txt)
-        from w left join (select * from cache where grp = 3) t using (id)
-    """
-    assert duck.sql(query).fetchall() == [(ROWS, (ROWS - 1) / 2, 343)]
-    assert duck.sql("select count(*) from cache where grp = 1").fetchall() == [(400,)]
-    del cache
-
-
-def test_duckdb_asof_join(duck: Any) -> None:
-    cache = StreamCache(orders())
-    query = "select sum(b.id) from cache a asof join cache b on a.v >= b.v + 0.25"
-    assert duck.sql(query).fetchall() == [(sum(range(ROWS - 1)),)]
-    del cache
-
-
-def test_duckdb_from_several_threads(duck: Any, make_cache: MakeCache) -> None:
-    cache = make_cache(orders())
-    duck.register("c", cache)
-    start = threading.Barrier(4)
-
-    def query() -> Any:
-        cursor = duck.cursor()
-        cursor.register("c", cache)
-        start.wait(10)
-        return cursor.sql("select sum(id) from c join c d using (id)").fetchall()
-
-    for task in [Task(query) for _ in range(4)]:
-        assert task.result(20) == [(sum(range(ROWS)),)]
-
-
-def test_a_duckdb_result_as_a_source(duck: Any, make_cache: MakeCache) -> None:
-    result = duck.sql("select i as id, i % 3 as g from range(10000) t(i)")
-    cache = make_cache(result.to_arrow_reader(1000))
-    other = duck.cursor()
-    other.register("c", cache)
+def test_a_dataset_scanner_as_a_source(make_cache: MakeCache) -> None:
+    some = ds.dataset(TABLE).scanner(columns=["id"], filter=ds.field("grp") == 1)
+    cache = make_cache(some.to_reader())
     for _ in range(2):
-        assert other.sql("select sum(id) from c").fetchall() == [(49995000,)]
-    assert len(cache) == cache.ingest_all()
-
-
-def test_duckdb_passes_errors_on(duck: Any) -> None:
-    source = orders()
-    source.fail_at, source.error = 5, ValueError("boom")
-    cache = StreamCache(source)
-    duck.register("c", cache)
-    for _ in range(2):
-        with pytest.raises(Exception, match="boom"):
-            duck.sql("select sum(id) from c").fetchall()
-
-
-def test_polars(make_cache: MakeCache) -> None:
-    polars = pytest.importorskip("polars")
-    source = orders()
-    cache = make_cache(source)
-    for _ in range(2):
-        frame = polars.DataFrame(cache)
-        assert frame.to_arrow().cast(TABLE.schema).equals(TABLE)
-    assert frame.join(polars.DataFrame(cache), on="id").height == ROWS
-    assert source.given == 10
-
-
-def test_polars_as_a_source() -> None:
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame(
-        {"id": [1, 2, 3], "s": ["x", None, "a longer text than that"]}
-    )
-    cache = StreamCache(frame)
-    for _ in range(2):
-        assert polars.DataFrame(cache).equals(frame)
+        assert ids(cache) == list(range(1, ROWS, 5))
 
 
 def test_pandas(make_cache: MakeCache) -> None:
@@ -131,11 +123,18 @@ def test_pandas(make_cache: MakeCache) -> None:
     for _ in range(2):
         frame = pa.table(cache).to_pandas()
         pandas.testing.assert_frame_equal(frame, wanted)
-    got = pandas.DataFrame.from_arrow(cache)
-    assert got["id"].tolist() == list(range(ROWS))
-    again = StreamCache(wanted)
-    assert pa.table(again).to_pandas().equals(wanted)
-    assert b"pandas" in again.schema.metadata
+        reader = pa.RecordBatchReader.from_stream(cache)
+        pandas.testing.assert_frame_equal(reader.read_pandas(), wanted)
+        assert pandas.DataFrame.from_arrow(cache)["id"].tolist() == list(range(ROWS))
+
+
+def test_pandas_as_a_source(make_cache: MakeCache) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = TABLE.to_pandas()
+    cache = make_cache(frame)
+    for _ in range(2):
+        pandas.testing.assert_frame_equal(pa.table(cache).to_pandas(), frame)
+    assert b"pandas" in cache.schema.metadata
 
 
 def test_nanoarrow(make_cache: MakeCache) -> None:
@@ -145,7 +144,14 @@ def test_nanoarrow(make_cache: MakeCache) -> None:
         assert len(nanoarrow.Array(cache)) == ROWS
         with nanoarrow.ArrayStream(cache) as stream:
             assert ids(pa.RecordBatchReader.from_stream(stream)) == list(range(ROWS))
+        assert sum(array.length for array in nanoarrow.c_array_stream(cache)) == ROWS
     assert nanoarrow.Schema(cache).n_fields == 4
+
+
+@pytest.mark.parametrize("make", ["ArrayStream", "Array", "c_array_stream"])
+def test_nanoarrow_as_a_source(make: str, make_cache: MakeCache) -> None:
+    nanoarrow = pytest.importorskip("nanoarrow")
+    recorded(make_cache(getattr(nanoarrow, make)(TABLE)), TABLE)
 
 
 def test_arro3(make_cache: MakeCache) -> None:
@@ -153,25 +159,14 @@ def test_arro3(make_cache: MakeCache) -> None:
     cache = make_cache(orders())
     for _ in range(2):
         assert pa.table(core.Table.from_arrow(cache)).equals(TABLE)
-    again = StreamCache(core.Table.from_arrow(cache))
-    assert pa.table(again).equals(TABLE)
+        batches = core.RecordBatchReader.from_arrow(cache)
+        assert pa.Table.from_batches(map(pa.record_batch, batches)).equals(TABLE)
 
 
-def test_pyarrow(make_cache: MakeCache) -> None:
-    cache = make_cache(orders())
-    assert pa.table(cache).equals(TABLE)
-    assert pa.RecordBatchReader.from_stream(cache).read_all().equals(TABLE)
-    assert pa.schema(cache) == TABLE.schema
-    assert pa.chunked_array(cache).type == pa.struct(list(TABLE.schema))
-    assert len(pa.chunked_array(cache)) == ROWS
-
-
-def test_a_dataset_scanner_as_a_source() -> None:
-    dataset = pytest.importorskip("pyarrow.dataset")
-    scanner = dataset.dataset(TABLE).scanner(columns=["id"], batch_size=100)
-    cache = StreamCache(scanner.to_reader())
-    for _ in range(2):
-        assert ids(cache) == list(range(ROWS))
+@pytest.mark.parametrize("make", ["Table", "RecordBatchReader"])
+def test_arro3_as_a_source(make: str, make_cache: MakeCache) -> None:
+    core = pytest.importorskip("arro3.core")
+    recorded(make_cache(getattr(core, make).from_arrow(TABLE)), TABLE)
 
 
 def test_caches_of_caches(make_cache: MakeCache) -> None:
