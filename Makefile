@@ -14,8 +14,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
-.PHONY: help demo test test-asan test-tsan test-pythons test-packages lint format bench \
-	wheel sdist clean
+.PHONY: help demo test test-asan test-tsan test-duckdb1 test-pythons test-packages lint \
+	format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -100,6 +100,10 @@ test-tsan: build/tsan/build.ninja
 	status=0; ! setarch -R true 2>/dev/null || wrapper='setarch -R'; \
 	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads); \
 	$(count) $(REPORTS)/tsan.json || status=1; exit $$status
+
+## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
+test-duckdb1: $(VENV)/.installed
+	@tools/test_duckdb1.sh $(REPORTS) $(BIN)/python
 
 ## make test-pythons  builds and tests under other interpreters (PYTHONS='python3.12 ...')
 test-pythons:

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the tests of DuckDB, and of Ibis over it, with the newest DuckDB 1, in a virtual
+# environment of their own. Where that does not install, it is skipped, and said so.
+# Usage: test_duckdb1.sh REPORTS_DIR PYTHON, the interpreter whose environment builds.
+set -euo pipefail
+
+report=$1/duckdb1.xml python=$2 venv=.venv-duckdb1 wheels=build/duckdb1
+mkdir -p "$1"
+rm -rf "$report" "$wheels"
+
+[ -x "$venv/bin/pip" ] || "$python" -m venv --clear "$venv"
+duckdb=$(grep '^duckdb==' requirements/duckdb1.txt)
+if ! "$venv/bin/pip" install --quiet "$duckdb"; then
+    echo "SKIPPED: $duckdb does not install on this machine"
+    echo "0 passed, 0 failed, 0 skipped"
+    exit 0
+fi
+"$venv/bin/pip" install --quiet -r requirements/duckdb1.txt
+# What make built already, as a wheel.
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$wheels" \
+    --config-settings=build-dir=build/python .
+"$venv/bin/pip" install --quiet --no-deps --force-reinstall "$wheels"/batchcorder-*.whl
+
+status=0
+"$venv/bin/python" -m pytest tests/python/test_clients_{duckdb,ibis}*.py \
+    --junitxml="$report" || status=1
+python3 tools/count_tests.py "$report" || status=1
+exit "$status"
