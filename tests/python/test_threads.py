@@ -1,21 +1,17 @@
-"""Threads: shared readers, many readers, consumers that hold the GIL, Python sources."""
+"""Threads: shared readers, many readers, close and eviction among them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pytest
 
 from batchcorder import StreamCache
 from conftest import MakeCache
-from helpers import SCHEMA, Source, Task, check_python, ids, numbered
+from helpers import SCHEMA, Source, Task, ids, numbered
 
 
 def test_threads_that_share_a_reader(make_any_cache: MakeCache) -> None:
@@ -143,101 +139,3 @@ def test_caches_made_and_dropped_by_many_threads(make_any_cache: MakeCache) -> N
 
     for task in [Task(work) for _ in range(4)]:
         task.result(30)
-
-
-# Sources that need the GIL, whoever asks them.
-
-
-def python_csv() -> Any:
-    text = io.StringIO()
-    csv.writer(text).writerows([["id"], *([i] for i in range(2000))])
-    file = pa.PythonFile(io.BytesIO(text.getvalue().encode()), mode="r")
-    options = pa.csv.ReadOptions(block_size=512)
-    return pa.csv.open_csv(file, read_options=options)
-
-
-def generator() -> Any:
-    def generate() -> Iterator[pa.RecordBatch]:
-        lock = threading.Lock()
-        for one in numbered(500):
-            with lock:
-                yield one
-
-    return pa.RecordBatchReader.from_batches(SCHEMA, generate())
-
-
-# Consumers; nanoarrow and arro3 call get_next with the GIL held.
-
-
-def with_nanoarrow(cache: StreamCache) -> list[int]:
-    nanoarrow = pytest.importorskip("nanoarrow")
-    with nanoarrow.ArrayStream(cache) as stream:
-        return [row[0] for chunk in stream for row in chunk.iter_tuples()]
-
-
-def with_arro3(cache: StreamCache) -> list[int]:
-    core = pytest.importorskip("arro3.core")
-    reader = core.RecordBatchReader.from_arrow(cache)
-    return ids([pa.record_batch(one) for one in reader])
-
-
-def with_polars(cache: StreamCache) -> list[int]:
-    polars = pytest.importorskip("polars")
-    return polars.DataFrame(cache)["id"].to_list()
-
-
-CONSUMERS: dict[str, Callable[[StreamCache], list[int]]] = {
-    "iteration": lambda c: ids(list(c)),
-    "pyarrow": lambda c: ids(pa.RecordBatchReader.from_stream(c)),
-    "cast": lambda c: ids(c.reader().cast(SCHEMA)),
-    "nanoarrow": with_nanoarrow,
-    "arro3": with_arro3,
-    "polars": with_polars,
-}
-
-
-@pytest.mark.parametrize("source", [python_csv, generator])
-@pytest.mark.parametrize("name", [*CONSUMERS, "all"])
-def test_python_sources_and_every_consumer(
-    name: str, source: Callable[[], Any], make_cache: MakeCache
-) -> None:
-    for module in ("nanoarrow", "arro3.core", "polars"):
-        if name in (*module.split("."), "all"):
-            pytest.importorskip(module)
-    chosen = list(CONSUMERS.values()) if name == "all" else [CONSUMERS[name]]
-    cache = make_cache(source())
-    start = threading.Barrier(8)
-
-    def read(i: int) -> list[int]:
-        start.wait(10)
-        return chosen[i % len(chosen)](cache)
-
-    for task in [Task(read, i) for i in range(8)]:
-        assert task.result(20) == list(range(2000))
-
-
-def test_a_python_source_that_hands_the_gil_round() -> None:
-    """Other threads take the GIL between any two steps, so every order comes up."""
-    check_python(
-        """
-        import sys
-        import nanoarrow
-        from helpers import *
-        sys.setswitchinterval(1e-6)
-        for _ in range(10):
-            cache = StreamCache(Source(numbered(100)))
-            reader = cache.reader()
-            def native():
-                with nanoarrow.ArrayStream(cache) as stream:
-                    return sum(len(chunk) for chunk in stream.iter_chunks())
-            tasks = [Task(native) for _ in range(4)]
-            shared = [Task(lambda: len(list(reader))) for _ in range(3)]
-            def look():
-                for _ in range(500):
-                    assert not reader.closed or cache.ingested_count == 100
-            looking = Task(look)
-            assert [t.result(20) for t in tasks] == [400] * 4
-            assert sum(t.result(20) for t in shared) == 100
-            looking.result(20)
-        """
-    )
