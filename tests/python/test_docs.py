@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
+from helpers import check_python
 
 CLASSES = [
     batchcorder.StreamCache,
@@ -58,6 +59,34 @@ def test_there_are_examples() -> None:
         text = inspect.getdoc(getattr(batchcorder.StreamCache, name)) or ""
         assert ">>>" in text, name
         assert "Returns\n" in text or "Raises\n" in text, name
+
+
+PAGES = Path(__file__).parents[2] / "docs"
+
+
+def code_of(page: Path) -> str:
+    """Return the Python code of a page, each line at its number there."""
+    lines, inside = [], False
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            inside = line == "```python"
+            line = ""
+        lines.append(line if inside else "")
+    return "\n".join(lines)
+
+
+def test_the_page_of_clients_runs(tmp_path: Path) -> None:
+    page = PAGES / "clients.md"
+    (tmp_path / "page.py").write_text(code_of(page))
+    check_python(
+        f"""
+        import os, pathlib
+        os.chdir({str(tmp_path)!r})
+        code = compile(pathlib.Path("page.py").read_text(), {str(page)!r}, "exec")
+        exec(code, {{"__name__": "__main__"}})
+        """,
+        timeout=60,
+    )
 
 
 PROGRAM = """
