@@ -1,5 +1,6 @@
 #include "arguments.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,16 +20,23 @@ static int refuse_type(PyObject *value, const char *name, const char *wanted) {
     return -1;
 }
 
+/* Puts the argument's name before the words of the exception, if that is a TypeError. */
+static void name_argument(const char *name) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) return;
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_Format(PyExc_TypeError, "argument '%s': %S", name, value);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
 int argument_count(PyObject *value, const char *name, uint64_t *out_count) {
     PyObject *number = PyNumber_Index(value);
     if (number == NULL) {
-        PyObject *type = PyType_GetName(Py_TYPE(value));
-        if (type != NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Format(PyExc_TypeError,
-                         "argument '%s': '%S' object cannot be interpreted as an integer",
-                         name, type);
-        }
-        Py_XDECREF(type);
+        name_argument(name);
         return -1;
     }
     unsigned long long count = PyLong_AsUnsignedLongLong(number);
@@ -94,6 +102,14 @@ int argument_bytes(PyObject *value, const char *name, uint64_t *out_bytes) {
     return 0;
 }
 
+/* No system call is asked, but what is said is what it would say. */
+static void refuse_nul(void) {
+    PyObject *arguments = Py_BuildValue(
+        "(is)", EINVAL, "Failed to create cache directory: embedded null byte");
+    if (arguments != NULL) PyErr_SetObject(PyExc_OSError, arguments);
+    Py_XDECREF(arguments);
+}
+
 int argument_path(PyObject *value, const char *name, PyObject **out_bytes) {
     PyObject *path = PyOS_FSPath(value);
     if (path == NULL) {
@@ -106,7 +122,13 @@ int argument_path(PyObject *value, const char *name, PyObject **out_bytes) {
     PyObject *bytes = NULL;
     int converted = PyUnicode_FSConverter(path, &bytes);
     Py_DECREF(path);
-    if (!converted) return -1;
+    if (!converted) {
+        if (PyErr_ExceptionMatches(PyExc_ValueError) &&
+            !PyErr_ExceptionMatches(PyExc_UnicodeError)) {
+            refuse_nul();
+        }
+        return -1;
+    }
     if (PyBytes_Size(bytes) == 0) {
         /* As os functions of the working directory. */
         Py_DECREF(bytes);
@@ -138,8 +160,11 @@ static int refuse_policy(PyObject *value) {
     return -1;
 }
 
+int argument_text(PyObject *value, const char *name) {
+    return PyUnicode_Check(value) ? 0 : refuse_type(value, name, "str");
+}
+
 int argument_policy(PyObject *value, enum bc_write_policy *out_policy) {
-    if (!PyUnicode_Check(value)) return refuse_type(value, "write_policy", "str");
     if (PyUnicode_CompareWithASCIIString(value, "on_insertion") == 0) {
         *out_policy = BC_WRITE_ON_INSERTION;
     } else if (PyUnicode_CompareWithASCIIString(value, "on_eviction") == 0) {

@@ -13,6 +13,9 @@ int argument_count(PyObject *value, const char *name, uint64_t *out_count);
 /* A path (str, bytes, os.PathLike) as bytes of the file system's encoding, a new object.
  */
 int argument_path(PyObject *value, const char *name, PyObject **out_bytes);
+/* A str, whatever it says. */
+int argument_text(PyObject *value, const char *name);
+/* A str. */
 int argument_policy(PyObject *value, enum bc_write_policy *out_policy);
 /* None, "lz4" or "zstd". */
 int argument_compression(PyObject *value, enum bc_compression *out_compression);

@@ -13,14 +13,16 @@ static int initialised_before(void) {
 
 struct arguments {
     struct bc_cache_options options;
-    PyObject *path; /* bytes, or NULL */
+    PyObject *method; /* __arrow_c_stream__ of the source, or NULL */
+    PyObject *path;   /* bytes, or NULL */
 };
 
-static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_reader,
-                           struct arguments *out) {
+/* Types first, in the order of the arguments, then values: as 0.1.3 does it. */
+static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *out) {
     static char *names[] = {
         "reader",      "memory_capacity", "disk_path",   "disk_capacity", "write_policy",
         "max_readers", "checksum",        "compression", "prefetch",      NULL};
+    PyObject *source;
     PyObject *memory = Py_None;
     PyObject *path = Py_None;
     PyObject *disk = Py_None;
@@ -30,18 +32,32 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
     PyObject *compression = Py_None;
     PyObject *prefetch = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OOO:StreamCache", names,
-                                     out_reader, &memory, &path, &disk, &policy, &readers,
+                                     &source, &memory, &path, &disk, &policy, &readers,
                                      &checksum, &compression, &prefetch)) {
         return -1;
     }
+    out->method = stream_method(source);
+    if (out->method == NULL) return -1;
     struct bc_cache_options *options = &out->options;
     if (memory != Py_None &&
         argument_bytes(memory, names[1], &options->memory_bytes_max) != 0) {
         return -1;
     }
+    if (path != Py_None) {
+        if (argument_path(path, names[2], &out->path) != 0) return -1;
+        options->disk_path = PyBytes_AsString(out->path);
+    }
     if (disk != Py_None &&
         argument_bytes(disk, names[3], &options->disk_bytes_max) != 0) {
         return -1;
+    }
+    if (policy != NULL && argument_text(policy, names[4]) != 0) return -1;
+    if (readers != Py_None) {
+        if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
+        if (options->readers_max == 0) {
+            PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
+            return -1;
+        }
     }
     if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
     if (checksum != NULL && argument_flag(checksum, names[6], &options->checksums) != 0) {
@@ -52,22 +68,11 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, PyObject **out_read
         argument_count(prefetch, names[8], &options->prefetch) != 0) {
         return -1;
     }
-    if (readers != Py_None) {
-        if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
-        if (options->readers_max == 0) {
-            PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
-            return -1;
-        }
-    }
     if ((path == Py_None) != (disk == Py_None)) {
         PyErr_SetString(
             PyExc_ValueError,
             "disk_path and disk_capacity must both be provided, or both omitted");
         return -1;
-    }
-    if (path != Py_None) {
-        if (argument_path(path, names[2], &out->path) != 0) return -1;
-        options->disk_path = PyBytes_AsString(out->path);
     }
     return 0;
 }
@@ -104,10 +109,10 @@ static int fill_in(struct cache_object *self, struct bc_cache *cache,
     return 0;
 }
 
-static int open_cache(struct cache_object *self, PyObject *source,
+static int open_cache(struct cache_object *self, PyObject *method,
                       const struct bc_cache_options *options) {
     struct ArrowArrayStream *stream;
-    PyObject *capsule = capsule_from_source(source, &stream);
+    PyObject *capsule = capsule_from_method(method, &stream);
     if (capsule == NULL) return -1;
     struct bc_error error = {0, ""};
     struct bc_cache *cache = NULL;
@@ -133,11 +138,11 @@ static int open_cache(struct cache_object *self, PyObject *source,
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache != NULL) return initialised_before();
-    PyObject *source;
-    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL};
+    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL, NULL};
     arguments.options.hooks = &gil_hooks;
-    int failed = parse_arguments(args, kwargs, &source, &arguments);
-    if (!failed) failed = open_cache(self, source, &arguments.options);
+    int failed = parse_arguments(args, kwargs, &arguments);
+    if (!failed) failed = open_cache(self, arguments.method, &arguments.options);
+    Py_XDECREF(arguments.method);
     Py_XDECREF(arguments.path);
     return failed;
 }

@@ -41,15 +41,15 @@ static PyObject *refuse_name(const char *name) {
     return NULL;
 }
 
-PyObject *capsule_from_source(PyObject *source, struct ArrowArrayStream **out_stream) {
+PyObject *stream_method(PyObject *source) {
     PyObject *method = PyObject_GetAttrString(source, "__arrow_c_stream__");
-    if (method == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return NULL;
-        PyErr_Clear();
-        return refuse_source(source);
-    }
+    if (method != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
+    PyErr_Clear();
+    return refuse_source(source);
+}
+
+PyObject *capsule_from_method(PyObject *method, struct ArrowArrayStream **out_stream) {
     PyObject *capsule = PyObject_CallNoArgs(method);
-    Py_DECREF(method);
     if (capsule == NULL) return NULL;
     if (!PyCapsule_CheckExact(capsule)) {
         PyObject *name = PyType_GetName(Py_TYPE(capsule));

@@ -4,9 +4,12 @@
 
 #include "module.h"
 
-/* Calls `source.__arrow_c_stream__()`: the capsule, and the stream that it holds. NULL
- * and an exception where it is no Arrow stream. */
-PyObject *capsule_from_source(PyObject *source, struct ArrowArrayStream **out_stream);
+/* The method `__arrow_c_stream__` of `source`. NULL and an exception where there is none.
+ */
+PyObject *stream_method(PyObject *source);
+/* Calls the method: the capsule, and the stream that it holds. NULL and an exception
+ * where it gives no Arrow stream. */
+PyObject *capsule_from_method(PyObject *method, struct ArrowArrayStream **out_stream);
 
 /* A capsule of the stream, which moves into it, also on failure. */
 PyObject *capsule_of_stream(struct ArrowArrayStream *stream);

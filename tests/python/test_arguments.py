@@ -276,6 +276,55 @@ def test_bad_arguments_leave_the_source_alone(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["memory_capacity", "disk_capacity", "max_readers"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.float64(5), "'numpy.float64' object cannot be interpreted as an integer"),
+        (np.array([1]), "only integer scalar arrays can be converted to a scalar index"),
+    ],
+    ids=["float64", "array"],
+)
+def test_a_type_error_of_index_gets_the_arguments_name(
+    value: Any, words: str, name: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        StreamCache(TABLE, **{name: value})
+    assert str(caught.value) == f"argument '{name}': {words}"
+
+
+def wrong(**options: Any) -> dict[str, Any]:
+    return {"reader": Source(numbered(1))} | options
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        (wrong(reader=5, memory_capacity=1.5), TypeError, "'reader'"),
+        (wrong(reader=5, write_policy="nope"), TypeError, "'reader'"),
+        (wrong(reader=5, max_readers=0), TypeError, "'reader'"),
+        (wrong(reader=5, disk_path="x"), TypeError, "'reader'"),
+        (wrong(memory_capacity=1.5, disk_path=5), TypeError, "'memory_capacity'"),
+        (wrong(disk_path=5, disk_capacity=-1), TypeError, "'disk_path'"),
+        (wrong(disk_path=5, disk_capacity=5, write_policy="x"), TypeError, "'disk_path'"),
+        (wrong(disk_capacity=-1, write_policy=5), OverflowError, "negative"),
+        (wrong(write_policy=5, max_readers=-1), TypeError, "'write_policy'"),
+        (wrong(write_policy="nope", max_readers=0), ValueError, "max_readers"),
+        (wrong(write_policy="nope", disk_path="x"), ValueError, "write_policy"),
+        (wrong(max_readers=0, disk_path="x"), ValueError, "max_readers"),
+    ],
+)
+def test_what_is_said_of_several_mistakes(
+    options: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    """Types in the order of the arguments, then values, as 0.1.3 has it."""
+    with pytest.raises(kind, match=words) as caught:
+        StreamCache(**options)
+    assert type(caught.value) is kind
+    if options["reader"] != 5:
+        assert options["reader"].streams == 0
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs"),
     [
@@ -422,9 +471,10 @@ def test_a_directory_without_permission(tmp_path: Path) -> None:
 
 def test_a_path_with_a_nul() -> None:
     source = Source(numbered(1))
-    for path in ("a\x00b", b"a\x00b"):
-        with pytest.raises(ValueError, match="null"):
+    for path in ("a\x00b", b"a\x00b", FsPath("a\x00b")):
+        with pytest.raises(OSError, match="Failed to create cache directory: ") as caught:
             StreamCache(source, 1, path, 1 << 20)
+        assert caught.value.errno == errno.EINVAL
     assert source.streams == 0
 
 
