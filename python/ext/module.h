@@ -38,11 +38,11 @@ struct cache_object {
 struct reader_object {
     PyObject_HEAD PyObject *dict;
     PyObject *weakrefs;
-    struct cache_object *owner;
-    struct bc_reader *reader; /* NULL: used up */
-    PyObject *schema;         /* pyarrow.Schema of what it gives */
-    int whole;                /* all columns: what is kept of the cache will do */
-    int ended;                /* iterated to its end */
+    struct cache_object *owner; /* NULL where the reader is: it keeps nothing then */
+    struct bc_reader *reader;   /* NULL: used up */
+    PyObject *schema;           /* pyarrow.Schema of what it gives */
+    int whole;                  /* all columns: what is kept of the cache will do */
+    int ended;                  /* iterated to its end */
     /* Where batches pass through on their way to pyarrow, and its address as an int;
      * taken by the first thread, others use memory of their own. */
     struct ArrowArray array;

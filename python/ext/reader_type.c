@@ -38,6 +38,14 @@ static PyObject *refuse_used(void) {
     return NULL;
 }
 
+/* Of a reader that is used up, its exported stream keeps what it needs. */
+static struct bc_reader *take_reader(struct reader_object *self) {
+    struct bc_reader *reader = self->reader;
+    self->reader = NULL;
+    Py_CLEAR(self->owner);
+    return reader;
+}
+
 static void give_up(struct bc_reader *reader) {
     if (reader == NULL) return;
     Py_BEGIN_ALLOW_THREADS;
@@ -86,20 +94,20 @@ static PyObject *reader_iter(PyObject *object) {
 }
 
 /* Hands the array to pyarrow, which takes it over. */
-static PyObject *import_batch(const struct reader_object *self, struct ArrowArray *array,
-                              PyObject *address) {
-    PyObject *batch = PyObject_CallFunctionObjArgs(self->owner->state->import_batch,
-                                                   address, self->schema, NULL);
+static PyObject *import_batch(const struct cache_object *owner, struct ArrowArray *array,
+                              PyObject *address, PyObject *schema) {
+    PyObject *batch =
+        PyObject_CallFunctionObjArgs(owner->state->import_batch, address, schema, NULL);
     if (array->release != NULL) array->release(array);
     return batch;
 }
 
-/* Gets the next batch by way of `array`. At the end NULL without an exception. */
-static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array,
-                            PyObject *address) {
+/* Gets the next batch by way of `array`. At the end NULL without an exception. Without
+ * the GIL another thread may use the reader up, so `owner` is held by the caller. */
+static PyObject *next_batch_of(struct reader_object *self, struct cache_object *owner,
+                               struct ArrowArray *array, PyObject *address) {
     struct bc_batch_info info;
     struct bc_error error;
-    /* Without the GIL another thread may use the reader up. */
     struct bc_reader *reader = bc_reader_ref(self->reader);
     hooks_begin_method();
     int code = bc_reader_next(reader, array, &info, &error);
@@ -109,13 +117,22 @@ static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array
     } else {
         give_up(reader);
     }
-    if (code != 0) return raise_failure(self->owner, code, &error);
+    if (code != 0) return raise_failure(owner, code, &error);
     if (array->release == NULL) {
         self->ended = 1;
         return NULL;
     }
-    PyObject *batch = import_batch(self, array, address);
-    if (batch != NULL && self->whole) cache_keep(self->owner, &info, batch);
+    PyObject *batch = import_batch(owner, array, address, self->schema);
+    if (batch != NULL && self->whole) cache_keep(owner, &info, batch);
+    return batch;
+}
+
+static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array,
+                            PyObject *address) {
+    struct cache_object *owner = self->owner;
+    Py_INCREF((PyObject *)owner);
+    PyObject *batch = next_batch_of(self, owner, array, address);
+    Py_DECREF((PyObject *)owner);
     return batch;
 }
 
@@ -179,8 +196,7 @@ static PyObject *reader_stream(PyObject *object, PyObject *args, PyObject *kwarg
     if (self->reader == NULL) return refuse_used();
     if (requested != Py_None) return cast_to_requested(object, requested);
     struct ArrowArrayStream stream;
-    bc_reader_export(self->reader, &stream);
-    self->reader = NULL;
+    bc_reader_export(take_reader(self), &stream);
     return capsule_of_stream(&stream);
 }
 
@@ -212,9 +228,7 @@ static PyObject *reader_enter(PyObject *object, PyObject *unused) {
 static PyObject *reader_exit(PyObject *object, PyObject *args) {
     (void)args;
     struct reader_object *self = (struct reader_object *)object;
-    struct bc_reader *reader = self->reader;
-    self->reader = NULL;
-    give_up(reader);
+    give_up(take_reader(self));
     Py_RETURN_NONE;
 }
 
@@ -233,6 +247,8 @@ static PyMethodDef reader_methods[] = {
      "Return a PyCapsule of an Arrow stream of the rest; uses the reader up.\n"},
     {"__arrow_c_schema__", reader_c_schema, METH_NOARGS,
      "__arrow_c_schema__($self)\n--\n\nReturn a PyCapsule of the schema.\n"},
+    {"__copy__", reader_enter, METH_NOARGS,
+     "__copy__($self)\n--\n\nReturn the reader: a copy would be at the same position.\n"},
     {"__enter__", reader_enter, METH_NOARGS,
      "__enter__($self)\n--\n\nReturn the reader.\n"},
     {"__exit__", reader_exit, METH_VARARGS,

@@ -166,6 +166,30 @@ def test_the_file_goes_with_the_last_of_them(
     assert ids(batches) == list(range(12)), "batches handed out stay valid"
 
 
+@pytest.mark.parametrize(
+    "use_up",
+    [
+        lambda r: r.__arrow_c_stream__(),
+        lambda r: pa.table(r),
+        lambda r: r.cast(SCHEMA).read_all(),
+        lambda r: r.__exit__(None, None, None),
+    ],
+    ids=["capsule", "table", "cast", "with"],
+)
+def test_a_used_up_reader_keeps_nothing(
+    use_up: Callable[[StreamCacheReader], Any], tmp_path: Path
+) -> None:
+    reader = on_disk(Source(numbered(3)), tmp_path).reader()
+    next(reader)
+    assert cache_file(tmp_path).exists()
+    use_up(reader)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+    assert "id: int64" in repr(reader)
+    with pytest.raises(ValueError, match=USED):
+        next(reader)
+
+
 AFTER_CLOSE: dict[str, Callable[[StreamCache], Any]] = {
     "reader": lambda c: c.reader(),
     "reader(False)": lambda c: c.reader(False),
