@@ -2,7 +2,8 @@
 
 from ._cache import StreamCache, tee
 from ._cast import CastingStreamCache
-from ._core import StreamCacheReader, __version__
+from ._core import StreamCacheReader
+from ._core import __version__ as __version__
 from ._errors import SourceTraceback
 
 __all__ = [
@@ -10,6 +11,5 @@ __all__ = [
     "SourceTraceback",
     "StreamCache",
     "StreamCacheReader",
-    "__version__",
     "tee",
 ]

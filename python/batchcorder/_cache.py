@@ -20,9 +20,14 @@ _UNLIMITED = (1 << 64) - 1
 
 def _rows_of(source: Any) -> int | None:
     """Return how many rows a source has, where it knows without being asked for them."""
-    names = ("num_rows", "height")
-    found = (getattr(source, name, None) for name in names)
-    return next((rows for rows in found if isinstance(rows, int)), None)
+    for name in ("num_rows", "height"):
+        try:
+            rows = getattr(source, name, None)
+        except Exception:  # nobody asked for it yet
+            continue
+        if isinstance(rows, int):
+            return rows
+    return None
 
 
 def _column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
@@ -117,6 +122,8 @@ class StreamCache(_core.StreamCache):
     {'x': [2]}
 
     """
+
+    __module__ = "batchcorder"
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ def _as_schema(target: Any, argument: str) -> pa.Schema:
     if isinstance(target, pa.Schema):
         return target
     if hasattr(target, "__arrow_c_schema__"):
-        return pa.schema(target)
+        return _schema_in(target.__arrow_c_schema__(), argument)
     kind = type(target)
     raise TypeError(
         f"argument '{argument}': Expected instance of pyarrow.lib.Schema, "
@@ -27,31 +27,38 @@ def _as_schema(target: Any, argument: str) -> pa.Schema:
     )
 
 
-def _requested_schema(capsule: Any) -> pa.Schema:
-    """Return the schema in a requested_schema capsule."""
+def _schema_in(capsule: Any, argument: str) -> pa.Schema:
+    """Return the schema in a capsule."""
     kind = type(capsule)
     if kind.__name__ != "PyCapsule":
+        what = "'None'" if capsule is None else f"'{kind.__name__}' object"
         raise TypeError(
-            f"argument 'requested_schema': '{kind.__name__}' object is not an instance "
-            "of 'PyCapsule'"
+            f"argument '{argument}': {what} is not an instance of 'PyCapsule'"
         )
     return pa.Schema._import_from_c_capsule(capsule)
 
 
+def _cast_stream(source: StreamCache | StreamCacheReader, target: pa.Schema) -> Any:
+    """Return a stream capsule of `source`, cast; asks nothing that is overridden."""
+    kind = StreamCache if isinstance(source, StreamCache) else StreamCacheReader
+    schema = vars(kind)["schema"].__get__(source)
+    if target.equals(schema, check_metadata=True):
+        return kind.__arrow_c_stream__(source)  # type: ignore[arg-type]
+    _check_cast(schema, target)
+    stream = pa.RecordBatchReader._import_from_c_capsule(
+        kind.__arrow_c_stream__(source)  # type: ignore[arg-type]
+    )
+    return stream.cast(target).__arrow_c_stream__()
+
+
 def cast_reader(reader: StreamCacheReader, target_schema: Any) -> pa.RecordBatchReader:
     """Return the rest of `reader`, cast; uses the reader up when it succeeds."""
-    target = _as_schema(target_schema, "target_schema")
-    _check_cast(reader.schema, target)
-    return pa.RecordBatchReader.from_stream(reader).cast(target)
+    return pa.RecordBatchReader.from_stream(reader, schema=target_schema)
 
 
 def stream_as_requested(source: StreamCache | StreamCacheReader, requested: Any) -> Any:
     """Return a stream capsule of `source` in the schema that a consumer asks for."""
-    target = _requested_schema(requested)
-    if target.equals(source.schema, check_metadata=True):
-        return source.__arrow_c_stream__()
-    _check_cast(source.schema, target)
-    return pa.RecordBatchReader.from_stream(source).cast(target).__arrow_c_stream__()
+    return _cast_stream(source, _schema_in(requested, "requested_schema"))
 
 
 class CastingStreamCache:
@@ -70,6 +77,8 @@ class CastingStreamCache:
     [1.0, 2.0, 3.0]
 
     """
+
+    __module__ = "batchcorder"
 
     def __init__(self, cache: StreamCache, target_schema: Any) -> None:
         """Obtain via :meth:`StreamCache.cast`."""
@@ -97,12 +106,9 @@ class CastingStreamCache:
             A type cannot be cast.
 
         """
-        target = self._schema
         if requested_schema is not None:
-            target = _requested_schema(requested_schema)
-        _check_cast(self._cache.schema, target)
-        reader = pa.RecordBatchReader.from_stream(self._cache)
-        return reader.cast(target).__arrow_c_stream__()
+            return stream_as_requested(self._cache, requested_schema)
+        return _cast_stream(self._cache, self._schema)
 
     def __arrow_c_schema__(self) -> Any:
         """Return a PyCapsule of the schema."""

@@ -322,8 +322,9 @@ static PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs
     return new_reader((struct cache_object *)object, &options);
 }
 
+/* By way of the method, which a subclass may have of its own. */
 static PyObject *cache_iter(PyObject *object) {
-    return new_reader((struct cache_object *)object, NULL);
+    return PyObject_CallMethod(object, "reader", "O", Py_True);
 }
 
 static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -463,6 +464,8 @@ static PyMethodDef cache_methods[] = {
      "Return a PyCapsule of a fresh Arrow stream at batch 0.\n"},
     {"__arrow_c_schema__", cache_c_schema, METH_NOARGS,
      "__arrow_c_schema__($self)\n--\n\nReturn a PyCapsule of the schema.\n"},
+    {"__copy__", cache_enter, METH_NOARGS,
+     "__copy__($self)\n--\n\nReturn the cache: a copy would be the same recording.\n"},
     {"__enter__", cache_enter, METH_NOARGS,
      "__enter__($self)\n--\n\nReturn the cache.\n"},
     {"__exit__", cache_exit, METH_VARARGS,

@@ -168,6 +168,18 @@ def test_sources(make: Callable[[], Any]) -> None:
     assert ids(cache) == [1, 2, 3]
 
 
+def test_a_source_whose_number_of_rows_is_not_to_be_had() -> None:
+    class Rowless:
+        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+            return TABLE.__arrow_c_stream__()
+
+        @property
+        def num_rows(self) -> int:
+            raise RuntimeError("boom")
+
+    assert ids(StreamCache(Rowless())) == [1, 2, 3]
+
+
 def test_a_stream_that_is_not_of_structs() -> None:
     with pytest.raises(ValueError, match="struct"):
         StreamCache(pa.chunked_array([[1, 2]]))

@@ -115,10 +115,18 @@ def test_a_target_that_is_no_schema(value: Any) -> None:
     with pytest.raises(TypeError, match=r"(?i)schema"):
         cache.cast(FLOATS).cast(value)
     reader = cache.reader()
-    if value is not None:  # 0.1.3 takes None as no cast
+    if value is not None:
         with pytest.raises(TypeError, match=r"(?i)schema"):
             reader.cast(value)
     assert read(reader).num_rows == 3
+
+
+def test_a_reader_cast_to_none_is_not_cast() -> None:
+    reader = StreamCache(source()).reader()
+    stream = reader.cast(None)
+    assert reader.closed
+    assert stream.schema == SCHEMA
+    assert stream.read_all().num_rows == 3
 
 
 def test_targets_that_are_schemas_by_protocol() -> None:
@@ -126,6 +134,22 @@ def test_targets_that_are_schemas_by_protocol() -> None:
     other = StreamCache(pa.table({"a": pa.array([1.5]), "s": pa.array(["x"])}))
     assert read(cache.cast(other)).schema.field("a").type == pa.float64()
     assert cache.reader().cast(other).schema.field("a").type == pa.float64()
+
+
+@pytest.mark.parametrize("answer", [5, None, SCHEMA], ids=["int", "None", "schema"])
+def test_a_target_whose_method_gives_no_capsule(answer: Any) -> None:
+    class Target:
+        def __arrow_c_schema__(self) -> Any:
+            return answer
+
+    cache = StreamCache(source())
+    with pytest.raises(TypeError, match=r"'target_schema'.*instance of 'PyCapsule'"):
+        cache.cast(Target())
+    if answer is not None:
+        reader = cache.reader()
+        with pytest.raises(TypeError, match="instance of 'PyCapsule'"):
+            reader.cast(Target())
+        assert not reader.closed
 
 
 def test_an_exception_of_the_target() -> None:

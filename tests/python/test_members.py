@@ -43,8 +43,9 @@ def test_module() -> None:
         "StreamCache",
         "StreamCacheReader",
     }
+    assert "__version__" not in batchcorder.__all__, "a star import brings the classes"
     for cls in PUBLIC:
-        assert cls.__module__.split(".")[0] == "batchcorder"
+        assert cls.__module__ == "batchcorder"
         assert getattr(batchcorder, cls.__name__) is cls
 
 
@@ -209,6 +210,47 @@ def test_subclass() -> None:
     assert cache.extra == 5
     assert ids(cache) == list(range(8))
     assert type(cache.reader()) is StreamCacheReader
+
+
+def test_iteration_asks_a_subclasss_reader() -> None:
+    calls = []
+
+    class Mine(StreamCache):
+        def reader(self, from_start: bool = True) -> StreamCacheReader:
+            calls.append(from_start)
+            return super().reader(from_start)
+
+    cache = Mine(Source(numbered(2)))
+    assert ids(list(cache)) == list(range(8))
+    assert calls == [True]
+    assert ids(cache) == list(range(8))
+    assert calls == [True], "a C stream is no iteration"
+
+
+def test_casts_do_not_ask_what_a_subclass_overrides() -> None:
+    """One whose streams are casts would ask itself for ever."""
+    target = pa.schema([("id", pa.float64())])
+
+    class Mine(StreamCache):
+        schema = target
+
+        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+            return self.cast(target).__arrow_c_stream__(requested_schema)
+
+    cache = Mine(Source(numbered(1)))
+    assert pa.table(cache).schema == target
+    assert pa.table(cache.cast(SCHEMA)).schema == SCHEMA
+    assert pa.table(cache, schema=SCHEMA).schema == SCHEMA
+
+
+def test_a_copy_is_the_same_thing() -> None:
+    cache = StreamCache(Source(numbered(3)))
+    reader = cache.reader()
+    next(reader)
+    assert copy.copy(cache) is cache
+    assert ids(copy.copy(reader)) == list(range(4, 12))
+    assert reader.closed
+    assert ids(copy.copy(cache.cast(SCHEMA))) == list(range(12))
 
 
 def test_without_init_nothing_crashes() -> None:
