@@ -1,0 +1,28 @@
+"""What code written for batchcorder 0.1.3 can see, one small probe for each corner."""
+
+from . import (
+    arguments,
+    casting,
+    failing,
+    limits,
+    objects,
+    reading,
+    sources,
+    subclasses,
+    types,
+)
+from .probing import PROBES, run_probe
+
+__all__ = [
+    "PROBES",
+    "arguments",
+    "casting",
+    "failing",
+    "limits",
+    "objects",
+    "reading",
+    "run_probe",
+    "sources",
+    "subclasses",
+    "types",
+]
