@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,6 +181,16 @@ def test_readers_that_pass_make_room_for_the_pending_batch() -> None:
     got.append(next(second))
     assert ids(seen) == ids(got) == list(range(40))
     assert (source.given, source.ended) == (10, True)
+
+
+def test_the_memory_that_a_cache_may_use_by_default() -> None:
+    """What the machine has, or the control group, less a reserve."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cache = StreamCache(Source(numbered(1)))
+    assert 0 < cache.memory_capacity < machine
+    assert StreamCache(Source(numbered(1)), None).memory_capacity == cache.memory_capacity
+    assert StreamCache.in_memory(rb(NUMBERS)).memory_capacity == cache.memory_capacity
+    assert cache.ingest_all() == 1
 
 
 def test_capacity_zero() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import shutil
 import stat
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ import pytest
 
 from batchcorder import StreamCache
 from helpers import (
+    HERE,
     SCHEMA,
     Source,
     cache_file,
@@ -208,6 +213,63 @@ def test_a_write_that_fails_loses_nothing(tmp_path: Path) -> None:
     check_python(code)
 
 
+# A namespace of mounts of one's own, if that is allowed here.
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+FULL_DISK = """
+    import errno, subprocess, sys
+    from helpers import *
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", sys.argv[1]]
+        if subprocess.run(command).returncode != 0:
+            sys.exit(77)
+    mount("size=64k")
+    source = Source(numbered(20, rows=1000))
+    cache = on_disk(source, sys.argv[1])
+    for _ in range(3):
+        try:
+            cache.ingest_all()
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+            assert "Disk write failed: No space left on device" in str(error), error
+        else:
+            raise AssertionError("no error")
+    count = cache.ingested_count
+    assert 0 < count < 20, count
+    stream = pa.RecordBatchReader.from_stream(cache)
+    seen = [stream.read_next_batch() for _ in range(count)]
+    assert ids(seen) == list(range(1000 * count))
+    try:
+        stream.read_next_batch()
+    except OSError as error:
+        assert "Disk write failed: " in str(error), error
+    else:
+        raise AssertionError("no error")
+    assert source.given == count + 1
+    mount("remount,size=1m")
+    assert cache.ingest_all() == 20
+    assert ids(cache) == list(range(20_000))
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    if shutil.which("unshare") is None or shutil.which("mount") is None:
+        pytest.skip("unshare and mount are needed")
+    if subprocess.run([*OWN_MOUNTS, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no mounts of our own are allowed here")
+    code = textwrap.dedent(FULL_DISK)
+    run = subprocess.run(
+        [*OWN_MOUNTS, sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(HERE)},
+    )
+    if run.returncode == 77:
+        pytest.skip("no mounts of our own are allowed here")
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_write_that_is_never_retried_is_still_read(tmp_path: Path) -> None:
     code = f"""
         import resource, signal
@@ -237,6 +299,54 @@ def test_large_batches(tmp_path: Path) -> None:
     assert cache.ingest_all() == 3
     assert pa.table(cache).equals(table)
     assert cache_file(tmp_path).stat().st_size < table.nbytes * 1.01 + 10_000
+
+
+def test_a_batch_of_more_than_2_gib(tmp_path: Path) -> None:
+    if shutil.disk_usage(tmp_path).free < 10 << 30:
+        pytest.skip("a batch of 2 GiB needs its room")
+    rows = (1 << 28) + 1000
+    one = pa.record_batch({"id": np.zeros(rows, np.int64)})
+    for cache in (
+        StreamCache(pa.RecordBatchReader.from_batches(SCHEMA, [one])),
+        on_disk(
+            pa.RecordBatchReader.from_batches(SCHEMA, [one]),
+            tmp_path,
+            disk_capacity=3 << 30,
+        ),
+    ):
+        assert [got.num_rows for got in cache] == [rows]
+        (got,) = pa.RecordBatchReader.from_stream(cache)
+        assert got.column("id")[rows - 1].as_py() == 0
+        assert got.column("id").buffers()[1].size >= 8 * rows
+        del got
+        cache.close()
+
+
+def test_close_frees_the_files_space_at_once(tmp_path: Path) -> None:
+    """Whoever still holds readers, streams and the cache: no descriptor, no mapping."""
+
+    def uses() -> list[str]:
+        links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        return [
+            found
+            for found in (*map(os.path.realpath, links), *maps)
+            if str(tmp_path.resolve()) in found
+        ]
+
+    cache = on_disk(Source(numbered(5, rows=1000)), tmp_path)
+    readers = [cache.reader() for _ in range(2)]
+    stream = pa.RecordBatchReader.from_stream(cache)
+    cache.ingest_all()
+    assert ids(readers[0]) == ids(cache) == list(range(5000))
+    next(readers[1])
+    stream.read_next_batch()
+    gc.collect()
+    assert uses() != []
+    cache.close()
+    assert uses() == []
+    assert list(tmp_path.iterdir()) == []
+    del readers, stream
 
 
 def test_anonymous_memory_stays_flat(tmp_path: Path) -> None:

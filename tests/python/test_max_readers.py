@@ -12,7 +12,7 @@ import pytest
 
 from batchcorder import StreamCache
 from conftest import MakeCache
-from helpers import CLOSED, SCHEMA, Source, ids, numbered, on_disk
+from helpers import CLOSED, SCHEMA, Source, cache_file, ids, numbered, on_disk
 
 TAKES: dict[str, Callable[[StreamCache], Any]] = {
     "reader": lambda c: c.reader(),
@@ -146,6 +146,17 @@ def test_every_batch_is_right_while_earlier_ones_go(tier: str, tmp_path: Path) -
         for i in ((0, 1, 2), (2, 0, 1))[step % 2]:
             seen[i] += ids([next(readers[i])])
     assert seen == [list(range(400))] * 3
+
+
+def test_disk_space_of_passed_batches_is_room_again(tmp_path: Path) -> None:
+    """A hundred batches of 8 kB pass through 100 kB."""
+    source = Source(numbered(100, rows=1000))
+    cache = on_disk(source, tmp_path, disk_capacity=100_000, max_readers=2)
+    first, second = cache.reader(), cache.reader()
+    for i in range(100):
+        assert ids([next(first)]) == ids([next(second)])
+        assert cache_file(tmp_path).stat().st_blocks * 512 <= 200_000, i
+    assert cache.ingest_all() == 100
 
 
 def test_batches_handed_out_outlive_their_eviction(tmp_path: Path) -> None:
