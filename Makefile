@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
-.PHONY: help demo test peer test-asan test-tsan test-duckdb1 test-pythons test-packages \
+.PHONY: help demo test peer test-asan test-tsan soak test-duckdb1 test-pythons test-packages \
 	lint format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
@@ -68,6 +68,13 @@ c_tests = mkdir -p $(REPORTS); rm -f $(REPORTS)/$1.json build/$1/meson-logs/test
 	$$wrapper $(BIN)/meson test -C build/$1 --print-errorlogs $2 || status=1; \
 	cp build/$1/meson-logs/testlog.json $(REPORTS)/$1.json || status=1
 count = $(BIN)/python tools/count_tests.py
+asan_options = \
+	export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1; \
+	export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+# Older ThreadSanitizers cannot place their memory where the kernel randomises much.
+tsan_options = \
+	export TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:second_deadlock_stack=1; \
+	! setarch -R true 2>/dev/null || wrapper='setarch -R'
 
 # ---- what people run ----
 
@@ -86,20 +93,26 @@ test: build/test/build.ninja $(VENV)/.test.ok $(VENV)/.installed peer
 	$(BIN)/python -m pytest tests/python --junitxml=$(REPORTS)/python.xml || status=1; \
 	$(count) $(REPORTS)/test.json $(REPORTS)/python.xml || status=1; exit $$status
 
+SOAK_SECONDS ?= 120
+
 ## make test-asan     the C tests under AddressSanitizer and UBSan
 test-asan: build/asan/build.ninja
-	@export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1; \
-	export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1; \
-	status=0; $(call c_tests,asan,--timeout-multiplier 5); \
+	@$(asan_options); status=0; $(call c_tests,asan,--timeout-multiplier 5); \
 	$(count) $(REPORTS)/asan.json || status=1; exit $$status
 
 ## make test-tsan     the C thread tests under ThreadSanitizer
-# Older ThreadSanitizers cannot place their memory where the kernel randomises much.
 test-tsan: build/tsan/build.ninja
-	@export TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:second_deadlock_stack=1; \
-	status=0; ! setarch -R true 2>/dev/null || wrapper='setarch -R'; \
+	@$(tsan_options); status=0; \
 	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads); \
 	$(count) $(REPORTS)/tsan.json || status=1; exit $$status
+
+## make soak          threads at random under both sanitizers, SOAK_SECONDS=120 each
+soak: build/asan/build.ninja build/tsan/build.ninja
+	@export BC_SOAK_SECONDS=$(SOAK_SECONDS) BC_SOAK_SEED=$$(date +%s); \
+	echo "BC_SOAK_SEED=$$BC_SOAK_SEED"; status=0; \
+	$(asan_options); $(call c_tests,asan,--timeout-multiplier 100 random); \
+	$(tsan_options); $(call c_tests,tsan,--timeout-multiplier 100 random); \
+	$(count) $(REPORTS)/asan.json $(REPORTS)/tsan.json || status=1; exit $$status
 
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed
