@@ -76,6 +76,14 @@ static int admit(struct bc_store *store, const struct bc_batch *batch,
     return 0;
 }
 
+static int over_budget(struct bc_store *store, struct bc_error *error) {
+    bc__mutex_lock(&store->lock);
+    uint64_t limit = store->budget.limit;
+    bc__mutex_unlock(&store->lock);
+    return bc__error_set(error, ENOMEM, "Memory cache capacity (%llu bytes) exceeded",
+                         (unsigned long long)limit);
+}
+
 /* Adds to a count that only the producer changes. */
 static void add(_Atomic uint64_t *total, uint64_t more) {
     uint64_t before = atomic_load_explicit(total, memory_order_relaxed);
@@ -112,9 +120,7 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     code = admit(store, batch, &charge, &bytes, error);
     bool in_memory = code == 0;
     if (code != 0 && backing == NULL) {
-        if (code != ENOSPC) return code;
-        return bc__error_set(error, ENOMEM, "Memory cache capacity (%llu bytes) exceeded",
-                             (unsigned long long)store->budget.limit);
+        return code == ENOSPC ? over_budget(store, error) : code;
     }
     if (!in_memory && place.size == 0) {
         code = backing->append(backing->context, batch, &store->extents, more, &place,
