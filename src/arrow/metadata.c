@@ -184,8 +184,8 @@ static int add_pairs(flatcc_builder_t *b, const char *metadata,
         struct ArrowStringView value;
         if (ArrowMetadataReaderRead(&reader, &key, &value) != 0) return -1;
         if (push_start(b)) return -1;
-        if (ns(KeyValue_key_create_strn(b, key.data, (size_t)key.size_bytes))) return -1;
-        if (ns(KeyValue_value_create_strn(b, value.data, (size_t)value.size_bytes))) {
+        if (ns(KeyValue_key_create(b, key.data, (size_t)key.size_bytes))) return -1;
+        if (ns(KeyValue_value_create(b, value.data, (size_t)value.size_bytes))) {
             return -1;
         }
         if (push_end(b) == NULL) return -1;

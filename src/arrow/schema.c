@@ -45,14 +45,21 @@ static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_valid
 
 int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *out_view,
                     struct ArrowError *out_reason) {
-    if (strcmp(schema->format, "w:0") != 0) {
-        return ArrowSchemaViewInit(out_view, schema, out_reason);
+    /* nanoarrow knows no binary values of width 0, a dictionary's neither. These have a
+     * view of their own. */
+    struct ArrowSchema known = *schema;
+    struct ArrowSchema values;
+    bool is_empty = strcmp(schema->format, "w:0") == 0;
+    if (is_empty) known.format = "w:1";
+    if (schema->dictionary != NULL) {
+        values = *schema->dictionary;
+        values.dictionary = NULL;
+        if (strcmp(values.format, "w:0") == 0) values.format = "w:1";
+        known.dictionary = &values;
     }
-    struct ArrowSchema wider = *schema;
-    wider.format = "w:1";
-    int code = ArrowSchemaViewInit(out_view, &wider, out_reason);
+    int code = ArrowSchemaViewInit(out_view, &known, out_reason);
     out_view->schema = schema;
-    out_view->fixed_size = 0;
+    if (is_empty) out_view->fixed_size = 0;
     return code;
 }
 

@@ -100,6 +100,15 @@ def array_of(batch: pa.RecordBatch) -> ArrowArray:
     return array
 
 
+def forget_nulls(array: ArrowArray) -> None:
+    """Say of all arrays in a tree that nobody has counted their nulls."""
+    array.null_count = -1
+    for i in range(array.n_children):
+        forget_nulls(array.children[i].contents)
+    if array.dictionary:
+        forget_nulls(array.dictionary.contents)
+
+
 # C code may call back after the stream that made the callback is gone: all are kept.
 _alive: list[RawStream] = []
 
@@ -165,11 +174,13 @@ class RawStream:
         address = ctypes.cast(array.release, c_void_p).value
         assert address is not None
         original = ReleaseArray(address)
-        counts = (array.n_children, array.children[0].contents.n_children)
+        children = [array.children[i].contents for i in range(min(array.n_children, 1))]
+        counts = [one.n_children for one in (array, *children)]
 
         def release(moved: Any) -> None:
             moved.contents.n_children = counts[0]
-            moved.contents.children[0].contents.n_children = counts[1]
+            for count in counts[1:]:
+                moved.contents.children[0].contents.n_children = count
             moved.contents.release = original
             original(moved)
 

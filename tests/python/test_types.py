@@ -9,7 +9,7 @@ import pytest
 
 from batchcorder import StreamCache
 from conftest import maker
-from cstream import RawStream
+from cstream import RawStream, forget_nulls
 from helpers import cache_file, cache_files, on_disk
 from kinds import ALL, batch_of, slices_of
 
@@ -50,6 +50,16 @@ def test_round_trip_on_disk(name: str, tier: str, tmp_path: Path) -> None:
     assert cache.schema.equals(batches[0].schema, check_metadata=True)
 
 
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+@pytest.mark.parametrize("name", ALL)
+def test_nulls_that_nobody_counted(name: str, tier: str, tmp_path: Path) -> None:
+    batches = slices_of(batch_of(name))
+    source = RawStream(batches[0].schema, [*batches], change=forget_nulls)
+    cache = maker(tier, tmp_path)(source)
+    for _ in range(2):
+        same(list(cache), batches)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_the_file_is_an_ipc_stream(name: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
@@ -70,6 +80,16 @@ def test_a_type_that_the_format_cannot_hold_is_refused_at_once(tmp_path: Path) -
     assert (stream.calls, stream.released) == (0, 0), "the source was consumed"
     assert cache_files(tmp_path) == []
     assert [one.num_rows for one in StreamCache(stream)] == [3]
+
+
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+def test_a_dictionary_of_binary_values_of_no_width(tier: str, tmp_path: Path) -> None:
+    values = pa.array([b"", None], pa.binary(0))
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0]), values)
+    batches = [pa.record_batch({"d": column}), pa.record_batch({"d": column[1:3]})]
+    cache = maker(tier, tmp_path)(stream_of(batches))
+    for _ in range(2):
+        same(list(cache), batches)
 
 
 @pytest.mark.parametrize("rows", [0, 5])
@@ -117,6 +137,9 @@ def test_metadata_that_is_not_utf8(tier: str, tmp_path: Path) -> None:
     same(list(cache), [one])
     assert pa.table(cache).schema.field(0).metadata == metadata
     assert cache.schema.metadata == metadata
+    for file in cache_files(tmp_path):
+        with pa.ipc.open_stream(file) as stream:
+            assert stream.schema.equals(one.schema, check_metadata=True)
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
