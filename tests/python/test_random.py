@@ -13,128 +13,93 @@ from hypothesis import strategies as st
 
 from batchcorder import StreamCache
 from conftest import TIERS, maker
+from cstream import RawStream, forget_nulls
+from helpers import cache_files
 from kinds import ALL, batch_of
+from strategies import Stream, streams
 
-FLAT = [
-    pa.int8(),
-    pa.uint16(),
-    pa.int32(),
-    pa.int64(),
-    pa.float32(),
-    pa.bool_(),
-    pa.string(),
-    pa.large_binary(),
-    pa.binary(3),
-    pa.decimal128(20, 3),
-    pa.timestamp("us", "UTC"),
-    pa.null(),
-    pa.string_view(),
-]
+WAYS: dict[str, tuple[str, dict[str, str]]] = {
+    **{tier: (tier, {}) for tier in TIERS},
+    "lz4": ("disk", {"compression": "lz4"}),
+    "zstd": ("disk", {"compression": "zstd"}),
+}
 
 
-def values(kind: pa.DataType) -> st.SearchStrategy[Any]:
-    """Return a strategy for the values of a type, nulls among them."""
-    types = pa.types
-    if types.is_null(kind):
-        return st.none()
-    if types.is_boolean(kind):
-        made: st.SearchStrategy[Any] = st.booleans()
-    elif types.is_integer(kind):
-        low = 0 if "uint" in str(kind) else -(1 << kind.bit_width - 1)
-        made = st.integers(low, low + (1 << kind.bit_width) - 1)
-    elif types.is_floating(kind):
-        made = st.floats(width=32, allow_nan=False)
-    elif types.is_decimal(kind):
-        made = st.decimals(-(10**9), 10**9, places=3)
-    elif types.is_timestamp(kind):
-        made = st.integers(0, 1 << 50)
-    elif types.is_string(kind) or types.is_string_view(kind):
-        made = st.text(max_size=20)
-    elif types.is_fixed_size_binary(kind):
-        made = st.binary(min_size=3, max_size=3)
-    elif types.is_large_binary(kind):
-        made = st.binary(max_size=20)
-    elif types.is_map(kind):
-        pair = st.tuples(st.text(max_size=3), values(kind.item_type))
-        made = st.lists(pair, max_size=3)
-    elif types.is_struct(kind):
-        fields = [kind.field(i) for i in range(kind.num_fields)]
-        made = st.fixed_dictionaries({f.name: values(f.type) for f in fields})
-    elif types.is_fixed_size_list(kind):
-        size = kind.list_size
-        made = st.lists(values(kind.value_type), min_size=size, max_size=size)
-    else:
-        made = st.lists(values(kind.value_type), max_size=4)
-    return st.none() | made
+def same(got: Any, schema: pa.Schema, wanted: list[pa.RecordBatch]) -> None:
+    """Check that a stream gives these batches, one by one."""
+    for one, other in zip(got, wanted, strict=True):
+        one.validate(full=True)
+        assert one.schema.equals(schema, check_metadata=True)
+        assert one.equals(other)
 
 
-def nest(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataType]:
-    fields = st.lists(inner, max_size=3).map(
-        lambda kinds: pa.struct([(f"f{i}", kind) for i, kind in enumerate(kinds)])
-    )
-    return st.one_of(
-        fields,
-        inner.map(pa.list_),
-        inner.map(pa.large_list),
-        inner.map(pa.list_view),
-        inner.map(lambda kind: pa.map_(pa.string(), kind)),
-        st.builds(pa.list_, inner, st.integers(0, 3)),
-    )
+def survives_ipc(kind: pa.DataType) -> bool:
+    """Return whether the IPC format holds the type: no extension as dictionary values."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return survives_ipc(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        values = kind.value_type
+        return not isinstance(values, pa.BaseExtensionType) and survives_ipc(values)
+    return all(survives_ipc(kind.field(i).type) for i in range(kind.num_fields))
 
 
-KINDS = st.recursive(st.sampled_from(FLAT), nest, max_leaves=4)
+def check(
+    source: Any, schema: pa.Schema, batches: list[pa.RecordBatch], way: str
+) -> None:
+    """Check that a cache in a tier gives the batches, and so does its file."""
+    tier, options = WAYS[way]
+    with tempfile.TemporaryDirectory() as path:
+        cache = maker(tier, Path(path))(source, **options)
+        for stream in (cache, cache, pa.RecordBatchReader.from_stream(cache)):
+            same(stream, schema, batches)
+        files = [file for file in cache_files(path) if tier != "evict"]
+        for file in files if survives_ipc(pa.struct(list(schema))) else []:
+            with pa.ipc.open_stream(file) as stream:
+                same(stream, schema, batches)
+        cache.close()
 
 
-@st.composite
-def streams(draw: st.DrawFn) -> list[pa.RecordBatch]:
-    """Return batches of one schema, slices among them."""
-    kinds = draw(st.lists(KINDS, min_size=1, max_size=3))
-    schema = pa.schema([(f"c{i}", kind) for i, kind in enumerate(kinds)])
-    made = []
-    for _ in range(draw(st.integers(0, 3))):
-        rows = draw(st.integers(0, 12))
-        columns = []
-        for kind in kinds:
-            cells = draw(st.lists(values(kind), min_size=rows, max_size=rows))
-            columns.append(pa.array(cells, kind))
-        one = pa.RecordBatch.from_arrays(columns, schema=schema)
-        start = draw(st.integers(0, rows))
-        made.append(one.slice(start, draw(st.integers(0, rows - start))))
-    return made or [pa.RecordBatch.from_pylist([], schema)]
-
-
-def check(batches: list[pa.RecordBatch], tier: str, path: Path) -> None:
-    schema = batches[0].schema
-    cache = maker(tier, path)(pa.RecordBatchReader.from_batches(schema, batches))
-    for stream in (cache, cache, pa.RecordBatchReader.from_stream(cache)):
-        got = list(stream)
-        assert len(got) == len(batches)
-        for one, wanted in zip(got, batches, strict=True):
-            if one.num_rows > 0:
-                one.validate(full=True)
-            assert one.schema.equals(schema, check_metadata=True)
-            assert one.equals(wanted)
-            assert one.to_pylist() == wanted.to_pylist()
-    cache.close()
-
-
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("way", WAYS)
 @settings(
-    max_examples=150,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-@example(batches=[batch_of("list_struct").slice(5, 7)])
-@given(batches=streams())
-def test_random_streams(tier: str, batches: list[pa.RecordBatch]) -> None:
-    with tempfile.TemporaryDirectory() as path:
-        check(batches, tier, Path(path))
+@given(stream=streams(), forgets=st.booleans())
+def test_random_streams(way: str, stream: Stream, forgets: bool) -> None:
+    batches = stream.build()
+    source: Any = pa.RecordBatchReader.from_batches(stream.schema, batches)
+    if forgets:
+        source = RawStream(stream.schema, [*batches], change=forget_nulls)
+    check(source, stream.schema, batches, way)
+
+
+@pytest.mark.parametrize("way", ["memory", "disk"])
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(stream=streams().filter(lambda s: len(s.schema) > 0), lead=st.integers(1, 9))
+def test_random_streams_of_structs_with_an_offset(
+    way: str, stream: Stream, lead: int
+) -> None:
+    """The rows themselves are slices of a struct array."""
+    batches = [one.slice(min(lead, one.num_rows)) for one in stream.build()]
+    arrays = [one.to_struct_array() for one in stream.build()]
+    source = pa.chunked_array([array[min(lead, len(array)) :] for array in arrays])
+    schema = stream.schema.remove_metadata()
+    batches = [one.replace_schema_metadata(None) for one in batches]
+    check(source, schema, batches, way)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@example(cuts=[(5, 7)], name="list_struct")
 @given(
     cuts=st.lists(
         st.tuples(st.integers(0, 23), st.integers(0, 23)), min_size=1, max_size=4
@@ -145,8 +110,9 @@ def test_random_slices_of_every_type(
     tier: str, cuts: list[tuple[int, int]], name: str
 ) -> None:
     whole = batch_of(name)
-    with tempfile.TemporaryDirectory() as path:
-        check([whole.slice(start, length) for start, length in cuts], tier, Path(path))
+    batches = [whole.slice(start, length) for start, length in cuts]
+    source = pa.RecordBatchReader.from_batches(whole.schema, batches)
+    check(source, whole.schema, batches, tier)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
