@@ -98,6 +98,11 @@ static int add_bits(const struct layout *layout, const struct bc_extent *extent)
 }
 
 static int add_offsets(const struct layout *layout, const struct bc_extent *extent) {
+    if (extent->bytes == 0) {
+        /* No values have one offset all the same: some readers look at it. */
+        int32_t bits = layout->schema->fields[layout->node->field].bits;
+        return add_buffer(layout->body, zeros, bits / 8);
+    }
     if (extent->base == 0) return add_buffer(layout->body, extent->data, extent->bytes);
     void *copy = take(layout, extent->bytes);
     if (copy == NULL) return ENOMEM;
