@@ -244,12 +244,9 @@ static const char *take_node(const struct bc_schema *schema, struct bc_batch *ba
     const char *reason = check_shape(field, array);
     if (reason != NULL) return reason;
     struct bc_node *node = &batch->nodes[number];
-    *node = (struct bc_node){array->length, array->null_count, array->offset,
-                             array->n_buffers, array->buffers};
-    /* Without a bitmap the count is known, and some consumers accept no other. */
-    if (!field->has_validity) {
-        node->null_count = field->kind == BC_KIND_NULL ? node->length : 0;
-    }
+    int64_t nulls = bc__null_count(field, array->length, array->null_count);
+    *node = (struct bc_node){array->length, nulls, array->offset, array->n_buffers,
+                             array->buffers};
     /* Nothing is nowhere: some consumers look for the values before an offset. */
     if (node->length == 0) node->offset = 0;
     int64_t child_min = child_length_min(field, node);

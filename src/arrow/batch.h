@@ -37,6 +37,14 @@ struct bc_batch {
     struct bc_node nodes[]; /* nodes[0] is the root: its offset is 0, it has no nulls */
 };
 
+/* The nulls of `length` values, of which somebody says that they are `counted`. Types
+ * without a bitmap can have one number only, and some consumers accept no other. */
+static inline int64_t bc__null_count(const struct bc_field *field, int64_t length,
+                                     int64_t counted) {
+    if (field->has_validity) return counted;
+    return field->kind == BC_KIND_NULL ? length : 0;
+}
+
 /* Checks `array` against the schema and makes a batch of it. On success the array is
  * moved (its release is NULL), on failure it stays the caller's. `number` is for
  * messages. Its memory

@@ -154,7 +154,7 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     const void **buffers = decoder->tables;
     decoder->tables += field->n_buffers;
     node->length = wire.length;
-    node->null_count = wire.null_count;
+    node->null_count = bc__null_count(field, wire.length, wire.null_count);
     node->n_buffers = field->n_buffers;
     node->buffers = buffers;
     int64_t reach = wire.length;
