@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +148,12 @@ class Task(threading.Thread):
 
 
 def run_python(
-    code: str, timeout: float = 30, **environment: str
+    code: str, timeout: float = 30, before: Sequence[str] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a fresh interpreter that can import these helpers."""
+    """Run `code` in a fresh interpreter, by the command `before`, with these helpers."""
     paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
+        [*before, sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -166,7 +166,7 @@ def run_python(
 
 def check_python(code: str, timeout: float = 30, **environment: str) -> str:
     """Run `code` as `run_python` does; it must succeed. Return what it printed."""
-    run = run_python(code, timeout, **environment)
+    run = run_python(code, timeout, (), **environment)
     assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
     return run.stdout
 

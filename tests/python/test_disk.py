@@ -7,9 +7,6 @@ import os
 import resource
 import shutil
 import stat
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ import pytest
 
 from batchcorder import StreamCache
 from helpers import (
-    HERE,
     SCHEMA,
     Source,
     cache_file,
@@ -211,63 +207,6 @@ def test_a_write_that_fails_loses_nothing(tmp_path: Path) -> None:
         assert len(counts) > 4, counts
     """
     check_python(code)
-
-
-# A namespace of mounts of one's own, if that is allowed here.
-OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
-FULL_DISK = """
-    import errno, subprocess, sys
-    from helpers import *
-    def mount(options):
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", sys.argv[1]]
-        if subprocess.run(command).returncode != 0:
-            sys.exit(77)
-    mount("size=64k")
-    source = Source(numbered(20, rows=1000))
-    cache = on_disk(source, sys.argv[1])
-    for _ in range(3):
-        try:
-            cache.ingest_all()
-        except OSError as error:
-            assert error.errno == errno.ENOSPC, error
-            assert "Disk write failed: No space left on device" in str(error), error
-        else:
-            raise AssertionError("no error")
-    count = cache.ingested_count
-    assert 0 < count < 20, count
-    stream = pa.RecordBatchReader.from_stream(cache)
-    seen = [stream.read_next_batch() for _ in range(count)]
-    assert ids(seen) == list(range(1000 * count))
-    try:
-        stream.read_next_batch()
-    except OSError as error:
-        assert "Disk write failed: " in str(error), error
-    else:
-        raise AssertionError("no error")
-    assert source.given == count + 1
-    mount("remount,size=1m")
-    assert cache.ingest_all() == 20
-    assert ids(cache) == list(range(20_000))
-"""
-
-
-def test_a_full_disk(tmp_path: Path) -> None:
-    if shutil.which("unshare") is None or shutil.which("mount") is None:
-        pytest.skip("unshare and mount are needed")
-    if subprocess.run([*OWN_MOUNTS, "true"], capture_output=True).returncode != 0:
-        pytest.skip("no mounts of our own are allowed here")
-    code = textwrap.dedent(FULL_DISK)
-    run = subprocess.run(
-        [*OWN_MOUNTS, sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(HERE)},
-    )
-    if run.returncode == 77:
-        pytest.skip("no mounts of our own are allowed here")
-    assert run.returncode == 0, run.stderr
 
 
 def test_a_write_that_is_never_retried_is_still_read(tmp_path: Path) -> None:
