@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from helpers import check_python
@@ -236,5 +238,42 @@ def test_a_handler_that_raises_below_a_source() -> None:
     gate.opened.set()
     assert producer.result() == 4
     assert ids(inner) == list(range(16))
+    """
+    )
+
+
+@pytest.mark.parametrize(
+    "options", ["", "compression='lz4'", "max_readers=1", "prefetch=2"]
+)
+def test_a_storm_of_signals_changes_nothing(options: str, tmp_path: Path) -> None:
+    """One every millisecond, whose handler returns, while batches go to disk and back."""
+    check_python(
+        f"""
+    import signal
+    from helpers import *
+    handled = 0
+
+    def handler(number, frame):
+        global handled
+        handled += 1
+
+    large = [batch(i, 500_000) for i in range(4)]
+    small = numbered(300)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    rounds = 0
+    while handled < 100 or rounds < 3:
+        rounds += 1
+        for batches in (large, small):
+            source = Source(batches)
+            cache = on_disk(source, {str(tmp_path)!r}, {options})
+            assert cache.ingest_all() == len(batches)
+            file = pa.ipc.open_stream(cache_file({str(tmp_path)!r}))
+            for stream in (file, cache):
+                for one, wanted in zip(stream, batches, strict=True):
+                    assert one.equals(wanted)
+            assert (source.given, source.streams) == (len(batches), 1)
+            cache.close()
+    signal.setitimer(signal.ITIMER_REAL, 0)
     """
     )
