@@ -264,7 +264,7 @@ int64_t bc__sys_now_ms(void) {
 #else
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
 #endif
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return bc__fault_time((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
 /* Kept, because asking the system costs more than a replayed batch. */
