@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,11 @@
 
 /* A stream of `n_batches` batches of three columns: x, an int64 that counts the rows of
  * the whole stream; s, a string "row N", null in every third row; and d, row N modulo 3
- * in a dictionary that changes with every second batch. */
+ * in a dictionary that changes with every second batch, or that grows with every one. */
 struct fixture {
     int64_t n_batches;
     int64_t rows;    /* of each batch */
+    bool grows;      /* the dictionary */
     int64_t fail_at; /* number of the call of get_next that fails, or -1 */
     int fail_code;
     const char *fail_text;
@@ -76,6 +78,17 @@ static inline int fixture_schema(struct ArrowArrayStream *stream,
     return 0;
 }
 
+/* Words in the dictionary of a batch, and one of them: its size. */
+static inline int64_t fixture_words(const struct fixture *fixture, int64_t number) {
+    return fixture->grows ? 3 + number : 3;
+}
+
+static inline int fixture_word(const struct fixture *fixture, int64_t number, int64_t i,
+                               char *out, size_t size) {
+    return snprintf(out, size, "%lld-%lld", (long long)(fixture->grows ? 0 : number / 2),
+                    (long long)i);
+}
+
 static inline void fixture_batch(struct fixture *fixture, int64_t number,
                                  struct ArrowArray *out) {
     struct ArrowSchema schema;
@@ -97,9 +110,9 @@ static inline void fixture_batch(struct fixture *fixture, int64_t number,
         CHECK(ArrowArrayAppendInt(tree.children[2], row % 3) == 0);
         CHECK(ArrowArrayFinishElement(&tree) == 0);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int64_t i = 0; i < fixture_words(fixture, number); i++) {
         char text[48];
-        (void)snprintf(text, sizeof(text), "%lld-%d", (long long)(number / 2), i);
+        (void)fixture_word(fixture, number, i, text, sizeof(text));
         struct ArrowArray *values = tree.children[2]->dictionary;
         CHECK(ArrowArrayAppendString(values, ArrowCharView(text)) == 0);
     }
@@ -181,7 +194,8 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
     const int32_t *indices = d->buffers[1];
     const int32_t *word_offsets = d->dictionary->buffers[1];
     const char *words = d->dictionary->buffers[2];
-    CHECK(d->dictionary->length == 3 && d->dictionary->offset == 0);
+    CHECK(d->dictionary->length == fixture_words(fixture, number));
+    CHECK(d->dictionary->offset == 0);
     for (int64_t i = 0; i < fixture->rows; i++) {
         int64_t row = number * fixture->rows + i;
         CHECK(values[x->offset + i] == row);
@@ -195,9 +209,9 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
         CHECK(offsets[at + 1] - offsets[at] == size);
         CHECK(memcmp(data + offsets[at], text, (size_t)size) == 0);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int64_t i = 0; i < d->dictionary->length; i++) {
         char text[48];
-        int size = snprintf(text, sizeof(text), "%lld-%d", (long long)(number / 2), i);
+        int size = fixture_word(fixture, number, i, text, sizeof(text));
         CHECK(word_offsets[i + 1] - word_offsets[i] == size);
         CHECK(memcmp(words + word_offsets[i], text, (size_t)size) == 0);
     }

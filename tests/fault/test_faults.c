@@ -1,74 +1,175 @@
 /* Every allocation and every system call fails once, at each place in turn: the error is
  * reported, nothing is lost or leaked, and a second try succeeds. */
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
 #include "fixture.h"
 
-enum { BATCHES = 4, ROWS = 40 };
+/* What is recorded and replayed, and how. */
+struct plan {
+    struct bc_cache_options options;
+    int64_t batches;
+    int64_t rows; /* of each batch */
+    bool grows;   /* the dictionary, instead of being replaced */
+    /* All are asked for at once, and from this batch on they come fast enough to be
+     * written together; what fails, fails from there to the end. 0: no such thing. */
+    int64_t fast_from;
+};
 
-/* Tries until it works: `failures` counts the tries that did not. */
-static struct bc_cache *make(struct fixture *fixture,
-                             const struct bc_cache_options *options, int *failures) {
-    struct ArrowArrayStream stream = fixture_stream(fixture);
+/* The call that fails. */
+struct fault {
+    enum bc_fault_kind kind;
+    unsigned long nth;
+    int code; /* -1: the call transfers one byte */
+};
+
+static const struct plan small_plan = {BC_CACHE_OPTIONS_INIT, 4, 40, false, 0};
+
+/* A campaign in progress. */
+struct campaign {
+    const struct plan *plan;
+    struct fault fault;
+    struct fixture fixture;
+    struct bc_cache *cache;
+    struct bc_reader *inside; /* reads what is published, from inside the source */
+    int failures;             /* calls that failed on the way */
+    bool fired;               /* the fault did */
+};
+
+/* Tries until it works. */
+static void make(struct campaign *campaign) {
+    struct ArrowArrayStream stream = fixture_stream(&campaign->fixture);
     for (;;) {
-        struct bc_cache *cache = NULL;
         struct bc_error error = {0, ""};
-        if (bc_cache_new(&stream, options, &cache, &error) == 0) return cache;
-        CHECK(cache == NULL && stream.release != NULL && error.message[0] != '\0');
-        CHECK(fixture->next == 0);
-        ++*failures;
+        int code =
+            bc_cache_new(&stream, &campaign->plan->options, &campaign->cache, &error);
+        if (code == 0) return;
+        CHECK(campaign->cache == NULL && stream.release != NULL);
+        CHECK(code == error.code && error.message[0] != '\0');
+        CHECK(campaign->fixture.next == 0);
+        campaign->failures++;
     }
 }
 
-static struct bc_reader *make_reader(struct bc_cache *cache, int *failures) {
+static struct bc_reader *make_reader(struct campaign *campaign, uint64_t start) {
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.start = start;
     struct bc_reader *reader;
-    while (bc_cache_reader(cache, NULL, &reader, NULL) != 0) ++*failures;
+    while (bc_cache_reader(campaign->cache, &options, &reader, NULL) != 0) {
+        campaign->failures++;
+    }
     return reader;
 }
 
-/* Records and replays twice; how many calls failed on the way. */
-static int campaign(const struct bc_cache_options *options) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    int failures = 0;
-    struct bc_cache *cache = make(&fixture, options, &failures);
-    for (int pass = 0; pass < 2; pass++) {
-        struct bc_reader *reader = make_reader(cache, &failures);
-        for (int64_t number = 0;;) {
-            struct ArrowArray array;
-            struct bc_error error = {0, ""};
-            int code = bc_reader_next(reader, &array, NULL, &error);
-            if (code != 0) {
-                CHECK(code == error.code && error.message[0] != '\0');
-                failures++;
-                CHECK(failures < 5);
-                continue;
-            }
-            if (array.release == NULL) {
-                CHECK(number == BATCHES);
-                break;
-            }
-            fixture_check(&fixture, &array, number++);
+static uint64_t published(struct campaign *campaign) {
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(campaign->cache, &stats);
+    return stats.batches;
+}
+
+/* Reads batches up to number `end`, or to the end of the stream. */
+static void replay(struct campaign *campaign, struct bc_reader *reader, uint64_t end) {
+    while (bc_reader_position(reader) < end) {
+        int64_t number = (int64_t)bc_reader_position(reader);
+        struct ArrowArray array;
+        struct bc_error error = {0, ""};
+        int code = bc_reader_next(reader, &array, NULL, &error);
+        if (code != 0) {
+            CHECK(code == error.code && error.message[0] != '\0');
+            CHECK(++campaign->failures < 5);
+            continue;
         }
-        bc_reader_unref(reader);
+        if (array.release == NULL) {
+            CHECK(number == campaign->plan->batches);
+            return;
+        }
+        fixture_check(&campaign->fixture, &array, number);
     }
-    bc_cache_unref(cache);
-    fixture_check_released(&fixture);
-    return failures;
+}
+
+static void arm(const struct fault *fault) {
+    bc__fault_arm(fault->kind, fault->nth, fault->code);
+}
+
+static void disarm(struct campaign *campaign) {
+    campaign->fired = campaign->fired || bc__fault_fired(campaign->fault.kind);
+    bc__fault_arm(campaign->fault.kind, 0, 0);
+}
+
+/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+static void set_pace(void *context, int64_t number) {
+    struct campaign *campaign = context;
+    if (number < campaign->plan->fast_from || number == campaign->plan->batches) return;
+    if (campaign->inside == NULL) {
+        bc__fault_clock(1005);
+        arm(&campaign->fault);
+        campaign->inside = make_reader(campaign, BC_READER_FRONTIER);
+    }
+    replay(campaign, campaign->inside, published(campaign));
+}
+
+static void ingest(struct campaign *campaign) {
+    uint64_t batches = 0;
+    struct bc_error error = {0, ""};
+    while (bc_cache_ingest(campaign->cache, &batches, &error) != 0) {
+        CHECK(error.message[0] != '\0');
+        CHECK(++campaign->failures < 5);
+    }
+    CHECK(batches == (uint64_t)campaign->plan->batches);
+    disarm(campaign);
+    bc_reader_unref(campaign->inside);
+    campaign->inside = NULL;
+}
+
+/* Once the source has ended, all that was written is in the file. */
+static void check_file(struct campaign *campaign) {
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(campaign->cache, &stats);
+    const char *path = bc_cache_path(campaign->cache);
+    struct stat status;
+    if (path == NULL || campaign->plan->options.readers_max > 0) return;
+    CHECK(stats.exhausted && stat(path, &status) == 0);
+    CHECK((uint64_t)status.st_size == stats.disk_bytes);
+}
+
+/* Records and replays twice, with one fault: whether it fired. `*out_failures`: calls
+ * that failed. */
+static bool run(const struct plan *plan, const struct fault *fault, int *out_failures) {
+    struct campaign campaign = {.plan = plan, .fault = *fault};
+    fixture_init(&campaign.fixture, plan->batches, plan->rows);
+    campaign.fixture.grows = plan->grows;
+    if (plan->fast_from > 0) {
+        campaign.fixture.before = set_pace;
+        campaign.fixture.context = &campaign;
+        bc__fault_clock(1000);
+    } else {
+        arm(fault);
+    }
+    make(&campaign);
+    if (plan->fast_from > 0) ingest(&campaign);
+    for (int pass = 0; pass < 2; pass++) {
+        struct bc_reader *reader = make_reader(&campaign, 0);
+        replay(&campaign, reader, UINT64_MAX);
+        bc_reader_unref(reader);
+        check_file(&campaign);
+    }
+    bc_cache_unref(campaign.cache);
+    fixture_check_released(&campaign.fixture);
+    bc__fault_clock(-1);
+    disarm(&campaign);
+    *out_failures = campaign.failures;
+    return campaign.fired;
 }
 
 /* Fails call number 1, 2, 3, ... until a run needs fewer calls than that. Gives the
  * number of places. */
-static unsigned long sweep(enum bc_fault_kind kind, int code,
-                           const struct bc_cache_options *options) {
+static unsigned long sweep(enum bc_fault_kind kind, int code, const struct plan *plan) {
     for (unsigned long nth = 1;; nth++) {
         CHECK(nth < 10000);
-        bc__fault_arm(kind, nth, code);
-        int failures = campaign(options);
-        int fired = bc__fault_fired(kind);
-        bc__fault_arm(kind, 0, 0);
-        if (!fired) {
+        struct fault fault = {kind, nth, code};
+        int failures;
+        if (!run(plan, &fault, &failures)) {
             CHECK(failures == 0);
             return nth - 1;
         }
@@ -79,69 +180,99 @@ static unsigned long sweep(enum bc_fault_kind kind, int code,
     }
 }
 
-static void test_memory_allocations(void) {
-    CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, NULL) > 10);
-}
-
-static void on_disk(enum bc_fault_kind kind, int code, enum bc_write_policy policy) {
+/* What the system may say, each of it, and nothing that is left behind in `path`. */
+static void sweep_disk(struct plan plan) {
+    static const int codes[] = {EIO, ENOSPC, EDQUOT, EFBIG, EMFILE, ENOMEM, EACCES};
     char *path = fixture_directory();
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = path;
-    options.memory_bytes_max = policy == BC_WRITE_ON_INSERTION ? 1 : 1000;
-    options.write_policy = policy;
-    CHECK(sweep(kind, code, &options) > 5);
+    plan.options.disk_path = path;
+    CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &plan) > 5);
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        CHECK(sweep(BC_FAULT_SYS, codes[i], &plan) > 2);
+    }
+    CHECK(sweep(BC_FAULT_SYS, EINTR, &plan) > 2);
+    CHECK(sweep(BC_FAULT_SYS, -1, &plan) > 2);
     CHECK(rmdir(path) == 0);
     free(path);
 }
 
-static void test_disk_allocations(void) {
-    on_disk(BC_FAULT_ALLOC, ENOMEM, BC_WRITE_ON_INSERTION);
-    on_disk(BC_FAULT_ALLOC, ENOMEM, BC_WRITE_ON_EVICTION);
+static struct plan on_disk(void) {
+    struct plan plan = small_plan;
+    plan.options.memory_bytes_max = 1;
+    return plan;
+}
+
+static void test_memory(void) { CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &small_plan) > 10); }
+
+static void test_disk(void) { sweep_disk(on_disk()); }
+
+static void test_disk_without_checksums(void) {
+    struct plan plan = on_disk();
+    plan.options.checksums = 0;
+    sweep_disk(plan);
+}
+
+static void test_on_eviction(void) {
+    struct plan plan = on_disk();
+    plan.options.memory_bytes_max = 1000;
+    plan.options.write_policy = BC_WRITE_ON_EVICTION;
+    sweep_disk(plan);
 }
 
 static void test_compression(void) {
-    char *path = fixture_directory();
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = path;
-    options.memory_bytes_max = 1;
     for (int codec = BC_COMPRESSION_LZ4; codec <= BC_COMPRESSION_ZSTD; codec++) {
-        options.compression = codec;
-        CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &options) > 5);
+        struct plan plan = on_disk();
+        plan.options.compression = codec;
+        sweep_disk(plan);
     }
-    CHECK(rmdir(path) == 0);
-    free(path);
 }
 
-/* With room given back, and many batches asked for at once. */
-static void test_eviction_on_disk(void) {
-    char *path = fixture_directory();
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = path;
-    options.memory_bytes_max = 1;
-    options.readers_max = 2;
-    CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &options) > 5);
-    CHECK(sweep(BC_FAULT_SYS, EIO, &options) > 5);
-    CHECK(rmdir(path) == 0);
-    free(path);
+/* Readers pass one after the other: with the second one, room is given back. */
+static void test_room_given_back(void) {
+    struct plan plan = on_disk();
+    plan.rows = 400;
+    plan.options.readers_max = 2;
+    sweep_disk(plan);
 }
 
-static void test_disk_calls(void) {
-    static const int codes[] = {EIO, ENOSPC, EACCES, EMFILE, ENOMEM};
-    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        on_disk(BC_FAULT_SYS, codes[i], BC_WRITE_ON_INSERTION);
-    }
-    on_disk(BC_FAULT_SYS, EIO, BC_WRITE_ON_EVICTION);
+static void test_dictionaries_that_grow(void) {
+    struct plan plan = on_disk();
+    plan.grows = true;
+    sweep_disk(plan);
+    plan.options.readers_max = 2;
+    sweep_disk(plan);
+    plan.options.readers_max = 0;
+    plan.options.compression = BC_COMPRESSION_LZ4;
+    sweep_disk(plan);
 }
 
-static void test_short_writes_and_interruptions(void) {
-    on_disk(BC_FAULT_SYS, -1, BC_WRITE_ON_INSERTION);
-    on_disk(BC_FAULT_SYS, EINTR, BC_WRITE_ON_INSERTION);
+/* Messages of more than 1 KB: 70 of them make a block and some more. */
+static struct plan together(void) {
+    struct plan plan = on_disk();
+    plan.batches = 64 + 70;
+    plan.rows = 30;
+    plan.fast_from = 64;
+    return plan;
+}
+
+static void test_written_together(void) { sweep_disk(together()); }
+
+static void test_written_together_while_dictionaries_grow(void) {
+    struct plan plan = together();
+    plan.grows = true;
+    plan.options.checksums = 0;
+    sweep_disk(plan);
 }
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_memory_allocations), TAP_CASE(test_disk_allocations),
-        TAP_CASE(test_eviction_on_disk),   TAP_CASE(test_compression),
-        TAP_CASE(test_disk_calls),         TAP_CASE(test_short_writes_and_interruptions)};
+        TAP_CASE(test_memory),
+        TAP_CASE(test_disk),
+        TAP_CASE(test_disk_without_checksums),
+        TAP_CASE(test_on_eviction),
+        TAP_CASE(test_compression),
+        TAP_CASE(test_room_given_back),
+        TAP_CASE(test_dictionaries_that_grow),
+        TAP_CASE(test_written_together),
+        TAP_CASE(test_written_together_while_dictionaries_grow)};
     return TAP_RUN(cases);
 }
