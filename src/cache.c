@@ -247,26 +247,6 @@ void bc_cache_close(struct bc_cache *cache) {
     if (cache->has_disk) bc__disk_close(&cache->disk);
 }
 
-int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_batches,
-                       struct bc_error *error) {
-    bc_assert(cache != NULL && out_batches != NULL);
-    if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
-    }
-    if (batches > 0) {
-        uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
-        int code = bc__ingest_advance(&cache->ingest, last, error);
-        if (code != 0) return code;
-    }
-    *out_batches = bc__store_published(&cache->store);
-    return 0;
-}
-
-int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
-                    struct bc_error *error) {
-    return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
-}
-
 int bc_cache_failure(struct bc_cache *cache, const char **out_words) {
     bc_assert(cache != NULL && out_words != NULL);
     return bc__ingest_failure(&cache->ingest, out_words);
@@ -371,11 +351,6 @@ int bc_cache_overcommitted(struct bc_cache *cache) {
     return over;
 }
 
-static int feed_advance(void *context, uint64_t number, struct bc_error *error) {
-    struct bc_cache *cache = context;
-    return bc__ingest_advance(&cache->ingest, number, error);
-}
-
 static bool feed_exhausted(void *context) {
     struct bc_cache *cache = context;
     return bc__ingest_exhausted(&cache->ingest);
@@ -394,17 +369,53 @@ static uint64_t low_water(const struct bc_cache *cache) {
     return low;
 }
 
-static void evict(struct bc_cache *cache) {
+/* True when a batch went. */
+static bool evict(struct bc_cache *cache) {
+    if (cache->readers_max == 0) return false;
+    uint64_t before = atomic_load(&cache->store.first);
     bc__mutex_lock(&cache->lock);
     uint64_t low = low_water(cache);
     if (low > cache->evicted_below) cache->evicted_below = low;
     bc__mutex_unlock(&cache->lock);
     if (low > 0) bc__store_trim(&cache->store, low);
+    return atomic_load(&cache->store.first) > before;
 }
 
-static void feed_moved(void *context, uint64_t cursor) {
+/* Batches that no reader will look at make room for those that are wanted. */
+static int advance(struct bc_cache *cache, uint64_t number, struct bc_error *error) {
+    for (;;) {
+        int code = bc__ingest_advance(&cache->ingest, number, error);
+        if (code != ENOMEM || !evict(cache)) return code;
+    }
+}
+
+int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_batches,
+                       struct bc_error *error) {
+    bc_assert(cache != NULL && out_batches != NULL);
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (batches > 0) {
+        uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
+        int code = advance(cache, last, error);
+        if (code != 0) return code;
+    }
+    *out_batches = bc__store_published(&cache->store);
+    return 0;
+}
+
+int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                    struct bc_error *error) {
+    return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
+}
+
+static int feed_advance(void *context, uint64_t number, struct bc_error *error) {
+    return advance(context, number, error);
+}
+
+static void feed_moved(void *context, uint64_t cursor, uint64_t stop) {
     struct bc_cache *cache = context;
-    bc__prefetch_moved(&cache->ingest, cursor);
+    bc__prefetch_moved(&cache->ingest, cursor, stop);
 }
 
 static const char *feed_words(void *context) {
@@ -414,7 +425,7 @@ static const char *feed_words(void *context) {
 }
 
 /* Every pass asks: another thread may be in the middle of evicting for an older mark. */
-static void feed_passed(void *context) { evict(context); }
+static void feed_passed(void *context) { (void)evict(context); }
 
 static void feed_left(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;
@@ -428,7 +439,7 @@ static void feed_left(void *context, struct bc_reader *reader) {
     cache->hits_memory += atomic_load(&reader->hits_memory);
     cache->hits_disk += atomic_load(&reader->hits_disk);
     bc__mutex_unlock(&cache->lock);
-    if (cache->readers_max != 0) evict(cache);
+    (void)evict(cache);
     bc_cache_unref(cache);
 }
 
@@ -506,9 +517,14 @@ static int make_reader(struct bc_cache *cache, const struct bc_reader_options *o
         bc__reader_discard(reader);
         return code;
     }
-    if (feed.moved != NULL && counted) feed_moved(cache, bc_reader_position(reader));
+    if (feed.moved != NULL && counted) {
+        uint64_t published = bc__store_published(&cache->store);
+        uint64_t start = bc_reader_position(reader);
+        /* One that starts far on waits for nothing yet. */
+        feed_moved(cache, start < published ? start : published, reader->stop);
+    }
     /* The last one to be made may already have passed what the others have. */
-    if (cache->readers_max != 0) evict(cache);
+    (void)evict(cache);
     *out_reader = reader;
     return 0;
 }

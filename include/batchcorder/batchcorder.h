@@ -268,7 +268,8 @@ struct bc_reader_options {
     uint64_t start;         /* the number of its first batch, or BC_READER_FRONTIER */
     uint64_t stop;          /* it ends before this batch, or with the stream */
     const int32_t *columns; /* numbers of the columns that it gives, in their order; NULL:
-                               all. Of the others no byte is read, in either tier */
+                               all. Of the others no byte is read, in either tier; but
+                               small bodies (up to 4 KiB) are verified whole */
     int64_t n_columns;
 };
 

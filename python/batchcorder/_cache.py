@@ -263,7 +263,8 @@ class StreamCache(_core.StreamCache):
             recorded yet.
         columns : sequence of str or int, optional
             Names or numbers of the columns to give, in their order. Of the others no
-            byte is read, in either tier. Default: all.
+            byte is read, in either tier, but that batches of up to 4 KiB are verified as
+            a whole. Default: all.
         start : int, optional
             Number of the first batch to give, instead of `from_start`.
         stop : int, optional
@@ -294,13 +295,20 @@ class StreamCache(_core.StreamCache):
         """
         if columns is None and start is None and stop is None:
             return super().reader(from_start)
-        if from_start is not True:
-            if start is not None or from_start is not False:
+        if type(from_start).__name__ not in ("bool", "bool_"):
+            raise TypeError(
+                f"argument 'from_start': '{type(from_start).__name__}' object is not an "
+                "instance of 'bool'"
+            )
+        if not from_start:
+            if start is not None:
                 raise ValueError(
                     "from_start=False and start both say where the reader starts: "
                     "give one of them"
                 )
             start = _UNLIMITED
+        elif start == _UNLIMITED:
+            start -= 1  # the core's word for the frontier
         numbers = None if columns is None else _column_numbers(self.schema, columns)
         return self._open_reader(start, stop, numbers)
 
@@ -416,7 +424,7 @@ class StreamCache(_core.StreamCache):
         """
         if isinstance(key, slice):
             return self._slice(key)
-        number = operator.index(key)
+        number = min(operator.index(key), _UNLIMITED - 1)
         if number < 0:
             number += len(self)
         batch = self._get(number) if number >= 0 else None

@@ -9,8 +9,10 @@ which pyarrow decides too, as it does for partitions of files.
 from __future__ import annotations
 
 import bisect
+import functools
+import operator
 import os
-import threading
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +46,10 @@ def _paths(
 def _is_ordered(kind: pa.DataType) -> bool:
     """Return whether pyarrow finds minima of the type, and compares with them."""
     t = pa.types
-    tests = (t.is_integer, t.is_floating, t.is_decimal, t.is_temporal, t.is_boolean)
-    if t.is_interval(kind) or t.is_float16(kind):
-        return False
+    numbers = (t.is_integer, t.is_float32, t.is_float64, t.is_boolean)
+    others = (t.is_decimal128, t.is_decimal256, t.is_date, t.is_time, t.is_timestamp)
     texts = (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary)
-    return any(test(kind) for test in tests + texts)
+    return any(test(kind) for test in numbers + others + texts)
 
 
 def _guarantee(name: str, values: pa.Array) -> pc.Expression:
@@ -58,10 +59,12 @@ def _guarantee(name: str, values: pa.Array) -> pc.Expression:
         return pc.scalar(False)
     if values.null_count == len(values):
         return field.is_null()
-    if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
+    is_float = pa.types.is_floating(values.type)
+    if is_float and pc.any(pc.is_nan(values)).as_py():
         return pc.scalar(True)
     bounds = pc.min_max(values)
-    if bounds["min"] == bounds["max"] and values.null_count == 0:
+    # An equality lets the column stand for its value, which tells 0.0 from -0.0.
+    if bounds["min"] == bounds["max"] and values.null_count == 0 and not is_float:
         return field == bounds["min"]
     low, high = field >= bounds["min"], field <= bounds["max"]
     if values.null_count > 0:
@@ -77,16 +80,32 @@ class Statistics:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Replaced, never changed: threads that gather the same need no lock.
         self._guarantees: dict[str, list[pc.Expression]] = {}
         self._datasets: dict[tuple[str, ...], pads.FileSystemDataset] = {}
 
     def _gather(self, cache: StreamCache, name: str, batches: int) -> list[pc.Expression]:
-        known = self._guarantees.setdefault(name, [])
+        known = self._guarantees.get(name, [])
         if len(known) < batches:
             reader = cache.reader(columns=[name], start=len(known), stop=batches)
-            known += [_guarantee(name, batch.column(0)) for batch in reader]
+            known = known + [_guarantee(name, batch.column(0)) for batch in reader]
+            self._guarantees[name] = known
         return known[:batches]
+
+    def _dataset(
+        self, cache: StreamCache, names: tuple[str, ...], batches: int
+    ) -> pads.FileSystemDataset:
+        dataset = self._datasets.get(names)
+        if dataset is None or len(dataset.files) != batches:
+            columns = [self._gather(cache, name, batches) for name in names]
+            guarantees = [
+                functools.reduce(operator.and_, ones)
+                for ones in zip(*columns, strict=True)
+            ]
+            paths = [str(number) for number in range(batches)]
+            dataset = _paths(cache.schema, paths, guarantees)
+            self._datasets[names] = dataset
+        return dataset
 
     def survivors(
         self, cache: StreamCache, filter: pc.Expression, batches: int
@@ -96,24 +115,17 @@ class Statistics:
         names = tuple(
             name
             for name in _referenced(schema, [filter])
-            if _is_ordered(schema.field(name).type)
+            if schema.names.count(name) == 1 and _is_ordered(schema.field(name).type)
         )
-        if not names:
+        # Bounds say nothing of what is compared with NaN.
+        if not names or re.search(r"\bnan\b", str(filter)):
             return list(range(batches))
-        with self._lock:
-            dataset = self._datasets.get(names)
-            if dataset is None or len(dataset.files) != batches:
-                columns = [self._gather(cache, name, batches) for name in names]
-                guarantees = []
-                for ones in zip(*columns, strict=True):
-                    all_of_them = ones[0]
-                    for one in ones[1:]:
-                        all_of_them = all_of_them & one
-                    guarantees.append(all_of_them)
-                paths = [str(number) for number in range(batches)]
-                dataset = _paths(schema, paths, guarantees)
-                self._datasets[names] = dataset
-        return sorted(int(part.path) for part in dataset.get_fragments(filter))
+        dataset = self._dataset(cache, names, batches)
+        try:
+            return sorted(int(part.path) for part in dataset.get_fragments(filter))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            # What the filter makes of the bounds; of the rows, the scanner decides.
+            return list(range(batches))
 
 
 def _referenced(schema: pa.Schema, expressions: Sequence[Any]) -> list[str]:
@@ -137,7 +149,10 @@ def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[str] | None:
     if isinstance(columns, dict):
         wanted.update(_referenced(schema, list(columns.values())))
     else:
-        wanted.update(columns)
+        wanted.update(name for name in columns if name in schema.names)
+        # "a.b" is a field of a.
+        others = [name for name in columns if name not in schema.names]
+        wanted.update(_referenced(schema, others))
     if filter is not None:
         wanted.update(_referenced(schema, [filter]))
     return [name for name in schema.names if name in wanted]
@@ -352,9 +367,10 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         """
         Return the rows of these numbers, counted after the filter; see :meth:`scanner`.
 
-        Without a filter, only batches that have such rows are read.
+        Without a filter, only batches that have such rows are read, by several readers
+        where the cache does not count them.
         """
-        if self._filters(filter) is not None:
+        if self._filters(filter) is not None or self._cache.max_readers is not None:
             return super().take(indices, columns, filter, **options)
         return self._take(pa.array(indices, pa.int64()).to_pylist(), columns, options)
 
@@ -386,7 +402,8 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         """Yield parts to scan side by side, as many as there are processors at most."""
         batches = self._cache.ingest_all()
         numbers = self._survivors(self._filters(filter), batches)
-        parts = max(1, min(len(numbers), os.cpu_count() or 1))
+        most = 1 if self._cache.max_readers is not None else os.cpu_count() or 1
+        parts = max(1, min(len(numbers), most))
         for part in range(parts):
             first, end = (len(numbers) * i // parts for i in (part, part + 1))
             runs = _runs(numbers[first:end], None)

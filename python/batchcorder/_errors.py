@@ -11,11 +11,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 _MARKER = ". Detail: Python exception: "
-_ERRNO = re.compile(r"\[Errno (\d+)\] (.*?)(?:: ('.*'|\".*\"))?", re.DOTALL)
+_ERRNO = re.compile(r"\[Errno (\d+)\] (.*)", re.DOTALL)
+_QUOTED = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_FILES = re.compile(rf"(.*): {_QUOTED}(?: -> {_QUOTED})?", re.DOTALL)
 
 
 class SourceTraceback(Exception):  # noqa: N818
@@ -52,17 +55,34 @@ def _named(name: str) -> type[BaseException] | None:
     return None
 
 
+def _literal(text: str) -> Any:
+    """Return the value that a text writes down, or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _errno_arguments(message: str) -> Iterator[tuple[Any, ...]]:
+    match = _ERRNO.fullmatch(message)
+    if match is None:
+        return
+    code, words = int(match[1]), match[2]
+    files = _FILES.fullmatch(words)
+    if files is not None:
+        first, second = _literal(files[2]), _literal(files[3] or "")
+        more = [first] if second is None else [first, None, second]
+        yield (code, files[1], *more)
+    yield (code, words)
+
+
 def _arguments(kind: type[BaseException], message: str) -> Iterator[tuple[Any, ...]]:
     """Yield what the exception may have been made with, the likeliest first."""
     if issubclass(kind, OSError):
-        match = _ERRNO.fullmatch(message)
-        if match is not None:
-            name = [] if match[3] is None else [ast.literal_eval(match[3])]
-            yield (int(match[1]), match[2], *name)
-    try:
-        value = ast.literal_eval(message)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = None
+        yield from _errno_arguments(message)
+    value = _literal(message)
     if issubclass(kind, KeyError) and value is not None:
         yield (value,)
     if message == "":
@@ -82,7 +102,7 @@ def _make(kind: type[BaseException], message: str) -> BaseException | None:
                 made = make(*arguments)
                 if type(made) is kind and str(made) == message:
                     return made
-            except Exception:
+            except BaseException:
                 continue
     return None
 

@@ -32,8 +32,12 @@ enum { GIL_BITS = 8 };
 
 static int enter(void *context, struct bc_hook_state *state) {
     (void)context;
-    if (atomic_load(&ending)) return ECANCELED;
+    /* In this order, so that `end` waits for who has seen nothing yet. */
     (void)atomic_fetch_add(&inside, 1);
+    if (atomic_load(&ending)) {
+        (void)atomic_fetch_sub(&inside, 1);
+        return ECANCELED;
+    }
     intptr_t gil = (intptr_t)PyGILState_Ensure();
     state->data[0] = (void *)(gil | (intptr_t)method_waits << GIL_BITS);
     state->data[1] = PyEval_SaveThread();

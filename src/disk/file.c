@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "disk/at_exit.h"
 
 static const char file_name[] = "cache.arrow";
 static const char dir_prefix[] = "batchcorder-";
@@ -43,6 +44,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     }
     if (code == 0 && evicts) code = bc__space_new(file->file, &file->space);
     if (code == 0) {
+        bc__at_exit_add(file);
         bc__sys_reclaim(path, dir_prefix, file_name);
         return 0;
     }
@@ -189,23 +191,24 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
     bc__space_unuse(file->space, offset, size);
 }
 
+void bc__file_unlink(struct bc_file *file) {
+    if (file->process != bc__sys_process()) return;
+    if (file->file >= 0) (void)bc__sys_remove(file->dir, file_name, file->file);
+    if (file->dir >= 0) (void)bc__sys_remove_dir(file->dir_path);
+}
+
 void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
+    bc__at_exit_forget(file);
     bc__space_close(file->space);
     bc__mutex_lock(&file->lock);
     bc__window_unref(file->block);
     file->block = NULL;
     file->collected = 0;
     bc__mutex_unlock(&file->lock);
-    bool owner = file->process == bc__sys_process();
-    if (file->file >= 0) {
-        if (owner) (void)bc__sys_remove(file->dir, file_name, file->file);
-        bc__sys_close(file->file);
-    }
-    if (file->dir >= 0) {
-        bc__sys_close(file->dir);
-        if (owner) (void)bc__sys_remove_dir(file->dir_path);
-    }
+    bc__file_unlink(file);
+    if (file->file >= 0) bc__sys_close(file->file);
+    if (file->dir >= 0) bc__sys_close(file->dir);
     file->file = -1;
     file->dir = -1;
 }

@@ -24,10 +24,12 @@ struct bc_file {
     char *path;
     _Atomic int64_t size;
     _Atomic int64_t written;
-    _Atomic uint64_t limit; /* of bytes, holes not counted */
-    int64_t process;        /* which may remove the file */
-    struct bc_space *space; /* NULL: nothing is ever given up */
-    struct bc_mutex lock;   /* guards what follows */
+    _Atomic uint64_t limit;    /* of bytes, holes not counted */
+    int64_t process;           /* which may remove the file */
+    struct bc_space *space;    /* NULL: nothing is ever given up */
+    struct bc_file *next_open; /* at_exit.c's */
+    struct bc_file *previous_open;
+    struct bc_mutex lock; /* guards what follows */
     struct bc_window *block;
     size_t collected; /* bytes in the block */
 };
@@ -50,6 +52,9 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size);
 /* Bytes that the limit counts. */
 uint64_t bc__file_used(const struct bc_file *file);
 
+/* Takes away the names of the file and of its directory, in the process that made them;
+ * what is in the file can be read and written on. */
+void bc__file_unlink(struct bc_file *file);
 /* Removes the file and its directory (in the process that made them), gives the
  * descriptors back. Again, it does nothing. */
 void bc__file_remove(struct bc_file *file);

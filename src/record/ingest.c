@@ -265,7 +265,7 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
                              struct bc_error *error) {
     int code = advance(ingest, number, error);
     /* Who gives up waiting wants nothing any more; who still waits says so again. */
-    if (code != 0) atomic_store(&ingest->prefetch.demand, 0);
+    if (code != 0) bc__prefetch_forget_demand(ingest);
     (void)flush(ingest, NULL);
     return code;
 }

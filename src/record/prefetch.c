@@ -11,7 +11,7 @@ enum { AT_ONCE = 64, SLEEP_MS = 1000, RETRY_MS = 50 };
 
 bool bc__prefetch_lets(const struct bc_prefetch *prefetch, uintptr_t thread) {
     return prefetch->ahead == 0 || atomic_load(&prefetch->thread) == thread ||
-           atomic_load(&prefetch->stalled);
+           atomic_load(&prefetch->stalled) || atomic_load(&prefetch->over);
 }
 
 void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number) {
@@ -23,13 +23,25 @@ void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number) {
     bc__cond_wake_all(&prefetch->wanted);
 }
 
-void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor) {
+void bc__prefetch_forget_demand(struct bc_ingest *ingest) {
+    if (ingest->prefetch.ahead == 0) return;
+    bc__mutex_lock(&ingest->lock);
+    atomic_store(&ingest->prefetch.demand, 0);
+    bc__mutex_unlock(&ingest->lock);
+}
+
+void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop) {
     struct bc_prefetch *prefetch = &ingest->prefetch;
-    uint64_t before = atomic_load(&prefetch->fastest);
-    while (before < cursor + 1 &&
-           !atomic_compare_exchange_weak(&prefetch->fastest, &before, cursor + 1)) {
-    }
-    /* Either it sees the new cursor before it sleeps, or we see that it sleeps. */
+    /* A fork's child has no such thread, and its lock may be held by one. */
+    if (ingest->process != bc__sys_process()) return;
+    uint64_t target;
+    if (__builtin_add_overflow(cursor, prefetch->ahead, &target)) target = UINT64_MAX;
+    if (target > stop) target = stop;
+    uint64_t before = atomic_load(&prefetch->target);
+    do {
+        if (before >= target) return;
+    } while (!atomic_compare_exchange_weak(&prefetch->target, &before, target));
+    /* Either it sees the new target before it sleeps, or we see that it sleeps. */
     if (!atomic_load(&prefetch->asleep)) return;
     bc__mutex_lock(&ingest->lock);
     bc__cond_wake_all(&prefetch->wanted);
@@ -37,14 +49,10 @@ void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor) {
 }
 
 /* How many batches there should be. */
-static uint64_t target(const struct bc_prefetch *prefetch) {
-    uint64_t fastest = atomic_load(&prefetch->fastest);
+static uint64_t batches_wanted(const struct bc_prefetch *prefetch) {
+    uint64_t target = atomic_load(&prefetch->target);
     uint64_t demand = atomic_load(&prefetch->demand);
-    uint64_t ahead = 0;
-    if (fastest > 0 && __builtin_add_overflow(fastest - 1, prefetch->ahead, &ahead)) {
-        ahead = UINT64_MAX;
-    }
-    return ahead > demand ? ahead : demand;
+    return target > demand ? target : demand;
 }
 
 /* Sleeps while there is nothing to bring: how many batches there should be then, or 0
@@ -55,7 +63,7 @@ static uint64_t sleep_until_wanted(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->lock);
     atomic_store(&prefetch->asleep, true);
     while (atomic_load(&ingest->state) == BC_INGEST_OPEN) {
-        wanted = target(prefetch);
+        wanted = batches_wanted(prefetch);
         if (wanted > bc__store_published(ingest->store) &&
             !atomic_load(&prefetch->stalled)) {
             break;
@@ -83,18 +91,26 @@ static void after_failure(struct bc_ingest *ingest) {
     bc__mutex_unlock(&ingest->lock);
 }
 
+/* The thread goes, and others may ask the source if there is more. */
+static void leave(struct bc_ingest *ingest) {
+    bc__mutex_lock(&ingest->lock);
+    atomic_store(&ingest->prefetch.thread, 0);
+    atomic_store(&ingest->prefetch.over, true);
+    bc__cond_wake_all(&ingest->changed);
+    bc__mutex_unlock(&ingest->lock);
+}
+
 void bc__prefetch_run(struct bc_ingest *ingest) {
-    struct bc_prefetch *prefetch = &ingest->prefetch;
-    bc_assert(prefetch->ahead > 0);
-    atomic_store(&prefetch->thread, bc__sys_thread());
-    for (;;) {
+    bc_assert(ingest->prefetch.ahead > 0);
+    atomic_store(&ingest->prefetch.thread, bc__sys_thread());
+    for (int code = 0; code != ECANCELED;) {
         uint64_t wanted = sleep_until_wanted(ingest);
-        if (wanted == 0) return;
+        if (wanted == 0) break;
         uint64_t published = bc__store_published(ingest->store);
         if (wanted > published + AT_ONCE) wanted = published + AT_ONCE;
         if (wanted <= published) continue;
-        int code = bc__ingest_advance(ingest, wanted - 1, NULL);
-        if (code == ECANCELED) return;
-        if (code != 0) after_failure(ingest);
+        code = bc__ingest_advance(ingest, wanted - 1, NULL);
+        if (code != 0 && code != ECANCELED) after_failure(ingest);
     }
+    leave(ingest);
 }

@@ -1,9 +1,11 @@
 /* A thread that asks the source ahead of the readers.
  *
- *      0 ........ fastest reader ........ published ........ fastest + ahead
- *                                             └── the thread brings these ──┘
+ *      0 ........ fastest reader ........ published ........ target
+ *                                             └ the thread brings these
  *
- * With it, the source is asked from this thread alone; readers that need a batch say so
+ * `target` is so many batches ahead of the fastest reader, and no more than that one will
+ * take. With it, the source is asked from this thread alone; readers that need a batch
+ * say so
  * (`demand`) and wait. It sleeps while nobody needs more, and while a batch is pending
  * that a budget or the disk refused (`stalled`): who needs that one tries again himself,
  * which asks the source for nothing. It ends with the recording. */
@@ -18,22 +20,29 @@ struct bc_ingest;
 
 struct bc_prefetch {
     uint64_t ahead;           /* batches; 0: there is no such thread */
-    _Atomic uintptr_t thread; /* it, once it runs */
-    _Atomic uint64_t fastest; /* cursor of the fastest reader, plus one; 0: no reader */
-    _Atomic uint64_t demand; /* batches that somebody waits for; with the ingest's lock */
-    _Atomic bool stalled;    /* with the ingest's lock */
+    _Atomic uintptr_t thread; /* it, while it runs */
+    _Atomic uint64_t target; /* how many batches there should be, for the readers' sake */
+    /* What follows is written with the ingest's lock. */
+    _Atomic uint64_t demand; /* how many batches somebody waits for */
+    _Atomic bool stalled;
+    _Atomic bool over; /* the thread is gone before the recording ended */
     _Atomic bool asleep;
-    struct bc_cond wanted; /* with the ingest's lock */
+    struct bc_cond wanted; /* with that lock too */
 };
 
-/* What the thread runs: returns when the recording has ended, or cannot go on. */
+/* What the thread runs: returns when the recording has ended, or when it was told that it
+ * cannot go on (ECANCELED): from then on readers ask for themselves. */
 void bc__prefetch_run(struct bc_ingest *ingest);
 
-/* A reader's cursor is at `cursor` now. Any thread, no lock of the ingest's held. */
-void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor);
+/* A reader that ends before batch `stop` is at batch `cursor` now. Any thread, no lock of
+ * the ingest's held. */
+void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop);
 
 /* Somebody waits for batch `number`. The ingest's lock is held. */
 void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number);
+
+/* Nobody waits any more, for all that this caller knows: who does says so again. */
+void bc__prefetch_forget_demand(struct bc_ingest *ingest);
 
 /* True where `thread` may bring the next batch. The ingest's lock is held. */
 bool bc__prefetch_lets(const struct bc_prefetch *prefetch, uintptr_t thread);

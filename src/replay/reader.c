@@ -139,7 +139,9 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
 static void tell(const struct bc_reader *reader, uint64_t cursor) {
     const struct bc_feed *feed = &reader->feed;
     if (feed->passed != NULL) feed->passed(feed->context);
-    if (feed->moved != NULL && reader->counted) feed->moved(feed->context, cursor);
+    if (feed->moved != NULL && reader->counted) {
+        feed->moved(feed->context, cursor, reader->stop);
+    }
 }
 
 int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,

@@ -25,8 +25,9 @@ struct bc_feed {
     bool (*exhausted)(void *context);
     /* The reader's cursor has moved, and batches may go. NULL: none ever goes. */
     void (*passed)(void *context);
-    /* The reader's cursor is at `cursor` now. NULL: nobody wants to know. */
-    void (*moved)(void *context, uint64_t cursor);
+    /* A reader that ends before batch `stop` is at `cursor` now. NULL: nobody wants to
+     * know. */
+    void (*moved)(void *context, uint64_t cursor, uint64_t stop);
     /* The words of the error with which the source failed, or NULL. */
     const char *(*words)(void *context);
     /* The reader is gone; gives its reference to the cache back. */

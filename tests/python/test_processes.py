@@ -257,6 +257,25 @@ def test_exit_with_objects_alive(keep: str, tmp_path: Path) -> None:
         assert cache_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("prefetch", [None, 2])
+def test_exit_takes_the_file_of_a_cache_that_its_source_keeps(
+    prefetch: int | None, tmp_path: Path
+) -> None:
+    """The generator keeps the module, and so the cache, which keeps the generator."""
+    check_python(
+        f"""
+    from helpers import *
+    def generate():
+        while True:
+            yield batch(0)
+    stream = pa.RecordBatchReader.from_batches(SCHEMA, generate())
+    cache = on_disk(stream, {str(tmp_path)!r}, prefetch={prefetch})
+    next(iter(cache))
+    """
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_use_after_atexit() -> None:
     """A stream that is used while the interpreter goes down fails, and never hangs."""
     check_python(

@@ -162,12 +162,37 @@ def test_start_and_stop(make_any_cache: MakeCache) -> None:
         ({"start": "1"}, TypeError),
         ({"stop": 1.5}, TypeError),
         ({"from_start": False, "start": 1}, ValueError),
-        ({"from_start": 1, "start": 1}, ValueError),
+        ({"from_start": 1, "start": 1}, TypeError),
+        ({"from_start": None, "columns": ["id"]}, TypeError),
     ],
 )
 def test_bounds_that_are_none(options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         StreamCache(Source(numbered(1))).reader(**options)
+
+
+def test_bounds_beyond_all_batches() -> None:
+    cache = StreamCache(Source(numbered(2)))
+    assert ids(cache.reader(start=(1 << 64) - 1)) == []
+    assert cache.ingested_count == 2, "it is no frontier"
+    for number in ((1 << 64) - 1, 1 << 64, 1 << 80):
+        with pytest.raises(IndexError):
+            cache[number]
+    with pytest.raises(IndexError):
+        cache[-(1 << 80)]
+
+
+def test_batches_that_no_reader_will_look_at_make_room() -> None:
+    """They go, though no reader has moved since they came."""
+    for prefetch in (None, 3):
+        cache = StreamCache(
+            Source(numbered(20)), 3 * 32, max_readers=1, prefetch=prefetch
+        )
+        assert ids(cache.reader(start=15)) == list(range(60, 80))
+    cache = StreamCache(Source(numbered(20)), 3 * 32, max_readers=1)
+    reader = cache.reader(stop=2)
+    assert ids(reader) == list(range(8))
+    assert cache.ingest_all() == 20
 
 
 def test_from_the_frontier_with_columns() -> None:

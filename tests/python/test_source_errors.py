@@ -119,6 +119,18 @@ def noted() -> Exception:
     return error
 
 
+class Quits(Exception):  # noqa: N818
+    """An exception that cannot be made twice."""
+
+    made = 0
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        Quits.made += 1
+        if Quits.made > 1:
+            raise SystemExit(3)
+
+
 class Silent(RuntimeError):  # noqa: N818
     pass
 
@@ -126,6 +138,7 @@ class Silent(RuntimeError):  # noqa: N818
 OWN: list[tuple[BaseException, str]] = [
     (Outer.OddError(3, detail="x: y"), "odd 3: x: y"),
     (Silent(), ""),
+    (Quits("once"), "once"),
     (AssertionError(), ""),
     (noted(), "with a note"),
     (RuntimeError("two\nlines: of it"), "two\nlines: of it"),
@@ -133,6 +146,10 @@ OWN: list[tuple[BaseException, str]] = [
     (RuntimeError((1, "a")), "(1, 'a')"),
     (KeyError(("a", 1)), "('a', 1)"),
     (FileNotFoundError(2, "none such", "a file"), "[Errno 2] none such: 'a file'"),
+    (FileNotFoundError(2, "no", "a", None, "b's"), "[Errno 2] no: 'a' -> \"b's\""),
+    (OSError(5, "failed: 'foo' and 'bar'"), "[Errno 5] failed: 'foo' and 'bar'"),
+    (OSError(5, "failed: 'foo"), "[Errno 5] failed: 'foo"),
+    (RuntimeError("is '\\d' right"), "is '\\d' right"),
     (PermissionError("no"), "no"),
     (json.JSONDecodeError("bad", "doc", 1), "bad: line 1 column 2 (char 1)"),
     (pa.ArrowInvalid("invalid"), "invalid"),

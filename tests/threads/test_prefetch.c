@@ -217,6 +217,33 @@ static void test_a_source_that_reads_its_own_cache(void) {
     finish(&watch);
 }
 
+static int refuse_once(void *context, struct bc_hook_state *state) {
+    (void)state;
+    return atomic_exchange((_Atomic int *)context, 0) ? ECANCELED : 0;
+}
+
+static void let(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+}
+
+/* Where a binding ends the thread, readers ask for themselves. */
+static void test_a_thread_that_is_sent_home(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, 3);
+    _Atomic int refuses = 1;
+    const struct bc_hooks hooks = {refuse_once, let, NULL, &refuses};
+    struct bc_cache_options options = prefetching(AHEAD);
+    options.hooks = &hooks;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_reader *reader = fixture_reader(cache);
+    while (atomic_load(&refuses)) (void)sched_yield();
+    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
 /* Everything is dropped at any moment. */
 static void test_dropped_at_once(void) {
     for (int i = 0; i < 100; i++) {
@@ -243,6 +270,7 @@ int main(void) {
         TAP_CASE(test_a_budget),
         TAP_CASE(test_an_error_stays),
         TAP_CASE(test_a_source_that_reads_its_own_cache),
+        TAP_CASE(test_a_thread_that_is_sent_home),
         TAP_CASE(test_dropped_at_once),
     };
     return TAP_RUN(cases);

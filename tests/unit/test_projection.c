@@ -247,6 +247,27 @@ static void test_a_stopped_reader_holds_nothing_back(void) {
     fixture_check_released(&fixture);
 }
 
+/* Batches that nobody will look at go when others need their room, though no reader has
+ * moved. */
+static void test_room_for_those_that_are_wanted(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 1;
+    options.memory_bytes_max = 40000; /* one batch, not two */
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_reader_options last = BC_READER_OPTIONS_INIT;
+    last.start = BATCHES - 1;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &last, &reader, NULL) == 0);
+    struct ArrowArray array;
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+    fixture_check(&fixture, &array, BATCHES - 1);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_columns_in_memory),
@@ -256,6 +277,7 @@ int main(void) {
         TAP_CASE(test_start_and_stop),
         TAP_CASE(test_single_batches),
         TAP_CASE(test_a_stopped_reader_holds_nothing_back),
+        TAP_CASE(test_room_for_those_that_are_wanted),
     };
     return TAP_RUN(cases);
 }
