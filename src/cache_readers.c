@@ -1,0 +1,219 @@
+/* Readers of a cache: which may be made, what they need of it, and what goes once all of
+ * them have passed it. */
+#include "base/check.h"
+#include "base/error.h"
+#include "cache.h"
+
+static bool feed_exhausted(void *context) {
+    struct bc_cache *cache = context;
+    return bc__ingest_exhausted(&cache->ingest);
+}
+
+/* The lowest mark once all readers were made, else 0; of published batches. The cache's
+ * lock is held. */
+static uint64_t low_water(const struct bc_cache *cache) {
+    if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
+    uint64_t low = bc__store_published(&cache->store);
+    for (const struct bc_reader *reader = cache->readers; reader != NULL;
+         reader = reader->next) {
+        uint64_t mark = bc__reader_mark(reader);
+        if (mark < low) low = mark;
+    }
+    return low;
+}
+
+/* True when a batch went. */
+static bool evict(struct bc_cache *cache) {
+    if (cache->readers_max == 0) return false;
+    uint64_t before = atomic_load(&cache->store.first);
+    bc__mutex_lock(&cache->lock);
+    uint64_t low = low_water(cache);
+    if (low > cache->evicted_below) cache->evicted_below = low;
+    bc__mutex_unlock(&cache->lock);
+    if (low > 0) bc__store_trim(&cache->store, low);
+    return atomic_load(&cache->store.first) > before;
+}
+
+/* Batches that no reader will look at make room for those that are wanted. */
+static int advance(struct bc_cache *cache, uint64_t number, struct bc_error *error) {
+    for (;;) {
+        int code = bc__ingest_advance(&cache->ingest, number, error);
+        if (code != ENOMEM || !evict(cache)) return code;
+    }
+}
+
+int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_batches,
+                       struct bc_error *error) {
+    bc_assert(cache != NULL && out_batches != NULL);
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (batches > 0) {
+        uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
+        int code = advance(cache, last, error);
+        if (code != 0) return code;
+    }
+    *out_batches = bc__store_published(&cache->store);
+    return 0;
+}
+
+int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                    struct bc_error *error) {
+    return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
+}
+
+static int feed_advance(void *context, uint64_t number, struct bc_error *error) {
+    return advance(context, number, error);
+}
+
+static void feed_moved(void *context, uint64_t cursor, uint64_t stop) {
+    struct bc_cache *cache = context;
+    bc__prefetch_moved(&cache->ingest, cursor, stop);
+}
+
+static const char *feed_words(void *context) {
+    const char *words = NULL;
+    (void)bc_cache_failure(context, &words);
+    return words;
+}
+
+/* Every pass asks: another thread may be in the middle of evicting for an older mark. */
+static void feed_passed(void *context) { (void)evict(context); }
+
+static void feed_left(void *context, struct bc_reader *reader) {
+    struct bc_cache *cache = context;
+    bc__mutex_lock(&cache->lock);
+    if (reader->previous != NULL) {
+        reader->previous->next = reader->next;
+    } else {
+        cache->readers = reader->next;
+    }
+    if (reader->next != NULL) reader->next->previous = reader->previous;
+    cache->hits_memory += atomic_load(&reader->hits_memory);
+    cache->hits_disk += atomic_load(&reader->hits_disk);
+    bc__mutex_unlock(&cache->lock);
+    (void)evict(cache);
+    bc_cache_unref(cache);
+}
+
+/* Why no (more) reader can be made, under the cache's lock. */
+static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *reader,
+                         struct bc_error *error) {
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (reader->counted && cache->readers_max != 0 &&
+        cache->readers_made >= cache->readers_max) {
+        return bc__error_set(error, EINVAL,
+                             "Maximum number of readers (%llu) has been reached",
+                             (unsigned long long)cache->readers_max);
+    }
+    uint64_t start = bc_reader_position(reader);
+    if (start < cache->evicted_below) {
+        return bc__error_set(
+            error, EINVAL,
+            "Batch %llu is no longer cached; the earliest batch still cached "
+            "is %llu",
+            (unsigned long long)start, (unsigned long long)cache->evicted_below);
+    }
+    return 0;
+}
+
+/* Takes the reader in, if it may start where it wants to. */
+static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
+                        struct bc_error *error) {
+    bc__mutex_lock(&cache->lock);
+    if (bc_reader_position(reader) == BC_READER_FRONTIER) {
+        atomic_store(&reader->cursor, bc__store_published(&cache->store));
+    }
+    int code = refuse_reader(cache, reader, error);
+    if (code == 0) {
+        reader->next = cache->readers;
+        if (cache->readers != NULL) cache->readers->previous = reader;
+        cache->readers = reader;
+        if (reader->counted) cache->readers_made++;
+        (void)bc_cache_ref(cache);
+    }
+    bc__mutex_unlock(&cache->lock);
+    return code;
+}
+
+static int make_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                       bool counted, struct bc_reader **out_reader,
+                       struct bc_error *error) {
+    const struct bc_feed feed = {
+        .store = &cache->store,
+        .closed = &cache->closed,
+        .advance = feed_advance,
+        .exhausted = feed_exhausted,
+        .passed = cache->readers_max == 0 ? NULL : feed_passed,
+        .moved = cache->ingest.prefetch.ahead == 0 ? NULL : feed_moved,
+        .words = feed_words,
+        .left = feed_left,
+        .context = cache,
+    };
+    struct bc_projection *projection = NULL;
+    if (options->columns != NULL) {
+        int code = bc__projection_new(cache->schema, options->columns, options->n_columns,
+                                      &projection, error);
+        if (code != 0) return code;
+    }
+    struct bc_reader *reader;
+    const struct bc_range range = {options->start, options->stop};
+    if (bc__reader_new(&feed, range, projection, &reader) != 0) {
+        bc__projection_free(projection);
+        return bc__error_memory(error);
+    }
+    reader->counted = counted;
+    int code = admit_reader(cache, reader, error);
+    if (code != 0) {
+        bc__reader_discard(reader);
+        return code;
+    }
+    if (feed.moved != NULL && counted) {
+        uint64_t published = bc__store_published(&cache->store);
+        uint64_t start = bc_reader_position(reader);
+        /* One that starts far on waits for nothing yet. */
+        feed_moved(cache, start < published ? start : published, reader->stop);
+    }
+    /* The last one to be made may already have passed what the others have. */
+    (void)evict(cache);
+    *out_reader = reader;
+    return 0;
+}
+
+int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                    struct bc_reader **out_reader, struct bc_error *error) {
+    bc_assert(cache != NULL && out_reader != NULL);
+    static const struct bc_reader_options defaults = BC_READER_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    if (options->struct_size != sizeof(*options)) {
+        return bc__error_set(error, EINVAL,
+                             "The options' struct_size is %zu, expected %zu: use "
+                             "BC_READER_OPTIONS_INIT",
+                             options->struct_size, sizeof(*options));
+    }
+    return make_reader(cache, options, true, out_reader, error);
+}
+
+int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
+                 struct bc_batch_info *out_info, struct bc_error *error) {
+    bc_assert(cache != NULL && out_array != NULL && number < UINT64_MAX);
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.start = number;
+    options.stop = number + 1;
+    struct bc_reader *reader;
+    int code = make_reader(cache, &options, false, &reader, error);
+    if (code != 0) return code;
+    code = bc_reader_next(reader, out_array, out_info, error);
+    bc_reader_unref(reader);
+    return code;
+}
+
+int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
+                    struct bc_error *error) {
+    struct bc_reader *reader;
+    int code = bc_cache_reader(cache, NULL, &reader, error);
+    if (code == 0) bc_reader_export(reader, out_stream);
+    return code;
+}
