@@ -124,6 +124,10 @@ def results_text(report: dict[str, Any], tpch: dict[str, Any] | None) -> str:
     return "\n".join(lines)
 
 
+def times_text(value: float) -> str:
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.3g}x"
+
+
 def draw(report: dict[str, Any], group: str, path: Path) -> None:
     """Draw how many times faster than 0.1.3 each scenario is, on a logarithmic scale."""
     found = {
@@ -140,7 +144,9 @@ def draw(report: dict[str, Any], group: str, path: Path) -> None:
         shift = (number - (len(shapes) - 1) / 2) * height
         places = [i + shift for i in range(len(values))]
         bars = axes.barh(places, values, height * 0.9, label=SHAPES[shape])
-        axes.bar_label(bars, [f"{value:.3g}x" for value in values], padding=3, fontsize=8)
+        axes.bar_label(
+            bars, [times_text(value) for value in values], padding=3, fontsize=8
+        )
     axes.set_xscale("log")
     axes.set_xlim(0.8, max(x for x in found.values() if x) * 4)
     axes.axvline(1, color="black", linewidth=1)
@@ -149,7 +155,7 @@ def draw(report: dict[str, Any], group: str, path: Path) -> None:
     axes.set_xlabel("times faster than batchcorder 0.1.3 (logarithmic)")
     axes.set_title({"memory": "In memory", "disk": "From disk, memory_capacity=1"}[group])
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower right", frameon=False)
+    axes.legend(fontsize=8, loc="upper right", frameon=False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
