@@ -80,6 +80,7 @@ static uint64_t memory_budget(uint64_t wanted) {
 
 /* Frees a cache that nobody uses and whose store is empty. */
 static void destroy(struct bc_cache *cache) {
+    bc__cache_delist(cache);
     bc__store_finish(&cache->store);
     if (cache->has_disk) bc__disk_finish(&cache->disk);
     bc__schema_free(cache->schema);
@@ -183,6 +184,7 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     if (code == 0) code = open_disk(cache, options, error);
     if (code == 0) code = open_store(cache, source, options, error);
     if (code == 0) {
+        bc__cache_enlist(cache);
         *out_cache = cache;
         return 0;
     }

@@ -25,6 +25,12 @@ struct bc_cache {
     uint64_t evicted_below; /* batches that are going, or gone: no reader starts there */
     uint64_t hits_memory;   /* of readers that are gone */
     uint64_t hits_disk;
+    struct bc_cache *next; /* in the process's list (cache_fork.c) */
+    struct bc_cache *previous;
 };
+
+/* From here on, and until there, a fork waits for the cache's locks. */
+void bc__cache_enlist(struct bc_cache *cache);
+void bc__cache_delist(struct bc_cache *cache);
 
 #endif

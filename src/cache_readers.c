@@ -202,7 +202,7 @@ int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.start = number;
     options.stop = number + 1;
-    struct bc_reader *reader;
+    struct bc_reader *reader = NULL;
     int code = make_reader(cache, &options, false, &reader, error);
     if (code != 0) return code;
     code = bc_reader_next(reader, out_array, out_info, error);

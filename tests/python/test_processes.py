@@ -354,6 +354,60 @@ def test_a_fork_in_the_middle_of_disk_writes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("prefetch", [None, 50])
+def test_a_child_reads_whatever_locks_were_held(
+    prefetch: int | None, tmp_path: Path
+) -> None:
+    """Threads of the parent write, read, evict and make readers while it forks."""
+    check_python(
+        FORK
+        + f"""
+    import threading
+    texts = pa.array([str(i % 97) for i in range(300_000)]).dictionary_encode()
+    table = pa.table({{"id": pa.array(range(300_000), pa.int64()), "t": texts}})
+    stop = threading.Event()
+    source = lambda: table.to_reader(max_chunksize=10)
+    caches = [
+        on_disk(source(), {str(tmp_path)!r}, prefetch={prefetch}),
+        StreamCache(source(), prefetch={prefetch}),
+    ]
+
+    def use(cache):
+        while not stop.is_set():
+            try:
+                reader = cache.reader()
+                for _ in range(20):
+                    next(reader)
+                cache.stats()
+                if cache.ingested_count < 30_000:
+                    cache._ingest_to(cache.ingested_count + 10)
+            except StopIteration:
+                pass
+
+    tasks = [Task(use, cache) for cache in caches for _ in range(2)]
+
+    def child():
+        for cache in caches:
+            count = cache.ingested_count
+            last = cache.reader(start=count - 20)
+            assert ids([next(last) for _ in range(20)])[-1] == 10 * count - 1
+            assert cache.stats()["batches"] == count
+            assert cache[count // 2].num_rows == 10
+            assert [b.num_rows for b in cache.reader(columns=["t"], stop=5)] == [10] * 5
+
+    for cache in caches:
+        while cache.ingested_count < 100:
+            pass
+    for _ in range(40):
+        in_child(child)
+    stop.set()
+    for task in tasks:
+        task.result()
+    """,
+        timeout=60,
+    )
+
+
 def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
     """It has none of the threads that its parent's exit would wait for."""
     check_python(

@@ -1,0 +1,66 @@
+/* Locks around a fork: a child reads what was recorded, and must find every lock free and
+ * everything under it whole, though the threads that had them are not there.
+ *
+ *     fork: take the locks of all caches ─▶ parent and child: give them back
+ *
+ * The list is the process's, and in the order of its caches' making; the locks of a cache
+ * are taken in the order in which the code nests them. Those of the ingest are not among
+ * them, since a child never asks; nor those of readers, which take fresh ledgers there;
+ * nor that of the space, which a child leaves alone. */
+#include <pthread.h>
+
+#include "base/check.h"
+#include "cache.h"
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct bc_cache *caches;
+
+static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
+    act(&cache->lock);
+    act(&cache->store.lock);
+    if (!cache->has_disk) return;
+    act(&cache->disk.dictionaries.grow_lock);
+    act(&cache->disk.dictionaries.lock);
+    act(&cache->disk.map.lock);
+    act(&cache->disk.file.lock);
+}
+
+static void before_fork(void) {
+    (void)pthread_mutex_lock(&list_lock);
+    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
+        for_locks(cache, bc__mutex_lock);
+    }
+}
+
+static void after_fork(void) {
+    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
+        for_locks(cache, bc__mutex_unlock);
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+static void watch_forks(void) {
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+void bc__cache_enlist(struct bc_cache *cache) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, watch_forks);
+    (void)pthread_mutex_lock(&list_lock);
+    cache->next = caches;
+    if (caches != NULL) caches->previous = cache;
+    caches = cache;
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+void bc__cache_delist(struct bc_cache *cache) {
+    (void)pthread_mutex_lock(&list_lock);
+    if (cache->next != NULL) cache->next->previous = cache->previous;
+    if (cache->previous != NULL) {
+        cache->previous->next = cache->next;
+    } else {
+        bc_assert(caches == cache);
+        caches = cache->next;
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+}
