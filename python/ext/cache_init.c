@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "capsule.h"
 #include "errors.h"
+#include "guard.h"
 #include "hooks.h"
 #include "kept.h"
 
@@ -97,16 +98,21 @@ static int fill_in(struct cache_object *self, struct bc_cache *cache,
     PyObject *schema = import_schema(self->state, cache);
     if (schema == NULL) return -1;
     Py_ssize_t columns = PyObject_Size(schema);
-    if (columns < 0 || self->cache != NULL) {
-        if (columns >= 0) (void)initialised_before();
-        Py_DECREF(schema);
-        return -1;
+    int failed = columns < 0;
+    if (!failed) {
+        GUARD_BEGIN((PyObject *)self);
+        failed = self->cache != NULL;
+        if (!failed) {
+            self->cache = cache;
+            self->schema = schema;
+            self->readers_max = readers_max;
+            self->kept_bytes_each = cache_kept_bytes(columns);
+        }
+        GUARD_END();
+        if (failed) (void)initialised_before();
     }
-    self->cache = cache;
-    self->schema = schema;
-    self->readers_max = readers_max;
-    self->kept_bytes_each = cache_kept_bytes(columns);
-    return 0;
+    if (failed) Py_DECREF(schema);
+    return failed ? -1 : 0;
 }
 
 static int open_cache(struct cache_object *self, PyObject *method,

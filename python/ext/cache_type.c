@@ -302,7 +302,6 @@ static PyObject *cache_get(PyObject *object, PyObject *value) {
     PyObject *kept = cache_kept(self, number);
     if (kept != NULL) {
         array.release(&array);
-        Py_INCREF(kept);
         return kept;
     }
     PyObject *batch = batch_object(self->state, &array, self->schema);

@@ -7,8 +7,8 @@
 
 /* What an object of a cache with so many columns takes: an estimate, on the high side. */
 uint64_t cache_kept_bytes(Py_ssize_t columns);
-/* The object kept for batch `number` (borrowed), or NULL. */
-PyObject *cache_kept(const struct cache_object *self, uint64_t number);
+/* The object kept for batch `number`, a new reference, or NULL. */
+PyObject *cache_kept(struct cache_object *self, uint64_t number);
 /* Keeps `batch` as the object of that batch, where the budget has room for it. */
 void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
                 PyObject *batch);

@@ -3,6 +3,7 @@
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
+#include "guard.h"
 #include "hooks.h"
 #include "kept.h"
 #include "module.h"
@@ -38,12 +39,45 @@ static PyObject *refuse_used(void) {
     return NULL;
 }
 
-/* Of a reader that is used up, its exported stream keeps what it needs. */
+/* Uses the reader up: it is the caller's then, or NULL where it was used up before. An
+ * exported stream of it keeps what it needs. */
 static struct bc_reader *take_reader(struct reader_object *self) {
-    struct bc_reader *reader = self->reader;
+    struct bc_reader *reader;
+    struct cache_object *owner;
+    GUARD_BEGIN((PyObject *)self);
+    reader = self->reader;
+    owner = self->owner;
     self->reader = NULL;
-    Py_CLEAR(self->owner);
+    self->owner = NULL;
+    GUARD_END();
+    Py_XDECREF((PyObject *)owner);
     return reader;
+}
+
+/* A reference to the reader, or NULL where it is used up. */
+static struct bc_reader *hold_reader(struct reader_object *self) {
+    struct bc_reader *reader = NULL;
+    GUARD_BEGIN((PyObject *)self);
+    if (self->reader != NULL) reader = bc_reader_ref(self->reader);
+    GUARD_END();
+    return reader;
+}
+
+/* At its end, or used up. */
+static int is_closed(struct reader_object *self) {
+    int closed;
+    GUARD_BEGIN((PyObject *)self);
+    closed = self->reader == NULL || self->ended;
+    GUARD_END();
+    return closed;
+}
+
+static int is_used_up(struct reader_object *self) {
+    int used;
+    GUARD_BEGIN((PyObject *)self);
+    used = self->reader == NULL;
+    GUARD_END();
+    return used;
 }
 
 static void give_up(struct bc_reader *reader) {
@@ -93,94 +127,117 @@ static PyObject *reader_iter(PyObject *object) {
     return object;
 }
 
-/* Hands the array to pyarrow, which takes it over. */
-static PyObject *import_batch(const struct cache_object *owner, struct ArrowArray *array,
-                              PyObject *address, PyObject *schema) {
-    PyObject *batch =
-        PyObject_CallFunctionObjArgs(owner->state->import_batch, address, schema, NULL);
-    if (array->release != NULL) array->release(array);
-    return batch;
+/* One call of next: what it has of the reader while others may use that up. */
+struct turn {
+    struct bc_reader *reader;
+    struct cache_object *owner;
+    struct ArrowArray *array; /* the reader's own, or `mine` */
+    PyObject *address;
+    struct ArrowArray mine;
+};
+
+/* 1: a turn was taken. 0: `*out_batch` is the answer, or there is an exception, or
+ * neither: the end. The reader is guarded. */
+static int begin_turn(struct reader_object *self, struct turn *turn,
+                      PyObject **out_batch) {
+    if (self->reader == NULL) (void)refuse_used();
+    if (self->reader == NULL || self->ended) return 0;
+    if (self->whole) {
+        uint64_t position = bc_reader_position(self->reader);
+        *out_batch = cache_kept(self->owner, position);
+        if (*out_batch != NULL) {
+            if (bc_reader_skip(self->reader, position) == 0) return 0;
+            Py_CLEAR(*out_batch);
+        }
+    }
+    if (self->array_taken) {
+        turn->array = &turn->mine;
+        turn->address = PyLong_FromVoidPtr(turn->array);
+        if (turn->address == NULL) return 0;
+    } else {
+        self->array_taken = 1;
+        turn->array = &self->array;
+        turn->address = self->array_address;
+        Py_INCREF(turn->address);
+    }
+    turn->reader = bc_reader_ref(self->reader);
+    turn->owner = self->owner;
+    Py_INCREF((PyObject *)turn->owner);
+    return 1;
 }
 
-/* Gets the next batch by way of `array`. At the end NULL without an exception. Without
- * the GIL another thread may use the reader up, so `owner` is held by the caller. */
-static PyObject *next_batch_of(struct reader_object *self, struct cache_object *owner,
-                               struct ArrowArray *array, PyObject *address) {
+/* Gives back what the turn took: true where its reference to the reader may be the last.
+ * The reader is guarded. */
+static int end_turn(struct reader_object *self, const struct turn *turn, int ended) {
+    if (turn->array == &self->array) self->array_taken = 0;
+    if (ended) self->ended = 1;
+    return self->reader != turn->reader;
+}
+
+/* The next batch. At the end NULL without an exception, and `*out_ended`. */
+static PyObject *take_turn(const struct reader_object *self, struct turn *turn,
+                           int *out_ended) {
     struct bc_batch_info info;
     struct bc_error error;
-    struct bc_reader *reader = bc_reader_ref(self->reader);
     hooks_begin_method();
-    int code = bc_reader_next(reader, array, &info, &error);
+    int code = bc_reader_next(turn->reader, turn->array, &info, &error);
     hooks_end_method();
-    if (self->reader == reader) {
-        bc_reader_unref(reader);
-    } else {
-        give_up(reader);
-    }
-    if (code != 0) return raise_failure(owner, code, &error);
-    if (array->release == NULL) {
-        self->ended = 1;
+    if (code != 0) return raise_failure(turn->owner, code, &error);
+    if (turn->array->release == NULL) {
+        *out_ended = 1;
         return NULL;
     }
-    PyObject *batch = import_batch(owner, array, address, self->schema);
-    if (batch != NULL && self->whole) cache_keep(owner, &info, batch);
-    return batch;
-}
-
-static PyObject *next_batch(struct reader_object *self, struct ArrowArray *array,
-                            PyObject *address) {
-    struct cache_object *owner = self->owner;
-    Py_INCREF((PyObject *)owner);
-    PyObject *batch = next_batch_of(self, owner, array, address);
-    Py_DECREF((PyObject *)owner);
+    PyObject *batch = PyObject_CallFunctionObjArgs(turn->owner->state->import_batch,
+                                                   turn->address, self->schema, NULL);
+    if (turn->array->release != NULL) turn->array->release(turn->array);
+    if (batch != NULL && self->whole) cache_keep(turn->owner, &info, batch);
     return batch;
 }
 
 static PyObject *reader_next(PyObject *object) {
     struct reader_object *self = (struct reader_object *)object;
-    if (self->reader == NULL) return refuse_used();
-    if (self->ended) return NULL;
-    uint64_t position = bc_reader_position(self->reader);
-    PyObject *kept = self->whole ? cache_kept(self->owner, position) : NULL;
-    if (kept != NULL && bc_reader_skip(self->reader, position) == 0) {
-        Py_INCREF(kept);
-        return kept;
+    struct turn turn;
+    PyObject *batch = NULL;
+    int taken;
+    GUARD_BEGIN(object);
+    taken = begin_turn(self, &turn, &batch);
+    GUARD_END();
+    if (!taken) return batch;
+    int ended = 0;
+    int is_last;
+    batch = take_turn(self, &turn, &ended);
+    GUARD_BEGIN(object);
+    is_last = end_turn(self, &turn, ended);
+    GUARD_END();
+    if (is_last) {
+        give_up(turn.reader);
+    } else {
+        bc_reader_unref(turn.reader);
     }
-    if (!self->array_taken) {
-        self->array_taken = 1;
-        PyObject *batch = next_batch(self, &self->array, self->array_address);
-        self->array_taken = 0;
-        return batch;
-    }
-    struct ArrowArray array;
-    PyObject *address = PyLong_FromVoidPtr(&array);
-    if (address == NULL) return NULL;
-    PyObject *batch = next_batch(self, &array, address);
-    Py_DECREF(address);
+    Py_DECREF(turn.address);
+    Py_DECREF((PyObject *)turn.owner);
     return batch;
 }
 
 static PyObject *reader_schema(PyObject *object, void *unused) {
     (void)unused;
-    const struct reader_object *self = (const struct reader_object *)object;
-    if (self->reader == NULL) return refuse_used();
+    struct reader_object *self = (struct reader_object *)object;
+    if (is_used_up(self)) return refuse_used();
     Py_INCREF(self->schema);
     return self->schema;
 }
 
 static PyObject *reader_closed(PyObject *object, void *unused) {
     (void)unused;
-    const struct reader_object *self = (const struct reader_object *)object;
-    return PyBool_FromLong(self->reader == NULL || self->ended);
+    return PyBool_FromLong(is_closed((struct reader_object *)object));
 }
 
 static PyObject *reader_repr(PyObject *object) {
-    const struct reader_object *self = (const struct reader_object *)object;
+    struct reader_object *self = (struct reader_object *)object;
     PyObject *fields = schema_text(self->schema);
     if (fields == NULL) return NULL;
-    int closed = self->reader == NULL || self->ended;
     PyObject *result = PyUnicode_FromFormat("StreamCacheReader(closed=%s, schema=[%U])",
-                                            closed ? "True" : "False", fields);
+                                            is_closed(self) ? "True" : "False", fields);
     Py_DECREF(fields);
     return result;
 }
@@ -193,30 +250,34 @@ static PyObject *reader_stream(PyObject *object, PyObject *args, PyObject *kwarg
                                      &requested)) {
         return NULL;
     }
-    if (self->reader == NULL) return refuse_used();
-    if (requested != Py_None) return cast_to_requested(object, requested);
+    if (requested != Py_None) {
+        return is_used_up(self) ? refuse_used() : cast_to_requested(object, requested);
+    }
+    struct bc_reader *reader = take_reader(self);
+    if (reader == NULL) return refuse_used();
     struct ArrowArrayStream stream;
-    bc_reader_export(take_reader(self), &stream);
+    bc_reader_export(reader, &stream);
     return capsule_of_stream(&stream);
 }
 
 static PyObject *reader_c_schema(PyObject *object, PyObject *unused) {
     (void)unused;
-    const struct reader_object *self = (const struct reader_object *)object;
-    if (self->reader == NULL) return refuse_used();
+    struct bc_reader *reader = hold_reader((struct reader_object *)object);
+    if (reader == NULL) return refuse_used();
     struct ArrowSchema schema = {0};
     struct bc_error error = {0, ""};
-    int code = bc_reader_schema(self->reader, &schema, &error);
+    int code = bc_reader_schema(reader, &schema, &error);
+    give_up(reader);
     return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
 }
 
 static PyObject *reader_cast(PyObject *object, PyObject *args, PyObject *kwargs) {
-    const struct reader_object *self = (const struct reader_object *)object;
     static char *names[] = {"target_schema", NULL};
     PyObject *target;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:cast", names, &target)) return NULL;
-    return self->reader == NULL ? refuse_used()
-                                : call_cast("cast_reader", object, target);
+    return is_used_up((struct reader_object *)object)
+               ? refuse_used()
+               : call_cast("cast_reader", object, target);
 }
 
 static PyObject *reader_enter(PyObject *object, PyObject *unused) {
