@@ -2,6 +2,7 @@
 
 #include "arguments.h"
 #include "cache_init.h"
+#include "cache_reading.h"
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
@@ -12,7 +13,7 @@
 /* Wants Python.h first. */
 #include <structmember.h>
 
-static PyObject *not_initialised(void) {
+PyObject *cache_not_initialised(void) {
     PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was not called");
     return NULL;
 }
@@ -34,7 +35,7 @@ static PyObject *cache_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_Clear();
         ours = (PyTypeObject *)PyType_GetSlot(ours, Py_tp_base);
     }
-    if (module == NULL) return not_initialised();
+    if (module == NULL) return cache_not_initialised();
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct cache_object *self = (struct cache_object *)allocate(type, 0);
     if (self == NULL) return NULL;
@@ -86,7 +87,7 @@ static void cache_dealloc(PyObject *object) {
 static PyObject *cache_schema(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->schema == NULL) return not_initialised();
+    if (self->schema == NULL) return cache_not_initialised();
     Py_INCREF(self->schema);
     return self->schema;
 }
@@ -94,7 +95,7 @@ static PyObject *cache_schema(PyObject *object, void *unused) {
 static PyObject *cache_ingested_count(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     struct bc_cache_stats stats;
     get_stats(self, &stats);
     return PyLong_FromUnsignedLongLong(stats.batches);
@@ -103,7 +104,7 @@ static PyObject *cache_ingested_count(PyObject *object, void *unused) {
 static PyObject *cache_memory_capacity(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     struct bc_cache_stats stats;
     get_stats(self, &stats);
     return PyLong_FromUnsignedLongLong(stats.memory_bytes_max);
@@ -112,7 +113,7 @@ static PyObject *cache_memory_capacity(PyObject *object, void *unused) {
 static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     struct bc_cache_stats stats;
     get_stats(self, &stats);
     if (bc_cache_path(self->cache) == NULL || stats.disk_bytes_max == BC_BYTES_DEFAULT) {
@@ -124,7 +125,7 @@ static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
 static PyObject *cache_max_readers(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     if (self->readers_max == 0) Py_RETURN_NONE;
     return PyLong_FromUnsignedLongLong(self->readers_max);
 }
@@ -133,7 +134,7 @@ static PyObject *cache_max_readers(PyObject *object, void *unused) {
 static int set_capacity(struct cache_object *self, PyObject *value, const char *name,
                         int (*limit)(struct bc_cache *, uint64_t, struct bc_error *)) {
     if (self->cache == NULL) {
-        (void)not_initialised();
+        (void)cache_not_initialised();
         return -1;
     }
     if (value == NULL) {
@@ -167,7 +168,7 @@ static int cache_set_disk_capacity(PyObject *self, PyObject *value, void *unused
 static PyObject *cache_exhausted(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     struct bc_cache_stats stats;
     get_stats(self, &stats);
     return PyBool_FromLong(stats.exhausted);
@@ -199,7 +200,7 @@ static PyObject *cache_repr(PyObject *object) {
 static Py_ssize_t cache_length(PyObject *object) {
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) {
-        (void)not_initialised();
+        (void)cache_not_initialised();
         return -1;
     }
     struct bc_cache_stats stats;
@@ -221,131 +222,10 @@ static int cache_bool(PyObject *object) {
 
 /* ---- methods ---- */
 
-static PyObject *new_reader(struct cache_object *self,
-                            const struct bc_reader_options *options) {
-    if (self->cache == NULL) return not_initialised();
-    struct bc_reader *reader;
-    struct bc_error error = {0, ""};
-    int code = bc_cache_reader(self->cache, options, &reader, &error);
-    if (code != 0) return raise_error(code, &error);
-    if (options == NULL || options->columns == NULL) {
-        return reader_object_new(self, reader, self->schema, 1);
-    }
-    struct ArrowSchema schema = {0};
-    code = bc_reader_schema(reader, &schema, &error);
-    PyObject *some =
-        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
-    if (some == NULL) {
-        bc_reader_unref(reader);
-        return NULL;
-    }
-    PyObject *object = reader_object_new(self, reader, some, 0);
-    Py_DECREF(some);
-    return object;
-}
-
-/* The numbers in a tuple as an array for the caller to free, or NULL with an exception.
- */
-static int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
-    int32_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
-    if (columns == NULL) return (int32_t *)PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *item = PyTuple_GetItem(tuple, i);
-        long number = item == NULL ? -1 : PyLong_AsLong(item);
-        if (number == -1 && PyErr_Occurred()) {
-            PyMem_Free(columns);
-            return NULL;
-        }
-        columns[i] = number < 0 || number > INT32_MAX ? -1 : (int32_t)number;
-    }
-    return columns;
-}
-
-static PyObject *cache_open_reader(PyObject *object, PyObject *args) {
-    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
-    PyObject *start;
-    PyObject *stop;
-    PyObject *columns;
-    if (!PyArg_ParseTuple(args, "OOO:_open_reader", &start, &stop, &columns)) return NULL;
-    if (start != Py_None && argument_count(start, "start", &options.start) != 0) {
-        return NULL;
-    }
-    if (stop != Py_None && argument_count(stop, "stop", &options.stop) != 0) return NULL;
-    int32_t *numbers = NULL;
-    if (columns != Py_None) {
-        Py_ssize_t n = PyTuple_Size(columns);
-        numbers = n < 0 ? NULL : column_numbers(columns, n);
-        if (numbers == NULL) return NULL;
-        options.columns = numbers;
-        options.n_columns = n;
-    }
-    PyObject *reader = new_reader((struct cache_object *)object, &options);
-    PyMem_Free(numbers);
-    return reader;
-}
-
-/* Batch `number`, or None where the stream has none. */
-static PyObject *cache_get(PyObject *object, PyObject *value) {
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
-    uint64_t number;
-    if (argument_count(value, "number", &number) != 0) return NULL;
-    if (number == UINT64_MAX) Py_RETURN_NONE;
-    struct ArrowArray array;
-    struct bc_batch_info info;
-    struct bc_error error = {0, ""};
-    hooks_begin_method();
-    int code = bc_cache_get(self->cache, number, &array, &info, &error);
-    hooks_end_method();
-    if (code != 0) return raise_failure(self, code, &error);
-    if (array.release == NULL) Py_RETURN_NONE;
-    PyObject *kept = cache_kept(self, number);
-    if (kept != NULL) {
-        array.release(&array);
-        return kept;
-    }
-    PyObject *batch = batch_object(self->state, &array, self->schema);
-    if (batch != NULL) cache_keep(self, &info, batch);
-    return batch;
-}
-
-static PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"from_start", NULL};
-    PyObject *value = Py_True;
-    int from_start;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:reader", names, &value))
-        return NULL;
-    if (argument_flag(value, names[0], &from_start) != 0) return NULL;
-    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
-    if (!from_start) options.start = BC_READER_FRONTIER;
-    return new_reader((struct cache_object *)object, &options);
-}
-
-/* By way of the method, which a subclass may have of its own. */
-static PyObject *cache_iter(PyObject *object) {
-    return PyObject_CallMethod(object, "reader", "O", Py_True);
-}
-
-static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
-    struct cache_object *self = (struct cache_object *)object;
-    static char *names[] = {"requested_schema", NULL};
-    PyObject *requested = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:__arrow_c_stream__", names,
-                                     &requested)) {
-        return NULL;
-    }
-    if (self->cache == NULL) return not_initialised();
-    if (requested != Py_None) return cast_to_requested(object, requested);
-    struct ArrowArrayStream stream;
-    struct bc_error error = {0, ""};
-    int code = bc_cache_stream(self->cache, &stream, &error);
-    return code != 0 ? raise_error(code, &error) : capsule_of_stream(&stream);
-}
-
 static PyObject *cache_c_schema(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     struct ArrowSchema schema = {0};
     struct bc_error error = {0, ""};
     int code = bc_cache_schema(self->cache, &schema, &error);
@@ -357,12 +237,12 @@ static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) 
     static char *names[] = {"target_schema", NULL};
     PyObject *target;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:cast", names, &target)) return NULL;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     return call_cast("CastingStreamCache", object, target);
 }
 
 static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     uint64_t batches;
     struct bc_error error = {0, ""};
     hooks_begin_method();
@@ -387,7 +267,7 @@ static PyObject *cache_ingest_to(PyObject *object, PyObject *value) {
 static PyObject *cache_close(PyObject *object, PyObject *unused) {
     (void)unused;
     struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     Py_BEGIN_ALLOW_THREADS;
     bc_cache_close(self->cache);
     Py_END_ALLOW_THREADS;
@@ -409,7 +289,7 @@ static PyObject *cache_exit(PyObject *object, PyObject *args) {
 static PyObject *cache_stats(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) return not_initialised();
+    if (self->cache == NULL) return cache_not_initialised();
     static const char *const states[] = {"open", "exhausted", "failed", "closed"};
     struct bc_cache_stats stats;
     get_stats(self, &stats);

@@ -1,0 +1,129 @@
+#include "cache_reading.h"
+
+#include "arguments.h"
+#include "capsule.h"
+#include "casting.h"
+#include "errors.h"
+#include "hooks.h"
+#include "kept.h"
+
+static PyObject *new_reader(struct cache_object *self,
+                            const struct bc_reader_options *options) {
+    if (self->cache == NULL) return cache_not_initialised();
+    struct bc_reader *reader;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_reader(self->cache, options, &reader, &error);
+    if (code != 0) return raise_error(code, &error);
+    if (options == NULL || options->columns == NULL) {
+        return reader_object_new(self, reader, self->schema, 1);
+    }
+    struct ArrowSchema schema = {0};
+    code = bc_reader_schema(reader, &schema, &error);
+    PyObject *some =
+        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
+    if (some == NULL) {
+        bc_reader_unref(reader);
+        return NULL;
+    }
+    PyObject *object = reader_object_new(self, reader, some, 0);
+    Py_DECREF(some);
+    return object;
+}
+
+/* The numbers in a tuple as an array for the caller to free, or NULL with an exception.
+ */
+static int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
+    int32_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
+    if (columns == NULL) return (int32_t *)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PyTuple_GetItem(tuple, i);
+        long number = item == NULL ? -1 : PyLong_AsLong(item);
+        if (number == -1 && PyErr_Occurred()) {
+            PyMem_Free(columns);
+            return NULL;
+        }
+        columns[i] = number < 0 || number > INT32_MAX ? -1 : (int32_t)number;
+    }
+    return columns;
+}
+
+PyObject *cache_open_reader(PyObject *object, PyObject *args) {
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    PyObject *start;
+    PyObject *stop;
+    PyObject *columns;
+    if (!PyArg_ParseTuple(args, "OOO:_open_reader", &start, &stop, &columns)) return NULL;
+    if (start != Py_None && argument_count(start, "start", &options.start) != 0) {
+        return NULL;
+    }
+    if (stop != Py_None && argument_count(stop, "stop", &options.stop) != 0) return NULL;
+    int32_t *numbers = NULL;
+    if (columns != Py_None) {
+        Py_ssize_t n = PyTuple_Size(columns);
+        numbers = n < 0 ? NULL : column_numbers(columns, n);
+        if (numbers == NULL) return NULL;
+        options.columns = numbers;
+        options.n_columns = n;
+    }
+    PyObject *reader = new_reader((struct cache_object *)object, &options);
+    PyMem_Free(numbers);
+    return reader;
+}
+
+/* Batch `number`, or None where the stream has none. */
+PyObject *cache_get(PyObject *object, PyObject *value) {
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    uint64_t number;
+    if (argument_count(value, "number", &number) != 0) return NULL;
+    if (number == UINT64_MAX) Py_RETURN_NONE;
+    struct ArrowArray array;
+    struct bc_batch_info info;
+    struct bc_error error = {0, ""};
+    hooks_begin_method();
+    int code = bc_cache_get(self->cache, number, &array, &info, &error);
+    hooks_end_method();
+    if (code != 0) return raise_failure(self, code, &error);
+    if (array.release == NULL) Py_RETURN_NONE;
+    PyObject *kept = cache_kept(self, number);
+    if (kept != NULL) {
+        array.release(&array);
+        return kept;
+    }
+    PyObject *batch = batch_object(self->state, &array, self->schema);
+    if (batch != NULL) cache_keep(self, &info, batch);
+    return batch;
+}
+
+PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"from_start", NULL};
+    PyObject *value = Py_True;
+    int from_start;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:reader", names, &value))
+        return NULL;
+    if (argument_flag(value, names[0], &from_start) != 0) return NULL;
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    if (!from_start) options.start = BC_READER_FRONTIER;
+    return new_reader((struct cache_object *)object, &options);
+}
+
+/* By way of the method, which a subclass may have of its own. */
+PyObject *cache_iter(PyObject *object) {
+    return PyObject_CallMethod(object, "reader", "O", Py_True);
+}
+
+PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct cache_object *self = (struct cache_object *)object;
+    static char *names[] = {"requested_schema", NULL};
+    PyObject *requested = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:__arrow_c_stream__", names,
+                                     &requested)) {
+        return NULL;
+    }
+    if (self->cache == NULL) return cache_not_initialised();
+    if (requested != Py_None) return cast_to_requested(object, requested);
+    struct ArrowArrayStream stream;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_stream(self->cache, &stream, &error);
+    return code != 0 ? raise_error(code, &error) : capsule_of_stream(&stream);
+}

@@ -1,0 +1,16 @@
+/* Members of a StreamCache that give readers, streams and batches. */
+#ifndef BC_EXT_CACHE_READING_H
+#define BC_EXT_CACHE_READING_H
+
+#include "module.h"
+
+/* Raises ValueError: __init__ has not succeeded; returns NULL. */
+PyObject *cache_not_initialised(void);
+
+PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs);
+PyObject *cache_open_reader(PyObject *object, PyObject *args);
+PyObject *cache_iter(PyObject *object);
+PyObject *cache_get(PyObject *object, PyObject *value);
+PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs);
+
+#endif
