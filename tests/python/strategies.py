@@ -90,18 +90,16 @@ METADATA = st.none() | st.dictionaries(
 )
 
 
-def is_dictionary(kind: pa.DataType) -> bool:
-    """Return whether arrays of the type have a dictionary, extension or not."""
-    while isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    return pa.types.is_dictionary(kind)
+def stored(kind: pa.DataType) -> pa.DataType:
+    """Return the type that an extension type stores; others store themselves."""
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 # ---- types ----
 
 
 def field_of(name: str, kind: pa.DataType, nullable: bool, metadata: Any) -> pa.Field:
-    return pa.field(name, kind, nullable or pa.types.is_null(kind), metadata)
+    return pa.field(name, kind, nullable or pa.types.is_null(stored(kind)), metadata)
 
 
 def fields(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.Field]:
@@ -114,7 +112,7 @@ def union_of(made: list[pa.Field], codes: list[int], mode: str) -> pa.DataType:
 
 def dictionary_of(index: pa.DataType, kind: pa.DataType, ordered: bool) -> pa.DataType:
     """Return a dictionary type; its values may not be a dictionary, but hold one."""
-    if is_dictionary(kind):
+    if pa.types.is_dictionary(stored(kind)):
         kind = pa.struct([pa.field("d", kind), pa.field("n", pa.int8())])
     return pa.dictionary(index, kind, ordered)
 
@@ -132,7 +130,7 @@ def wrap(kind: pa.DataType) -> pa.DataType:
 
 
 def map_of(key: pa.Field, item: pa.Field, is_sorted: bool) -> pa.DataType:
-    if pa.types.is_null(key.type):
+    if pa.types.is_null(stored(key.type)):
         key = key.with_type(pa.int8())
     # pyarrow gives the children these names when it imports a map, whatever theirs were.
     key, item = key.with_nullable(False).with_name("key"), item.with_name("value")
