@@ -206,7 +206,7 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
         struct bc_node *child = &batch->nodes[schema->fields[0].first_child + c];
         const struct bc_field *field = &schema->fields[schema->fields[0].first_child + c];
         if (child->length == root->length && root->offset == 0) continue;
-        child->offset += root->offset;
+        child->offset = root->length == 0 ? 0 : child->offset + root->offset;
         child->length = root->length;
         if (child->null_count > 0) child->null_count = -1;
         if (field->kind == BC_KIND_NULL) child->null_count = root->length;
