@@ -1,0 +1,79 @@
+/* C code that is handed streams by a script of test_exit.py and outlives the interpreter.
+ * What it does with them it does when the C library's exit handlers run, which is after
+ * finalisation; or on a thread that reads all the while. What came of it is printed. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "batchcorder/batchcorder.h"
+
+enum { KEPT_MAX = 16 };
+
+enum how { RELEASE, READ, READ_ON_A_THREAD, READ_ALL_THE_WHILE };
+
+static struct kept {
+    struct ArrowArrayStream stream;
+    struct ArrowArray array; /* the last one that was read */
+    enum how how;
+    pthread_t thread;
+} kept[KEPT_MAX];
+static int n_kept;
+
+static void release(struct kept *one) {
+    if (one->array.release != NULL) one->array.release(&one->array);
+    if (one->stream.release != NULL) one->stream.release(&one->stream);
+}
+
+static void *read_and_release(void *context) {
+    struct kept *one = context;
+    int code = 0;
+    long batches = 0;
+    while (code == 0) {
+        if (one->array.release != NULL) one->array.release(&one->array);
+        one->array.release = NULL;
+        code = one->stream.get_next(&one->stream, &one->array);
+        if (code == 0 && one->array.release == NULL) break;
+        if (code == 0) batches++;
+    }
+    const char *words = code == 0 ? "" : one->stream.get_last_error(&one->stream);
+    printf("kept: %s%ld batches, %d %s\n", batches > 1000 ? "many " : "", batches, code,
+           words == NULL ? "" : words);
+    release(one);
+    return NULL;
+}
+
+static void let_go(void) {
+    for (int i = 0; i < n_kept; i++) {
+        struct kept *one = &kept[i];
+        if (one->how == RELEASE) release(one);
+        if (one->how == READ) (void)read_and_release(one);
+        if (one->how == READ_ON_A_THREAD &&
+            pthread_create(&one->thread, NULL, read_and_release, one) != 0) {
+            abort();
+        }
+        if (one->how >= READ_ON_A_THREAD) (void)pthread_join(one->thread, NULL);
+    }
+    printf("let go of %d\n", n_kept);
+    (void)fflush(stdout);
+}
+
+/* Call once, before or after there is a cache: the order of exit handlers follows. */
+void keeper_begin(void);
+void keeper_begin(void) { (void)atexit(let_go); }
+
+/* Moves the stream in, after `n_read` batches, the last of which is kept too. */
+int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read);
+int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read) {
+    if (n_kept == KEPT_MAX) return -1;
+    struct kept *one = &kept[n_kept++];
+    one->stream = *stream;
+    stream->release = NULL;
+    one->how = (enum how)how;
+    for (int i = 0; i < n_read; i++) {
+        if (one->array.release != NULL) one->array.release(&one->array);
+        int code = one->stream.get_next(&one->stream, &one->array);
+        if (code != 0) return code;
+    }
+    if (one->how != READ_ALL_THE_WHILE) return 0;
+    return pthread_create(&one->thread, NULL, read_and_release, one);
+}

@@ -1,0 +1,171 @@
+"""
+The interpreter ends with status 0 within 5 s, whatever threads and C code are doing.
+
+BC_EXIT_RUNS and BC_EXIT_SEED make it longer and different (`make exits`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shlex
+import subprocess
+import sysconfig
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from conftest import TIERS
+from helpers import HERE, run_python
+
+RUNS = int(os.environ.get("BC_EXIT_RUNS", 10))
+SEED = int(os.environ.get("BC_EXIT_SEED", 1))
+SECONDS = 5
+
+PRELUDE = """
+    import ctypes, itertools, os, sys, threading, time
+    from conftest import maker_here
+    from cstream import stream_in
+    from helpers import *
+    from test_python_sources import CONSUMERS
+    make = maker_here()
+
+    def endless(reached, stuck_at=1 << 60, enough=50):
+        # Only weak use of the module: it may be gone before the source is.
+        def generate(reached=reached, batch=batch, count=itertools.count, never=never):
+            for i in count():
+                if i == stuck_at:
+                    reached.set()
+                    never.wait()
+                if i == enough:
+                    reached.set()
+                yield batch(4 * i)
+        return pa.RecordBatchReader.from_batches(SCHEMA, generate())
+
+    never = threading.Event()
+    reached = threading.Event()
+
+    def leave():
+        os.write(1, b"leaving at %f\\n" % time.monotonic())
+        sys.exit(0)
+"""
+
+# With a source that sticks or never ends; `prefetch` and the tier are drawn.
+THREADS = """
+    cache = make(endless(reached, {stuck_at}), prefetch={prefetch}, {room})
+    names = {names}
+    readers = [cache.reader() for _ in names]
+    def read(name, reader):
+        if name == "shared":
+            return list(readers[0])
+        if name == "duckdb":
+            import duckdb
+            return duckdb.connect().sql("select count(*) from reader").fetchall()
+        return [None for _ in reader] if name == "own" else CONSUMERS[name](reader)
+    tasks = [Task(read, *both) for both in zip(names, readers)]
+    assert reached.wait(10)
+    leave()
+"""
+# Once all tasks are inside; one of them, or the thread that prefetches, asks the source.
+KEPT = """
+    keeper = ctypes.CDLL({library!r})
+    if {before}:
+        keeper.keeper_begin()
+    caches = [
+        make(Source(numbered(5)), prefetch={prefetch}),
+        make(pa.table({{"id": list(range(20))}}).to_reader(4), prefetch={prefetch}),
+        make(endless(reached, enough=3), prefetch={prefetch}),
+    ]
+    if not {before}:
+        keeper.keeper_begin()
+    for how in range(4):
+        for cache in caches:
+            capsule = cache.reader().__arrow_c_stream__()
+            stream = ctypes.byref(stream_in(capsule))
+            assert keeper.keeper_keep(stream, how, 2) == 0
+    {drop}
+    leave()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return keeper.c as a shared library."""
+    made = tmp_path_factory.mktemp("keeper") / "keeper.so"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    include = HERE.parents[1] / "include"
+    command = [*compiler[:1], "-shared", "-fPIC", "-pthread", f"-I{include}"]
+    try:
+        subprocess.run([*command, HERE / "keeper.c", "-o", made], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no compiler {compiler[0]}")
+    return made
+
+
+def threads(draw: random.Random) -> str:
+    """Return a script that leaves while threads are inside."""
+    kinds = ["own", "shared", "iteration", "pyarrow", "nanoarrow", "arro3", "polars"]
+    kinds += ["polars scan", "duckdb", "datafusion"]
+    names = [draw.choice(kinds) for _ in range(draw.randint(1, 6))]
+    stuck = draw.random() < 0.4
+    return THREADS.format(
+        stuck_at=draw.randrange(3) if stuck else 1 << 60,
+        prefetch=draw.choice((None, None, 3, 1 << 40)),
+        # Without, what was read goes at once.
+        room="" if stuck or draw.random() < 0.5 else f"max_readers={len(names)}",
+        names=names,
+    )
+
+
+def kept(draw: random.Random, library: Path) -> str:
+    """Return a script that leaves streams to C code."""
+    return KEPT.format(
+        library=str(library),
+        before=draw.random() < 0.5,
+        prefetch=draw.choice((None, 1, 1 << 40)),
+        drop=draw.choice(("del cache, caches", "pass")),
+    )
+
+
+def check_exit(code: str, tier: str, path: Path) -> str:
+    """Run a script that leaves; in time, with status 0, and without leftovers."""
+    path.mkdir()
+    run = run_python(PRELUDE + code, timeout=60, TIER=tier, TIER_PATH=str(path))
+    ended = time.monotonic()
+    words = f"rc {run.returncode}\n{code}\n{tier}\n{run.stdout}\n{run.stderr}"
+    assert run.returncode == 0, words
+    left = re.search(r"^leaving at (.*)$", run.stdout, re.M)
+    assert left is not None, words
+    assert ended - float(left[1]) < SECONDS, words
+    assert list(path.iterdir()) == [], words
+    return run.stdout
+
+
+def check_kept(out: str) -> None:
+    lines = out.splitlines()
+    assert lines[-1] == "let go of 12", out
+    reads = [line for line in lines if line.startswith("kept: ")]
+    assert len(reads) == 9, out
+    for line in reads:
+        whole = line == "kept: 3 batches, 0 "
+        assert whole or "125 The interpreter is shutting down" in line, out
+
+
+def test_exits(library: Path, tmp_path: Path) -> None:
+    """Two at a time: most of their time they wait."""
+
+    def run(number: int) -> None:
+        draw = random.Random(f"{SEED} {number}")
+        tier = draw.choice(list(TIERS))
+        path = tmp_path / str(number)
+        if number % 2:
+            check_kept(check_exit(kept(draw, library), tier, path))
+        else:
+            check_exit(threads(draw), tier, path)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, number) for number in range(RUNS)]:
+            done.result()
