@@ -128,7 +128,7 @@ struct bc_hooks {
      */
     int (*enter)(void *context, struct bc_hook_state *state);
     void (*leave)(void *context, struct bc_hook_state *state);
-    /* Asked every 50 ms or so between `enter` and `leave`; an errno (EINTR) stops the
+    /* Asked every 30 ms or so between `enter` and `leave`; an errno (EINTR) stops the
      * call in progress, which loses nothing and can be made again. May be NULL. */
     int (*poll)(void *context);
     void *context;

@@ -1,7 +1,7 @@
 /* Threads in the slow path and the end of the interpreter.
  *
  *     method or consumer ─▶ core ─▶ enter: GIL ensured and given up, `inside` + 1
- *                                     │  poll: signal handlers, every 50 ms
+ *                                     │  poll: signal handlers, every 30 ms
  *                                     ▼
  *                                   leave: GIL taken, state as before, `inside` - 1
  *

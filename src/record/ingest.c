@@ -8,7 +8,11 @@
 #include "record/waits.h"
 
 /* A source is fast that gives so many batches in one tick, which is some milliseconds. */
-enum { POLL_MS = 50, FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
+enum { FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
+/* One wait and what may have passed since the last poll stay below 100 ms in all. */
+enum { POLL_MS = 30, WAIT_MS = 40 };
+/* The thread's, over all calls: a source that is asked for one batch a call is slow too. */
+static _Thread_local int64_t polled_ms;
 
 static int state_of(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire);
@@ -144,7 +148,7 @@ static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t s
     if (!bc__wait_begin(&wait, self, awaited)) return EDEADLK;
     if (ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
     (void)atomic_fetch_add(&ingest->waiters, 1);
-    (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, POLL_MS);
+    (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, WAIT_MS);
     (void)atomic_fetch_sub(&ingest->waiters, 1);
     bc__wait_end(&wait);
     return 0;
@@ -215,12 +219,11 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
     return ingest->failure.code;
 }
 
-static int check_interrupt(struct bc_ingest *ingest, int64_t *last_ms,
-                           struct bc_error *error) {
+static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *error) {
     if (ingest->hooks.poll == NULL) return 0;
     int64_t now = bc__sys_now_ms();
-    if (now - *last_ms < POLL_MS) return 0;
-    *last_ms = now;
+    if (now - polled_ms < POLL_MS) return 0;
+    polled_ms = now;
     bc__assert_no_lock();
     int code = ingest->hooks.poll(ingest->hooks.context);
     if (code == 0) return 0;
@@ -229,12 +232,11 @@ static int check_interrupt(struct bc_ingest *ingest, int64_t *last_ms,
 
 static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error) {
     uintptr_t self = bc__sys_thread();
-    int64_t last_ms = bc__sys_now_ms();
     for (;;) {
         if (bc__store_published(ingest->store) > number) return 0;
         int code = final_answer(ingest, error);
         if (code >= 0) return code;
-        code = check_interrupt(ingest, &last_ms, error);
+        code = check_interrupt(ingest, error);
         if (code != 0) return code;
         bool taken;
         if (take_ownership(ingest, number, self, &taken) == EDEADLK) {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from batchcorder import StreamCache
+from helpers import HERE
 
 MakeCache = Callable[..., StreamCache]
 Tier = dict[str, str]
@@ -59,3 +63,17 @@ def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Tier:
 def maker_here() -> MakeCache:
     """Return what `make_cache` is to a test, in a script that got its `tier`."""
     return maker(os.environ["TIER"], Path(os.environ["TIER_PATH"]))
+
+
+@pytest.fixture(scope="session")
+def ccode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return ccode.c as a shared library."""
+    made = tmp_path_factory.mktemp("ccode") / "ccode.so"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    include = HERE.parents[1] / "include"
+    command = [compiler[0], "-shared", "-fPIC", "-pthread", f"-I{include}"]
+    try:
+        subprocess.run([*command, HERE / "ccode.c", "-o", made], check=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no compiler {compiler[0]}")
+    return made

@@ -9,17 +9,12 @@ from __future__ import annotations
 import os
 import random
 import re
-import shlex
-import subprocess
-import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from conftest import TIERS
-from helpers import HERE, run_python
+from helpers import run_python
 
 RUNS = int(os.environ.get("BC_EXIT_RUNS", 10))
 SEED = int(os.environ.get("BC_EXIT_SEED", 1))
@@ -91,26 +86,15 @@ KEPT = """
 """
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return keeper.c as a shared library."""
-    made = tmp_path_factory.mktemp("keeper") / "keeper.so"
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    include = HERE.parents[1] / "include"
-    command = [*compiler[:1], "-shared", "-fPIC", "-pthread", f"-I{include}"]
-    try:
-        subprocess.run([*command, HERE / "keeper.c", "-o", made], check=True)
-    except FileNotFoundError:
-        pytest.skip(f"there is no compiler {compiler[0]}")
-    return made
-
-
 def threads(draw: random.Random) -> str:
     """Return a script that leaves while threads are inside."""
     kinds = ["own", "shared", "iteration", "pyarrow", "nanoarrow", "arro3", "polars"]
-    kinds += ["polars scan", "duckdb", "datafusion"]
-    names = [draw.choice(kinds) for _ in range(draw.randint(1, 6))]
+    kinds += ["polars scan", "datafusion"]
     stuck = draw.random() < 0.4
+    if not stuck:
+        # It waits for its threads at exit: for ever, if they are in a stuck generator.
+        kinds.append("duckdb")
+    names = [draw.choice(kinds) for _ in range(draw.randint(1, 6))]
     return THREADS.format(
         stuck_at=draw.randrange(3) if stuck else 1 << 60,
         prefetch=draw.choice((None, None, 3, 1 << 40)),
@@ -120,10 +104,10 @@ def threads(draw: random.Random) -> str:
     )
 
 
-def kept(draw: random.Random, library: Path) -> str:
+def kept(draw: random.Random, ccode: Path) -> str:
     """Return a script that leaves streams to C code."""
     return KEPT.format(
-        library=str(library),
+        library=str(ccode),
         before=draw.random() < 0.5,
         prefetch=draw.choice((None, 1, 1 << 40)),
         drop=draw.choice(("del cache, caches", "pass")),
@@ -154,7 +138,7 @@ def check_kept(out: str) -> None:
         assert whole or "125 The interpreter is shutting down" in line, out
 
 
-def test_exits(library: Path, tmp_path: Path) -> None:
+def test_exits(ccode: Path, tmp_path: Path) -> None:
     """Two at a time: most of their time they wait."""
 
     def run(number: int) -> None:
@@ -162,7 +146,7 @@ def test_exits(library: Path, tmp_path: Path) -> None:
         tier = draw.choice(list(TIERS))
         path = tmp_path / str(number)
         if number % 2:
-            check_kept(check_exit(kept(draw, library), tier, path))
+            check_kept(check_exit(kept(draw, ccode), tier, path))
         else:
             check_exit(threads(draw), tier, path)
 

@@ -1,9 +1,15 @@
-/* C code that is handed streams by a script of test_exit.py and outlives the interpreter.
- * What it does with them it does when the C library's exit handlers run, which is after
- * finalisation; or on a thread that reads all the while. What came of it is printed. */
+/* C code that tests in Python use by ctypes.
+ *
+ * keeper_*: is handed streams and outlives the interpreter. What it does with them it does
+ * when the C library's exit handlers run, which is after finalisation; or on a thread that
+ * reads all the while. What came of it is printed.
+ *
+ * slow: a stream that takes its time, in which no Python runs. */
+#define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "batchcorder/batchcorder.h"
 
@@ -76,4 +82,42 @@ int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read) {
     }
     if (one->how != READ_ALL_THE_WHILE) return 0;
     return pthread_create(&one->thread, NULL, read_and_release, one);
+}
+
+enum { SLOW_MS = 20 };
+
+static int slow_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
+    struct ArrowArrayStream *inner = stream->private_data;
+    return inner->get_schema(inner, out);
+}
+
+static int slow_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    struct ArrowArrayStream *inner = stream->private_data;
+    struct timespec rest = {0, SLOW_MS * 1000000L};
+    /* A signal shortens nothing, as in a source that reads from the network. */
+    while (nanosleep(&rest, &rest) != 0) continue;
+    return inner->get_next(inner, out);
+}
+
+static const char *slow_error(struct ArrowArrayStream *stream) {
+    struct ArrowArrayStream *inner = stream->private_data;
+    return inner->get_last_error(inner);
+}
+
+static void slow_release(struct ArrowArrayStream *stream) {
+    struct ArrowArrayStream *inner = stream->private_data;
+    inner->release(inner);
+    free(inner);
+    stream->release = NULL;
+}
+
+/* Puts a stream of 20 ms a batch in the place of `stream`. */
+int slow(struct ArrowArrayStream *stream);
+int slow(struct ArrowArrayStream *stream) {
+    struct ArrowArrayStream *inner = malloc(sizeof(*inner));
+    if (inner == NULL) return -1;
+    *inner = *stream;
+    *stream = (struct ArrowArrayStream){slow_schema, slow_next, slow_error, slow_release,
+                                        inner};
+    return 0;
 }
