@@ -11,7 +11,8 @@
 enum { FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
 /* One wait and what may have passed since the last poll stay below 100 ms in all. */
 enum { POLL_MS = 30, WAIT_MS = 40 };
-/* The thread's, over all calls: a source that is asked for one batch a call is slow too. */
+/* The thread's, over all calls: a source that is asked for one batch a call is slow too.
+ */
 static _Thread_local int64_t polled_ms;
 
 static int state_of(const struct bc_ingest *ingest) {
@@ -147,17 +148,16 @@ static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t s
     struct bc_wait wait;
     if (!bc__wait_begin(&wait, self, awaited)) return EDEADLK;
     if (ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
-    (void)atomic_fetch_add(&ingest->waiters, 1);
     (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, WAIT_MS);
-    (void)atomic_fetch_sub(&ingest->waiters, 1);
     bc__wait_end(&wait);
     return 0;
 }
 
 /* Takes the owner word, or waits a moment for who has it. `*out_taken`: this thread is
- * the producer now. EDEADLK: it would wait for itself. */
+ * the producer now. `*waits`: it counts as a waiter, until the call that it is in ends.
+ * EDEADLK: it would wait for itself. */
 static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
-                          bool *out_taken) {
+                          bool *out_taken, bool *waits) {
     int code = 0;
     *out_taken = false;
     bc__mutex_lock(&ingest->lock);
@@ -168,6 +168,8 @@ static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t s
             atomic_store(&ingest->owner, self);
             *out_taken = true;
         } else {
+            if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
+            *waits = true;
             code = wait_for_owner(ingest, number, self);
         }
     }
@@ -219,6 +221,13 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
     return ingest->failure.code;
 }
 
+/* The words for what the hooks said no with. */
+static int refuse(int code, struct bc_error *error) {
+    return bc__error_set(
+        error, code, "%s",
+        code == ECANCELED ? "The interpreter is shutting down" : "Interrupted");
+}
+
 static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *error) {
     if (ingest->hooks.poll == NULL) return 0;
     int64_t now = bc__sys_now_ms();
@@ -227,10 +236,11 @@ static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *erro
     bc__assert_no_lock();
     int code = ingest->hooks.poll(ingest->hooks.context);
     if (code == 0) return 0;
-    return bc__error_set(error, code, "Interrupted");
+    return refuse(code, error);
 }
 
-static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error) {
+static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
+                   struct bc_error *error) {
     uintptr_t self = bc__sys_thread();
     for (;;) {
         if (bc__store_published(ingest->store) > number) return 0;
@@ -239,7 +249,7 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
         code = check_interrupt(ingest, error);
         if (code != 0) return code;
         bool taken;
-        if (take_ownership(ingest, number, self, &taken) == EDEADLK) {
+        if (take_ownership(ingest, number, self, &taken, waits) == EDEADLK) {
             return bc__error_set(
                 error, EDEADLK,
                 "The source asks for batch %llu of the very stream that it "
@@ -265,7 +275,9 @@ static int advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *e
  * cannot be written now is tried again with the next batch, or at the end. */
 static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
                              struct bc_error *error) {
-    int code = advance(ingest, number, error);
+    bool waits = false;
+    int code = advance(ingest, number, &waits, error);
+    if (waits) (void)atomic_fetch_sub(&ingest->waiters, 1);
     /* Who gives up waiting wants nothing any more; who still waits says so again. */
     if (code != 0) bc__prefetch_forget_demand(ingest);
     (void)flush(ingest, NULL);
@@ -287,7 +299,7 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
     struct bc_hook_state state = {{NULL, NULL}};
     bc__assert_no_lock();
     code = ingest->hooks.enter(ingest->hooks.context, &state);
-    if (code != 0) return bc__error_set(error, code, "The interpreter is shutting down");
+    if (code != 0) return refuse(code, error);
     code = advance_and_flush(ingest, number, error);
     ingest->hooks.leave(ingest->hooks.context, &state);
     return code;

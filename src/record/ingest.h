@@ -44,7 +44,7 @@ struct bc_ingest {
     struct bc_mutex storing;  /* held while a batch goes into the store, never around
                                  foreign code; close takes it once */
     _Atomic uintptr_t owner;  /* the producer's thread, or 0; written with the lock */
-    _Atomic uint64_t waiters; /* written with the lock */
+    _Atomic uint64_t waiters; /* threads that wait, or did in the call they are in */
     struct bc_source source;  /* the owner's */
     struct bc_batch *pending; /* the owner's */
     bool ended;               /* the owner's: the source gave its last batch */

@@ -118,7 +118,6 @@ HAZARDS: dict[int, tuple[str, str]] = {
     15: (
         "fork, spawn, forkserver",
         "test_hazards.py::test_hazard_15_forks_while_threads_read "
-        "test_hazards.py::test_hazard_15_multiprocessing "
         "test_processes.py::test_a_forked_child_reads_what_was_recorded "
         "test_processes.py::test_a_forked_child_leaves_its_parents_file "
         "test_processes.py::test_fork_while_a_thread_is_inside_the_source "
@@ -353,7 +352,7 @@ def test_hazard_08_answers_while_the_source_is_stuck(
         gates.append(gate)
         cache = maker_here()(gate, prefetch={prefetch})
         shared = cache.reader()
-        calls = (cache.ingest_all, lambda: list(shared), lambda: next(shared))
+        calls = (cache.ingest_all, lambda: list(shared), lambda: cache[2])
         calls += (lambda: pa.table(cache), lambda: native(cache))
         tasks = [Task(call) for call in calls]
         assert gate.reached.wait(10)
@@ -586,7 +585,7 @@ def test_hazard_15_forks_while_threads_read(options: str, tier: Tier) -> None:
 
     def child():
         reader = cache.reader()
-        assert ids([next(reader) for _ in range(400)]) == list(range(4000)) * 10
+        assert ids([next(reader) for _ in range(400)]) == list(range(4000)) * 4
         next(first)
         assert cache.stats()["state"] == "open"
         tail = cache.reader(from_start=False)
