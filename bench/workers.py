@@ -86,7 +86,7 @@ def machine(rust: bool) -> dict[str, Any]:
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "libc": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
         "pyarrow": pa.__version__,

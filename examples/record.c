@@ -37,20 +37,32 @@ static int get_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
     return 0;
 }
 
+static int fail(const char *what, const char *why) {
+    (void)fprintf(stderr, "%s: %s\n", what, why == NULL ? "no reason given" : why);
+    return 1;
+}
+
 int main(void) {
     struct ArrowArrayStream source = {get_schema, get_next, NULL, stream_release, NULL};
     struct bc_cache *cache;
     struct bc_error error;
-    if (bc_cache_new(&source, NULL, &cache, &error) != 0) return 1;
+    if (bc_cache_new(&source, NULL, &cache, &error) != 0) {
+        source.release(&source); /* it stays ours */
+        return fail("recording", error.message);
+    }
     for (int pass = 0; pass < 2; pass++) {
         struct ArrowArrayStream replay;
         struct ArrowArray batch;
         int64_t rows = 0;
-        if (bc_cache_stream(cache, &replay, &error) != 0) return 1;
-        while (replay.get_next(&replay, &batch) == 0 && batch.release != NULL) {
+        if (bc_cache_stream(cache, &replay, &error) != 0) {
+            return fail("replaying", error.message);
+        }
+        int code;
+        while ((code = replay.get_next(&replay, &batch)) == 0 && batch.release != NULL) {
             rows += batch.length;
             batch.release(&batch);
         }
+        if (code != 0) return fail("reading", replay.get_last_error(&replay));
         replay.release(&replay);
         printf("pass %d: %lld rows\n", pass, (long long)rows);
     }

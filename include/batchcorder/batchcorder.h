@@ -31,11 +31,7 @@
 extern "C" {
 #endif
 
-#if defined(_WIN32)
-#define BC_EXPORT
-#else
 #define BC_EXPORT __attribute__((visibility("default")))
-#endif
 
 /* The Arrow C data interface and C stream interface, as their specification prints them.
  */

@@ -53,7 +53,7 @@ def _column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
                 f"'{type(column).__name__}'"
             ) from None
         if not -len(schema) <= number < len(schema):
-            raise IndexError(f"column {number} of {len(schema)}")
+            raise IndexError(f"column {number} of {len(schema)} columns")
         numbers.append(number % len(schema))
     return tuple(numbers)
 
@@ -85,14 +85,16 @@ class StreamCache(_core.StreamCache):
         Write every batch to disk, or only those for which memory has no room.
     max_readers : int, optional
         Number of readers that may ever be made. A batch is freed once all of them exist
-        and have passed it; its memory, and its part of the file, are room again.
+        and have passed it; its memory, and its part of the file, are room again. Every
+        iteration, exported stream, `to_table` and scan of an engine is a reader;
+        ``stats()["readers"]`` counts them, and :func:`tee` makes them all at once.
     checksum : bool, optional
         Keep XXH3 checksums in the cache file, and verify a batch when it is first read
         back from there.
     compression : {None, 'lz4', 'zstd'}, optional
         Compress the buffers in the cache file, as the Arrow IPC format defines it. A
         batch is then decompressed into memory when it is read, instead of read where it
-        stands.
+        stands. Of no effect without a disk tier.
     prefetch : int, optional
         Batches that a background thread keeps ahead of the fastest reader. The source is
         then asked from that thread alone. Default: readers ask when they need a batch.
@@ -165,10 +167,11 @@ class StreamCache(_core.StreamCache):
 
         Parameters
         ----------
-        reader, max_readers, prefetch
-            As :class:`StreamCache` has them.
+        reader : object with ``__arrow_c_stream__``
         capacity : int or str, optional
-            Budget of the memory tier, in bytes.
+            Budget of the memory tier, in bytes or as ``"1GB"``.
+        max_readers, prefetch : optional
+            As :class:`StreamCache` has them.
 
         Returns
         -------
@@ -208,11 +211,12 @@ class StreamCache(_core.StreamCache):
 
         Parameters
         ----------
+        reader : object with ``__arrow_c_stream__``
         path : str, bytes or os.PathLike, optional
             Default: the directory for temporary files.
         disk_capacity : int or str, optional
-            Budget of the file, in bytes. Default: no limit.
-        reader, memory_capacity, write_policy, max_readers : optional
+            Budget of the file, in bytes or as ``"1GB"``. Default: no limit.
+        memory_capacity, write_policy, max_readers : optional
             As :class:`StreamCache` has them, like those that follow.
 
         Returns
@@ -372,7 +376,8 @@ class StreamCache(_core.StreamCache):
 
             evicted : batches freed because all readers have passed them
 
-            memory_bytes : charged to the memory budget
+            memory_bytes : charged to the memory budget, for batches and for the Python
+            objects that are kept of them
 
             disk_bytes : of the cache file, holes not counted
 
@@ -429,7 +434,7 @@ class StreamCache(_core.StreamCache):
             number += len(self)
         batch = self._get(number) if number >= 0 else None
         if batch is None:
-            raise IndexError(f"batch {key} of {len(self)}")
+            raise IndexError(f"batch {key} of {len(self)} batches")
         return batch
 
     def _slice(self, key: slice) -> list[pa.RecordBatch]:

@@ -65,8 +65,9 @@ class CastingStreamCache:
     """
     A replayable view of a StreamCache whose streams are cast to another schema.
 
-    Made by :meth:`StreamCache.cast`. Each stream is a fresh reader of the cache, cast
-    anew, straight from the source's types: a cast of a cast skips the first one.
+    Made by :meth:`StreamCache.cast`. An Arrow stream only, for ``pa.table(view)``,
+    ``polars.DataFrame(view)`` and the like. Each stream is a fresh reader of the cache,
+    cast anew, straight from the source's types: a cast of a cast skips the first one.
 
     Examples
     --------

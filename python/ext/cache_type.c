@@ -122,6 +122,15 @@ static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
     return PyLong_FromUnsignedLongLong(stats.disk_bytes_max);
 }
 
+static PyObject *cache_path(PyObject *object, void *unused) {
+    (void)unused;
+    const struct cache_object *self = (const struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    const char *path = bc_cache_path(self->cache);
+    if (path == NULL) Py_RETURN_NONE;
+    return PyUnicode_DecodeFSDefault(path);
+}
+
 static PyObject *cache_max_readers(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
@@ -205,6 +214,13 @@ static Py_ssize_t cache_length(PyObject *object) {
     }
     struct bc_cache_stats stats;
     get_stats(self, &stats);
+    if (stats.state == BC_STATE_FAILED) {
+        PyErr_Format(PyExc_TypeError,
+                     "the number of batches is not known, since the source failed after "
+                     "%llu of them: ingest_all() raises its error",
+                     (unsigned long long)stats.batches);
+        return -1;
+    }
     if (!stats.exhausted) {
         PyErr_SetString(
             PyExc_TypeError,
@@ -364,6 +380,8 @@ static PyGetSetDef cache_properties[] = {
      "Bytes that the cache file may take, None without a limit or a disk tier; may be\n"
      "set while the cache is in use, like memory_capacity.",
      NULL},
+    {"path", cache_path, NULL,
+     "Path of the cache file, an Arrow IPC stream, or None without a disk tier.", NULL},
     {"max_readers", cache_max_readers, NULL,
      "Number of readers that may ever be made, None without a limit.", NULL},
     {"upstream_exhausted", cache_exhausted, NULL,

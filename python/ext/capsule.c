@@ -16,6 +16,19 @@ PyObject *qualified_type_name(PyObject *object) {
     return result;
 }
 
+/* Adds what helps to the exception that is set, whose words are those of 0.1.3. */
+static void add_note(const char *note) {
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *done = PyObject_CallMethod(value, "add_note", "s", note);
+    if (done == NULL) PyErr_Clear();
+    Py_XDECREF(done);
+    PyErr_Restore(type, value, traceback);
+}
+
 static PyObject *refuse_source(PyObject *source) {
     PyObject *name = qualified_type_name(source);
     if (name == NULL) return NULL;
@@ -24,6 +37,11 @@ static PyObject *refuse_source(PyObject *source) {
                  "got %S",
                  name);
     Py_DECREF(name);
+    add_note(
+        "Anything with __arrow_c_stream__ will do. Of batches, "
+        "pyarrow.RecordBatchReader.from_batches(schema, batches) makes a stream; of a "
+        "dataset, .scanner().to_reader(); of a Polars LazyFrame, .collect(); of an "
+        "ADBC cursor, .fetch_record_batch().");
     return NULL;
 }
 

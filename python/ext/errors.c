@@ -63,7 +63,15 @@ PyObject *raise_failure(struct cache_object *cache, int code,
     PyObject *found = source_error(words);
     if (found == NULL) return NULL;
     int is_interrupt = PyErr_GivenExceptionMatches(found, PyExc_KeyboardInterrupt);
-    if (found == Py_None || (is_interrupt && cache->interrupted)) {
+    if (is_interrupt && cache->interrupted) {
+        Py_DECREF(found);
+        const struct bc_error again = {
+            code,
+            "The source was interrupted (KeyboardInterrupt) and cannot go on: record "
+            "it anew; a source that prefetch= asks is not interrupted"};
+        return raise_error(code, &again);
+    }
+    if (found == Py_None) {
         Py_DECREF(found);
         return raise_error(code, error);
     }

@@ -43,6 +43,14 @@ def test_the_file_is_a_stream_at_every_moment(tmp_path: Path) -> None:
         assert stream.schema.equals(cache.schema, check_metadata=True)
 
 
+def test_where_the_file_is(tmp_path: Path) -> None:
+    cache = on_disk(Source(numbered(2)), tmp_path)
+    assert cache.path == str(cache_file(tmp_path).resolve())
+    cache.close()
+    assert cache.path is not None
+    assert StreamCache(Source(numbered(1))).path is None
+
+
 def test_polars_reads_the_file(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     cache = on_disk(Source(numbered(10)), tmp_path)

@@ -384,8 +384,9 @@ def test_hazard_08_answers_while_the_source_is_stuck(
 
 # A thread that sends the signal once the main thread is in `call`, and what that took.
 INTERRUPTED = (
-    TIMED
-    + """
+    (
+        TIMED
+        + """
     def interrupted(call, condition):
         '''Return the seconds from the signal to KeyboardInterrupt.'''
         times = []
@@ -423,8 +424,12 @@ INTERRUPTED = (
     def waiting(cache, count):
         return lambda: cache.stats()["waiting"] == count
 """
-).replace("import math", "import ctypes, math, os").replace(
-    "    from helpers import *", "    from helpers import *\n    from cstream import *"
+    )
+    .replace("import math", "import ctypes, math, os")
+    .replace(
+        "    from helpers import *",
+        "    from helpers import *\n    from cstream import *",
+    )
 )
 CALLS = {
     "ingest_all": "lambda: cache.ingest_all()",

@@ -25,6 +25,8 @@ def test_state(make_any_cache: MakeCache) -> None:
         failing.ingest_all()
     assert failing.stats()["state"] == "failed"
     assert (failing.num_rows, failing.nbytes) == (None, None)
+    with pytest.raises(TypeError, match=r"failed after 1 of them: ingest_all\(\)"):
+        len(failing)
 
 
 def test_sizes_are_known_at_the_end(make_any_cache: MakeCache) -> None:
