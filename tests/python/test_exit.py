@@ -50,6 +50,8 @@ PRELUDE = """
 
 # With a source that sticks or never ends; `prefetch` and the tier are drawn.
 THREADS = """
+    # Here: some abort when the interpreter ends while a thread imports them.
+    import arro3.core, datafusion, duckdb, nanoarrow, polars
     cache = make(endless(reached, {stuck_at}), prefetch={prefetch}, {room})
     names = {names}
     readers = [cache.reader() for _ in names]
@@ -57,7 +59,6 @@ THREADS = """
         if name == "shared":
             return list(readers[0])
         if name == "duckdb":
-            import duckdb
             return duckdb.connect().sql("select count(*) from reader").fetchall()
         return [None for _ in reader] if name == "own" else CONSUMERS[name](reader)
     tasks = [Task(read, *both) for both in zip(names, readers)]
