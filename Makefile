@@ -14,8 +14,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
-.PHONY: help demo test peer test-asan test-tsan soak test-duckdb1 test-pythons test-packages \
-	lint format bench wheel sdist clean
+.PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak matrix \
+	exits test-duckdb1 test-pythons test-packages lint format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -105,6 +105,47 @@ test-tsan: build/tsan/build.ninja
 	@$(tsan_options); status=0; \
 	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads); \
 	$(count) $(REPORTS)/tsan.json || status=1; exit $$status
+
+# What calls our own C in many ways; the rest of the Python tests run so by
+# `make test-python-asan PYTHON_ASAN=tests/python`.
+PYTHON_ASAN ?= $(patsubst %,tests/python/test_%.py,readers threads types random \
+	dictionaries compression damage disk max_readers projection prefetch reentry \
+	slow_sources source_errors broken_sources budget hazards)
+
+## make test-python-asan  Python tests under AddressSanitizer and UBSan
+test-python-asan: $(VENV)/.build.ok
+	@status=0; tools/test_asan.sh $(REPORTS) $(BIN)/python $(PYTHON_ASAN) || status=1; \
+	exit $$status
+
+VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full \
+	--errors-for-leak-kinds=definite --fair-sched=yes
+
+## make test-valgrind the C tests under valgrind
+# Without the sweeps of all faults, which take too long and run under AddressSanitizer.
+test-valgrind: build/test/build.ninja
+	@if ! valgrind --version; then \
+		echo 'SKIPPED: valgrind is missing (on Debian and Ubuntu: the package valgrind)'; \
+		echo '0 passed, 0 failed, 0 skipped'; exit 0; fi; \
+	export BC_SOAK_SECONDS=$${BC_SOAK_SECONDS:-5}; status=0; \
+	mkdir -p $(REPORTS); rm -f $(REPORTS)/valgrind.json; \
+	$(BIN)/meson test -C build/test --wrapper '$(VALGRIND)' --print-errorlogs \
+	--timeout-multiplier 10 --suite unit --suite threads || status=1; \
+	cp build/test/meson-logs/testlog-valgrind.json $(REPORTS)/valgrind.json || status=1; \
+	$(count) $(REPORTS)/valgrind.json || status=1; exit $$status
+
+## make matrix        sources, consumers, threads at random, MATRIX_RUNS=1000 draws
+MATRIX_RUNS ?= 1000
+matrix: $(VENV)/.test.ok $(VENV)/.installed
+	@export BC_MATRIX_RUNS=$(MATRIX_RUNS) BC_MATRIX_SEED=$$(date +%s); \
+	echo "BC_MATRIX_SEED=$$BC_MATRIX_SEED"; \
+	$(BIN)/python -m pytest tests/python/test_matrix.py
+
+## make exits         interpreters that end while threads and C code work, EXIT_RUNS=200
+EXIT_RUNS ?= 200
+exits: $(VENV)/.test.ok $(VENV)/.installed
+	@export BC_EXIT_RUNS=$(EXIT_RUNS) BC_EXIT_SEED=$$(date +%s); \
+	echo "BC_EXIT_SEED=$$BC_EXIT_SEED"; \
+	$(BIN)/python -m pytest tests/python/test_exit.py
 
 ## make soak          threads at random under both sanitizers, SOAK_SECONDS=120 each
 soak: build/asan/build.ninja build/tsan/build.ninja
