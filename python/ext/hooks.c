@@ -12,6 +12,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "hooks.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,6 +25,15 @@ static atomic_int inside;
 static _Thread_local bool method_calls;
 /* The slow path that this thread is in was entered by a method of ours. */
 static _Thread_local bool method_waits;
+
+/* Debug builds assert that nobody waits, or has waited, with the GIL. It is no part of
+ * the limited API, and of no use once a subinterpreter was made. */
+#ifdef NDEBUG
+#define assert_no_gil() ((void)0)
+#else
+int PyGILState_Check(void);
+#define assert_no_gil() assert(atomic_load(&ending) || PyGILState_Check() == 0)
+#endif
 
 void hooks_begin_method(void) { method_calls = true; }
 void hooks_end_method(void) { method_calls = false; }
@@ -49,6 +59,7 @@ static int enter(void *context, struct bc_hook_state *state) {
 
 static void leave(void *context, struct bc_hook_state *state) {
     (void)context;
+    assert_no_gil();
     intptr_t kept = (intptr_t)state->data[0];
     /* The same call of the core may enter again. */
     method_calls = method_waits;
@@ -61,6 +72,7 @@ static void leave(void *context, struct bc_hook_state *state) {
 static int poll(void *context) {
     (void)context;
     if (atomic_load(&ending)) return ECANCELED;
+    assert_no_gil();
     PyGILState_STATE gil = PyGILState_Ensure();
     int code = PyErr_CheckSignals() == 0 ? 0 : EINTR;
     if (code != 0 && !method_waits) {

@@ -1,8 +1,8 @@
 /* C code that tests in Python use by ctypes.
  *
- * keeper_*: is handed streams and outlives the interpreter. What it does with them it does
- * when the C library's exit handlers run, which is after finalisation; or on a thread that
- * reads all the while. What came of it is printed.
+ * keeper_*: is handed streams and outlives the interpreter. What it does with them it
+ * does when the C library's exit handlers run, which is after finalisation; or on a
+ * thread that reads all the while. What came of it is printed.
  *
  * slow: a stream that takes its time, in which no Python runs. */
 #define _POSIX_C_SOURCE 200809L

@@ -18,6 +18,9 @@ from batchcorder import StreamCache
 HERE = Path(__file__).parent
 SCHEMA = pa.schema([("id", pa.int64())])
 CLOSED = "Dataset has been closed"
+# AddressSanitizer is there: its allocator keeps what was freed, and gcc 12's leaves a
+# fork's child without a lock that another thread held.
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 USED = "Reader already consumed"
 
 
@@ -147,21 +150,32 @@ class Task(threading.Thread):
         return self._result
 
 
+def _script(code: str, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, paths))
+    command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)]
+    return command, os.environ | {"PYTHONPATH": path} | environment
+
+
 def run_python(
     code: str, timeout: float = 30, before: Sequence[str] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter, by the command `before`, with these helpers."""
-    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    command, env = _script(code, environment)
     return subprocess.run(
-        [*before, sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)],
+        [*before, *command],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        | environment,
+        env=env,
     )
+
+
+def start_python(code: str) -> subprocess.Popen[str]:
+    """Start `code` as `run_python` runs it; what it prints can be read meanwhile."""
+    command, env = _script(code, {})
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def check_python(code: str, timeout: float = 30, **environment: str) -> str:

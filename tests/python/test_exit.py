@@ -89,8 +89,8 @@ def threads(draw: random.Random) -> str:
     """Return a script that leaves while threads are inside."""
     kinds = ["own", "shared", "iteration", "pyarrow", "nanoarrow", "arro3", "polars"]
     kinds += ["polars scan", "datafusion"]
-    # Not DuckDB: its threads abort where they ask for the GIL of an interpreter that ends,
-    # whatever they read.
+    # Not DuckDB: its threads abort where they ask for the GIL of an interpreter that is
+    # about to end, whatever they read.
     stuck = draw.random() < 0.4
     names = [draw.choice(kinds) for _ in range(draw.randint(1, 6))]
     return THREADS.format(

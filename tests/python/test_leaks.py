@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import check_python
+from helpers import SANITIZED, check_python
+
+pytestmark = pytest.mark.skipif(SANITIZED, reason="ASan keeps what was freed")
 
 MEASURE = """
     import gc, os
