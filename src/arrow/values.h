@@ -4,6 +4,7 @@
 #define BC_ARROW_VALUES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* A 16-byte view. Up to BC_VIEW_INLINE_MAX bytes stand in the view itself. */
