@@ -1,0 +1,192 @@
+#include "arrow/flaw.h"
+
+#include <string.h>
+
+#include "arrow/utf8.h"
+#include "arrow/values.h"
+#include "base/check.h"
+
+/* For loops that are compiled once for each width of their values. */
+#define SPECIALISED __attribute__((always_inline)) static inline
+
+static const struct bc_flaw none;
+
+static const char not_text[] = "its text is not valid UTF-8";
+
+static const uint8_t *validity_of(const struct bc_node *node) {
+    return node->null_count == 0 ? NULL : node->buffers[0];
+}
+
+SPECIALISED struct bc_flaw flaw_of_offsets(const struct bc_node *node, int32_t bits,
+                                           int64_t limit) {
+    const void *offsets = node->buffers[1];
+    int64_t start = bc__integer_at(offsets, bits, node->offset);
+    if (start < 0) return (struct bc_flaw){"its offset is negative", node->offset};
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        int64_t end = bc__integer_at(offsets, bits, i + 1);
+        if (end < start) return (struct bc_flaw){"its offsets decrease", i};
+        if (end > limit) return (struct bc_flaw){"it reaches beyond its child", i};
+        start = end;
+    }
+    return none;
+}
+
+struct bc_flaw bc__flaw_of_offsets(const struct bc_node *node, int32_t bits,
+                                   int64_t limit) {
+    if (node->length == 0) return none;
+    return bits == 32 ? flaw_of_offsets(node, 32, limit)
+                      : flaw_of_offsets(node, 64, limit);
+}
+
+/* Does an offset before `end`, the last one, stand inside a character? */
+static bool cuts_characters(const struct bc_node *node, int32_t bits, int64_t end) {
+    const uint8_t *data = node->buffers[2];
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        int64_t at = bc__integer_at(node->buffers[1], bits, i);
+        if (at < end && bc__utf8_continues(data[at])) return true;
+    }
+    return false;
+}
+
+/* Text as a whole is quicker to look at than value by value; what stands under a null may
+ * spoil the whole. */
+struct bc_flaw bc__flaw_of_text(const struct bc_node *node, int32_t bits) {
+    if (node->length == 0) return none;
+    const void *offsets = node->buffers[1];
+    const uint8_t *data = node->buffers[2];
+    int64_t first = bc__integer_at(offsets, bits, node->offset);
+    int64_t last = bc__integer_at(offsets, bits, bc__node_end(node));
+    if (first == last || bc__utf8_is_ascii(data + first, last - first)) return none;
+    if (bc__utf8_is_valid(data + first, last - first) &&
+        !cuts_characters(node, bits, last)) {
+        return none;
+    }
+    const uint8_t *validity = validity_of(node);
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        if (!bc__is_valid(validity, i)) continue;
+        int64_t start = bc__integer_at(offsets, bits, i);
+        int64_t end = bc__integer_at(offsets, bits, i + 1);
+        if (!bc__utf8_is_valid(data + start, end - start)) {
+            return (struct bc_flaw){not_text, i};
+        }
+    }
+    return none;
+}
+
+/* What is wrong with the view at `at`, or NULL. */
+static const char *view_reason(const struct bc_node *node, const uint8_t *at,
+                               bool is_text) {
+    struct bc_view view;
+    memcpy(&view, at, sizeof(view));
+    if (view.length < 0) return "its view has a negative length";
+    const uint8_t *data = at + offsetof(struct bc_view, prefix);
+    if (view.length > BC_VIEW_INLINE_MAX) {
+        if (view.buffer < 0 || view.buffer >= node->n_buffers - 3) {
+            return "its view is into a buffer that is not there";
+        }
+        const int64_t *sizes = node->buffers[node->n_buffers - 1];
+        const uint8_t *buffer = node->buffers[2 + view.buffer];
+        if (buffer == NULL || view.offset < 0 ||
+            (int64_t)view.offset + view.length > sizes[view.buffer]) {
+            return "its view reaches beyond its buffer";
+        }
+        data = buffer + view.offset;
+        if (memcmp(data, view.prefix, sizeof(view.prefix)) != 0) {
+            return "its view has another prefix than its data";
+        }
+    }
+    return is_text && !bc__utf8_is_valid(data, view.length) ? not_text : NULL;
+}
+
+struct bc_flaw bc__flaw_of_views(const struct bc_node *node, bool is_text) {
+    const uint8_t *views = node->buffers[1];
+    const uint8_t *validity = validity_of(node);
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        if (!bc__is_valid(validity, i)) continue;
+        const uint8_t *at = views + i * (int64_t)sizeof(struct bc_view);
+        const char *reason = view_reason(node, at, is_text);
+        if (reason != NULL) return (struct bc_flaw){reason, i};
+    }
+    return none;
+}
+
+struct bc_flaw bc__flaw_of_list_views(const struct bc_node *node, int32_t bits,
+                                      int64_t limit) {
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        int64_t start = bc__integer_at(node->buffers[1], bits, i);
+        int64_t size = bc__integer_at(node->buffers[2], bits, i);
+        if (start < 0 || size < 0) {
+            return (struct bc_flaw){"its offset or size is negative", i};
+        }
+        if (start > limit || size > limit - start) {
+            return (struct bc_flaw){"it reaches beyond its child", i};
+        }
+    }
+    return none;
+}
+
+struct bc_flaw bc__flaw_of_run_ends(const struct bc_node *node, int32_t bits) {
+    int64_t last = 0;
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        int64_t end = bc__integer_at(node->buffers[1], bits, i);
+        if (end <= last) return (struct bc_flaw){"its run has no length", i};
+        last = end;
+    }
+    return none;
+}
+
+/* As an unsigned number, which is too large where the index is negative. */
+SPECIALISED uint64_t index_at(const void *indices, char format, int64_t i) {
+    switch (format) {
+        case 'c':
+            return (uint64_t)((const int8_t *)indices)[i];
+        case 'C':
+            return ((const uint8_t *)indices)[i];
+        case 's':
+            return (uint64_t)((const int16_t *)indices)[i];
+        case 'S':
+            return ((const uint16_t *)indices)[i];
+        case 'i':
+            return (uint64_t)((const int32_t *)indices)[i];
+        case 'I':
+            return ((const uint32_t *)indices)[i];
+        default:
+            return ((const uint64_t *)indices)[i];
+    }
+}
+
+SPECIALISED struct bc_flaw flaw_of_indices(const struct bc_node *node, char format,
+                                           uint64_t limit) {
+    const uint8_t *validity = validity_of(node);
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        if (index_at(node->buffers[1], format, i) < limit) continue;
+        if (!bc__is_valid(validity, i)) continue;
+        return (struct bc_flaw){"its index is not in its dictionary", i};
+    }
+    return none;
+}
+
+struct bc_flaw bc__flaw_of_indices(const struct bc_node *node, char format,
+                                   int64_t limit) {
+    uint64_t n = limit < 0 ? 0 : (uint64_t)limit;
+    switch (format) {
+        case 'c':
+            return flaw_of_indices(node, 'c', n);
+        case 'C':
+            return flaw_of_indices(node, 'C', n);
+        case 's':
+            return flaw_of_indices(node, 's', n);
+        case 'S':
+            return flaw_of_indices(node, 'S', n);
+        case 'i':
+            return flaw_of_indices(node, 'i', n);
+        case 'I':
+            return flaw_of_indices(node, 'I', n);
+        case 'l':
+        case 'L':
+            return flaw_of_indices(node, 'l', n);
+        default:
+            bc_assert(!"the schema has integers only as indices");
+            return none;
+    }
+}

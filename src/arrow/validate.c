@@ -1,0 +1,259 @@
+#include "arrow/validate.h"
+
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "arrow/flaw.h"
+#include "arrow/values.h"
+#include "base/check.h"
+#include "base/error.h"
+
+struct validation {
+    const struct bc_schema *schema;
+    const struct bc_batch *batch;
+    struct bc_error *error;
+};
+
+/* One array of the batch. */
+struct array {
+    int32_t number;
+    const struct bc_field *field;
+    const struct bc_node *node;
+};
+
+static struct array array_of(const struct validation *validation, int32_t number) {
+    return (struct array){number, &validation->schema->fields[number],
+                          &validation->batch->nodes[number]};
+}
+
+static struct array child_of(const struct validation *validation, struct array array,
+                             int32_t child) {
+    bc_assert(child < array.field->n_children);
+    return array_of(validation, array.field->first_child + child);
+}
+
+static int broken(const struct validation *validation, struct array array,
+                  const char *reason) {
+    char path[256];
+    bc__schema_field_path(validation->schema, array.number, path, sizeof(path));
+    return bc__error_set(validation->error, EINVAL, "Field '%s' is broken: %s", path,
+                         reason);
+}
+
+/* The flaw as an error; 0 where there is none. */
+static int report(const struct validation *validation, struct array array,
+                  struct bc_flaw flaw) {
+    if (flaw.reason == NULL) return 0;
+    char path[256];
+    bc__schema_field_path(validation->schema, array.number, path, sizeof(path));
+    long long row = (long long)(flaw.position - array.node->offset);
+    return bc__error_set(validation->error, EINVAL,
+                         "Field '%s' is broken in row %lld: %s", path, row, flaw.reason);
+}
+
+static int64_t count_nulls(struct array array) {
+    const struct bc_node *node = array.node;
+    if (!array.field->has_validity) return bc__null_count(array.field, node->length, 0);
+    const uint8_t *validity = node->buffers[0];
+    if (validity == NULL) return 0;
+    return node->length - bc__bits_count(validity, node->offset, node->length);
+}
+
+static int check_shape(const struct validation *validation, struct array array) {
+    const struct bc_node *node = array.node;
+    int64_t end;
+    if (node->length < 0 || node->offset < 0 ||
+        __builtin_add_overflow(node->offset, node->length, &end)) {
+        return broken(validation, array, "its length is impossible");
+    }
+    /* -1: not counted yet, which a decoder never says. */
+    if (node->null_count != -1 && node->null_count != count_nulls(array)) {
+        return broken(validation, array,
+                      "its null count is not what its validity bitmap says");
+    }
+    return 0;
+}
+
+static bool is_text(const struct bc_field *field) {
+    const char *format = field->schema->format;
+    return strcmp(format, "u") == 0 || strcmp(format, "U") == 0 ||
+           strcmp(format, "vu") == 0;
+}
+
+/* The decoder compared the last offset with the data's size, which is not known here. */
+static int check_binary(const struct validation *validation, struct array array) {
+    const struct bc_node *node = array.node;
+    int32_t bits = array.field->bits;
+    int code = report(validation, array, bc__flaw_of_offsets(node, bits, INT64_MAX));
+    if (code != 0 || !is_text(array.field)) return code;
+    return report(validation, array, bc__flaw_of_text(node, bits));
+}
+
+static int check_views(const struct validation *validation, struct array array) {
+    const struct bc_node *node = array.node;
+    if (node->n_buffers < 3 ||
+        (node->n_buffers > 3 && node->buffers[node->n_buffers - 1] == NULL)) {
+        return broken(validation, array, "the sizes of its variadic buffers are missing");
+    }
+    return report(validation, array, bc__flaw_of_views(node, is_text(array.field)));
+}
+
+/* Neither a map's entries nor their keys are null. */
+static int check_entries(const struct validation *validation, struct array entries) {
+    if (count_nulls(entries) != 0) {
+        return broken(validation, entries, "a map's entries have nulls");
+    }
+    struct array keys = child_of(validation, entries, 0);
+    if (count_nulls(keys) == 0) return 0;
+    return broken(validation, keys, "a map's keys have nulls");
+}
+
+static int check_list(const struct validation *validation, struct array array) {
+    struct array child = child_of(validation, array, 0);
+    int64_t limit = child.node->length;
+    int code = report(validation, array,
+                      bc__flaw_of_offsets(array.node, array.field->bits, limit));
+    bool is_map = strcmp(array.field->schema->format, "+m") == 0;
+    return code != 0 || !is_map ? code : check_entries(validation, child);
+}
+
+static int check_list_view(const struct validation *validation, struct array array) {
+    int64_t limit = child_of(validation, array, 0).node->length;
+    return report(validation, array,
+                  bc__flaw_of_list_views(array.node, array.field->bits, limit));
+}
+
+/* Children that have `each` values for every one of the parent's. */
+static int check_lengths(const struct validation *validation, struct array array,
+                         int64_t each) {
+    int64_t needed;
+    if (__builtin_mul_overflow(bc__node_end(array.node), each, &needed)) {
+        return broken(validation, array, "it is longer than memory");
+    }
+    for (int32_t c = 0; c < array.field->n_children; c++) {
+        struct array child = child_of(validation, array, c);
+        if (child.node->length < needed) {
+            return broken(validation, child, "it is shorter than its parent");
+        }
+    }
+    return 0;
+}
+
+/* `offsets` NULL: a sparse union, or one without values. */
+static struct bc_flaw flaw_of_union(const struct validation *validation,
+                                    struct array array, const int32_t *offsets) {
+    const struct bc_node *node = array.node;
+    const struct bc_node *children = &validation->batch->nodes[array.field->first_child];
+    const int8_t *ids = node->buffers[0];
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        int child = ids[i] < 0 ? -1 : array.field->union_children[ids[i]];
+        if (child < 0) {
+            return (struct bc_flaw){"its type id is not among its type's", i};
+        }
+        if (offsets != NULL && (offsets[i] < 0 || offsets[i] >= children[child].length)) {
+            return (struct bc_flaw){"it reaches beyond its child", i};
+        }
+    }
+    return (struct bc_flaw){NULL, 0};
+}
+
+static int check_runs(const struct validation *validation, struct array array) {
+    const struct bc_node *node = array.node;
+    struct array ends = child_of(validation, array, 0);
+    struct array values = child_of(validation, array, 1);
+    if (count_nulls(ends) != 0) return broken(validation, ends, "it has nulls");
+    if (values.node->length < ends.node->length) {
+        return broken(validation, values, "it is shorter than the run ends");
+    }
+    int code =
+        report(validation, ends, bc__flaw_of_run_ends(ends.node, ends.field->bits));
+    if (code != 0 || node->length == 0) return code;
+    int64_t n = bc__node_end(ends.node);
+    if (ends.node->length > 0 && bc__integer_at(ends.node->buffers[1], ends.field->bits,
+                                                n - 1) >= bc__node_end(node)) {
+        return 0;
+    }
+    return broken(validation, array, "its runs end before it does");
+}
+
+static int check_indices(const struct validation *validation, struct array array) {
+    if (array.field->dictionary < 0) return 0;
+    char format = array.field->schema->format[0];
+    int64_t limit = validation->batch->nodes[array.field->dictionary].length;
+    return report(validation, array, bc__flaw_of_indices(array.node, format, limit));
+}
+
+static int check_values(const struct validation *validation, struct array array) {
+    int code;
+    switch (array.field->kind) {
+        case BC_KIND_NULL:
+            return 0;
+        case BC_KIND_FIXED:
+            return check_indices(validation, array);
+        case BC_KIND_BINARY:
+            return check_binary(validation, array);
+        case BC_KIND_VIEW:
+            return check_views(validation, array);
+        case BC_KIND_LIST:
+            return check_list(validation, array);
+        case BC_KIND_LIST_VIEW:
+            return check_list_view(validation, array);
+        case BC_KIND_FIXED_LIST:
+            return check_lengths(validation, array, array.field->list_size);
+        case BC_KIND_STRUCT:
+            return check_lengths(validation, array, 1);
+        case BC_KIND_SPARSE_UNION:
+            code = check_lengths(validation, array, 1);
+            if (code != 0) return code;
+            return report(validation, array, flaw_of_union(validation, array, NULL));
+        case BC_KIND_DENSE_UNION:
+            return report(validation, array,
+                          flaw_of_union(validation, array, array.node->buffers[1]));
+        case BC_KIND_RUN_END:
+            return check_runs(validation, array);
+    }
+    bc_assert(!"every kind is handled");
+    return EINVAL;
+}
+
+/* Children go first, so that their parent may rely on their shape. A schema is at most
+ * 128 levels deep. */
+static int validate_array(const struct validation *validation, int32_t number) {
+    struct array array = array_of(validation, number);
+    int code = check_shape(validation, array);
+    for (int32_t c = 0; c < array.field->n_children && code == 0; c++) {
+        code = validate_array(validation, array.field->first_child + c);
+    }
+    return code != 0 ? code : check_values(validation, array);
+}
+
+int bc__validate_batch(const struct bc_schema *schema,
+                       const struct bc_projection *projection,
+                       const struct bc_batch *batch, struct bc_error *error) {
+    const struct bc_field *root = &schema->fields[0];
+    bc_assert(batch->n_nodes == schema->n_fields && batch->nodes[0].offset == 0);
+    bc_assert(projection == NULL || projection->n_columns == root->n_children);
+    struct validation validation = {schema, batch, error};
+    int64_t rows = batch->nodes[0].length;
+    if (rows < 0) return bc__error_set(error, EINVAL, "The number of rows is negative");
+    for (int32_t c = 0; c < root->n_children; c++) {
+        if (!bc__projection_has(projection, c)) continue;
+        int code = validate_array(&validation, root->first_child + c);
+        if (code != 0) return code;
+        struct array column = array_of(&validation, root->first_child + c);
+        if (column.node->length != rows) {
+            return broken(&validation, column,
+                          "it has more or fewer rows than the batch");
+        }
+    }
+    return 0;
+}
+
+int bc__validate_dictionary(const struct bc_schema *schema, int32_t values,
+                            const struct bc_batch *batch, struct bc_error *error) {
+    bc_assert(values > 0 && values < schema->n_fields);
+    bc_assert(schema->fields[schema->fields[values].parent].dictionary == values);
+    bc_assert(batch->n_nodes == schema->n_fields);
+    struct validation validation = {schema, batch, error};
+    return validate_array(&validation, values);
+}
