@@ -70,7 +70,8 @@ static struct bc_flat_table open_table(struct bc_flat *flat, uint32_t at) {
     return visit(flat, table.size) ? table : none;
 }
 
-/* Where the field of `width` bytes is, aligned to them; 0 when it is absent. */
+/* Where the field of `width` bytes, a power of two, is, aligned to them; 0 when it is
+ * absent. */
 static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table, int id,
                          uint32_t width) {
     bc_assert(id >= 0 && id < 1024);
@@ -80,7 +81,7 @@ static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table
     uint32_t offset = load_u16(flat, table->vtable + entry);
     if (offset == 0) return 0;
     if (offset < TABLE_HEAD || offset + width > table->size ||
-        (table->at + offset) % width != 0) {
+        ((table->at + offset) & (width - 1)) != 0) {
         fail(flat);
         return 0;
     }
@@ -162,7 +163,7 @@ struct bc_flat_vector bc__flat_vector(struct bc_flat *flat,
     struct bc_flat_vector vector = {.at = at + OFFSET, .n = load_u32(flat, at)};
     uint64_t bytes = (uint64_t)vector.n * element_size;
     if (bytes > flat->size - vector.at ||
-        (vector.n > 0 && vector.at % alignment != 0)) {
+        (vector.n > 0 && (vector.at & (alignment - 1)) != 0)) {
         fail(flat);
         return none;
     }

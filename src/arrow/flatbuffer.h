@@ -26,8 +26,8 @@ struct bc_flat {
 struct bc_flat_table {
     uint32_t at;
     uint32_t vtable;
-    uint16_t vtable_size;
-    uint16_t size;
+    uint32_t vtable_size;
+    uint32_t size;
 };
 
 /* A vector, or none: then `at` is 0, and `n` too. */
@@ -59,7 +59,8 @@ struct bc_flat_table bc__flat_table(struct bc_flat *flat,
 const char *bc__flat_string(struct bc_flat *flat, const struct bc_flat_table *table,
                             int id, size_t *out_size);
 
-/* A vector of scalars or structs of `element_size` bytes, or of tables: 4, 4. */
+/* A vector of scalars or structs of `element_size` bytes, or of tables: 4, 4. The
+ * alignment is a power of two. */
 struct bc_flat_vector bc__flat_vector(struct bc_flat *flat,
                                       const struct bc_flat_table *table, int id,
                                       uint32_t element_size, uint32_t alignment);

@@ -39,6 +39,7 @@ enum bc_codec { BC_CODEC_NONE = 0, BC_CODEC_LZ4, BC_CODEC_ZSTD };
 struct bc_wire_batch {
     bool is_dictionary;
     bool is_delta; /* more values of the dictionary */
+    int version;   /* of the metadata, when it is read: V4 is 3, V5 is 4 */
     enum bc_codec codec;
     int64_t dictionary_id;
     int64_t rows;
@@ -60,9 +61,29 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              size_t *out_size, size_t *out_digits,
                              struct bc_error *error);
 
-/* Reads a message of `size` bytes, 8-byte aligned: structure is checked, and what
- * `*out_batch` points to lies inside it. EINVAL: no valid message of those kinds. */
+/* What is read may be anybody's, and hostile: all that is given out was checked to lie
+ * inside the `size` bytes, which are 8-byte aligned, and the time is linear in the size.
+ * The numbers in it are as they were found. Results are untouched on failure. */
+
+/* Reads a RecordBatch or DictionaryBatch message; what `*out_batch` points to lies in the
+ * bytes. EINVAL: no valid message of those kinds, or of metadata before V4. */
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
                             struct bc_wire_batch *out_batch);
+
+enum bc_wire_kind { BC_WIRE_SCHEMA, BC_WIRE_DICTIONARY, BC_WIRE_BATCH, BC_WIRE_OTHER };
+
+/* What a message is, and how long its body. */
+struct bc_wire_head {
+    enum bc_wire_kind kind;
+    int version;        /* whatever it is: who reads on refuses what is too old */
+    int64_t body_bytes; /* not negative */
+    /* Of a batch and of a dictionary. */
+    int64_t rows; /* not negative */
+    int64_t dictionary_id;
+    bool is_delta;
+};
+
+/* Looks at any message. EINVAL: it is none. */
+int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *out_head);
 
 #endif

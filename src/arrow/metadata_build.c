@@ -309,32 +309,16 @@ static int end_message(struct bc_metadata_builder *builder) {
     return 0;
 }
 
-static void find_checksums(ns(Message_table_t) message, const char **out_text,
-                           size_t *out_size) {
-    *out_text = NULL;
-    *out_size = 0;
-    ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
-    size_t n = ns(KeyValue_vec_len(pairs));
-    for (size_t i = 0; i < n; i++) {
-        ns(KeyValue_table_t) pair = ns(KeyValue_vec_at(pairs, i));
-        const char *key = ns(KeyValue_key(pair));
-        const char *value = ns(KeyValue_value(pair));
-        if (key == NULL || value == NULL || strcmp(key, BC_CHECKSUM_KEY) != 0) continue;
-        *out_text = value;
-        *out_size = flatbuffers_string_len(value);
-        return;
-    }
-}
-
 static size_t place_of(const struct bc_metadata_builder *builder, const void *at) {
     return at == NULL ? 0 : (size_t)((const uint8_t *)at - builder->bytes);
 }
 
+/* The checksums are the only custom metadata of what we build. */
 static size_t place_of_checksums(const struct bc_metadata_builder *builder) {
-    const char *text;
-    size_t size;
-    find_checksums(ns(Message_as_root(builder->bytes)), &text, &size);
-    return place_of(builder, text);
+    ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
+    ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
+    if (ns(KeyValue_vec_len(pairs)) == 0) return 0;
+    return place_of(builder, ns(KeyValue_value(ns(KeyValue_vec_at(pairs, 0)))));
 }
 
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
@@ -396,26 +380,20 @@ static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
     return ns(Message_header_DictionaryBatch_end(b));
 }
 
-/* The record of a batch's or a dictionary's message. */
-static ns(RecordBatch_table_t)
-    record_of(ns(Message_table_t) message, ns(DictionaryBatch_table_t) * out_dictionary) {
-    *out_dictionary = NULL;
+/* The record of the batch's or dictionary's message that was just built. */
+static ns(RecordBatch_table_t) record_of(ns(Message_table_t) message) {
+    flatbuffers_generic_t header = ns(Message_header(message));
     if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
-        return (ns(RecordBatch_table_t))ns(Message_header(message));
+        return (ns(RecordBatch_table_t))header;
     }
-    if (ns(Message_header_type(message)) != ns(MessageHeader_DictionaryBatch)) {
-        return NULL;
-    }
-    *out_dictionary = (ns(DictionaryBatch_table_t))ns(Message_header(message));
-    return *out_dictionary == NULL ? NULL : ns(DictionaryBatch_data(*out_dictionary));
+    return ns(DictionaryBatch_data((ns(DictionaryBatch_table_t))header));
 }
 
 /* Remembers where the numbers of the message are that was just built. */
 static void learn_places(struct bc_metadata_builder *builder,
                          const struct bc_wire_batch *batch) {
     ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
-    ns(DictionaryBatch_table_t) dictionary;
-    ns(RecordBatch_table_t) record = record_of(message, &dictionary);
+    ns(RecordBatch_table_t) record = record_of(message);
     builder->places = (struct places){
         .rows = place_of(builder, ns(RecordBatch_length_get_ptr(record))),
         .body_bytes = place_of(builder, ns(Message_bodyLength_get_ptr(message))),
@@ -476,51 +454,5 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
     *out_bytes = builder->bytes;
     *out_size = builder->size;
     *out_digits = builder->places.checksums;
-    return 0;
-}
-
-/* The codec of a record: 0, or EINVAL for one that is not known. */
-static int read_codec(ns(RecordBatch_table_t) record, enum bc_codec *out_codec) {
-    *out_codec = BC_CODEC_NONE;
-    ns(BodyCompression_table_t) compression = ns(RecordBatch_compression(record));
-    if (compression == NULL) return 0;
-    if (ns(BodyCompression_method(compression)) != ns(BodyCompressionMethod_BUFFER)) {
-        return EINVAL;
-    }
-    ns(CompressionType_enum_t) type = ns(BodyCompression_codec(compression));
-    if (!ns(CompressionType_is_known_value(type))) return EINVAL;
-    *out_codec = type == ns(CompressionType_ZSTD) ? BC_CODEC_ZSTD : BC_CODEC_LZ4;
-    return 0;
-}
-
-int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
-                            struct bc_wire_batch *out_batch) {
-    bc_assert(((uintptr_t)bytes & 7) == 0);
-    if (ns(Message_verify_as_root(bytes, size)) != 0) return EINVAL;
-    ns(Message_table_t) message = ns(Message_as_root(bytes));
-    ns(DictionaryBatch_table_t) dictionary;
-    ns(RecordBatch_table_t) header = record_of(message, &dictionary);
-    if (header == NULL || ns(RecordBatch_length(header)) < 0) return EINVAL;
-    enum bc_codec codec;
-    if (read_codec(header, &codec) != 0) return EINVAL;
-    ns(FieldNode_vec_t) nodes = ns(RecordBatch_nodes(header));
-    ns(Buffer_vec_t) buffers = ns(RecordBatch_buffers(header));
-    flatbuffers_int64_vec_t counts = ns(RecordBatch_variadicBufferCounts(header));
-    struct bc_wire_batch batch = {
-        .is_dictionary = dictionary != NULL,
-        .is_delta = dictionary != NULL && ns(DictionaryBatch_isDelta(dictionary)),
-        .codec = codec,
-        .dictionary_id = dictionary == NULL ? 0 : ns(DictionaryBatch_id(dictionary)),
-        .rows = ns(RecordBatch_length(header)),
-        .body_bytes = ns(Message_bodyLength(message)),
-        .nodes = (const struct bc_wire_node *)nodes,
-        .n_nodes = ns(FieldNode_vec_len(nodes)),
-        .buffers = (const struct bc_wire_buffer *)buffers,
-        .n_buffers = ns(Buffer_vec_len(buffers)),
-        .variadic_counts = counts,
-        .n_variadic_counts = flatbuffers_int64_vec_len(counts),
-    };
-    find_checksums(message, &batch.checksums, &batch.checksums_size);
-    *out_batch = batch;
     return 0;
 }
