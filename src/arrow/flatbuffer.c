@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 
-/* Writers may share strings and the like; none shares so much that what a reader visits is
- * more than so many times the size. */
+/* Writers may share strings and the like; none shares so much that what a reader visits
+ * is more than so many times the size. */
 enum { SHARING_MAX = 4 };
 
 /* Sizes of offsets to tables, vectors and strings, of a vtable's entries, and of what a

@@ -2,12 +2,13 @@
  *
  * Nothing is checked ahead: each access checks what it touches, its bounds and its
  * alignment from the start of the bytes. What is found broken is remembered, and reads as
- * absent from then on, so that a reader asks for all it wants and looks at `broken` before
- * it believes any of it.
+ * absent from then on, so that a reader asks for all it wants and looks at `broken`
+ * before it believes any of it.
  *
  * Tables may be shared in a flatbuffer, so that few bytes can say much: n tables of two
- * references each are a tree of 2^n. So visits are counted, in bytes, and those that would
- * be worth more than a few times the size are broken too. Any walk ends, in linear time. */
+ * references each are a tree of 2^n. So visits are counted, in bytes, and those that
+ * would be worth more than a few times the size are broken too. Any walk ends, in linear
+ * time. */
 #ifndef BC_ARROW_FLATBUFFER_H
 #define BC_ARROW_FLATBUFFER_H
 

@@ -86,4 +86,32 @@ struct bc_wire_head {
 /* Looks at any message. EINVAL: it is none. */
 int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *out_head);
 
+/* Reads a Schema message. The fields have the dictionary ids of the stream, any numbers,
+ * which several may share; nothing says that these are of one type. The checksums lie in
+ * the bytes, NULL and 0 where there are none. EINVAL, ENOMEM; ENOTSUP: big endian, or
+ * versions, types and features that are not known. The caller frees the schema. */
+int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
+                             struct bc_schema **out_schema, const char **out_checksums,
+                             size_t *out_checksums_size, struct bc_error *error);
+
+/* Where a message of an IPC file is: a wire struct, its numbers as they were found. */
+struct bc_wire_block {
+    int64_t offset;         /* in the file */
+    int32_t metadata_bytes; /* from there to the body */
+    int32_t padding;
+    int64_t body_bytes;
+};
+
+struct bc_wire_blocks {
+    const struct bc_wire_block *blocks; /* in the bytes that were read */
+    size_t n;
+};
+
+/* Reads the Footer of an IPC file: its schema as of a message, and where its messages
+ * are. Fails as bc__metadata_read_schema does. */
+int bc__metadata_read_footer(const uint8_t *bytes, size_t size,
+                             struct bc_schema **out_schema,
+                             struct bc_wire_blocks *out_dictionaries,
+                             struct bc_wire_blocks *out_batches, struct bc_error *error);
+
 #endif

@@ -1,7 +1,6 @@
-#include "arrow/metadata.h"
-
 #include <string.h>
 
+#include "arrow/metadata.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"

@@ -2,6 +2,7 @@
 
 #include "arrow/flatbuffer.h"
 #include "arrow/metadata.h"
+#include "arrow/schema_read.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -13,7 +14,9 @@ enum { BATCH_ROWS, BATCH_NODES, BATCH_BUFFERS, BATCH_COMPRESSION, BATCH_VARIADIC
 enum { COMPRESSION_CODEC, COMPRESSION_METHOD };
 enum { CODEC_LZ4, CODEC_ZSTD };
 enum { PAIR_KEY, PAIR_VALUE };
-enum { VERSION_4 = 3, VERSION_5 = 4 };
+enum { FOOTER_VERSION, FOOTER_SCHEMA, FOOTER_DICTIONARIES, FOOTER_BATCHES };
+
+_Static_assert(sizeof(struct bc_wire_block) == 24, "wire layout");
 
 /* A message of any kind. */
 struct message {
@@ -84,7 +87,7 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     struct bc_flat flat;
     struct message message;
     if (read_message(&flat, bytes, size, &message) != 0) return EINVAL;
-    if (message.version != VERSION_4 && message.version != VERSION_5) return EINVAL;
+    if (bc__schema_read_version(message.version, NULL) != 0) return EINVAL;
     struct bc_flat_table dictionary;
     struct bc_flat_table record = record_of(&flat, &message, &dictionary);
     if (record.at == 0) return EINVAL;
@@ -139,5 +142,56 @@ int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *ou
     }
     if (flat.broken || head.rows < 0) return EINVAL;
     *out_head = head;
+    return 0;
+}
+
+int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
+                             struct bc_schema **out_schema, const char **out_checksums,
+                             size_t *out_checksums_size, struct bc_error *error) {
+    struct bc_flat flat;
+    struct message message;
+    const char *checksums;
+    size_t checksums_size;
+    int code = read_message(&flat, bytes, size, &message);
+    if (code == 0) {
+        find_checksums(&flat, &message.root, &checksums, &checksums_size);
+        if (flat.broken || message.kind != KIND_SCHEMA) code = EINVAL;
+    }
+    if (code != 0) {
+        return bc__error_set(error, code, "The Arrow metadata is no message of a schema");
+    }
+    code = bc__schema_read_version(message.version, error);
+    if (code == 0) code = bc__schema_read(&flat, &message.header, out_schema, error);
+    if (code != 0) return code;
+    *out_checksums = checksums;
+    *out_checksums_size = checksums_size;
+    return 0;
+}
+
+static struct bc_wire_blocks read_blocks(struct bc_flat *flat,
+                                         const struct bc_flat_table *footer, int id) {
+    struct bc_flat_vector blocks =
+        bc__flat_vector(flat, footer, id, sizeof(struct bc_wire_block), 8);
+    return (struct bc_wire_blocks){bc__flat_elements(flat, &blocks), blocks.n};
+}
+
+int bc__metadata_read_footer(const uint8_t *bytes, size_t size,
+                             struct bc_schema **out_schema,
+                             struct bc_wire_blocks *out_dictionaries,
+                             struct bc_wire_blocks *out_batches, struct bc_error *error) {
+    struct bc_flat flat;
+    struct bc_flat_table footer = bc__flat_init(&flat, bytes, size);
+    int16_t version = bc__flat_i16(&flat, &footer, FOOTER_VERSION, 0);
+    struct bc_flat_table schema = bc__flat_table(&flat, &footer, FOOTER_SCHEMA);
+    struct bc_wire_blocks dictionaries = read_blocks(&flat, &footer, FOOTER_DICTIONARIES);
+    struct bc_wire_blocks batches = read_blocks(&flat, &footer, FOOTER_BATCHES);
+    if (flat.broken || schema.at == 0) {
+        return bc__error_set(error, EINVAL, "The Arrow metadata is no footer of a file");
+    }
+    int code = bc__schema_read_version(version, error);
+    if (code == 0) code = bc__schema_read(&flat, &schema, out_schema, error);
+    if (code != 0) return code;
+    *out_dictionaries = dictionaries;
+    *out_batches = batches;
     return 0;
 }

@@ -8,15 +8,15 @@
 #include "base/error.h"
 #include "nanoarrow/nanoarrow.h"
 
-enum { FIELDS_MAX = 1 << 20, DEPTH_MAX = 128, UNION_IDS = 128 };
+enum { UNION_IDS = 128 };
 
 /* Fields and unions of a tree, or -1 where it is deeper or wider than we take, or has a
- * hole. Recursion is bounded by DEPTH_MAX. */
+ * hole. Recursion is bounded by BC_DEPTH_MAX. */
 static int64_t count_fields(const struct ArrowSchema *schema, int depth,
                             int64_t *unions) {
     if (schema == NULL || schema->release == NULL || schema->format == NULL) return -1;
-    if (depth > DEPTH_MAX || schema->n_children < 0) return -1;
-    if (schema->n_children > FIELDS_MAX) return -1;
+    if (depth > BC_DEPTH_MAX || schema->n_children < 0) return -1;
+    if (schema->n_children > BC_FIELDS_MAX) return -1;
     if (schema->n_children > 0 && schema->children == NULL) return -1;
     if (strncmp(schema->format, "+u", 2) == 0) *unions += 1;
     int64_t fields = 1;
@@ -24,14 +24,14 @@ static int64_t count_fields(const struct ArrowSchema *schema, int depth,
         int64_t below = count_fields(schema->children[i], depth + 1, unions);
         if (below < 0) return -1;
         fields += below;
-        if (fields > FIELDS_MAX) return -1;
+        if (fields > BC_FIELDS_MAX) return -1;
     }
     if (schema->dictionary != NULL) {
         int64_t below = count_fields(schema->dictionary, depth + 1, unions);
         if (below < 0) return -1;
         fields += below;
     }
-    return fields > FIELDS_MAX ? -1 : fields;
+    return fields > BC_FIELDS_MAX ? -1 : fields;
 }
 
 static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_validity,
@@ -282,7 +282,7 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
             error, EINVAL,
             "The stream's schema is released, incomplete, or nested more "
             "than %d levels deep",
-            DEPTH_MAX);
+            BC_DEPTH_MAX);
     }
     if (strcmp(source->format, "+s") != 0) {
         return bc__error_set(error, EINVAL,

@@ -27,6 +27,9 @@ enum bc_kind {
     BC_KIND_RUN_END       /* no buffers; run ends and values as children */
 };
 
+/* Fields in all, and levels below the root, of the largest schema that we take. */
+enum { BC_FIELDS_MAX = 1 << 20, BC_DEPTH_MAX = 128 };
+
 struct bc_field {
     enum bc_kind kind;
     bool has_validity;
