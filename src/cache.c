@@ -48,6 +48,37 @@ static void backing_give_up(void *context, struct bc_place place) {
 
 static void backing_tidy(void *context, bool done) { bc__disk_tidy(context, done); }
 
+static int backing_check(void *context, struct bc_error *error) {
+    return bc__disk_check(context, error);
+}
+
+static int backing_locate(void *context, uint64_t number, struct bc_entry *out_entry,
+                          struct bc_error *error) {
+    struct bc_trailer_batch batch;
+    uint64_t rows;
+    int code = bc__disk_locate(context, number, &batch, &rows, error);
+    if (code != 0) return code;
+    *out_entry =
+        (struct bc_entry){{batch.offset, batch.size}, (uint64_t)batch.first_row, rows};
+    return 0;
+}
+
+static int backing_complete(void *context, const struct bc_store *store,
+                            struct bc_error *error) {
+    return bc__cache_complete(context, store, error);
+}
+
+static int supply_next(void *context, struct bc_place *out_place, uint64_t *out_rows,
+                       struct bc_error *error) {
+    struct bc_trailer_batch batch = {0, 0, 0};
+    int64_t rows;
+    int code = bc__disk_next(context, &batch, &rows, error);
+    if (code != 0) return code;
+    *out_place = (struct bc_place){batch.offset, batch.size};
+    *out_rows = (uint64_t)rows;
+    return 0;
+}
+
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
     if (options->struct_size != sizeof(*options)) {
         return bc__error_set(error, EINVAL,
@@ -69,6 +100,13 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
         return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
     }
+    if (options->record_path == NULL) return 0;
+    if (options->disk_path != NULL || options->readers_max != 0 || !options->checksums ||
+        options->write_policy != BC_WRITE_ON_INSERTION) {
+        return bc__error_set(error, EINVAL,
+                             "A recording keeps all batches, with checksums, in its own "
+                             "file: no disk_path, readers_max or write policy");
+    }
     return 0;
 }
 
@@ -78,27 +116,44 @@ static uint64_t memory_budget(uint64_t wanted) {
     return memory - memory / 8;
 }
 
-/* Frees a cache that nobody uses and whose store is empty. */
-static void destroy(struct bc_cache *cache) {
-    bc__cache_delist(cache);
-    bc__store_finish(&cache->store);
+/* What a cache has besides its store and its ingest. */
+static void free_parts(struct bc_cache *cache) {
     if (cache->has_disk) bc__disk_finish(&cache->disk);
+    bc__projection_free(cache->selection);
+    bc__free(cache->columns);
     bc__schema_free(cache->schema);
     bc__mutex_finish(&cache->lock);
     bc__free(cache);
 }
 
+/* Frees a cache that nobody uses and whose store is empty. */
+static void destroy(struct bc_cache *cache) {
+    bc__cache_delist(cache);
+    bc__store_finish(&cache->store);
+    free_parts(cache);
+}
+
 static int open_disk(struct bc_cache *cache, const struct bc_cache_options *options,
-                     struct bc_error *error) {
-    if (options->disk_path == NULL) return 0;
+                     const struct bc_making *making, struct bc_error *error) {
+    bool is_recording = options->record_path != NULL;
+    if (options->disk_path == NULL && !is_recording && making->opening == NULL) return 0;
     const struct bc_disk_options disk = {
-        .path = options->disk_path,
+        .path = is_recording ? options->record_path : options->disk_path,
+        .is_recording = is_recording,
+        .durable = options->durable != 0,
         .bytes_max = options->disk_bytes_max,
         .evicts = options->readers_max != 0,
         .checksums = options->checksums != 0,
         .codec = (enum bc_codec)options->compression,
     };
-    int code = bc__disk_open(&cache->disk, cache->schema, &disk, error);
+    int code;
+    if (making->opening != NULL) {
+        code = bc__disk_open_file(&cache->disk, making->opening, &cache->schema, error);
+    } else if (options->resume && is_recording) {
+        code = bc__disk_resume(&cache->disk, cache->schema, &disk, error);
+    } else {
+        code = bc__disk_open(&cache->disk, cache->schema, &disk, error);
+    }
     if (code != 0) return code;
     cache->has_disk = true;
     cache->backing = (struct bc_backing){
@@ -107,6 +162,10 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
         .read = backing_read,
         .give_up = backing_give_up,
         .tidy = backing_tidy,
+        .check = backing_check,
+        .locate =
+            making->opening != NULL && cache->disk.has_trailer ? backing_locate : NULL,
+        .complete = is_recording ? backing_complete : NULL,
         .context = &cache->disk,
     };
     return 0;
@@ -137,26 +196,94 @@ static int start_prefetch(struct bc_cache *cache, struct bc_error *error) {
                          strerror(code));
 }
 
-/* The store, and what fills it; the source moves in on success. */
+/* The batches that a file has already: those of an index, or of a recording to go on
+ * with. */
+static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *error) {
+    struct bc_disk *disk = &cache->disk;
+    if (!resumes) {
+        if (!disk->has_trailer) return 0;
+        const struct bc_trailer *trailer = &disk->trailer;
+        return bc__store_adopt(&cache->store, (uint64_t)trailer->batches,
+                               (uint64_t)trailer->rows, (uint64_t)trailer->bytes, error);
+    }
+    for (;;) {
+        struct bc_place place = {0, 0};
+        uint64_t rows;
+        int code = supply_next(disk, &place, &rows, error);
+        if (code != 0) return code;
+        if (place.size == 0) break;
+        code = bc__store_put_place(&cache->store, place, rows, error);
+        if (code != 0) return code;
+    }
+    bc__disk_go_on(disk);
+    return 0;
+}
+
+/* What fills the store; a source moves in on success. */
+static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
+                       const struct bc_cache_options *options, bool names,
+                       struct bc_error *error) {
+    struct bc_ingest_options ingest = {
+        .resumable = source != NULL && bc__reader_is_stream(source),
+        .hooks = options->hooks,
+        .prefetch = options->prefetch,
+        .exhausted = source == NULL && cache->disk.has_trailer,
+    };
+    if (source == NULL && !ingest.exhausted) {
+        ingest.supply = (struct bc_supply){supply_next, &cache->disk};
+    }
+    int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
+    if (code != 0) return bc__error_memory(error);
+    if (names) code = bc__disk_begin(&cache->disk, error);
+    if (code == 0) code = start_prefetch(cache, error);
+    if (code != 0) bc__ingest_undo(&cache->ingest, source);
+    return code;
+}
+
+/* The store, and what fills it. */
 static int open_store(struct bc_cache *cache, struct ArrowArrayStream *source,
-                      const struct bc_cache_options *options, struct bc_error *error) {
+                      const struct bc_cache_options *options,
+                      const struct bc_making *making, struct bc_error *error) {
     int code = bc__store_init(
         &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
         cache->has_disk ? &cache->backing : NULL, options->write_policy);
     if (code != 0) return bc__error_memory(error);
-    const struct bc_ingest_options ingest = {
-        .resumable = bc__reader_is_stream(source),
-        .hooks = options->hooks,
-        .prefetch = options->prefetch,
-    };
-    code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
-    if (code != 0) {
-        (void)bc__error_memory(error);
-    } else {
-        code = start_prefetch(cache, error);
-        if (code != 0) bc__ingest_undo(&cache->ingest, source);
+    bool is_recording = options->record_path != NULL;
+    bool resumes = is_recording && options->resume;
+    if (making->opening != NULL || resumes) code = take_over(cache, resumes, error);
+    if (code == 0) {
+        bool names = is_recording && !resumes && !making->is_nameless;
+        code = open_ingest(cache, source, options, names, error);
     }
-    if (code != 0) bc__store_finish(&cache->store);
+    if (code != 0) {
+        bc__store_clear(&cache->store);
+        bc__store_finish(&cache->store);
+    }
+    return code;
+}
+
+int bc__cache_make(struct ArrowArrayStream *source,
+                   const struct bc_cache_options *options, const struct bc_making *making,
+                   struct bc_cache **out_cache, struct bc_error *error) {
+    struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
+    int code = cache == NULL ? ENOMEM : bc__mutex_init(&cache->lock);
+    if (code != 0) {
+        bc__free(cache);
+        if (making->opening != NULL) bc__sys_close(making->opening->file);
+        return bc__error_memory(error);
+    }
+    atomic_init(&cache->refs, 1);
+    atomic_init(&cache->holds, 1);
+    cache->readers_max = options->readers_max;
+    if (source != NULL) code = bc__source_schema(source, &cache->schema, error);
+    if (code == 0) code = open_disk(cache, options, making, error);
+    if (code == 0) code = open_store(cache, source, options, making, error);
+    if (code == 0) {
+        bc__cache_enlist(cache);
+        *out_cache = cache;
+        return 0;
+    }
+    free_parts(cache);
     return code;
 }
 
@@ -170,29 +297,8 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     if (options == NULL) options = &defaults;
     int code = check_options(options, error);
     if (code != 0) return code;
-    struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
-    if (cache == NULL) return bc__error_memory(error);
-    atomic_init(&cache->refs, 1);
-    atomic_init(&cache->holds, 1);
-    cache->readers_max = options->readers_max;
-    code = bc__mutex_init(&cache->lock);
-    if (code != 0) {
-        bc__free(cache);
-        return bc__error_memory(error);
-    }
-    code = bc__source_schema(source, &cache->schema, error);
-    if (code == 0) code = open_disk(cache, options, error);
-    if (code == 0) code = open_store(cache, source, options, error);
-    if (code == 0) {
-        bc__cache_enlist(cache);
-        *out_cache = cache;
-        return 0;
-    }
-    if (cache->has_disk) bc__disk_finish(&cache->disk);
-    bc__schema_free(cache->schema);
-    bc__mutex_finish(&cache->lock);
-    bc__free(cache);
-    return code;
+    const struct bc_making making = {false, NULL};
+    return bc__cache_make(source, options, &making, out_cache, error);
 }
 
 /* In a fork's child, locks may be held by threads that are not there, and the source and
@@ -242,7 +348,9 @@ static enum bc_state state_of(struct bc_cache *cache) {
 
 int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
                     struct bc_error *error) {
-    return bc__schema_export(cache->schema, out_schema, error);
+    const struct bc_schema *schema =
+        cache->selection == NULL ? cache->schema : cache->selection->schema;
+    return bc__schema_export(schema, out_schema, error);
 }
 
 void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
@@ -255,6 +363,7 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     stats->batches_evicted = atomic_load(&cache->store.first);
     stats->source_calls = atomic_load(&cache->ingest.source.calls);
     stats->source_ns = atomic_load(&cache->ingest.source.nanoseconds);
+    stats->resumed = cache->ingest.resumed;
     stats->waiting = atomic_load(&cache->ingest.waiters);
     stats->disk_bytes = 0;
     stats->disk_bytes_max = 0;

@@ -14,6 +14,8 @@ struct bc_cache {
     atomic_bool closed;
     bool has_disk;
     struct bc_schema *schema;
+    int32_t *columns; /* that it is narrowed to, or NULL; before its first reader */
+    struct bc_projection *selection;
     struct bc_store store;
     struct bc_ingest ingest;
     struct bc_disk disk;
@@ -28,6 +30,22 @@ struct bc_cache {
     struct bc_cache *next; /* in the process's list (cache_fork.c) */
     struct bc_cache *previous;
 };
+
+/* How a cache comes to be, beyond what its options say. */
+struct bc_making {
+    bool is_nameless;                     /* a recording gets its name later */
+    const struct bc_disk_source *opening; /* a file instead of a source */
+};
+/* bc_cache_new, and the same for files, where `source` is NULL and the file moves in. */
+int bc__cache_make(struct ArrowArrayStream *source,
+                   const struct bc_cache_options *options, const struct bc_making *making,
+                   struct bc_cache **out_cache, struct bc_error *error);
+/* A reader that readers_max does not count. */
+int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                     bool counted, struct bc_reader **out_reader, struct bc_error *error);
+/* The trailer, with the ingest's `storing` lock held or nobody else inside. */
+int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
+                       struct bc_error *error);
 
 /* From here on, and until there, a fork waits for the cache's locks. */
 void bc__cache_enlist(struct bc_cache *cache);

@@ -1,5 +1,6 @@
 /* Readers of a cache: which may be made, what they need of it, and what goes once all of
  * them have passed it. */
+#include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "cache.h"
@@ -138,9 +139,34 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     return code;
 }
 
-static int make_reader(struct bc_cache *cache, const struct bc_reader_options *options,
-                       bool counted, struct bc_reader **out_reader,
-                       struct bc_error *error) {
+/* The projection of the columns that are asked for, of those that the cache has. */
+static int project(const struct bc_cache *cache, const struct bc_reader_options *options,
+                   struct bc_projection **out_projection, struct bc_error *error) {
+    const int32_t *columns = options->columns;
+    int64_t n = options->n_columns;
+    if (cache->columns == NULL) {
+        if (columns == NULL) return 0;
+        return bc__projection_new(cache->schema, columns, n, out_projection, error);
+    }
+    int32_t n_selected = cache->selection->schema->fields[0].n_children;
+    if (columns == NULL) {
+        return bc__projection_new(cache->schema, cache->columns, n_selected,
+                                  out_projection, error);
+    }
+    int32_t *translated = bc__malloc(((size_t)n + 1) * sizeof(*translated));
+    if (translated == NULL) return bc__error_memory(error);
+    for (int64_t i = 0; i < n; i++) {
+        bool is_one = columns[i] >= 0 && columns[i] < n_selected;
+        translated[i] = is_one ? cache->columns[columns[i]] : -1;
+    }
+    int code = bc__projection_new(cache->schema, translated, n, out_projection, error);
+    bc__free(translated);
+    return code;
+}
+
+int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
+                     bool counted, struct bc_reader **out_reader,
+                     struct bc_error *error) {
     const struct bc_feed feed = {
         .store = &cache->store,
         .closed = &cache->closed,
@@ -153,19 +179,16 @@ static int make_reader(struct bc_cache *cache, const struct bc_reader_options *o
         .context = cache,
     };
     struct bc_projection *projection = NULL;
-    if (options->columns != NULL) {
-        int code = bc__projection_new(cache->schema, options->columns, options->n_columns,
-                                      &projection, error);
-        if (code != 0) return code;
-    }
+    int code = project(cache, options, &projection, error);
+    if (code != 0) return code;
     struct bc_reader *reader;
-    const struct bc_range range = {options->start, options->stop};
+    const struct bc_range range = {options->start, options->stop, options->step};
     if (bc__reader_new(&feed, range, projection, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
     reader->counted = counted;
-    int code = admit_reader(cache, reader, error);
+    code = admit_reader(cache, reader, error);
     if (code != 0) {
         bc__reader_discard(reader);
         return code;
@@ -193,7 +216,10 @@ int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *opti
                              "BC_READER_OPTIONS_INIT",
                              options->struct_size, sizeof(*options));
     }
-    return make_reader(cache, options, true, out_reader, error);
+    if (options->step == 0) {
+        return bc__error_set(error, EINVAL, "A reader's step is at least 1");
+    }
+    return bc__cache_reader(cache, options, true, out_reader, error);
 }
 
 int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
@@ -203,7 +229,7 @@ int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out
     options.start = number;
     options.stop = number + 1;
     struct bc_reader *reader = NULL;
-    int code = make_reader(cache, &options, false, &reader, error);
+    int code = bc__cache_reader(cache, &options, false, &reader, error);
     if (code != 0) return code;
     code = bc_reader_next(reader, out_array, out_info, error);
     bc_reader_unref(reader);

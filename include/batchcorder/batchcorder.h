@@ -144,6 +144,13 @@ struct bc_cache_options {
     uint64_t prefetch; /* batches that a thread of the cache's own keeps ahead of the
                           fastest reader; the source is then asked from that thread,
                           with the hooks around it. 0: readers ask, when they need one */
+    const char *record_path; /* instead of disk_path: a recording of that name, which
+                                stays, and which others can read while it grows. It is
+                                complete when the source has ended */
+    int durable; /* of a recording: what others see of it is on the disk, and so is all
+                    of it once the source has ended */
+    int resume;  /* the recording is there, not complete, and nobody writes it: goes on
+                    behind its batches, so many of which the source must give again */
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
@@ -156,6 +163,9 @@ struct bc_cache_options {
      NULL,                            \
      1,                               \
      BC_COMPRESSION_NONE,             \
+     0,                               \
+     NULL,                            \
+     0,                               \
      0}
 
 /* Makes a cache over `source`, whose schema is asked for at once and whose batches are
@@ -167,8 +177,10 @@ struct bc_cache_options {
  *
  * EINVAL: not a stream of structs, or options that make no sense. ENOTSUP: a disk tier
  * and a type that the Arrow IPC format cannot hold; the message names the field. ENOMEM;
- * any errno of making the directory and the file; the errno of the stream's get_schema.
- */
+ * any errno of making the directory and the file, EEXIST for a recording whose name is
+ * taken; the errno of the stream's get_schema. With `resume`: EINVAL, the schema is not
+ * the recording's; EEXIST, it is complete; EBUSY, somebody is writing it. A source that
+ * turns out to be another one fails with EINVAL when it is asked. */
 BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
                            const struct bc_cache_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);
@@ -232,6 +244,7 @@ struct bc_cache_stats {
     uint64_t hits_memory;    /* batches that readers were given from memory, */
     uint64_t hits_disk;      /* and from disk */
     int exhausted;           /* 1: the source ended, also when the cache is closed now */
+    uint64_t resumed;        /* batches that a resumed recording had before */
 };
 
 BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats);
@@ -263,13 +276,15 @@ struct bc_reader_options {
     size_t struct_size;     /* set by the initialiser */
     uint64_t start;         /* the number of its first batch, or BC_READER_FRONTIER */
     uint64_t stop;          /* it ends before this batch, or with the stream */
+    uint64_t step;          /* from one batch that it gives to the next, at least 1 */
     const int32_t *columns; /* numbers of the columns that it gives, in their order; NULL:
                                all. Of the others no byte is read, in either tier; but
                                small bodies (up to 4 KiB) are verified whole */
     int64_t n_columns;
 };
 
-#define BC_READER_OPTIONS_INIT {sizeof(struct bc_reader_options), 0, UINT64_MAX, NULL, 0}
+#define BC_READER_OPTIONS_INIT \
+    {sizeof(struct bc_reader_options), 0, UINT64_MAX, 1, NULL, 0}
 
 /* A new reader, with one reference; `options` NULL: of all columns from batch 0. EINVAL:
  * the cache is closed or has given out readers_max readers, the first batch was evicted,
@@ -333,6 +348,114 @@ BC_EXPORT void bc_reader_unref(struct bc_reader *reader);
  * reference moves into the stream; it cannot fail. */
 BC_EXPORT void bc_reader_export(struct bc_reader *reader,
                                 struct ArrowArrayStream *out_stream);
+
+/* ---- recordings: files with names ----
+ *
+ * docs/file-format.md describes them. Every Arrow library reads one as a stream, while it
+ * grows too; with this one it is a cache whose source has ended. */
+
+struct bc_file_options {
+    size_t struct_size; /* set by the initialiser */
+    int file;    /* an open file to read instead of `path`, which is then for messages; it
+                    stays the caller's. -1: none */
+    int verify;  /* batches are looked at as a whole when they are first read: offsets,
+                    text, indices. Checksums, where a file has them, always are */
+    int partial; /* what is cut off or damaged at its end, or not complete, is opened as
+                    far as it goes */
+    int copies;  /* read messages into memory, instead of mapping the file */
+    int follow;  /* replay what another process is writing, and wait for the rest */
+    uint64_t batches_max;         /* of a file without its trailer: no more than these */
+    const struct bc_hooks *hooks; /* copied; NULL: none */
+};
+
+#define BC_FILE_OPTIONS_INIT \
+    {sizeof(struct bc_file_options), -1, 0, 0, 0, 0, UINT64_MAX, NULL}
+
+/* Opens a recording, or an Arrow IPC stream or file that anybody wrote, as a cache.
+ *
+ * Of a complete recording the schema and the end are read, whatever its size; of others,
+ * the metadata of all messages, once. The file is never changed. Batches are not copied,
+ * unless they are compressed or their buffers stand unaligned; they stay valid after the
+ * cache. A file must not be made shorter while batches of it are in use: a batch that is
+ * not there any more when it is asked for is EIO.
+ *
+ * With `follow`, readers wait for what the writer has not written yet. The stream ends
+ * when the recording is complete; EOWNERDEAD: its writer died before that.
+ *
+ * EINVAL: not such a file; ENODATA: a recording that is not complete, or a file that is
+ * cut off; EBADMSG: damaged; ENOTSUP: Arrow data that this library cannot read; any errno
+ * of opening; ENOMEM. `options` NULL: the defaults. */
+BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *options,
+                           struct bc_cache **out_cache, struct bc_error *error);
+
+/* Reads and verifies all of a file: checksums, offsets, text, indices. 0, or the error of
+ * the first batch that is wrong, whose number is then in `*out_batches`; else that is the
+ * number of all batches. It may be NULL. */
+BC_EXPORT int bc_file_verify(const char *path, uint64_t *out_batches,
+                             struct bc_error *error);
+
+/* Asks the source for all that is left, and gives the whole as a complete recording the
+ * name `path`, at once: the file is a link to the cache's own where that can be, else a
+ * copy. `replaces`: a file of that name is replaced in one step, else it is EEXIST.
+ * `durable`: it is on the disk when this returns. EINVAL: batches were evicted; else as
+ * bc_cache_ingest, and any errno of writing: then there is no such file, or the one that
+ * there was. */
+BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replaces,
+                            int durable, struct bc_error *error);
+
+/* Sees to it that the file at bc_cache_path can be opened by other processes: what is
+ * recorded is in it, and where the source has ended it is complete. `*out_batches` of
+ * them, from the first one on. EINVAL: some are in memory only, or were evicted. */
+BC_EXPORT int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
+                             struct bc_error *error);
+
+/* 1 where another process is writing the recording that the cache follows. */
+BC_EXPORT int bc_cache_has_writer(struct bc_cache *cache);
+
+/* From now on the cache has these columns only, in this order: its schema is theirs, and
+ * numbers of columns are among them. Before its first reader: EBUSY. EINVAL, ENOMEM. */
+BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
+                              int64_t n_columns, struct bc_error *error);
+
+/* The batch that has row `row` of those recorded so far, and the row's number in it.
+ * EINVAL: there is none. Takes time in the logarithm of the number of batches. */
+BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
+                                uint64_t *out_row_in_batch, struct bc_error *error);
+/* The first row of each of `n` batches from number `start` on, and of the one behind:
+ * `n` + 1 numbers. EINVAL: so many are not recorded. */
+BC_EXPORT int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
+                                  uint64_t *out_rows, struct bc_error *error);
+
+/* The kinds of files that bc_file_open knows. */
+enum bc_file_kind {
+    BC_FILE_NONE = 0,  /* the cache has no file */
+    BC_FILE_CACHE,     /* a cache's own, which goes with it */
+    BC_FILE_RECORDING, /* of this library */
+    BC_FILE_STREAM,    /* an Arrow IPC stream */
+    BC_FILE_ARROW      /* an Arrow IPC file (Feather V2) */
+};
+
+struct bc_file_info {
+    size_t struct_size; /* set by the caller */
+    enum bc_file_kind kind;
+    int complete;                    /* nothing is missing at its end */
+    int checksums;                   /* it has some */
+    enum bc_compression compression; /* of its first batch */
+    uint64_t bytes;                  /* of the file */
+    uint64_t dictionary_batches;     /* messages of dictionaries, deltas included */
+    uint64_t dictionary_bytes;       /* in them */
+};
+
+/* What the file of a cache is. `out_column_bytes` (may be NULL) has room for as many
+ * numbers as the cache has columns: the bytes that their buffers take in all batches, as
+ * they stand in the file, which takes a look at each batch's metadata; dictionaries are
+ * counted with their column. */
+BC_EXPORT int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
+                                uint64_t *out_column_bytes, struct bc_error *error);
+
+/* A permutation of the numbers below `n`, for `out` to hold: a pure function of `seed`,
+ * `epoch` and `n`, the same in every version and on every machine. */
+BC_EXPORT void bc_shuffle(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
 
 /* The version of the library, "major.minor.patch". */
 BC_EXPORT const char *bc_version(void);

@@ -5,11 +5,16 @@ from ._cast import CastingStreamCache
 from ._core import StreamCacheReader
 from ._core import __version__ as __version__
 from ._errors import SourceTraceback
+from ._recordings import cached, open, record, verify
 
 __all__ = [
     "CastingStreamCache",
     "SourceTraceback",
     "StreamCache",
     "StreamCacheReader",
+    "cached",
+    "open",
+    "record",
     "tee",
+    "verify",
 ]

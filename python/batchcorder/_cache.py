@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -15,7 +17,9 @@ from . import _core
 if TYPE_CHECKING:
     from ._dataset import CacheDataset
 
-_UNLIMITED = (1 << 64) - 1
+_Path = str | bytes | PathLike[str] | PathLike[bytes]
+
+UNLIMITED = (1 << 64) - 1
 
 
 def _rows_of(source: Any) -> int | None:
@@ -30,7 +34,7 @@ def _rows_of(source: Any) -> int | None:
     return None
 
 
-def _column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
+def column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
     """Return the numbers of columns that are given by name or by number."""
     if isinstance(columns, (str, bytes)):
         raise TypeError(
@@ -153,6 +157,40 @@ class StreamCache(_core.StreamCache):
         )
         self._source_rows = _rows_of(reader)
 
+    # How `open` opened it; None: it records.
+    _opened: dict[str, bool] | None = None
+    # Opened from an open file, which has no name to open it by again.
+    _is_nameless = False
+    _columns: tuple[int, ...] | None = None
+    _source_rows: int | None = None
+
+    def _record(
+        self,
+        source: _core.ArrowStream,
+        path: bytes,
+        *,
+        compression: Literal["lz4", "zstd"] | None,
+        durable: bool,
+        prefetch: int | None,
+        resume: bool,
+    ) -> None:
+        """Make a fresh object one whose file is the recording `path`."""
+        super().__init__(
+            source,
+            memory_capacity=0,
+            compression=compression,
+            prefetch=prefetch,
+            record_path=path,
+            durable=durable,
+            resume=resume,
+        )
+        self._source_rows = _rows_of(source)
+
+    def _narrow(self, columns: tuple[int, ...]) -> None:
+        """Have these columns only."""
+        self._select(columns)
+        self._columns = columns
+
     @classmethod
     def in_memory(
         cls,
@@ -241,7 +279,7 @@ class StreamCache(_core.StreamCache):
             reader,
             memory_capacity,
             tempfile.gettempdir() if path is None else path,
-            _UNLIMITED if disk_capacity is None else disk_capacity,
+            UNLIMITED if disk_capacity is None else disk_capacity,
             write_policy,
             max_readers,
             checksum=checksum,
@@ -256,6 +294,7 @@ class StreamCache(_core.StreamCache):
         columns: Sequence[str | int] | None = None,
         start: int | None = None,
         stop: int | None = None,
+        step: int | None = None,
     ) -> _core.StreamCacheReader:
         """
         Return a new, independent reader.
@@ -273,6 +312,8 @@ class StreamCache(_core.StreamCache):
             Number of the first batch to give, instead of `from_start`.
         stop : int, optional
             End before this batch. Default: with the stream.
+        step : int, optional
+            From one batch that is given to the next, at least 1. Default: 1.
 
         Returns
         -------
@@ -282,7 +323,7 @@ class StreamCache(_core.StreamCache):
         ------
         ValueError
             The cache is closed, has given out `max_readers` readers, or the first batch
-            was evicted; both `start` and ``from_start=False`` are given.
+            was evicted; both `start` and ``from_start=False`` are given; `step` is 0.
         KeyError, IndexError
             A column does not exist, or its name stands twice in the schema.
 
@@ -297,7 +338,7 @@ class StreamCache(_core.StreamCache):
         {'y': ['a', 'b', 'c']}
 
         """
-        if columns is None and start is None and stop is None:
+        if columns is None and start is None and stop is None and step is None:
             return super().reader(from_start)
         if type(from_start).__name__ not in ("bool", "bool_"):
             raise TypeError(
@@ -310,11 +351,11 @@ class StreamCache(_core.StreamCache):
                     "from_start=False and start both say where the reader starts: "
                     "give one of them"
                 )
-            start = _UNLIMITED
-        elif start == _UNLIMITED:
+            start = UNLIMITED
+        elif start == UNLIMITED:
             start -= 1  # the core's word for the frontier
-        numbers = None if columns is None else _column_numbers(self.schema, columns)
-        return self._open_reader(start, stop, numbers)
+        numbers = None if columns is None else column_numbers(self.schema, columns)
+        return self._open_reader(start, stop, step, numbers)
 
     def ingest_all(self, progress: bool = False) -> int:
         """
@@ -429,7 +470,7 @@ class StreamCache(_core.StreamCache):
         """
         if isinstance(key, slice):
             return self._slice(key)
-        number = min(operator.index(key), _UNLIMITED - 1)
+        number = min(operator.index(key), UNLIMITED - 1)
         if number < 0:
             number += len(self)
         batch = self._get(number) if number >= 0 else None
@@ -442,7 +483,7 @@ class StreamCache(_core.StreamCache):
         if any(operator.index(bound) < 0 for bound in bounds):
             numbers = range(*key.indices(len(self)))
         else:
-            numbers = range(*key.indices(_UNLIMITED >> 1))
+            numbers = range(*key.indices(UNLIMITED >> 1))
         batches = []
         for number in numbers:
             batch = self._get(number)
@@ -565,6 +606,212 @@ class StreamCache(_core.StreamCache):
         from ._dataset import CacheDataset
 
         return CacheDataset(self)
+
+    def save(
+        self, path: _Path, overwrite: bool = False, *, durable: bool = False
+    ) -> None:
+        """
+        Read the source to its end, and leave all of it as a recording with a name.
+
+        The file appears at once and complete. Where it can be, it is a link to the
+        cache's own file, which takes no time and no room; else it is written anew.
+
+        Parameters
+        ----------
+        path : str, bytes or os.PathLike
+        overwrite : bool, optional
+            Replace a file of that name, in one step. Whoever has it open keeps it.
+        durable : bool, optional
+            See to it that the recording is on the disk when this returns.
+
+        Raises
+        ------
+        FileExistsError
+            There is a file of that name, which stays as it is.
+        ValueError
+            The cache is closed, or has evicted batches.
+        OSError, NotImplementedError
+            The file cannot be written.
+        Exception
+            As :meth:`ingest_all` does.
+
+        Examples
+        --------
+        >>> import os, tempfile, pyarrow as pa, batchcorder
+        >>> path = os.path.join(tempfile.mkdtemp(), "x.arrows")
+        >>> batchcorder.StreamCache(pa.table({"x": [1, 2, 3]})).save(path)
+        >>> batchcorder.open(path).num_rows
+        3
+
+        """
+        super()._save(os.path.abspath(os.fsencode(path)), overwrite, durable)
+
+    def info(self) -> dict[str, Any]:
+        """
+        Return what the cache's file is, and what is in it; never asks the source.
+
+        Returns
+        -------
+        dict
+            kind : 'memory' (no file), 'cache' (goes with the cache), 'recording',
+            'stream' or 'file' (Arrow IPC, by another library)
+
+            path, bytes : of the file
+
+            complete : nothing is missing at its end
+
+            checksums, compression : of its messages (compression of the first batch)
+
+            schema, batches, rows : recorded so far
+
+            columns : for each, its name, type, and bytes in the file, dictionaries
+            included
+
+            dictionary_batches, dictionary_bytes : messages of dictionaries
+
+        Raises
+        ------
+        ValueError
+            The cache is closed.
+        OSError
+            The file cannot be read, or is damaged.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1, 2, 3]})).info()["kind"]
+        'memory'
+
+        """
+        info: dict[str, Any] = super()._describe()
+        stats = self.stats()
+        sizes = info.pop("column_bytes")
+        info["path"] = self.path
+        info["schema"] = self.schema
+        info["batches"], info["rows"] = stats["batches"], stats["rows"]
+        info["columns"] = [
+            {"name": field.name, "type": str(field.type), "bytes": size}
+            for field, size in zip(self.schema, sizes, strict=True)
+        ]
+        return info
+
+    def take(self, rows: Any) -> pa.Table:
+        """
+        Return the rows of these numbers, in this order.
+
+        Parameters
+        ----------
+        rows : sequence of int, numpy.ndarray or pyarrow.Array
+            Numbers of rows in the whole stream, from 0; negative ones count from its
+            end. A number may stand there more than once. What is not recorded yet is
+            asked for.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        IndexError
+            The stream has no such row.
+        TypeError
+            Not integers.
+        Exception
+            As :meth:`ingest_all` does.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [10, 20, 30]})).take([2, 0, -1])["x"].to_pylist()
+        [30, 10, 30]
+
+        """
+        from ._random import take
+
+        return take(self, rows)
+
+    def shuffle(
+        self, seed: int, epoch: int = 0, *, window: int = 0
+    ) -> pa.RecordBatchReader:
+        """
+        Return the recording in another order, as a stream, for an epoch of training.
+
+        The order is a pure function of `seed`, `epoch`, `window` and the recording: the
+        same on every machine and in every version. Batches come in a random order; with
+        a window, the rows of neighbours in that order are mixed as well.
+
+        Parameters
+        ----------
+        seed, epoch : int
+            From 0 to 2**64 - 1. What differs in either is an order of its own.
+        window : int, optional
+            Rows among which rows are mixed. As many batches as have so many rows are
+            taken together (at least one), and given again as batches of the same
+            lengths, copied. Default, 0: rows stay in their batches, nothing is copied.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Every row of the stream once.
+
+        Raises
+        ------
+        OverflowError, TypeError
+            Not such numbers.
+        Exception
+            As :meth:`ingest_all` does: the source is read to its end first.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
+        >>> [b["x"][0].as_py() for b in cache.shuffle(seed=7)]
+        [3, 1, 0, 2, 5, 4]
+
+        """
+        from ._random import shuffle
+
+        return shuffle(self, seed, epoch, window)
+
+    def _is_written(self) -> bool:
+        """Return whether there is more, or somebody writes; of one that follows."""
+        return not self.upstream_exhausted and super()._has_writer()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Pickle by path: the other process maps the same pages.
+
+        What is in memory only cannot be pickled. Of a recording whose source may have
+        more, the batches recorded so far are handed over, and a warning says so.
+        """
+        from ._recordings import reopen
+
+        if self._is_nameless:
+            raise TypeError(
+                "a cache over an open file cannot be pickled: open it by its path"
+            )
+        how = self._opened or {"verify": False, "partial": True, "mmap": True}
+        how = {"follow": False, **how}
+        try:
+            batches = super()._share()
+        except ValueError as error:
+            raise TypeError(f"cannot pickle this StreamCache: {error}") from None
+        if not self.upstream_exhausted and not how["follow"]:
+            warnings.warn(
+                f"the source of this StreamCache is still open: the {batches} batches "
+                "recorded so far are handed over; ingest_all() before pickling hands "
+                "over all",
+                stacklevel=2,
+            )
+        if how["follow"] or self.upstream_exhausted:
+            batches = UNLIMITED
+        path = os.fsencode(self.path or "")
+        hidden = ("_opened", "_columns", "_statistics")
+        attributes = {k: v for k, v in vars(self).items() if k not in hidden}
+        return reopen, (type(self), path, self._columns, how, batches, attributes)
 
     def scan_polars(self) -> Any:
         """

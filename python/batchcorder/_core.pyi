@@ -26,6 +26,7 @@ class Stats(TypedDict):
     source_seconds: float
     readers: int
     waiting: int
+    resumed: int
 
 class StreamCache:
     def __init__(
@@ -40,6 +41,9 @@ class StreamCache:
         checksum: bool = True,
         compression: Literal["lz4", "zstd"] | None = None,
         prefetch: int | None = None,
+        record_path: bytes | None = None,
+        durable: bool = False,
+        resume: bool = False,
     ) -> None: ...
     @property
     def schema(self) -> pa.Schema: ...
@@ -65,8 +69,29 @@ class StreamCache:
     def stats(self) -> Stats: ...
     def close(self) -> None: ...
     def _open_reader(
-        self, start: int | None, stop: int | None, columns: tuple[int, ...] | None
+        self,
+        start: int | None,
+        stop: int | None,
+        step: int | None,
+        columns: tuple[int, ...] | None,
     ) -> StreamCacheReader: ...
+    def _open_file(
+        self,
+        path: bytes,
+        file: int,
+        verify: bool,
+        partial: bool,
+        copies: bool,
+        follow: bool,
+        batches_max: int,
+        /,
+    ) -> None: ...
+    def _select(self, columns: tuple[int, ...]) -> None: ...
+    def _save(self, path: bytes, overwrite: bool, durable: bool, /) -> None: ...
+    def _share(self) -> int: ...
+    def _has_writer(self) -> bool: ...
+    def _describe(self) -> dict[str, Any]: ...
+    def _row_starts(self) -> bytes: ...
     def _get(self, number: int) -> pa.RecordBatch | None: ...
     def _ingest_to(self, batches: int) -> int: ...
     def __iter__(self) -> StreamCacheReader: ...
@@ -83,6 +108,8 @@ class StreamCache:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+def permutation(seed: int, epoch: int, n: int, /) -> bytes: ...
 
 @final
 class StreamCacheReader(Iterator[pa.RecordBatch]):

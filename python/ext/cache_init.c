@@ -16,13 +16,15 @@ struct arguments {
     struct bc_cache_options options;
     PyObject *method; /* __arrow_c_stream__ of the source, or NULL */
     PyObject *path;   /* bytes, or NULL */
+    PyObject *record; /* bytes, or NULL */
 };
 
 /* Types first, in the order of the arguments, then values: as 0.1.3 does it. */
 static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *out) {
     static char *names[] = {
         "reader",      "memory_capacity", "disk_path",   "disk_capacity", "write_policy",
-        "max_readers", "checksum",        "compression", "prefetch",      NULL};
+        "max_readers", "checksum",        "compression", "prefetch",      "record_path",
+        "durable",     "resume",          NULL};
     PyObject *source;
     PyObject *memory = Py_None;
     PyObject *path = Py_None;
@@ -32,9 +34,11 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
     PyObject *checksum = NULL;
     PyObject *compression = Py_None;
     PyObject *prefetch = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OOO:StreamCache", names,
+    PyObject *record = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OOOOpp:StreamCache", names,
                                      &source, &memory, &path, &disk, &policy, &readers,
-                                     &checksum, &compression, &prefetch)) {
+                                     &checksum, &compression, &prefetch, &record,
+                                     &out->options.durable, &out->options.resume)) {
         return -1;
     }
     out->method = stream_method(source);
@@ -47,6 +51,10 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
     if (path != Py_None) {
         if (argument_path(path, names[2], &out->path) != 0) return -1;
         options->disk_path = PyBytes_AsString(out->path);
+    }
+    if (record != Py_None) {
+        if (argument_path(record, names[9], &out->record) != 0) return -1;
+        options->record_path = PyBytes_AsString(out->record);
     }
     if (disk != Py_None &&
         argument_bytes(disk, names[3], &options->disk_bytes_max) != 0) {
@@ -93,8 +101,8 @@ void cache_give_up(struct bc_cache *cache) {
 
 /* Fills the object in at the end and at once: until then other threads, and the source,
  * see one that is not initialised. */
-static int fill_in(struct cache_object *self, struct bc_cache *cache,
-                   uint64_t readers_max) {
+int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
+                  uint64_t readers_max) {
     PyObject *schema = import_schema(self->state, cache);
     if (schema == NULL) return -1;
     Py_ssize_t columns = PyObject_Size(schema);
@@ -131,7 +139,7 @@ static int open_cache(struct cache_object *self, PyObject *method,
         (void)raise_error(code, &error);
         return -1;
     }
-    if (fill_in(self, cache, options->readers_max) == 0) return 0;
+    if (cache_fill_in(self, cache, options->readers_max) == 0) return 0;
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
@@ -144,11 +152,12 @@ static int open_cache(struct cache_object *self, PyObject *method,
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache != NULL) return initialised_before();
-    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL, NULL};
+    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL, NULL, NULL};
     arguments.options.hooks = &gil_hooks;
     int failed = parse_arguments(args, kwargs, &arguments);
     if (!failed) failed = open_cache(self, arguments.method, &arguments.options);
     Py_XDECREF(arguments.method);
     Py_XDECREF(arguments.path);
+    Py_XDECREF(arguments.record);
     return failed;
 }

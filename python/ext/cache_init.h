@@ -6,6 +6,10 @@
 
 /* tp_init of StreamCache. */
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs);
+/* Fills a fresh object in, at once: 0, or -1 and an exception, and the cache stays the
+ * caller's. */
+int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
+                  uint64_t readers_max);
 /* Gives the core's cache back, without the GIL. */
 void cache_give_up(struct bc_cache *cache);
 

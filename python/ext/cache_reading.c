@@ -30,9 +30,7 @@ static PyObject *new_reader(struct cache_object *self,
     return object;
 }
 
-/* The numbers in a tuple as an array for the caller to free, or NULL with an exception.
- */
-static int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
+int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
     int32_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
     if (columns == NULL) return (int32_t *)PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -51,12 +49,16 @@ PyObject *cache_open_reader(PyObject *object, PyObject *args) {
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     PyObject *start;
     PyObject *stop;
+    PyObject *step;
     PyObject *columns;
-    if (!PyArg_ParseTuple(args, "OOO:_open_reader", &start, &stop, &columns)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOOO:_open_reader", &start, &stop, &step, &columns)) {
+        return NULL;
+    }
     if (start != Py_None && argument_count(start, "start", &options.start) != 0) {
         return NULL;
     }
     if (stop != Py_None && argument_count(stop, "stop", &options.stop) != 0) return NULL;
+    if (step != Py_None && argument_count(step, "step", &options.step) != 0) return NULL;
     int32_t *numbers = NULL;
     if (columns != Py_None) {
         Py_ssize_t n = PyTuple_Size(columns);

@@ -7,6 +7,9 @@
 /* Raises ValueError: __init__ has not succeeded; returns NULL. */
 PyObject *cache_not_initialised(void);
 
+/* The numbers in a tuple of `n` as an array for PyMem_Free, or NULL with an exception. */
+int32_t *column_numbers(PyObject *tuple, Py_ssize_t n);
+
 PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs);
 PyObject *cache_open_reader(PyObject *object, PyObject *args);
 PyObject *cache_iter(PyObject *object);

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "cache_files.h"
 #include "cache_init.h"
 #include "cache_reading.h"
 #include "capsule.h"
@@ -309,14 +310,14 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
     static const char *const states[] = {"open", "exhausted", "failed", "closed"};
     struct bc_cache_stats stats;
     get_stats(self, &stats);
-    return Py_BuildValue("{sssKsKsKsKsKsKsKsKsKsdsKsK}", "state", states[stats.state],
+    return Py_BuildValue("{sssKsKsKsKsKsKsKsKsKsdsKsKsK}", "state", states[stats.state],
                          "batches", stats.batches, "rows", stats.rows, "bytes",
                          stats.bytes, "evicted", stats.batches_evicted, "memory_bytes",
                          stats.memory_bytes, "disk_bytes", stats.disk_bytes,
                          "memory_hits", stats.hits_memory, "disk_hits", stats.hits_disk,
                          "source_calls", stats.source_calls, "source_seconds",
                          (double)stats.source_ns * 1e-9, "readers", stats.readers,
-                         "waiting", stats.waiting);
+                         "waiting", stats.waiting, "resumed", stats.resumed);
 }
 
 /* The documentation of the public members stands with the class that Python code makes
@@ -346,13 +347,30 @@ static PyMethodDef cache_methods[] = {
     {"stats", cache_stats, METH_NOARGS,
      "stats($self)\n--\n\nReturn what the cache holds now, as a dict.\n"},
     {"_open_reader", cache_open_reader, METH_VARARGS,
-     "_open_reader($self, start, stop, columns)\n--\n\n"
+     "_open_reader($self, start, stop, step, columns)\n--\n\n"
      "Return a reader of some batches and columns (a tuple of numbers, or None).\n"},
     {"_get", cache_get, METH_O,
      "_get($self, number)\n--\n\nReturn one batch, or None behind the last one.\n"},
     {"_ingest_to", cache_ingest_to, METH_O,
      "_ingest_to($self, batches)\n--\n\n"
      "Read the source until so many batches are recorded; return how many are.\n"},
+    {"_open_file", cache_open_file, METH_VARARGS,
+     "_open_file($self, path, file, verify, partial, copies, follow, batches_max)\n--\n\n"
+     "Make a fresh object a cache over a file.\n"},
+    {"_select", cache_select, METH_O,
+     "_select($self, columns)\n--\n\nNarrow a fresh cache to a tuple of columns.\n"},
+    {"_save", cache_save, METH_VARARGS,
+     "_save($self, path, overwrite, durable)\n--\n\nSave the recording.\n"},
+    {"_share", cache_share, METH_NOARGS,
+     "_share($self)\n--\n\n"
+     "Let other processes open the file; return how many batches it has.\n"},
+    {"_has_writer", cache_has_writer, METH_NOARGS,
+     "_has_writer($self)\n--\n\nReturn whether another process writes the file.\n"},
+    {"_describe", cache_describe, METH_NOARGS,
+     "_describe($self)\n--\n\nReturn what the file is, as a dict.\n"},
+    {"_row_starts", cache_row_starts, METH_NOARGS,
+     "_row_starts($self)\n--\n\n"
+     "Return the first row of each batch, and their number, as 64-bit numbers.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"

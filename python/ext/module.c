@@ -1,5 +1,6 @@
 #include "module.h"
 
+#include "cache_files.h"
 #include "hooks.h"
 
 static struct module_state *state_of(PyObject *module) {
@@ -84,6 +85,12 @@ static int clear(PyObject *module) {
 
 static void release(void *module) { (void)clear(module); }
 
+static PyMethodDef functions[] = {
+    {"permutation", permutation, METH_VARARGS,
+     "permutation(seed, epoch, n)\n--\n\n"
+     "Return a permutation of the numbers below n, as the bytes of 64-bit numbers.\n"},
+    {NULL, NULL, 0, NULL}};
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, execute},
 #ifdef Py_GIL_DISABLED
@@ -97,6 +104,7 @@ static struct PyModuleDef definition = {
     .m_name = "batchcorder._core",
     .m_doc = "StreamCache and its readers, over libbatchcorder.",
     .m_size = sizeof(struct module_state),
+    .m_methods = functions,
     .m_slots = slots,
     .m_traverse = traverse,
     .m_clear = clear,

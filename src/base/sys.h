@@ -32,8 +32,9 @@ int bc__sys_remove_dir(const char *path);
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
 void bc__sys_close(int descriptor);
 
-/* Writes all pieces at `offset`. On failure some may be written; none of them count. */
-int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
+/* Writes all pieces but the first `skip` bytes, of which the byte number 0 belongs at
+ * `offset`. On failure some may be written; none of them count. */
+int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size_t skip,
                   int64_t offset);
 int bc__sys_truncate(int file, int64_t size);
 int bc__sys_size(int file, int64_t *out_size);
@@ -45,6 +46,43 @@ int bc__sys_punch(int file, int64_t offset, int64_t size);
 /* Maps [0, size) of the file, read only; pages past its end become valid as it grows. */
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
+
+/* ---- files that users name (sys_named.c) ---- */
+
+/* Opens the file for reading, and with `writes` for writing too, then never through a
+ * link at its end. Never waits. */
+int bc__sys_open(const char *path, bool writes, int *out_file);
+/* One more descriptor of the open file. */
+int bc__sys_dup(int file, int *out_file);
+/* 0 where it is a regular file; EISDIR, ESPIPE. */
+int bc__sys_check_regular(int file);
+/* Reads `size` bytes, or as many as there are. */
+int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
+/* Makes an empty file in the directory of `path`, with the mode that files of this
+ * process have, and locks it. It has no name; or, where the file system needs one, the
+ * hidden name `*out_path`, which bc__sys_discard takes away. */
+int bc__sys_create_unnamed(const char *path, char **out_path, int *out_file);
+/* Removes a hidden name, and frees it; NULL is accepted. */
+void bc__sys_discard(char *hidden);
+/* Gives an open file, which has the name `from` or none (NULL), the name `path` too.
+ * EEXIST; EXDEV. */
+int bc__sys_link(int file, const char *from, const char *path);
+/* The same, taking the place of a file of that name in one step. */
+int bc__sys_replace(int file, const char *from, const char *path);
+/* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
+ * file has the lock. Where the file system has no locks, that is 0. */
+int bc__sys_lock(int file);
+void bc__sys_unlock(int file);
+/* True while another open file has that lock. */
+bool bc__sys_is_locked(int file);
+/* The file's content is on the disk; the directory entry of `path` is. */
+int bc__sys_sync(int file);
+int bc__sys_sync_dir_of(const char *path);
+/* Gives a private file the mode that files of this process have. */
+int bc__sys_publish_mode(int file);
+void bc__sys_sleep_ms(int64_t ms);
+
+/* ---- time and process ---- */
 
 /* Nanoseconds of a clock that only goes forward. */
 int64_t bc__sys_now_ns(void);

@@ -175,14 +175,20 @@ static ssize_t write_some(int file, const struct bc_piece *pieces, size_t n_piec
     return pwritev(file, vectors, n, (off_t)offset);
 }
 
-int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
+/* Leaves out the pieces that `*skip` bytes cover, and empty ones. */
+static void pass_pieces(const struct bc_piece **pieces, size_t *n_pieces, size_t *skip) {
+    while (*n_pieces > 0 && *skip >= (*pieces)->size) {
+        *skip -= (*pieces)->size;
+        ++*pieces;
+        --*n_pieces;
+    }
+}
+
+int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size_t skip,
                   int64_t offset) {
     bc_assert(file >= 0 && offset >= 0);
-    size_t skip = 0;
-    while (n_pieces > 0 && pieces->size == 0) {
-        pieces++;
-        n_pieces--;
-    }
+    offset += (int64_t)skip;
+    pass_pieces(&pieces, &n_pieces, &skip);
     while (n_pieces > 0) {
         ssize_t written = write_some(file, pieces, n_pieces, skip, offset);
         if (written < 0) {
@@ -193,11 +199,7 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces,
         if (written == 0) return EIO;
         offset += written;
         skip += (size_t)written;
-        while (n_pieces > 0 && skip >= pieces->size) {
-            skip -= pieces->size;
-            pieces++;
-            n_pieces--;
-        }
+        pass_pieces(&pieces, &n_pieces, &skip);
     }
     return 0;
 }

@@ -138,8 +138,10 @@ static int add_list_view(const struct layout *layout, const struct bc_extent *of
     for (int64_t i = 0; i < layout->node->length; i++) {
         int64_t size = bc__integer_at(sizes->data, bits, i);
         if (!bc__is_valid(validity, layout->node->offset + i)) size = 0;
-        int64_t at = bc__integer_at(offsets->data, bits, i) - offsets->base;
-        bc__integer_set(new_offsets, bits, i, size == 0 ? 0 : at);
+        /* Where nothing is, the offset may be anything. */
+        int64_t at = 0;
+        if (size != 0) at = bc__integer_at(offsets->data, bits, i) - offsets->base;
+        bc__integer_set(new_offsets, bits, i, at);
         bc__integer_set(new_sizes, bits, i, size);
     }
     int code = add_buffer(layout->body, new_offsets, offsets->bytes);

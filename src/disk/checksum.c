@@ -10,6 +10,10 @@ static const uint8_t zeros[64];
 
 uint64_t bc__checksum(const void *data, size_t size) { return XXH3_64bits(data, size); }
 
+uint64_t bc__checksum_seeded(const void *data, size_t size, uint64_t seed) {
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+
 uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding) {
     bc_assert(padding <= sizeof(zeros));
     if (padding == 0) return XXH3_64bits(data, size);

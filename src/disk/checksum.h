@@ -17,6 +17,8 @@
 enum { BC_DIGITS = 16, BC_SMALL_BODY_BYTES = 4096 };
 
 uint64_t bc__checksum(const void *data, size_t size);
+/* Of a short entry that also stands for its number. */
+uint64_t bc__checksum_seeded(const void *data, size_t size, uint64_t seed);
 /* Of `size` bytes and `padding` zeros behind them (at most 64). */
 uint64_t bc__checksum_padded(const void *data, size_t size, size_t padding);
 /* Of a prefix and metadata, as it was while the BC_DIGITS at `digits` were '0'. */

@@ -4,11 +4,15 @@
 #include <string.h>
 
 #include "arrow/metadata.h"
+#include "base/alloc.h"
 #include "base/check.h"
 #include "disk/checksum.h"
 #include "disk/codec.h"
+#include "disk/scan.h"
 
 enum { PREFIX = 8, ALIGNMENT = 64 };
+/* The number that version V5 of the metadata has. */
+enum { METADATA_V5 = 4 };
 
 struct decoder {
     const struct bc_schema *schema;
@@ -20,21 +24,41 @@ struct decoder {
     size_t node;
     size_t buffer;
     size_t view;
-    int64_t taken; /* bytes of the buffer taken last */
+    int64_t taken;          /* bytes of the buffer taken last */
+    uint8_t *metadata_copy; /* or NULL */
     struct bc_decompressor decompressor;
 };
 
 /* No codec makes more of a byte: a larger claim is none. */
 enum { EXPANSION_MAX = 1 << 16 };
 
-/* The metadata's size from the prefix, or -1. */
-static int64_t metadata_size(const uint8_t *message, int64_t size) {
-    if (size < PREFIX) return -1;
-    uint32_t prefix[2];
-    memcpy(prefix, message, sizeof(prefix));
-    if (prefix[0] != UINT32_MAX || prefix[1] > INT32_MAX) return -1;
-    if (prefix[1] % 8 != 0 || (int64_t)prefix[1] > size - PREFIX) return -1;
-    return (int64_t)prefix[1];
+/* A message's metadata, with what it says of the batch. `*out_copy`, for the caller to
+ * free, is NULL where it stands aligned; else the copy that `out_wire` points into. */
+static int read_metadata(const uint8_t *message, int64_t size, struct bc_frame *out_frame,
+                         struct bc_wire_batch *out_wire, uint8_t **out_copy) {
+    *out_copy = NULL;
+    int code = bc__frame_parse(message, size, out_frame);
+    if (code == EAGAIN) code = EINVAL;
+    if (code != 0) return code;
+    int64_t bytes = out_frame->metadata_size;
+    if (bytes == 0 || bytes > size - out_frame->metadata) return EINVAL;
+    const uint8_t *metadata = message + out_frame->metadata;
+    if (((uintptr_t)metadata & 7) != 0) {
+        *out_copy = bc__malloc_aligned(8, (size_t)bytes);
+        if (*out_copy == NULL) return ENOMEM;
+        memcpy(*out_copy, metadata, (size_t)bytes);
+        metadata = *out_copy;
+    }
+    code = bc__metadata_read_batch(metadata, (size_t)bytes, out_wire);
+    int64_t left = size - out_frame->metadata - bytes;
+    if (code == 0 && (out_wire->body_bytes < 0 || out_wire->body_bytes > left)) {
+        code = EINVAL;
+    }
+    if (code != 0) {
+        bc__free(*out_copy);
+        *out_copy = NULL;
+    }
+    return code;
 }
 
 /* The raw bytes of a compressed buffer, in memory of the batch's own. */
@@ -63,12 +87,23 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
     return 0;
 }
 
-/* Takes the next buffer, which must have `bytes_min` bytes; an empty one is NULL. */
-static int take_buffer(struct decoder *decoder, int64_t bytes_min,
+/* A buffer that others left unaligned, in memory of the batch's own. */
+static int align(struct decoder *decoder, struct bc_wire_buffer buffer,
+                 const void **out_data) {
+    uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)buffer.length);
+    if (aligned == NULL) return ENOMEM;
+    memcpy(aligned, decoder->body + buffer.offset, (size_t)buffer.length);
+    *out_data = aligned;
+    return 0;
+}
+
+/* Takes the next buffer, which must have `bytes_min` bytes, aligned to `alignment`; an
+ * empty one is NULL. */
+static int take_buffer(struct decoder *decoder, int64_t bytes_min, size_t alignment,
                        const void **out_data) {
     if (decoder->buffer >= decoder->wire.n_buffers) return EINVAL;
     struct bc_wire_buffer buffer = decoder->wire.buffers[decoder->buffer++];
-    if (buffer.offset < 0 || buffer.length < 0 || buffer.offset % 8 != 0 ||
+    if (buffer.offset < 0 || buffer.length < 0 ||
         buffer.offset > decoder->wire.body_bytes ||
         buffer.length > decoder->wire.body_bytes - buffer.offset) {
         return EINVAL;
@@ -79,13 +114,14 @@ static int take_buffer(struct decoder *decoder, int64_t bytes_min,
     if (buffer.length < bytes_min) return EINVAL;
     decoder->taken = buffer.length;
     *out_data = buffer.length == 0 ? NULL : decoder->body + buffer.offset;
-    return 0;
+    if (((uintptr_t)*out_data & (alignment - 1)) == 0) return 0;
+    return align(decoder, buffer, out_data);
 }
 
 static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
     int64_t bytes = node->null_count == 0 ? 0 : bc__bit_bytes(node->length);
-    int code = take_buffer(decoder, bytes, out_data);
+    int code = take_buffer(decoder, bytes, 1, out_data);
     if (node->null_count == 0) *out_data = NULL;
     return code;
 }
@@ -95,7 +131,7 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
                         int64_t length, const void **out_data, int64_t *out_reach) {
     static const int64_t none;
     int64_t bytes = length == 0 ? 0 : (length + 1) * (field->bits / 8);
-    int code = take_buffer(decoder, bytes, out_data);
+    int code = take_buffer(decoder, bytes, field->alignment, out_data);
     if (code != 0) return code;
     *out_reach = 0;
     if (length == 0) {
@@ -119,9 +155,9 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (decoder->view >= decoder->wire.n_variadic_counts) return EINVAL;
     int64_t n = decoder->wire.variadic_counts[decoder->view++];
     const void **buffers = node->buffers;
-    int code = take_buffer(decoder, node->length * 16, &buffers[1]);
+    int code = take_buffer(decoder, node->length * 16, 16, &buffers[1]);
     for (int64_t i = 0; i < n && code == 0; i++) {
-        code = take_buffer(decoder, 0, &buffers[2 + i]);
+        code = take_buffer(decoder, 0, 1, &buffers[2 + i]);
         decoder->sizes[i] = decoder->taken;
     }
     buffers[2 + n] = decoder->sizes;
@@ -129,6 +165,13 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     decoder->sizes += n;
     decoder->tables += n;
     return code;
+}
+
+/* Before metadata V5, unions had a bitmap. */
+static bool has_old_validity(const struct decoder *decoder,
+                             const struct bc_field *field) {
+    return decoder->wire.version < METADATA_V5 &&
+           (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION);
 }
 
 static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min);
@@ -160,6 +203,10 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     int64_t reach = wire.length;
     int64_t bytes;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
+    if (has_old_validity(decoder, field)) {
+        if (wire.null_count != 0) return ENOTSUP;
+        decoder->buffer++;
+    }
     if (code != 0) return code;
     switch (field->kind) {
         case BC_KIND_NULL:
@@ -168,10 +215,10 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
             if (field->bits > 1024 && wire.length > INT64_MAX / field->bits)
                 return EINVAL;
             return take_buffer(decoder, bc__bit_bytes(wire.length * field->bits),
-                               &buffers[1]);
+                               field->alignment, &buffers[1]);
         case BC_KIND_BINARY:
             code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
-            return code != 0 ? code : take_buffer(decoder, reach, &buffers[2]);
+            return code != 0 ? code : take_buffer(decoder, reach, 1, &buffers[2]);
         case BC_KIND_LIST:
             code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
             return code != 0 ? code : decode_children(decoder, number, reach);
@@ -186,15 +233,17 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
             return take_views(decoder, node);
         case BC_KIND_LIST_VIEW:
             bytes = wire.length * (field->bits / 8);
-            code = take_buffer(decoder, bytes, &buffers[1]);
-            if (code == 0) code = take_buffer(decoder, bytes, &buffers[2]);
+            code = take_buffer(decoder, bytes, field->alignment, &buffers[1]);
+            if (code == 0) {
+                code = take_buffer(decoder, bytes, field->alignment, &buffers[2]);
+            }
             return code != 0 ? code : decode_children(decoder, number, 0);
         case BC_KIND_SPARSE_UNION:
-            code = take_buffer(decoder, wire.length, &buffers[0]);
+            code = take_buffer(decoder, wire.length, 1, &buffers[0]);
             return code != 0 ? code : decode_children(decoder, number, wire.length);
         case BC_KIND_DENSE_UNION:
-            code = take_buffer(decoder, wire.length, &buffers[0]);
-            if (code == 0) code = take_buffer(decoder, wire.length * 4, &buffers[1]);
+            code = take_buffer(decoder, wire.length, 1, &buffers[0]);
+            if (code == 0) code = take_buffer(decoder, wire.length * 4, 4, &buffers[1]);
             return code != 0 ? code : decode_children(decoder, number, 0);
         case BC_KIND_RUN_END:
             return decode_children(decoder, number, 0);
@@ -211,6 +260,7 @@ static int pass_field(struct decoder *decoder, int32_t number) {
         /* The sizes are no buffer of the message. */
         n_buffers += (size_t)decoder->wire.variadic_counts[decoder->view++] - 1;
     }
+    if (has_old_validity(decoder, field)) n_buffers++;
     decoder->node++;
     decoder->buffer += n_buffers;
     for (int32_t c = 0; c < field->n_children; c++) {
@@ -235,26 +285,29 @@ static int count_variadic(const struct bc_wire_batch *wire, size_t *out_n) {
 /* Reads the metadata and makes an empty batch with room for all buffer tables. */
 static int start(struct decoder *decoder, const struct bc_schema *schema,
                  const uint8_t *message, int64_t size) {
-    bc_assert(((uintptr_t)message & (ALIGNMENT - 1)) == 0);
-    int64_t metadata = metadata_size(message, size);
-    if (metadata < 0) return EINVAL;
-    *decoder = (struct decoder){.schema = schema, .body = message + PREFIX + metadata};
+    *decoder = (struct decoder){.schema = schema};
     struct bc_wire_batch *wire = &decoder->wire;
-    int code = bc__metadata_read_batch(message + PREFIX, (size_t)metadata, wire);
+    struct bc_frame frame;
+    int code = read_metadata(message, size, &frame, wire, &decoder->metadata_copy);
     if (code != 0) return code;
-    if (wire->body_bytes < 0 || wire->body_bytes > size - PREFIX - metadata)
-        return EINVAL;
+    decoder->body = message + frame.metadata + frame.metadata_size;
     size_t n_buffers = 0;
     for (int32_t i = 0; i < schema->n_fields; i++) {
         n_buffers += (size_t)schema->fields[i].n_buffers;
     }
     size_t n_variadic;
     code = count_variadic(wire, &n_variadic);
-    if (code != 0) return code;
+    if (code != 0) {
+        bc__free(decoder->metadata_copy);
+        return code;
+    }
     n_buffers += n_variadic;
     decoder->batch = bc__batch_alloc(
         schema->n_fields, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
-    if (decoder->batch == NULL) return ENOMEM;
+    if (decoder->batch == NULL) {
+        bc__free(decoder->metadata_copy);
+        return ENOMEM;
+    }
     decoder->tables = bc__batch_tail(decoder->batch);
     decoder->sizes = (int64_t *)(void *)(decoder->tables + n_buffers);
     return 0;
@@ -263,6 +316,7 @@ static int start(struct decoder *decoder, const struct bc_schema *schema,
 /* Gives the batch out, or up where `code` says that it failed. */
 static int finish(struct decoder *decoder, int code, struct bc_batch **out_batch) {
     bc__decompressor_finish(&decoder->decompressor);
+    bc__free(decoder->metadata_copy);
     if (code == 0) {
         *out_batch = decoder->batch;
     } else {
@@ -280,6 +334,7 @@ static int decode_columns(struct decoder *decoder,
                        ? decode_field(decoder, number, decoder->wire.rows)
                        : pass_field(decoder, number);
         if (code != 0) return code;
+        if (decoder->batch->nodes[number].length > decoder->wire.rows) return EINVAL;
     }
     return 0;
 }
@@ -367,27 +422,35 @@ static bool verify_body(const struct bc_schema *schema, const uint64_t *wanted,
                           : verify_columns(schema, wanted, wire, body, digits);
 }
 
+static bool verify_metadata(const uint8_t *message, size_t framed,
+                            const struct bc_wire_batch *wire) {
+    uint64_t expected;
+    const char *digits = wire->checksums;
+    if (digits == NULL || wire->checksums_size < BC_DIGITS ||
+        !bc__checksum_parse(digits, &expected)) {
+        return false;
+    }
+    size_t at = (size_t)(digits - (const char *)message);
+    return bc__checksum_message(message, framed, at) == expected;
+}
+
 static int verify(const struct bc_schema *schema, const uint64_t *wanted,
                   const uint8_t *message, int64_t size) {
-    int64_t metadata = metadata_size(message, size);
-    if (metadata < 0) return EBADMSG;
+    struct bc_frame frame;
     struct bc_wire_batch wire;
-    if (bc__metadata_read_batch(message + PREFIX, (size_t)metadata, &wire) != 0) {
-        return EBADMSG;
+    uint8_t *copy;
+    int code = read_metadata(message, size, &frame, &wire, &copy);
+    if (code != 0) return code == ENOMEM ? code : EBADMSG;
+    bool right = false;
+    /* What we write is aligned. */
+    if (copy == NULL && frame.metadata == PREFIX) {
+        size_t framed = (size_t)(frame.metadata + frame.metadata_size);
+        right = verify_metadata(message, framed, &wire) &&
+                wire.body_bytes == size - (int64_t)framed &&
+                verify_body(schema, wanted, &wire, message + framed,
+                            wire.checksums + BC_DIGITS);
     }
-    uint64_t expected;
-    const char *digits = wire.checksums;
-    if (digits == NULL || wire.checksums_size < BC_DIGITS ||
-        !bc__checksum_parse(digits, &expected)) {
-        return EBADMSG;
-    }
-    size_t framed = (size_t)(PREFIX + metadata);
-    size_t at = (size_t)(digits - (const char *)message);
-    if (bc__checksum_message(message, framed, at) != expected) return EBADMSG;
-    if (wire.body_bytes < 0 || wire.body_bytes != size - PREFIX - metadata) {
-        return EBADMSG;
-    }
-    bool right = verify_body(schema, wanted, &wire, message + framed, digits + BC_DIGITS);
+    bc__free(copy);
     return right ? 0 : EBADMSG;
 }
 
@@ -399,4 +462,27 @@ int bc__decode_verify_columns(const struct bc_schema *schema, const uint64_t *wa
 
 int bc__decode_verify(const uint8_t *message, int64_t size) {
     return verify(NULL, NULL, message, size);
+}
+
+int bc__decode_measure(const struct bc_schema *schema, const uint8_t *message,
+                       int64_t size, int64_t *columns, enum bc_codec *out_codec) {
+    struct decoder decoder = {.schema = schema};
+    struct bc_frame frame;
+    uint8_t *copy;
+    int code = read_metadata(message, size, &frame, &decoder.wire, &copy);
+    if (code != 0) return code;
+    *out_codec = decoder.wire.codec;
+    const struct bc_field *root = &schema->fields[0];
+    for (int32_t c = 0; c < root->n_children && columns != NULL && code == 0; c++) {
+        size_t first = decoder.buffer;
+        code = pass_field(&decoder, root->first_child + c);
+        if (code == 0 && decoder.buffer > decoder.wire.n_buffers) code = EINVAL;
+        for (size_t i = first; i < decoder.buffer && code == 0; i++) {
+            int64_t length = decoder.wire.buffers[i].length;
+            if (length < 0 || length > decoder.wire.body_bytes) code = EINVAL;
+            if (code == 0) columns[c] += length;
+        }
+    }
+    bc__free(copy);
+    return code;
 }

@@ -4,13 +4,15 @@
 #define BC_DISK_DECODE_H
 
 #include "arrow/batch.h"
+#include "arrow/metadata.h"
 #include "arrow/projection.h"
 
-/* Decodes a RecordBatch message of `size` bytes at `message` (64-byte aligned): the
+/* Decodes a RecordBatch message of `size` bytes at `message`, which may be one of others:
+ * what stands unaligned is copied. The
  * columns of the projection (NULL: all), leaving the other nodes zeroed and their bytes
  * untouched. Every node and buffer is checked to lie inside it and to be long enough for
- * its type. The batch's owner is the caller's to set. EINVAL: not such a message; ENOMEM.
- */
+ * its type. The batch's owner is the caller's to set. EINVAL: not such a message;
+ * ENOTSUP: one of an old version with null unions; ENOMEM. */
 int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_projection *projection, const uint8_t *message,
                      int64_t size, struct bc_batch **out_batch);
@@ -27,5 +29,10 @@ int bc__decode_verify_columns(const struct bc_schema *schema, const uint64_t *wa
                               const uint8_t *message, int64_t size);
 /* The same for all of a batch or dictionary. */
 int bc__decode_verify(const uint8_t *message, int64_t size);
+
+/* Adds up the bytes of the buffers of each column (`columns` NULL: of none), and looks at
+ * the codec. EINVAL, ENOMEM. */
+int bc__decode_measure(const struct bc_schema *schema, const uint8_t *message,
+                       int64_t size, int64_t *columns, enum bc_codec *out_codec);
 
 #endif

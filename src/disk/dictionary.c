@@ -171,6 +171,53 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
     return 0;
 }
 
+int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t which) {
+    const struct bc_field *fields = dictionaries->schema->fields;
+    return fields[fields[dictionaries->all[which].field].parent].dictionary_id;
+}
+
+/* One more version of one dictionary, which is in the file. */
+static int add_version(struct bc_dictionary *dictionary,
+                       const struct bc_dictionary_message *message) {
+    size_t n = dictionary->n_versions;
+    const struct bc_version *before = n == 0 ? NULL : &dictionary->versions[n - 1];
+    if (before != NULL && message->offset <= before->offset) return EINVAL;
+    if (before == NULL && message->is_delta) return EINVAL;
+    int64_t length = message->length;
+    if (length < 0) {
+        int64_t base = message->is_delta ? before->length : 0;
+        if (message->more < 0 || base > INT64_MAX - message->more) return EINVAL;
+        length = base + message->more;
+    }
+    int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
+                        n + 1, sizeof(dictionary->versions[0]));
+    if (code != 0) return code;
+    before = n == 0 ? NULL : &dictionary->versions[n - 1];
+    uint64_t number = n == 0 ? 0 : before->number + 1;
+    dictionary->versions[n] = (struct bc_version){
+        .number = number,
+        .base = message->is_delta ? before->base : number,
+        .offset = message->offset,
+        .size = message->size,
+        .length = length,
+    };
+    dictionary->n_versions = n + 1;
+    return 0;
+}
+
+int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
+                         const struct bc_dictionary_message *message) {
+    int code = EINVAL;
+    bc__mutex_lock(&dictionaries->lock);
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        if (bc__dictionaries_id(dictionaries, i) != message->id) continue;
+        code = add_version(&dictionaries->all[i], message);
+        if (code != 0) break;
+    }
+    bc__mutex_unlock(&dictionaries->lock);
+    return code;
+}
+
 /* What the batch's values are to those that were written last. */
 static enum bc_growth compare(const struct bc_dictionaries *dictionaries,
                               const struct bc_dictionary *dictionary,
@@ -264,17 +311,19 @@ static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t 
     return &dictionary->versions[index];
 }
 
-struct bc_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
-                                        int32_t which, int64_t batch_offset) {
+bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
+                           int64_t batch_offset, struct bc_version *out_version) {
     bc_assert(which >= 0 && which < dictionaries->n);
+    if (dictionaries->is_unordered) batch_offset = INT64_MAX;
     bc__mutex_lock(&dictionaries->lock);
     const struct bc_version *found =
         version_before(&dictionaries->all[which], batch_offset);
-    bc_assert(found != NULL);
-    struct bc_version version = *found;
-    if (version.decoded != NULL) (void)bc__batch_ref(version.decoded);
+    if (found != NULL) {
+        *out_version = *found;
+        if (found->decoded != NULL) (void)bc__batch_ref(found->decoded);
+    }
     bc__mutex_unlock(&dictionaries->lock);
-    return version;
+    return found != NULL;
 }
 
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
@@ -318,6 +367,24 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
             bc__file_give_up(file, version.offset, version.size);
         }
     }
+}
+
+void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,
+                              uint64_t *out_bytes, int64_t *columns) {
+    *out_n = 0;
+    *out_bytes = 0;
+    bc__mutex_lock(&dictionaries->lock);
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        const struct bc_dictionary *dictionary = &dictionaries->all[i];
+        int32_t column = bc__schema_column_of(dictionaries->schema, dictionary->field);
+        for (size_t v = dictionary->n_gone; v < dictionary->n_versions; v++) {
+            int64_t size = dictionary->versions[v].size;
+            *out_n += 1;
+            *out_bytes += (uint64_t)size;
+            columns[column] += size;
+        }
+    }
+    bc__mutex_unlock(&dictionaries->lock);
 }
 
 static void copy_nodes(const struct bc_schema *schema, int32_t field,

@@ -50,6 +50,7 @@ struct bc_dictionaries {
     const struct bc_schema *schema; /* borrowed */
     struct bc_dictionary *all;      /* inner ones first */
     int32_t n;
+    bool is_unordered; /* an Arrow file: the last version holds for all batches */
     struct bc_mutex lock;
     uint64_t decoded_bytes;    /* of the versions' decoded batches */
     struct bc_mutex grow_lock; /* held while deltas are read; taken before `lock` */
@@ -66,6 +67,21 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries);
 int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
                            struct bc_encoder *encoder, struct bc_file *file,
                            struct bc_batch *batch, struct bc_error *error);
+/* The number that the format has for dictionary number `which`. */
+int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t which);
+/* A message of the file that is read: for the values of every dictionary of that id.
+ * `length`: of all values from there on, or -1: of those that it brings there are `more`.
+ * EINVAL: it cannot stand there; ENOMEM. The producer's. */
+struct bc_dictionary_message {
+    int64_t id;
+    int64_t offset;
+    int64_t size;
+    int64_t length;
+    int64_t more;
+    bool is_delta;
+};
+int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
+                         const struct bc_dictionary_message *message);
 /* Releases what the last writes replaced, and where all is written, what was written
  * last. No lock is held. */
 void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
@@ -75,9 +91,9 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
                            int64_t batch_offset);
 
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
- * nodes, with a reference, or NULL. */
-struct bc_version bc__dictionaries_find(struct bc_dictionaries *dictionaries,
-                                        int32_t which, int64_t batch_offset);
+ * nodes, with a reference, or NULL. False where the file has none. */
+bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
+                           int64_t batch_offset, struct bc_version *out_version);
 /* Version `number`, which there is; without a reference to what is decoded. */
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number);
@@ -85,6 +101,9 @@ struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
  * when the version keeps what it has. */
 bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded);
+/* Counts the messages, adds up their bytes, and adds these to their columns'. */
+void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,
+                              uint64_t *out_bytes, int64_t *columns);
 /* Copies the nodes of the values of dictionary number `which`. */
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
                                  int32_t which, const struct bc_batch *from,

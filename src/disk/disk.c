@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -12,8 +13,10 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
     int code = bc__encoder_init(&disk->encoder, schema, options->checksums,
                                 options->codec, error);
     if (code != 0) return code;
-    code = bc__file_create(&disk->file, options->path, options->bytes_max,
-                           options->evicts, error);
+    code = options->is_recording
+               ? bc__file_record(&disk->file, options->path, options->durable, error)
+               : bc__file_create(&disk->file, options->path, options->bytes_max,
+                                 options->evicts, error);
     if (code == 0) {
         code = bc__map_init(&disk->map, disk->file.file, options->bytes_max);
         if (code == 0) {
@@ -39,9 +42,11 @@ void bc__disk_finish(struct bc_disk *disk) {
     bc__map_finish(&disk->map);
     bc__file_finish(&disk->file);
     bc__encoder_finish(&disk->encoder);
+    bc__scan_finish(&disk->scan);
+    bc__free(disk->blocks);
 }
 
-static int append_schema(struct bc_disk *disk, struct bc_error *error) {
+int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error) {
     struct bc_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
@@ -50,16 +55,25 @@ static int append_schema(struct bc_disk *disk, struct bc_error *error) {
                            true, &offset, error);
     if (code != 0) return code;
     bc_assert(offset == 0 && message.n_pieces == 1);
+
     disk->schema_bytes = message.size;
     disk->schema_checksum = bc__checksum(message.pieces[0].data, message.pieces[0].size);
     return 0;
+}
+
+int bc__disk_begin(struct bc_disk *disk, struct bc_error *error) {
+    bc_assert(disk->file.publishes_last && disk->schema_bytes == 0);
+    int code = bc__disk_append_schema(disk, error);
+    if (code == 0) code = bc__file_flush(&disk->file, error);
+    if (code == 0) code = bc__file_name(&disk->file, disk->file.path, false, error);
+    return code;
 }
 
 int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     const struct bc_extents *extents, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error) {
     if (disk->schema_bytes == 0) {
-        int code = append_schema(disk, error);
+        int code = bc__disk_append_schema(disk, error);
         if (code != 0) return code;
     }
     int code = bc__dictionaries_write(&disk->dictionaries, &disk->encoder, &disk->file,

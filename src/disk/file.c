@@ -13,17 +13,21 @@ static const char file_name[] = "cache.arrow";
 static const char dir_prefix[] = "batchcorder-";
 
 /* A message as large as this gains nothing from waiting for others. */
-enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13 };
+enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13, PREFIX = 8 };
 
-int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
-                    bool evicts, struct bc_error *error) {
-    bc_assert(file != NULL && path != NULL);
+static int start(struct bc_file *file, uint64_t bytes_max) {
     memset(file, 0, sizeof(*file));
     file->dir = -1;
     file->file = -1;
     atomic_init(&file->limit, bytes_max);
     file->process = bc__sys_process();
-    if (bc__mutex_init(&file->lock) != 0) return bc__error_memory(error);
+    return bc__mutex_init(&file->lock);
+}
+
+int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
+                    bool evicts, struct bc_error *error) {
+    bc_assert(file != NULL && path != NULL);
+    if (start(file, bytes_max) != 0) return bc__error_memory(error);
     const char *what = "directory";
     int code = bc__sys_make_dirs(path);
     if (code == 0) {
@@ -53,6 +57,54 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                          strerror(code), path);
 }
 
+int bc__file_record(struct bc_file *file, const char *path, bool durable,
+                    struct bc_error *error) {
+    bc_assert(file != NULL && path != NULL);
+    if (start(file, BC_BYTES_DEFAULT) != 0) return bc__error_memory(error);
+    file->publishes_last = true;
+    atomic_init(&file->is_public, true);
+    file->durable = durable;
+    file->path = bc__strdup(path);
+    int code = file->path == NULL ? ENOMEM : 0;
+    if (code == 0) code = bc__sys_create_unnamed(path, &file->hidden, &file->file);
+    if (code == 0) return 0;
+    bc__file_finish(file);
+    return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
+                         strerror(code), path);
+}
+
+int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size) {
+    bc_assert(file != NULL && descriptor >= 0 && path != NULL && size >= 0);
+    int code = start(file, BC_BYTES_DEFAULT);
+    if (code != 0) {
+        bc__sys_close(descriptor);
+        return code;
+    }
+    file->file = descriptor;
+    atomic_init(&file->is_public, true);
+    atomic_init(&file->size, size);
+    atomic_init(&file->written, size);
+    file->path = bc__strdup(path);
+    if (file->path != NULL) return 0;
+    bc__file_finish(file);
+    return ENOMEM;
+}
+
+int bc__file_name(struct bc_file *file, const char *path, bool replaces,
+                  struct bc_error *error) {
+    bc_assert(file->file >= 0);
+    int code = replaces ? bc__sys_replace(file->file, file->hidden, path)
+                        : bc__sys_link(file->file, file->hidden, path);
+    if (code == 0 && file->durable) code = bc__sys_sync_dir_of(path);
+    if (code != 0) {
+        return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
+                             strerror(code), path);
+    }
+    bc__sys_discard(file->hidden);
+    file->hidden = NULL;
+    return 0;
+}
+
 uint64_t bc__file_used(const struct bc_file *file) {
     return (uint64_t)atomic_load_explicit(&file->size, memory_order_relaxed) -
            bc__space_freed(file->space);
@@ -76,11 +128,35 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
                          (unsigned long long)bc__file_used(file), (long long)size);
 }
 
+/* Synchronises the file. What failed once is not known to be on the disk ever again,
+ * whatever the system says later, so that stays. */
+static int sync(struct bc_file *file) {
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code == 0) code = bc__sys_sync(file->file);
+    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
+    return code;
+}
+
+/* Writes a group of messages at `end`, its first 8 bytes last: until then these are
+ * zeros, or not there, which is the end of the stream to every reader. */
+static int write_group(struct bc_file *file, const struct bc_piece *pieces,
+                       size_t n_pieces, int64_t end) {
+    bc_assert(pieces[0].size > PREFIX);
+    int code = bc__sys_write(file->file, pieces, n_pieces, PREFIX, end);
+    if (code == 0 && file->durable) code = sync(file);
+    if (code != 0) return code;
+    const struct bc_piece prefix = {pieces[0].data, PREFIX};
+    return bc__sys_write(file->file, &prefix, 1, 0, end);
+}
+
 /* Writes pieces of `size` bytes behind what is written. */
 static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                  int64_t size) {
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
-    int code = bc__sys_write(file->file, pieces, n_pieces, end);
+    code = file->publishes_last ? write_group(file, pieces, n_pieces, end)
+                                : bc__sys_write(file->file, pieces, n_pieces, 0, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
         (void)bc__sys_truncate(file->file, end);
@@ -176,6 +252,24 @@ int bc__file_flush(struct bc_file *file, struct bc_error *error) {
     return code == 0 ? 0 : fail(code, error);
 }
 
+int bc__file_sync(struct bc_file *file, struct bc_error *error) {
+    int code = file->durable ? sync(file) : 0;
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
+                          int64_t offset, struct bc_error *error) {
+    bc_assert(offset >= atomic_load_explicit(&file->written, memory_order_relaxed));
+    const struct bc_piece piece = {data, size};
+    int code = bc__sys_write(file->file, &piece, 1, 0, offset);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+void bc__file_cut(struct bc_file *file) {
+    (void)bc__sys_truncate(file->file,
+                           atomic_load_explicit(&file->written, memory_order_relaxed));
+}
+
 struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset) {
     if (offset < atomic_load_explicit(&file->written, memory_order_acquire)) return NULL;
     struct bc_window *block = NULL;
@@ -192,14 +286,17 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
 }
 
 void bc__file_unlink(struct bc_file *file) {
-    if (file->process != bc__sys_process()) return;
+    if (file->dir < 0 || file->process != bc__sys_process()) return;
     if (file->file >= 0) (void)bc__sys_remove(file->dir, file_name, file->file);
-    if (file->dir >= 0) (void)bc__sys_remove_dir(file->dir_path);
+    (void)bc__sys_remove_dir(file->dir_path);
 }
 
 void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
-    bc__at_exit_forget(file);
+    if (file->dir_path != NULL) bc__at_exit_forget(file);
+    /* A recording that never got its name goes. */
+    bc__sys_discard(file->hidden);
+    file->hidden = NULL;
     bc__space_close(file->space);
     bc__mutex_lock(&file->lock);
     bc__window_unref(file->block);

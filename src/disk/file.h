@@ -1,7 +1,10 @@
-/* The cache file: `cache.arrow`, locked, in a fresh private directory; append only.
+/* The file of a disk tier, append only: `cache.arrow`, locked, in a fresh private
+ * directory; or a recording, which has the name that its user gave it and stays; or one
+ * that somebody wrote before, which is only read.
  *
  * What is written is an Arrow IPC stream: the schema, then the batches. A message counts
- * when its append has returned 0; what a failed append left behind the end is cut off.
+ * when its append has returned 0; what a failed append left behind the end is cut off. In
+ * a recording, which others read meanwhile, the first 8 bytes of what is written go last.
  *
  *      0 ............ written ............ size
  *      in the file        in `block`          not there yet
@@ -18,10 +21,15 @@
 #include "disk/window.h"
 
 struct bc_file {
-    int dir;
+    int dir; /* -1: not a cache's */
     int file;
-    char *dir_path;
+    char *dir_path; /* NULL: not a cache's */
     char *path;
+    char *hidden;          /* a recording's, until it has its name; or NULL */
+    bool publishes_last;   /* a recording that is being written */
+    bool durable;          /* what is published is on the disk */
+    atomic_bool is_public; /* others may change it while it is read */
+    _Atomic int broken;    /* the errno with which synchronising failed: it stays */
     _Atomic int64_t size;
     _Atomic int64_t written;
     _Atomic uint64_t limit;    /* of bytes, holes not counted */
@@ -38,6 +46,14 @@ struct bc_file {
  * becomes room again. */
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                     bool evicts, struct bc_error *error);
+/* Makes an empty recording in the directory of `path`, without its name. */
+int bc__file_record(struct bc_file *file, const char *path, bool durable,
+                    struct bc_error *error);
+/* Takes over an open file of `size` bytes, on failure too; `path` is for people. */
+int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size);
+/* Gives a recording its name. EEXIST, unless it `replaces`. */
+int bc__file_name(struct bc_file *file, const char *path, bool replaces,
+                  struct bc_error *error);
 /* Appends pieces of `size` bytes in all, at the end: `*out_offset`. With `more`, another
  * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
  * errno of the write, of this message or of one that waited. */
@@ -45,6 +61,13 @@ int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t 
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
 /* Writes what waits. After a failure it still waits, and can be read. */
 int bc__file_flush(struct bc_file *file, struct bc_error *error);
+/* What is in a durable recording is on the disk when this returns 0. A failure stays. */
+int bc__file_sync(struct bc_file *file, struct bc_error *error);
+/* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
+int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
+                          int64_t offset, struct bc_error *error);
+/* Cuts off what is behind the end. */
+void bc__file_cut(struct bc_file *file);
 /* A counted block that holds [offset, offset + size), or NULL: it is written. */
 struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset);
 /* The message that an append put there is not needed any more. */

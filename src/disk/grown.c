@@ -111,7 +111,7 @@ static struct bc_grown *enlarge(const struct bc_grown *old, int64_t width, int64
 int bc__grown_append(struct bc_grown **grown, const struct bc_field *field,
                      const struct bc_node *part) {
     struct flat flat;
-    if (!is_flat(field, part, &flat)) return EINVAL;
+    if (!is_flat(field, part, &flat)) return ENOTSUP;
     int64_t width = field->bits / 8;
     struct bc_grown *old = *grown;
     int64_t length = part->length + (old == NULL ? 0 : old->length);
@@ -150,7 +150,8 @@ static void release_grown(struct ArrowArray *owner) {
 
 int bc__grown_batch(struct bc_grown *grown, const struct bc_schema *schema, int32_t field,
                     int64_t length, struct bc_batch **out_batch) {
-    bc_assert(length <= grown->length);
+    /* Of a file that others wrote. */
+    if (length > grown->length) return EINVAL;
     int32_t n_buffers = schema->fields[field].n_buffers;
     struct bc_batch *batch =
         bc__batch_alloc(schema->n_fields, (size_t)n_buffers * sizeof(void *));

@@ -22,11 +22,11 @@ enum bc_growth bc__grown_compare(const struct bc_field *field,
 struct bc_grown;
 void bc__grown_unref(struct bc_grown *grown);
 /* Appends a part to `*grown`, which may be NULL, and may be replaced by a larger one.
- * EINVAL: values that cannot have been written as parts; ENOMEM. */
+ * ENOTSUP: values that we do not write as parts; EINVAL: wrong ones; ENOMEM. */
 int bc__grown_append(struct bc_grown **grown, const struct bc_field *field,
                      const struct bc_node *part);
 /* The first `length` values as the nodes of field number `field`, in a batch that keeps
- * them. ENOMEM. */
+ * them. EINVAL: there are not so many; ENOMEM. */
 int bc__grown_batch(struct bc_grown *grown, const struct bc_schema *schema, int32_t field,
                     int64_t length, struct bc_batch **out_batch);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arrow/validate.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -16,6 +17,10 @@ struct message {
     int64_t size;
 };
 
+static const char *noun(const struct bc_disk *disk) {
+    return disk->file.dir_path != NULL ? "cache file" : "file";
+}
+
 /* Before mapped bytes are touched: are they there at all? */
 static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
@@ -24,11 +29,46 @@ static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error)
         return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
     }
     if (size < end) {
-        return bc__error_set(
-            error, EIO, "Disk read failed: the cache file was shortened to %lld bytes",
-            (long long)size);
+        return bc__error_set(error, EIO,
+                             "Disk read failed: the %s was shortened to %lld bytes: '%s'",
+                             noun(disk), (long long)size, disk->file.path);
     }
     return 0;
+}
+
+int bc__disk_check(struct bc_disk *disk, struct bc_error *error) {
+    if (!atomic_load_explicit(&disk->file.is_public, memory_order_relaxed)) return 0;
+    return check_size(
+        disk, atomic_load_explicit(&disk->file.written, memory_order_relaxed), error);
+}
+
+/* The bytes [offset, offset + size) of the file, copied. */
+static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
+                    struct bc_window **out_window, struct bc_error *error) {
+    struct bc_window *block = bc__window_block((size_t)size);
+    if (block == NULL) return bc__error_memory(error);
+    size_t got;
+    int code = bc__sys_read(disk->file.file, bc__window_bytes(block), (size_t)size,
+                            offset, &got);
+    if (code != 0 || got != (size_t)size) {
+        bc__window_unref(block);
+        code = code == 0 ? EIO : code;
+        return bc__error_set(error, code, "Disk read failed: %s: '%s'", strerror(code),
+                             disk->file.path);
+    }
+    block->offset = offset;
+    *out_window = block;
+    return 0;
+}
+
+/* Opens a part of the file; its window is the caller's to give up. */
+static int open_part(struct bc_disk *disk, int64_t offset, int64_t size,
+                     struct bc_window **out_window, struct bc_error *error) {
+    if (disk->copies) return copy_out(disk, offset, size, out_window, error);
+    /* Of a public file, the store asks once for all. */
+    int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
+    if (code == 0) code = bc__map_get(&disk->map, offset + size, out_window, error);
+    return code;
 }
 
 /* Opens the message; its window is the caller's to give up. */
@@ -36,8 +76,7 @@ static int open_message(struct bc_disk *disk, int64_t offset, int64_t size,
                         struct message *out, struct bc_error *error) {
     struct bc_window *window = bc__file_collected(&disk->file, offset);
     if (window == NULL) {
-        int code = check_size(disk, offset + size, error);
-        if (code == 0) code = bc__map_get(&disk->map, offset + size, &window, error);
+        int code = open_part(disk, offset, size, &window, error);
         if (code != 0) return code;
     }
     *out = (struct message){window, bc__window_at(window, offset), offset, size};
@@ -54,7 +93,8 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (checksum != disk->schema_checksum) {
         return bc__error_set(
             error, EBADMSG,
-            "Checksum mismatch for the schema; the cache file may be corrupted");
+            "Checksum mismatch for the schema; the %s may be corrupted: '%s'", noun(disk),
+            disk->file.path);
     }
     atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
     return 0;
@@ -102,6 +142,14 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
     return 0;
 }
 
+/* True where the values of dictionary number `which` have dictionaries in them. */
+static bool has_inner(const struct bc_disk *disk, int32_t which) {
+    for (int32_t i = 0; i < disk->dictionaries.n; i++) {
+        if (disk->dictionaries.all[i].outer == which) return true;
+    }
+    return false;
+}
+
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
                           const struct bc_version *version, struct bc_batch **out_batch) {
@@ -116,6 +164,11 @@ static int decode_version(struct bc_disk *disk, int32_t which,
         code = bc__decode_dictionary(disk->encoder.schema,
                                      disk->dictionaries.all[which].field, message.bytes,
                                      message.size, &decoded);
+    }
+    if (code == 0 && disk->validates && !version->verified && !has_inner(disk, which)) {
+        code = bc__validate_dictionary(
+            disk->encoder.schema, disk->dictionaries.all[which].field, decoded, NULL);
+        if (code != 0) bc__batch_unref(decoded);
     }
     if (code != 0) {
         bc__window_unref(message.window);
@@ -175,7 +228,10 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
  * memory that nothing else accounts for is added to `*bytes`. */
 static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
                            struct bc_batch **out_batch, uint64_t *bytes) {
-    struct bc_version version = bc__dictionaries_find(&disk->dictionaries, which, offset);
+    struct bc_version version;
+    if (!bc__dictionaries_find(&disk->dictionaries, which, offset, &version)) {
+        return EINVAL;
+    }
     if (version.decoded != NULL) {
         *out_batch = version.decoded;
         return 0;
@@ -222,6 +278,82 @@ static int decode(struct bc_disk *disk, const struct message *message,
     return 0;
 }
 
+/* Looks at all that a batch of a file that is not trusted may have wrong. */
+static int validate(const struct bc_disk *disk, const struct bc_projection *projection,
+                    const struct bc_batch *batch, struct bc_error *error) {
+    const struct bc_schema *schema = disk->encoder.schema;
+    /* The indices of inner dictionaries can be looked at where all of them are there. */
+    for (int32_t i = 0; i < disk->dictionaries.n; i++) {
+        int32_t field = disk->dictionaries.all[i].field;
+        if (!has_inner(disk, i) ||
+            !bc__projection_has(projection, bc__schema_column_of(schema, field))) {
+            continue;
+        }
+        int code = bc__validate_dictionary(schema, field, batch, error);
+        if (code != 0) return code;
+    }
+    return bc__validate_batch(schema, projection, batch, error);
+}
+
+int bc__disk_locate(struct bc_disk *disk, uint64_t number,
+                    struct bc_trailer_batch *out_batch, uint64_t *out_rows,
+                    struct bc_error *error) {
+    const struct bc_trailer *trailer = &disk->trailer;
+    bool is_last = number + 1 == (uint64_t)trailer->batches;
+    int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
+    struct bc_window *window;
+    int code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), &window, error);
+    if (code != 0) return code;
+    const uint8_t *bytes = bc__window_at(window, at);
+    struct bc_trailer_batch batch;
+    struct bc_trailer_batch next = {.first_row = trailer->rows};
+    bool right = bc__trailer_get_batch(trailer, bytes, (int64_t)number, &batch);
+    if (right && !is_last) {
+        right = bc__trailer_get_batch(trailer, bytes + BC_TRAILER_BATCH,
+                                      (int64_t)number + 1, &next);
+    }
+    bc__window_unref(window);
+    if (!right || next.first_row < batch.first_row) {
+        return bc__error_set(
+            error, EBADMSG,
+            "Checksum mismatch for the place of batch %llu; the file may "
+            "be corrupted: '%s'",
+            (unsigned long long)number, disk->file.path);
+    }
+    *out_batch = batch;
+    *out_rows = (uint64_t)(next.first_row - batch.first_row);
+    return 0;
+}
+
+/* The words for what went wrong with a batch. */
+static int explain(const struct bc_disk *disk, int code, uint64_t number,
+                   struct bc_error *error) {
+    switch (code) {
+        case 0:
+            return 0;
+        case ENOMEM:
+            return bc__error_memory(error);
+        case EBADMSG:
+            return bc__error_set(
+                error, EBADMSG,
+                "Checksum mismatch for batch %llu; the %s may be corrupted: '%s'",
+                (unsigned long long)number, noun(disk), disk->file.path);
+        case EINVAL:
+            return bc__error_set(error, EBADMSG,
+                                 "Batch %llu is not what was written; the %s may be "
+                                 "corrupted: '%s'",
+                                 (unsigned long long)number, noun(disk), disk->file.path);
+        case ENOTSUP:
+            return bc__error_set(error, ENOTSUP,
+                                 "Batch %llu has data that cannot be read: a delta of a "
+                                 "dictionary whose values are not flat, or a union with "
+                                 "nulls of its own: '%s'",
+                                 (unsigned long long)number, disk->file.path);
+        default:
+            return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+    }
+}
+
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error) {
@@ -243,22 +375,27 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
     } else {
         bc__window_unref(message.window);
     }
-    switch (code) {
-        case 0:
-            return 0;
-        case ENOMEM:
-            return bc__error_memory(error);
-        case EBADMSG:
-            return bc__error_set(
-                error, EBADMSG,
-                "Checksum mismatch for batch %llu; the cache file may be corrupted",
-                (unsigned long long)number);
-        case EINVAL:
-            return bc__error_set(error, EBADMSG,
-                                 "Batch %llu is not what was written; the cache file "
-                                 "may be corrupted",
-                                 (unsigned long long)number);
-        default:
-            return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+    if (code == 0 && disk->validates && what.unverified != NULL) {
+        struct bc_error reason = {0, ""};
+        code = validate(disk, what.projection, *out_batch, &reason);
+        if (code != 0) {
+            bc__batch_unref(*out_batch);
+            return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
+                                 (unsigned long long)number, reason.message,
+                                 disk->file.path);
+        }
     }
+    return explain(disk, code, number, error);
+}
+
+int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
+                     int64_t *columns, enum bc_codec *out_codec, struct bc_error *error) {
+    struct message message;
+    int code = bc__disk_check(disk, error);
+    if (code == 0) code = open_message(disk, offset, size, &message, error);
+    if (code != 0) return code;
+    code =
+        bc__decode_measure(disk->encoder.schema, message.bytes, size, columns, out_codec);
+    bc__window_unref(message.window);
+    return explain(disk, code, number, error);
 }

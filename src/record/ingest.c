@@ -11,6 +11,8 @@
 enum { FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
 /* One wait and what may have passed since the last poll stay below 100 ms in all. */
 enum { POLL_MS = 30, WAIT_MS = 40 };
+/* How often a file is looked at that somebody else is writing. */
+enum { FOLLOW_MS = 10 };
 /* The thread's, over all calls: a source that is asked for one batch a call is slow too.
  */
 static _Thread_local int64_t polled_ms;
@@ -38,12 +40,17 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
         bc__mutex_finish(&ingest->lock);
         return code;
     }
-    atomic_init(&ingest->state, BC_INGEST_OPEN);
+    atomic_init(&ingest->state,
+                options->exhausted ? BC_INGEST_EXHAUSTED : BC_INGEST_OPEN);
     ingest->store = store;
+    ingest->supply = options->supply;
+    ingest->resumed = stream == NULL ? 0 : bc__store_published(store);
     if (options->hooks != NULL) ingest->hooks = *options->hooks;
     ingest->prefetch.ahead = options->prefetch;
     ingest->process = bc__sys_process();
-    bc__source_init(&ingest->source, stream, store->schema, options->resumable);
+    if (stream != NULL) {
+        bc__source_init(&ingest->source, stream, store->schema, options->resumable);
+    }
     return 0;
 }
 
@@ -58,7 +65,7 @@ void bc__ingest_finish(struct bc_ingest *ingest) {
 
 void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stream) {
     bc_assert(atomic_load(&ingest->source.calls) == 0);
-    *out_stream = ingest->source.stream;
+    if (out_stream != NULL) *out_stream = ingest->source.stream;
     ingest->source.stream.release = NULL;
     atomic_store(&ingest->state, BC_INGEST_CLOSED);
     bc__ingest_finish(ingest);
@@ -71,6 +78,15 @@ static void give_up_source(struct bc_ingest *ingest) {
     bc__batch_unref(pending);
     bc__store_tidy(ingest->store, true);
     bc__source_release(&ingest->source);
+}
+
+/* All was recorded: makes that known, unless the recording is closed. */
+static int complete(struct bc_ingest *ingest, struct bc_error *error) {
+    bc__mutex_lock(&ingest->storing);
+    bool closed = state_of(ingest) == BC_INGEST_CLOSED;
+    int code = closed ? 0 : bc__store_complete(ingest->store, error);
+    bc__mutex_unlock(&ingest->storing);
+    return code;
 }
 
 /* Writes what waits for more batches, unless the recording is closed. */
@@ -112,15 +128,61 @@ static bool is_fast(struct bc_pace *pace) {
     return pace->is_fast;
 }
 
+/* The next batch of a file that has it already. Where it has none yet, waits a moment. */
+static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+    struct bc_place place;
+    uint64_t rows;
+    int code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
+    if (code == EAGAIN) {
+        bc__sys_sleep_ms(FOLLOW_MS);
+        return 0;
+    }
+    if (code != 0 && code != ENOMEM) *out_next = BC_INGEST_FAILED;
+    if (code != 0) return code;
+    if (place.size == 0) {
+        *out_next = BC_INGEST_EXHAUSTED;
+        return 0;
+    }
+    bc__mutex_lock(&ingest->storing);
+    bool open = state_of(ingest) == BC_INGEST_OPEN;
+    code = open ? bc__store_put_place(ingest->store, place, rows, error) : 0;
+    bc__mutex_unlock(&ingest->storing);
+    return code;
+}
+
+/* The pending batch is one that was recorded before: is it the same, as far as can be
+ * told at once? */
+static int pass(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+    struct bc_batch *batch = ingest->pending;
+    struct bc_entry entry;
+    int code = bc__store_entry(ingest->store, ingest->passed, &entry, error);
+    if (code != 0) return code;
+    uint64_t rows = batch == NULL ? 0 : (uint64_t)batch->nodes[0].length;
+    if (batch == NULL || rows != entry.rows) {
+        *out_next = BC_INGEST_FAILED;
+        return bc__error_set(error, EINVAL,
+                             "The source is not the one that was recorded: its batch "
+                             "%llu has %llu rows, in the recording it has %llu",
+                             (unsigned long long)ingest->passed, (unsigned long long)rows,
+                             (unsigned long long)entry.rows);
+    }
+    ingest->passed++;
+    ingest->pending = NULL;
+    bc__batch_unref(batch);
+    return 0;
+}
+
 /* The owner's work: brings one batch into the store; with `more`, the next one is wanted
  * too. Sets `*out_next` to the state that follows. */
 static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
                      struct bc_error *error) {
     *out_next = BC_INGEST_OPEN;
+    if (ingest->supply.next != NULL) return bring_place(ingest, out_next, error);
     int code = pull(ingest, out_next, error);
     if (code != 0) return code;
+    if (ingest->passed < ingest->resumed) return pass(ingest, out_next, error);
     if (ingest->ended) {
-        code = flush(ingest, error);
+        code = complete(ingest, error);
         if (code == 0) *out_next = BC_INGEST_EXHAUSTED;
         return code;
     }

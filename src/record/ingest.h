@@ -37,6 +37,14 @@ struct bc_pace {
     bool is_fast;
 };
 
+/* Batches that stand in a file already, instead of a source that brings them. */
+struct bc_supply {
+    /* The next one; a place of size 0: there are no more. EAGAIN: not yet. */
+    int (*next)(void *context, struct bc_place *out_place, uint64_t *out_rows,
+                struct bc_error *error);
+    void *context;
+};
+
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
@@ -46,6 +54,10 @@ struct bc_ingest {
     _Atomic uintptr_t owner;  /* the producer's thread, or 0; written with the lock */
     _Atomic uint64_t waiters; /* threads that wait, or did in the call they are in */
     struct bc_source source;  /* the owner's */
+    struct bc_supply supply;  /* `next` NULL: there is a source */
+    uint64_t passed;          /* the owner's: batches of the source that are in the store
+                                 since before, and were looked at */
+    uint64_t resumed;         /* how many there are of those */
     struct bc_batch *pending; /* the owner's */
     bool ended;               /* the owner's: the source gave its last batch */
     struct bc_pace pace;      /* the owner's: how fast the source gives them */
@@ -60,9 +72,12 @@ struct bc_ingest_options {
     bool resumable;               /* the stream can be asked again after EINTR */
     const struct bc_hooks *hooks; /* NULL: none */
     uint64_t prefetch;            /* 0: no thread will run bc__prefetch_run */
+    struct bc_supply supply;      /* instead of a stream */
+    bool exhausted;               /* all there will be is in the store; no stream */
 };
 
-/* Moves the stream in on success. */
+/* Moves the stream in on success. The batches that the store has already are its first
+ * ones. */
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                     struct bc_store *store, const struct bc_ingest_options *options);
 /* Right after bc__ingest_init: finishes, and moves the stream back. */

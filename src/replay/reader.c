@@ -22,6 +22,7 @@ int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
     reader->projection = projection;
     atomic_init(&reader->cursor, range.start);
     reader->stop = range.stop;
+    reader->step = range.step;
     reader->counted = true;
     *out_reader = reader;
     return 0;
@@ -100,6 +101,13 @@ static void count_hit(_Atomic uint64_t *hits) {
     atomic_store_explicit(hits, before + 1, memory_order_relaxed);
 }
 
+/* Passes batch `number`. The reader's lock is held. */
+static void move(struct bc_reader *reader, uint64_t number) {
+    uint64_t next = number + reader->step;
+    if (next < number) next = UINT64_MAX;
+    atomic_store_explicit(&reader->cursor, next, memory_order_release);
+}
+
 /* Takes the batch at the cursor if it is there. The reader's lock is held. */
 static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct taken *taken,
@@ -129,7 +137,7 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
         taken->code = bc__error_memory(error);
         return STEP_FAILED;
     }
-    atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+    move(reader, number);
     count_hit(info.in_memory ? &reader->hits_memory : &reader->hits_disk);
     if (out_info != NULL) *out_info = info;
     return STEP_TOOK;
@@ -157,7 +165,7 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
         enum step step = take(reader, out_array, out_info, &taken, error);
         bc__mutex_unlock(&reader->ledger->lock);
         if (step == STEP_TOOK) {
-            tell(reader, taken.number + 1);
+            tell(reader, bc_reader_position(reader));
             return 0;
         }
         if (step == STEP_FAILED) {
@@ -184,11 +192,11 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
                number >= reader->stop || number >= bc__store_published(feed->store)) {
         code = EAGAIN;
     } else {
-        atomic_store_explicit(&reader->cursor, number + 1, memory_order_release);
+        move(reader, number);
         count_hit(&reader->hits_memory);
     }
     bc__mutex_unlock(&reader->ledger->lock);
-    if (code == 0) tell(reader, number + 1);
+    if (code == 0) tell(reader, bc_reader_position(reader));
     return code;
 }
 

@@ -40,6 +40,7 @@ struct bc_reader {
     struct bc_ledger *ledger; /* its lock is the reader's */
     _Atomic uint64_t cursor;
     uint64_t stop;                    /* it gives no batch from this number on */
+    uint64_t step;                    /* from one batch to the next */
     struct bc_projection *projection; /* NULL: all columns */
     bool counted;                     /* one of those that `readers_max` is about */
     _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
@@ -54,6 +55,7 @@ struct bc_reader {
 struct bc_range {
     uint64_t start;
     uint64_t stop;
+    uint64_t step;
 };
 
 /* The projection moves in on success. */

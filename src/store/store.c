@@ -94,6 +94,7 @@ static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows,
                     uint64_t bytes) {
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
     bc_assert(slot == slot_at(store, number));
+    slot->first_row = atomic_load_explicit(&store->rows, memory_order_relaxed);
     slot->rows = rows;
     add(&store->rows, rows);
     add(&store->bytes, bytes);
@@ -142,6 +143,75 @@ int bc__store_flush(struct bc_store *store, struct bc_error *error) {
     return backing == NULL ? 0 : backing->flush(backing->context, error);
 }
 
+int bc__store_complete(struct bc_store *store, struct bc_error *error) {
+    const struct bc_backing *backing = store->backing;
+    if (backing == NULL) return 0;
+    if (backing->complete == NULL) return backing->flush(backing->context, error);
+    return backing->complete(backing->context, store, error);
+}
+
+int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,
+                        struct bc_error *error) {
+    bc_assert(place.size > 0);
+    uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
+    if (reserve_slot(store, number) != 0) return bc__error_memory(error);
+    struct bc_slot *slot = slot_at(store, number);
+    slot->place = place;
+    publish(store, slot, rows, (uint64_t)place.size);
+    return 0;
+}
+
+int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
+                    uint64_t bytes, struct bc_error *error) {
+    bc_assert(bc__store_published(store) == 0 && store->backing->locate != NULL);
+    /* Memory of this kind takes no time before it is touched. */
+    uint64_t reserved = 0;
+    for (uint64_t chunk = BC_STORE_FIRST_CHUNK; reserved < batches; chunk *= 2) {
+        if (reserve_slot(store, reserved) != 0) return bc__error_memory(error);
+        reserved += chunk;
+    }
+    atomic_store(&store->rows, rows);
+    atomic_store(&store->bytes, bytes);
+    atomic_store_explicit(&store->published, batches, memory_order_release);
+    return 0;
+}
+
+int bc__store_entry(const struct bc_store *store, uint64_t number,
+                    struct bc_entry *out_entry, struct bc_error *error) {
+    bc_assert(number < bc__store_published(store));
+    const struct bc_backing *backing = store->backing;
+    if (backing != NULL && backing->locate != NULL) {
+        return backing->locate(backing->context, number, out_entry, error);
+    }
+    const struct bc_slot *slot = slot_at(store, number);
+    *out_entry = (struct bc_entry){slot->place, slot->first_row, slot->rows};
+    return 0;
+}
+
+int bc__store_find_row(const struct bc_store *store, uint64_t row, uint64_t *out_number,
+                       struct bc_entry *out_entry, struct bc_error *error) {
+    /* Not below `low`, and before `high`. */
+    uint64_t low = atomic_load(&store->first);
+    uint64_t high = bc__store_published(store);
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        struct bc_entry entry;
+        int code = bc__store_entry(store, middle, &entry, error);
+        if (code != 0) return code;
+        if (row < entry.first_row) {
+            high = middle;
+        } else if (row - entry.first_row >= entry.rows) {
+            low = middle + 1;
+        } else {
+            *out_number = middle;
+            *out_entry = entry;
+            return 0;
+        }
+    }
+    return bc__error_set(error, EINVAL, "Row %llu is in no batch that is still cached",
+                         (unsigned long long)row);
+}
+
 void bc__store_tidy(struct bc_store *store, bool done) {
     if (store->backing != NULL) store->backing->tidy(store->backing->context, done);
 }
@@ -166,13 +236,13 @@ static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) 
 }
 
 /* Reads some columns of a batch from disk. */
-static int read_some(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                     const struct bc_projection *projection, struct bc_batch **out_batch,
-                     struct bc_error *error) {
+static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
+                     uint64_t number, const struct bc_projection *projection,
+                     struct bc_batch **out_batch, struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     if (atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        return backing->read(backing->context, slot->place, number, projection, NULL,
-                             out_batch, error);
+        return backing->read(backing->context, place, number, projection, NULL, out_batch,
+                             error);
     }
     size_t n_words = projection->n_words;
     _Atomic uint64_t *verified = columns_verified(slot, n_words);
@@ -189,7 +259,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, uint64_t numb
         unverified[i] = projection->columns[i] & ~before;
         any = any || unverified[i] != 0;
     }
-    int code = backing->read(backing->context, slot->place, number, projection,
+    int code = backing->read(backing->context, place, number, projection,
                              any ? unverified : NULL, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
@@ -199,11 +269,12 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, uint64_t numb
 }
 
 /* Reads a whole batch from disk. */
-static int read_all(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                    struct bc_batch **out_batch, struct bc_error *error) {
+static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
+                    uint64_t number, struct bc_batch **out_batch,
+                    struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
-    int code = backing->read(backing->context, slot->place, number, NULL,
+    int code = backing->read(backing->context, place, number, NULL,
                              verified ? NULL : store->all_columns, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
@@ -217,16 +288,19 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, uint64_t numbe
 static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
                      const struct bc_projection *projection, struct bc_batch **out_batch,
                      bool *out_borrowed, struct bc_error *error) {
-    if (slot->place.size == 0) {
+    struct bc_entry entry;
+    int code = bc__store_entry(store, number, &entry, error);
+    if (code != 0) return code;
+    if (entry.place.size == 0) {
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
     }
     if (projection != NULL) {
         *out_borrowed = false;
-        return read_some(store, slot, number, projection, out_batch, error);
+        return read_some(store, slot, entry.place, number, projection, out_batch, error);
     }
     struct bc_batch *batch;
-    int code = read_all(store, slot, number, &batch, error);
+    code = read_all(store, slot, entry.place, number, &batch, error);
     if (code != 0) return code;
     *out_batch = batch;
     uint64_t bytes = bc__batch_bytes(batch);
@@ -250,6 +324,11 @@ int bc__store_get(struct bc_store *store, uint64_t number,
                   struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
+    const struct bc_backing *backing = store->backing;
+    if (backing != NULL && backing->check != NULL && !slot->hot) {
+        int code = backing->check(backing->context, error);
+        if (code != 0) return code;
+    }
     struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
     if (batch != NULL) {
         *out_batch = batch;
@@ -259,7 +338,8 @@ int bc__store_get(struct bc_store *store, uint64_t number,
             read_back(store, slot, number, projection, out_batch, out_borrowed, error);
         if (code != 0) return code;
     }
-    *out_info = (struct bc_batch_info){number, slot->rows, slot->hot};
+    uint64_t rows = (uint64_t)(*out_batch)->nodes[0].length;
+    *out_info = (struct bc_batch_info){number, rows, slot->hot};
     return 0;
 }
 

@@ -30,6 +30,15 @@ struct bc_place {
     int64_t size;
 };
 
+/* What an index knows of a batch. */
+struct bc_entry {
+    struct bc_place place;
+    uint64_t first_row; /* rows of all batches before it */
+    uint64_t rows;
+};
+
+struct bc_store;
+
 /* What the store needs of a disk tier, so that it need not know one. */
 struct bc_backing {
     /* With `more`, another batch follows soon, and this one's write may wait for it. */
@@ -47,11 +56,20 @@ struct bc_backing {
     /* Releases what appends replaced, and with `done` what they kept for the next one.
      * That may be foreign: no lock is held. */
     void (*tidy)(void *context, bool done);
+    /* Is what was given out of the file still there? NULL: nobody can change it. */
+    int (*check)(void *context, struct bc_error *error);
+    /* Where batch `number` is, of a file that has an index; NULL: the slots know. */
+    int (*locate)(void *context, uint64_t number, struct bc_entry *out_entry,
+                  struct bc_error *error);
+    /* All batches were appended: makes the file one that stands by itself. NULL: it is
+     * not to be. */
+    int (*complete)(void *context, const struct bc_store *store, struct bc_error *error);
     void *context;
 };
 
 struct bc_slot {
     _Atomic(struct bc_batch *) batch;
+    uint64_t first_row;
     uint64_t rows;
     struct bc_place place;
     struct bc_charge charge;
@@ -94,6 +112,23 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
                   struct bc_error *error);
 /* Sees to it that the disk has all that it should have. */
 int bc__store_flush(struct bc_store *store, struct bc_error *error);
+/* The same at the end of the stream. */
+int bc__store_complete(struct bc_store *store, struct bc_error *error);
+
+/* Appends a batch that is in the file already. One producer at a time. ENOMEM. */
+int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,
+                        struct bc_error *error);
+/* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
+int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
+                    uint64_t bytes, struct bc_error *error);
+
+/* What is known of batch `number`, which is published; a place of size 0: it is not on
+ * disk. */
+int bc__store_entry(const struct bc_store *store, uint64_t number,
+                    struct bc_entry *out_entry, struct bc_error *error);
+/* The batch that has row `row` of the stream, which is below the rows recorded. */
+int bc__store_find_row(const struct bc_store *store, uint64_t row, uint64_t *out_number,
+                       struct bc_entry *out_entry, struct bc_error *error);
 
 /* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
  * lock is held. */

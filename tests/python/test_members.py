@@ -314,6 +314,7 @@ def test_readers_are_made_by_caches_only() -> None:
                 "columns": None,
                 "start": None,
                 "stop": None,
+                "step": None,
             },
         ),
         (

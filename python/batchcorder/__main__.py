@@ -1,0 +1,8 @@
+"""``python -m batchcorder``, which is ``batchcorder``."""
+
+import sys
+
+from ._cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

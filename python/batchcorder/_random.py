@@ -1,0 +1,116 @@
+"""Rows and batches of a recording in any order."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._cache import StreamCache
+
+
+def _row_numbers(rows: Any) -> pa.Array:
+    """Return 64-bit integers from whatever holds some."""
+    numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
+    if isinstance(numbers, pa.ChunkedArray):
+        numbers = numbers.combine_chunks()
+    if len(numbers) == 0:
+        return pa.array([], pa.int64())
+    if not pa.types.is_integer(numbers.type) or numbers.null_count > 0:
+        raise TypeError(
+            f"argument 'rows': expected numbers of rows, got {numbers.type} with "
+            f"{numbers.null_count} nulls"
+        )
+    return numbers.cast(pa.int64())
+
+
+def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of these numbers, which ascend."""
+    starts = memoryview(cache._row_starts()).cast("Q")
+    numbers = memoryview(rows.buffers()[1]).cast("q")[rows.offset :][: len(rows)]
+    first = 0
+    while first < len(numbers):
+        batch = bisect.bisect_right(starts, numbers[first]) - 1
+        end = bisect.bisect_left(numbers, starts[batch + 1], first)
+        within = pc.subtract(rows.slice(first, end - first), starts[batch])
+        yield cache[batch].take(within)
+        first = end
+
+
+def take(cache: StreamCache, rows: Any) -> pa.Table:
+    """Return the rows of these numbers, as :meth:`StreamCache.take` has it."""
+    numbers = _row_numbers(rows)
+    if len(numbers) == 0:
+        return cache.schema.empty_table()
+    bounds = pc.min_max(numbers)
+    lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+    if lowest < 0 or highest >= cache.stats()["rows"]:
+        cache.ingest_all()
+    count = cache.stats()["rows"]
+    if lowest < -count or highest >= count:
+        wrong = lowest if lowest < -count else highest
+        raise IndexError(f"row {wrong} of {count} rows")
+    if lowest < 0:
+        numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
+    order = pc.sort_indices(numbers)
+    table = pa.Table.from_batches(_in_order(cache, numbers.take(order)), cache.schema)
+    return table.take(pc.sort_indices(order))
+
+
+def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[list[int]]:
+    """Yield the batches in their new order, as many at a time as have enough rows."""
+    starts = memoryview(cache._row_starts()).cast("Q")
+    some: list[int] = []
+    rows = 0
+    for number in order:
+        some.append(number)
+        rows += starts[number + 1] - starts[number]
+        if rows >= window:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
+
+
+def _batches(
+    cache: StreamCache, seed: int, epoch: int, window: int
+) -> Iterator[pa.RecordBatch]:
+    order = memoryview(_core.permutation(seed, epoch, len(cache))).cast("Q")
+    if window <= 0:
+        for number in order:
+            yield cache[number]
+        return
+    for place, numbers in enumerate(_windows(cache, order, window)):
+        batches = [cache[number] for number in numbers]
+        table = pa.Table.from_batches(batches, cache.schema)
+        # Not the order of the batches again: each window has a seed of its own.
+        own_seed = (seed + 0x9E3779B97F4A7C15 * (place + 1)) % (1 << 64)
+        mixed = _core.permutation(own_seed, epoch, table.num_rows)
+        indices = pa.Array.from_buffers(
+            pa.uint64(), table.num_rows, [None, pa.py_buffer(mixed)]
+        )
+        rows = table.take(indices).combine_chunks()
+        first = 0
+        for batch in batches:
+            part = rows.slice(first, batch.num_rows).to_batches()
+            yield part[0] if part else batch
+            first += batch.num_rows
+
+
+def shuffle(
+    cache: StreamCache, seed: int, epoch: int, window: int
+) -> pa.RecordBatchReader:
+    """Return the stream in another order, as :meth:`StreamCache.shuffle` has it."""
+    _core.permutation(seed, epoch, 0)  # raises what the numbers ask for
+    if not isinstance(window, int) or isinstance(window, bool):
+        raise TypeError(f"argument 'window': expected a number of rows, got {window!r}")
+    cache.ingest_all()
+    return pa.RecordBatchReader.from_batches(
+        cache.schema, _batches(cache, seed, epoch, window)
+    )

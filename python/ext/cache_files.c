@@ -1,0 +1,185 @@
+#include "cache_files.h"
+
+#include "arguments.h"
+#include "cache_init.h"
+#include "cache_reading.h"
+#include "errors.h"
+#include "guard.h"
+#include "hooks.h"
+
+/* Makes the object, which is fresh, a cache over a file. */
+PyObject *cache_open_file(PyObject *object, PyObject *args) {
+    struct cache_object *self = (struct cache_object *)object;
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    PyObject *path;
+    unsigned long long batches_max;
+    if (!PyArg_ParseTuple(args, "SippppK:_open_file", &path, &options.file,
+                          &options.verify, &options.partial, &options.copies,
+                          &options.follow, &batches_max)) {
+        return NULL;
+    }
+    options.batches_max = batches_max;
+    options.hooks = &gil_hooks;
+    struct bc_cache *cache = NULL;
+    struct bc_error error = {0, ""};
+    const char *name = PyBytes_AsString(path);
+    int code;
+    hooks_begin_method();
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_file_open(name, &options, &cache, &error);
+    Py_END_ALLOW_THREADS;
+    hooks_end_method();
+    if (code != 0) return raise_error(code, &error);
+    if (cache_fill_in(self, cache, 0) == 0) Py_RETURN_NONE;
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    cache_give_up(cache);
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+PyObject *cache_select(PyObject *object, PyObject *columns) {
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    Py_ssize_t n = PyTuple_Size(columns);
+    int32_t *numbers = n < 0 ? NULL : column_numbers(columns, n);
+    if (numbers == NULL) return NULL;
+    struct bc_error error = {0, ""};
+    int code = bc_cache_select(self->cache, numbers, n, &error);
+    PyMem_Free(numbers);
+    struct ArrowSchema schema = {0};
+    if (code == 0) code = bc_cache_schema(self->cache, &schema, &error);
+    PyObject *some =
+        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
+    if (some == NULL) return NULL;
+    PyObject *old;
+    GUARD_BEGIN(object);
+    old = self->schema;
+    self->schema = some;
+    GUARD_END();
+    Py_DECREF(old);
+    Py_RETURN_NONE;
+}
+
+PyObject *cache_save(PyObject *object, PyObject *args) {
+    struct cache_object *self = (struct cache_object *)object;
+    PyObject *path;
+    int replaces;
+    int durable;
+    if (!PyArg_ParseTuple(args, "Spp:_save", &path, &replaces, &durable)) return NULL;
+    if (self->cache == NULL) return cache_not_initialised();
+    const char *name = PyBytes_AsString(path);
+    struct bc_error error = {0, ""};
+    int code;
+    hooks_begin_method();
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_save(self->cache, name, replaces, durable, &error);
+    Py_END_ALLOW_THREADS;
+    hooks_end_method();
+    if (code != 0) return raise_failure(self, code, &error);
+    Py_RETURN_NONE;
+}
+
+PyObject *cache_share(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    uint64_t batches = 0;
+    struct bc_error error = {0, ""};
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_share(self->cache, &batches, &error);
+    Py_END_ALLOW_THREADS;
+    if (code != 0) return raise_error(code, &error);
+    return PyLong_FromUnsignedLongLong(batches);
+}
+
+PyObject *cache_has_writer(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    return PyBool_FromLong(bc_cache_has_writer(self->cache));
+}
+
+/* The numbers as a list. */
+static PyObject *list_of(const uint64_t *numbers, Py_ssize_t n) {
+    PyObject *list = PyList_New(n);
+    for (Py_ssize_t i = 0; i < n && list != NULL; i++) {
+        PyObject *number = PyLong_FromUnsignedLongLong(numbers[i]);
+        if (number == NULL || PyList_SetItem(list, i, number) != 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyObject *cache_describe(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    static const char *const kinds[] = {"memory", "cache", "recording", "stream", "file"};
+    static const char *const codecs[] = {NULL, "lz4", "zstd"};
+    Py_ssize_t n = PyObject_Size(self->schema);
+    if (n < 0) return NULL;
+    uint64_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
+    if (columns == NULL) return PyErr_NoMemory();
+    struct bc_file_info info = {.struct_size = sizeof(info)};
+    struct bc_error error = {0, ""};
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_describe(self->cache, &info, columns, &error);
+    Py_END_ALLOW_THREADS;
+    PyObject *list = code != 0 ? raise_error(code, &error) : list_of(columns, n);
+    PyMem_Free(columns);
+    if (list == NULL) return NULL;
+    return Py_BuildValue("{sssOsOszsKsKsKsN}", "kind", kinds[info.kind], "complete",
+                         info.complete ? Py_True : Py_False, "checksums",
+                         info.checksums ? Py_True : Py_False, "compression",
+                         codecs[info.compression], "bytes", info.bytes,
+                         "dictionary_batches", info.dictionary_batches,
+                         "dictionary_bytes", info.dictionary_bytes, "column_bytes", list);
+}
+
+/* First rows of all batches recorded, and the rows in all, as 64-bit numbers. */
+PyObject *cache_row_starts(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(self->cache, &stats);
+    uint64_t n = stats.batches;
+    PyObject *bytes =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)((n + 1) * sizeof(uint64_t)));
+    if (bytes == NULL) return NULL;
+    uint64_t *rows = (uint64_t *)(void *)PyBytes_AsString(bytes);
+    struct bc_error error = {0, ""};
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_row_starts(self->cache, 0, n, rows, &error);
+    Py_END_ALLOW_THREADS;
+    if (code == 0) return bytes;
+    Py_DECREF(bytes);
+    return raise_error(code, &error);
+}
+
+PyObject *permutation(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *values[3];
+    static const char *const names[] = {"seed", "epoch", "n"};
+    uint64_t numbers[3];
+    if (!PyArg_ParseTuple(args, "OOO:permutation", &values[0], &values[1], &values[2])) {
+        return NULL;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (argument_count(values[i], names[i], &numbers[i]) != 0) return NULL;
+    }
+    if (numbers[2] > PY_SSIZE_T_MAX / sizeof(uint64_t)) return PyErr_NoMemory();
+    PyObject *bytes =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(numbers[2] * sizeof(uint64_t)));
+    if (bytes == NULL) return NULL;
+    uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+    Py_BEGIN_ALLOW_THREADS;
+    bc_shuffle(numbers[0], numbers[1], numbers[2], out);
+    Py_END_ALLOW_THREADS;
+    return bytes;
+}

@@ -1,0 +1,408 @@
+/* Caches and files with names: opened, saved, shared, verified, described. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "cache.h"
+#include "disk/decode.h"
+
+static int check_size(size_t is, size_t expected, const char *what,
+                      struct bc_error *error) {
+    if (is == expected) return 0;
+    return bc__error_set(error, EINVAL,
+                         "The options' struct_size is %zu, expected %zu: use %s", is,
+                         expected, what);
+}
+
+/* ---- opening ---- */
+
+static int open_path(const char *path, int given, int *out_file, struct bc_error *error) {
+    int code =
+        given >= 0 ? bc__sys_dup(given, out_file) : bc__sys_open(path, false, out_file);
+    if (code == 0) return 0;
+    return bc__error_set(error, code, "Failed to open: %s: '%s'", strerror(code), path);
+}
+
+int bc_file_open(const char *path, const struct bc_file_options *options,
+                 struct bc_cache **out_cache, struct bc_error *error) {
+    bc_assert(path != NULL && out_cache != NULL);
+    static const struct bc_file_options defaults = BC_FILE_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    int code =
+        check_size(options->struct_size, sizeof(*options), "BC_FILE_OPTIONS_INIT", error);
+    if (code != 0) return code;
+    if (options->partial && options->follow) {
+        return bc__error_set(error, EINVAL,
+                             "Either what is there is opened (partial), or the rest is "
+                             "waited for (follow)");
+    }
+    struct bc_disk_source source = {
+        .path = path,
+        .is_partial = options->partial != 0,
+        .follows = options->follow != 0,
+        .copies = options->copies != 0,
+        .validates = options->verify != 0,
+        .batches_max = options->batches_max,
+    };
+    code = open_path(path, options->file, &source.file, error);
+    if (code != 0) return code;
+    const struct bc_making making = {false, &source};
+    struct bc_cache_options cache_options = BC_CACHE_OPTIONS_INIT;
+    cache_options.memory_bytes_max = 0;
+    cache_options.hooks = options->hooks;
+    struct bc_cache *cache;
+    code = bc__cache_make(NULL, &cache_options, &making, &cache, error);
+    if (code != 0) return code;
+    /* A file without an index is walked now, once. */
+    uint64_t batches;
+    if (!options->follow) code = bc_cache_ingest(cache, &batches, error);
+    if (code != 0) {
+        bc_cache_unref(cache);
+        return code;
+    }
+    *out_cache = cache;
+    return 0;
+}
+
+int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *error) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.verify = 1;
+    struct bc_cache *cache;
+    uint64_t number = 0;
+    int code = bc_file_open(path, &options, &cache, error);
+    if (code == 0) {
+        uint64_t batches = bc__store_published(&cache->store);
+        for (; number < batches && code == 0; number++) {
+            struct ArrowArray array;
+            code = bc_cache_get(cache, number, &array, NULL, error);
+            if (code == 0) array.release(&array);
+        }
+        if (code != 0) number--;
+        bc_cache_unref(cache);
+    }
+    if (out_batches != NULL) *out_batches = number;
+    return code;
+}
+
+/* ---- giving away ---- */
+
+static bool list_batch(void *context, uint64_t number,
+                       struct bc_trailer_batch *out_batch) {
+    struct bc_entry entry;
+    if (bc__store_entry(context, number, &entry, NULL) != 0 || entry.place.size == 0) {
+        return false;
+    }
+    *out_batch = (struct bc_trailer_batch){entry.place.offset, entry.place.size,
+                                           (int64_t)entry.first_row};
+    return true;
+}
+
+int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
+                       struct bc_error *error) {
+    const struct bc_listing listing = {
+        .batches = bc__store_published(store),
+        .rows = atomic_load(&store->rows),
+        .bytes = atomic_load(&store->bytes),
+        .at = list_batch,
+        .context = (void *)(uintptr_t)store,
+    };
+    return bc__disk_complete(disk, &listing, error);
+}
+
+static bool is_opened(const struct bc_cache *cache) {
+    return cache->has_disk && cache->disk.encoder.metadata == NULL;
+}
+
+/* Are all batches that are recorded in the file? The first one that is not, is said. */
+static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
+    if (!cache->has_disk) {
+        return bc__error_set(error, EINVAL,
+                             "The recording is in memory only: make it with "
+                             "StreamCache.on_disk(), or save() it and open() the file");
+    }
+    uint64_t first = atomic_load(&cache->store.first);
+    if (first > 0) {
+        return bc__error_set(error, EINVAL,
+                             "Batches before number %llu were evicted (max_readers)",
+                             (unsigned long long)first);
+    }
+    uint64_t batches = bc__store_published(&cache->store);
+    for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;
+         i++) {
+        struct bc_entry entry;
+        int code = bc__store_entry(&cache->store, i, &entry, error);
+        if (code != 0) return code;
+        if (entry.place.size > 0) continue;
+        return bc__error_set(error, EINVAL,
+                             "Batch %llu is in memory only (write_policy "
+                             "'on_eviction'): make the cache with 'on_insertion', or "
+                             "save() it and open() the file",
+                             (unsigned long long)i);
+    }
+    return 0;
+}
+
+int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
+                   struct bc_error *error) {
+    bc_assert(cache != NULL && out_batches != NULL);
+    if (atomic_load(&cache->closed)) {
+        return bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    /* Asked first: all that was published before the end is seen. */
+    bool exhausted = bc__ingest_exhausted(&cache->ingest);
+    int code = check_all_on_disk(cache, error);
+    if (code != 0) return code;
+    if (!is_opened(cache)) {
+        bc__mutex_lock(&cache->ingest.storing);
+        if (atomic_load(&cache->closed)) {
+            code = bc__error_set(error, EINVAL, "Dataset has been closed");
+        } else if (exhausted) {
+            code = bc__cache_complete(&cache->disk, &cache->store, error);
+        } else {
+            code = bc__store_flush(&cache->store, error);
+        }
+        bc__mutex_unlock(&cache->ingest.storing);
+        /* From now on others may have it open. */
+        atomic_store(&cache->disk.file.is_public, true);
+    }
+    if (code == 0) *out_batches = bc__store_published(&cache->store);
+    return code;
+}
+
+/* Gives the cache's own file the name too, where it is a complete recording. ENOTSUP:
+ * that cannot be. */
+static int save_link(struct bc_cache *cache, const char *path, bool replaces,
+                     bool durable, struct bc_error *error) {
+    if (cache->selection != NULL || check_all_on_disk(cache, NULL) != 0) return ENOTSUP;
+    struct bc_disk *disk = &cache->disk;
+    uint64_t batches;
+    int code = bc_cache_share(cache, &batches, error);
+    if (code != 0) return code;
+    if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
+    if (disk->file.dir_path != NULL) code = bc__sys_publish_mode(disk->file.file);
+    if (code == 0 && durable) code = bc__sys_sync(disk->file.file);
+    if (code == 0) {
+        code = replaces ? bc__sys_replace(disk->file.file, NULL, path)
+                        : bc__sys_link(disk->file.file, NULL, path);
+        /* Another file system, one without links, or links that are not allowed: a copy
+         * has the same errors where these are not the reason. */
+        if (code != 0 && code != EEXIST) return ENOTSUP;
+    }
+    if (code == 0 && durable) code = bc__sys_sync_dir_of(path);
+    if (code == 0) return 0;
+    return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
+                         strerror(code), path);
+}
+
+/* Records the cache anew, in a file that gets its name when it is complete. */
+static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
+                     bool durable, struct bc_error *error) {
+    static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
+    struct bc_reader *reader;
+    int code = bc__cache_reader(cache, &from_start, false, &reader, error);
+    if (code != 0) return code;
+    struct ArrowArrayStream stream;
+    bc_reader_export(reader, &stream);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.memory_bytes_max = 0;
+    options.record_path = path;
+    options.durable = durable;
+    options.hooks = cache->ingest.hooks.enter == NULL ? NULL : &cache->ingest.hooks;
+    if (cache->has_disk) {
+        options.compression = (enum bc_compression)cache->disk.encoder.body.codec;
+    }
+    const struct bc_making making = {true, NULL};
+    struct bc_cache *copy;
+    code = bc__cache_make(&stream, &options, &making, &copy, error);
+    if (code != 0) {
+        stream.release(&stream);
+        return code;
+    }
+    uint64_t batches;
+    code = bc_cache_ingest(copy, &batches, error);
+    if (code == 0) code = bc__file_name(&copy->disk.file, path, replaces, error);
+    bc_cache_unref(copy);
+    return code;
+}
+
+int bc_cache_save(struct bc_cache *cache, const char *path, int replaces, int durable,
+                  struct bc_error *error) {
+    bc_assert(cache != NULL && path != NULL);
+    uint64_t batches;
+    int code = bc_cache_ingest(cache, &batches, error);
+    if (code != 0) return code;
+    code = save_link(cache, path, replaces != 0, durable != 0, error);
+    if (code != ENOTSUP) return code;
+    return save_copy(cache, path, replaces != 0, durable != 0, error);
+}
+
+int bc_cache_has_writer(struct bc_cache *cache) {
+    bc_assert(cache != NULL);
+    bc__mutex_lock(&cache->ingest.storing);
+    bool open = !atomic_load(&cache->closed) && is_opened(cache);
+    int has = open && bc__sys_is_locked(cache->disk.file.file);
+    bc__mutex_unlock(&cache->ingest.storing);
+    return has;
+}
+
+/* ---- looking ---- */
+
+/* Until `leave`, the cache is not closed, and nothing is stored. */
+static int enter(struct bc_cache *cache, struct bc_error *error) {
+    bc__mutex_lock(&cache->ingest.storing);
+    if (!atomic_load(&cache->closed)) return 0;
+    bc__mutex_unlock(&cache->ingest.storing);
+    return bc__error_set(error, EINVAL, "Dataset has been closed");
+}
+
+static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.storing); }
+
+int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_columns,
+                    struct bc_error *error) {
+    bc_assert(cache != NULL && (columns != NULL || n_columns == 0));
+    static const int32_t none;
+    struct bc_projection *selection;
+    int code = bc__projection_new(cache->schema, columns == NULL ? &none : columns,
+                                  n_columns, &selection, error);
+    if (code != 0) return code;
+    int32_t *copy = bc__malloc(((size_t)n_columns + 1) * sizeof(*copy));
+    if (copy == NULL) {
+        bc__projection_free(selection);
+        return bc__error_memory(error);
+    }
+    if (n_columns > 0) memcpy(copy, columns, (size_t)n_columns * sizeof(*copy));
+    bc__mutex_lock(&cache->lock);
+    bool busy =
+        cache->readers_made > 0 || cache->readers != NULL || cache->columns != NULL;
+    if (!busy) {
+        cache->columns = copy;
+        cache->selection = selection;
+    }
+    bc__mutex_unlock(&cache->lock);
+    if (!busy) return 0;
+    bc__projection_free(selection);
+    bc__free(copy);
+    return bc__error_set(error, EBUSY, "The cache is being read");
+}
+
+int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
+                      uint64_t *out_row_in_batch, struct bc_error *error) {
+    bc_assert(cache != NULL && out_batch != NULL && out_row_in_batch != NULL);
+    struct bc_entry entry;
+    int code = enter(cache, error);
+    if (code != 0) return code;
+    code = bc__store_find_row(&cache->store, row, out_batch, &entry, error);
+    leave(cache);
+    if (code == 0) *out_row_in_batch = row - entry.first_row;
+    return code;
+}
+
+static int row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
+                      uint64_t *out_rows, struct bc_error *error) {
+    uint64_t batches = bc__store_published(&cache->store);
+    if (start > batches || n > batches - start) {
+        return bc__error_set(error, EINVAL, "Only %llu batches are recorded",
+                             (unsigned long long)batches);
+    }
+    uint64_t end = start == 0 ? 0 : UINT64_MAX;
+    for (uint64_t i = 0; i < n || end == UINT64_MAX; i++) {
+        struct bc_entry entry;
+        /* Without any, the end of the one before is wanted. */
+        uint64_t number = n == 0 ? start - 1 : start + i;
+        int code = bc__store_entry(&cache->store, number, &entry, error);
+        if (code != 0) return code;
+        end = entry.first_row + entry.rows;
+        if (n > 0) out_rows[i] = entry.first_row;
+    }
+    out_rows[n] = end;
+    return 0;
+}
+
+int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
+                        uint64_t *out_rows, struct bc_error *error) {
+    bc_assert(cache != NULL && out_rows != NULL);
+    int code = enter(cache, error);
+    if (code != 0) return code;
+    code = row_starts(cache, start, n, out_rows, error);
+    leave(cache);
+    return code;
+}
+
+static enum bc_file_kind kind_of(const struct bc_cache *cache) {
+    const struct bc_disk *disk = &cache->disk;
+    if (!cache->has_disk) return BC_FILE_NONE;
+    if (!is_opened(cache)) {
+        return disk->file.dir_path != NULL ? BC_FILE_CACHE : BC_FILE_RECORDING;
+    }
+    if (atomic_load(&disk->has_trailer) || disk->scan.is_ours) return BC_FILE_RECORDING;
+    return disk->blocks != NULL ? BC_FILE_ARROW : BC_FILE_STREAM;
+}
+
+/* Adds up the bytes of every column of the file, in all batches. */
+static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_codec,
+                   struct bc_error *error) {
+    uint64_t batches = bc__store_published(&cache->store);
+    if (columns == NULL && batches > 1) batches = 1;
+    for (uint64_t i = atomic_load(&cache->store.first); i < batches; i++) {
+        struct bc_entry entry;
+        int code = bc__store_entry(&cache->store, i, &entry, error);
+        if (code == 0 && entry.place.size > 0) {
+            code = bc__disk_measure(&cache->disk, entry.place.offset, entry.place.size, i,
+                                    columns, out_codec, error);
+        }
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
+                      uint64_t *out_column_bytes, struct bc_error *error) {
+    bc_assert(cache != NULL && out_info != NULL);
+    int code = check_size(out_info->struct_size, sizeof(*out_info),
+                          "sizeof(struct bc_file_info)", error);
+    if (code != 0) return code;
+    struct bc_file_info info = {.struct_size = sizeof(info), .kind = kind_of(cache)};
+    int32_t n_columns = cache->schema->fields[0].n_children;
+    int64_t *columns = bc__calloc((size_t)n_columns + 1, sizeof(*columns));
+    if (columns == NULL) return bc__error_memory(error);
+    code = enter(cache, error);
+    if (code != 0) {
+        bc__free(columns);
+        return code;
+    }
+    if (info.kind != BC_FILE_NONE) {
+        struct bc_disk *disk = &cache->disk;
+        enum bc_codec codec = BC_CODEC_NONE;
+        int64_t size = 0;
+        code = bc__sys_size(disk->file.file, &size);
+        if (code != 0) {
+            (void)bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+        } else {
+            code =
+                measure(cache, out_column_bytes == NULL ? NULL : columns, &codec, error);
+        }
+        info.bytes = (uint64_t)size;
+        info.checksums = disk->encoder.checksums;
+        info.compression = (enum bc_compression)codec;
+        info.complete = is_opened(cache) && !disk->scan.is_ours
+                            ? !disk->is_partial || atomic_load(&disk->has_trailer)
+                            : atomic_load(&disk->has_trailer);
+        bc__dictionaries_measure(&disk->dictionaries, &info.dictionary_batches,
+                                 &info.dictionary_bytes, columns);
+    }
+    leave(cache);
+    if (code == 0 && out_column_bytes != NULL) {
+        int32_t n = cache->selection == NULL
+                        ? n_columns
+                        : cache->selection->schema->fields[0].n_children;
+        for (int32_t i = 0; i < n; i++) {
+            int32_t column = cache->columns == NULL ? i : cache->columns[i];
+            out_column_bytes[i] = (uint64_t)columns[column];
+        }
+    }
+    bc__free(columns);
+    if (code == 0) *out_info = info;
+    return code;
+}

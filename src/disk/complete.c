@@ -1,0 +1,139 @@
+/* The trailer written: a file that stands by itself, and can be opened at once. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "disk/disk.h"
+
+enum { CHUNK_ENTRIES = 1024 };
+
+/* Entries on their way into the file. */
+struct writer {
+    struct bc_file *file;
+    uint8_t *chunk;
+    size_t used;
+    int64_t at; /* of the chunk, in the file */
+    struct bc_error *error;
+};
+
+static int flush(struct writer *writer) {
+    int code = bc__file_write_behind(writer->file, writer->chunk, writer->used,
+                                     writer->at, writer->error);
+    writer->at += (int64_t)writer->used;
+    writer->used = 0;
+    return code;
+}
+
+/* Room for an entry of `size` bytes, or NULL and `*code`. */
+static uint8_t *room(struct writer *writer, size_t size, int *code) {
+    if (writer->used + size > (size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY) {
+        *code = flush(writer);
+        if (*code != 0) return NULL;
+    }
+    uint8_t *out = writer->chunk + writer->used;
+    writer->used += size;
+    return out;
+}
+
+static int put_batches(struct writer *writer, const struct bc_listing *listing) {
+    for (uint64_t i = 0; i < listing->batches; i++) {
+        struct bc_trailer_batch batch;
+        if (!listing->at(listing->context, i, &batch)) {
+            return bc__error_set(writer->error, EINVAL,
+                                 "Batch %llu is not in the file: only a recording of all "
+                                 "batches can be given away",
+                                 (unsigned long long)i);
+        }
+        int code = 0;
+        uint8_t *out = room(writer, BC_TRAILER_BATCH, &code);
+        if (out == NULL) return code;
+        bc__trailer_put_batch(out, &batch, (int64_t)i);
+    }
+    return 0;
+}
+
+static int put_dictionaries(struct writer *writer, struct bc_dictionaries *dictionaries) {
+    int64_t number = 0;
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        const struct bc_dictionary *dictionary = &dictionaries->all[i];
+        bc_assert(dictionary->n_gone == 0);
+        for (size_t v = 0; v < dictionary->n_versions; v++) {
+            const struct bc_version *version = &dictionary->versions[v];
+            const struct bc_trailer_dictionary entry = {
+                .offset = version->offset,
+                .size = version->size,
+                .length = version->length,
+                .which = (int32_t)bc__dictionaries_id(dictionaries, i),
+                .is_delta = version->base != version->number,
+            };
+            int code = 0;
+            uint8_t *out = room(writer, BC_TRAILER_DICTIONARY, &code);
+            if (out == NULL) return code;
+            bc__trailer_put_dictionary(out, &entry, number++);
+        }
+    }
+    return 0;
+}
+
+static int put_footer(struct writer *writer, const struct bc_trailer *trailer) {
+    int code = flush(writer);
+    if (code != 0) return code;
+    int64_t padding = bc__trailer_file_size(trailer) - BC_TRAILER_FOOTER - writer->at;
+    bc_assert(padding >= 0 && padding < 64);
+    uint8_t *out = writer->chunk;
+    memset(out, 0, (size_t)padding);
+    bc__trailer_put_footer(out + padding, trailer);
+    writer->used = (size_t)padding + BC_TRAILER_FOOTER;
+    return flush(writer);
+}
+
+/* All but the marker, and then that, which is what makes it whole. */
+static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
+                     const struct bc_trailer *trailer, struct bc_error *error) {
+    static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
+    struct writer writer = {&disk->file, NULL, 0, trailer->end + BC_TRAILER_MARKER,
+                            error};
+    writer.chunk = bc__malloc((size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY);
+    if (writer.chunk == NULL) return bc__error_memory(error);
+    int code = put_batches(&writer, listing);
+    if (code == 0) code = put_dictionaries(&writer, &disk->dictionaries);
+    if (code == 0) code = put_footer(&writer, trailer);
+    if (code == 0) code = bc__file_sync(&disk->file, error);
+    if (code == 0) {
+        code = bc__file_write_behind(&disk->file, marker, 8, trailer->end, error);
+    }
+    if (code == 0) code = bc__file_sync(&disk->file, error);
+    bc__free(writer.chunk);
+    return code;
+}
+
+int bc__disk_complete(struct bc_disk *disk, const struct bc_listing *listing,
+                      struct bc_error *error) {
+    if (atomic_load_explicit(&disk->has_trailer, memory_order_acquire)) return 0;
+    int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;
+    if (code == 0) code = bc__file_flush(&disk->file, error);
+    if (code != 0) return code;
+    struct bc_trailer trailer = {
+        .end = atomic_load(&disk->file.size),
+        .schema_bytes = disk->schema_bytes,
+        .batches = (int64_t)listing->batches,
+        .rows = (int64_t)listing->rows,
+        .bytes = (int64_t)listing->bytes,
+        .schema_checksum = disk->schema_checksum,
+        .checksums = disk->encoder.checksums,
+    };
+    for (int32_t i = 0; i < disk->dictionaries.n; i++) {
+        trailer.dictionaries += (int64_t)disk->dictionaries.all[i].n_versions;
+    }
+    code = write_all(disk, listing, &trailer, error);
+    if (code != 0) {
+        bc__file_cut(&disk->file);
+        return code;
+    }
+    disk->trailer = trailer;
+    atomic_store_explicit(&disk->has_trailer, true, memory_order_release);
+    if (disk->file.publishes_last) bc__sys_unlock(disk->file.file);
+    return 0;
+}

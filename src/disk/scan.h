@@ -1,0 +1,57 @@
+/* A file of messages that has no index, walked: which messages there are, and where.
+ *
+ * Only prefixes and metadata are read, by system calls, so that a file which is being
+ * written, or made shorter, does no harm. Three ways to frame a message exist:
+ *
+ *     ff ff ff ff | size | metadata | body      since Arrow 0.15
+ *                   size | metadata | body      before
+ *     ff ff ff ff | 0     or     0              the end of the stream
+ *
+ * In a file of ours zeros are no end: what stands there is not published yet. An Arrow
+ * *file* frames the same messages, and lists them in its footer. */
+#ifndef BC_DISK_SCAN_H
+#define BC_DISK_SCAN_H
+
+#include "arrow/metadata.h"
+#include "disk/dictionary.h"
+
+struct bc_frame {
+    int64_t metadata;      /* where it begins, from the message's start */
+    int64_t metadata_size; /* 0: this is the end of the stream */
+};
+
+/* Reads the prefix in `size` bytes: 0; EAGAIN: there are too few; EINVAL. */
+int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
+
+/* What stands at a place. */
+enum bc_found {
+    BC_FOUND_BATCH,
+    BC_FOUND_DICTIONARY,
+    BC_FOUND_SCHEMA,
+    BC_FOUND_END,     /* the end of the stream, said in so many words */
+    BC_FOUND_NOTHING, /* the file ends here */
+    BC_FOUND_PART     /* a message that is not all there, or not published */
+};
+
+struct bc_finding {
+    enum bc_found found;
+    int64_t size; /* of the whole message */
+    size_t metadata_size;
+    struct bc_wire_head head;
+};
+
+struct bc_scan {
+    int file; /* borrowed */
+    bool is_ours;
+    int64_t at;       /* where the next message is */
+    uint8_t *scratch; /* the metadata last read, aligned to 8 */
+    size_t capacity;
+};
+
+void bc__scan_finish(struct bc_scan *scan);
+
+/* Looks at what is at `scan->at`, which stays, in a file of `end` bytes. EINVAL: no
+ * message; errnos of reading; ENOMEM. The metadata is in `scratch` then. */
+int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_finding);
+
+#endif

@@ -1,0 +1,150 @@
+#include "disk/trailer.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "disk/checksum.h"
+
+enum { VERSION = 1, FLAG_CHECKSUMS = 1, CHECKED = 112, ALIGNMENT = 64 };
+
+static const char magic[8] = {'B', 'C', 'T', 'R', 'A', 'I', 'L', '1'};
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "numbers are written as they are");
+
+static int64_t number_at(const uint8_t *bytes, size_t offset) {
+    int64_t value;
+    memcpy(&value, bytes + offset, sizeof(value));
+    return value;
+}
+
+static void put_number(uint8_t *bytes, size_t offset, int64_t value) {
+    memcpy(bytes + offset, &value, sizeof(value));
+}
+
+int64_t bc__trailer_file_size(const struct bc_trailer *trailer) {
+    int64_t end = bc__trailer_dictionary_at(trailer, trailer->dictionaries);
+    return bc__round_up(end, ALIGNMENT) + BC_TRAILER_FOOTER;
+}
+
+void bc__trailer_put_batch(uint8_t *out, const struct bc_trailer_batch *batch,
+                           int64_t number) {
+    put_number(out, 0, batch->offset);
+    put_number(out, 8, batch->size);
+    put_number(out, 16, batch->first_row);
+    put_number(out, 24, (int64_t)bc__checksum_seeded(out, 24, (uint64_t)number));
+}
+
+void bc__trailer_put_dictionary(uint8_t *out,
+                                const struct bc_trailer_dictionary *dictionary,
+                                int64_t number) {
+    put_number(out, 0, dictionary->offset);
+    put_number(out, 8, dictionary->size);
+    put_number(out, 16, dictionary->length);
+    put_number(out, 24, (int64_t)dictionary->which * 2 + (dictionary->is_delta ? 1 : 0));
+    put_number(out, 32, (int64_t)bc__checksum_seeded(out, 32, (uint64_t)number));
+}
+
+void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
+    memset(out, 0, BC_TRAILER_FOOTER);
+    const int32_t head[2] = {VERSION, trailer->checksums ? FLAG_CHECKSUMS : 0};
+    memcpy(out, magic, sizeof(magic));
+    memcpy(out + 8, head, sizeof(head));
+    put_number(out, 16, trailer->end);
+    put_number(out, 24, trailer->schema_bytes);
+    put_number(out, 32, trailer->batches);
+    put_number(out, 40, trailer->rows);
+    put_number(out, 48, trailer->bytes);
+    put_number(out, 56, trailer->dictionaries);
+    put_number(out, 64, (int64_t)trailer->schema_checksum);
+    put_number(out, CHECKED, (int64_t)bc__checksum(out, CHECKED));
+    memcpy(out + 120, magic, sizeof(magic));
+}
+
+/* A message of the stream, behind its schema. */
+static bool is_inside(const struct bc_trailer *trailer, int64_t offset, int64_t size) {
+    return offset >= trailer->schema_bytes && size > 0 && offset % ALIGNMENT == 0 &&
+           offset <= trailer->end && size <= trailer->end - offset;
+}
+
+bool bc__trailer_get_batch(const struct bc_trailer *trailer, const uint8_t *bytes,
+                           int64_t number, struct bc_trailer_batch *out_batch) {
+    bc_assert(number >= 0 && number < trailer->batches);
+    if ((uint64_t)number_at(bytes, 24) !=
+        bc__checksum_seeded(bytes, 24, (uint64_t)number)) {
+        return false;
+    }
+    *out_batch = (struct bc_trailer_batch){number_at(bytes, 0), number_at(bytes, 8),
+                                           number_at(bytes, 16)};
+    return is_inside(trailer, out_batch->offset, out_batch->size) &&
+           out_batch->first_row >= 0 && out_batch->first_row <= trailer->rows;
+}
+
+bool bc__trailer_get_dictionary(const struct bc_trailer *trailer, const uint8_t *bytes,
+                                int64_t number,
+                                struct bc_trailer_dictionary *out_dictionary) {
+    bc_assert(number >= 0 && number < trailer->dictionaries);
+    if ((uint64_t)number_at(bytes, 32) !=
+        bc__checksum_seeded(bytes, 32, (uint64_t)number)) {
+        return false;
+    }
+    int64_t which = number_at(bytes, 24);
+    if (which < 0 || which / 2 > INT32_MAX) return false;
+    *out_dictionary = (struct bc_trailer_dictionary){
+        .offset = number_at(bytes, 0),
+        .size = number_at(bytes, 8),
+        .length = number_at(bytes, 16),
+        .which = (int32_t)(which / 2),
+        .is_delta = which % 2 != 0,
+    };
+    return is_inside(trailer, out_dictionary->offset, out_dictionary->size) &&
+           out_dictionary->length >= 0;
+}
+
+/* Reads a footer: true where it is one, and what it says fits a file of `size` bytes. */
+static bool get_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *out) {
+    int32_t head[2];
+    memcpy(head, bytes + 8, sizeof(head));
+    if (memcmp(bytes, magic, sizeof(magic)) != 0 ||
+        memcmp(bytes + 120, magic, sizeof(magic)) != 0 || head[0] != VERSION ||
+        (uint64_t)number_at(bytes, CHECKED) != bc__checksum(bytes, CHECKED)) {
+        return false;
+    }
+    *out = (struct bc_trailer){
+        .end = number_at(bytes, 16),
+        .schema_bytes = number_at(bytes, 24),
+        .batches = number_at(bytes, 32),
+        .rows = number_at(bytes, 40),
+        .bytes = number_at(bytes, 48),
+        .dictionaries = number_at(bytes, 56),
+        .schema_checksum = (uint64_t)number_at(bytes, 64),
+        .checksums = (head[1] & FLAG_CHECKSUMS) != 0,
+    };
+    return out->end > 0 && out->end < size && out->end % ALIGNMENT == 0 &&
+           out->schema_bytes > 0 && out->schema_bytes <= out->end && out->batches >= 0 &&
+           out->batches <= size / BC_TRAILER_BATCH && out->rows >= 0 && out->bytes >= 0 &&
+           out->dictionaries >= 0 && out->dictionaries <= size / BC_TRAILER_DICTIONARY &&
+           bc__trailer_file_size(out) == size;
+}
+
+int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
+                     bool *out_complete) {
+    *out_complete = false;
+    if (size < BC_TRAILER_MARKER + BC_TRAILER_FOOTER) return 0;
+    uint8_t footer[BC_TRAILER_FOOTER];
+    size_t got;
+    int code = bc__sys_read(file, footer, sizeof(footer), size - BC_TRAILER_FOOTER, &got);
+    if (code != 0) return code;
+    struct bc_trailer trailer;
+    if (got != sizeof(footer) || !get_footer(footer, size, &trailer)) return 0;
+    static const uint8_t end_of_stream[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
+    uint8_t marker[sizeof(end_of_stream)];
+    code = bc__sys_read(file, marker, sizeof(marker), trailer.end, &got);
+    if (code != 0) return code;
+    if (got != sizeof(marker) || memcmp(marker, end_of_stream, sizeof(marker)) != 0) {
+        return 0;
+    }
+    *out_trailer = trailer;
+    *out_complete = true;
+    return 0;
+}

@@ -1,0 +1,359 @@
+/* Recordings: written, opened, resumed, followed, cut at every byte. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { BATCHES = 9, ROWS = 5 };
+
+/* A directory with room for the names of files in it. */
+struct place {
+    char *dir;
+    char path[4200];
+    char other[4200];
+};
+
+static void place_init(struct place *place) {
+    place->dir = fixture_directory();
+    (void)snprintf(place->path, sizeof(place->path), "%s/x.arrows", place->dir);
+    (void)snprintf(place->other, sizeof(place->other), "%s/y.arrows", place->dir);
+}
+
+/* Nothing but the two files was left there. */
+static void place_finish(struct place *place) {
+    (void)unlink(place->path);
+    (void)unlink(place->other);
+    CHECK(rmdir(place->dir) == 0);
+    free(place->dir);
+}
+
+static struct bc_cache *start(struct fixture *fixture, const char *path, int resume,
+                              int grows) {
+    fixture_init(fixture, BATCHES, ROWS);
+    fixture->grows = grows;
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    options.memory_bytes_max = 0;
+    options.resume = resume;
+    return fixture_cache(fixture, &options);
+}
+
+static void record(const char *path, int grows) {
+    struct fixture fixture;
+    struct bc_cache *cache = start(&fixture, path, 0, grows);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static int open_file(const char *path, int partial, int copies,
+                     struct bc_cache **out_cache) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.partial = partial;
+    options.copies = copies;
+    options.verify = 1;
+    struct bc_error error = {0, ""};
+    int code = bc_file_open(path, &options, out_cache, &error);
+    if (code != 0) CHECK(error.code == code && error.message[0] != '\0');
+    return code;
+}
+
+static void check_all(struct bc_cache *cache, int grows, int64_t batches) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    fixture.grows = grows;
+    atomic_store(&fixture.arrays_alive, batches);
+    struct bc_reader *reader = fixture_reader(cache);
+    CHECK(fixture_drain(&fixture, reader, 0) == batches);
+    bc_reader_unref(reader);
+}
+
+static int64_t size_of(const char *path) {
+    struct stat status;
+    CHECK(stat(path, &status) == 0);
+    return status.st_size;
+}
+
+static void test_record_and_open(void) {
+    struct place place;
+    place_init(&place);
+    for (int grows = 0; grows < 2; grows++) {
+        record(place.path, grows);
+        for (int copies = 0; copies < 2; copies++) {
+            struct bc_cache *cache = NULL;
+            CHECK(open_file(place.path, 0, copies, &cache) == 0);
+            check_all(cache, grows, BATCHES);
+            struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+            bc_cache_stats(cache, &stats);
+            CHECK(stats.state == BC_STATE_EXHAUSTED && stats.batches == BATCHES);
+            CHECK(stats.rows == BATCHES * ROWS && stats.bytes > 0);
+            for (uint64_t row = 0; row < BATCHES * ROWS; row++) {
+                uint64_t batch;
+                uint64_t within;
+                CHECK(bc_cache_find_row(cache, row, &batch, &within, NULL) == 0);
+                CHECK(batch == row / ROWS && within == row % ROWS);
+            }
+            uint64_t none;
+            CHECK(bc_cache_find_row(cache, BATCHES * ROWS, &none, &none, NULL) == EINVAL);
+            bc_cache_unref(cache);
+        }
+        uint64_t batches = 0;
+        CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == BATCHES);
+        CHECK(unlink(place.path) == 0);
+    }
+    place_finish(&place);
+}
+
+static void test_name_is_taken(void) {
+    struct place place;
+    place_init(&place);
+    int file = open(place.path, O_CREAT | O_WRONLY, 0600);
+    CHECK(file >= 0 && write(file, "mine", 4) == 4 && close(file) == 0);
+    CHECK(symlink("elsewhere", place.other) == 0);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    const char *names[] = {place.path, place.other};
+    for (int i = 0; i < 2; i++) {
+        struct ArrowArrayStream stream = fixture_stream(&fixture);
+        struct bc_cache *cache = NULL;
+        options.record_path = names[i];
+        CHECK(bc_cache_new(&stream, &options, &cache, NULL) == EEXIST && cache == NULL);
+        CHECK(stream.release != NULL && fixture.next == 0);
+        stream.release(&stream);
+        struct bc_cache *full = fixture_cache(&fixture, NULL);
+        CHECK(bc_cache_save(full, names[i], 0, 0, NULL) == EEXIST);
+        bc_cache_unref(full);
+        fixture_init(&fixture, BATCHES, ROWS);
+    }
+    CHECK(size_of(place.path) == 4);
+    place_finish(&place);
+}
+
+/* From memory, from a disk tier, from a recording; over what was there. */
+static void test_save(void) {
+    struct place place;
+    place_init(&place);
+    for (int disk = 0; disk < 2; disk++) {
+        struct fixture fixture;
+        fixture_init(&fixture, BATCHES, ROWS);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        if (disk) options.disk_path = place.dir;
+        struct bc_cache *cache = fixture_cache(&fixture, &options);
+        CHECK(bc_cache_save(cache, place.path, disk, 1, NULL) == 0);
+        check_all(cache, 0, BATCHES);
+        CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == EEXIST);
+        CHECK(bc_cache_save(cache, place.other, 1, 0, NULL) == 0);
+        bc_cache_unref(cache);
+        fixture_check_released(&fixture);
+        struct bc_cache *saved = NULL;
+        CHECK(open_file(place.path, 0, 0, &saved) == 0);
+        check_all(saved, 0, BATCHES);
+        CHECK(bc_cache_save(saved, place.other, 1, 0, NULL) == 0);
+        bc_cache_unref(saved);
+        CHECK(open_file(place.other, 0, 0, &saved) == 0);
+        check_all(saved, 0, BATCHES);
+        bc_cache_unref(saved);
+    }
+    place_finish(&place);
+}
+
+/* A recording that was left at batch `stop` goes on from there. */
+static void test_resume(void) {
+    struct place place;
+    place_init(&place);
+    for (int grows = 0; grows < 2; grows++) {
+        for (uint64_t stop = 0; stop <= BATCHES; stop++) {
+            struct fixture fixture;
+            struct bc_cache *cache = start(&fixture, place.path, 0, grows);
+            uint64_t batches;
+            CHECK(bc_cache_ingest_to(cache, stop, &batches, NULL) == 0);
+            struct bc_cache *busy;
+            struct ArrowArrayStream stream = fixture_stream(&fixture);
+            struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+            options.record_path = place.path;
+            options.resume = 1;
+            CHECK(bc_cache_new(&stream, &options, &busy, NULL) == EBUSY);
+            atomic_store(&fixture.stream_alive, 1);
+            bc_cache_unref(cache);
+            CHECK(open_file(place.path, 0, 0, &cache) == ENODATA);
+            CHECK(open_file(place.path, 1, 0, &cache) == 0);
+            check_all(cache, grows, (int64_t)stop);
+            bc_cache_unref(cache);
+            /* What was never published does not matter. */
+            int file = open(place.path, O_WRONLY | O_APPEND);
+            char rest[200];
+            memset(rest, 'x', sizeof(rest));
+            memset(rest, 0, 8);
+            CHECK(write(file, rest, sizeof(rest)) == sizeof(rest) && close(file) == 0);
+            cache = start(&fixture, place.path, 1, grows);
+            CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
+            check_all(cache, grows, BATCHES);
+            struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+            bc_cache_stats(cache, &stats);
+            CHECK(stats.resumed == stop);
+            bc_cache_unref(cache);
+            fixture_check_released(&fixture);
+            CHECK(open_file(place.path, 0, 0, &cache) == 0);
+            check_all(cache, grows, BATCHES);
+            bc_cache_unref(cache);
+            CHECK(bc_cache_new(&stream, &options, &busy, NULL) == EEXIST);
+            CHECK(unlink(place.path) == 0);
+        }
+    }
+    place_finish(&place);
+}
+
+/* Cut anywhere: an error, or exactly the batches that are whole. */
+static void test_cut(void) {
+    struct place place;
+    place_init(&place);
+    record(place.path, 1);
+    int64_t size = size_of(place.path);
+    int64_t before = 0;
+    for (int64_t cut = 0; cut < size; cut++) {
+        CHECK(unlink(place.other) == 0 || errno == ENOENT);
+        int from = open(place.path, O_RDONLY);
+        int to = open(place.other, O_CREAT | O_WRONLY, 0600);
+        char *bytes = malloc((size_t)cut + 1);
+        CHECK(read(from, bytes, (size_t)cut) == cut);
+        CHECK(write(to, bytes, (size_t)cut) == cut);
+        CHECK(close(from) == 0 && close(to) == 0);
+        free(bytes);
+        struct bc_cache *cache = NULL;
+        int code = open_file(place.other, 0, 0, &cache);
+        if (code != ENODATA) printf("# cut at %lld: %d\n", (long long)cut, code);
+        CHECK(code == ENODATA);
+        if (open_file(place.other, 1, 0, &cache) != 0) {
+            CHECK(before == 0);
+            continue;
+        }
+        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        bc_cache_stats(cache, &stats);
+        CHECK((int64_t)stats.batches >= before);
+        before = (int64_t)stats.batches;
+        check_all(cache, 1, before);
+        bc_cache_unref(cache);
+    }
+    CHECK(before == BATCHES);
+    place_finish(&place);
+}
+
+static void *follow(void *argument) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.follow = 1;
+    struct bc_cache *cache;
+    CHECK(bc_file_open(argument, &options, &cache, NULL) == 0);
+    check_all(cache, 0, BATCHES);
+    bc_cache_unref(cache);
+    return NULL;
+}
+
+static void test_follow(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture fixture;
+    struct bc_cache *cache = start(&fixture, place.path, 0, 0);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, follow, place.path) == 0);
+    for (uint64_t i = 0; i <= BATCHES; i++) {
+        uint64_t batches;
+        CHECK(usleep(3000) == 0);
+        CHECK(bc_cache_ingest_to(cache, i + 1, &batches, NULL) == 0);
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+    bc_cache_unref(cache);
+    CHECK(unlink(place.path) == 0);
+    /* A writer that goes away. */
+    cache = start(&fixture, place.path, 0, 0);
+    uint64_t batches;
+    CHECK(bc_cache_ingest_to(cache, 2, &batches, NULL) == 0);
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.follow = 1;
+    struct bc_cache *follower;
+    CHECK(bc_file_open(place.path, &options, &follower, NULL) == 0);
+    CHECK(bc_cache_has_writer(follower) == 1);
+    bc_cache_unref(cache);
+    CHECK(bc_cache_has_writer(follower) == 0);
+    struct bc_reader *reader = fixture_reader(follower);
+    for (int64_t i = 0; i < 2; i++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        atomic_store(&fixture.arrays_alive, 1);
+        fixture_check(&fixture, &array, i);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct ArrowArray array;
+        struct bc_error error;
+        CHECK(bc_reader_next(reader, &array, NULL, &error) == EOWNERDEAD);
+    }
+    bc_reader_unref(reader);
+    bc_cache_unref(follower);
+    place_finish(&place);
+}
+
+static void test_select_and_step(void) {
+    struct place place;
+    place_init(&place);
+    record(place.path, 0);
+    struct bc_cache *cache = NULL;
+    CHECK(open_file(place.path, 0, 0, &cache) == 0);
+    const int32_t columns[] = {1, 0};
+    CHECK(bc_cache_select(cache, columns, 2, NULL) == 0);
+    struct ArrowSchema schema;
+    CHECK(bc_cache_schema(cache, &schema, NULL) == 0);
+    CHECK(schema.n_children == 2 && strcmp(schema.children[0]->name, "s") == 0);
+    schema.release(&schema);
+    const int32_t second = 1;
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.columns = &second;
+    options.n_columns = 1;
+    options.start = 1;
+    options.step = 3;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+    for (int64_t number = 1; number < BATCHES; number += 3) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        CHECK(array.n_children == 1 && array.length == ROWS);
+        CHECK(((const int64_t *)array.children[0]->buffers[1])[0] == number * ROWS);
+        array.release(&array);
+    }
+    struct ArrowArray array;
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0 && array.release == NULL);
+    CHECK(bc_cache_select(cache, columns, 1, NULL) == EBUSY);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+static void test_shuffle(void) {
+    enum { N = 1000 };
+    static uint64_t order[N];
+    static int seen[N];
+    bc_shuffle(1, 2, N, order);
+    for (int i = 0; i < N; i++) CHECK(order[i] < N && seen[order[i]]++ == 0);
+    /* For ever. */
+    uint64_t five[5];
+    bc_shuffle(7, 0, 5, five);
+    static const uint64_t known[] = {3, 1, 0, 2, 4};
+    CHECK(memcmp(five, known, sizeof(known)) == 0);
+    bc_shuffle(0, 0, 0, NULL);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_record_and_open),
+        TAP_CASE(test_name_is_taken),
+        TAP_CASE(test_save),
+        TAP_CASE(test_resume),
+        TAP_CASE(test_cut),
+        TAP_CASE(test_follow),
+        TAP_CASE(test_select_and_step),
+        TAP_CASE(test_shuffle),
+    };
+    return TAP_RUN(cases);
+}
