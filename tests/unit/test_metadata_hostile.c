@@ -1,0 +1,240 @@
+/* IPC metadata that nobody's writer makes, put together by hand: it is refused, and at
+ * once; and what writers may leave out. */
+#include "arrow/metadata.h"
+#include "fixture.h"
+#include "flat.h"
+
+/* Where the fields are in the tables that we make: only those that we need. */
+enum { IN_VERSION = 4, IN_KIND = 6, IN_HEADER = 8, IN_FIELDS = 4, IN_ENDIANNESS = 8 };
+enum { IN_TYPE_KIND = 4, IN_TYPE = 8, IN_CHILDREN = 12, IN_PAIRS = 16, IN_ENCODING = 20 };
+
+/* A message of a schema: its vtables, and where some of its parts are. */
+struct parts {
+    uint32_t empty, field, encoded, pair;
+    uint32_t root, schema;
+    uint32_t fields; /* for the caller to refer to the fields */
+};
+
+static struct parts start_schema(struct assembler *out) {
+    static const uint16_t message[] = {IN_VERSION, IN_KIND, IN_HEADER};
+    static const uint16_t schema[] = {IN_ENDIANNESS, IN_FIELDS};
+    static const uint16_t field[] = {0, 0,           IN_TYPE_KIND, IN_TYPE,
+                                     0, IN_CHILDREN, IN_PAIRS};
+    static const uint16_t encoded[] = {0,           0,           IN_TYPE_KIND, IN_TYPE,
+                                       IN_ENCODING, IN_CHILDREN, IN_PAIRS};
+    static const uint16_t pair[] = {4, 8};
+    uint32_t message_vtable = vtable(out, 12, 3, message);
+    uint32_t schema_vtable = vtable(out, 12, 2, schema);
+    struct parts parts = {.empty = vtable(out, 4, 0, NULL),
+                          .field = vtable(out, 20, 7, field),
+                          .encoded = vtable(out, 24, 7, encoded),
+                          .pair = vtable(out, 12, 2, pair)};
+    parts.root = table(out, message_vtable);
+    refer(out, 0, parts.root);
+    out->bytes[parts.root + IN_VERSION] = 4; /* V5 */
+    out->bytes[parts.root + IN_KIND] = 1;
+    parts.schema = table(out, schema_vtable);
+    refer(out, parts.root + IN_HEADER, parts.schema);
+    parts.fields = parts.schema + IN_FIELDS;
+    return parts;
+}
+
+enum { TYPE_STRUCT = 13, TYPE_UNION = 14, TYPE_UNKNOWN = 27 };
+
+/* A field whose type has no parameters, without children and pairs, for the caller to
+ * refer to others. */
+static uint32_t field_of(struct assembler *out, const struct parts *parts,
+                         uint32_t its_vtable, uint8_t kind) {
+    uint32_t field = table(out, its_vtable);
+    out->bytes[field + IN_TYPE_KIND] = kind;
+    uint32_t type = table(out, parts->empty);
+    refer(out, field + IN_TYPE, type);
+    uint32_t none = vector(out, 0);
+    refer(out, field + IN_CHILDREN, none);
+    refer(out, field + IN_PAIRS, none);
+    return field;
+}
+
+/* Reads what was put together, a schema; it stays, for more to be done with it. */
+static int read_assembled(const struct assembler *out, struct bc_schema **out_schema,
+                          struct bc_error *error) {
+    struct flat flat = copy_of(out->bytes, out->size);
+    const char *checksums;
+    size_t size;
+    int code = bc__metadata_read_schema(flat.bytes, flat.size, out_schema, &checksums,
+                                        &size, error);
+    free(flat.bytes);
+    return code;
+}
+
+static void refuse(const struct assembler *out, int code, const char *words) {
+    struct bc_schema *schema = NULL;
+    struct bc_error error = {0, ""};
+    CHECK(read_assembled(out, &schema, &error) == code && schema == NULL);
+    CHECK(error.code == code && strstr(error.message, words) != NULL);
+}
+
+/* ---- little that says much ---- */
+
+/* A chain of fields, each `n_children` times the child of the one before. */
+static void check_chain(uint32_t levels, uint32_t n_children, const char *words) {
+    struct assembler out = start(256 + levels * (64 + 4 * n_children));
+    struct parts parts = start_schema(&out);
+    uint32_t reference = parts.fields;
+    for (uint32_t level = 0; level < levels; level++) {
+        uint32_t fields = vector(&out, n_children);
+        refer(&out, reference, fields);
+        uint32_t field = field_of(&out, &parts, parts.field, TYPE_STRUCT);
+        for (uint32_t i = 0; i < n_children; i++) {
+            refer(&out, fields + 4 + 4 * i, field);
+        }
+        reference = field + IN_CHILDREN;
+    }
+    if (words != NULL) {
+        refuse(&out, EINVAL, words);
+    } else {
+        struct bc_schema *schema = NULL;
+        CHECK(read_assembled(&out, &schema, NULL) == 0);
+        CHECK(schema->n_fields == (int32_t)levels + 1);
+        bc__schema_free(schema);
+    }
+    free(out.bytes);
+}
+
+static void test_depth(void) {
+    check_chain(10, 1, NULL);
+    check_chain(BC_DEPTH_MAX, 1, NULL);
+    check_chain(BC_DEPTH_MAX + 1, 1, "deep");
+    check_chain(100000, 1, "deep");
+}
+
+static void test_shared_children(void) {
+    check_chain(60, 2, "too often");
+    check_chain(100, 1000, "too often");
+}
+
+/* All fields are one, whose pairs are all one. */
+static void test_shared_pairs(void) {
+    enum { N = 100000, TEXT = 1000 };
+    struct assembler out = start(1024 + TEXT + 2 * 4 * N);
+    struct parts parts = start_schema(&out);
+    uint32_t fields = vector(&out, N);
+    refer(&out, parts.fields, fields);
+    uint32_t field = field_of(&out, &parts, parts.field, TYPE_STRUCT);
+    uint32_t pairs = vector(&out, N);
+    refer(&out, field + IN_PAIRS, pairs);
+    uint32_t pair = table(&out, parts.pair);
+    uint32_t text = take(&out, 4 + TEXT + 1, 4);
+    put(&out, text, TEXT);
+    refer(&out, pair + 4, text);
+    refer(&out, pair + 8, text);
+    for (uint32_t i = 0; i < N; i++) {
+        refer(&out, fields + 4 + 4 * i, field);
+        refer(&out, pairs + 4 + 4 * i, pair);
+    }
+    refuse(&out, EINVAL, "too often");
+    free(out.bytes);
+}
+
+/* Many fields that share all they have, as a writer might: those are read. */
+static void test_shared_types(void) {
+    enum { N = 1000 };
+    struct assembler out = start(256 + N * 48);
+    struct parts parts = start_schema(&out);
+    uint32_t fields = vector(&out, N);
+    refer(&out, parts.fields, fields);
+    uint32_t places[N];
+    for (uint32_t i = 0; i < N; i++) {
+        places[i] = table(&out, parts.field);
+        out.bytes[places[i] + IN_TYPE_KIND] = TYPE_STRUCT;
+        refer(&out, fields + 4 + 4 * i, places[i]);
+    }
+    uint32_t type = table(&out, parts.empty);
+    uint32_t none = vector(&out, 0);
+    for (uint32_t i = 0; i < N; i++) {
+        refer(&out, places[i] + IN_TYPE, type);
+        refer(&out, places[i] + IN_CHILDREN, none);
+        refer(&out, places[i] + IN_PAIRS, none);
+    }
+    struct bc_schema *schema = NULL;
+    CHECK(read_assembled(&out, &schema, NULL) == 0);
+    CHECK(schema->n_fields == N + 1);
+    bc__schema_free(schema);
+    free(out.bytes);
+}
+
+/* ---- what others leave out, and what we do not know ---- */
+
+/* A column "" of a dictionary, which is a union of two structs. */
+static struct assembler defaults(struct parts *out_parts, uint32_t *out_column) {
+    struct assembler out = start(1024);
+    struct parts parts = start_schema(&out);
+    uint32_t fields = vector(&out, 1);
+    refer(&out, parts.fields, fields);
+    uint32_t column = field_of(&out, &parts, parts.encoded, TYPE_UNION);
+    refer(&out, fields + 4, column);
+    uint32_t encoding = table(&out, parts.empty);
+    refer(&out, column + IN_ENCODING, encoding);
+    uint32_t children = vector(&out, 2);
+    refer(&out, column + IN_CHILDREN, children);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t child = field_of(&out, &parts, parts.field, TYPE_STRUCT);
+        refer(&out, children + 4 + 4 * i, child);
+    }
+    *out_parts = parts;
+    *out_column = column;
+    return out;
+}
+
+static void test_defaults(void) {
+    struct parts parts;
+    uint32_t column;
+    struct assembler out = defaults(&parts, &column);
+    struct bc_schema *schema = NULL;
+    CHECK(read_assembled(&out, &schema, NULL) == 0);
+    const struct ArrowSchema *read = schema->fields[1].schema;
+    CHECK(strcmp(read->format, "i") == 0 && strcmp(read->name, "") == 0);
+    CHECK(read->flags == 0 && schema->fields[1].dictionary_id == 0);
+    CHECK(strcmp(read->dictionary->format, "+us:0,1") == 0);
+    CHECK(read->dictionary->n_children == 2);
+    bc__schema_free(schema);
+    free(out.bytes);
+}
+
+static void test_unknown(void) {
+    struct parts parts;
+    uint32_t column;
+    struct assembler out = defaults(&parts, &column);
+    out.bytes[column + IN_TYPE_KIND] = TYPE_UNKNOWN;
+    refuse(&out, ENOTSUP, "Field '' has a type that is not known here, number 27");
+    out.bytes[column + IN_TYPE_KIND] = 0;
+    refuse(&out, EINVAL, "Field '' has no type");
+    out.bytes[column + IN_TYPE_KIND] = TYPE_STRUCT;
+    out.bytes[parts.schema + IN_ENDIANNESS] = 1;
+    refuse(&out, ENOTSUP, "big-endian");
+    out.bytes[parts.schema + IN_ENDIANNESS] = 2;
+    refuse(&out, EINVAL, "byte order");
+    out.bytes[parts.schema + IN_ENDIANNESS] = 0;
+    for (uint8_t version = 0; version < 7; version++) {
+        out.bytes[parts.root + IN_VERSION] = version;
+        if (version == 3 || version == 4) {
+            struct bc_schema *schema = NULL;
+            CHECK(read_assembled(&out, &schema, NULL) == 0);
+            bc__schema_free(schema);
+        } else {
+            refuse(&out, ENOTSUP, "version");
+        }
+    }
+    out.bytes[parts.root + IN_VERSION] = 4;
+    out.bytes[parts.root + IN_KIND] = 3; /* a batch */
+    refuse(&out, EINVAL, "no message of a schema");
+    free(out.bytes);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_depth),        TAP_CASE(test_shared_children),
+        TAP_CASE(test_shared_pairs), TAP_CASE(test_shared_types),
+        TAP_CASE(test_defaults),     TAP_CASE(test_unknown)};
+    return TAP_RUN(cases);
+}
