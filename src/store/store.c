@@ -388,6 +388,13 @@ void bc__store_clear(struct bc_store *store) {
     uint64_t published = bc__store_published(store);
     uint64_t first = atomic_load_explicit(&store->first, memory_order_acquire);
     for (uint64_t number = first; number < published; number++) {
+        const struct bc_slot *slot = slot_at(store, number);
+        /* A file may have very many batches that nobody looked at. */
+        if (atomic_load_explicit(&slot->batch, memory_order_acquire) == NULL &&
+            atomic_load_explicit(&slot->columns_verified, memory_order_acquire) == NULL) {
+            bc_assert(!slot->hot);
+            continue;
+        }
         bc__mutex_lock(&store->lock);
         struct bc_place place; /* goes with the file */
         struct bc_batch *batch = detach(store, slot_at(store, number), &place);
