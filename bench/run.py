@@ -85,16 +85,66 @@ def run_shape(
     return results
 
 
+def ask_script(args: argparse.Namespace, name: str, *words: str) -> dict[str, float]:
+    """Run a script of this folder, which prints its answer."""
+    command = [sys.executable, str(HERE / name), *words]
+    if args.disk_path:
+        command += ["--disk-path", args.disk_path]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer: dict[str, float] = json.loads(run.stdout)
+    return answer
+
+
+def run_recordings(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure recordings (recordings.py): rows of a label and a figure."""
+    scale = 20 if args.quick else 1
+    n_batches = 100_000 // scale
+    build = str(args.build)
+    random = ask_script(
+        args,
+        "recordings.py",
+        *("random", "--build", build, "--batches", str(n_batches)),
+    )
+    workers = ask_script(
+        args, "recordings.py", "workers", "--megabytes", str(2000 // scale)
+    )
+    record = ask_script(args, "recordings.py", "record", "--megabytes", str(500 // scale))
+    size, grown = workers["bytes"] / 1e9, workers["grown"] / 1e6
+    return [
+        {
+            "label": f"opening a recording of {n_batches:,} batches",
+            "figure": f"{random['open'] / 1e3:.2f} ms",
+            "target": "under 5 ms",
+            "reached": random["open"] < 5000,
+        },
+        {
+            "label": f"{n_batches:,} reads of batches at random, from C",
+            "figure": f"{random['again']:.2f} us each; {random['first']:.2f} us the "
+            "first time, with checksums and page faults",
+            "target": "at most 2 us",
+            "reached": random["again"] <= 2,
+        },
+        {
+            "label": f"4 processes that scan one recording of {size:.1f} GB, pickled: "
+            "their private memory grows by, in sum",
+            "figure": f"{grown:.0f} MB",
+            "target": "at most 100 MB",
+            "reached": grown <= 100,
+        },
+        {
+            "label": "record(), wide batches, against pyarrow's stream writer",
+            "figure": f"{record['ours'] / record['pyarrow']:.2f}x the time",
+            "target": "at most 1x",
+            "reached": record["ours"] <= record["pyarrow"],
+        },
+    ]
+
+
 def run_large(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure what no single pass shows (large.py): rows of a label and a figure."""
 
     def ask(*words: str) -> dict[str, float]:
-        command = [sys.executable, str(HERE / "large.py"), *words]
-        if args.disk_path:
-            command += ["--disk-path", args.disk_path]
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
-        answer: dict[str, float] = json.loads(run.stdout)
-        return answer
+        return ask_script(args, "large.py", *words)
 
     scale = 20 if args.quick else 1
     memory = ask("memory", "--megabytes", str(4000 // scale))
@@ -128,6 +178,7 @@ def run_large(args: argparse.Namespace) -> list[dict[str, Any]]:
             "reached": many / few <= 10,
         },
     ]
+    rows += run_recordings(args)
     print("\nlarge and long recordings")
     for row in rows:
         verdict = "reached" if row["reached"] else "MISSED"
