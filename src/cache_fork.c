@@ -4,9 +4,9 @@
  *     fork: take the locks of all caches ─▶ parent and child: give them back
  *
  * The list is the process's, and in the order of its caches' making; the locks of a cache
- * are taken in the order in which the code nests them. Those of the ingest are not among
- * them, since a child never asks; nor those of readers, which take fresh ledgers there;
- * nor that of the space, which a child leaves alone. */
+ * are taken in the order in which the code nests them. Of the ingest's only the one for
+ * storing is among them, since a child looks, but never asks; nor are those of readers,
+ * which take fresh ledgers there; nor that of the space, which a child leaves alone. */
 #include <pthread.h>
 
 #include "base/check.h"
@@ -17,6 +17,7 @@ static struct bc_cache *caches;
 
 static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
     act(&cache->lock);
+    act(&cache->ingest.storing);
     act(&cache->store.lock);
     if (!cache->has_disk) return;
     act(&cache->disk.dictionaries.grow_lock);

@@ -264,6 +264,31 @@ static bool is_cut_schema(const struct bc_disk *disk, const struct bc_finding *f
     return finding->found == BC_FOUND_PART && memcmp(disk->scan.scratch, marker, n) == 0;
 }
 
+/* Holds what the schema's message says against its checksum, which is at `digits` of its
+ * metadata. */
+static int check_own_schema(struct bc_disk *disk, const struct bc_finding *finding,
+                            size_t digits, struct bc_error *error) {
+    size_t size = (size_t)finding->size;
+    size_t framing = size - finding->metadata_size;
+    uint64_t expected;
+    bool right = size >= digits + framing + BC_DIGITS &&
+                 bc__checksum_parse((const char *)disk->scan.scratch + digits, &expected);
+    uint8_t *bytes = right ? bc__malloc(size) : NULL;
+    if (right && bytes == NULL) return bc__error_memory(error);
+    size_t got = 0;
+    int code = 0;
+    if (right) code = bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got);
+    right = right && code == 0 && got == size &&
+            bc__checksum_message(bytes, size, framing + digits) == expected;
+    bc__free(bytes);
+    if (code != 0) return cannot_read(disk, code, error);
+    if (right) return 0;
+    return bc__error_set(error, EBADMSG,
+                         "Checksum mismatch for the schema; the file may be corrupted: "
+                         "'%s'",
+                         disk->file.path);
+}
+
 static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **out_schema,
                        struct bc_error *error) {
     struct bc_finding finding;
@@ -286,6 +311,14 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size, &schema,
                                     &digits, &n_digits, error);
     if (code != 0) return code;
+    if (digits != NULL) {
+        size_t at = (size_t)(digits - (const char *)disk->scan.scratch);
+        code = check_own_schema(disk, &finding, at, error);
+    }
+    if (code != 0) {
+        bc__schema_free(schema);
+        return code;
+    }
     disk->scan.is_ours = digits != NULL;
     uint64_t reach = disk->follows ? BC_BYTES_DEFAULT : (uint64_t)size;
     code = set_up(disk, schema, reach, error);

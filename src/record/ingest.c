@@ -130,24 +130,23 @@ static bool is_fast(struct bc_pace *pace) {
 
 /* The next batch of a file that has it already. Where it has none yet, waits a moment. */
 static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
-    struct bc_place place;
+    struct bc_place place = {0, 0};
     uint64_t rows;
-    int code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
-    if (code == EAGAIN) {
-        bc__sys_sleep_ms(FOLLOW_MS);
-        return 0;
-    }
-    if (code != 0 && code != ENOMEM) *out_next = BC_INGEST_FAILED;
-    if (code != 0) return code;
-    if (place.size == 0) {
-        *out_next = BC_INGEST_EXHAUSTED;
-        return 0;
-    }
+    int code = 0;
+    /* The file is the disk's, which goes when the recording is closed. */
     bc__mutex_lock(&ingest->storing);
-    bool open = state_of(ingest) == BC_INGEST_OPEN;
-    code = open ? bc__store_put_place(ingest->store, place, rows, error) : 0;
+    if (state_of(ingest) == BC_INGEST_OPEN) {
+        code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
+        if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
+        if (code == 0 && place.size == 0) *out_next = BC_INGEST_EXHAUSTED;
+        if (code == 0 && place.size > 0) {
+            code = bc__store_put_place(ingest->store, place, rows, error);
+        }
+    }
     bc__mutex_unlock(&ingest->storing);
-    return code;
+    if (code != EAGAIN) return code;
+    bc__sys_sleep_ms(FOLLOW_MS);
+    return 0;
 }
 
 /* The pending batch is one that was recorded before: is it the same, as far as can be

@@ -295,13 +295,23 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
     }
+    struct bc_batch *batch;
+    code = projection != NULL
+               ? read_some(store, slot, entry.place, number, projection, &batch, error)
+               : read_all(store, slot, entry.place, number, &batch, error);
+    if (code != 0) return code;
+    if ((uint64_t)batch->nodes[0].length != entry.rows) {
+        bc__batch_unref(batch);
+        return bc__error_set(error, EBADMSG,
+                             "Batch %llu has not the rows that the file's index says; "
+                             "the file may be corrupted",
+                             (unsigned long long)number);
+    }
     if (projection != NULL) {
         *out_borrowed = false;
-        return read_some(store, slot, entry.place, number, projection, out_batch, error);
+        *out_batch = batch;
+        return 0;
     }
-    struct bc_batch *batch;
-    code = read_all(store, slot, entry.place, number, &batch, error);
-    if (code != 0) return code;
     *out_batch = batch;
     uint64_t bytes = bc__batch_bytes(batch);
     uint64_t before =
