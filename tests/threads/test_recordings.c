@@ -1,0 +1,165 @@
+/* A recording, its readers and its followers at the same time, and closings among them.
+ */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { BATCHES = 200, ROWS = 7, READERS = 3, FOLLOWERS = 3, ROUNDS = 6 };
+
+static char path[4200];
+
+static void check_stream(struct bc_cache *cache, int64_t batches) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    atomic_store(&fixture.arrays_alive, batches);
+    struct bc_reader *reader = fixture_reader(cache);
+    CHECK(fixture_drain(&fixture, reader, 0) == batches);
+    bc_reader_unref(reader);
+}
+
+static void *read_along(void *argument) {
+    check_stream(argument, BATCHES);
+    return NULL;
+}
+
+static struct bc_cache *open_following(void) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.follow = 1;
+    struct bc_cache *cache;
+    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
+    return cache;
+}
+
+static void *follow(void *argument) {
+    (void)argument;
+    struct bc_cache *cache = open_following();
+    check_stream(cache, BATCHES);
+    bc_cache_unref(cache);
+    return NULL;
+}
+
+/* Follows until it is closed, or to the end. */
+static void *follow_until_closed(void *argument) {
+    struct bc_reader *reader = argument;
+    for (;;) {
+        struct ArrowArray array;
+        int code = bc_reader_next(reader, &array, NULL, NULL);
+        CHECK(code == 0 || code == EINVAL);
+        if (code != 0 || array.release == NULL) break;
+        array.release(&array);
+    }
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+/* Looks at the cache in every way that does not ask for batches. */
+static void *look(void *argument) {
+    struct bc_cache *cache = argument;
+    for (int i = 0; i < 300; i++) {
+        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        bc_cache_stats(cache, &stats);
+        struct bc_file_info info = {.struct_size = sizeof(info)};
+        uint64_t columns[3];
+        int code = bc_cache_describe(cache, &info, columns, NULL);
+        CHECK(code == 0 || code == EINVAL);
+        uint64_t batch;
+        uint64_t row;
+        code = bc_cache_find_row(cache, stats.rows / 2, &batch, &row, NULL);
+        CHECK(code == EINVAL || batch == stats.rows / 2 / ROWS);
+        (void)bc_cache_has_writer(cache);
+        uint64_t batches;
+        code = bc_cache_share(cache, &batches, NULL);
+        CHECK(code == EINVAL || batches >= stats.batches);
+    }
+    return NULL;
+}
+
+static void run(int round) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    options.memory_bytes_max = round % 2 == 0 ? 0 : BC_BYTES_DEFAULT;
+    options.prefetch = round % 3 == 2 ? 4 : 0;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *closed = open_following();
+    pthread_t threads[READERS + FOLLOWERS + 3];
+    size_t n = 0;
+    for (int i = 0; i < READERS; i++) {
+        CHECK(pthread_create(&threads[n++], NULL, read_along, cache) == 0);
+    }
+    for (int i = 0; i < FOLLOWERS; i++) {
+        CHECK(pthread_create(&threads[n++], NULL, follow, NULL) == 0);
+    }
+    CHECK(pthread_create(&threads[n++], NULL, look, cache) == 0);
+    CHECK(pthread_create(&threads[n++], NULL, look, closed) == 0);
+    CHECK(pthread_create(&threads[n++], NULL, follow_until_closed,
+                         fixture_reader(closed)) == 0);
+    CHECK(usleep((useconds_t)(round * 2000)) == 0);
+    bc_cache_close(closed);
+    for (size_t i = 0; i < n; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    bc_cache_unref(closed);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+    uint64_t batches;
+    CHECK(bc_file_verify(path, &batches, NULL) == 0 && batches == BATCHES);
+    CHECK(unlink(path) == 0);
+}
+
+static void test_written_read_and_followed(void) {
+    char *directory = fixture_directory();
+    (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
+    for (int round = 0; round < ROUNDS; round++) run(round);
+    CHECK(rmdir(directory) == 0);
+    free(directory);
+}
+
+/* Many threads read one opened recording, whose slots none of them has looked at. */
+static void *read_at_random(void *argument) {
+    struct bc_cache *cache = argument;
+    uint64_t order[BATCHES];
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    atomic_store(&fixture.arrays_alive, BATCHES);
+    bc_shuffle((uint64_t)(uintptr_t)order, 0, BATCHES, order);
+    for (int i = 0; i < BATCHES; i++) {
+        struct ArrowArray array;
+        CHECK(bc_cache_get(cache, order[i], &array, NULL, NULL) == 0);
+        fixture_check(&fixture, &array, (int64_t)order[i]);
+    }
+    return NULL;
+}
+
+static void test_opened_and_read_at_random(void) {
+    char *directory = fixture_directory();
+    (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *source = fixture_cache(&fixture, NULL);
+    CHECK(bc_cache_save(source, path, 0, 0, NULL) == 0);
+    bc_cache_unref(source);
+    for (int copies = 0; copies < 2; copies++) {
+        struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+        options.copies = copies;
+        options.verify = 1;
+        struct bc_cache *cache;
+        CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
+        pthread_t threads[READERS];
+        for (int i = 0; i < READERS; i++) {
+            CHECK(pthread_create(&threads[i], NULL, read_at_random, cache) == 0);
+        }
+        for (int i = 0; i < READERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        bc_cache_unref(cache);
+    }
+    CHECK(unlink(path) == 0 && rmdir(directory) == 0);
+    free(directory);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_written_read_and_followed),
+        TAP_CASE(test_opened_and_read_at_random),
+    };
+    return TAP_RUN(cases);
+}
