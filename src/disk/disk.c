@@ -18,17 +18,23 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                : bc__file_create(&disk->file, options->path, options->bytes_max,
                                  options->evicts, error);
     if (code == 0) {
-        code = bc__map_init(&disk->map, disk->file.file, options->bytes_max);
-        if (code == 0) {
-            code = bc__dictionaries_init(&disk->dictionaries, schema);
-            if (code == 0) return 0;
-            bc__map_finish(&disk->map);
-        }
-        (void)bc__error_memory(error);
+        code = bc__disk_set_up(disk, schema, options->bytes_max, error);
+        if (code == 0) return 0;
         bc__file_finish(&disk->file);
     }
     bc__encoder_finish(&disk->encoder);
     return code;
+}
+
+int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64_t reach,
+                    struct bc_error *error) {
+    disk->encoder.schema = schema;
+    int code = bc__map_init(&disk->map, disk->file.file, reach);
+    if (code != 0) return bc__error_memory(error);
+    code = bc__dictionaries_init(&disk->dictionaries, schema);
+    if (code == 0) return 0;
+    bc__map_finish(&disk->map);
+    return bc__error_memory(error);
 }
 
 void bc__disk_close(struct bc_disk *disk) {

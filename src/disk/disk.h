@@ -60,6 +60,11 @@ void bc__disk_finish(struct bc_disk *disk);
 int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     const struct bc_extents *extents, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error);
+/* What a disk needs besides its file: a schema, a mapping of `reach` bytes of it, and
+ * dictionaries. */
+int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64_t reach,
+                    struct bc_error *error);
+
 /* A file to open. (open.c) */
 struct bc_disk_source {
     int file; /* moves in, on failure too */
@@ -76,15 +81,15 @@ struct bc_disk_source {
 int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
                        struct bc_schema **out_schema, struct bc_error *error);
 /* Opens a recording that nobody has completed, to go on with it: bc__disk_next walks what
- * is there, then bc__disk_go_on. EEXIST: it is complete; EBUSY: somebody else is at it;
- * EINVAL: it has another schema. */
+ * is there, then bc__disk_go_on. (resume.c) EEXIST: it is complete; EBUSY: somebody else
+ * is at it; EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error);
 /* The next batch is written behind what was walked. */
 void bc__disk_go_on(struct bc_disk *disk);
 /* Where the next batch of a file without an index is, and its rows; `size` 0: there are
- * no more. EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will be none.
- * The producer's. */
+ * no more. (walk.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will
+ * be none. The producer's. */
 int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
                   int64_t *out_rows, struct bc_error *error);
 

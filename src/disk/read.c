@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "disk/decode.h"
 #include "disk/disk.h"
+#include "disk/problem.h"
 
 /* A message where it stands, and what keeps it there. */
 struct message {
@@ -16,10 +17,6 @@ struct message {
     int64_t offset;
     int64_t size;
 };
-
-static const char *noun(const struct bc_disk *disk) {
-    return disk->file.dir_path != NULL ? "cache file" : "file";
-}
 
 /* Before mapped bytes are touched: are they there at all? */
 static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
@@ -31,7 +28,7 @@ static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error)
     if (size < end) {
         return bc__error_set(error, EIO,
                              "Disk read failed: the %s was shortened to %lld bytes: '%s'",
-                             noun(disk), (long long)size, disk->file.path);
+                             bc__problem_noun(disk), (long long)size, disk->file.path);
     }
     return 0;
 }
@@ -93,8 +90,8 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (checksum != disk->schema_checksum) {
         return bc__error_set(
             error, EBADMSG,
-            "Checksum mismatch for the schema; the %s may be corrupted: '%s'", noun(disk),
-            disk->file.path);
+            "Checksum mismatch for the schema; the %s may be corrupted: '%s'",
+            bc__problem_noun(disk), disk->file.path);
     }
     atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
     return 0;
@@ -325,35 +322,6 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     return 0;
 }
 
-/* The words for what went wrong with a batch. */
-static int explain(const struct bc_disk *disk, int code, uint64_t number,
-                   struct bc_error *error) {
-    switch (code) {
-        case 0:
-            return 0;
-        case ENOMEM:
-            return bc__error_memory(error);
-        case EBADMSG:
-            return bc__error_set(
-                error, EBADMSG,
-                "Checksum mismatch for batch %llu; the %s may be corrupted: '%s'",
-                (unsigned long long)number, noun(disk), disk->file.path);
-        case EINVAL:
-            return bc__error_set(error, EBADMSG,
-                                 "Batch %llu is not what was written; the %s may be "
-                                 "corrupted: '%s'",
-                                 (unsigned long long)number, noun(disk), disk->file.path);
-        case ENOTSUP:
-            return bc__error_set(error, ENOTSUP,
-                                 "Batch %llu has data that cannot be read: a delta of a "
-                                 "dictionary whose values are not flat, or a union with "
-                                 "nulls of its own: '%s'",
-                                 (unsigned long long)number, disk->file.path);
-        default:
-            return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
-    }
-}
-
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error) {
@@ -385,7 +353,7 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                                  disk->file.path);
         }
     }
-    return explain(disk, code, number, error);
+    return bc__problem_batch(disk, code, number, error);
 }
 
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
@@ -397,5 +365,5 @@ int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_
     code =
         bc__decode_measure(disk->encoder.schema, message.bytes, size, columns, out_codec);
     bc__window_unref(message.window);
-    return explain(disk, code, number, error);
+    return bc__problem_batch(disk, code, number, error);
 }

@@ -1,0 +1,115 @@
+#include "disk/walk.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "disk/problem.h"
+
+int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {
+    const struct bc_dictionary_message message = {
+        .id = finding->head.dictionary_id,
+        .offset = disk->scan.at,
+        .size = finding->size,
+        .length = -1,
+        .more = finding->head.rows,
+        .is_delta = finding->head.is_delta,
+    };
+    return bc__dictionaries_add(&disk->dictionaries, &message);
+}
+
+int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *block,
+                           int64_t size, enum bc_found kind, struct bc_finding *out) {
+    if (block->offset <= 0 || block->offset > size) return EINVAL;
+    disk->scan.at = block->offset;
+    int code = bc__scan_look(&disk->scan, size, out);
+    if (code != 0) return code;
+    return out->found == kind ? 0 : EINVAL;
+}
+
+/* There is no whole message at the scan's place. `*again`: look once more. */
+static int nothing_yet(struct bc_disk *disk, enum bc_found found, bool *again,
+                       struct bc_error *error) {
+    bool had_looked = *again;
+    *again = false;
+    if (disk->follows) {
+        if (bc__sys_is_locked(disk->file.file)) return EAGAIN;
+        /* It may have come, and been completed, since the scan looked. */
+        *again = !had_looked;
+        if (*again) return 0;
+        if (disk->scan.is_ours) {
+            return bc__error_set(error, EOWNERDEAD,
+                                 "The recording's writer died before it was complete: "
+                                 "'%s'",
+                                 disk->file.path);
+        }
+    }
+    if (disk->is_partial) return 0;
+    /* Streams of others may end without a word. */
+    if (found == BC_FOUND_NOTHING && !disk->scan.is_ours) return 0;
+    return bc__problem_incomplete(disk, error);
+}
+
+static int next_block(struct bc_disk *disk, int64_t end, struct bc_finding *out_finding,
+                      struct bc_error *error) {
+    if (disk->next_block == disk->n_blocks) return 0;
+    const struct bc_wire_block *block = &disk->blocks[disk->next_block];
+    int code = bc__walk_look_at_block(disk, block, end, BC_FOUND_BATCH, out_finding);
+    if (code == EINVAL) return bc__problem_message(disk, block->offset, error);
+    if (code != 0) return bc__problem_reading(disk, code, error);
+    disk->next_block++;
+    return 0;
+}
+
+/* Finds the next batch; its size is 0 at the end. */
+static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
+                      struct bc_error *error) {
+    for (bool again = false;;) {
+        int64_t end;
+        int code = bc__sys_size(disk->file.file, &end);
+        if (code == 0 && disk->scan.at > end) code = EIO;
+        if (code != 0) return bc__problem_reading(disk, code, error);
+        out_finding->size = 0;
+        if (disk->blocks != NULL) return next_block(disk, end, out_finding, error);
+        code = bc__scan_look(&disk->scan, end, out_finding);
+        if (code == 0 && out_finding->found == BC_FOUND_BATCH) return 0;
+        if (code == 0 && out_finding->found == BC_FOUND_DICTIONARY) {
+            code = bc__walk_add_dictionary(disk, out_finding);
+            if (code == 0) {
+                disk->scan.at += out_finding->size;
+                again = false;
+                continue;
+            }
+        }
+        if (code == 0 && out_finding->found == BC_FOUND_SCHEMA) code = EINVAL;
+        if (code == EINVAL) {
+            out_finding->size = 0;
+            return disk->is_partial ? 0 : bc__problem_message(disk, disk->scan.at, error);
+        }
+        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (out_finding->found == BC_FOUND_END) {
+            /* What is behind it was lost, and who knows what else. */
+            bool is_right = !disk->scan.is_ours || disk->is_partial || disk->follows;
+            return is_right ? 0 : bc__problem_incomplete(disk, error);
+        }
+        code = nothing_yet(disk, out_finding->found, &again, error);
+        if (code != 0 || !again) return code;
+    }
+}
+
+int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
+                  int64_t *out_rows, struct bc_error *error) {
+    struct bc_finding finding = {.size = 0};
+    bool more = disk->walked < disk->batches_max;
+    int code = more ? find_batch(disk, &finding, error) : 0;
+    if (code != 0) return code;
+    disk->walked++;
+    *out_batch = (struct bc_trailer_batch){.offset = disk->scan.at, .size = finding.size};
+    *out_rows = finding.head.rows;
+    disk->scan.at += finding.size;
+    /* What is looked for before it is given out again. */
+    if (disk->blocks == NULL) {
+        atomic_store(&disk->file.size, disk->scan.at);
+        atomic_store(&disk->file.written, disk->scan.at);
+    }
+    return 0;
+}
