@@ -287,6 +287,11 @@ def _decision(path: bytes) -> Iterator[None]:
         os.close(number)
 
 
+def _is_left_recording(path: bytes) -> bool:
+    with open(path, partial=True) as cache:
+        return bool(cache.info()["kind"] == "recording")
+
+
 def _there(path: bytes) -> StreamCache | None:
     """Return the recording, complete or being written; None where neither is so."""
     try:
@@ -294,7 +299,8 @@ def _there(path: bytes) -> StreamCache | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno != errno.ENODATA:
+        # A file of somebody else's that is cut off is nothing to go on with.
+        if error.errno != errno.ENODATA or not _is_left_recording(path):
             raise
     with contextlib.suppress(FileNotFoundError):
         cache = open(path, follow=True)
