@@ -1,4 +1,5 @@
-/* Records an Arrow stream once and replays it twice. */
+/* Records an Arrow stream once, replays it twice, and keeps it in a file where one is
+ * named: record [FILE] */
 #include <batchcorder/batchcorder.h>
 #include <stdio.h>
 
@@ -42,7 +43,7 @@ static int fail(const char *what, const char *why) {
     return 1;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     struct ArrowArrayStream source = {get_schema, get_next, NULL, stream_release, NULL};
     struct bc_cache *cache;
     struct bc_error error;
@@ -65,6 +66,9 @@ int main(void) {
         if (code != 0) return fail("reading", replay.get_last_error(&replay));
         replay.release(&replay);
         printf("pass %d: %lld rows\n", pass, (long long)rows);
+    }
+    if (argc > 1 && bc_cache_save(cache, argv[1], 0, 0, &error) != 0) {
+        return fail("saving", error.message);
     }
     bc_cache_unref(cache);
     return 0;

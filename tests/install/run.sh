@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the built C library and meets it as a user does: compiles examples/record.c with
+# Installs the built C library and meets it as a user does: compiles the examples with
 # pkg-config's flags against the shared and the static library, runs both, and looks at the
 # exported names. Usage: run.sh BUILD_DIR SOURCE_DIR. Prints TAP.
 set -uo pipefail
@@ -71,6 +71,10 @@ check 'compile against the static library' \
     $CC $warnings $cflags "$source/examples/record.c" -o "$work/static" \
     "$libdir/libbatchcorder.a" -lpthread
 check 'run with the static library' "$work/static"
+check 'a recording saved with one library' "$work/static" "$work/x.arrows"
+check 'compile the reader of recordings' \
+    $CC $warnings $cflags "$source/examples/read.c" -o "$work/read" $(flags --libs)
+check 'and read with the other' env LD_LIBRARY_PATH="$libdir" "$work/read" "$work/x.arrows"
 check 'shared library exports only bc_*' exports_only_bc "$libdir/libbatchcorder.so"
 check 'static library exports only bc_*' static_exports_only_bc "$libdir/libbatchcorder.a"
 check 'soname is libbatchcorder.so.0' test -e "$libdir/libbatchcorder.so.0"
