@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 import batchcorder
 from helpers import check_python
+
+HERE = Path(__file__).parent
 
 CLASSES = [
     batchcorder.StreamCache,
@@ -47,7 +50,23 @@ def test_docstring_examples(cls: type) -> None:
 
 
 def test_docstring_examples_of_functions() -> None:
-    run_examples({"tee": inspect.getdoc(batchcorder.tee) or ""})
+    names = ("tee", "open", "record", "cached", "verify")
+    run_examples({n: inspect.getdoc(getattr(batchcorder, n)) or "" for n in names})
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recordings.md"])
+def test_pages_run(page: str, tmp_path: Path) -> None:
+    """The Python of a page runs as it stands, and prints what it says."""
+    text = (HERE.parents[1] / page).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert blocks
+    printed = check_python("\n".join(blocks), TMPDIR=str(tmp_path)).splitlines()
+    place = 0
+    for said in re.findall(r"^ *print\(.*\)  # (.*)$", "\n".join(blocks), re.M):
+        # Words in brackets explain; " / " stands for a new line.
+        for line in re.sub(r" \([^)]* [^)]*\)$", "", said).split(" / "):
+            assert line in printed[place:], (line, printed[place:])
+            place += printed[place:].index(line) + 1
 
 
 def test_there_are_examples() -> None:
@@ -55,7 +74,8 @@ def test_there_are_examples() -> None:
     for cls in (batchcorder.StreamCache, batchcorder.CastingStreamCache):
         assert ">>>" in (cls.__doc__ or "")
     methods = ("reader", "cast", "ingest_all", "in_memory", "on_disk", "stats", "dataset")
-    for name in (*methods, "scan_polars", "to_table", "to_pandas", "to_polars"):
+    methods += ("scan_polars", "to_table", "to_pandas", "to_polars")
+    for name in (*methods, "save", "info", "take", "shuffle"):
         text = inspect.getdoc(getattr(batchcorder.StreamCache, name)) or ""
         assert ">>>" in text, name
         assert "Returns\n" in text or "Raises\n" in text, name
