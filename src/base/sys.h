@@ -30,6 +30,8 @@ int bc__sys_remove_dir(const char *path);
 /* Removes from `parent` the private directories of `prefix` whose file `file_name` nobody
  * holds the lock of: their processes are dead. What it cannot remove it leaves. */
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
+/* Removes from `dir` the names on their way to `name` whose processes are dead. */
+void bc__sys_reclaim_names(const char *dir, const char *name);
 void bc__sys_close(int descriptor);
 
 /* Writes all pieces but the first `skip` bytes, of which the byte number 0 belongs at
@@ -60,10 +62,16 @@ int bc__sys_check_regular(int file);
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
 /* Makes an empty file in the directory of `path`, with the mode that files of this
  * process have, and locks it. It has no name; or, where the file system needs one, the
- * hidden name `*out_path`, which bc__sys_discard takes away. */
+ * hidden name `*out_path`, which bc__sys_discard takes away. What the dead left under
+ * that name goes; EBUSY: somebody else is making it. Until the file has its name it must
+ * stay locked. */
 int bc__sys_create_unnamed(const char *path, char **out_path, int *out_file);
+/* Removes the hidden name that the open file `path` may have yet. */
+int bc__sys_reclaim_hidden(int file, const char *path);
 /* Removes a hidden name, and frees it; NULL is accepted. */
 void bc__sys_discard(char *hidden);
+/* Takes the name `path` away again, if it is still that of the open file. */
+void bc__sys_unname(int file, const char *path);
 /* Gives an open file, which has the name `from` or none (NULL), the name `path` too.
  * EEXIST; EXDEV. */
 int bc__sys_link(int file, const char *from, const char *path);

@@ -22,16 +22,9 @@
 
 enum { PIECES_PER_CALL = 256, NAME_BYTES = 8, NAME_TRIES = 16 };
 
-/* What an armed fault makes of a call that transfers no bytes: an errno, or 0. Such calls
- * are never short, and where they can be interrupted they are made again. */
-static int injected(void) {
-    int code = bc__fault(BC_FAULT_SYS);
-    return code < 0 || code == EINTR ? 0 : code;
-}
-
 int bc__sys_make_dirs(const char *path) {
     bc_assert(path != NULL);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     if (path[0] == '\0') return ENOENT;
     char *partial = bc__strdup(path);
@@ -75,7 +68,7 @@ static int random_name(char *out, size_t size, const char *prefix) {
 int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
                              int *out_dir) {
     bc_assert(parent != NULL && prefix != NULL && strlen(prefix) < 32);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     /* The path must outlive a change of the working directory. */
     char *absolute = realpath(parent, NULL);
@@ -112,7 +105,7 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
 
 int bc__sys_create(int dir, const char *name, int *out_file) {
     bc_assert(dir >= 0 && name != NULL);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     /* Locked under another name, so that nobody takes it for one that was left behind. */
     static const char making[] = "making";
@@ -121,8 +114,9 @@ int bc__sys_create(int dir, const char *name, int *out_file) {
     if (file < 0) return errno;
     /* Some file systems have no locks: the cache works there all the same. */
     (void)flock(file, LOCK_EX | LOCK_NB);
-    if (renameat(dir, making, dir, name) != 0) {
-        code = errno;
+    code = bc__fault_call();
+    if (code == 0 && renameat(dir, making, dir, name) != 0) code = errno;
+    if (code != 0) {
         (void)unlinkat(dir, making, 0);
         (void)close(file);
         return code;
@@ -138,14 +132,41 @@ int bc__sys_remove(int dir, const char *name, int file) {
     if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) != 0) return errno;
     if (fstat(file, &held) != 0) return errno;
     if (named.st_dev != held.st_dev || named.st_ino != held.st_ino) return ESTALE;
+    bc__fault_point();
     return unlinkat(dir, name, 0) == 0 ? 0 : errno;
 }
 
-int bc__sys_remove_dir(const char *path) { return rmdir(path) == 0 ? 0 : errno; }
+int bc__sys_remove_dir(const char *path) {
+    bc__fault_point();
+    return rmdir(path) == 0 ? 0 : errno;
+}
 
 void bc__sys_close(int descriptor) {
     bc_assert(descriptor >= 0);
     (void)close(descriptor);
+}
+
+/* Shortens `vectors` to `size` bytes. */
+static int shorten(struct iovec *vectors, int n, size_t size) {
+    for (int i = 0; i < n; i++) {
+        if (vectors[i].iov_len >= size) {
+            vectors[i].iov_len = size;
+            return i + 1;
+        }
+        size -= vectors[i].iov_len;
+    }
+    return n;
+}
+
+/* What an armed fault makes of the call: an errno, or 0 and perhaps fewer bytes. */
+static int make_fault(struct iovec *vectors, int *n, bool *out_kills) {
+    int code = bc__fault(BC_FAULT_SYS);
+    *out_kills = code == BC_FAULT_KILL_HALF;
+    if (code >= 0) return code;
+    size_t size = 0;
+    for (int i = 0; i < *n; i++) size += vectors[i].iov_len;
+    if (size > 0) *n = shorten(vectors, *n, *out_kills ? size / 2 : 1);
+    return 0;
 }
 
 /* One system call for up to PIECES_PER_CALL pieces from `skip` bytes on. */
@@ -163,16 +184,15 @@ static ssize_t write_some(int file, const struct bc_piece *pieces, size_t n_piec
         skip = 0;
         n++;
     }
-    int code = bc__fault(BC_FAULT_SYS);
-    if (code > 0) {
+    bool kills;
+    int code = make_fault(vectors, &n, &kills);
+    if (code != 0) {
         errno = code;
         return -1;
     }
-    if (code < 0 && n > 0) {
-        n = 1;
-        vectors[0].iov_len = 1;
-    }
-    return pwritev(file, vectors, n, (off_t)offset);
+    ssize_t written = pwritev(file, vectors, n, (off_t)offset);
+    if (kills) bc__fault_kill();
+    return written;
 }
 
 /* Leaves out the pieces that `*skip` bytes cover, and empty ones. */
@@ -206,7 +226,7 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size
 
 int bc__sys_truncate(int file, int64_t size) {
     bc_assert(file >= 0 && size >= 0);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     while (ftruncate(file, (off_t)size) != 0) {
         if (errno != EINTR) return errno;
@@ -215,7 +235,7 @@ int bc__sys_truncate(int file, int64_t size) {
 }
 
 int bc__sys_size(int file, int64_t *out_size) {
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     struct stat status;
     if (fstat(file, &status) != 0) return errno;
@@ -225,7 +245,7 @@ int bc__sys_size(int file, int64_t *out_size) {
 
 int bc__sys_punch(int file, int64_t offset, int64_t size) {
     bc_assert(file >= 0 && offset >= 0 && size > 0);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
 #ifdef FALLOC_FL_PUNCH_HOLE
     while (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
@@ -240,7 +260,7 @@ int bc__sys_punch(int file, int64_t offset, int64_t size) {
 
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory) {
     bc_assert(file >= 0 && size > 0);
-    int code = injected();
+    int code = bc__fault_call();
     if (code != 0) return code;
     void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) return errno;

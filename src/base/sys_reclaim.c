@@ -1,7 +1,10 @@
 /* Takes back what processes left behind that died with a cache file. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -9,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "base/sys.h"
 
 /* A directory without a locked file may be one that is being made right now. */
@@ -47,6 +51,7 @@ static bool remove_unlocked(int dir, const char *file_name) {
     if (file < 0) return is_old(dir);
     bool removed = false;
     if (flock(file, LOCK_EX | LOCK_NB) == 0) {
+        bc__fault_point();
         removed = unlinkat(dir, file_name, 0) == 0;
     }
     (void)close(file);
@@ -64,9 +69,39 @@ void bc__sys_reclaim(const char *parent_path, const char *prefix, const char *fi
         if (dir < 0) continue;
         /* What holds anything else than the file stays. */
         if (remove_unlocked(dir, file_name)) {
+            bc__fault_point();
             (void)unlinkat(dirfd(parent), entry->d_name, AT_REMOVEDIR);
         }
         (void)close(dir);
+    }
+    (void)closedir(parent);
+}
+
+/* ".NAME.PROCESS-FILE", and the process does not exist. */
+static bool is_name_of_dead(const char *entry, const char *name) {
+    size_t size = strlen(name);
+    if (entry[0] != '.' || strncmp(entry + 1, name, size) != 0) return false;
+    const char *at = entry + 1 + size;
+    if (at[0] != '.' || at[1] < '1' || at[1] > '9') return false;
+    char *end;
+    errno = 0;
+    long process = strtol(at + 1, &end, 10);
+    if (errno != 0 || process > INT32_MAX || end[0] != '-' || end[1] == '\0' ||
+        strspn(end + 1, "0123456789") != strlen(end + 1)) {
+        return false;
+    }
+    return kill((pid_t)process, 0) != 0 && errno == ESRCH;
+}
+
+void bc__sys_reclaim_names(const char *dir, const char *name) {
+    bc_assert(dir != NULL && name != NULL);
+    DIR *parent = opendir(dir);
+    if (parent == NULL) return;
+    const struct dirent *entry;
+    while ((entry = readdir(parent)) != NULL) {
+        if (!is_name_of_dead(entry->d_name, name)) continue;
+        bc__fault_point();
+        (void)unlinkat(dirfd(parent), entry->d_name, 0);
     }
     (void)closedir(parent);
 }
