@@ -215,8 +215,7 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
         code = bc__store_put_place(&cache->store, place, rows, error);
         if (code != 0) return code;
     }
-    bc__disk_go_on(disk);
-    return 0;
+    return bc__disk_go_on(disk, error);
 }
 
 /* What fills the store; a source moves in on success. */
@@ -235,7 +234,10 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
     int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
     if (code != 0) return bc__error_memory(error);
     if (names) code = bc__disk_begin(&cache->disk, error);
-    if (code == 0) code = start_prefetch(cache, error);
+    if (code == 0) {
+        code = start_prefetch(cache, error);
+        if (code != 0 && names) bc__file_unname(&cache->disk.file);
+    }
     if (code != 0) bc__ingest_undo(&cache->ingest, source);
     return code;
 }

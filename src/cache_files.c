@@ -182,7 +182,10 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     if (code != 0) return code;
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
     if (disk->file.dir_path != NULL) code = bc__sys_publish_mode(disk->file.file);
-    if (code == 0 && durable) code = bc__sys_sync(disk->file.file);
+    if (code == 0 && durable) {
+        code = bc__file_sync(&disk->file, error);
+        if (code != 0) return code;
+    }
     if (code == 0) {
         code = replaces ? bc__sys_replace(disk->file.file, NULL, path)
                         : bc__sys_link(disk->file.file, NULL, path);
@@ -190,7 +193,10 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
          * has the same errors where these are not the reason. */
         if (code != 0 && code != EEXIST) return ENOTSUP;
     }
-    if (code == 0 && durable) code = bc__sys_sync_dir_of(path);
+    if (code == 0 && durable) {
+        code = bc__sys_sync_dir_of(path);
+        if (code != 0 && !replaces) bc__sys_unname(disk->file.file, path);
+    }
     if (code == 0) return 0;
     return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
                          strerror(code), path);

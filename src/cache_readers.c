@@ -35,10 +35,21 @@ static bool evict(struct bc_cache *cache) {
     return atomic_load(&cache->store.first) > before;
 }
 
+/* What a durable recording gives as recorded is on the disk. */
+static int harden(struct bc_cache *cache, struct bc_error *error) {
+    if (!cache->has_disk || !cache->disk.file.durable) return 0;
+    bc__mutex_lock(&cache->ingest.storing);
+    bool closed = atomic_load(&cache->closed);
+    int code = closed ? 0 : bc__store_flush(&cache->store, error);
+    bc__mutex_unlock(&cache->ingest.storing);
+    return code;
+}
+
 /* Batches that no reader will look at make room for those that are wanted. */
 static int advance(struct bc_cache *cache, uint64_t number, struct bc_error *error) {
     for (;;) {
         int code = bc__ingest_advance(&cache->ingest, number, error);
+        if (code == 0) return harden(cache, error);
         if (code != ENOMEM || !evict(cache)) return code;
     }
 }

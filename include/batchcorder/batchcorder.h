@@ -147,8 +147,9 @@ struct bc_cache_options {
     const char *record_path; /* instead of disk_path: a recording of that name, which
                                 stays, and which others can read while it grows. It is
                                 complete when the source has ended */
-    int durable; /* of a recording: what others see of it is on the disk, and so is all
-                    of it once the source has ended */
+    int durable; /* of a recording: what others see of it is on the disk, and so is what
+                    a call has recorded when it returns. Where synchronising fails, every
+                    later call fails with the same errno */
     int resume;  /* the recording is there, not complete, and nobody writes it: goes on
                     behind its batches, so many of which the source must give again */
 };

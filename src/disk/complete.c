@@ -100,11 +100,12 @@ static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
     int code = put_batches(&writer, listing);
     if (code == 0) code = put_dictionaries(&writer, &disk->dictionaries);
     if (code == 0) code = put_footer(&writer, trailer);
-    if (code == 0) code = bc__file_sync(&disk->file, error);
+    bool durable = disk->file.durable;
+    if (code == 0 && durable) code = bc__file_sync(&disk->file, error);
     if (code == 0) {
         code = bc__file_write_behind(&disk->file, marker, 8, trailer->end, error);
     }
-    if (code == 0) code = bc__file_sync(&disk->file, error);
+    if (code == 0 && durable) code = bc__file_sync(&disk->file, error);
     bc__free(writer.chunk);
     return code;
 }
@@ -129,11 +130,12 @@ int bc__disk_complete(struct bc_disk *disk, const struct bc_listing *listing,
     }
     code = write_all(disk, listing, &trailer, error);
     if (code != 0) {
-        bc__file_cut(&disk->file);
+        (void)bc__file_cut(&disk->file, NULL);
         return code;
     }
     disk->trailer = trailer;
     atomic_store_explicit(&disk->has_trailer, true, memory_order_release);
-    if (disk->file.publishes_last) bc__sys_unlock(disk->file.file);
+    /* One without its name stays locked: nobody may take it for one that was left. */
+    if (disk->file.is_named) bc__sys_unlock(disk->file.file);
     return 0;
 }

@@ -464,6 +464,13 @@ int bc__decode_verify(const uint8_t *message, int64_t size) {
     return verify(NULL, NULL, message, size);
 }
 
+bool bc__decode_verify_metadata(const uint8_t *message, size_t framed) {
+    struct bc_wire_batch wire;
+    return framed > PREFIX &&
+           bc__metadata_read_batch(message + PREFIX, framed - PREFIX, &wire) == 0 &&
+           verify_metadata(message, framed, &wire);
+}
+
 int bc__decode_measure(const struct bc_schema *schema, const uint8_t *message,
                        int64_t size, int64_t *columns, enum bc_codec *out_codec) {
     struct decoder decoder = {.schema = schema};

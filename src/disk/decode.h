@@ -29,6 +29,8 @@ int bc__decode_verify_columns(const struct bc_schema *schema, const uint64_t *wa
                               const uint8_t *message, int64_t size);
 /* The same for all of a batch or dictionary. */
 int bc__decode_verify(const uint8_t *message, int64_t size);
+/* The same for the `framed` bytes in front of its body, which stand aligned to 8. */
+bool bc__decode_verify_metadata(const uint8_t *message, size_t framed);
 
 /* Adds up the bytes of the buffers of each column (`columns` NULL: of none), and looks at
  * the codec. EINVAL, ENOMEM. */

@@ -85,8 +85,8 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
  * is at it; EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error);
-/* The next batch is written behind what was walked. */
-void bc__disk_go_on(struct bc_disk *disk);
+/* The next batch is written behind what was walked; what else stands there goes. */
+int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error);
 /* Where the next batch of a file without an index is, and its rows; `size` 0: there are
  * no more. (walk.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will
  * be none. The producer's. */

@@ -95,14 +95,24 @@ int bc__file_name(struct bc_file *file, const char *path, bool replaces,
     bc_assert(file->file >= 0);
     int code = replaces ? bc__sys_replace(file->file, file->hidden, path)
                         : bc__sys_link(file->file, file->hidden, path);
-    if (code == 0 && file->durable) code = bc__sys_sync_dir_of(path);
+    if (code == 0 && file->durable) {
+        code = bc__sys_sync_dir_of(path);
+        /* What took another file's place stays: that one is gone. */
+        if (code != 0 && !replaces) bc__sys_unname(file->file, path);
+    }
     if (code != 0) {
         return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
                              strerror(code), path);
     }
+    file->is_named = true;
     bc__sys_discard(file->hidden);
     file->hidden = NULL;
     return 0;
+}
+
+void bc__file_unname(struct bc_file *file) {
+    if (file->is_named) bc__sys_unname(file->file, file->path);
+    file->is_named = false;
 }
 
 uint64_t bc__file_used(const struct bc_file *file) {
@@ -138,7 +148,8 @@ static int sync(struct bc_file *file) {
 }
 
 /* Writes a group of messages at `end`, its first 8 bytes last: until then these are
- * zeros, or not there, which is the end of the stream to every reader. */
+ * zeros, or not there, which is the end of the stream to every reader. A durable one is
+ * on the disk before it is published, and is published on the disk in the end. */
 static int write_group(struct bc_file *file, const struct bc_piece *pieces,
                        size_t n_pieces, int64_t end) {
     bc_assert(pieces[0].size > PREFIX);
@@ -146,20 +157,31 @@ static int write_group(struct bc_file *file, const struct bc_piece *pieces,
     if (code == 0 && file->durable) code = sync(file);
     if (code != 0) return code;
     const struct bc_piece prefix = {pieces[0].data, PREFIX};
-    return bc__sys_write(file->file, &prefix, 1, 0, end);
+    code = bc__sys_write(file->file, &prefix, 1, 0, end);
+    if (code == 0 && file->durable) code = sync(file);
+    return code;
+}
+
+/* Cuts off what is behind the end, now, or else before anything is written again: a
+ * message that is shorter than what stands there would be followed by the rest of it. */
+static int cut(struct bc_file *file) {
+    int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
+    int code = bc__sys_truncate(file->file, end);
+    file->is_torn = code != 0;
+    return code;
 }
 
 /* Writes pieces of `size` bytes behind what is written. */
 static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                  int64_t size) {
-    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    int code = file->is_torn ? cut(file) : 0;
     if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
     code = file->publishes_last ? write_group(file, pieces, n_pieces, end)
                                 : bc__sys_write(file->file, pieces, n_pieces, 0, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
-        (void)bc__sys_truncate(file->file, end);
+        (void)cut(file);
         return code;
     }
     atomic_store_explicit(&file->written, end + size, memory_order_release);
@@ -206,7 +228,8 @@ static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n
 static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                   int64_t size, bool more) {
     int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
-    int code = bc__space_use(file->space, end, size);
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code == 0) code = bc__space_use(file->space, end, size);
     if (code != 0) return code;
     bc__mutex_lock(&file->lock);
     if (more && size <= COLLECT_BYTES_MAX) {
@@ -242,32 +265,36 @@ int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t 
 }
 
 int bc__file_flush(struct bc_file *file, struct bc_error *error) {
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code != 0) return fail(code, error);
     if (atomic_load_explicit(&file->written, memory_order_relaxed) ==
         atomic_load_explicit(&file->size, memory_order_relaxed)) {
         return 0;
     }
     bc__mutex_lock(&file->lock);
-    int code = write_block(file);
+    code = write_block(file);
     bc__mutex_unlock(&file->lock);
     return code == 0 ? 0 : fail(code, error);
 }
 
 int bc__file_sync(struct bc_file *file, struct bc_error *error) {
-    int code = file->durable ? sync(file) : 0;
+    int code = sync(file);
     return code == 0 ? 0 : fail(code, error);
 }
 
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error) {
     bc_assert(offset >= atomic_load_explicit(&file->written, memory_order_relaxed));
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code == 0 && file->is_torn) code = cut(file);
     const struct bc_piece piece = {data, size};
-    int code = bc__sys_write(file->file, &piece, 1, 0, offset);
+    if (code == 0) code = bc__sys_write(file->file, &piece, 1, 0, offset);
     return code == 0 ? 0 : fail(code, error);
 }
 
-void bc__file_cut(struct bc_file *file) {
-    (void)bc__sys_truncate(file->file,
-                           atomic_load_explicit(&file->written, memory_order_relaxed));
+int bc__file_cut(struct bc_file *file, struct bc_error *error) {
+    int code = cut(file);
+    return code == 0 ? 0 : fail(code, error);
 }
 
 struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset) {

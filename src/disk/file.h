@@ -26,9 +26,11 @@ struct bc_file {
     char *dir_path; /* NULL: not a cache's */
     char *path;
     char *hidden;          /* a recording's, until it has its name; or NULL */
+    bool is_named;         /* a recording that this cache gave its name, `path` */
     bool publishes_last;   /* a recording that is being written */
     bool durable;          /* what is published is on the disk */
     atomic_bool is_public; /* others may change it while it is read */
+    bool is_torn;          /* behind `written` stands what a write left that failed */
     _Atomic int broken;    /* the errno with which synchronising failed: it stays */
     _Atomic int64_t size;
     _Atomic int64_t written;
@@ -54,6 +56,8 @@ int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64
 /* Gives a recording its name. EEXIST, unless it `replaces`. */
 int bc__file_name(struct bc_file *file, const char *path, bool replaces,
                   struct bc_error *error);
+/* Takes the name away again that bc__file_name gave. */
+void bc__file_unname(struct bc_file *file);
 /* Appends pieces of `size` bytes in all, at the end: `*out_offset`. With `more`, another
  * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
  * errno of the write, of this message or of one that waited. */
@@ -61,13 +65,14 @@ int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t 
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
 /* Writes what waits. After a failure it still waits, and can be read. */
 int bc__file_flush(struct bc_file *file, struct bc_error *error);
-/* What is in a durable recording is on the disk when this returns 0. A failure stays. */
+/* What is in the file is on the disk when this returns 0. A failure stays: nothing more
+ * is written. */
 int bc__file_sync(struct bc_file *file, struct bc_error *error);
 /* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error);
-/* Cuts off what is behind the end. */
-void bc__file_cut(struct bc_file *file);
+/* Cuts off what is behind the end. Where that fails it is done before the next write. */
+int bc__file_cut(struct bc_file *file, struct bc_error *error);
 /* A counted block that holds [offset, offset + size), or NULL: it is written. */
 struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset);
 /* The message that an append put there is not needed any more. */

@@ -21,15 +21,16 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
     if (code != 0) {
         (void)bc__problem_reading(disk, code, error);
-    } else if (got != size || memcmp(bytes, message.pieces[0].data, size) != 0) {
+    } else if (memcmp(bytes, message.pieces[0].data, got) != 0) {
         code = bc__error_set(error, EINVAL,
                              "The source's schema is not that of the recording, which "
                              "therefore cannot be resumed: '%s'",
                              disk->file.path);
     }
-    disk->schema_bytes = (int64_t)size;
+    /* A loss of power may leave a name and no more. */
+    disk->schema_bytes = got == size ? (int64_t)size : 0;
     disk->schema_checksum = bc__checksum(bytes, size);
-    disk->scan.at = (int64_t)size;
+    disk->scan.at = disk->schema_bytes;
     bc__free(bytes);
     return code;
 }
@@ -41,6 +42,7 @@ static int open_to_resume(struct bc_disk *disk, const struct bc_disk_options *op
     if (code == 0) {
         code = bc__sys_check_regular(file);
         if (code == 0) code = bc__sys_lock(file);
+        if (code == 0) code = bc__sys_reclaim_hidden(file, options->path);
         if (code != 0) bc__sys_close(file);
     }
     if (code != 0) {
@@ -94,9 +96,18 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
     return code;
 }
 
-void bc__disk_go_on(struct bc_disk *disk) {
+int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error) {
+    disk->file.is_named = true;
     disk->file.publishes_last = true;
     atomic_store(&disk->file.size, disk->scan.at);
     atomic_store(&disk->file.written, disk->scan.at);
-    bc__file_cut(&disk->file);
+    int code = bc__file_cut(&disk->file, error);
+    if (code == 0 && disk->schema_bytes == 0) {
+        code = bc__disk_append_schema(disk, error);
+        if (code == 0) code = bc__file_flush(&disk->file, error);
+    } else if (code == 0 && disk->file.durable) {
+        /* The process that left it may have had no time for that. */
+        code = bc__file_sync(&disk->file, error);
+    }
+    return code;
 }

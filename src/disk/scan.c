@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/sys.h"
+#include "disk/decode.h"
 
 enum { READ_AHEAD = 4096, LONG_PREFIX = 8, SHORT_PREFIX = 4 };
 
@@ -43,14 +44,14 @@ static int read_scratch(struct bc_scan *scan, int64_t at, size_t size, size_t *o
 /* Brings the metadata to the start of the scratch memory, which holds `got` bytes from
  * the message's start. EAGAIN: not all of it is there. */
 static int read_metadata(struct bc_scan *scan, const struct bc_frame *frame, size_t got) {
-    size_t size = (size_t)frame->metadata_size;
-    if (got >= (size_t)frame->metadata + size) {
-        memmove(scan->scratch, scan->scratch + frame->metadata, size);
-        return 0;
-    }
-    int code = read_scratch(scan, scan->at + frame->metadata, size, &got);
+    size_t framed = (size_t)(frame->metadata + frame->metadata_size);
+    int code = got >= framed ? 0 : read_scratch(scan, scan->at, framed, &got);
+    if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
-    return got == size ? 0 : EAGAIN;
+    /* Which dictionary a message is of, nobody would notice later. */
+    bool is_right = !scan->is_ours || bc__decode_verify_metadata(scan->scratch, framed);
+    memmove(scan->scratch, scan->scratch + frame->metadata, (size_t)frame->metadata_size);
+    return is_right ? 0 : EINVAL;
 }
 
 static enum bc_found kind_of(const struct bc_wire_head *head) {

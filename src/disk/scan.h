@@ -7,8 +7,9 @@
  *                   size | metadata | body      before
  *     ff ff ff ff | 0     or     0              the end of the stream
  *
- * In a file of ours zeros are no end: what stands there is not published yet. An Arrow
- * *file* frames the same messages, and lists them in its footer. */
+ * In a file of ours zeros are no end: what stands there is not published yet, and the
+ * checksum of a message's metadata is looked at. An Arrow *file* frames the same
+ * messages, and lists them in its footer. */
 #ifndef BC_DISK_SCAN_H
 #define BC_DISK_SCAN_H
 

@@ -60,6 +60,19 @@ static int next_block(struct bc_disk *disk, int64_t end, struct bc_finding *out_
     return 0;
 }
 
+/* The stream's end was found: it is one, an error, or (`*out_is_end`) not yet one. */
+static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error *error) {
+    if (!disk->scan.is_ours || disk->is_partial) return 0;
+    /* What is behind it was lost, and who knows what else. */
+    if (!disk->follows) return bc__problem_incomplete(disk, error);
+    /* The trailer was there before its marker; half a prefix looks like one. */
+    int64_t size;
+    struct bc_trailer trailer;
+    int code = bc__sys_size(disk->file.file, &size);
+    if (code == 0) code = bc__trailer_read(disk->file.file, size, &trailer, out_is_end);
+    return code == 0 ? 0 : bc__problem_reading(disk, code, error);
+}
+
 /* Finds the next batch; its size is 0 at the end. */
 static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
                       struct bc_error *error) {
@@ -87,9 +100,9 @@ static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
         }
         if (code != 0) return bc__problem_reading(disk, code, error);
         if (out_finding->found == BC_FOUND_END) {
-            /* What is behind it was lost, and who knows what else. */
-            bool is_right = !disk->scan.is_ours || disk->is_partial || disk->follows;
-            return is_right ? 0 : bc__problem_incomplete(disk, error);
+            bool is_end = true;
+            code = is_right_end(disk, &is_end, error);
+            if (code != 0 || is_end) return code;
         }
         code = nothing_yet(disk, out_finding->found, &again, error);
         if (code != 0 || !again) return code;
