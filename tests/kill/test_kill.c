@@ -1,0 +1,382 @@
+/* Processes that are killed before every system call, and in the middle of every write:
+ * what they leave is an exact prefix of what they recorded, or all or nothing of what
+ * they saved; and the next process goes on.
+ *
+ * BC_KILL_KEEP: a directory that gets a copy of every file that was left, for other
+ * libraries to read: MODE.BATCHESxROWS.HOW.N. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "fixture.h"
+
+enum { PATH_BYTES = 4300, OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
+
+/* What is at the path before. */
+enum before { NOTHING, OLD, UNFINISHED };
+
+struct mode {
+    const char *name;
+    int64_t batches;
+    int64_t rows;
+    int64_t fast_from; /* batches from there on are written together; killed from there */
+    enum before before;
+    bool saves; /* at once, instead of recording */
+    bool on_disk;
+    bool durable;
+    bool hidden; /* there are no files without names */
+};
+
+struct place {
+    char *dir;    /* of the recording */
+    char *caches; /* of a disk tier */
+    char path[PATH_BYTES];
+};
+
+struct runner {
+    const struct mode *mode;
+    const struct place *place;
+    int code;        /* of the fault */
+    unsigned long n; /* 0: none */
+};
+
+static void arm(const struct runner *runner) {
+    bc__fault_arm(BC_FAULT_SYS, runner->n, runner->code);
+}
+
+/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+static void set_pace(void *context, int64_t number) {
+    const struct runner *runner = context;
+    if (number != runner->mode->fast_from) return;
+    bc__fault_clock(1005);
+    arm(runner);
+}
+
+static void ingest(struct bc_cache *cache, const struct mode *mode) {
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
+    CHECK(batches == (uint64_t)mode->batches);
+}
+
+/* Records to the end, or goes on where somebody left it. */
+static void record(const struct runner *runner, struct fixture *fixture) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = runner->place->path;
+    options.memory_bytes_max = 0;
+    options.durable = runner->mode->durable;
+    options.resume = access(runner->place->path, F_OK) == 0;
+    struct ArrowArrayStream stream = fixture_stream(fixture);
+    struct bc_cache *cache;
+    int code = bc_cache_new(&stream, &options, &cache, NULL);
+    if (code == EEXIST && options.resume) {
+        /* It is complete, which the process that was killed just did not see. */
+        stream.release(&stream);
+        return;
+    }
+    CHECK(code == 0);
+    ingest(cache, runner->mode);
+    bc_cache_unref(cache);
+}
+
+static void save(const struct runner *runner, struct fixture *fixture) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    if (runner->mode->on_disk) options.disk_path = runner->place->caches;
+    struct bc_cache *cache = fixture_cache(fixture, &options);
+    int replaces = access(runner->place->path, F_OK) == 0;
+    CHECK(bc_cache_save(cache, runner->place->path, replaces, runner->mode->durable,
+                        NULL) == 0);
+    bc_cache_unref(cache);
+}
+
+static void run(struct runner *runner) {
+    const struct mode *mode = runner->mode;
+    struct fixture fixture;
+    fixture_init(&fixture, mode->batches, mode->rows);
+    bc__fault_forbid_nameless(mode->hidden);
+    if (mode->fast_from > 0) {
+        fixture.before = set_pace;
+        fixture.context = runner;
+        bc__fault_clock(1000);
+    } else {
+        arm(runner);
+    }
+    if (mode->saves) {
+        save(runner, &fixture);
+    } else {
+        record(runner, &fixture);
+    }
+}
+
+/* True when the child came to its end; else it was killed. */
+static bool run_in_child(struct runner *runner) {
+    (void)fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        run(runner);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status)) {
+        CHECK(WEXITSTATUS(status) == 0);
+        return true;
+    }
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return false;
+}
+
+/* ---- what is there before ---- */
+
+static void prepare(const struct mode *mode, const struct place *place) {
+    if (mode->before == NOTHING) return;
+    struct fixture fixture;
+    bool old = mode->before == OLD;
+    fixture_init(&fixture, old ? OLD_BATCHES : mode->batches,
+                 old ? OLD_ROWS : mode->rows);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place->path;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    uint64_t batches;
+    uint64_t end = old ? UINT64_MAX : PART;
+    CHECK(bc_cache_ingest_to(cache, end, &batches, NULL) == 0);
+    bc_cache_unref(cache);
+}
+
+static void place_init(struct place *place) {
+    place->dir = fixture_directory();
+    place->caches = fixture_directory();
+    (void)snprintf(place->path, sizeof(place->path), "%s/x.arrows", place->dir);
+}
+
+/* Removes all that is in the directory, and in those that are in it. */
+static void empty(const char *path) {
+    DIR *dir = opendir(path);
+    CHECK(dir != NULL);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        char name[PATH_BYTES];
+        (void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        if (unlink(name) == 0) continue;
+        empty(name);
+        CHECK(rmdir(name) == 0);
+    }
+    CHECK(closedir(dir) == 0);
+}
+
+static void place_finish(struct place *place) {
+    empty(place->dir);
+    empty(place->caches);
+    CHECK(rmdir(place->dir) == 0 && rmdir(place->caches) == 0);
+    free(place->dir);
+    free(place->caches);
+}
+
+/* ---- what is there afterwards ---- */
+
+/* Opens what is at the path: how many batches, all of which are right. */
+static int64_t count_batches(const char *path, int64_t rows, bool *out_complete) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.verify = 1;
+    struct bc_cache *cache;
+    struct bc_error error = {0, ""};
+    int code = bc_file_open(path, &options, &cache, &error);
+    *out_complete = code == 0;
+    if (code != 0) {
+        CHECK(code == ENODATA);
+        options.partial = 1;
+        CHECK(bc_file_open(path, &options, &cache, &error) == 0);
+    }
+    struct fixture fixture;
+    fixture_init(&fixture, 0, rows);
+    struct bc_reader *reader = fixture_reader(cache);
+    int64_t batches = fixture_drain(&fixture, reader, 0);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    return batches;
+}
+
+/* Rows of each batch in what is complete at the path. */
+static int64_t rows_of(const char *path) {
+    struct bc_cache *cache;
+    if (bc_file_open(path, NULL, &cache, NULL) != 0) return -1;
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    bc_cache_unref(cache);
+    return (int64_t)(stats.rows / stats.batches);
+}
+
+static void check_left(const struct mode *mode, const struct place *place, bool ended) {
+    struct bc_cache *cache;
+    bool complete;
+    if (access(place->path, F_OK) != 0) {
+        CHECK(!ended && mode->before == NOTHING);
+        CHECK(bc_file_open(place->path, NULL, &cache, NULL) == ENOENT);
+        return;
+    }
+    if (mode->saves && rows_of(place->path) == OLD_ROWS) {
+        CHECK(!ended && mode->before == OLD);
+        CHECK(count_batches(place->path, OLD_ROWS, &complete) == OLD_BATCHES);
+        CHECK(complete);
+        return;
+    }
+    int64_t batches = count_batches(place->path, mode->rows, &complete);
+    CHECK(batches <= mode->batches && (!complete || batches == mode->batches));
+    CHECK(complete || (!mode->saves && !ended));
+    CHECK(mode->before != UNFINISHED || batches >= PART);
+    if (complete) return;
+    /* Nobody writes it any more, which who follows it is told. */
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.follow = 1;
+    CHECK(bc_file_open(place->path, &options, &cache, NULL) == 0);
+    uint64_t followed;
+    CHECK(bc_cache_ingest(cache, &followed, NULL) == EOWNERDEAD);
+    bc_cache_unref(cache);
+}
+
+/* What a process that was not killed leaves: the recording, and nothing beside it. */
+static void check_end(const struct mode *mode, const struct place *place) {
+    bool complete;
+    CHECK(count_batches(place->path, mode->rows, &complete) == mode->batches);
+    CHECK(complete);
+    DIR *dir = opendir(place->dir);
+    CHECK(dir != NULL);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        if (strcmp(name, "x.arrows") != 0) printf("# %s: %s\n", mode->name, name);
+        CHECK(strcmp(name, "x.arrows") == 0);
+    }
+    CHECK(closedir(dir) == 0);
+}
+
+/* A copy for others to look at, if they want it. */
+static void keep(const struct mode *mode, const struct place *place, const char *how,
+                 unsigned long n) {
+    const char *where = getenv("BC_KILL_KEEP");
+    int from = open(place->path, O_RDONLY);
+    if (where == NULL || from < 0) {
+        if (from >= 0) CHECK(close(from) == 0);
+        return;
+    }
+    char name[PATH_BYTES];
+    (void)snprintf(name, sizeof(name), "%s/%s.%lldx%lld.%s.%lu", where, mode->name,
+                   (long long)mode->batches, (long long)mode->rows, how, n);
+    int to = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CHECK(to >= 0);
+    static char bytes[1 << 16];
+    ssize_t got;
+    while ((got = read(from, bytes, sizeof(bytes))) > 0) {
+        CHECK(write(to, bytes, (size_t)got) == got);
+    }
+    CHECK(got == 0 && close(from) == 0 && close(to) == 0);
+}
+
+/* Kills a process at call number 1, 2, 3, ... until one comes to its end before. */
+static void sweep(const struct mode *mode, int code, const char *how) {
+    struct place place;
+    place_init(&place);
+    unsigned long n = 0;
+    for (bool ended = false; !ended;) {
+        CHECK(++n < 2000);
+        prepare(mode, &place);
+        struct runner runner = {mode, &place, code, n};
+        ended = run_in_child(&runner);
+        check_left(mode, &place, ended);
+        keep(mode, &place, how, n);
+        runner.n = 0;
+        CHECK(run_in_child(&runner));
+        check_end(mode, &place);
+        empty(place.dir);
+    }
+    CHECK(n > 5);
+    place_finish(&place);
+}
+
+static void kill_everywhere(struct mode mode) {
+    if (mode.batches == 0) mode.batches = 6;
+    if (mode.rows == 0) mode.rows = 5;
+    sweep(&mode, BC_FAULT_KILL, "before");
+    sweep(&mode, BC_FAULT_KILL_HALF, "half");
+}
+
+static void test_record(void) { kill_everywhere((struct mode){.name = "record"}); }
+
+static void test_record_durable(void) {
+    kill_everywhere((struct mode){.name = "record_durable", .durable = true});
+}
+
+/* Messages of more than 1 KB: 70 of them make a block and some more. */
+static void test_record_together(void) {
+    kill_everywhere((struct mode){
+        .name = "record_together", .batches = 64 + 70, .rows = 30, .fast_from = 64});
+}
+
+static void test_record_hidden(void) {
+    kill_everywhere((struct mode){.name = "record_hidden", .hidden = true});
+}
+
+static void test_resume(void) {
+    kill_everywhere((struct mode){.name = "resume", .before = UNFINISHED});
+}
+
+static void test_resume_durable(void) {
+    kill_everywhere(
+        (struct mode){.name = "resume_durable", .before = UNFINISHED, .durable = true});
+}
+
+static void test_save_copy(void) {
+    kill_everywhere((struct mode){.name = "save_copy", .saves = true});
+}
+
+static void test_save_copy_hidden(void) {
+    kill_everywhere(
+        (struct mode){.name = "save_copy_hidden", .saves = true, .hidden = true});
+}
+
+static void test_save_link(void) {
+    kill_everywhere((struct mode){
+        .name = "save_link", .saves = true, .on_disk = true, .durable = true});
+}
+
+static void test_save_copy_replaces(void) {
+    kill_everywhere((struct mode){
+        .name = "save_copy_replaces", .saves = true, .before = OLD, .durable = true});
+}
+
+static void test_save_copy_replaces_hidden(void) {
+    kill_everywhere((struct mode){.name = "save_copy_replaces_hidden",
+                                  .saves = true,
+                                  .before = OLD,
+                                  .hidden = true});
+}
+
+static void test_save_link_replaces(void) {
+    kill_everywhere((struct mode){
+        .name = "save_link_replaces", .saves = true, .before = OLD, .on_disk = true});
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_record),
+        TAP_CASE(test_record_durable),
+        TAP_CASE(test_record_together),
+        TAP_CASE(test_record_hidden),
+        TAP_CASE(test_resume),
+        TAP_CASE(test_resume_durable),
+        TAP_CASE(test_save_copy),
+        TAP_CASE(test_save_copy_hidden),
+        TAP_CASE(test_save_link),
+        TAP_CASE(test_save_copy_replaces),
+        TAP_CASE(test_save_copy_replaces_hidden),
+        TAP_CASE(test_save_link_replaces),
+    };
+    return TAP_RUN(cases);
+}
