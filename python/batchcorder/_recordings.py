@@ -41,6 +41,8 @@ def _descriptor(file: Any) -> Iterator[int]:
             f"'{type(file).__name__}'"
         )
     # A pipe, or memory: a mapping needs a file, which has no name and goes by itself.
+    with contextlib.suppress(AttributeError, OSError):
+        file.seek(0)
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()

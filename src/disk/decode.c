@@ -167,11 +167,12 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     return code;
 }
 
-/* Before metadata V5, unions had a bitmap. */
+/* Before metadata V5, unions had a bitmap, and Arrow C++ writes one for run ends too. */
 static bool has_old_validity(const struct decoder *decoder,
                              const struct bc_field *field) {
     return decoder->wire.version < METADATA_V5 &&
-           (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION);
+           (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION ||
+            field->kind == BC_KIND_RUN_END);
 }
 
 static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min);

@@ -106,6 +106,7 @@ static int open_complete(struct bc_disk *disk, int64_t size,
 
 static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_bytes,
                             size_t *out_size) {
+    if (size < FILE_HEAD + FILE_TAIL) return EINVAL;
     uint8_t tail[FILE_TAIL];
     size_t got;
     int code = bc__sys_read(disk->file.file, tail, FILE_TAIL, size - FILE_TAIL, &got);
