@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 import os
 import tempfile
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 _Path = str | bytes | PathLike[str] | PathLike[bytes]
 
 UNLIMITED = (1 << 64) - 1
+
+
+def absolute(path: _Path) -> bytes:
+    """Return the name of a file, as of now: the working directory may change."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("path: embedded null byte")
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
+    return os.path.abspath(name)
 
 
 def _rows_of(source: Any) -> int | None:
@@ -644,7 +655,7 @@ class StreamCache(_core.StreamCache):
         3
 
         """
-        super()._save(os.path.abspath(os.fsencode(path)), overwrite, durable)
+        super()._save(absolute(path), overwrite, durable)
 
     def info(self) -> dict[str, Any]:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from os import PathLike
 from typing import IO, Any, Literal
 
 from . import _core
-from ._cache import UNLIMITED, StreamCache, column_numbers
+from ._cache import UNLIMITED, StreamCache, absolute, column_numbers
 
 _logger = logging.getLogger("batchcorder")
 
@@ -26,14 +27,11 @@ Path = str | bytes | PathLike[str] | PathLike[bytes]
 @contextlib.contextmanager
 def _descriptor(file: Any) -> Iterator[int]:
     """Yield a descriptor of a regular file with what an open file holds."""
-    try:
-        number = file.fileno()
-    except (AttributeError, OSError, ValueError):
-        number = -1
-    if number >= 0 and stat.S_ISREG(os.fstat(number).st_mode):
-        with contextlib.suppress(AttributeError):
-            file.flush()
-        yield number
+    raw = getattr(file, "raw", file)
+    # The descriptor of others, as of gzip.GzipFile, is not that of what they give.
+    if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        file.flush()
+        yield raw.fileno()
         return
     if not hasattr(file, "read"):
         raise TypeError(
@@ -114,7 +112,7 @@ def open(
     """
     how = {"verify": verify, "partial": partial, "mmap": mmap, "follow": follow}
     if isinstance(path, str | bytes | PathLike):
-        cache = _open_path(StreamCache, os.path.abspath(os.fsencode(path)), -1, how)
+        cache = _open_path(StreamCache, absolute(path), -1, how)
         cache._opened = how
     else:
         with _descriptor(path) as number:
@@ -177,7 +175,7 @@ def _start(
     cache = StreamCache.__new__(StreamCache)
     cache._record(
         source,
-        os.path.abspath(os.fsencode(path)),
+        absolute(path),
         compression=compression,
         durable=durable,
         prefetch=prefetch,
@@ -372,7 +370,7 @@ def cached(
     3
 
     """
-    name = os.path.abspath(os.fsencode(path))
+    name = absolute(path)
     cache = _there(name)
     if cache is not None:
         return cache
