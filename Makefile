@@ -97,7 +97,8 @@ SOAK_SECONDS ?= 120
 
 ## make test-asan     the C tests under AddressSanitizer and UBSan
 test-asan: build/asan/build.ninja
-	@$(asan_options); status=0; $(call c_tests,asan,--timeout-multiplier 5); \
+	@$(asan_options); export BC_FLIP_EVERY=23; status=0; \
+	$(call c_tests,asan,--timeout-multiplier 5); \
 	$(count) $(REPORTS)/asan.json || status=1; exit $$status
 
 ## make test-tsan     the C thread tests under ThreadSanitizer

@@ -90,6 +90,13 @@ static bool is_between(const struct file *file, int64_t at) {
 
 enum { WORKERS = 2, ERRNO_MAX = 134 };
 
+/* Every so manyth byte is looked at: all, unless BC_FLIP_EVERY says something else, as
+ * sanitizers need it, which take their time. */
+static size_t stride(void) {
+    const char *every = getenv("BC_FLIP_EVERY");
+    return every == NULL ? 1 : strtoul(every, NULL, 10);
+}
+
 /* Flips the bits of every WORKERS-th byte, of a copy of its own. */
 struct worker {
     pthread_t thread;
@@ -102,7 +109,7 @@ static void *flip_bits(void *context) {
     struct file file = load();
     int64_t batches;
     CHECK(verify(&file, 0, &batches) == 0 && batches == file.batches && batches == 3);
-    for (size_t at = worker->first; at < file.size; at += WORKERS) {
+    for (size_t at = worker->first; at < file.size; at += WORKERS * stride()) {
         for (int bit = 0; bit < 8; bit++) {
             file.bytes[at] ^= (uint8_t)(1 << bit);
             int code = verify(&file, 0, &batches);
@@ -142,6 +149,7 @@ static void test_every_cut(void) {
     int64_t batches;
     int64_t more = file.batches;
     for (size_t size = file.size; size-- > 0;) {
+        if (size % stride() != 0) continue;
         CHECK(ftruncate(file.descriptor, (off_t)size) == 0);
         CHECK(verify(&file, 0, &batches) == ENODATA && batches == 0);
         int code = verify(&file, 1, &batches);
