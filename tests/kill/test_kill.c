@@ -4,17 +4,13 @@
  *
  * BC_KILL_KEEP: a directory that gets a copy of every file that was left, for other
  * libraries to read: MODE.BATCHESxROWS.HOW.N. */
-#include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/fault.h"
-#include "fixture.h"
+#include "place.h"
 
-enum { PATH_BYTES = 4300, OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
+enum { OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
 
 /* What is at the path before. */
 enum before { NOTHING, OLD, UNFINISHED };
@@ -29,12 +25,6 @@ struct mode {
     bool on_disk;
     bool durable;
     bool hidden; /* there are no files without names */
-};
-
-struct place {
-    char *dir;    /* of the recording */
-    char *caches; /* of a disk tier */
-    char path[PATH_BYTES];
 };
 
 struct runner {
@@ -68,7 +58,7 @@ static void record(const struct runner *runner, struct fixture *fixture) {
     options.record_path = runner->place->path;
     options.memory_bytes_max = 0;
     options.durable = runner->mode->durable;
-    options.resume = access(runner->place->path, F_OK) == 0;
+    options.resume = place_has(runner->place->path);
     struct ArrowArrayStream stream = fixture_stream(fixture);
     struct bc_cache *cache;
     int code = bc_cache_new(&stream, &options, &cache, NULL);
@@ -86,7 +76,7 @@ static void save(const struct runner *runner, struct fixture *fixture) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     if (runner->mode->on_disk) options.disk_path = runner->place->caches;
     struct bc_cache *cache = fixture_cache(fixture, &options);
-    int replaces = access(runner->place->path, F_OK) == 0;
+    int replaces = place_has(runner->place->path);
     CHECK(bc_cache_save(cache, runner->place->path, replaces, runner->mode->durable,
                         NULL) == 0);
     bc_cache_unref(cache);
@@ -139,68 +129,10 @@ static void prepare(const struct mode *mode, const struct place *place) {
     bool old = mode->before == OLD;
     fixture_init(&fixture, old ? OLD_BATCHES : mode->batches,
                  old ? OLD_ROWS : mode->rows);
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place->path;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    uint64_t batches;
-    uint64_t end = old ? UINT64_MAX : PART;
-    CHECK(bc_cache_ingest_to(cache, end, &batches, NULL) == 0);
-    bc_cache_unref(cache);
-}
-
-static void place_init(struct place *place) {
-    place->dir = fixture_directory();
-    place->caches = fixture_directory();
-    (void)snprintf(place->path, sizeof(place->path), "%s/x.arrows", place->dir);
-}
-
-/* Removes all that is in the directory, and in those that are in it. */
-static void empty(const char *path) {
-    DIR *dir = opendir(path);
-    CHECK(dir != NULL);
-    const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        char name[PATH_BYTES];
-        (void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-        if (unlink(name) == 0) continue;
-        empty(name);
-        CHECK(rmdir(name) == 0);
-    }
-    CHECK(closedir(dir) == 0);
-}
-
-static void place_finish(struct place *place) {
-    empty(place->dir);
-    empty(place->caches);
-    CHECK(rmdir(place->dir) == 0 && rmdir(place->caches) == 0);
-    free(place->dir);
-    free(place->caches);
+    place_record(place->path, fixture, old ? UINT64_MAX : PART);
 }
 
 /* ---- what is there afterwards ---- */
-
-/* Opens what is at the path: how many batches, all of which are right. */
-static int64_t count_batches(const char *path, int64_t rows, bool *out_complete) {
-    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-    options.verify = 1;
-    struct bc_cache *cache;
-    struct bc_error error = {0, ""};
-    int code = bc_file_open(path, &options, &cache, &error);
-    *out_complete = code == 0;
-    if (code != 0) {
-        CHECK(code == ENODATA);
-        options.partial = 1;
-        CHECK(bc_file_open(path, &options, &cache, &error) == 0);
-    }
-    struct fixture fixture;
-    fixture_init(&fixture, 0, rows);
-    struct bc_reader *reader = fixture_reader(cache);
-    int64_t batches = fixture_drain(&fixture, reader, 0);
-    bc_reader_unref(reader);
-    bc_cache_unref(cache);
-    return batches;
-}
 
 /* Rows of each batch in what is complete at the path. */
 static int64_t rows_of(const char *path) {
@@ -215,18 +147,18 @@ static int64_t rows_of(const char *path) {
 static void check_left(const struct mode *mode, const struct place *place, bool ended) {
     struct bc_cache *cache;
     bool complete;
-    if (access(place->path, F_OK) != 0) {
+    if (!place_has(place->path)) {
         CHECK(!ended && mode->before == NOTHING);
         CHECK(bc_file_open(place->path, NULL, &cache, NULL) == ENOENT);
         return;
     }
     if (mode->saves && rows_of(place->path) == OLD_ROWS) {
         CHECK(!ended && mode->before == OLD);
-        CHECK(count_batches(place->path, OLD_ROWS, &complete) == OLD_BATCHES);
+        CHECK(place_batches(place->path, OLD_ROWS, false, &complete) == OLD_BATCHES);
         CHECK(complete);
         return;
     }
-    int64_t batches = count_batches(place->path, mode->rows, &complete);
+    int64_t batches = place_batches(place->path, mode->rows, false, &complete);
     CHECK(batches <= mode->batches && (!complete || batches == mode->batches));
     CHECK(complete || (!mode->saves && !ended));
     CHECK(mode->before != UNFINISHED || batches >= PART);
@@ -243,40 +175,23 @@ static void check_left(const struct mode *mode, const struct place *place, bool 
 /* What a process that was not killed leaves: the recording, and nothing beside it. */
 static void check_end(const struct mode *mode, const struct place *place) {
     bool complete;
-    CHECK(count_batches(place->path, mode->rows, &complete) == mode->batches);
+    CHECK(place_batches(place->path, mode->rows, false, &complete) == mode->batches);
     CHECK(complete);
-    DIR *dir = opendir(place->dir);
-    CHECK(dir != NULL);
-    const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
-        if (strcmp(name, "x.arrows") != 0) printf("# %s: %s\n", mode->name, name);
-        CHECK(strcmp(name, "x.arrows") == 0);
-    }
-    CHECK(closedir(dir) == 0);
+    CHECK(place_count(place->dir) == 1);
 }
 
 /* A copy for others to look at, if they want it. */
 static void keep(const struct mode *mode, const struct place *place, const char *how,
                  unsigned long n) {
     const char *where = getenv("BC_KILL_KEEP");
-    int from = open(place->path, O_RDONLY);
-    if (where == NULL || from < 0) {
-        if (from >= 0) CHECK(close(from) == 0);
-        return;
-    }
-    char name[PATH_BYTES];
+    if (where == NULL || !place_has(place->path)) return;
+    char name[PLACE_PATH];
     (void)snprintf(name, sizeof(name), "%s/%s.%lldx%lld.%s.%lu", where, mode->name,
                    (long long)mode->batches, (long long)mode->rows, how, n);
-    int to = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    CHECK(to >= 0);
-    static char bytes[1 << 16];
-    ssize_t got;
-    while ((got = read(from, bytes, sizeof(bytes))) > 0) {
-        CHECK(write(to, bytes, (size_t)got) == got);
-    }
-    CHECK(got == 0 && close(from) == 0 && close(to) == 0);
+    size_t size;
+    char *bytes = place_read(place->path, &size);
+    place_write(name, bytes, size);
+    free(bytes);
 }
 
 /* Kills a process at call number 1, 2, 3, ... until one comes to its end before. */
@@ -294,7 +209,7 @@ static void sweep(const struct mode *mode, int code, const char *how) {
         runner.n = 0;
         CHECK(run_in_child(&runner));
         check_end(mode, &place);
-        empty(place.dir);
+        place_empty(place.dir);
     }
     CHECK(n > 5);
     place_finish(&place);
