@@ -293,7 +293,7 @@ def _first_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Rec
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
+    text = "null" if value is None else str(value)
     text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text if len(text) <= 40 else text[:39] + "…"
 
