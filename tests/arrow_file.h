@@ -1,0 +1,110 @@
+/* An Arrow IPC file, made of a recording: its messages, and a footer that lists them. */
+#ifndef BC_TESTS_ARROW_FILE_H
+#define BC_TESTS_ARROW_FILE_H
+
+#include "arrow/metadata.h"
+#include "disk/trailer.h"
+#include "flat.h"
+#include "place.h"
+
+enum { ARROW_HEAD = 8, MESSAGE_PREFIX = 8 };
+
+/* The message of `size` bytes at `offset` of the recording, as the footer has it. */
+static inline struct bc_wire_block arrow_block(const char *bytes, int64_t offset,
+                                               int64_t size) {
+    int32_t metadata;
+    memcpy(&metadata, bytes + offset + 4, sizeof(metadata));
+    struct bc_wire_block block = {.offset = offset + ARROW_HEAD,
+                                  .metadata_bytes = MESSAGE_PREFIX + metadata,
+                                  .body_bytes = size - MESSAGE_PREFIX - metadata};
+    return block;
+}
+
+static inline void put_blocks(struct assembler *out, uint32_t reference,
+                              const struct bc_wire_block *blocks, uint32_t n) {
+    (void)take(out, 4, 8);
+    uint32_t at = take(out, 4, 4);
+    put(out, at, n);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(out->bytes + take(out, sizeof(blocks[i]), 8), &blocks[i],
+               sizeof(blocks[i]));
+    }
+    refer(out, reference, at);
+}
+
+/* The footer; its schema is that of the message in front of the recording. */
+static inline struct flat arrow_footer(const char *bytes,
+                                       const struct bc_wire_block *dictionaries,
+                                       uint32_t n_dictionaries,
+                                       const struct bc_wire_block *batches,
+                                       uint32_t n_batches) {
+    static const uint16_t fields[] = {16, 4, 8, 12};
+    int32_t size;
+    memcpy(&size, bytes + 4, sizeof(size));
+    const char *message = bytes + MESSAGE_PREFIX;
+    struct assembler out = start((uint32_t)size + 4096);
+    uint32_t root = table(&out, vtable(&out, 18, 4, fields));
+    refer(&out, 0, root);
+    out.bytes[root + 16] = 4; /* V5 */
+    put_blocks(&out, root + 8, dictionaries, n_dictionaries);
+    put_blocks(&out, root + 12, batches, n_batches);
+    uint32_t base = take(&out, (uint32_t)size, 8);
+    memcpy(out.bytes + base, message, (size_t)size);
+    uint32_t at;
+    int32_t back;
+    uint16_t entry;
+    uint32_t offset;
+    memcpy(&at, message, sizeof(at));
+    memcpy(&back, message + at, sizeof(back));
+    memcpy(&entry, message + ((int64_t)at - back) + 4 + 2 * 2, sizeof(entry));
+    memcpy(&offset, message + at + entry, sizeof(offset));
+    refer(&out, root + 4, base + at + entry + offset);
+    struct flat flat = copy_of(out.bytes, out.size);
+    free(out.bytes);
+    return flat;
+}
+
+/* Makes the complete recording at `path` an Arrow file. */
+static inline void arrow_file_from(const char *path) {
+    enum { BLOCKS_MAX = 16 };
+    size_t size;
+    char *bytes = place_read(path, &size);
+    int file = open(path, O_RDONLY);
+    struct bc_trailer trailer;
+    bool complete;
+    CHECK(bc__trailer_read(file, (int64_t)size, &trailer, &complete) == 0 && complete);
+    CHECK(close(file) == 0);
+    CHECK(trailer.batches < BLOCKS_MAX && trailer.dictionaries < BLOCKS_MAX);
+    struct bc_wire_block batches[BLOCKS_MAX];
+    struct bc_wire_block dictionaries[BLOCKS_MAX];
+    for (int64_t i = 0; i < trailer.batches; i++) {
+        struct bc_trailer_batch batch;
+        const uint8_t *at = (const uint8_t *)bytes + bc__trailer_batch_at(&trailer, i);
+        CHECK(bc__trailer_get_batch(&trailer, at, i, &batch));
+        batches[i] = arrow_block(bytes, batch.offset, batch.size);
+    }
+    for (int64_t i = 0; i < trailer.dictionaries; i++) {
+        struct bc_trailer_dictionary one;
+        const uint8_t *at =
+            (const uint8_t *)bytes + bc__trailer_dictionary_at(&trailer, i);
+        CHECK(bc__trailer_get_dictionary(&trailer, at, i, &one));
+        dictionaries[i] = arrow_block(bytes, one.offset, one.size);
+    }
+    struct flat footer = arrow_footer(bytes, dictionaries, (uint32_t)trailer.dictionaries,
+                                      batches, (uint32_t)trailer.batches);
+    static const char magic[ARROW_HEAD] = "ARROW1\0";
+    static const uint8_t marker[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
+    int32_t footer_size = (int32_t)footer.size;
+    FILE *out = fopen(path, "wb");
+    CHECK(out != NULL);
+    CHECK(fwrite(magic, sizeof(magic), 1, out) == 1);
+    CHECK(fwrite(bytes, (size_t)trailer.end, 1, out) == 1);
+    CHECK(fwrite(marker, sizeof(marker), 1, out) == 1);
+    CHECK(fwrite(footer.bytes, footer.size, 1, out) == 1);
+    CHECK(fwrite(&footer_size, sizeof(footer_size), 1, out) == 1);
+    CHECK(fwrite(magic, 6, 1, out) == 1 && fclose(out) == 0);
+    free(footer.bytes);
+    free(bytes);
+}
+
+#endif

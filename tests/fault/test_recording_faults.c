@@ -1,0 +1,535 @@
+/* Recordings, and files that are opened: every allocation and every system call fails
+ * once, at each place in turn. The error is reported, nothing leaks and nothing is left
+ * behind, what was recorded is an exact prefix, and a second try succeeds. */
+#include "arrow_file.h"
+#include "base/fault.h"
+#include "cache.h"
+#include "place.h"
+
+enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };
+
+struct stage;
+
+/* What is done, under which circumstances. */
+struct scenario {
+    void (*prepare)(struct stage *stage);
+    /* Called again until it succeeds. */
+    int (*act)(struct stage *stage, struct bc_error *error);
+    /* How things stand after it failed. */
+    void (*check_failed)(struct stage *stage);
+    /* How they stand in the end; all is given back. */
+    void (*finish)(struct stage *stage);
+    int64_t batches; /* 0: BATCHES of ROWS */
+    int64_t rows;
+    bool grows;    /* the dictionary */
+    bool durable;  /* or, of an opened file: it is copied */
+    bool on_disk;  /* what is saved or shared */
+    bool replaces; /* another recording */
+    bool hidden;   /* there are no files without names */
+    bool fast;     /* batches from FAST_FROM on are written together */
+};
+
+/* A run of a scenario, with one fault. */
+struct stage {
+    const struct scenario *scenario;
+    struct place place;
+    struct fixture fixture;
+    struct ArrowArrayStream stream;
+    struct bc_cache *cache;
+    enum bc_fault_kind kind;
+    unsigned long nth;
+    int code;
+    int failures;
+    int64_t expected; /* batches that are there in the end */
+    int synced;       /* files that were, since the last reset */
+    bool resumes;
+    bool has_new; /* in the old one's place already */
+};
+
+static void arm(const struct stage *stage) {
+    bc__fault_arm(stage->kind, stage->nth, stage->code);
+}
+
+static void count_synced(void *context, enum bc_fault_moment moment, int file) {
+    (void)file;
+    struct stage *stage = context;
+    stage->synced += moment == BC_MOMENT_SYNCED;
+}
+
+/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+static void set_pace(void *context, int64_t number) {
+    if (number != FAST_FROM) return;
+    struct stage *stage = context;
+    bc__fault_clock(1005);
+    if (stage->failures == 0) arm(stage);
+}
+
+static void reset_fixture(struct stage *stage) {
+    const struct scenario *scenario = stage->scenario;
+    fixture_init(&stage->fixture, scenario->batches, scenario->rows);
+    stage->fixture.grows = scenario->grows;
+    if (!scenario->fast) return;
+    stage->fixture.before = set_pace;
+    stage->fixture.context = stage;
+    bc__fault_clock(1000);
+}
+
+/* ---- recording ---- */
+
+static int record(struct stage *stage, struct bc_error *error) {
+    if (stage->cache == NULL) {
+        if (stage->stream.release == NULL)
+            stage->stream = fixture_stream(&stage->fixture);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.record_path = stage->place.path;
+        options.memory_bytes_max = 0;
+        options.durable = stage->scenario->durable;
+        options.resume = stage->resumes;
+        options.prefetch = 0;
+        int code = bc_cache_new(&stage->stream, &options, &stage->cache, error);
+        if (code != 0) return code;
+    }
+    uint64_t batches = 0;
+    int code = bc_cache_ingest(stage->cache, &batches, error);
+    if (code == 0) CHECK(batches == (uint64_t)stage->expected);
+    return code;
+}
+
+/* What could not be synchronised is never tried again: neither now nor later. */
+static void check_broken(struct stage *stage) {
+    int code = stage->cache->disk.file.broken;
+    stage->synced = 0;
+    for (int i = 0; i < 3; i++) {
+        uint64_t batches;
+        struct bc_error error = {0, ""};
+        CHECK(bc_cache_ingest(stage->cache, &batches, &error) == code);
+        CHECK(error.code == code);
+        CHECK(bc_cache_ingest_to(stage->cache, 1, &batches, &error) == code);
+        CHECK(bc_cache_save(stage->cache, stage->place.other, 0, 1, &error) == code);
+    }
+    CHECK(stage->synced == 0 && !place_has(stage->place.other));
+    bc_cache_unref(stage->cache);
+    stage->cache = NULL;
+    fixture_check_released(&stage->fixture);
+    reset_fixture(stage);
+    stage->resumes = true;
+}
+
+static void check_recording_failed(struct stage *stage) {
+    if (stage->cache == NULL) {
+        CHECK(stage->stream.release != NULL && stage->fixture.next == 0);
+        CHECK(place_count(stage->place.dir) == stage->resumes);
+        return;
+    }
+    CHECK(place_count(stage->place.dir) == 1);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(stage->cache, &stats);
+    bool complete;
+    const struct scenario *scenario = stage->scenario;
+    int64_t batches =
+        place_batches(stage->place.path, scenario->rows, scenario->grows, &complete);
+    CHECK(!complete && batches <= (int64_t)stats.batches);
+    CHECK(batches == (int64_t)stats.batches || scenario->fast || scenario->durable);
+    if (stage->cache->disk.file.broken != 0) check_broken(stage);
+}
+
+static void finish_recording(struct stage *stage) {
+    const struct scenario *scenario = stage->scenario;
+    struct bc_reader *reader = fixture_reader(stage->cache);
+    struct fixture fixture = stage->fixture;
+    atomic_store(&fixture.arrays_alive, scenario->batches);
+    CHECK(fixture_drain(&fixture, reader, 0) == stage->expected);
+    bc_reader_unref(reader);
+    bc_cache_unref(stage->cache);
+    fixture_check_released(&stage->fixture);
+    bool complete;
+    CHECK(place_batches(stage->place.path, scenario->rows, scenario->grows, &complete) ==
+          stage->expected);
+    CHECK(complete && place_count(stage->place.dir) == 1);
+}
+
+static void leave_half(struct stage *stage) {
+    place_record(stage->place.path, stage->fixture, BATCHES / 2);
+    /* What was never published does not matter, and does not show later. */
+    char rest[3000];
+    memset(rest, 'x', sizeof(rest));
+    memset(rest, 0, 8);
+    int file = open(stage->place.path, O_WRONLY | O_APPEND);
+    CHECK(write(file, rest, sizeof(rest)) == sizeof(rest) && close(file) == 0);
+    stage->resumes = true;
+}
+
+/* ---- saving and sharing ---- */
+
+static void make_cache(struct stage *stage) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    if (stage->scenario->on_disk) {
+        options.disk_path = stage->place.caches;
+        options.memory_bytes_max = 0;
+    }
+    stage->cache = fixture_cache(&stage->fixture, &options);
+    if (!stage->scenario->replaces) return;
+    struct fixture old;
+    fixture_init(&old, OLD_BATCHES, OLD_ROWS);
+    place_record(stage->place.path, old, UINT64_MAX);
+}
+
+static int save(struct stage *stage, struct bc_error *error) {
+    int replaces = stage->scenario->replaces || stage->has_new;
+    return bc_cache_save(stage->cache, stage->place.path, replaces,
+                         stage->scenario->durable, error);
+}
+
+/* All or nothing. Only a directory that cannot be synchronised is noticed too late. */
+static void check_save_failed(struct stage *stage) {
+    const struct scenario *scenario = stage->scenario;
+    CHECK(place_count(stage->place.dir) == scenario->replaces);
+    if (stage->cache->disk.file.broken != 0) {
+        stage->synced = 0;
+        struct bc_error error = {0, ""};
+        CHECK(save(stage, &error) == stage->code && error.code == stage->code);
+        CHECK(stage->synced == 0 && place_count(stage->place.dir) == scenario->replaces);
+        bc_cache_unref(stage->cache);
+        fixture_check_released(&stage->fixture);
+        reset_fixture(stage);
+        struct scenario other = *scenario;
+        other.replaces = false;
+        stage->scenario = &other;
+        make_cache(stage);
+        stage->scenario = scenario;
+    }
+    if (!scenario->replaces) return;
+    struct bc_cache *cache;
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    CHECK(bc_file_open(stage->place.path, NULL, &cache, NULL) == 0);
+    bc_cache_stats(cache, &stats);
+    bc_cache_unref(cache);
+    if (stats.batches == BATCHES) {
+        CHECK(scenario->durable);
+        return;
+    }
+    bool complete;
+    CHECK(place_batches(stage->place.path, OLD_ROWS, false, &complete) == OLD_BATCHES);
+    CHECK(complete);
+}
+
+static void finish_save(struct stage *stage) {
+    finish_recording(stage);
+    CHECK(place_count(stage->place.caches) == 0);
+}
+
+static int share(struct stage *stage, struct bc_error *error) {
+    uint64_t batches;
+    int code = bc_cache_ingest_to(stage->cache, BATCHES / 2, &batches, error);
+    if (code == 0) code = bc_cache_share(stage->cache, &batches, error);
+    if (code == 0) CHECK(batches >= BATCHES / 2);
+    if (code == 0) code = bc_cache_ingest(stage->cache, &batches, error);
+    if (code == 0) code = bc_cache_share(stage->cache, &batches, error);
+    if (code == 0) CHECK(batches == BATCHES);
+    return code;
+}
+
+static void finish_share(struct stage *stage) {
+    bool complete;
+    const char *path = bc_cache_path(stage->cache);
+    CHECK(place_batches(path, ROWS, stage->scenario->grows, &complete) == BATCHES);
+    CHECK(complete);
+    bc_cache_unref(stage->cache);
+    fixture_check_released(&stage->fixture);
+    CHECK(place_count(stage->place.caches) == 0 && place_count(stage->place.dir) == 0);
+}
+
+/* ---- opening ---- */
+
+static void make_complete(struct stage *stage) {
+    place_record(stage->place.path, stage->fixture, UINT64_MAX);
+}
+
+static void make_partial(struct stage *stage) {
+    leave_half(stage);
+    stage->expected = BATCHES / 2;
+}
+
+/* A stream without checksums, as any library writes it. */
+static void make_stream(struct stage *stage) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = stage->place.caches;
+    options.memory_bytes_max = 0;
+    options.checksums = 0;
+    struct bc_cache *cache = fixture_cache(&stage->fixture, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
+    size_t size;
+    char *bytes = place_read(bc_cache_path(cache), &size);
+    place_write(stage->place.path, bytes, size);
+    free(bytes);
+    bc_cache_unref(cache);
+}
+
+/* An Arrow file has one version of each dictionary. */
+static void make_file(struct stage *stage) {
+    stage->fixture.n_batches = stage->expected = 2;
+    make_complete(stage);
+    arrow_file_from(stage->place.path);
+}
+
+static int open_and_read(struct stage *stage, struct bc_error *error) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.partial = 1;
+    options.verify = 1;
+    options.copies = stage->scenario->durable;
+    int code = 0;
+    if (stage->cache == NULL) {
+        code = bc_file_open(stage->place.path, &options, &stage->cache, error);
+    }
+    struct ArrowArray array;
+    for (int64_t i = 0; code == 0; i++) {
+        code = bc_cache_get(stage->cache, (uint64_t)i, &array, NULL, error);
+        if (code != 0) break;
+        if (array.release == NULL) {
+            CHECK(i == stage->expected);
+            break;
+        }
+        fixture_check(&stage->fixture, &array, i);
+    }
+    return code;
+}
+
+static int verify(struct stage *stage, struct bc_error *error) {
+    uint64_t batches = 99;
+    int code = bc_file_verify(stage->place.path, &batches, error);
+    CHECK(batches <= (uint64_t)stage->expected);
+    CHECK(code != 0 || batches == (uint64_t)stage->expected);
+    return code;
+}
+
+static int look(struct stage *stage, struct bc_error *error) {
+    int code = 0;
+    if (stage->cache == NULL) {
+        code = bc_file_open(stage->place.path, NULL, &stage->cache, error);
+    }
+    static const int32_t columns[] = {2, 0};
+    if (code == 0 && stage->cache->columns == NULL) {
+        code = bc_cache_select(stage->cache, columns, 2, error);
+    }
+    struct bc_file_info info = {.struct_size = sizeof(info)};
+    uint64_t bytes[2];
+    if (code == 0) code = bc_cache_describe(stage->cache, &info, bytes, error);
+    if (code == 0) CHECK(info.complete && bytes[0] > 0 && bytes[1] == 8 * ROWS * BATCHES);
+    struct ArrowSchema schema;
+    if (code == 0) code = bc_cache_schema(stage->cache, &schema, error);
+    if (code == 0) schema.release(&schema);
+    uint64_t starts[BATCHES + 1];
+    if (code == 0) code = bc_cache_row_starts(stage->cache, 0, BATCHES, starts, error);
+    uint64_t batch;
+    uint64_t row;
+    if (code == 0) code = bc_cache_find_row(stage->cache, ROWS, &batch, &row, error);
+    if (code == 0) CHECK(batch == 1 && row == 0 && starts[BATCHES] == BATCHES * ROWS);
+    return code;
+}
+
+static void check_open_failed(struct stage *stage) {
+    CHECK(place_count(stage->place.dir) == 1);
+}
+
+static void finish_open(struct stage *stage) {
+    bc_cache_unref(stage->cache);
+    CHECK(place_count(stage->place.dir) == 1);
+}
+
+/* ---- all of them ---- */
+
+/* With one fault: whether it fired. */
+static bool run(struct stage *stage) {
+    const struct scenario *scenario = stage->scenario;
+    stage->expected = scenario->batches;
+    reset_fixture(stage);
+    bc__fault_forbid_nameless(scenario->hidden);
+    if (scenario->prepare != NULL) scenario->prepare(stage);
+    bc__fault_watch(count_synced, stage);
+    if (!scenario->fast) arm(stage);
+    for (;;) {
+        struct bc_error error = {0, ""};
+        int code = scenario->act(stage, &error);
+        if (code == 0) break;
+        CHECK(code == error.code && error.message[0] != '\0');
+        stage->failures++;
+        if (stage->failures > 1) {
+            printf("# fault %d at %lu: %d %s\n", stage->code, stage->nth, code,
+                   error.message);
+        }
+        CHECK(stage->failures < 5);
+        scenario->check_failed(stage);
+    }
+    bool fired = bc__fault_fired(stage->kind);
+    bc__fault_arm(stage->kind, 0, 0);
+    bc__fault_clock(-1);
+    scenario->finish(stage);
+    bc__fault_watch(NULL, NULL);
+    bc__fault_forbid_nameless(false);
+    place_empty(stage->place.dir);
+    place_empty(stage->place.caches);
+    return fired;
+}
+
+/* Fails call number 1, 2, 3, ... until a run needs fewer calls than that. */
+static void sweep(const struct scenario *scenario, enum bc_fault_kind kind, int code) {
+    struct place place;
+    place_init(&place);
+    bool fired = true;
+    for (unsigned long nth = 1; fired; nth++) {
+        CHECK(nth < 10000);
+        struct stage stage = {
+            .scenario = scenario, .place = place, .kind = kind, .nth = nth, .code = code};
+        fired = run(&stage);
+        CHECK(stage.failures <= (fired && code != EINTR && code != BC_FAULT_SHORT));
+        CHECK(fired || nth > 2);
+    }
+    place_finish(&place);
+}
+
+static void sweep_all(struct scenario scenario) {
+    static const int codes[] = {EIO,    ENOSPC, EDQUOT,     EFBIG, EMFILE,
+                                ENOMEM, EACCES, EOPNOTSUPP, EINTR, BC_FAULT_SHORT};
+    if (scenario.batches == 0) scenario.batches = BATCHES;
+    if (scenario.rows == 0) scenario.rows = ROWS;
+    sweep(&scenario, BC_FAULT_ALLOC, ENOMEM);
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        sweep(&scenario, BC_FAULT_SYS, codes[i]);
+    }
+}
+
+static const struct scenario recording = {
+    .act = record, .check_failed = check_recording_failed, .finish = finish_recording};
+static const struct scenario saving = {.prepare = make_cache,
+                                       .act = save,
+                                       .check_failed = check_save_failed,
+                                       .finish = finish_save};
+static const struct scenario opening = {.prepare = make_complete,
+                                        .act = open_and_read,
+                                        .check_failed = check_open_failed,
+                                        .finish = finish_open};
+
+static void test_record(void) {
+    struct scenario scenario = recording;
+    sweep_all(scenario);
+    scenario.grows = true;
+    sweep_all(scenario);
+    scenario.hidden = true;
+    sweep_all(scenario);
+}
+
+static void test_record_durable(void) {
+    struct scenario scenario = recording;
+    scenario.durable = true;
+    sweep_all(scenario);
+}
+
+/* The last thing that can fail is the thread, when the recording has its name. */
+static void test_prefetch_that_cannot_start(void) {
+    struct place place;
+    place_init(&place);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place.path;
+    options.prefetch = 1;
+    int failures = 0;
+    for (unsigned long nth = 1; nth < 10; nth++) {
+        struct fixture fixture;
+        fixture_init(&fixture, BATCHES, ROWS);
+        struct ArrowArrayStream stream = fixture_stream(&fixture);
+        struct bc_cache *cache;
+        bc__fault_arm(BC_FAULT_SYS, nth, EIO);
+        int code = bc_cache_new(&stream, &options, &cache, NULL);
+        bc__fault_arm(BC_FAULT_SYS, 0, 0);
+        if (code == 0) {
+            bc_cache_unref(cache);
+            CHECK(unlink(place.path) == 0);
+            continue;
+        }
+        CHECK(stream.release != NULL && fixture.next == 0);
+        CHECK(place_count(place.dir) == 0);
+        stream.release(&stream);
+        failures++;
+    }
+    CHECK(failures > 4);
+    place_finish(&place);
+}
+
+/* Messages of more than 1 KB: 70 of them make a block and some more. */
+static void test_record_together(void) {
+    struct scenario scenario = recording;
+    scenario.fast = true;
+    scenario.batches = FAST_FROM + 70;
+    scenario.rows = 30;
+    sweep_all(scenario);
+    scenario.durable = true;
+    sweep_all(scenario);
+}
+
+static void test_resume(void) {
+    struct scenario scenario = recording;
+    scenario.prepare = leave_half;
+    sweep_all(scenario);
+    scenario.durable = scenario.grows = true;
+    sweep_all(scenario);
+}
+
+static void test_save(void) {
+    for (int i = 0; i < 16; i++) {
+        struct scenario scenario = saving;
+        scenario.on_disk = (i & 1) != 0;
+        scenario.replaces = (i & 2) != 0;
+        scenario.durable = (i & 4) != 0;
+        scenario.hidden = (i & 8) != 0;
+        if (scenario.hidden && scenario.on_disk) continue;
+        sweep_all(scenario);
+    }
+}
+
+static void test_share(void) {
+    struct scenario scenario = saving;
+    scenario.on_disk = true;
+    scenario.act = share;
+    scenario.check_failed = check_save_failed;
+    scenario.finish = finish_share;
+    sweep_all(scenario);
+}
+
+static void test_open(void) {
+    static void (*const makers[])(struct stage *stage) = {make_complete, make_partial,
+                                                          make_stream, make_file};
+    for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
+        struct scenario scenario = opening;
+        scenario.prepare = makers[i];
+        sweep_all(scenario);
+        scenario.durable = true;
+        scenario.grows = makers[i] != make_file;
+        sweep_all(scenario);
+    }
+}
+
+static void test_verify(void) {
+    struct scenario scenario = opening;
+    scenario.act = verify;
+    sweep_all(scenario);
+}
+
+static void test_select_and_describe(void) {
+    struct scenario scenario = opening;
+    scenario.act = look;
+    sweep_all(scenario);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {TAP_CASE(test_record),
+                                            TAP_CASE(test_record_durable),
+                                            TAP_CASE(test_prefetch_that_cannot_start),
+                                            TAP_CASE(test_record_together),
+                                            TAP_CASE(test_resume),
+                                            TAP_CASE(test_save),
+                                            TAP_CASE(test_share),
+                                            TAP_CASE(test_open),
+                                            TAP_CASE(test_verify),
+                                            TAP_CASE(test_select_and_describe)};
+    return TAP_RUN(cases);
+}
