@@ -115,7 +115,8 @@ static bool is_opened(const struct bc_cache *cache) {
     return cache->has_disk && cache->disk.encoder.metadata == NULL;
 }
 
-/* Are all batches that are recorded in the file? The first one that is not, is said. */
+/* Are all batches that are recorded in the file, for good? The first one that is not, is
+ * said. */
 static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk) {
         return bc__error_set(error, EINVAL,
@@ -127,6 +128,12 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
         return bc__error_set(error, EINVAL,
                              "Batches before number %llu were evicted (max_readers)",
                              (unsigned long long)first);
+    }
+    if (cache->readers_max > 0) {
+        /* Holes would be made in what others have. */
+        return bc__error_set(error, EINVAL,
+                             "Batches are evicted when all readers have passed them "
+                             "(max_readers): save() the recording and open() the file");
     }
     uint64_t batches = bc__store_published(&cache->store);
     for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;

@@ -406,7 +406,8 @@ BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replac
 
 /* Sees to it that the file at bc_cache_path can be opened by other processes: what is
  * recorded is in it, and where the source has ended it is complete. `*out_batches` of
- * them, from the first one on. EINVAL: some are in memory only, or were evicted. */
+ * them, from the first one on. EINVAL: some are in memory only, or were or will be
+ * evicted. */
 BC_EXPORT int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                              struct bc_error *error);
 

@@ -161,6 +161,30 @@ static void test_save(void) {
     place_finish(&place);
 }
 
+/* What was saved is nobody's to punch holes into. */
+static void test_save_before_batches_are_evicted(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, 2000);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = place.dir;
+    options.memory_bytes_max = 0;
+    options.readers_max = 1;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == 0);
+    uint64_t batches;
+    CHECK(bc_cache_share(cache, &batches, NULL) == EINVAL);
+    struct bc_reader *reader = fixture_reader(cache);
+    atomic_store(&fixture.arrays_alive, BATCHES);
+    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    bc_reader_unref(reader);
+    CHECK(bc_cache_save(cache, place.other, 0, 0, NULL) == EINVAL);
+    bc_cache_unref(cache);
+    CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == BATCHES);
+    place_finish(&place);
+}
+
 /* A recording that was left at batch `stop` goes on from there. */
 static void test_resume(void) {
     struct place place;
@@ -349,6 +373,7 @@ int main(void) {
         TAP_CASE(test_record_and_open),
         TAP_CASE(test_name_is_taken),
         TAP_CASE(test_save),
+        TAP_CASE(test_save_before_batches_are_evicted),
         TAP_CASE(test_resume),
         TAP_CASE(test_cut),
         TAP_CASE(test_follow),
