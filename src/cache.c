@@ -68,15 +68,9 @@ static int backing_complete(void *context, const struct bc_store *store,
     return bc__cache_complete(context, store, error);
 }
 
-static int supply_next(void *context, struct bc_place *out_place, uint64_t *out_rows,
-                       struct bc_error *error) {
-    struct bc_trailer_batch batch = {0, 0, 0};
-    int64_t rows;
-    int code = bc__disk_next(context, &batch, &rows, error);
-    if (code != 0) return code;
-    *out_place = (struct bc_place){batch.offset, batch.size};
-    *out_rows = (uint64_t)rows;
-    return 0;
+static void backing_abandon(void *context) {
+    struct bc_disk *disk = context;
+    bc__file_abandon(&disk->file);
 }
 
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
@@ -166,6 +160,7 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
         .locate =
             making->opening != NULL && cache->disk.has_trailer ? backing_locate : NULL,
         .complete = is_recording ? backing_complete : NULL,
+        .abandon = is_recording ? backing_abandon : NULL,
         .context = &cache->disk,
     };
     return 0;
@@ -207,12 +202,13 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
                                (uint64_t)trailer->rows, (uint64_t)trailer->bytes, error);
     }
     for (;;) {
-        struct bc_place place = {0, 0};
-        uint64_t rows;
-        int code = supply_next(disk, &place, &rows, error);
+        struct bc_trailer_batch batch = {0, 0, 0};
+        int64_t rows;
+        int code = bc__disk_next(disk, &batch, &rows, error);
         if (code != 0) return code;
-        if (place.size == 0) break;
-        code = bc__store_put_place(&cache->store, place, rows, error);
+        if (batch.size == 0) break;
+        const struct bc_place place = {batch.offset, batch.size};
+        code = bc__store_put_place(&cache->store, place, (uint64_t)rows, error);
         if (code != 0) return code;
     }
     return bc__disk_go_on(disk, error);
@@ -229,7 +225,7 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
         .exhausted = source == NULL && cache->disk.has_trailer,
     };
     if (source == NULL && !ingest.exhausted) {
-        ingest.supply = (struct bc_supply){supply_next, &cache->disk};
+        ingest.supply = bc__cache_supply(cache);
     }
     int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
     if (code != 0) return bc__error_memory(error);
@@ -281,6 +277,10 @@ int bc__cache_make(struct ArrowArrayStream *source,
     if (code == 0) code = open_disk(cache, options, making, error);
     if (code == 0) code = open_store(cache, source, options, making, error);
     if (code == 0) {
+        if (cache->has_disk) cache->identity = bc__sys_identity(cache->disk.file.file);
+        if (making->opening != NULL && making->opening->follows) {
+            bc__cache_find_leader(cache);
+        }
         bc__cache_enlist(cache);
         *out_cache = cache;
         return 0;
@@ -334,6 +334,7 @@ void bc_cache_close(struct bc_cache *cache) {
     bc__mutex_unlock(&cache->lock);
     bc__store_clear(&cache->store);
     if (cache->has_disk) bc__disk_close(&cache->disk);
+    bc__cache_leave_leader(cache);
 }
 
 int bc_cache_failure(struct bc_cache *cache, const char **out_words) {

@@ -1,5 +1,5 @@
-/* What a cache is: shared by cache.c (its life, its limits) and cache_readers.c (who
- * reads it). Nobody else looks inside. */
+/* What a cache is: shared by cache.c (its life, its limits), cache_readers.c (who
+ * reads it), cache_files.c and cache_follow.c. Nobody else looks inside. */
 #ifndef BC_CACHE_H
 #define BC_CACHE_H
 
@@ -20,7 +20,9 @@ struct bc_cache {
     struct bc_ingest ingest;
     struct bc_disk disk;
     struct bc_backing backing;
-    struct bc_mutex lock; /* guards what follows */
+    struct bc_identity identity; /* of its file */
+    struct bc_mutex lock;        /* guards what follows */
+    struct bc_cache *leader;     /* that writes what this one follows, with a reference */
     struct bc_reader *readers;
     uint64_t readers_made;
     uint64_t readers_max;
@@ -47,6 +49,14 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
 int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error);
 
+/* What brings the batches of an opened file. (cache_follow.c) */
+struct bc_supply bc__cache_supply(struct bc_cache *cache);
+/* Before others see the cache, which follows; and when it is closed. */
+void bc__cache_find_leader(struct bc_cache *cache);
+void bc__cache_leave_leader(struct bc_cache *cache);
+
+/* The cache of this process that writes this recording, with a reference; or NULL. */
+struct bc_cache *bc__cache_writer_of(struct bc_identity identity);
 /* From here on, and until there, a fork waits for the cache's locks. */
 void bc__cache_enlist(struct bc_cache *cache);
 void bc__cache_delist(struct bc_cache *cache);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/check.h"
+#include "base/sys.h"
 #include "cache.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,9 +41,15 @@ static void after_fork(void) {
     (void)pthread_mutex_unlock(&list_lock);
 }
 
-static void watch_forks(void) {
-    (void)pthread_atfork(before_fork, after_fork, after_fork);
+/* A recording's lock is the parent's: it must not outlive that in a child. */
+static void in_child(void) {
+    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
+        if (cache->has_disk) bc__file_forked(&cache->disk.file);
+    }
+    after_fork();
 }
+
+static void watch_forks(void) { (void)pthread_atfork(before_fork, after_fork, in_child); }
 
 void bc__cache_enlist(struct bc_cache *cache) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -64,4 +71,28 @@ void bc__cache_delist(struct bc_cache *cache) {
         caches = cache->next;
     }
     (void)pthread_mutex_unlock(&list_lock);
+}
+
+/* Only while somebody else has one: the last one has closed it. */
+static bool try_ref(struct bc_cache *cache) {
+    unsigned refs = atomic_load(&cache->refs);
+    while (refs > 0 && !atomic_compare_exchange_weak(&cache->refs, &refs, refs + 1)) {
+    }
+    return refs > 0;
+}
+
+struct bc_cache *bc__cache_writer_of(struct bc_identity identity) {
+    if (identity.number == 0) return NULL;
+    (void)pthread_mutex_lock(&list_lock);
+    struct bc_cache *cache = caches;
+    for (; cache != NULL; cache = cache->next) {
+        if (cache->identity.number == identity.number &&
+            cache->identity.device == identity.device && cache->has_disk &&
+            cache->disk.file.publishes_last && !atomic_load(&cache->closed) &&
+            cache->ingest.process == bc__sys_process() && try_ref(cache)) {
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+    return cache;
 }

@@ -381,7 +381,10 @@ struct bc_file_options {
  * not there any more when it is asked for is EIO.
  *
  * With `follow`, readers wait for what the writer has not written yet. The stream ends
- * when the recording is complete; EOWNERDEAD: its writer died before that.
+ * when the recording is complete; EOWNERDEAD: its writer died before that, or gave up.
+ * Where a cache of this process is the writer, readers have it ask its source instead of
+ * waiting for others to; it is kept until the follower is closed, and its source's error
+ * is the follower's.
  *
  * EINVAL: not such a file; ENODATA: a recording that is not complete, or a file that is
  * cut off; EBADMSG: damaged; ENOTSUP: Arrow data that this library cannot read; any errno

@@ -83,6 +83,15 @@ int bc__sys_lock(int file);
 void bc__sys_unlock(int file);
 /* True while another open file has that lock. */
 bool bc__sys_is_locked(int file);
+/* Which file it is, whatever its name; all zeros where that cannot be told. */
+struct bc_identity {
+    uint64_t device;
+    uint64_t number;
+};
+struct bc_identity bc__sys_identity(int file);
+/* In a fork's child: the descriptor is one of an open file of the child's own, read only,
+ * so that locks end with the process that has them. Calls only what is safe there. */
+void bc__sys_reopen(int file);
 /* The file's content is on the disk; the directory entry of `path` is. */
 int bc__sys_sync(int file);
 int bc__sys_sync_dir_of(const char *path);

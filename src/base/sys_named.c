@@ -109,6 +109,28 @@ bool bc__sys_is_locked(int file) {
     return lock.l_type != F_UNLCK;
 }
 
+struct bc_identity bc__sys_identity(int file) {
+    struct stat status;
+    if (bc__fault_call() != 0 || fstat(file, &status) != 0) {
+        return (struct bc_identity){0, 0};
+    }
+    return (struct bc_identity){(uint64_t)status.st_dev, (uint64_t)status.st_ino};
+}
+
+/* "/proc/self/fd/" and the number. */
+static void self_path(char *out, size_t size, int file) {
+    (void)snprintf(out, size, "/proc/self/fd/%d", file);
+}
+
+void bc__sys_reopen(int file) {
+    char self[40];
+    self_path(self, sizeof(self), file);
+    int fresh = open(self, O_RDONLY | O_CLOEXEC);
+    if (fresh < 0) return;
+    (void)dup3(fresh, file, O_CLOEXEC);
+    (void)close(fresh);
+}
+
 /* `path` is a name of the open file. */
 static bool is_name_of(const char *path, int file) {
     struct stat named;
@@ -256,7 +278,7 @@ int bc__sys_link(int file, const char *from, const char *path) {
         return link(from, path) == 0 ? 0 : errno;
     }
     char self[40];
-    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file);
+    self_path(self, sizeof(self), file);
     return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 

@@ -312,6 +312,20 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
     bc__space_unuse(file->space, offset, size);
 }
 
+void bc__file_abandon(struct bc_file *file) {
+    if (!file->publishes_last) return;
+    bc__mutex_lock(&file->lock);
+    if (atomic_load_explicit(&file->broken, memory_order_relaxed) == 0) {
+        atomic_store_explicit(&file->broken, ECANCELED, memory_order_relaxed);
+    }
+    bc__sys_unlock(file->file);
+    bc__mutex_unlock(&file->lock);
+}
+
+void bc__file_forked(struct bc_file *file) {
+    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file);
+}
+
 void bc__file_unlink(struct bc_file *file) {
     if (file->dir < 0 || file->process != bc__sys_process()) return;
     if (file->file >= 0) (void)bc__sys_remove(file->dir, file_name, file->file);
@@ -329,12 +343,13 @@ void bc__file_remove(struct bc_file *file) {
     bc__window_unref(file->block);
     file->block = NULL;
     file->collected = 0;
-    bc__mutex_unlock(&file->lock);
     bc__file_unlink(file);
+    /* With the lock, for a fork's child that opens it anew. */
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);
     file->file = -1;
     file->dir = -1;
+    bc__mutex_unlock(&file->lock);
 }
 
 void bc__file_finish(struct bc_file *file) {

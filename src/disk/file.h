@@ -80,6 +80,10 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size);
 /* Bytes that the limit counts. */
 uint64_t bc__file_used(const struct bc_file *file);
 
+/* Nothing will be written any more; a recording's lock goes, for others to see that. */
+void bc__file_abandon(struct bc_file *file);
+/* In a fork's child, with the lock held: a recording's lock is the parent's alone. */
+void bc__file_forked(struct bc_file *file);
 /* Takes away the names of the file and of its directory, in the process that made them;
  * what is in the file can be read and written on. */
 void bc__file_unlink(struct bc_file *file);

@@ -128,7 +128,16 @@ static bool is_fast(struct bc_pace *pace) {
     return pace->is_fast;
 }
 
-/* The next batch of a file that has it already. Where it has none yet, waits a moment. */
+/* The source failed: whoever follows the recording need not wait for more. */
+static void abandon(struct bc_ingest *ingest) {
+    bc__mutex_lock(&ingest->storing);
+    /* A recording that is closed has nothing under it. */
+    if (state_of(ingest) == BC_INGEST_FAILED) bc__store_abandon(ingest->store);
+    bc__mutex_unlock(&ingest->storing);
+}
+
+/* The next batch of a file that has it already. Where it has none yet, has it brought, or
+ * waits a moment. */
 static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
     struct bc_place place = {0, 0};
     uint64_t rows;
@@ -144,6 +153,9 @@ static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error 
         }
     }
     bc__mutex_unlock(&ingest->storing);
+    if ((code == EAGAIN || code == EOWNERDEAD) && ingest->supply.ask != NULL) {
+        code = ingest->supply.ask(ingest->supply.context, code, error);
+    }
     if (code != EAGAIN) return code;
     bc__sys_sleep_ms(FOLLOW_MS);
     return 0;
@@ -342,6 +354,7 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
     /* Who gives up waiting wants nothing any more; who still waits says so again. */
     if (code != 0) bc__prefetch_forget_demand(ingest);
     (void)flush(ingest, NULL);
+    if (state_of(ingest) == BC_INGEST_FAILED) abandon(ingest);
     return code;
 }
 
@@ -364,6 +377,20 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
     code = advance_and_flush(ingest, number, error);
     ingest->hooks.leave(ingest->hooks.context, &state);
     return code;
+}
+
+int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
+                           uint64_t number, struct bc_error *error) {
+    if (state_of(ingest) != BC_INGEST_OPEN ||
+        bc__store_published(ingest->store) > number ||
+        ingest->process != bc__sys_process()) {
+        return EAGAIN;
+    }
+    int code = asking->hooks.enter == ingest->hooks.enter
+                   ? advance_and_flush(ingest, number, error)
+                   : bc__ingest_advance(ingest, number, error);
+    /* What has become of it will be seen in the file. */
+    return state_of(ingest) == BC_INGEST_OPEN ? code : EAGAIN;
 }
 
 void bc__ingest_close(struct bc_ingest *ingest) {

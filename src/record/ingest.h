@@ -39,9 +39,14 @@ struct bc_pace {
 
 /* Batches that stand in a file already, instead of a source that brings them. */
 struct bc_supply {
-    /* The next one; a place of size 0: there are no more. EAGAIN: not yet. */
+    /* The next one; a place of size 0: there are no more. EAGAIN: not yet; EOWNERDEAD:
+     * never. With the lock of what is stored held. */
     int (*next)(void *context, struct bc_place *out_place, uint64_t *out_rows,
                 struct bc_error *error);
+    /* With no lock held, after EAGAIN: has the next one brought, where this process can.
+     * EAGAIN: only waiting helps; an error is that of this call, and not final. After
+     * EOWNERDEAD: says why, where that is known, and with what errno. May be NULL. */
+    int (*ask)(void *context, int code, struct bc_error *error);
     void *context;
 };
 
@@ -88,6 +93,11 @@ void bc__ingest_finish(struct bc_ingest *ingest);
 /* Returns 0 as soon as batch `number` is published or the source is exhausted. UINT64_MAX
  * takes all there is. Errors as bc_reader_next has them. */
 int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error);
+
+/* The same for a thread that is inside `asking`'s hooks. EAGAIN: there is nothing to ask
+ * for any more. */
+int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
+                           uint64_t number, struct bc_error *error);
 
 /* True while a batch is held that could not be stored. The lock is held, and nobody is
  * the owner. */

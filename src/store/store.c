@@ -150,6 +150,11 @@ int bc__store_complete(struct bc_store *store, struct bc_error *error) {
     return backing->complete(backing->context, store, error);
 }
 
+void bc__store_abandon(struct bc_store *store) {
+    const struct bc_backing *backing = store->backing;
+    if (backing != NULL && backing->abandon != NULL) backing->abandon(backing->context);
+}
+
 int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,
                         struct bc_error *error) {
     bc_assert(place.size > 0);

@@ -64,6 +64,8 @@ struct bc_backing {
     /* All batches were appended: makes the file one that stands by itself. NULL: it is
      * not to be. */
     int (*complete)(void *context, const struct bc_store *store, struct bc_error *error);
+    /* There will be no more batches, and it is not complete. NULL: nobody cares. */
+    void (*abandon)(void *context);
     void *context;
 };
 
@@ -114,6 +116,9 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 int bc__store_flush(struct bc_store *store, struct bc_error *error);
 /* The same at the end of the stream. */
 int bc__store_complete(struct bc_store *store, struct bc_error *error);
+
+/* At the end of a stream that failed; bc__store_flush has done what it could. */
+void bc__store_abandon(struct bc_store *store);
 
 /* Appends a batch that is in the file already. One producer at a time. ENOMEM. */
 int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,

@@ -300,6 +300,7 @@ static void test_follow(void) {
     struct bc_cache *follower;
     CHECK(bc_file_open(place.path, &options, &follower, NULL) == 0);
     CHECK(bc_cache_has_writer(follower) == 1);
+    bc_cache_close(cache);
     bc_cache_unref(cache);
     CHECK(bc_cache_has_writer(follower) == 0);
     struct bc_reader *reader = fixture_reader(follower);
@@ -316,6 +317,41 @@ static void test_follow(void) {
     }
     bc_reader_unref(reader);
     bc_cache_unref(follower);
+    place_finish(&place);
+}
+
+/* One thread alone: the follower has the rest brought, also when nobody else has the
+ * writer any more; and its error. */
+static void test_follow_in_one_thread(void) {
+    struct place place;
+    place_init(&place);
+    for (int fails = 0; fails < 2; fails++) {
+        struct fixture fixture;
+        struct bc_cache *cache = start(&fixture, place.path, 0, 0);
+        fixture.fail_at = fails ? 4 : -1;
+        fixture.fail_code = EIO;
+        fixture.fail_text = "the source broke";
+        struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+        options.follow = 1;
+        struct bc_cache *follower;
+        CHECK(bc_file_open(place.path, &options, &follower, NULL) == 0);
+        bc_cache_unref(cache);
+        uint64_t batches = 0;
+        struct bc_error error = {0, ""};
+        int code = bc_cache_ingest(follower, &batches, &error);
+        if (fails) {
+            CHECK(code == EIO && strstr(error.message, "source") != NULL);
+            CHECK(bc_cache_has_writer(follower) == 0);
+        } else {
+            CHECK(code == 0 && batches == BATCHES);
+        }
+        bc_cache_unref(follower);
+        fixture_check_released(&fixture);
+        struct bc_cache *left = NULL;
+        CHECK(open_file(place.path, 0, 0, &left) == (fails ? ENODATA : 0));
+        bc_cache_unref(left);
+        CHECK(unlink(place.path) == 0);
+    }
     place_finish(&place);
 }
 
@@ -377,6 +413,7 @@ int main(void) {
         TAP_CASE(test_resume),
         TAP_CASE(test_cut),
         TAP_CASE(test_follow),
+        TAP_CASE(test_follow_in_one_thread),
         TAP_CASE(test_select_and_step),
         TAP_CASE(test_shuffle),
     };

@@ -1,0 +1,80 @@
+/* A recording that is followed, and who writes it. Where that is a cache of this process,
+ * its leader, nobody waits for what nobody would bring:
+ *
+ *     follower ─▶ is the next batch in the file? ──yes──▶ there it is
+ *         ▲                     │ no
+ *         └── the leader asks its source for it (or waits for the thread that does)
+ *
+ * A follower keeps its leader until it is closed, so what another part of the program
+ * began and let go is still completed. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "cache.h"
+
+void bc__cache_find_leader(struct bc_cache *cache) {
+    bc_assert(cache->disk.follows && cache->leader == NULL);
+    if (!bc__ingest_exhausted(&cache->ingest)) {
+        cache->leader = bc__cache_writer_of(cache->identity);
+    }
+}
+
+void bc__cache_leave_leader(struct bc_cache *cache) {
+    bc__mutex_lock(&cache->lock);
+    struct bc_cache *leader = cache->leader;
+    cache->leader = NULL;
+    bc__mutex_unlock(&cache->lock);
+    bc_cache_unref(leader);
+}
+
+/* With a reference, or NULL. */
+static struct bc_cache *leader_of(struct bc_cache *cache) {
+    bc__mutex_lock(&cache->lock);
+    struct bc_cache *leader = cache->leader;
+    if (leader != NULL) (void)bc_cache_ref(leader);
+    bc__mutex_unlock(&cache->lock);
+    return leader;
+}
+
+/* The writer has given up: the leader knows why. */
+static int failure_of_leader(struct bc_cache *cache, struct bc_error *error) {
+    struct bc_cache *leader = leader_of(cache);
+    const char *words;
+    int code = leader == NULL ? 0 : bc__ingest_failure(&leader->ingest, &words);
+    if (code != 0) {
+        (void)bc__error_set(error, code, "%s", words);
+        char **kept = &cache->ingest.source.words;
+        if (*kept == NULL) *kept = bc__strdup(words);
+    }
+    bc_cache_unref(leader);
+    return code == 0 ? EOWNERDEAD : code;
+}
+
+static int next(void *context, struct bc_place *out_place, uint64_t *out_rows,
+                struct bc_error *error) {
+    struct bc_cache *cache = context;
+    struct bc_trailer_batch batch = {0, 0, 0};
+    int64_t rows;
+    int code = bc__disk_next(&cache->disk, &batch, &rows, error);
+    if (code != 0) return code;
+    *out_place = (struct bc_place){batch.offset, batch.size};
+    *out_rows = (uint64_t)rows;
+    return 0;
+}
+
+static int ask(void *context, int code, struct bc_error *error) {
+    struct bc_cache *cache = context;
+    if (code == EOWNERDEAD) return failure_of_leader(cache, error);
+    struct bc_cache *leader = leader_of(cache);
+    if (leader == NULL) return EAGAIN;
+    code = bc__ingest_advance_for(&cache->ingest, &leader->ingest,
+                                  bc__store_published(&cache->store), error);
+    bc_cache_unref(leader);
+    return code;
+}
+
+struct bc_supply bc__cache_supply(struct bc_cache *cache) {
+    return (struct bc_supply){next, ask, cache};
+}
