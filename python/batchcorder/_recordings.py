@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import io
-import logging
 import os
 import shutil
 import stat
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import IO, Any, Literal
 
 from . import _core
 from ._cache import UNLIMITED, StreamCache, absolute, column_numbers
-
-_logger = logging.getLogger("batchcorder")
 
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
@@ -162,7 +156,7 @@ def reopen(
     return cache
 
 
-def _start(
+def start(
     source: _core.ArrowStream,
     path: Path,
     *,
@@ -231,172 +225,12 @@ def record(
     3
 
     """
-    cache = _start(source, path, compression=compression, durable=durable)
+    cache = start(source, path, compression=compression, durable=durable)
     try:
         cache.ingest_all(progress)
     except BaseException:
         cache.close()
         raise
-    return cache
-
-
-class _Deciding(threading.local):
-    """The recordings whose making this thread is deciding upon."""
-
-    def __init__(self) -> None:
-        self.paths: set[bytes] = set()
-
-
-_deciding = _Deciding()
-
-
-@contextlib.contextmanager
-def _decision(path: bytes) -> Iterator[None]:
-    """
-    Keep others from making the recording `path` at the same time.
-
-    The lock is a hidden file beside it, which is there only as long as somebody decides:
-    whoever has the lock of a file that lost its name tries again.
-    """
-    if path in _deciding.paths:
-        raise RuntimeError(
-            f"make_source asks for the recording that it is to make: {os.fsdecode(path)}"
-        )
-    directory, name = os.path.split(path)
-    lock_path = os.path.join(directory, b"." + name + b".lock")
-    while True:
-        number = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX)
-            held, named = os.fstat(number), os.stat(lock_path, follow_symlinks=False)
-            if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
-                break
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(number)
-            raise
-        os.close(number)
-    _deciding.paths.add(path)
-    try:
-        yield
-    finally:
-        _deciding.paths.discard(path)
-        with contextlib.suppress(OSError):
-            os.unlink(lock_path)
-        os.close(number)
-
-
-def _is_left_recording(path: bytes) -> bool:
-    with open(path, partial=True) as cache:
-        return bool(cache.info()["kind"] == "recording")
-
-
-def _there(path: bytes) -> StreamCache | None:
-    """Return the recording, complete or being written; None where neither is so."""
-    try:
-        return open(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        # A file of somebody else's that is cut off is nothing to go on with.
-        if error.errno != errno.ENODATA or not _is_left_recording(path):
-            raise
-    with contextlib.suppress(FileNotFoundError):
-        cache = open(path, follow=True)
-        if cache._is_written():
-            return cache
-        # Nobody does; or it was completed a moment ago.
-        cache.close()
-        with contextlib.suppress(OSError):
-            return open(path)
-    return None
-
-
-def cached(
-    path: Path,
-    make_source: Callable[[], _core.ArrowStream],
-    *,
-    resume: bool = False,
-    compression: Literal["lz4", "zstd"] | None = None,
-    durable: bool = False,
-    prefetch: int | None = None,
-) -> StreamCache:
-    """
-    Open the recording `path`; where there is none, make it while it is first read.
-
-    A complete recording is opened. One that another process is writing is followed: its
-    batches are replayed as they come. Otherwise `make_source` is called, and the cache
-    that is returned records its stream, which counts as complete when it has ended. A
-    run that is killed, or a cache that is closed before, leaves what is never
-    taken for complete; the next call starts anew, or resumes.
-
-    Parameters
-    ----------
-    path : str, bytes or os.PathLike
-    make_source : callable
-        Returns an object with ``__arrow_c_stream__``; not called where the recording is
-        there.
-    resume : bool, optional
-        Go on behind the batches that an earlier run left. The source must give the same
-        stream again: its schema and the numbers of rows of the batches that are skipped
-        are compared. How many are skipped is logged, as a warning of the logger
-        ``batchcorder``, and stands in ``stats()["resumed"]``.
-    compression, durable, prefetch : optional
-        As `record` and :class:`StreamCache` have them.
-
-    Returns
-    -------
-    StreamCache
-
-    Raises
-    ------
-    ValueError
-        `resume`, and the source is not the one that was recorded.
-    OSError
-        The recording cannot be opened, made or written.
-    Exception
-        Whatever `make_source` raised.
-
-    Examples
-    --------
-    >>> import os, tempfile, pyarrow as pa, batchcorder
-    >>> path = os.path.join(tempfile.mkdtemp(), "x.arrows")
-    >>> def query(): print("asked"); return pa.table({"x": [1, 2, 3]})
-    >>> batchcorder.cached(path, query).to_table().num_rows
-    asked
-    3
-    >>> batchcorder.cached(path, query).to_table().num_rows
-    3
-
-    """
-    name = absolute(path)
-    cache = _there(name)
-    if cache is not None:
-        return cache
-    with _decision(name):
-        cache = _there(name)
-        if cache is not None:
-            return cache
-        is_left = os.path.lexists(name)
-        source = make_source()
-        if is_left and not resume:
-            os.unlink(name)
-        cache = _start(
-            source,
-            name,
-            compression=compression,
-            durable=durable,
-            prefetch=prefetch,
-            resume=is_left and resume,
-        )
-    skipped = cache.stats()["resumed"]
-    if is_left and resume:
-        _logger.warning(
-            "%s: resumed; %d batches are there, and are skipped in the source",
-            os.fsdecode(name),
-            skipped,
-        )
     return cache
 
 
@@ -444,4 +278,4 @@ def verify(path: Path | IO[bytes], progress: bool = False) -> int:
         return sum(1 for _ in batches)
 
 
-__all__ = ["cached", "open", "record", "reopen", "verify"]
+__all__ = ["open", "record", "reopen", "start", "verify"]
