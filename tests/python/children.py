@@ -1,0 +1,87 @@
+"""Children of the test's process: forked, so that many of them cost little."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from helpers import SCHEMA, numbered
+
+
+def fork(function: Callable[..., Any], *args: Any, seconds: int = 30) -> int:
+    """Call `function` in a child, which may take so long; return the child's number."""
+    child = os.fork()
+    if child != 0:
+        return child
+    code = 1
+    try:
+        signal.alarm(seconds)
+        function(*args)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def status(child: int) -> int:
+    """Wait for a child: its exit status, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill(child: int) -> None:
+    """End a child without any warning."""
+    os.kill(child, signal.SIGKILL)
+    assert status(child) in (-signal.SIGKILL, 0)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def killed(child: int) -> Iterator[int]:
+    """End the child with the block."""
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def stream(
+    count: int, before: Callable[[int], Any] = lambda i: None, rows: int = 4
+) -> pa.RecordBatchReader:
+    """Return a stream of `count` batches; `before(i)` is called before batch i."""
+
+    def generate() -> Iterator[pa.RecordBatch]:
+        for i, batch in enumerate(numbered(count, rows)):
+            before(i)
+            yield batch
+        before(count)
+
+    return pa.RecordBatchReader.from_batches(SCHEMA, generate())
+
+
+def die_at(number: int) -> Callable[[int], None]:
+    """Return what kills its process before batch `number`."""
+
+    def check(i: int) -> None:
+        if i == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return check

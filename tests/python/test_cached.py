@@ -1,0 +1,547 @@
+"""`cached`: a recording is opened, or followed, or made; by one of many, and whole."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import batchcorder
+from batchcorder import cached
+from children import die_at, fork, kill, killed, status, stream, wait_until
+from helpers import Task, check_python, ids, numbered
+
+BATCHES = 6
+ALL = list(range(4 * BATCHES))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.arrows"
+
+
+def never() -> Any:
+    raise AssertionError("the recording is there")
+
+
+def source() -> pa.RecordBatchReader:
+    return stream(BATCHES)
+
+
+def read(
+    path: Path, make: Callable[[], Any] = source, resume: bool = False, **options: Any
+) -> list[int]:
+    """Return what `cached` gives; it must be all."""
+    with cached(path, make, resume=resume, **options) as cache:
+        got = ids(cache)
+    assert got == ALL
+    return got
+
+
+def alone(path: Path) -> bool:
+    """Tell whether nothing but the recording is there."""
+    return os.listdir(path.parent) == [path.name]
+
+
+def check_whole(path: Path) -> None:
+    assert read(path, never) == ALL
+    assert batchcorder.verify(path) == BATCHES
+    assert alone(path)
+
+
+def check_not_complete(path: Path) -> None:
+    """What a killed run left is refused, or there is nothing."""
+    if path.exists():
+        with pytest.raises(OSError, match="not complete") as caught:
+            batchcorder.open(path)
+        assert caught.value.errno == errno.ENODATA
+
+
+# ---- one process ----
+
+
+def test_recorded_in_the_first_pass_and_opened_then(path: Path) -> None:
+    asked: list[int] = []
+    cache = cached(path, lambda: stream(BATCHES, asked.append))
+    assert asked == []
+    reader = cache.reader()
+    for number in range(BATCHES):
+        assert ids([next(reader)]) == ALL[4 * number : 4 * number + 4]
+        assert asked == list(range(number + 1))
+        check_not_complete(path)
+    assert list(reader) == []
+    check_whole(path)
+    assert ids(cache) == ALL
+    assert asked == [*range(BATCHES), BATCHES]
+    cache.close()
+    check_whole(path)
+
+
+def test_a_stream_without_batches(path: Path) -> None:
+    assert ids(cached(path, lambda: stream(0))) == []
+    assert ids(cached(path, never)) == []
+
+
+def test_options(path: Path) -> None:
+    with cached(path, source, compression="zstd", durable=True, prefetch=2) as cache:
+        assert ids(cache) == ALL
+    assert batchcorder.open(path).info()["compression"] == "zstd"
+    check_whole(path)
+
+
+def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", b"b", Path("c"), "with space.é"):
+        assert ids(cached(name, source)) == ALL
+        assert ids(cached(name, never)) == ALL
+    os.symlink("d", "link")
+    assert ids(cached("link", source)) == ALL
+    assert ids(cached("d", never)) == ALL
+    assert sorted(os.listdir()) == ["a", "b", "c", "d", "link", "with space.é"]
+
+
+def test_closed_before_the_end(path: Path) -> None:
+    for count in range(3):
+        with cached(path, source) as cache:
+            assert len(cache[:count]) == count
+        check_not_complete(path)
+        assert alone(path)
+    read(path)
+    check_whole(path)
+
+
+def test_again_while_the_first_is_not_read(path: Path) -> None:
+    first = cached(path, source)
+    assert ids([next(first.reader())]) == ALL[:4]
+    second = cached(path, never)
+    assert ids(second) == ALL
+    assert ids(first) == ALL
+    check_whole(path)
+
+
+def test_as_in_a_notebook(path: Path) -> None:
+    """The same line is run again, and the first cache goes only then."""
+    cache = cached(path, source)
+    assert ids([next(cache.reader())]) == ALL[:4]
+    cache = cached(path, never)
+    cache = cached(path, never)
+    assert ids(cache) == ALL
+    check_whole(path)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_source_fails(path: Path, resume: bool) -> None:
+    def before(i: int) -> None:
+        if i == 3:
+            raise ZeroDivisionError("broken")
+
+    # Such a cache may live on, in a traceback for example.
+    failed = cached(path, lambda: stream(BATCHES, before))
+    with pytest.raises(ZeroDivisionError):
+        failed.ingest_all()
+    check_not_complete(path)
+    assert len(batchcorder.open(path, partial=True)) == 3
+    read(path, source, resume)
+    check_whole(path)
+    reader = failed.reader()
+    assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+    with pytest.raises(ZeroDivisionError):
+        next(reader)
+
+
+def test_threads(path: Path) -> None:
+    calls = []
+
+    def make() -> pa.RecordBatchReader:
+        calls.append(1)
+        time.sleep(0.05)
+        return stream(BATCHES, lambda i: time.sleep(0.002))
+
+    tasks = [Task(read, path, make) for _ in range(8)]
+    assert [task.result() for task in tasks] == [ALL] * 8
+    assert calls == [1]
+    check_whole(path)
+
+
+# ---- make_source ----
+
+
+def test_make_source_raises(path: Path) -> None:
+    def make() -> Any:
+        raise ZeroDivisionError("no query")
+
+    with pytest.raises(ZeroDivisionError, match="no query"):
+        cached(path, make)
+    assert os.listdir(path.parent) == []
+    with pytest.raises(TypeError):
+        cached(path, lambda: 5)
+    assert os.listdir(path.parent) == []
+    cached(path, source)[0]
+    # What is there stays until there is something instead.
+    with pytest.raises(ZeroDivisionError, match="no query"):
+        cached(path, make)
+    check_not_complete(path)
+    assert len(batchcorder.open(path, partial=True)) == 1
+
+
+def test_make_source_makes_other_recordings(path: Path) -> None:
+    inner, inmost = path.with_name("inner"), path.with_name("inmost")
+
+    def make_inner() -> Any:
+        return cached(inmost, source)
+
+    def make() -> Any:
+        return cached(inner, make_inner)
+
+    assert ids(cached(path, make)) == ALL
+    for one in (path, inner, inmost):
+        assert ids(cached(one, never)) == ALL
+    assert sorted(os.listdir(path.parent)) == ["inmost", "inner", path.name]
+
+
+def test_make_source_asks_for_the_same_recording(path: Path) -> None:
+    link = path.parent.with_name("link")
+    link.symlink_to(path.parent)
+    for again in (path, link / path.name):
+
+        def make(again: Path = again) -> Any:
+            return cached(again, source)
+
+        with pytest.raises(RuntimeError, match="make_source"):
+            Task(cached, path, make).result(5)
+
+    def by_another() -> Any:
+        return cached(path.with_name("other"), lambda: cached(path, source))
+
+    with pytest.raises(RuntimeError, match="make_source"):
+        Task(cached, path, by_another).result(5)
+    assert os.listdir(path.parent) == []
+    read(path)
+
+
+def test_make_source_records_it_itself(path: Path) -> None:
+    def make() -> Any:
+        batchcorder.record(source(), path)
+        return stream(0)
+
+    assert ids(cached(path, make)) == ALL
+    check_whole(path)
+
+
+# ---- what is there ----
+
+
+def test_there_is_no_directory(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "x.arrows"
+    with pytest.raises(FileNotFoundError) as caught:
+        cached(path, never)
+    assert caught.value.filename == str(path)
+    path.parent.write_text("")
+    with pytest.raises(NotADirectoryError):
+        cached(path, never)
+    with pytest.raises(IsADirectoryError):
+        cached(tmp_path, never)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_the_directory_is_read_only(path: Path) -> None:
+    path.parent.chmod(0o500)
+    with pytest.raises(PermissionError) as caught:
+        cached(path, never)
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_others_stay(path: Path, resume: bool) -> None:
+    path.write_text("notes of mine, of which there is no other copy")
+    with pytest.raises(ValueError, match="Not an Arrow"):
+        cached(path, never, resume=resume)
+    batches = numbered(BATCHES)
+    with pa.ipc.new_stream(path, batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    assert ids(cached(path, never, resume=resume)) == ALL
+    for size in (path.stat().st_size - 30, 20):
+        os.truncate(path, size)
+        before = path.read_bytes()
+        with pytest.raises(OSError, match="cut off|ends before") as caught:
+            cached(path, never, resume=resume)
+        assert caught.value.errno == errno.ENODATA
+        assert path.read_bytes() == before
+    assert alone(path)
+
+
+def test_a_damaged_recording_stays(path: Path) -> None:
+    read(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(OSError, match="Checksum") as caught:
+        cached(path, never)
+    assert caught.value.errno == errno.EBADMSG
+    assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_empty_file_is_none(path: Path, resume: bool) -> None:
+    path.touch()
+    read(path, source, resume)
+    check_whole(path)
+
+
+# ---- going on ----
+
+
+def test_resuming_says_what_it_skips(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached(path, source)[:4]
+    asked: list[int] = []
+    with caplog.at_level(logging.WARNING, "batchcorder"):
+        cache = cached(path, lambda: stream(BATCHES, asked.append), resume=True)
+    (entry,) = caplog.records
+    assert (entry.name, entry.levelname) == ("batchcorder", "WARNING")
+    assert str(path) in entry.getMessage()
+    assert "4 batches" in entry.getMessage()
+    assert cache.stats()["resumed"] == 4
+    # What is there needs no source.
+    assert ids(cache.reader(stop=4)) == ALL[:16]
+    assert asked == []
+    assert ids(cache) == ALL
+    caplog.clear()
+    assert cached(path, never, resume=True).stats()["resumed"] == 0
+    assert caplog.records == []
+    check_whole(path)
+
+
+OTHERS: dict[str, Callable[[], Any]] = {
+    "schema": lambda: pa.table({"other": [1, 2]}),
+    "metadata": lambda: source().read_all().replace_schema_metadata({"a": "b"}),
+    "rows": lambda: stream(BATCHES, rows=5),
+    "shorter": lambda: stream(2),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_resuming_with_another_source(path: Path, other: str) -> None:
+    cached(path, source)[:4]
+    with pytest.raises(ValueError, match="source"):
+        cached(path, OTHERS[other], resume=True).ingest_all()
+    check_not_complete(path)
+    assert ids(batchcorder.open(path, partial=True)) == ALL[:16]
+    read(path, source, True)
+    check_whole(path)
+
+
+# ---- processes that are killed ----
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("prefetch", [None, 2])
+def test_killed_at_every_batch(path: Path, resume: bool, prefetch: int | None) -> None:
+    for number in range(BATCHES + 1):
+
+        def make(number: int = number) -> pa.RecordBatchReader:
+            return stream(BATCHES, die_at(number))
+
+        child = fork(lambda make=make: read(path, make, prefetch=prefetch))
+        assert status(child) == -signal.SIGKILL
+        check_not_complete(path)
+        there = len(batchcorder.open(path, partial=True))
+        # A reader asked for each of them by itself.
+        assert there == number or (prefetch and there >= number - 2)
+        cache = cached(path, source, resume=resume)
+        assert cache.stats()["resumed"] == (there if resume else 0)
+        assert ids(cache) == ALL
+        check_whole(path)
+        path.unlink()
+
+
+def test_killed_at_random(path: Path) -> None:
+    draw = random.Random(7)
+    finished = 0
+    for _ in range(60):
+
+        def run() -> None:
+            read(path, lambda: stream(BATCHES, lambda i: time.sleep(0.002)), True)
+
+        child = fork(run)
+        time.sleep(draw.uniform(0, 0.03))
+        kill(child)
+        try:
+            batchcorder.open(path)
+        except FileNotFoundError:
+            assert set(os.listdir(path.parent)) <= {".x.arrows.lock"}
+        except OSError:
+            check_not_complete(path)
+            there = ids(batchcorder.open(path, partial=True))
+            assert there == ALL[: len(there)]
+        else:
+            finished += 1
+            check_whole(path)
+            path.unlink()
+    assert finished > 0
+    read(path)
+    check_whole(path)
+
+
+def test_killed_while_it_decides(path: Path) -> None:
+    """make_source never came back; what is left of that goes with the next call."""
+    child = fork(read, path, lambda: time.sleep(20))
+    wait_until(lambda: os.listdir(path.parent))
+    others = [fork(read, path) for _ in range(2)]
+    time.sleep(0.02)
+    kill(child)
+    assert [status(one) for one in others] == [0, 0]
+    check_whole(path)
+
+
+def test_a_child_of_make_source_holds_nobody_up(path: Path) -> None:
+    """Workers that were forked meanwhile have its descriptors, and live on."""
+    pids = path.parent.with_name("pids")
+
+    def make() -> pa.RecordBatchReader:
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(20)
+            os._exit(0)
+        pids.write_text(str(worker))
+        time.sleep(20)
+        return source()
+
+    child = fork(read, path, make)
+    wait_until(lambda: pids.exists() and pids.read_text())
+    kill(child)
+    began = time.monotonic()
+    assert Task(read, path).result() == ALL
+    assert time.monotonic() - began < 2
+    os.kill(int(pids.read_text()), signal.SIGKILL)
+    check_whole(path)
+
+
+# ---- many at once ----
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_together(path: Path, seed: int) -> None:
+    """However many start, and whatever is there: one records, and all have all of it."""
+    draw = random.Random(seed)
+    calls = path.parent.with_name("calls")
+    for _ in range(6):
+        calls.write_text("")
+        resume, leaves = draw.random() < 0.5, draw.random() < 0.6
+        if leaves:
+            child = fork(
+                read, path, lambda: stream(BATCHES, die_at(draw.randrange(BATCHES + 1)))
+            )
+            assert status(child) == -signal.SIGKILL
+        slow, pause = draw.choice([0, 0, 0.02]), draw.choice([0, 0, 0.002])
+
+        def run(delay: float, slow: float, pause: float, resume: bool) -> None:
+            def make() -> pa.RecordBatchReader:
+                with calls.open("a") as out:
+                    out.write(".")
+                time.sleep(slow)
+                return stream(BATCHES, lambda i: time.sleep(pause))
+
+            time.sleep(delay)
+            read(path, make, resume)
+
+        children = [
+            fork(run, draw.choice([0, draw.uniform(0, 0.03)]), slow, pause, resume)
+            for _ in range(draw.randrange(2, 7))
+        ]
+        assert [status(child) for child in children] == [0] * len(children)
+        assert calls.read_text() == "."
+        check_whole(path)
+        path.unlink()
+
+
+def test_the_next_one_takes_over(path: Path) -> None:
+    """make_source fails in those that are first, and others wait meanwhile."""
+    flag = path.parent.with_name("flag")
+
+    def make() -> pa.RecordBatchReader:
+        time.sleep(0.05)
+        if not flag.exists():
+            flag.touch()
+            raise ZeroDivisionError("not yet")
+        return source()
+
+    def run() -> None:
+        try:
+            read(path, make)
+        except ZeroDivisionError:
+            os._exit(3)
+
+    children = [fork(run) for _ in range(4)]
+    assert sorted(status(child) for child in children) == [0, 0, 0, 3]
+    check_whole(path)
+
+
+def test_who_follows_takes_over(path: Path) -> None:
+    """The writer is killed while another one follows it; who asks anew goes on."""
+    child = fork(read, path, lambda: stream(BATCHES, lambda i: i == 3 and time.sleep(20)))
+    wait_until(path.exists)
+    with killed(child):
+        follower = cached(path, never)
+        reader = follower.reader()
+        assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+        kill(child)
+        with pytest.raises(OSError, match="writer died"):
+            next(reader)
+    read(path, source, True)
+    check_whole(path)
+
+
+def test_many_threads_and_processes(path: Path) -> None:
+    def run() -> None:
+        tasks = [Task(read, path) for _ in range(3)]
+        assert [task.result() for task in tasks] == [ALL] * 3
+
+    children = [fork(run) for _ in range(3)]
+    assert [status(child) for child in children] == [0] * 3
+    check_whole(path)
+
+
+def test_an_interrupt_ends_the_wait_for_a_decision(path: Path) -> None:
+    with killed(fork(read, path, lambda: time.sleep(20))):
+        wait_until(lambda: os.listdir(path.parent))
+        check_python(
+            f"""
+            import os, signal, threading, time
+            import batchcorder
+
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            began = time.monotonic()
+            try:
+                batchcorder.cached({str(path)!r}, lambda: 1 / 0)
+            except KeyboardInterrupt:
+                assert time.monotonic() - began < 1
+            else:
+                raise AssertionError
+            """
+        )
+
+
+def test_no_descriptor_is_left(path: Path) -> None:
+    read(path)
+    before = len(os.listdir("/proc/self/fd"))
+    for resume in (False, True) * 5:
+        path.unlink()
+        cached(path, source)[0]
+        read(path, source, resume)
+        with pytest.raises(ZeroDivisionError):
+            cached(path.with_name("other"), lambda: 1 / 0)
+    assert threading.active_count() < 20
+    assert len(os.listdir("/proc/self/fd")) <= before

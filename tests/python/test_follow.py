@@ -1,0 +1,519 @@
+"""Recordings that are replayed while another process, or another thread, writes them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import batchcorder
+from children import fork, kill, killed, status, stream, wait_until
+from helpers import Task, check_python, ids, numbered
+
+BATCHES = 8
+ALL = list(range(4 * BATCHES))
+
+
+class Pipe:
+    """Tokens from one process to another: as many batches as it lets through."""
+
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe()
+
+    def let(self, count: int = 1) -> None:
+        os.write(self.into, b"." * count)
+
+    def take(self, number: int) -> None:
+        if number < BATCHES:
+            assert os.read(self.out, 1) == b"."
+
+    def close(self) -> None:
+        os.close(self.out)
+        os.close(self.into)
+
+
+@pytest.fixture
+def pipe() -> Any:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "x.arrows"
+
+
+def write(path: Path, before: Callable[[int], Any] = lambda i: None) -> None:
+    batchcorder.record(stream(BATCHES, before), path)
+
+
+def start(path: Path, before: Callable[[int], Any]) -> int:
+    child = fork(write, path, before)
+    wait_until(path.exists)
+    return child
+
+
+def follow(path: Path) -> list[int]:
+    with batchcorder.open(path, follow=True) as cache:
+        return ids(cache)
+
+
+def test_before_the_first_batch_and_each_as_it_comes(path: Path, pipe: Pipe) -> None:
+    with killed(start(path, pipe.take)) as child:
+        cache = batchcorder.open(path, follow=True)
+        assert (cache.ingested_count, cache.upstream_exhausted) == (0, False)
+        reader = cache.reader()
+        for number in range(BATCHES):
+            pipe.let()
+            assert ids([next(reader)]) == ALL[4 * number : 4 * number + 4]
+        assert list(reader) == []
+        assert status(child) == 0
+        assert cache.upstream_exhausted
+        assert (len(cache), cache.num_rows) == (BATCHES, len(ALL))
+        assert cache.info()["kind"] == "recording"
+        assert ids(cache) == ALL
+    assert batchcorder.verify(path) == BATCHES
+
+
+def test_a_batch_is_there_at_once(path: Path, pipe: Pipe) -> None:
+    with killed(start(path, pipe.take)):
+        with batchcorder.open(path, follow=True) as cache:
+            reader = cache.reader()
+            pipe.let()
+            next(reader)
+            waits = []
+            for _ in range(1, BATCHES):
+                time.sleep(0.02)
+                began = time.monotonic()
+                pipe.let()
+                next(reader)
+                waits.append(time.monotonic() - began)
+        assert min(waits) < 0.1, waits
+
+
+def test_many_processes_and_threads(path: Path, pipe: Pipe) -> None:
+    def check() -> None:
+        assert follow(path) == ALL
+
+    with killed(start(path, pipe.take)) as child:
+        children = [fork(check) for _ in range(4)]
+        tasks = [Task(follow, path) for _ in range(4)]
+        with batchcorder.open(path, follow=True) as shared:
+            tasks += [Task(ids, shared) for _ in range(4)]
+            for _ in range(BATCHES):
+                time.sleep(0.005)
+                pipe.let()
+            assert [task.result() for task in tasks] == [ALL] * 8
+        assert [status(one) for one in children] == [0] * 4
+        assert status(child) == 0
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, BATCHES])
+def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
+    child = start(path, lambda i: time.sleep(30) if i == number else None)
+    with batchcorder.open(path, follow=True) as cache:
+        reader = cache.reader()
+        assert ids([next(reader) for _ in range(number)]) == ALL[: 4 * number]
+        task = Task(next, reader)
+        time.sleep(0.05)
+        assert task.is_alive()
+        kill(child)
+        began = time.monotonic()
+        with pytest.raises(OSError, match="writer died") as caught:
+            task.result()
+        assert time.monotonic() - began < 1
+        assert caught.value.errno == errno.EOWNERDEAD
+        assert str(path) in str(caught.value)
+        # It stays so, behind the same batches.
+        for _ in range(2):
+            again = cache.reader()
+            assert ids([next(again) for _ in range(number)]) == ALL[: 4 * number]
+            with pytest.raises(OSError, match="writer died"):
+                next(again)
+    with pytest.raises(OSError, match="not complete"):
+        batchcorder.open(path)
+    assert ids(batchcorder.open(path, partial=True)) == ALL[: 4 * number]
+
+
+def test_a_child_of_the_writer_does_not_stand_for_it(path: Path) -> None:
+    """A forked worker has the writer's descriptors, and may live on."""
+    pids = path.with_name("pids")
+
+    def write_with_a_worker() -> None:
+        def before(i: int) -> None:
+            if i == 2:
+                worker = os.fork()
+                if worker == 0:
+                    time.sleep(20)
+                    os._exit(0)
+                pids.write_text(str(worker))
+            if i == 3:
+                time.sleep(20)
+
+        write(path, before)
+
+    child = fork(write_with_a_worker)
+    wait_until(lambda: pids.exists() and pids.read_text())
+    with batchcorder.open(path, follow=True) as cache:
+        reader = cache.reader()
+        assert len([next(reader) for _ in range(3)]) == 3
+        kill(child)
+        began = time.monotonic()
+        with pytest.raises(OSError, match="writer died"):
+            next(reader)
+        assert time.monotonic() - began < 1
+    os.kill(int(pids.read_text()), signal.SIGKILL)
+
+
+def test_the_source_fails(path: Path, pipe: Pipe) -> None:
+    """Another process learns that there will be no more, though the writer lives on."""
+
+    def write_and_stay() -> None:
+        def before(i: int) -> None:
+            pipe.take(i)
+            if i == 3:
+                raise ZeroDivisionError("broken")
+
+        cache = batchcorder.cached(path, lambda: stream(BATCHES, before))
+        with pytest.raises(ZeroDivisionError):
+            cache.ingest_all()
+        time.sleep(20)
+
+    with killed(fork(write_and_stay)):
+        wait_until(path.exists)
+        with batchcorder.open(path, follow=True) as cache:
+            pipe.let(4)
+            reader = cache.reader()
+            assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+            with pytest.raises(OSError, match="writer died"):
+                next(reader)
+
+
+def test_a_writer_resumes_after_a_crash(path: Path, pipe: Pipe) -> None:
+    child = start(path, lambda i: time.sleep(30) if i == 3 else None)
+    first = batchcorder.open(path, follow=True)
+    old = fork(follow, path)
+    reader = first.reader()
+    assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+    kill(old)
+    kill(child)
+    with pytest.raises(OSError, match="writer died"):
+        next(reader)
+
+    def go_on() -> None:
+        def source() -> pa.RecordBatchReader:
+            return stream(BATCHES, lambda i: pipe.take(i) if i >= 4 else None)
+
+        assert ids(batchcorder.cached(path, source, resume=True)) == ALL
+
+    child = fork(go_on)
+    with killed(child):
+        # Nobody writes until the child does.
+        wait_until(lambda: batchcorder.open(path, follow=True)._is_written())
+        second = Task(follow, path)
+        pipe.let(BATCHES)
+        assert second.result() == ALL
+        assert status(child) == 0
+    # What failed stays so; it has all that it saw.
+    again = first.reader()
+    assert ids([next(again) for _ in range(3)]) == ALL[:12]
+    with pytest.raises(OSError, match="writer died"):
+        next(again)
+
+
+# ---- in one process ----
+
+
+def test_another_thread_writes(path: Path, pipe: Pipe) -> None:
+    task = Task(write, path, pipe.take)
+    wait_until(path.exists)
+    followers = [Task(follow, path) for _ in range(3)]
+    for _ in range(BATCHES):
+        time.sleep(0.005)
+        pipe.let()
+    assert [one.result() for one in followers] == [ALL] * 3
+    task.result()
+
+
+def test_one_thread_alone_does_not_wait_for_itself(path: Path) -> None:
+    first = batchcorder.cached(path, lambda: stream(BATCHES))
+    second = batchcorder.open(path, follow=True)
+    assert ids([next(first.reader())]) == ALL[:4]
+    assert ids([next(second.reader())]) == ALL[:4]
+    assert ids(second) == ALL
+    assert first.upstream_exhausted
+    assert ids(first) == ALL
+
+
+def test_the_writer_lives_as_long_as_who_follows_it(path: Path) -> None:
+    first = batchcorder.cached(path, lambda: stream(BATCHES))
+    second = batchcorder.open(path, follow=True)
+    del first
+    third = batchcorder.open(path, follow=True)
+    second.close()
+    del second
+    assert ids(third) == ALL
+    assert batchcorder.verify(path) == BATCHES
+
+
+def test_the_writer_is_closed(path: Path) -> None:
+    first = batchcorder.cached(path, lambda: stream(BATCHES))
+    with batchcorder.open(path, follow=True) as second:
+        reader = second.reader()
+        assert ids([next(reader)]) == ALL[:4]
+        first.close()
+        with pytest.raises(OSError, match="writer died") as caught:
+            next(reader)
+        assert caught.value.errno == errno.EOWNERDEAD
+
+
+def test_the_source_of_the_same_process_fails(path: Path) -> None:
+    def before(i: int) -> None:
+        if i == 3:
+            raise ZeroDivisionError("broken")
+
+    first = batchcorder.cached(path, lambda: stream(BATCHES, before))
+    with batchcorder.open(path, follow=True) as second:
+        for cache in (second, second, first):
+            reader = cache.reader()
+            assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+            with pytest.raises(ZeroDivisionError, match="broken"):
+                next(reader)
+
+
+def test_a_source_that_follows_itself(path: Path) -> None:
+    def before(i: int) -> None:
+        if i == 2:
+            with batchcorder.open(path, follow=True) as cache:
+                reader = cache.reader()
+                assert ids([next(reader) for _ in range(2)]) == ALL[:8]
+                next(reader)
+
+    with pytest.raises(OSError, match="source") as caught:
+        batchcorder.record(stream(BATCHES, before), path)
+    assert caught.value.errno == errno.EDEADLK
+
+
+def test_prefetching_and_followers(path: Path) -> None:
+    first = batchcorder.cached(path, lambda: stream(BATCHES), prefetch=2)
+    tasks = [Task(follow, path) for _ in range(3)]
+    assert [task.result() for task in tasks] == [ALL] * 3
+    assert ids(first) == ALL
+
+
+# ---- consumers ----
+
+
+def with_pyarrow(cache: batchcorder.StreamCache) -> int:
+    return pa.RecordBatchReader.from_stream(cache).read_all().num_rows
+
+
+def with_duckdb(cache: batchcorder.StreamCache) -> int:
+    duckdb = pytest.importorskip("duckdb")
+    return duckdb.connect().sql("select count(*) from cache").fetchall()[0][0]
+
+
+def with_polars(cache: batchcorder.StreamCache) -> int:
+    return pytest.importorskip("polars").DataFrame(cache).height
+
+
+def with_dataset(cache: batchcorder.StreamCache) -> int:
+    return cache.dataset().to_table(columns=["id"]).num_rows
+
+
+def with_take(cache: batchcorder.StreamCache) -> int:
+    return 1 + cache.take([len(ALL) - 1])["id"].to_pylist()[0]
+
+
+@pytest.mark.parametrize(
+    "consume", [with_pyarrow, with_duckdb, with_polars, with_dataset, with_take]
+)
+def test_consumers_wait_as_well(
+    path: Path, pipe: Pipe, consume: Callable[[batchcorder.StreamCache], int]
+) -> None:
+    with (
+        killed(start(path, pipe.take)) as child,
+        batchcorder.open(path, follow=True) as cache,
+    ):
+        task = Task(consume, cache)
+        for _ in range(BATCHES):
+            time.sleep(0.005)
+            pipe.let()
+        assert task.result() == len(ALL)
+        assert status(child) == 0
+
+
+def test_columns_starts_and_stops(path: Path, pipe: Pipe) -> None:
+    with (
+        killed(start(path, pipe.take)),
+        batchcorder.open(path, ["id"], follow=True) as cache,
+    ):
+        pipe.let(5)
+        assert ids(cache.reader(start=1, stop=3)) == ALL[4:12]
+        assert ids([cache[3]]) == ALL[12:16]
+        assert not cache.upstream_exhausted
+        pipe.let(3)
+        assert ids(cache.reader(start=6)) == ALL[24:]
+
+
+# ---- waits that end ----
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "cache.ingest_all()",
+        "next(cache.reader())",
+        "cache.to_table()",
+        "pa.RecordBatchReader.from_stream(cache).read_all()",
+    ],
+)
+def test_an_interrupt_ends_the_wait(path: Path, pipe: Pipe, how: str) -> None:
+    with killed(start(path, pipe.take)):
+        printed = check_python(
+            f"""
+            import os, signal, threading, time
+            import pyarrow as pa
+            import batchcorder
+
+            sent = None
+
+            def interrupt():
+                global sent
+                sent = time.monotonic()
+                os.kill(os.getpid(), signal.SIGINT)
+
+            cache = batchcorder.open({str(path)!r}, follow=True)
+            threading.Timer(0.2, interrupt).start()
+            try:
+                # A consumer's own error comes first, and then the interrupt.
+                try:
+                    {how}
+                except OSError as error:
+                    print(type(error).__name__, error)
+                time.sleep(1)
+            except KeyboardInterrupt:
+                took = time.monotonic() - sent
+                print("KeyboardInterrupt")
+            assert took < 0.5, took
+            cache.close()
+            """
+        )
+        assert printed.endswith("KeyboardInterrupt\n")
+
+
+def test_closing_ends_the_wait(path: Path, pipe: Pipe) -> None:
+    with killed(start(path, pipe.take)):
+        cache = batchcorder.open(path, follow=True)
+        tasks = [Task(ids, cache), Task(cache.ingest_all)]
+        time.sleep(0.05)
+        began = time.monotonic()
+        cache.close()
+        for task in tasks:
+            with pytest.raises(ValueError, match="closed"):
+                task.result()
+        assert time.monotonic() - began < 0.5
+
+
+def test_others_read_what_is_there_while_one_waits(path: Path, pipe: Pipe) -> None:
+    with (
+        killed(start(path, pipe.take)),
+        batchcorder.open(path, follow=True) as cache,
+    ):
+        pipe.let(2)
+        assert ids([cache[1]]) == ALL[4:8]
+        task = Task(cache.ingest_all)
+        time.sleep(0.02)
+        began = time.monotonic()
+        assert ids(cache.reader(stop=2)) == ALL[:8]
+        assert cache.stats()["batches"] == 2
+        assert not cache.upstream_exhausted
+        assert time.monotonic() - began < 0.5
+        pipe.let(BATCHES - 2)
+        assert task.result() == BATCHES
+
+
+# ---- other files ----
+
+
+def test_a_complete_recording_just_opens(path: Path) -> None:
+    write(path)
+    with batchcorder.open(path, follow=True) as cache:
+        assert cache.upstream_exhausted
+        assert len(cache) == BATCHES
+        assert ids(cache) == ALL
+
+
+@pytest.mark.parametrize("form", ["file", "stream", "stream without an end"])
+def test_foreign_files_end(path: Path, form: str) -> None:
+    make = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
+    batches = numbered(BATCHES)
+    with make(path, batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    if form == "stream without an end":
+        os.truncate(path, path.stat().st_size - 8)
+    assert Task(follow, path).result(5) == ALL
+
+
+def test_a_foreign_file_that_is_cut_off_is_an_error(path: Path) -> None:
+    batches = numbered(BATCHES)
+    with pa.ipc.new_stream(path, batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    os.truncate(path, path.stat().st_size - 30)
+    with (
+        batchcorder.open(path, follow=True) as cache,
+        pytest.raises(OSError, match="cut off") as caught,
+    ):
+        Task(cache.ingest_all).result(5)
+    assert caught.value.errno == errno.ENODATA
+
+
+def test_a_recording_that_nobody_writes_is_an_error(path: Path) -> None:
+    batchcorder.cached(path, lambda: stream(BATCHES)).close()
+    with pytest.raises(OSError, match="writer died"):
+        Task(follow, path).result(5)
+
+
+def test_files_that_cannot_be_followed(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        batchcorder.open(path, follow=True)
+    path.write_bytes(b"")
+    with pytest.raises(OSError, match="schema"):
+        batchcorder.open(path, follow=True)
+    path.write_text("no Arrow at all, but some text")
+    with pytest.raises(ValueError, match="Not an Arrow"):
+        batchcorder.open(path, follow=True)
+    with pytest.raises(ValueError, match="partial"):
+        batchcorder.open(path, follow=True, partial=True)
+
+
+def test_a_file_that_is_removed_is_followed_to_its_end(path: Path, pipe: Pipe) -> None:
+    with (
+        killed(start(path, pipe.take)) as child,
+        batchcorder.open(path, follow=True) as cache,
+    ):
+        path.unlink()
+        pipe.let(BATCHES)
+        assert ids(cache) == ALL
+        assert status(child) == 0
+
+
+def test_waiting_costs_little(path: Path, pipe: Pipe) -> None:
+    with killed(start(path, pipe.take)):
+        cache = batchcorder.open(path, follow=True)
+        threading.Timer(1, cache.close).start()
+        began = time.process_time()
+        with pytest.raises(ValueError, match="closed"):
+            ids(cache)
+        assert time.process_time() - began < 0.2
