@@ -274,7 +274,7 @@ def test_files_of_others_stay(path: Path, resume: bool) -> None:
     for size in (path.stat().st_size - 30, 20):
         os.truncate(path, size)
         before = path.read_bytes()
-        with pytest.raises(OSError, match="cut off|ends before") as caught:
+        with pytest.raises(OSError, match=r"cut off|ends before") as caught:
             cached(path, never, resume=resume)
         assert caught.value.errno == errno.ENODATA
         assert path.read_bytes() == before
