@@ -168,7 +168,9 @@ int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
         } else if (exhausted) {
             code = bc__cache_complete(&cache->disk, &cache->store, error);
         } else {
-            code = bc__store_flush(&cache->store, error);
+            struct bc_disk *disk = &cache->disk;
+            if (disk->schema_bytes == 0) code = bc__disk_append_schema(disk, error);
+            if (code == 0) code = bc__store_flush(&cache->store, error);
         }
         bc__mutex_unlock(&cache->ingest.storing);
         /* From now on others may have it open. */

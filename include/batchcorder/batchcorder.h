@@ -365,7 +365,7 @@ struct bc_file_options {
                     far as it goes */
     int copies;  /* read messages into memory, instead of mapping the file */
     int follow;  /* replay what another process is writing, and wait for the rest */
-    uint64_t batches_max;         /* of a file without its trailer: no more than these */
+    uint64_t batches_max;         /* no more than these are there */
     const struct bc_hooks *hooks; /* copied; NULL: none */
 };
 

@@ -810,15 +810,17 @@ class StreamCache(_core.StreamCache):
             batches = super()._share()
         except ValueError as error:
             raise TypeError(f"cannot pickle this StreamCache: {error}") from None
-        if not self.upstream_exhausted and not how["follow"]:
+        if how["follow"]:
+            batches = UNLIMITED
+        elif not self.upstream_exhausted:
+            state, advice = "is still open", "; ingest_all() first hands over all"
+            if self.stats()["state"] == "failed":
+                state, advice = "failed", ""
             warnings.warn(
-                f"the source of this StreamCache is still open: the {batches} batches "
-                "recorded so far are handed over; ingest_all() before pickling hands "
-                "over all",
+                f"the source of this StreamCache {state}: the {batches} batches recorded "
+                f"so far are handed over{advice}",
                 stacklevel=2,
             )
-        if how["follow"] or self.upstream_exhausted:
-            batches = UNLIMITED
         path = os.fsencode(self.path or "")
         hidden = ("_opened", "_columns", "_statistics")
         attributes = {k: v for k, v in vars(self).items() if k not in hidden}

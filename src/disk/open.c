@@ -276,7 +276,10 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     size_t got = 0;
     if (code == 0) code = bc__sys_read(disk->file.file, head, FILE_HEAD, 0, &got);
     if (code != 0) return bc__problem_reading(disk, code, error);
-    if (complete) return open_complete(disk, size, out_schema, error);
+    /* Where some of its batches are wanted, it is as if there were no more. */
+    if (complete && (uint64_t)disk->trailer.batches <= disk->batches_max) {
+        return open_complete(disk, size, out_schema, error);
+    }
     disk->scan.file = disk->file.file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
         struct bc_error reason = {0, ""};
