@@ -433,7 +433,8 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         raise NotImplementedError("cast the cache instead: cache.cast(schema)")
 
     def __reduce__(self) -> Any:
-        raise TypeError("cannot pickle 'CacheDataset' object: it refers to a StreamCache")
+        """Pickle as the cache does: by its path."""
+        return type(self), (self._cache, self._filter)
 
     def __repr__(self) -> str:
         return f"<CacheDataset of {self._cache!r}>"
