@@ -14,8 +14,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
-.PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak matrix \
-	exits test-duckdb1 test-pythons test-packages lint format bench wheel sdist clean
+.PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
+	matrix exits test-duckdb1 test-pythons test-packages lint format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -56,11 +56,14 @@ MESON_lint := -Dbuildtype=debugoptimized -Dwerror=true -Dpython=enabled -Dbench=
 MESON_asan := -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined \
 	-Db_lundef=false -Dc_args=-fno-omit-frame-pointer
 MESON_tsan := -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false
+MESON_fuzz := $(MESON_asan) -Dfuzz=true
 MESON_bench := -Dbuildtype=release -Dtests=false -Dbench=true
 
 build/%/build.ninja: Makefile $(OVERLAYS) $(VENV)/.build.ok
 	rm -rf build/$*
 	$(BIN)/meson setup build/$* $(MESON_$*)
+
+build/fuzz/build.ninja: export CC := clang
 
 # $(call c_tests,NAME,ARGUMENTS): runs the C tests of build/NAME, under $wrapper if that is
 # set; leaves reports/NAME.json, and status=1 if anything failed.
@@ -155,6 +158,22 @@ soak: build/asan/build.ninja build/tsan/build.ninja
 	$(asan_options); $(call c_tests,asan,--timeout-multiplier 100 random); \
 	$(tsan_options); $(call c_tests,tsan,--timeout-multiplier 100 random); \
 	$(count) $(REPORTS)/asan.json $(REPORTS)/tsan.json || status=1; exit $$status
+
+## make fuzz          files of any bytes, and damaged recordings, FUZZ_SECONDS=60 each
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.build.ok $(VENV)/.installed
+	@if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then \
+		echo 'SKIPPED: clang is missing, or its fuzzer is' \
+		'(on Debian and Ubuntu: the packages clang and libclang-rt-dev)'; \
+		echo '0 passed, 0 failed, 0 skipped'; exit 0; fi; \
+	status=0; rm -rf build/fuzz/seeds $(REPORTS)/fuzz.xml; \
+	$(MAKE) --no-print-directory build/fuzz/build.ninja && \
+	$(BIN)/meson compile -C build/fuzz fuzz_open fuzz_mutate && \
+	$(BIN)/python tests/fuzz/seeds.py build/fuzz/seeds && \
+	$(BIN)/python tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS) $(REPORTS)/fuzz.xml || \
+	status=1; \
+	$(count) $(REPORTS)/fuzz.xml || status=1; exit $$status
 
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed

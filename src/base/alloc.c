@@ -26,6 +26,11 @@ void *bc__malloc_aligned(size_t alignment, size_t size) {
     bc_assert(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
     if (bc__fault(BC_FAULT_ALLOC) != 0) return NULL;
     if (size > SIZE_MAX - alignment) return NULL;
+#ifdef BC_FUZZ
+    /* Exactly so many bytes, for a sanitizer. */
+    void *memory;
+    return posix_memalign(&memory, alignment, size == 0 ? 1 : size) == 0 ? memory : NULL;
+#endif
     size_t rounded = (size + alignment - 1) & ~(alignment - 1);
     return aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
 }

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Run the fuzzers: run.py BUILD SECONDS REPORT.
+
+Each target of the meson build folder BUILD gets what is in tests/fuzz/regressions, one
+by one, and then fuzzes for so many seconds, beginning with BUILD/seeds (which seeds.py
+makes). What it finds that reaches more code is kept in BUILD/corpus for the next run,
+what it finds wrong in BUILD/findings. REPORT is a JUnit file: one test for each
+regression, and one for each target.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+TARGETS = ("open", "mutate")
+LIMITS = ["-timeout=10", "-rss_limit_mb=2048"]
+# What is claimed to be there when it is decompressed is reserved, not touched.
+LIMITS += ["-malloc_limit_mb=1000000"]
+# The usual schedule spends half of the time on itself where much code is reached.
+HOW = ["-entropic=0", "-max_len=65536", "-print_final_stats=1"]
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+
+
+def run(command: list[str | Path]) -> tuple[bool, str]:
+    """Return whether it went well, and what it said."""
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | SANITIZERS,
+    )
+    return done.returncode == 0, done.stdout
+
+
+def report(suite: ET.Element, name: str, good: bool, output: str) -> None:
+    case = ET.SubElement(suite, "testcase", classname="fuzz", name=name)
+    if not good:
+        output = re.sub(r"^#\d+\t.*\n", "", output, flags=re.M)
+        print(output)
+        text = re.sub(r"[^\x20-\x7e\n]", "?", output)[-20000:]
+        ET.SubElement(case, "failure", message="found").text = text
+    print(f"{'ok' if good else 'FAILED'}: {name}", flush=True)
+
+
+def fuzz(suite: ET.Element, build: Path, target: str, seconds: int) -> None:
+    program = build / "tests" / f"fuzz_{target}"
+    for path in sorted(Path("tests/fuzz/regressions", target).iterdir()):
+        if not path.name.startswith("."):
+            report(suite, f"{target}: {path.name}", *run([program, *LIMITS, path]))
+    corpus, findings = build / "corpus" / target, build / "findings" / target
+    for folder in (corpus, findings):
+        folder.mkdir(parents=True, exist_ok=True)
+    good, output = run(
+        [
+            program,
+            *LIMITS,
+            *HOW,
+            f"-max_total_time={seconds}",
+            f"-artifact_prefix={findings}/",
+            corpus,
+            build / "seeds" / target,
+        ]
+    )
+    stats = dict(re.findall(r"^stat::(\w+):\s+(\d+)", output, re.M))
+    executions = stats.get("number_of_executed_units", "0")
+    # Nothing executed is nothing tested.
+    report(suite, f"{target}: fuzzing", good and executions != "0", output)
+    print(
+        f"{target}: {executions} executions, the slowest took "
+        f"{stats.get('slowest_unit_time_sec')} s, {stats.get('peak_rss_mb')} MB at most"
+    )
+
+
+def main(build: Path, seconds: int, path: Path) -> None:
+    suite = ET.Element("testsuite", name="fuzz")
+    for target in TARGETS:
+        fuzz(suite, build, target, seconds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ET.ElementTree(suite).write(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
