@@ -11,7 +11,7 @@
 
 /* "ARROW1" and two zeros begin an Arrow file; its footer's size and "ARROW1" end it. */
 static const char arrow_magic[8] = "ARROW1\0";
-enum { MAGIC = 6, FILE_HEAD = 8, FILE_TAIL = 10, ENTRIES_PER_READ = 256 };
+enum { MAGIC = 6, FILE_HEAD = 8, FILE_TAIL = 10, ENTRIES_PER_READ = 256, OWN_PREFIX = 8 };
 
 /* ---- with a trailer ---- */
 
@@ -63,7 +63,9 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
         code = bc__problem_checksum(disk, "the schema", error);
     }
     struct bc_frame frame;
+    /* What we write is aligned. */
     if (code == 0 && (bc__frame_parse(bytes, (int64_t)size, &frame) != 0 ||
+                      frame.metadata != OWN_PREFIX ||
                       frame.metadata_size > (int64_t)size - frame.metadata)) {
         code = bc__problem_message(disk, 0, error);
     }
