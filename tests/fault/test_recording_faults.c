@@ -425,6 +425,59 @@ static void test_record_durable(void) {
     sweep_all(scenario);
 }
 
+/* Where there are no files without names, what has the hidden name already: a link, and
+ * somebody else's file. */
+static void test_hidden_names_that_are_taken(void) {
+    struct place place;
+    place_init(&place);
+    char hidden[PLACE_PATH + 20];
+    (void)snprintf(hidden, sizeof(hidden), "%s/.x.arrows.unfinished", place.dir);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    bc__fault_forbid_nameless(true);
+    CHECK(symlink(place.other, hidden) == 0);
+    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == ELOOP);
+    CHECK(place_count(place.dir) == 1 && unlink(hidden) == 0);
+    place_write(hidden, "mine", 4);
+    int file = open(hidden, O_RDWR);
+    CHECK(file >= 0 && bc__sys_lock(file) == 0);
+    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == EBUSY);
+    CHECK(place_count(place.dir) == 1);
+    bc__sys_unlock(file);
+    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == 0);
+    CHECK(place_count(place.dir) == 1 && place_has(place.path));
+    char bytes[5] = "";
+    CHECK(pread(file, bytes, 4, 0) == 4 && strcmp(bytes, "mine") == 0);
+    CHECK(close(file) == 0);
+    bc__fault_forbid_nameless(false);
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+/* A process that died between the two steps of taking another file's place. */
+static void test_names_of_the_dead(void) {
+    struct place place;
+    place_init(&place);
+    static const char *const names[] = {".x.arrows.2147483646-3", ".x.arrows.1-3",
+                                        ".x.arrows.2147483646-", ".x.arrows.2147483646"};
+    char name[PLACE_PATH + 40];
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof(name), "%s/%s", place.dir, names[i]);
+        place_write(name, "left", 4);
+    }
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    CHECK(bc_cache_save(cache, place.path, 1, 0, NULL) == 0);
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof(name), "%s/%s", place.dir, names[i]);
+        CHECK(place_has(name) == (i > 0));
+    }
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
 /* The last thing that can fail is the thread, when the recording has its name. */
 static void test_prefetch_that_cannot_start(void) {
     struct place place;
@@ -523,6 +576,8 @@ static void test_select_and_describe(void) {
 int main(void) {
     static const struct tap_case cases[] = {TAP_CASE(test_record),
                                             TAP_CASE(test_record_durable),
+                                            TAP_CASE(test_hidden_names_that_are_taken),
+                                            TAP_CASE(test_names_of_the_dead),
                                             TAP_CASE(test_prefetch_that_cannot_start),
                                             TAP_CASE(test_record_together),
                                             TAP_CASE(test_resume),
