@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from ._cache import StreamCache
 
 
+# So few rows of views are slices of the batch's; more of them would have many buffers.
+_FEW = 64
+
+
 def _row_numbers(rows: Any) -> pa.Array:
     """Return 64-bit integers from whatever holds some."""
-    numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
+    try:
+        numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
+    except OverflowError as error:
+        raise IndexError(f"argument 'rows': {error}") from None
     if isinstance(numbers, pa.ChunkedArray):
         numbers = numbers.combine_chunks()
     if len(numbers) == 0:
@@ -27,7 +34,52 @@ def _row_numbers(rows: Any) -> pa.Array:
             f"argument 'rows': expected numbers of rows, got {numbers.type} with "
             f"{numbers.null_count} nulls"
         )
-    return numbers.cast(pa.int64())
+    try:
+        return numbers.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise IndexError(f"row {pc.max(numbers)} is beyond any stream's") from None
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """Return the type that is like `kind`, but has no views of text in it."""
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    if pa.types.is_struct(kind):
+        return pa.struct([f.with_type(_without_views(f.type)) for f in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
+    return plain.get(kind, kind)
+
+
+def _of_column(column: pa.Array | pa.ChunkedArray, numbers: pa.Array) -> pa.Array:
+    """Return the rows of these numbers of a column of any type."""
+    try:
+        return column.take(numbers)
+    except pa.ArrowNotImplementedError:
+        pass  # views and runs
+    kind = column.type
+    plain = _without_views(kind)
+    if len(numbers) > _FEW and plain != kind:
+        return _of_column(column.cast(plain), numbers).cast(kind)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    slices = [column.slice(number, 1) for number in numbers.to_pylist()]
+    return pa.concat_arrays(slices or [column.slice(0, 0)])
+
+
+def _of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
+    """Return the rows of these numbers of a table or a batch."""
+    try:
+        return whole.take(numbers)
+    except pa.ArrowNotImplementedError:
+        columns = [_of_column(column, numbers) for column in whole.columns]
+        return type(whole).from_arrays(columns, schema=whole.schema)
+
+
+def _ask_for(cache: StreamCache, row: int) -> None:
+    """Ask the source until it has given this row, or ends."""
+    while cache.stats()["rows"] <= row and not cache.upstream_exhausted:
+        if cache._get(cache.ingested_count) is None:
+            return
 
 
 def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
@@ -39,7 +91,7 @@ def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
         batch = bisect.bisect_right(starts, numbers[first]) - 1
         end = bisect.bisect_left(numbers, starts[batch + 1], first)
         within = pc.subtract(rows.slice(first, end - first), starts[batch])
-        yield cache[batch].take(within)
+        yield _of(cache[batch], within)
         first = end
 
 
@@ -50,8 +102,9 @@ def take(cache: StreamCache, rows: Any) -> pa.Table:
         return cache.schema.empty_table()
     bounds = pc.min_max(numbers)
     lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
-    if lowest < 0 or highest >= cache.stats()["rows"]:
+    if lowest < 0:
         cache.ingest_all()
+    _ask_for(cache, highest)
     count = cache.stats()["rows"]
     if lowest < -count or highest >= count:
         wrong = lowest if lowest < -count else highest
@@ -60,7 +113,7 @@ def take(cache: StreamCache, rows: Any) -> pa.Table:
         numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
     order = pc.sort_indices(numbers)
     table = pa.Table.from_batches(_in_order(cache, numbers.take(order)), cache.schema)
-    return table.take(pc.sort_indices(order))
+    return _of(table, pc.sort_indices(order))
 
 
 def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[list[int]]:
@@ -95,11 +148,10 @@ def _batches(
         indices = pa.Array.from_buffers(
             pa.uint64(), table.num_rows, [None, pa.py_buffer(mixed)]
         )
-        rows = table.take(indices).combine_chunks()
+        rows = _of(table, indices).combine_chunks()
         first = 0
         for batch in batches:
-            part = rows.slice(first, batch.num_rows).to_batches()
-            yield part[0] if part else batch
+            yield from rows.slice(first, batch.num_rows).to_batches() or [batch]
             first += batch.num_rows
 
 

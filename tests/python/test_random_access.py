@@ -1,0 +1,347 @@
+"""Rows by their numbers, batches by theirs, and readers of every so many batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import batchcorder
+from batchcorder import StreamCache
+from conftest import MakeCache, maker
+from helpers import CLOSED, Source, ids, numbered, on_disk
+from kinds import ALL, RUN_ENDS, VIEWS, batch_of, slices_of
+from test_types import same, stream_of
+
+LENGTHS = [4, 0, 1, 7, 0, 3, 5]
+ROWS = sum(LENGTHS)
+UINT64_MAX = (1 << 64) - 1
+
+
+def uneven() -> list[pa.RecordBatch]:
+    """Return batches of different lengths, of two columns, empty ones among them."""
+    table = pa.table({"id": range(ROWS), "s": [f"row {i}" for i in range(ROWS)]})
+    starts = itertools.accumulate(LENGTHS, initial=0)
+    (whole,) = table.to_batches()
+    return [whole.slice(start, rows) for start, rows in zip(starts, LENGTHS)]  # noqa: B905
+
+
+BATCHES = uneven()
+TABLE = pa.Table.from_batches(BATCHES)
+
+Makers = dict[str, Callable[[Path], StreamCache]]
+
+
+def recording(path: Path, **options: Any) -> StreamCache:
+    file = path / "x.arrows"
+    batchcorder.record(Source(BATCHES), file).close()
+    return batchcorder.open(file, **options)
+
+
+MAKERS: Makers = {
+    "memory": lambda path: StreamCache(Source(BATCHES)),
+    "disk": lambda path: on_disk(Source(BATCHES), path, compression="lz4"),
+    "evict": lambda path: maker("evict", path)(Source(BATCHES)),
+    "recording": recording,
+    "copied": lambda path: recording(path, mmap=False),
+    "projected": lambda path: recording(path, columns=["id", "s"]),
+    "max_readers": lambda path: StreamCache(Source(BATCHES), max_readers=1),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StreamCache]:
+    with MAKERS[request.param](tmp_path) as made:
+        yield made
+
+
+# ---- take ----
+
+ROW_NUMBERS: list[Any] = [
+    [],
+    [0],
+    [ROWS - 1, 0, 5],
+    [-1, -ROWS, 3, 3, -2],
+    list(range(ROWS)),
+    range(3, 12, 2),
+    (4, 4, 4),
+    np.array([7, 0, -1]),
+    np.array([7, 0], np.uint8),
+    np.array([], np.float64),
+    pa.array([1, 2], pa.uint64()),
+    pa.array([1, -2], pa.int16()),
+    pa.chunked_array([[1], [], [0, 2]]),
+    pa.chunked_array([], pa.int64()),
+    pa.array([9, 8, 7])[1:],
+]
+
+
+@pytest.mark.parametrize("rows", ROW_NUMBERS, ids=str)
+def test_take(rows: Any, cache: StreamCache) -> None:
+    numbers = [int(row) % ROWS for row in (rows if len(rows) else [])]
+    got = cache.take(rows)
+    got.validate(full=True)
+    assert got.equals(TABLE.take(pa.array(numbers, pa.int64())))
+    assert got.schema == TABLE.schema
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(rows=st.lists(st.integers(-ROWS, ROWS - 1), max_size=40), some=st.booleans())
+def test_random_rows(rows: list[int], some: bool) -> None:
+    cache = StreamCache(Source(BATCHES))
+    if some:
+        cache[3]
+    wanted = TABLE.take(pa.array([row % ROWS for row in rows], pa.int64()))
+    assert cache.take(rows).equals(wanted)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [ROWS],
+        [0, -ROWS - 1],
+        [1 << 62],
+        [1 << 63],
+        [1 << 64],
+        [-(1 << 70)],
+        np.array([UINT64_MAX, 0], np.uint64),
+        pa.array([1 << 63], pa.uint64()),
+    ],
+    ids=str,
+)
+def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
+    with pytest.raises(IndexError, match="row"):
+        cache.take(rows)
+    assert cache.take([0]).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [True, False],
+        np.array([True]),
+        [1.0],
+        np.array([1.5]),
+        [1, None],
+        pa.array([None], pa.int64()),
+        [None],
+        ["1"],
+        "1",
+        None,
+        5,
+        [[1]],
+        {"a": 1},
+    ],
+    ids=repr,
+)
+def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
+    with pytest.raises(TypeError):
+        cache.take(rows)
+
+
+@pytest.mark.parametrize("tier", ["memory", "disk", "recording"])
+@pytest.mark.parametrize("name", ALL)
+def test_take_of_every_type(name: str, tier: str, tmp_path: Path) -> None:
+    """Also of those for which pyarrow's own take has no kernel."""
+    batches = slices_of(batch_of(name))
+    if tier == "recording":
+        batchcorder.record(stream_of(batches), tmp_path / "x").close()
+        cache = batchcorder.open(tmp_path / "x")
+    else:
+        cache = maker(tier, tmp_path)(stream_of(batches))
+    rows = [row for one in batches for row in one.to_pylist()]
+    for numbers in ([40, 3, 3, -1, 0, 22, 23], list(range(len(rows)))[::-1] * 2):
+        got = cache.take(numbers)
+        got.validate(full=True)
+        assert got.schema.equals(batches[0].schema, check_metadata=True)
+        assert got.to_pylist() == [rows[i] for i in numbers]
+    known = [*VIEWS, *RUN_ENDS]
+    if name not in known:
+        assert pa.Table.from_batches(batches).take([0]).num_rows == 1
+
+
+def test_many_rows_of_views() -> None:
+    """They do not have as many buffers as rows."""
+    texts = [f"a text that is not inlined, number {i}" for i in range(2000)]
+    view = pa.array(texts, pa.string_view())
+    columns = {"v": view, "s": pa.StructArray.from_arrays([view], ["v"])}
+    table = pa.table(columns | {"l": pa.array([[t] for t in texts], pa.list_(view.type))})
+    cache = StreamCache(table.to_reader(max_chunksize=500))
+    got = cache.take(range(1999, -1, -1))
+    assert got.schema == table.schema
+    assert got.to_pylist() == table.to_pylist()[::-1]
+    assert len(got["v"].combine_chunks().buffers()) < 20
+
+
+def test_dictionaries_that_differ() -> None:
+    words = ["ab", "xy", "bcx"]
+    source = [
+        pa.record_batch({"d": pa.array(list(w)).dictionary_encode()}) for w in words
+    ]
+    cache = StreamCache(stream_of(source))
+    assert cache.take([6, 0, 2, 4])["d"].to_pylist() == list("xaxb")
+
+
+def test_only_what_is_needed_is_asked_for(make_any_cache: MakeCache) -> None:
+    source = Source(numbered(10))
+    cache = make_any_cache(source)
+    assert cache.take([]).num_rows == 0
+    assert source.given == 0
+    assert cache.take([9, 1])["id"].to_pylist() == [9, 1]
+    assert source.given == 3
+    assert cache.take([11])["id"].to_pylist() == [11]
+    assert source.given == 3
+    assert cache.take([12])["id"].to_pylist() == [12]
+    assert source.given == 4
+    assert not cache.upstream_exhausted
+    assert cache.take([-1])["id"].to_pylist() == [39]
+    assert cache.upstream_exhausted
+
+
+def test_only_batches_with_such_rows_are_read(tmp_path: Path) -> None:
+    with recording(tmp_path) as cache:
+        cache.take([5, 0, 6])
+        assert cache.stats()["disk_hits"] == 2
+
+
+def test_a_source_that_fails() -> None:
+    cache = StreamCache(Source(numbered(5), fail_at=3, error=KeyError("why")))
+    assert cache.take([11])["id"].to_pylist() == [11]
+    for rows in ([12], [-1]):
+        with pytest.raises(KeyError, match="why"):
+            cache.take(rows)
+    assert cache.take([0, 11])["id"].to_pylist() == [0, 11]
+    cache.close()
+    with pytest.raises(ValueError, match=CLOSED):
+        cache.take([0])
+
+
+def test_rows_that_were_evicted(make_any_cache: MakeCache) -> None:
+    cache = make_any_cache(Source(numbered(5)), max_readers=1)
+    reader = cache.reader()
+    assert cache.take([19, 0])["id"].to_pylist() == [19, 0]
+    for _ in range(3):
+        next(reader)
+    with pytest.raises(ValueError, match=r"no longer cached|evicted"):
+        cache.take([0])
+
+
+# ---- batches ----
+
+
+def test_batches_by_number(cache: StreamCache) -> None:
+    for i in range(7):
+        assert cache[i] == BATCHES[i]
+    cache.ingest_all()
+    for i in range(-7, 0):
+        assert cache[i] == BATCHES[i]
+    for i in (7, -8, 1 << 62, UINT64_MAX, 1 << 70, -(1 << 70)):
+        with pytest.raises(IndexError):
+            cache[i]
+    assert cache[np.int64(3)] == BATCHES[3]
+    for key in (1.0, "1", None):
+        with pytest.raises(TypeError):
+            cache[key]  # type: ignore[index]
+
+
+BOUNDS = [None, 0, 1, 3, 6, 7, 9, -1, -3, -7, -9]
+
+
+@pytest.mark.parametrize("step", [None, 1, 2, 3, 10, -1, -2])
+def test_slices_are_those_of_a_list(step: int | None, cache: StreamCache) -> None:
+    cache.ingest_all()
+    for start, stop in itertools.product(BOUNDS, BOUNDS):
+        assert cache[start:stop:step] == BATCHES[start:stop:step]
+    with pytest.raises(ValueError, match="zero"):
+        cache[::0]
+
+
+# ---- readers ----
+
+STARTS = [None, 0, 1, 5, 6, 7, 8, UINT64_MAX]
+
+
+@pytest.mark.parametrize("columns", [None, ["s"], []], ids=str)
+@pytest.mark.parametrize("step", [None, 1, 2, 3, 7, 8, UINT64_MAX])
+def test_readers_are_slices(
+    step: int | None, columns: list[str] | None, tmp_path: Path
+) -> None:
+    """While it records, when it replays, from memory and from a file."""
+    wanted = BATCHES if columns is None else [one.select(columns) for one in BATCHES]
+    opened = recording(tmp_path)
+    whole = StreamCache(Source(BATCHES))
+    whole.ingest_all()
+    for start, stop in itertools.product(STARTS, STARTS):
+        expected = wanted[start:stop:step]
+        for one in (StreamCache(Source(BATCHES)), whole, opened):
+            reader = one.reader(start=start, stop=stop, step=step, columns=columns)
+            got = list(reader)
+            assert got == expected
+            rows = [one.num_rows for one in got]
+            assert rows == [one.num_rows for one in expected]
+
+
+def test_the_parts_of_a_training_job(cache: StreamCache) -> None:
+    """Worker i of n reads every n-th batch: together, each batch once."""
+    for n in range(1, 9 if cache.max_readers is None else 2):
+        parts = [list(cache.reader(start=i, step=n)) for i in range(n)]
+        turns = itertools.zip_longest(*parts)
+        got = [one for turn in turns for one in turn if one is not None]
+        assert got == BATCHES
+
+
+def test_the_frontier_and_a_step(make_any_cache: MakeCache) -> None:
+    cache = make_any_cache(Source(numbered(10)))
+    for _ in zip(range(3), cache, strict=False):
+        pass
+    reader = cache.reader(from_start=False, step=3)
+    assert ids(reader) == ids([numbered(10)[i] for i in (3, 6, 9)])
+
+
+@pytest.mark.parametrize("prefetch", [None, 1, 4])
+def test_steps_and_eviction(prefetch: int | None, make_any_cache: MakeCache) -> None:
+    """Readers that pass batches over let them go all the same."""
+    cache = make_any_cache(Source(numbered(12)), max_readers=2, prefetch=prefetch)
+    readers = [cache.reader(start=i, step=2) for i in range(2)]
+    assert ids(readers[0]) == ids(numbered(12)[0::2])
+    assert ids(readers[1]) == ids(numbered(12)[1::2])
+    assert cache.stats()["evicted"] == 12
+    assert cache.stats()["memory_bytes"] == 0
+
+
+def test_a_step_asks_for_what_it_passes_over_once() -> None:
+    source = Source(numbered(10))
+    cache = StreamCache(source)
+    reader = cache.reader(step=4)
+    assert ids([next(reader)]) == [0, 1, 2, 3]
+    assert source.given == 1
+    assert ids([next(reader)]) == [16, 17, 18, 19]
+    assert source.given == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"step": 0}, ValueError),
+        ({"step": -1}, OverflowError),
+        ({"step": 1 << 64}, OverflowError),
+        ({"step": 1.5}, TypeError),
+        ({"start": -1}, OverflowError),
+        ({"stop": -1}, OverflowError),
+        ({"stop": "1"}, TypeError),
+        ({"from_start": False, "start": 1}, ValueError),
+    ],
+    ids=str,
+)
+def test_readers_that_cannot_be(options: dict[str, Any], error: type[Exception]) -> None:
+    cache = StreamCache(Source(BATCHES), max_readers=1)
+    with pytest.raises(error):
+        cache.reader(**options)
+    same(list(cache.reader()), BATCHES)
