@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -160,8 +161,12 @@ def shuffle(
 ) -> pa.RecordBatchReader:
     """Return the stream in another order, as :meth:`StreamCache.shuffle` has it."""
     _core.permutation(seed, epoch, 0)  # raises what the numbers ask for
-    if not isinstance(window, int) or isinstance(window, bool):
+    seed, epoch = operator.index(seed), operator.index(epoch)
+    if isinstance(window, bool) or not hasattr(window, "__index__"):
         raise TypeError(f"argument 'window': expected a number of rows, got {window!r}")
+    window = operator.index(window)
+    if window < 0:
+        raise OverflowError(f"argument 'window': {window} is negative")
     cache.ingest_all()
     return pa.RecordBatchReader.from_batches(
         cache.schema, _batches(cache, seed, epoch, window)
