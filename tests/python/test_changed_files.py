@@ -1,0 +1,267 @@
+"""Files that somebody changes while they are open, and files beyond 4 GiB."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import batchcorder
+from foreign import stream_of
+from helpers import check_python
+
+# What a child does, with the file `path` of 10 batches, and a cache over it.
+CHILD = """
+    import errno, io, os, pickle, subprocess, sys
+    from foreign import file_of, stream_of
+    from helpers import *
+    import batchcorder
+
+    def batch(i):
+        words = [str(j) for j in range(i + 1)]
+        return pa.record_batch({
+            "id": pa.array([2 * i, 2 * i + 1]),
+            "d": pa.DictionaryArray.from_arrays(pa.array([0, i]), words),
+            "s": pa.array(["a" * 300, None]),
+        })
+
+    BATCHES = [batch(i) for i in range(10)]
+
+    def write(kind):
+        if kind in ("stream", "file"):
+            options = {"emit_dictionary_deltas": True}
+            content = (stream_of if kind == "stream" else file_of)(BATCHES, **options)
+            restore(content)
+        else:
+            codec = kind if kind in ("lz4", "zstd") else None
+            batchcorder.record(Source(BATCHES), path, compression=codec).close()
+
+    def restore(content):
+        if os.path.exists(path):
+            os.unlink(path)
+        Path(path).write_bytes(content)
+
+    def by_another_process(size):
+        subprocess.run(["truncate", "-s", str(size), path], check=True)
+
+    def is_cut(read):
+        try:
+            read()
+        except OSError as error:
+            assert error.errno == errno.EIO, error
+            assert path in str(error) or "Disk read failed" in str(error), error
+        else:
+            raise AssertionError("not noticed")
+"""
+
+
+@pytest.mark.parametrize("kind", ["recording", "lz4", "stream", "file"])
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_file_that_is_shortened(kind: str, mmap: bool, tmp_path: Path) -> None:
+    """To whatever size, before or after it was read: an error, and no SIGBUS."""
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        write({kind!r})
+        size = os.path.getsize(path)
+        content = Path(path).read_bytes()
+        for cut in [0, 1, 64, size // 3, size // 2, size - 4096, size - 200, size - 1]:
+            for was_read in (False, True):
+                restore(content)
+                cache = batchcorder.open(path, mmap={mmap!r})
+                reader = cache.reader()
+                if was_read:
+                    assert list(cache) == BATCHES
+                    next(reader)
+                os.truncate(path, cut)
+                for _ in range(2):
+                    is_cut(lambda: list(cache))
+                    is_cut(lambda: list(reader))
+                    is_cut(lambda: cache[9])
+                    is_cut(lambda: cache.to_table(["s"]))
+                    is_cut(lambda: cache.take([0, 19]))
+                    is_cut(lambda: list(cache.shuffle(1)))
+                    is_cut(lambda: pa.RecordBatchReader.from_stream(cache).read_all())
+                assert cache.schema == BATCHES[0].schema
+                assert cache.num_rows == 20
+                cache.close()
+    """
+    check_python(CHILD + code, timeout=60)
+
+
+@pytest.mark.parametrize("kind", ["recording", "zstd", "stream", "file"])
+def test_batches_that_were_copied_stay(kind: str, tmp_path: Path) -> None:
+    """With mmap=False, by whatever other process."""
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        write({kind!r})
+        with batchcorder.open(path, mmap=False) as cache:
+            kept = list(cache)
+            some = cache.reader(columns=["d"])
+            first = next(some)
+            by_another_process(10)
+            assert kept == BATCHES
+            assert first == BATCHES[0].select(["d"])
+            is_cut(lambda: list(some))
+        assert kept == BATCHES
+        with open(path, "wb") as file:
+            file.write(bytes(1 << 20))
+        assert kept == BATCHES
+    """
+    check_python(CHILD + code)
+
+
+def test_what_else_is_asked_of_a_shortened_file(tmp_path: Path) -> None:
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        write("recording")
+        content = Path(path).read_bytes()
+        for cut in (0, 100, len(content) // 2, len(content) - 1):
+            restore(content)
+            cache = batchcorder.open(path)
+            dataset = cache.dataset()
+            os.truncate(path, cut)
+            is_cut(lambda: dataset.to_table())
+            is_cut(lambda: cache.save(path + "2"))
+            is_cut(lambda: cache.info())
+            is_cut(lambda: batchcorder.record(cache, path + "3"))
+            assert not os.path.exists(path + "2")
+            os.unlink(path + "3")
+            copy = pickle.dumps(cache)
+            try:
+                pickle.loads(copy)
+            except OSError as error:
+                assert error.errno in (errno.ENODATA, errno.EIO), error
+            else:
+                raise AssertionError("not noticed")
+    """
+    check_python(CHILD + code)
+
+
+def test_a_file_that_is_shortened_while_it_is_followed(tmp_path: Path) -> None:
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        writer = batchcorder.cached(path, lambda: Source(BATCHES))
+        ours = writer.reader()
+        for _ in range(5):
+            next(ours)
+        cache = batchcorder.open(path, follow=True)
+        reader = cache.reader()
+        assert next(reader) == BATCHES[0]
+        os.truncate(path, 100)
+        is_cut(lambda: list(reader))
+        is_cut(lambda: list(cache))
+        is_cut(lambda: list(ours))
+    """
+    check_python(CHILD + code)
+
+
+def test_a_file_that_is_written_over(tmp_path: Path) -> None:
+    """With as many bytes: the checksums tell, of what was not read before."""
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        write("recording")
+        content = Path(path).read_bytes()
+        size = len(content)
+        for other in (bytes(size), content[64:] + bytes(64), b"\\xff" * size):
+            for mmap in (True, False):
+                cache = batchcorder.open(path, mmap=mmap)
+                with open(path, "r+b") as file:
+                    file.write(other)
+                for i in range(10):
+                    try:
+                        cache[i]
+                    except OSError as error:
+                        assert error.errno in (errno.EBADMSG, errno.EIO), error
+                    else:
+                        raise AssertionError("not noticed")
+                with open(path, "r+b") as file:
+                    file.write(content)
+                assert list(cache) == BATCHES
+                cache.close()
+    """
+    check_python(CHILD + code)
+
+
+def test_a_file_that_is_replaced(tmp_path: Path) -> None:
+    """Or removed: who has it open keeps it."""
+    code = f"""
+        path = {str(tmp_path / "x.arrows")!r}
+        write("recording")
+        cache = batchcorder.open(path)
+        StreamCache(Source(numbered(1))).save(path, overwrite=True)
+        assert list(cache) == BATCHES
+        os.unlink(path)
+        assert list(cache) == BATCHES
+        cache.save(path)
+        assert list(batchcorder.open(path)) == BATCHES
+    """
+    check_python(CHILD + code)
+
+
+# ---- beyond 4 GiB ----
+
+ROWS = 5_000_000_000 // 64 * 64
+SMALL = 64 * 1929  # which stands nowhere else in the metadata
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Path:
+    """Return a stream whose first batch is a hole of 5 GB, with a small one behind it."""
+    first = pa.record_batch({"x": pa.array([0] * SMALL, pa.int8())})
+    second = pa.record_batch({"x": pa.array([1, 2, 3], pa.int8())})
+    one, two = stream_of([first]), stream_of([first, second])
+    # Behind the first batch's body, which is all zeros, comes what the second one adds.
+    body = one.rindex(bytes(SMALL))
+    head = one[:body].replace(SMALL.to_bytes(8, "little"), ROWS.to_bytes(8, "little"))
+    assert head.count(ROWS.to_bytes(8, "little")) >= 4  # rows, node, buffer and body
+    path = tmp_path / "huge.arrows"
+    with path.open("wb") as file:
+        file.write(head)
+        try:
+            file.truncate(len(head) + ROWS)
+        except OSError as error:
+            pytest.skip(f"no sparse files here: {error}")
+        file.seek(len(head) + ROWS)
+        file.write(two[len(one) - 8 :])
+    if path.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("no sparse files here")
+    return path
+
+
+def test_batches_beyond_4_gib(huge: Path) -> None:
+    """Lengths and offsets are right, and nothing is read to know them."""
+    code = f"""
+        import resource, time
+        from helpers import *
+        import batchcorder
+        rows = {ROWS}
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.monotonic()
+        for how in ({{}}, {{"verify": True}}, {{"partial": True}}):
+            with batchcorder.open({str(huge)!r}, **how) as cache:
+                assert (len(cache), cache.num_rows) == (2, rows + 3)
+                assert cache[0].num_rows == rows
+                assert cache[0]["x"].nbytes == rows
+                assert cache[0]["x"][rows - 1].as_py() == 0
+                assert cache[1]["x"].to_pylist() == [1, 2, 3]
+                taken = cache.take([-1, 0, rows + 1, rows - 1])
+                assert taken["x"].to_pylist() == [3, 0, 2, 0]
+                assert cache.info()["columns"][0]["bytes"] == rows + 3
+                assert cache.to_table().num_rows == rows + 3
+                assert cache.dataset().count_rows() == rows + 3
+        assert batchcorder.verify({str(huge)!r}) == 2
+        assert time.monotonic() - start < 5
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 64 << 10, grown
+    """
+    check_python(code)
+
+
+def test_a_row_of_5_gb_cut_off(huge: Path) -> None:
+    os.truncate(huge, ROWS)
+    with pytest.raises(OSError, match="cut off"):
+        batchcorder.open(huge)
+    with batchcorder.open(huge, partial=True) as cache:
+        assert len(cache) == 0
