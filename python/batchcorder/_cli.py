@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,21 +17,20 @@ from typing import Any
 import pyarrow as pa
 
 from . import _recordings
-from ._cache import StreamCache
-from ._core import __version__
+from ._cli_arguments import arguments
+from ._cli_files import (
+    FAILED,
+    MISUSED,
+    CommandError,
+    blamed,
+    is_pipe,
+    open_source,
+    readable,
+    standard,
+    words_of,
+)
 
-# What ends with an error of the user's or of a file's ends with these.
-FAILED, MISUSED, INTERRUPTED = 1, 2, 128 + signal.SIGINT
-
-_EXAMPLES = """\
-examples:
-  batchcorder record trades.parquet trades.arrows     record a Parquet file
-  curl -s URL | batchcorder record - trades.arrows    or an Arrow stream that comes in
-  batchcorder info trades.arrows                      what is in it
-  batchcorder head trades.arrows -n 5                 its first rows
-  batchcorder verify trades.arrows                    is all of it right?
-  batchcorder cat trades.arrows --columns id,price | consumer
-"""
+INTERRUPTED = 128 + signal.SIGINT
 
 _KINDS = {
     "recording": "recording",
@@ -37,115 +38,7 @@ _KINDS = {
     "file": "Arrow IPC file",
 }
 
-
-class _UserError(Exception):
-    """What a user is told, in words, before the program ends."""
-
-
-def _arguments() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="batchcorder",
-        description="Recordings of Arrow streams: written, read, looked at, verified.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
-        parser = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog="examples:\n" + example,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.set_defaults(run=globals()[f"_{name}"])
-        return parser
-
-    info = command(
-        "info",
-        "show what a recording, or another Arrow IPC file, holds",
-        "  batchcorder info x.arrows\n  batchcorder info --json x.arrows | jq .rows\n",
-    )
-    info.add_argument("path", metavar="PATH")
-    info.add_argument("--json", action="store_true", help="as JSON, for programs")
-
-    verify = command(
-        "verify",
-        "read all of a file, and report the first batch that is wrong",
-        "  batchcorder verify x.arrows && echo right\n",
-    )
-    verify.add_argument("path", metavar="PATH")
-
-    record = command(
-        "record",
-        "record Parquet, CSV, an Arrow file or stream",
-        "  batchcorder record x.parquet x.arrows\n"
-        "  batchcorder cat x.arrows | batchcorder record - y.arrows\n",
-    )
-    record.add_argument(
-        "source", metavar="SOURCE", help="a file, or - for an Arrow stream"
-    )
-    record.add_argument(
-        "path", metavar="PATH", help="the recording, which must not exist"
-    )
-    record.add_argument(
-        "--format",
-        choices=["parquet", "csv", "arrow"],
-        help="of the source; by default its name's ending tells",
-    )
-    record.add_argument("--compression", choices=["lz4", "zstd"])
-    record.add_argument(
-        "--durable", action="store_true", help="every batch is on the disk at once"
-    )
-
-    cat = command(
-        "cat",
-        "write a recording to standard output, as an Arrow IPC stream",
-        "  batchcorder cat x.arrows --columns id,price | consumer\n"
-        "  batchcorder cat growing.arrows --follow | consumer\n",
-    )
-    cat.add_argument("path", metavar="PATH")
-    _add_range(cat)
-    cat.add_argument(
-        "--follow", action="store_true", help="wait for what its writer still brings"
-    )
-
-    head = command(
-        "head",
-        "show the first rows as a table",
-        "  batchcorder head x.arrows\n  batchcorder head -n 3 --columns id x.arrows\n",
-    )
-    head.add_argument("path", metavar="PATH")
-    head.add_argument("-n", "--rows", type=_count, default=10, help="how many (10)")
-    _add_range(head)
-    return top
-
-
-def _add_range(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--columns", type=_names, metavar="A,B", help="only these columns, in this order"
-    )
-    parser.add_argument("--start", type=_count, metavar="N", help="from this batch on")
-    parser.add_argument("--stop", type=_count, metavar="N", help="to before this batch")
-    parser.add_argument(
-        "--partial", action="store_true", help="what there is of one not complete"
-    )
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
-
-
-_count.__name__ = "number"
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
+# ---- info, verify ----
 
 
 def _bytes_text(count: float) -> str:
@@ -156,132 +49,152 @@ def _bytes_text(count: float) -> str:
     return f"{count:.4g} TB"
 
 
-def _is_incomplete(error: OSError) -> bool:
-    return error.errno == errno.ENODATA
+def _many(count: int, thing: str) -> str:
+    ending = "" if count == 1 else "es" if thing.endswith("ch") else "s"
+    return f"{count:,} {thing}{ending}"
 
 
-def _open_to_look(path: str) -> StreamCache:
-    try:
-        return _recordings.open(path)
-    except OSError as error:
-        if not _is_incomplete(error):
-            raise
-    return _recordings.open(path, partial=True)
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
 
 def _info(options: argparse.Namespace) -> None:
-    with _open_to_look(options.path) as cache:
-        info = cache.info()
+    with blamed(options.path):
+        try:
+            cache = _recordings.open(readable(options.path))
+        except OSError as error:
+            if error.errno != errno.ENODATA or options.path == "-":
+                raise
+            cache = _recordings.open(readable(options.path), partial=True)
+        with cache:
+            info = cache.info()
+            info["path"] = options.path
+            info["is_written"] = not info["complete"] and cache._has_writer()
     schema = info.pop("schema")
-    if options.json:
-        metadata = schema.metadata or {}
-        info["metadata"] = {
-            key.decode(errors="replace"): value.decode(errors="replace")
-            for key, value in metadata.items()
-        }
-        for column, field in zip(info["columns"], schema, strict=True):
-            column["nullable"] = field.nullable
-        print(json.dumps(info, indent=2))
-        return
-    lines = [
-        ("path", info["path"]),
-        ("kind", _KINDS[info["kind"]]),
-        ("complete", "yes" if info["complete"] else "no: being written, or cut off"),
-        ("rows", f"{info['rows']:,}"),
-        ("batches", f"{info['batches']:,}"),
-        ("size", f"{_bytes_text(info['bytes'])} ({info['bytes']:,})"),
-        ("compression", info["compression"] or "none"),
-        ("checksums", "yes" if info["checksums"] else "no"),
-        (
-            "dictionaries",
-            f"{info['dictionary_batches']:,} messages, "
-            f"{_bytes_text(info['dictionary_bytes'])}",
-        ),
-    ]
-    for name, value in lines:
-        print(f"{name:13} {value}")
-    print(f"columns       {len(info['columns'])}")
+    info["metadata"] = {_text(k): _text(v) for k, v in (schema.metadata or {}).items()}
+    for column, field in zip(info["columns"], schema, strict=True):
+        column["nullable"] = field.nullable
+    print(json.dumps(info, indent=2) if options.json else "\n".join(_info_lines(info)))
+
+
+def _info_lines(info: dict[str, Any]) -> Iterator[str]:
+    complete = "no: it is being written" if info["is_written"] else "no: it is cut off"
+    dictionaries = _bytes_text(info["dictionary_bytes"])
+    lines = {
+        "path": info["path"],
+        "kind": _KINDS[info["kind"]],
+        "complete": "yes" if info["complete"] else complete,
+        "rows": f"{info['rows']:,}",
+        "batches": f"{info['batches']:,}",
+        "size": f"{_bytes_text(info['bytes'])} ({info['bytes']:,})",
+        "compression": info["compression"] or "none",
+        "checksums": "yes" if info["checksums"] else "no",
+        "dictionaries": f"{_many(info['dictionary_batches'], 'message')}, {dictionaries}",
+        "metadata": ", ".join(info["metadata"]) or "none",
+        "columns": f"{len(info['columns']):,}",
+    }
+    for name, value in lines.items():
+        yield f"{name:13} {value}"
     width = max((len(column["name"]) for column in info["columns"]), default=0)
     for column in info["columns"]:
+        null = "" if column["nullable"] else " not null"
         size = _bytes_text(column["bytes"])
-        print(f"  {column['name']:{width}}  {size:>12}  {column['type']}")
+        yield f"  {column['name']:{width}}  {size:>12}  {column['type']}{null}"
 
 
 def _verify(options: argparse.Namespace) -> None:
-    batches = _recordings.verify(options.path, progress=sys.stderr.isatty())
-    print(f"{options.path}: {batches} batches, all right")
+    wrong = 0
+    for path in options.paths:
+        try:
+            with blamed(path):
+                batches = _recordings.verify(readable(path), _shows_progress())
+        except CommandError as error:
+            _say(options, str(error))
+            wrong += 1
+        else:
+            print(f"{path}: {_many(batches, 'batch')}, all right", flush=True)
+    if wrong > 0:
+        raise CommandError("")
 
 
-def _parquet(path: str) -> Any:
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
-    return pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
-
-
-def _csv(path: str) -> Any:
-    import pyarrow.csv
-
-    return pyarrow.csv.open_csv(path)
-
-
-def _source(name: str, form: str | None) -> Any:
-    """Return an Arrow stream of what a file, or standard input, holds."""
-    if name == "-":
-        if form not in (None, "arrow"):
-            raise _UserError("standard input is read as an Arrow IPC stream")
-        if sys.stdin.isatty():
-            raise _UserError("standard input is a terminal: give it an Arrow IPC stream")
-        return pa.ipc.open_stream(sys.stdin.buffer)
-    if form is None:
-        endings = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
-        plain = name.removesuffix(".gz").removesuffix(".bz2")
-        form = endings.get(os.path.splitext(plain)[1].lower(), "arrow")
-    return {"parquet": _parquet, "csv": _csv, "arrow": _recordings.open}[form](name)
+# ---- record ----
 
 
 def _record(options: argparse.Namespace) -> None:
     if os.path.lexists(options.path):
         # Before the source is asked for anything.
-        raise _UserError(
+        raise CommandError(
             f"{options.path}: the file exists already; remove it, or use another name"
         )
-    with _recordings.record(
-        _source(options.source, options.format),
-        options.path,
-        sys.stderr.isatty(),
-        options.compression,
-        options.durable,
-    ) as cache:
-        print(
-            f"{options.path}: {cache.num_rows} rows in {len(cache)} batches",
-            file=sys.stderr,
+    with blamed(options.source):
+        source = open_source(options.source, options.format)
+    with blamed(options.path):
+        cache = _recordings.start(
+            source,
+            options.path,
+            compression=options.compression,
+            durable=options.durable,
         )
+    with cache:
+        try:
+            cache.ingest_all(_shows_progress())
+        except BaseException:
+            failed = cache.stats()["state"] == "failed"
+            cache.close()
+            with contextlib.suppress(OSError):
+                count = len(_recordings.open(options.path, partial=True))
+                words = (
+                    f"not complete; `cat --partial` reads {_many(count, 'batch')} of it"
+                )
+                _say(options, f"{options.path}: {words}")
+            with blamed(options.source if failed else options.path):
+                raise
+        rows, batches = _many(cache.num_rows or 0, "row"), _many(len(cache), "batch")
+        _say(options, f"{options.path}: {rows}, {batches}")
 
 
-def _chosen(options: argparse.Namespace, follow: bool = False) -> tuple[pa.Schema, Any]:
-    """Return the schema and the batches that the options ask for."""
-    cache = _recordings.open(
-        options.path, options.columns, partial=options.partial, follow=follow
-    )
-    reader = cache.reader(start=options.start or 0, stop=options.stop)
-    return cache.schema, reader
+# ---- cat, head ----
+
+
+def _chosen(options: argparse.Namespace, follow: bool = False) -> tuple[Any, Any]:
+    """Return the cache, and a reader of the batches that the options ask for."""
+    if follow and (options.path == "-" or is_pipe(options.path)):
+        raise CommandError(f"{options.path}: only a file can be followed", MISUSED)
+    how = {"partial": options.partial, "follow": follow}
+    cache = _recordings.open(readable(options.path), **how)
+    try:
+        return cache, cache.reader(
+            columns=options.columns, start=options.start or 0, stop=options.stop
+        )
+    except KeyError as error:
+        there = ", ".join(cache.schema.names)
+        words = f"{options.path}: {error.args[0]}: {there}"
+        raise CommandError(words, MISUSED) from None
 
 
 def _cat(options: argparse.Namespace) -> None:
-    if sys.stdout.isatty():
-        raise _UserError(
-            "an Arrow stream is nothing for a terminal: use a pipe, or `head`"
+    if standard("stdout").isatty():
+        raise CommandError(
+            "an Arrow stream is nothing for a terminal: use a pipe, or `head`", MISUSED
         )
     # A consumer that has enough ends us quietly, as it does cat.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    schema, batches = _chosen(options, options.follow)
-    with pa.ipc.new_stream(sys.stdout.buffer, schema) as out:
-        for batch in batches:
-            out.write_batch(batch)
+    with blamed(options.path):
+        _, batches = _chosen(options, options.follow)
+    out = sys.stdout.buffer
+    writer = pa.ipc.new_stream(out, batches.schema)
+    while True:
+        with blamed(options.path):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        with blamed("standard output"):
+            writer.write_batch(batch)
             if options.follow:
-                sys.stdout.buffer.flush()
-    sys.stdout.buffer.flush()
+                out.flush()
+    # Only now: what is cut off has no end marker.
+    with blamed("standard output"):
+        writer.close()
 
 
 def _first_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -292,58 +205,70 @@ def _first_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Rec
         rows -= batch.num_rows
 
 
-def _cell(value: Any) -> str:
-    text = "null" if value is None else str(value)
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
 def _head(options: argparse.Namespace) -> None:
-    schema, batches = _chosen(options)
-    table = pa.Table.from_batches(list(_first_rows(batches, options.rows)), schema)
-    columns = [
-        [_cell(field.name), _cell(field.type), *map(_cell, values.to_pylist())]
-        for field, values in zip(schema, table.columns, strict=True)
-    ]
-    widths = [max(map(len, column)) for column in columns]
-    room, shown = shutil.get_terminal_size().columns, 0
-    for width in widths:
-        room -= width + 2
-        if room < 0 and shown > 0 and sys.stdout.isatty():
-            break
-        shown += 1
-    for row in range(table.num_rows + 2):
-        cells = (f"{c[row]:{w}}" for c, w in zip(columns[:shown], widths, strict=False))
-        print("  ".join(cells).rstrip())
-    if shown < len(columns):
-        names = ", ".join(schema.names[shown:])
-        print(f"and {len(columns) - shown} more columns: {names}")
+    from ._cli_table import lines_of
+
+    with blamed(options.path):
+        cache, batches = _chosen(options)
+        schema = batches.schema
+        table = pa.Table.from_batches(_first_rows(batches, options.rows), schema)
+    room = shutil.get_terminal_size().columns if standard("stdout").isatty() else None
+    for line in lines_of(table, room):
+        print(line)
+    rows = _many(cache.num_rows or 0, "row")
+    print(f"{table.num_rows:,} of {rows}, {_many(len(schema), 'column')}")
 
 
-def _words(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is None and error.strerror:
-        return str(error.strerror)
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return str(error) or type(error).__name__
+# ---- the program ----
+
+_COMMANDS = {
+    "info": _info,
+    "verify": _verify,
+    "record": _record,
+    "cat": _cat,
+    "head": _head,
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _shows_progress() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _say(options: argparse.Namespace, words: str) -> None:
+    if options.command not in ("cat", "head"):
+        words = re.sub(r"; --partial.*", "", words)
+    if options.command == "head":
+        words = words.replace(", --follow waits for the rest", "")
+    # One line, whatever a file is called.
+    words = words.replace("\n", "\\n")
+    if sys.stderr is not None and words:
+        print(f"batchcorder {options.command}: {words}", file=sys.stderr)
+
+
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    options = _arguments().parse_args(arguments)
+    options = arguments().parse_args(words)
+    code = 0
     try:
-        options.run(options)
-        sys.stdout.flush()
+        if options.command != "cat":
+            standard("stdout").reconfigure(errors="backslashreplace")
+        _COMMANDS[options.command](options)
+        standard("stdout").flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads any more, also not what the interpreter flushes at its end.
+        # Nobody reads any more, which is nobody's mistake.
+        code = FAILED
+    except CommandError as error:
+        _say(options, str(error))
+        code = error.code
+    except OSError as error:
+        _say(options, f"standard output: {words_of(error)}")
+        code = FAILED
+    if code != 0 and sys.stdout is not None:
+        # What could not be written is not tried again when the interpreter ends.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            return code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (_UserError, OSError, ValueError, KeyError, IndexError, MemoryError,
-            NotImplementedError, pa.ArrowException) as error:  # fmt: skip
-        print(f"batchcorder {options.command}: {_words(error)}", file=sys.stderr)
-        return (
-            MISUSED if isinstance(error, _UserError | KeyError | IndexError) else FAILED
-        )
-    return 0
+    return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -166,6 +167,8 @@ def start(
     resume: bool = False,
 ) -> StreamCache:
     """Return a cache whose file is the recording `path`."""
+    if os.fsencode(path).endswith(b"/"):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     cache = StreamCache.__new__(StreamCache)
     cache._record(
         source,

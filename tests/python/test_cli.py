@@ -1,349 +1,866 @@
-"""The command line, as a shell runs it."""
+"""The command line, as its users run it."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import io
+import gzip
 import json
 import os
 import pty
 import re
-import select
+import resource
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 
 import batchcorder
-from kinds import ALL, batch_of
+from batchcorder._cli import main
+from children import fork, kill, killed, status, stream, wait_until
+from helpers import ids, numbered
+from kinds import ALL as KINDS
 
-PROGRAM = (sys.executable, "-m", "batchcorder")
-
-
-def run(
-    *words: object, stdin: bytes = b"", timeout: float = 60
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*PROGRAM, *map(str, words)], input=stdin, capture_output=True, timeout=timeout
-    )
+BATCHES = 4
+IDS = list(range(4 * BATCHES))
+PROGRAM = [sys.executable, "-m", "batchcorder"]
 
 
-def right(*words: object, stdin: bytes = b"") -> str:
-    """Run what must succeed; return what it printed."""
-    done = run(*words, stdin=stdin)
-    assert done.returncode == 0, done.stderr
-    assert b"Traceback" not in done.stderr
-    return done.stdout.decode()
-
-
-def wrong(status: int, *words: object, stdin: bytes = b"") -> str:
-    """Run what must fail; return the one line that says why."""
-    done = run(*words, stdin=stdin)
-    lines = done.stderr.decode().splitlines()
-    assert done.returncode == status, lines
-    assert len(lines) == 1, lines
-    assert lines[0].startswith(f"batchcorder {words[0]}: ")
-    return lines[0]
-
-
-TABLE = pa.table(
-    {
-        "id": range(25),
-        "name": ["x" * i for i in range(25)],
-        "list": [[1, None]] * 25,
-        "none": pa.nulls(25),
-        "key": pa.array([f"k{i % 3}" for i in range(25)]).dictionary_encode(),
-    }
-)
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a directory of its own, with a recording in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "x.arrows"
-    batchcorder.record(TABLE.to_reader(max_chunksize=10), path).close()
-    return path
+def x() -> str:
+    batchcorder.record(stream(BATCHES), "x.arrows").close()
+    return "x.arrows"
 
 
-def test_info(path: Path) -> None:
-    text = right("info", path)
-    facts = dict(re.findall(r"^(\w+) +(.*)$", text, re.M))
+def run(
+    *words: str, text: bool = True, input: bytes = b"", ascii_only: bool = False
+) -> subprocess.CompletedProcess[Any]:
+    """
+    Run the program in a child that has it loaded already; most tests run it often.
+
+    Those below that use `start` or `shell` run it from its beginning to its end.
+    """
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as printed,
+        tempfile.TemporaryFile() as said,
+    ):
+        given.write(input)
+        given.seek(0)
+
+        def child() -> None:
+            for number, file in enumerate((given, printed, said)):
+                os.dup2(file.fileno(), number)
+            sys.stdin = os.fdopen(0)
+            sys.stdout = os.fdopen(1, "w", encoding="ascii" if ascii_only else "utf-8")
+            sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
+            try:
+                code = main(words)
+            except SystemExit as end:
+                code = end.code  # argparse's
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+        code = status(fork(child))
+        files = []
+        for file in (printed, said):
+            file.seek(0)
+            files.append(file.read())
+    out, errors = (one.decode() for one in files) if text else files
+    return subprocess.CompletedProcess(words, code, out, errors)
+
+
+def start(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the program as a process of its own."""
+    return subprocess.run(
+        [*PROGRAM, *words], check=False, text=True, timeout=60, **options
+    )
+
+
+def works(*words: str, **options: Any) -> str:
+    done = run(*words, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return str(done.stdout)
+
+
+def record(*words: str, **options: Any) -> str:
+    """Record; return what is said of it."""
+    done = run("record", *words, **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return str(done.stderr)
+
+
+def fails(code: int, *words: str, **options: Any) -> str:
+    """Return the one line that says what is wrong."""
+    done = run(*words, **options)
+    assert done.returncode == code, done.stderr
+    assert re.fullmatch(rf"batchcorder {words[0]}: [^\n]+\n", done.stderr), done.stderr
+    return str(done.stderr).removeprefix(f"batchcorder {words[0]}: ").rstrip("\n")
+
+
+def misused(*words: str) -> str:
+    """Return what argparse says."""
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("usage: batchcorder")
+    return str(done.stderr).splitlines()[-1]
+
+
+def cat(*words: str) -> pa.Table:
+    done = run("cat", *words, text=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return pa.ipc.open_stream(done.stdout).read_all()
+
+
+def shell(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash, in which `batchcorder` is ours."""
+    own = f'batchcorder() {{ "{sys.executable}" -m batchcorder "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-c", own + "set -o pipefail\n" + line],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+# ---- info ----
+
+
+def test_info(x: str) -> None:
+    lines = works("info", x).splitlines()
+    facts = dict(line.split(None, 1) for line in lines[:-1])
+    assert facts["path"] == x
     assert facts["kind"] == "recording"
     assert facts["complete"] == "yes"
-    assert (facts["rows"], facts["batches"], facts["columns"]) == ("25", "3", "5")
-    for field in TABLE.schema:
-        assert re.search(rf"^  {field.name} +[\d.]+ bytes +{re.escape(str(field.type))}$",
-                         text, re.M)  # fmt: skip
+    assert (facts["rows"], facts["batches"]) == ("16", "4")
+    assert facts["size"].endswith(f"({os.path.getsize(x):,})")
+    assert (facts["compression"], facts["checksums"]) == ("none", "yes")
+    assert facts["dictionaries"] == "0 messages, 0 bytes"
+    assert lines[-1].split() == ["id", "128", "bytes", "int64"]
 
 
-def test_info_for_programs(path: Path) -> None:
-    info = json.loads(right("info", "--json", path))
-    with batchcorder.open(path) as cache:
-        assert info["rows"] == cache.num_rows
-        assert info["columns"][0]["bytes"] == cache.info()["columns"][0]["bytes"]
-    assert info["columns"][1] == {
-        "name": "name",
-        "type": "string",
-        "bytes": info["columns"][1]["bytes"],
-        "nullable": True,
-    }
+def test_info_as_json() -> None:
+    table = pa.table(
+        {"a": pa.array(["x", "y", "x"]).dictionary_encode(), "é": [1, 2, None]},
+        pa.schema(
+            [
+                pa.field("a", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+                pa.field("é", pa.int64()),
+            ],
+            {"key": "value"},
+        ),
+    )
+    batchcorder.record(table, "x.arrows", compression="zstd")
+    info = json.loads(works("info", "--json", "x.arrows"))
+    assert info["path"] == "x.arrows"
     assert info["kind"] == "recording"
     assert info["complete"] is True
+    assert info["is_written"] is False
+    assert (info["rows"], info["batches"]) == (3, 1)
+    assert info["bytes"] == os.path.getsize("x.arrows")
+    assert info["compression"] == "zstd"
+    assert info["checksums"] is True
     assert info["dictionary_batches"] == 1
+    assert info["dictionary_bytes"] > 0
+    assert info["metadata"] == {"key": "value"}
+    assert [column["name"] for column in info["columns"]] == ["a", "é"]
+    assert [column["nullable"] for column in info["columns"]] == [False, True]
+    assert info["columns"][1]["type"] == "int64"
+    assert all(column["bytes"] > 0 for column in info["columns"])
+    assert "not null" in works("info", "x.arrows")
 
 
-def test_info_of_what_is_not_complete(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
-    assert re.search(r"^complete +no", right("info", path), re.M)
-    assert json.loads(right("info", "--json", path))["rows"] == 25
+@pytest.mark.parametrize("form", ["file", "stream"])
+def test_info_of_what_others_wrote(form: str) -> None:
+    batches = numbered(BATCHES)
+    make = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
+    with make("x.arrow", batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    info = json.loads(works("info", "--json", "x.arrow"))
+    assert (info["kind"], info["complete"], info["rows"]) == (form, True, 16)
+    assert info["checksums"] is False
+    assert f"Arrow IPC {form}" in works("info", "x.arrow")
+    assert "16 of 16 rows" in works("head", "-n", "20", "x.arrow")
+    assert ids(cat("x.arrow")) == IDS
+    assert "all right" in works("verify", "x.arrow")
+    os.truncate("x.arrow", os.path.getsize("x.arrow") - 40)
+    info = json.loads(works("info", "--json", "x.arrow"))
+    assert info["complete"] is False
+    assert info["is_written"] is False
 
 
-def test_info_of_files_of_others(tmp_path: Path) -> None:
-    for new, kind in ((pa.ipc.new_stream, "stream"), (pa.ipc.new_file, "file")):
-        path = tmp_path / kind
-        with new(path, TABLE.schema) as out:
-            out.write_table(TABLE)
-        assert json.loads(right("info", "--json", path))["kind"] == kind
-
-
-def test_verify(path: Path) -> None:
-    assert right("verify", path) == f"{path}: 3 batches, all right\n"
-    data = bytearray(path.read_bytes())
-    data[data.index(b"xxxxxxxxxxxxxxx")] ^= 1
-    path.write_bytes(data)
-    assert re.search(r"Checksum mismatch for batch \d", wrong(1, "verify", path))
-
-
-@pytest.mark.parametrize("end", ["parquet", "csv", "arrow", "PARQUET", "feather"])
-def test_record(end: str, tmp_path: Path) -> None:
-    source, path = tmp_path / f"source.{end}", tmp_path / "y.arrows"
-    table = TABLE.select(["id", "name"])
-    if end.lower() == "parquet":
-        pa.parquet.write_table(table, source)
-    elif end == "csv":
-        pa.csv.write_csv(table, source)
-    else:
-        with pa.ipc.new_file(source, table.schema) as out:
-            out.write_table(table)
-    assert right("record", source, path, "--compression", "zstd") == ""
-    recorded = batchcorder.open(path)
-    assert recorded.to_table() == table
-    assert recorded.info()["compression"] == "zstd"
-
-
-def test_a_pipe_round_trip(tmp_path: Path) -> None:
-    """What cat writes, record records: all types there are."""
-    columns = {name: batch_of(name).column(0) for name in ALL}
-    batch = pa.record_batch(columns)
-    one, two = tmp_path / "one", tmp_path / "two"
-    source = pa.RecordBatchReader.from_batches(
-        batch.schema, [batch.slice(i, 5) for i in range(0, batch.num_rows, 5)]
-    )
-    batchcorder.record(source, one).close()
-    stream = run("cat", one)
-    assert stream.returncode == 0, stream.stderr
-    right("record", "-", two, stdin=stream.stdout)
-    with batchcorder.open(one) as mine, batchcorder.open(two, verify=True) as copy:
-        assert copy.schema.equals(mine.schema, check_metadata=True)
-        assert [b.num_rows for b in copy] == [b.num_rows for b in mine]
-        for got, expected in zip(copy, mine, strict=True):
-            for name in ALL:
-                assert got[name].to_pylist() == expected[name].to_pylist(), name
-
-
-def test_cat(path: Path) -> None:
-    done = run("cat", path, "--columns", "key,id", "--start", 1, "--stop", 2)
-    got = pa.ipc.open_stream(done.stdout).read_all()
-    assert got == TABLE.select(["key", "id"]).slice(10, 10)
-
-
-def test_cat_to_nobody(path: Path) -> None:
-    """A consumer that has enough ends it without a word."""
-    big = pa.table({"x": range(1_000_000)})
-    path = path.with_name("big")
-    batchcorder.record(big.to_reader(max_chunksize=1000), path).close()
-    with subprocess.Popen(
-        [*PROGRAM, "cat", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert len(process.stdout.read(10)) == 10
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(30) == -signal.SIGPIPE
-
-
-def test_cat_follows(tmp_path: Path) -> None:
-    path = tmp_path / "growing"
-    cache = batchcorder.StreamCache.__new__(batchcorder.StreamCache)
-    cache._record(
-        TABLE.to_reader(max_chunksize=5),
-        os.fsencode(path),
-        compression=None,
-        durable=False,
-        prefetch=None,
-        resume=False,
-    )
-    cache._ingest_to(1)
-    with subprocess.Popen(
-        [*PROGRAM, "cat", "--follow", str(path)], stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        stream = pa.ipc.open_stream(process.stdout)
-        batches = [stream.read_next_batch()]
-        for number in range(2, 6):
-            cache._ingest_to(number)
-            batches.append(stream.read_next_batch())
-        cache.ingest_all()
-        with pytest.raises(StopIteration):
-            stream.read_next_batch()
-        assert process.wait(30) == 0
-    assert pa.Table.from_batches(batches) == TABLE
-
-
-def test_cat_follows_a_writer_that_dies(tmp_path: Path) -> None:
-    path = tmp_path / "growing"
-    cache = batchcorder.cached(path, lambda: TABLE.to_reader(max_chunksize=5))
-    cache._ingest_to(2)
+def test_info_of_what_is_not_complete() -> None:
+    cache = batchcorder.cached("x.arrows", lambda: stream(BATCHES))
+    cache[:3]
+    assert "no: it is being written" in works("info", "x.arrows")
     cache.close()
-    assert "died" in wrong(1, "cat", "--follow", path)
+    said = works("info", "x.arrows")
+    assert "no: it is cut off" in said
+    assert re.search(r"^batches +3$", said, re.MULTILINE)
 
 
-def test_head(path: Path) -> None:
-    lines = right("head", path, "-n", 3).splitlines()
-    assert lines[0].split() == ["id", "name", "list", "none", "key"]
-    assert [line.split() for line in lines[2:]] == [
-        ["0", "[1,", "None]", "null", "k0"],
-        ["1", "x", "[1,", "None]", "null", "k1"],
-        ["2", "xx", "[1,", "None]", "null", "k2"],
-    ]
-    assert len({line.index("[1,") for line in lines[2:]}) == 1
-    lines = right("head", path, "--columns", "id", "--start", 2).splitlines()
-    assert lines == ["id", "int64", "20", "21", "22", "23", "24"]
-    assert len(right("head", path).splitlines()) == 12
+# ---- verify ----
 
 
-def test_head_of_nothing(tmp_path: Path) -> None:
-    for name, table in (("rows", pa.table({"x": pa.array([], pa.int8())})),
-                        ("columns", pa.table({}))):  # fmt: skip
-        batchcorder.record(table, tmp_path / name).close()
-        right("head", tmp_path / name)
-        right("info", tmp_path / name)
+def test_verify(x: str) -> None:
+    assert works("verify", x) == "x.arrows: 4 batches, all right\n"
+    shutil.copy(x, "y.arrows")
+    with open("y.arrows", "r+b") as file:
+        file.seek(os.path.getsize(x) // 2)
+        file.write(b"\xff")
+    done = run("verify", "y.arrows", x, "none")
+    assert done.returncode == 1
+    assert done.stdout == "x.arrows: 4 batches, all right\n"
+    wrong, missing = done.stderr.splitlines()
+    assert re.fullmatch(r"batchcorder verify: y.arrows: .*batch \d.*", wrong)
+    assert missing == "batchcorder verify: none: No such file or directory"
 
 
-def test_mistakes(path: Path, tmp_path: Path) -> None:
-    missing, folder, text = tmp_path / "no", tmp_path / "folder", tmp_path / "text"
-    folder.mkdir()
-    text.write_text("hello, this is no Arrow data\n" * 10)
-    for command in ("info", "verify", "cat", "head"):
-        assert str(missing) in wrong(1, command, missing)
-        assert str(folder) in wrong(1, command, folder)
-        assert str(text) in wrong(1, command, text)
-    assert "exists" in wrong(2, "record", path, path)
-    assert 'Field "nope"' in wrong(2, "cat", "--columns", "nope", path)
-    wrong(1, "record", text, tmp_path / "new")
-    wrong(1, "record", text, tmp_path / "new", "--format", "parquet")
-    wrong(1, "record", "-", tmp_path / "new", stdin=b"not a stream")
-    assert not (tmp_path / "new").exists()
-    for words in (["nope"], ["info"], ["cat", path, "--start", "-1"], []):
-        done = run(*words)
-        assert done.returncode == 2
-        assert b"usage:" in done.stderr
-        assert b"Traceback" not in done.stderr
-
-
-def test_an_input_that_is_cut_off(path: Path, tmp_path: Path) -> None:
-    stream = run("cat", path).stdout
-    new = tmp_path / "new"
-    wrong(1, "record", "-", new, stdin=stream[: len(stream) * 2 // 3])
-    assert "not complete" in wrong(1, "cat", new)
-    with batchcorder.open(new, partial=True) as part:
-        rows = part.to_table()
-    assert rows.num_rows > 0
-    assert rows == TABLE.slice(0, rows.num_rows)
-
-
-def test_progress_in_a_terminal(path: Path, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    with subprocess.Popen(
-        [*PROGRAM, "record", str(path), str(tmp_path / "y")], stderr=theirs
-    ) as process:
-        assert process.wait(60) == 0
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 5)[0]:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:
-            break
-    os.close(ours)
-    assert b"recording" in shown
-    assert b"/25.0" in shown
-    assert run("record", path, tmp_path / "z").stderr.count(b"\n") == 1
-
-
-def test_a_terminal_gets_no_stream(path: Path) -> None:
-    ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [*PROGRAM, "cat", str(path)], stdout=theirs, stderr=subprocess.PIPE, timeout=60
+def test_verify_what_is_not_complete() -> None:
+    batchcorder.cached("x.arrows", lambda: stream(BATCHES)).close()
+    assert fails(1, "verify", "x.arrows") == (
+        "x.arrows: The recording is not complete: it is still being written, or its "
+        "writer died"
     )
-    os.close(theirs)
-    os.close(ours)
-    assert done.returncode == 2
-    assert b"terminal" in done.stderr
 
 
-def test_interrupted(tmp_path: Path) -> None:
-    path = tmp_path / "growing"
-    cache = batchcorder.cached(path, lambda: TABLE.to_reader(max_chunksize=5))
-    cache._ingest_to(1)
-    with subprocess.Popen(
-        [*PROGRAM, "cat", "--follow", str(path)],
+# ---- record ----
+
+
+def test_record_parquet() -> None:
+    table = pa.table(
+        {
+            "id": pa.array(range(200_000), pa.int64()),
+            "d": pa.array([f"v{i % 7}" for i in range(200_000)]).dictionary_encode(),
+            "l": pa.array([[i, None] for i in range(200_000)]),
+        }
+    ).replace_schema_metadata({"key": "value"})
+    pq.write_table(table, "x.parquet", row_group_size=50_000)
+    assert record("x.parquet", "x.arrows").startswith(
+        "batchcorder record: x.arrows: 200,000 rows, "
+    )
+    with batchcorder.open("x.arrows") as cache:
+        assert len(cache) > 1
+        assert cache.schema.metadata[b"key"] == b"value"
+        assert cache.schema.equals(table.schema)
+        assert cache.to_table().equals(table)
+    # The first bytes tell as well, and whoever calls.
+    shutil.copy("x.parquet", "y")
+    record("y", "y.arrows", "--compression", "lz4", "--durable")
+    assert batchcorder.open("y.arrows").info()["compression"] == "lz4"
+    record("y", "z.arrows", "--format", "parquet")
+
+
+def test_record_csv() -> None:
+    Path("x.csv").write_text("a,b\n1,x\n2,\n")
+    Path("x.tsv").write_text("a\tb\n1\tx,y\n")
+    Path("x.txt").write_text("a\n5\n")
+    with gzip.open("y.csv.gz", "wt") as out:
+        out.write("a,b\n1,x\n2,\n")
+    assert record("x.csv", "a") == "batchcorder record: a: 2 rows, 1 batch\n"
+    assert cat("a").to_pydict() == {"a": [1, 2], "b": ["x", ""]}
+    record("x.tsv", "b")
+    assert cat("b").to_pydict() == {"a": [1], "b": ["x,y"]}
+    record("y.csv.gz", "c")
+    assert cat("c").to_pydict() == {"a": [1, 2], "b": ["x", ""]}
+    record("x.txt", "d", "--format", "csv")
+    assert cat("d").to_pydict() == {"a": [5]}
+
+
+def test_record_arrow_files_and_pipes(x: str) -> None:
+    record(x, "a.arrows")
+    assert ids(cat("a.arrows")) == IDS
+    with pa.ipc.new_file("x.feather", numbered(1)[0].schema) as out:
+        for batch in numbered(BATCHES):
+            out.write_batch(batch)
+    record("x.feather", "b.arrows")
+    assert ids(cat("b.arrows")) == IDS
+    done = shell("batchcorder record <(batchcorder cat x.arrows) c.arrows")
+    assert done.returncode == 0, done.stderr
+    assert ids(cat("c.arrows")) == IDS
+    done = shell("cat x.arrows | batchcorder record - d.arrows")
+    assert done.returncode == 0, done.stderr
+    assert ids(cat("d.arrows")) == IDS
+    for command in ("info", "verify", "head", "cat"):
+        raw = Path(x).read_bytes()
+        assert run(command, "-", input=raw, text=False).returncode == 0
+        done = shell(f"cat {x} | batchcorder {command} - > out")
+        assert (done.returncode, done.stderr) == (0, "")
+        done = shell(f"batchcorder {command} <(cat {x}) > out")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_record_needs_little_memory(form: str) -> None:
+    """Some 60 MB, of which never much is in memory."""
+    rows = 1 << 22
+    if form == "csv":
+        with open("x.csv", "w") as out:
+            out.write("a,b\n")
+            line = "".join(f"{i},{i * 7}\n" for i in range(1 << 14))
+            for _ in range(rows >> 14):
+                out.write(line)
+    else:
+        import numpy as np
+
+        numbers = pa.array(np.random.default_rng(1).integers(0, 1 << 62, rows))
+        table = pa.table({"a": numbers, "b": numbers})
+        pq.write_table(table, "x.parquet", row_group_size=1 << 18)
+        del table, numbers
+
+    def peak(*words: str) -> int:
+        with subprocess.Popen([*PROGRAM, *words], stderr=subprocess.DEVNULL) as child:
+            _, code, usage = os.wait4(child.pid, 0)
+            child.returncode = code
+        assert code == 0
+        return usage.ru_maxrss >> 10
+
+    Path("small.csv").write_text("a,b\n1,2\n")
+    pq.write_table(pa.table({"a": [1]}), "small.parquet")
+    base = peak("record", f"small.{form}", "small.arrows")
+    assert peak("record", f"x.{form}", "x.arrows") - base < 48
+    assert os.path.getsize("x.arrows") > 60 << 20
+
+
+# ---- pipes ----
+
+
+def everything() -> pa.Table:
+    """Return a table of every type, in batches that are slices of it."""
+    names = list(KINDS)
+    fields = [pa.field(name, KINDS[name].type, metadata={"unit": name}) for name in names]
+    schema = pa.schema(fields, {"of": "kinds"})
+    batch = pa.RecordBatch.from_arrays([KINDS[name] for name in names], schema=schema)
+    parts = [batch, batch.slice(3, 11), batch.slice(7, 0), batch.slice(8, 8)]
+    return pa.Table.from_batches(parts, schema)
+
+
+def test_a_pipe_brings_everything_back() -> None:
+    with batchcorder.record(everything(), "x.arrows") as cache:
+        wanted = cache.to_table()
+    done = shell("batchcorder cat x.arrows | batchcorder record - y.arrows")
+    assert done.returncode == 0, done.stderr
+    with batchcorder.open("y.arrows", verify=True) as cache:
+        got = cache.to_table()
+        assert got.schema.equals(wanted.schema, check_metadata=True)
+        for name in wanted.column_names:
+            assert got[name].equals(wanted[name]), name
+        assert [b.num_rows for b in cache] == [
+            b.num_rows for b in everything().to_batches()
+        ]
+    assert batchcorder.verify("y.arrows") == 4
+    shown = works("head", "-n", "30", "x.arrows")
+    assert all(name in shown for name in KINDS)
+
+
+def changing_dictionaries() -> list[pa.RecordBatch]:
+    """Return batches whose dictionaries stay, grow, change, and are inside others."""
+    made = []
+    for values in ("ab", "ab", "abc", "xyz", "xyzw", "a"):
+        texts = pa.DictionaryArray.from_arrays(
+            pa.array([len(values) - 1, None, 0], pa.int8()), list(values)
+        )
+        inner = pa.DictionaryArray.from_arrays(
+            pa.array([0, 1, 0], pa.int16()),
+            pa.StructArray.from_arrays([texts[:2]], ["t"]),
+        )
+        lists = pa.ListArray.from_arrays(pa.array([0, 1, 1, 3], pa.int32()), texts)
+        made.append(pa.record_batch([texts, inner, lists], ["t", "i", "l"]))
+    return made
+
+
+def test_cat_of_dictionaries_that_change() -> None:
+    batches = changing_dictionaries()
+    wanted = [batch.to_pydict() for batch in batches]
+    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    batchcorder.record(source, "x.arrows").close()
+    done = run("cat", "x.arrows", text=False)
+    got = list(pa.ipc.open_stream(done.stdout))
+    assert [batch.to_pydict() for batch in got] == wanted
+    done = run("cat", "x.arrows", "--columns", "l,t", "--start", "3", text=False)
+    got = list(pa.ipc.open_stream(done.stdout))
+    assert [batch.to_pydict() for batch in got] == [
+        {"l": one["l"], "t": one["t"]} for one in wanted[3:]
+    ]
+    shell("batchcorder cat x.arrows | batchcorder record - y.arrows")
+    with batchcorder.open("y.arrows", verify=True) as cache:
+        assert [batch.to_pydict() for batch in cache] == wanted
+    done = run("head", "-n", "20", "x.arrows")
+    assert done.returncode == 0, done.stderr
+
+
+def test_cat_of_a_part() -> None:
+    table = pa.table({"a": [1, 2, 3], "b": list("xyz"), "c": [0.5, 1.5, 2.5]})
+    batchcorder.record(table.to_reader(max_chunksize=1), "x.arrows").close()
+    assert cat("x.arrows").equals(table)
+    assert cat("x.arrows", "--columns", "c,a").equals(table.select(["c", "a"]))
+    assert cat("x.arrows", "--start", "1").equals(table[1:])
+    assert cat("x.arrows", "--stop", "2").equals(table[:2])
+    part = cat("x.arrows", "--start", "1", "--stop", "2", "--columns", "b")
+    assert part.to_pydict() == {"b": ["y"]}
+    assert cat("x.arrows", "--start", "9").num_rows == 0
+    assert cat("x.arrows", "--start", "2", "--stop", "1").num_rows == 0
+
+
+def test_cat_ends_quietly_when_nobody_reads(x: str) -> None:
+    done = shell(f"batchcorder cat {x} | head -c 10 | wc -c")
+    assert (done.stdout.strip(), done.stderr) == ("10", "")
+    batchcorder.record(stream(2000), "long.arrows").close()
+    for command in ("cat", "head -n 8000", "info", "verify"):
+        done = shell(f"batchcorder {command} long.arrows | head -c 1 > out")
+        assert done.stderr == "", command
+        done = shell(f"batchcorder {command} long.arrows | true")
+        assert done.stderr == "", command
+
+
+def test_what_is_cut_off_does_not_look_complete(x: str) -> None:
+    cache = batchcorder.cached("y.arrows", lambda: stream(BATCHES))
+    cache[:2]
+    cache.close()
+    assert "not complete" in fails(1, "cat", "y.arrows")
+    assert ids(cat("y.arrows", "--partial")) == IDS[:8]
+    # A batch in the middle is damaged: what came before is there, but no end.
+    raw = bytearray(Path(x).read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    Path("z.arrows").write_bytes(raw)
+    done = run("cat", "z.arrows", text=False)
+    assert done.returncode == 1
+    assert b"z.arrows: " in done.stderr
+    assert not done.stdout.endswith(b"\xff\xff\xff\xff\x00\x00\x00\x00")
+    done = shell("batchcorder cat z.arrows | batchcorder record - w.arrows")
+    assert done.returncode == 1
+    assert "standard input: the stream is cut off" in done.stderr
+    assert "w.arrows: not complete" in done.stderr
+
+
+# ---- cut and damaged sources ----
+
+
+def test_record_of_a_stream_that_is_cut_off() -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, numbered(1)[0].schema) as out:
+        for batch in numbered(BATCHES):
+            out.write_batch(batch)
+    raw = sink.getvalue().to_pybytes()
+    # Within the last batch, behind it, and within the end's marker.
+    for number, cut in enumerate((30, 8, 3)):
+        name = f"{number}.arrows"
+        done = run("record", "-", name, input=raw[:-cut], text=False)
+        assert done.returncode == 1
+        kept, wrong = done.stderr.decode().splitlines()
+        there = 3 if cut == 30 else 4
+        assert kept.startswith(f"batchcorder record: {name}: not complete; ")
+        assert f"{there} batches" in kept
+        assert wrong.startswith("batchcorder record: standard input: ")
+        assert fails(1, "cat", name).startswith(f"{name}: The recording is not complete")
+        assert ids(cat(name, "--partial")) == IDS[: 4 * there]
+    for text in (b"", b"no Arrow", raw[:20]):
+        done = run("record", "-", "none.arrows", input=text, text=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"batchcorder record: standard input: ")
+        assert done.stderr.count(b"\n") == 1
+    assert not os.path.exists("none.arrows")
+
+
+def test_record_of_sources_that_are_wrong() -> None:
+    Path("bad.parquet").write_bytes(b"PAR1 and no more of it")
+    Path("bad.csv").write_text("a,b\n" + "1,2\n" * 300_000 + "1,2,3\n")
+    Path("empty.csv").write_text("")
+    Path("text").write_text("no Arrow")
+    pq.write_table(pa.table({"a": range(100_000)}), "cut.parquet", use_dictionary=False)
+    raw = bytearray(Path("cut.parquet").read_bytes())
+    raw[2000:60_000] = b"\xff" * 58_000
+    Path("cut.parquet").write_bytes(raw)
+    assert fails(1, "record", "bad.parquet", "y").startswith("bad.parquet: ")
+    assert fails(1, "record", "empty.csv", "y") == "empty.csv: Empty CSV file"
+    assert fails(1, "record", "text", "y").startswith("text: Not an Arrow")
+    assert fails(1, "record", "none.csv", "y") == "none.csv: No such file or directory"
+    assert fails(1, "record", ".", "y") == ".: Is a directory"
+    assert not os.path.exists("y")
+    for name in ("bad.csv", "cut.parquet"):
+        done = run("record", name, f"{name}.arrows")
+        assert done.returncode == 1
+        kept, wrong = done.stderr.splitlines()
+        assert "not complete" in kept
+        assert wrong.startswith(f"batchcorder record: {name}: ")
+        assert "Traceback" not in wrong
+
+
+def test_record_into_what_cannot_be(x: str) -> None:
+    before = Path(x).read_bytes()
+    assert fails(1, "record", x, x).startswith("x.arrows: the file exists already")
+    assert Path(x).read_bytes() == before
+    assert "exists already" in fails(1, "record", "none", x)
+    assert fails(1, "record", x, "none/y") == "none/y: No such file or directory"
+    assert "Is a directory" in fails(1, "record", x, "none/")
+    os.symlink("nowhere", "link")
+    assert "exists already" in fails(1, "record", x, "link")
+    assert sorted(os.listdir()) == ["link", "x.arrows"]
+
+
+def test_record_on_a_full_disk() -> None:
+    with open("x.csv", "w") as out:
+        out.write("a\n" + "12345\n" * 500_000)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    done = start("record", "x.csv", "y.arrows", preexec_fn=limit, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    kept, wrong = done.stderr.splitlines()
+    assert "y.arrows: not complete" in kept
+    words = f"Disk write failed: {os.strerror(errno.EFBIG)}"
+    assert wrong == f"batchcorder record: y.arrows: {words}"
+    done = run("cat", "y.arrows", "--partial", text=False)
+    assert done.returncode == 0
+
+
+def test_output_on_a_full_disk(x: str) -> None:
+    for words in (["info", x], ["cat", x], ["head", x], ["verify", x]):
+        with open("/dev/full", "w") as full:
+            done = start(*words, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"batchcorder {words[0]}: standard output: No space left on device\n"
+        )
+
+
+def test_closed_descriptors(x: str) -> None:
+    for line in (f"info {x} >&-", f"cat {x} >&-", "record - y <&-", "cat - <&-"):
+        done = shell(f"batchcorder {line}")
+        assert done.returncode == 2, line
+        assert re.fullmatch(
+            r"batchcorder \w+: standard (in|out)put is closed\n", done.stderr
+        ), line
+    assert shell(f"batchcorder info {x} 2>&-").returncode == 0
+    assert shell("batchcorder info none 2>&-").returncode == 1
+
+
+# ---- misuse ----
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "cat", "head"])
+def test_files_that_are_wrong(x: str, command: str) -> None:
+    assert fails(1, command, "none") == "none: No such file or directory"
+    assert fails(1, command, ".") == ".: Is a directory"
+    Path("empty").touch()
+    assert fails(1, command, "empty").startswith("empty: The file ends before")
+    Path("text").write_text("no Arrow, but some text of some length\n" * 9)
+    assert fails(1, command, "text").startswith("text: Not an Arrow stream or file")
+    shutil.copy(x, "damaged")
+    with open("damaged", "r+b") as file:
+        file.seek(20)
+        file.write(b"\xff\xff\xff")
+    assert fails(1, command, "damaged").startswith("damaged: ")
+    assert fails(1, command, "a\nb \udcff").endswith("No such file or directory")
+
+
+def test_calls_that_make_no_sense(x: str) -> None:
+    assert "COMMAND" in misused()
+    assert "invalid choice" in misused("play", x)
+    assert "PATH" in misused("cat")
+    assert "unrecognized" in misused("cat", x, "--nothing")
+    assert "invalid number value: '-1'" in misused("head", x, "-n", "-1")
+    assert "invalid number value: 'x'" in misused("cat", x, "--start", "x")
+    assert "invalid number value" in misused("cat", x, "--stop", str(1 << 64))
+    assert "not allowed with" in misused("cat", x, "--partial", "--follow")
+    assert "invalid choice" in misused("record", x, "y", "--compression", "gzip")
+    for command in ("cat", "head"):
+        assert fails(2, command, x, "--columns", "id,other") == (
+            'x.arrows: Field "other" does not exist in schema: id'
+        )
+    assert "pipe" in fails(2, "record", "-", "y", "--format", "csv", input=b"a\n1\n")
+    assert "followed" in fails(2, "cat", "-", "--follow")
+    assert works("--version") == f"batchcorder {batchcorder.__version__}\n"
+
+
+# ---- head ----
+
+
+def test_head() -> None:
+    table = pa.table({"id": range(25), "text": [f"t{i}" for i in range(25)]})
+    batchcorder.record(table.to_reader(max_chunksize=4), "x.arrows").close()
+    lines = works("head", "x.arrows").splitlines()
+    assert lines[0].split() == ["id", "text"]
+    assert lines[1].split() == ["int64", "string"]
+    assert [line.split() for line in lines[2:12]] == [
+        [str(i), f"t{i}"] for i in range(10)
+    ]
+    assert lines[12:] == ["10 of 25 rows, 2 columns"]
+    lines = works("head", "x.arrows", "-n", "1", "--start", "2").splitlines()
+    assert lines[2].split() == ["8", "t8"]
+    lines = works("head", "x.arrows", "-n", "0", "--columns", "text").splitlines()
+    assert lines == ["text", "string", "0 of 25 rows, 1 column"]
+
+
+def test_head_of_values_of_all_sorts() -> None:
+    table = pa.table(
+        {
+            "n": [1, None, -300],
+            "t": ["", None, "NULL"],
+            "w": ["日本語", "a\tb\n\x1b[0m", "long " * 50],
+            "l": [[1, None], None, []],
+            "s": [{"a": 1, "b": None}, None, {"a": None, "b": "x"}],
+            "when": pa.array([0, 1 << 60, None], pa.timestamp("s")),
+        }
+    )
+    batchcorder.record(table, "x.arrows").close()
+    done = run("head", "x.arrows", ascii_only=True)
+    assert done.returncode == 0, done.stderr
+    assert "\\u65e5" in done.stdout
+    lines = works("head", "x.arrows").splitlines()
+    assert len(lines) == 6
+    first, second, third = lines[2:5]
+    assert re.search(r"^ +1 +日本語 +\[1, None\] +\{'a': 1, 'b': None\} +1970-", first)
+    assert re.search(r"^ *NULL +NULL +a\\tb\\n\\x1b\[0m +NULL +NULL +", second)
+    assert re.search(r"^ *-300 +'NULL' +long long .{10,40}… +\[\] +\{.*\} +NULL$", third)
+    # Wide characters take two columns: those behind them stand below each other.
+    assert first.index("[1") + 3 == lines[0].index("l  ")
+
+
+def test_head_of_nothing() -> None:
+    batchcorder.record(pa.table({"a": pa.array([], pa.int8())}), "x.arrows").close()
+    assert works("head", "x.arrows") == "   a\nint8\n0 of 0 rows, 1 column\n"
+    rows = pa.RecordBatch.from_struct_array(pa.array([{}] * 5, pa.struct([])))
+    batchcorder.record(
+        pa.RecordBatchReader.from_batches(rows.schema, [rows]), "y"
+    ).close()
+    assert works("head", "y").splitlines()[-1] == "5 of 5 rows, 0 columns"
+    assert json.loads(works("info", "--json", "y"))["columns"] == []
+
+
+# ---- terminals ----
+
+
+def in_terminal(*words: str, on: str, columns: int = 60) -> tuple[int, str]:
+    """Run with one of its files a terminal: its exit status, and what is shown there."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    files = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    files["stderr"] = subprocess.PIPE
+    files[on] = slave
+    # readline, which pytest imports, puts COLUMNS behind the back of os.environ.
+    with subprocess.Popen([*PROGRAM, *words], env=dict(os.environ), **files) as child:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                data = os.read(master, 4096)
+            except OSError:
+                break
+            if not data:
+                break
+            shown += data
+        if child.stderr is not None:
+            shown += child.stderr.read()
+    os.close(master)
+    return child.returncode, shown.decode()
+
+
+def test_progress_is_shown_in_a_terminal(x: str) -> None:
+    code, shown = in_terminal("record", x, "y.arrows", on="stderr")
+    assert code == 0
+    assert "recording" in shown
+    assert "100%" in shown
+    assert "y.arrows: 16 rows, 4 batches" in shown
+    code, shown = in_terminal("verify", x, on="stderr")
+    assert code == 0
+    assert "verifying" in shown
+    pq.write_table(pa.table({"a": range(1000)}), "x.parquet")
+    code, shown = in_terminal("record", "x.parquet", "z.arrows", on="stderr")
+    assert code == 0
+    assert re.search(r"100%.*1\.00k/1\.00k", shown)
+    assert "recording" not in record(x, "w.arrows").replace("recording:", "")
+
+
+def test_no_streams_in_a_terminal(x: str) -> None:
+    code, shown = in_terminal("cat", x, on="stdout")
+    assert code == 2
+    assert "terminal" in shown
+    code, shown = in_terminal("record", "-", "y", on="stdin")
+    assert code == 2
+    assert "terminal" in shown
+    assert not os.path.exists("y")
+
+
+def test_a_table_fits_the_terminal() -> None:
+    table = pa.table({f"column{i}": [f"value {i}"] for i in range(20)})
+    batchcorder.record(table, "x.arrows").close()
+    for columns in (40, 60):
+        code, shown = in_terminal("head", "x.arrows", on="stdout", columns=columns)
+        assert code == 0
+        lines = shown.replace("\r", "").splitlines()
+        assert [line for line in lines if len(line) > columns] == []
+        assert lines[0].startswith("column0  column1")
+        assert re.match(r"and 1\d more columns: column\d", lines[3])
+    assert "column19" in works("head", "x.arrows").splitlines()[0]
+
+
+# ---- following ----
+
+
+def lets(pipe: int) -> Callable[[int], None]:
+    def before(i: int) -> None:
+        if i < BATCHES:
+            assert os.read(pipe, 1) == b"."
+
+    return before
+
+
+def follow(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PROGRAM, "cat", "x.arrows", "--follow", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        pa.ipc.open_stream(process.stdout).read_next_batch()
-        time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-        assert process.stderr.read() == b""
-    cache.close()
+    )
 
 
-def test_help(path: Path) -> None:
-    """Every command explains itself, and its examples are of commands that there are."""
-    text = right("--help")
-    commands = re.findall(r"^    (\w+)  +\w", text, re.M)
-    assert set(commands) == {"info", "verify", "record", "cat", "head"}
-    for command in commands:
-        text += right(command, "--help")
-    for example in re.findall(r"^  (?:.*\| )?batchcorder (\w+)", text, re.M):
-        assert example in commands
-    assert right("--version").strip() == f"batchcorder {batchcorder.__version__}"
+def there(path: str) -> int:
+    """Return how many batches are in the file so far."""
+    try:
+        return len(batchcorder.open(path, partial=True))
+    except OSError:
+        return 0
 
 
-def test_the_script_is_installed() -> None:
-    script = Path(sys.executable).with_name("batchcorder")
-    if not script.exists():
-        pytest.skip("not installed as a script")
-    done = subprocess.run([script, "--version"], capture_output=True, text=True)
-    assert done.stdout.startswith("batchcorder ")
+def write(before: Callable[[int], Any]) -> None:
+    batchcorder.record(stream(BATCHES, before), "x.arrows")
 
 
-def test_in_process(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from batchcorder._cli import main
+def test_cat_follows() -> None:
+    out, into = os.pipe()
+    writer = fork(write, lets(out))
+    wait_until(lambda: os.path.exists("x.arrows"))
+    with killed(writer), follow() as child:
+        os.write(into, b".")
+        reader = pa.ipc.open_stream(child.stdout)
+        for number in range(BATCHES):
+            # Each is passed on before the next one is there.
+            assert ids([reader.read_next_batch()]) == IDS[4 * number : 4 * number + 4]
+            os.write(into, b".")
+        with pytest.raises(StopIteration):
+            reader.read_next_batch()
+        assert child.wait(10) == 0
+        assert child.stderr is not None
+        assert child.stderr.read() == b""
+        assert status(writer) == 0
+    os.close(out)
+    os.close(into)
 
-    assert main(["info", str(path)]) == 0
-    assert "recording" in capsys.readouterr().out
-    assert main(["info", str(path) + "no"]) == 1
-    assert io.StringIO(capsys.readouterr().err).readline().startswith("batchcorder info")
+
+def test_cat_follows_a_writer_that_dies() -> None:
+    out, into = os.pipe()
+    writer = fork(write, lets(out))
+    wait_until(lambda: os.path.exists("x.arrows"))
+    os.write(into, b"..")
+    with follow() as child:
+        reader = pa.ipc.open_stream(child.stdout)
+        assert ids([reader.read_next_batch() for _ in range(2)]) == IDS[:8]
+        kill(writer)
+        began = time.monotonic()
+        assert child.wait(10) == 1
+        assert time.monotonic() - began < 1
+        assert child.stdout is not None
+        assert child.stderr is not None
+        # No end marker.
+        assert child.stdout.read() == b""
+        assert child.stderr.read() == (
+            b"batchcorder cat: x.arrows: The recording's writer died before it was "
+            b"complete\n"
+        )
+    os.close(out)
+    os.close(into)
+
+
+def test_interrupts() -> None:
+    """Ctrl-C ends what waits, with 130 and no traceback."""
+    out, into = os.pipe()
+    writer = fork(write, lets(out))
+    wait_until(lambda: os.path.exists("x.arrows"))
+    os.write(into, b".")
+    with killed(writer), follow() as child:
+        pa.ipc.open_stream(child.stdout).read_next_batch()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+        assert child.stderr is not None
+        assert child.stderr.read() == b""
+    os.close(out)
+    os.close(into)
+    command = [*PROGRAM, "record", "-", "y.arrows"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        with pa.ipc.new_stream(child.stdin, numbered(1)[0].schema) as sink:
+            sink.write_batch(numbered(1)[0])
+            child.stdin.flush()
+            wait_until(lambda: there("y.arrows") == 1)
+            child.send_signal(signal.SIGINT)
+            assert child.wait(10) == 130
+            said = child.stderr.read().decode()
+            child.stdin.close = lambda: None  # type: ignore[method-assign]
+    assert "Traceback" not in said
+    assert re.fullmatch(
+        r"batchcorder record: y.arrows: not complete; .*1 batch .*\n", said
+    ), said
+
+
+# ---- help ----
+
+
+def examples(*words: str) -> list[str]:
+    text = works(*words, "--help")
+    _, _, text = text.partition("examples:\n")
+    lines = [line[2:] for line in text.splitlines() if line.startswith("  batchcorder")]
+    # What is behind two spaces says what it does.
+    return [line.split("   ")[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize("command", ["", "info", "verify", "record", "cat", "head"])
+def test_examples_of_the_help_run(command: str) -> None:
+    table = pa.table({"id": [1, 2, 3], "price": [0.5, 1.5, 2.5], "at": list("xyz")})
+    pq.write_table(table, "trades.parquet")
+    if command:
+        batchcorder.record(table.to_reader(max_chunksize=1), "trades.arrows").close()
+    lines = examples(*filter(None, [command]))
+    assert len(lines) >= (1 if command else 4)
+    for line in lines:
+        done = shell(line)
+        assert done.returncode == 0, (line, done.stderr)
+        for made in ("copy.arrows", "new.arrows"):
+            Path(made).unlink(missing_ok=True)
+
+
+def test_the_installed_program_is_the_same(x: str) -> None:
+    program = Path(sys.executable).with_name("batchcorder")
+    if not program.exists():
+        pytest.skip("the program is not installed")
+    done = subprocess.run(
+        [program, "info", x], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == works("info", x)

@@ -1,0 +1,129 @@
+"""What the command line understands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ._core import __version__
+
+_EXAMPLES = """\
+examples:
+  batchcorder record trades.parquet trades.arrows     record a Parquet file
+  batchcorder info trades.arrows                      what is in it
+  batchcorder head trades.arrows -n 5                 its first rows
+  batchcorder verify trades.arrows                    is all of it right?
+  batchcorder cat trades.arrows --columns id,price | batchcorder record - some.arrows
+
+exit status: 0 all is right, 1 a file or the system is to blame, 2 the call is,
+130 interrupted
+"""
+
+
+def arguments() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="batchcorder",
+        description="Recordings of Arrow streams: written, read, looked at, verified.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog="examples:\n" + example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    path: dict[str, Any] = {"metavar": "PATH", "help": "a file, or - for standard input"}
+    info = command(
+        "info",
+        "show what a recording, or another Arrow IPC file, holds",
+        "  batchcorder info trades.arrows\n"
+        "  batchcorder info --json trades.arrows | grep rows\n",
+    )
+    info.add_argument("path", **path)
+    info.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+    verify = command(
+        "verify",
+        "read all of each file, and report the first batch that is wrong",
+        "  batchcorder verify trades.arrows && echo right\n",
+    )
+    verify.add_argument("paths", nargs="+", **path)
+
+    record = command(
+        "record",
+        "record Parquet, CSV, an Arrow file or stream",
+        "  batchcorder record trades.parquet new.arrows\n"
+        "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n",
+    )
+    record.add_argument(
+        "source", metavar="SOURCE", help="a file, or - for an Arrow stream that comes in"
+    )
+    record.add_argument("path", metavar="PATH", help="the recording: a name not taken")
+    record.add_argument(
+        "--format",
+        choices=["parquet", "csv", "arrow"],
+        help="of the source; by default its first bytes, or its name's ending, tell",
+    )
+    record.add_argument("--compression", choices=["lz4", "zstd"], help="of its buffers")
+    record.add_argument(
+        "--durable", action="store_true", help="every batch is on the disk at once"
+    )
+
+    cat = command(
+        "cat",
+        "write a recording to standard output, as an Arrow IPC stream",
+        "  batchcorder cat trades.arrows --columns id,price --start 1 > some.arrows\n"
+        "  batchcorder cat trades.arrows --follow | batchcorder record - copy.arrows\n",
+    )
+    cat.add_argument("path", **path)
+    _add_range(cat).add_argument(
+        "--follow", action="store_true", help="wait for what its writer still brings"
+    )
+
+    head = command(
+        "head",
+        "show the first rows as a table",
+        "  batchcorder head trades.arrows\n"
+        "  batchcorder head -n 3 --columns id trades.arrows\n",
+    )
+    head.add_argument("path", **path)
+    head.add_argument("-n", "--rows", type=_count, default=10, help="how many (10)")
+    _add_range(head)
+    return top
+
+
+def _add_range(parser: argparse.ArgumentParser) -> Any:
+    """Add what says which part is read; return the group of what may be missing."""
+    parser.add_argument(
+        "--columns",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help="only these columns, in this order",
+    )
+    parser.add_argument("--start", type=_count, metavar="N", help="from this batch on")
+    parser.add_argument("--stop", type=_count, metavar="N", help="to before this batch")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--partial", action="store_true", help="what there is of one not complete"
+    )
+    return group
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 1 << 62:
+        raise ValueError(text)
+    return number
+
+
+_count.__name__ = "number"  # which argparse says
+
+
+__all__ = ["arguments"]

@@ -1,0 +1,186 @@
+"""What the command line reads: files, pipes, and the errors that name them."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import io
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from . import _recordings
+
+# What ends with an error of a file's or the system's, and of who called, ends with these.
+FAILED, MISUSED = 1, 2
+
+_ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
+_PACKED = (".gz", ".bz2", ".zst", ".lz4")
+
+
+class CommandError(Exception):
+    """What the user is told, in one line, before the program ends."""
+
+    def __init__(self, words: str, code: int = FAILED) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def standard(name: str) -> Any:
+    """Return standard input or output, which somebody may have closed."""
+    stream = getattr(sys, name)
+    if stream is None:
+        raise CommandError(f"standard {name[3:]}put is closed", MISUSED)
+    return stream
+
+
+def standard_input() -> Any:
+    if standard("stdin").isatty():
+        raise CommandError(
+            "standard input is a terminal: give it an Arrow stream", MISUSED
+        )
+    return sys.stdin.buffer
+
+
+def is_pipe(name: str) -> bool:
+    """Tell whether a file has no size: a pipe, such as a shell's <(command)."""
+    try:
+        mode = os.stat(name).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextlib.contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """See to it that errors name this file, in one line."""
+    try:
+        yield
+    except CommandError:
+        raise
+    except (OSError, ValueError, OverflowError, MemoryError, NotImplementedError,
+            pa.ArrowException) as error:  # fmt: skip
+        name = "standard input" if name == "-" else name
+        raise CommandError(f"{name}: {words_of(error)}") from error
+
+
+def words_of(error: BaseException) -> str:
+    words = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        words = error.strerror
+    # A stream's error may have all of an exception's traceback behind it.
+    words = words.partition(". Detail: ")[0].strip().replace("\n", " ")
+    words = re.sub(r"^(Failed to open|Failed to create recording): ", "", words)
+    # The file's name, which stands in front.
+    words = re.sub(r": '[^']*'$", "", words)
+    words = words.replace("partial=True opens", "--partial reads")
+    return words.replace("follow=True waits", "--follow waits") or type(error).__name__
+
+
+def readable(name: str) -> Any:
+    """Return what `open` takes for a name on the command line."""
+    if name == "-":
+        return standard_input()
+    return builtins.open(name, "rb") if is_pipe(name) else name
+
+
+# ---- what can be recorded ----
+
+
+class _Stream(io.RawIOBase):
+    """A pipe, and whether it came to its end."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> Any:
+        data = self._file.read(size)
+        self.ended = not data and size != 0
+        return data
+
+
+class _Sized:
+    """An Arrow stream that knows how many rows it has."""
+
+    def __init__(self, stream: pa.RecordBatchReader, rows: int) -> None:
+        self._stream = stream
+        self.num_rows = rows
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._stream.__arrow_c_stream__(requested_schema)
+
+
+def _stream(file: Any) -> pa.RecordBatchReader:
+    """Return what comes in through a pipe; an end that is not marked is an error."""
+    pipe = _Stream(file)
+    reader = pa.ipc.open_stream(pipe)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from reader
+        if pipe.ended:
+            raise OSError(errno.ENODATA, "the stream is cut off: it has no end marker")
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _parquet(name: str) -> _Sized:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(name)
+    batches = file.iter_batches()
+    reader = pa.RecordBatchReader.from_batches(file.schema_arrow, batches)
+    return _Sized(reader, file.metadata.num_rows)
+
+
+def _csv(name: str) -> Any:
+    import pyarrow.csv
+
+    is_tabs = os.path.splitext(_unpacked(name))[1].lower() == ".tsv"
+    parsing = pyarrow.csv.ParseOptions(delimiter="\t" if is_tabs else ",")
+    return pyarrow.csv.open_csv(name, parse_options=parsing)
+
+
+def _unpacked(name: str) -> str:
+    base, ending = os.path.splitext(name)
+    return base if ending.lower() in _PACKED else name
+
+
+def open_source(name: str, form: str | None) -> Any:
+    """Return an Arrow stream of what a file, or standard input, holds."""
+    if name == "-" or is_pipe(name):
+        if form not in (None, "arrow"):
+            raise CommandError(
+                f"{name}: only an Arrow stream can come in by a pipe", MISUSED
+            )
+        return _stream(standard_input() if name == "-" else builtins.open(name, "rb"))
+    if form is None:
+        with builtins.open(name, "rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        ending = os.path.splitext(_unpacked(name))[1].lower()
+        form = "parquet" if is_parquet else _ENDINGS.get(ending, "arrow")
+    if form == "parquet":
+        return _parquet(name)
+    return _csv(name) if form == "csv" else _recordings.open(name)
+
+
+__all__ = [
+    "FAILED",
+    "MISUSED",
+    "CommandError",
+    "blamed",
+    "is_pipe",
+    "open_source",
+    "readable",
+    "standard",
+    "words_of",
+]

@@ -1,0 +1,101 @@
+"""Rows as a table for people, in a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_CELL = 40
+_GAP = "  "
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(c)
+        else 2
+        if unicodedata.east_asian_width(c) in "WF"
+        else 1
+        for c in text
+    )
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def _text(value: pa.Scalar) -> str:
+    """Return a value as people read it: NULL is no text, and a text NULL has quotes."""
+    if not value.is_valid:
+        return "NULL"
+    try:
+        found = value.as_py()
+    except Exception:  # what Python's types cannot hold, such as the year 10000
+        try:
+            found = pc.cast(value, pa.string()).as_py()
+        except pa.ArrowException:
+            found = str(value)
+    if found is None:
+        return "NULL"
+    return repr(found) if found == "NULL" else str(found)
+
+
+def _column(name: str, values: pa.ChunkedArray) -> list[str]:
+    cells = [name, str(values.type), *(_text(value) for value in values)]
+    # Long texts are not looked at to their ends.
+    cells = [_cut(_printable(cell[: 4 * _CELL]), _CELL) for cell in cells]
+    width = max(_width(cell) for cell in cells)
+    kind = values.type
+    right = any(
+        is_kind(kind)
+        for is_kind in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    )
+    return [
+        " " * (width - _width(cell)) + cell
+        if right
+        else cell + " " * (width - _width(cell))
+        for cell in cells
+    ]
+
+
+def lines_of(table: pa.Table, room: int | None) -> Iterator[str]:
+    """Yield the lines of a table, with as many columns as there is `room` for."""
+    shown: list[list[str]] = []
+    left = room
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        column = _column(name, values)
+        if left is not None:
+            left -= _width(column[0]) + (len(_GAP) if shown else 0)
+            if left < 0 and shown:
+                break
+        shown.append(column)
+    for cells in zip(*shown, strict=True):
+        line = _GAP.join(cells).rstrip()
+        yield line if room is None else _cut(line, room)
+    hidden: Any = table.column_names[len(shown) :]
+    if hidden:
+        names = ", ".join(_printable(name) for name in hidden)
+        line = f"and {len(hidden)} more columns: {names}"
+        yield line if room is None else _cut(line, room)
+
+
+__all__ = ["lines_of"]
