@@ -15,7 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	matrix exits test-duckdb1 test-pythons test-packages lint format bench wheel sdist clean
+	powerloss matrix exits test-duckdb1 test-pythons test-packages lint format bench wheel \
+	sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -150,6 +151,14 @@ exits: $(VENV)/.test.ok $(VENV)/.installed
 	@export BC_EXIT_RUNS=$(EXIT_RUNS) BC_EXIT_SEED=$$(date +%s); \
 	echo "BC_EXIT_SEED=$$BC_EXIT_SEED"; \
 	$(BIN)/python -m pytest tests/python/test_exit.py
+
+## make powerloss     simulated losses of power, POWERLOSS_STATES=200000
+POWERLOSS_STATES ?= 200000
+powerloss: build/test/build.ninja
+	@export BC_POWERLOSS_STATES=$(POWERLOSS_STATES) BC_POWERLOSS_SEED=$$(date +%s); \
+	echo "BC_POWERLOSS_SEED=$$BC_POWERLOSS_SEED"; status=0; \
+	$(call c_tests,test,--timeout-multiplier 100 powerloss); \
+	$(count) $(REPORTS)/test.json || status=1; exit $$status
 
 ## make soak          threads at random under both sanitizers, SOAK_SECONDS=120 each
 soak: build/asan/build.ninja build/tsan/build.ninja

@@ -149,3 +149,95 @@ def test_a_disk_without_room_for_the_file(tmp_path: Path, own_mounts: list[str])
     assert ids(on_disk(source, where)) == list(range(8))
     """
     run(code, tmp_path, own_mounts)
+
+
+# The same of a recording.
+RECORDED = {
+    "large": "numbered(40, 8000), {}",
+    "durable": "numbered(40, 8000), {'durable': True}",
+    "small, written together": "numbered(6000, 1), {}",
+    "small, durable": "numbered(6000, 1), {'durable': True}",
+    "dictionaries": "[words(i) for i in range(40)], {}",
+    "compressed": "[noise(i) for i in range(40)], {'compression': 'lz4'}",
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_on_a_full_disk(
+    name: str, tmp_path: Path, own_mounts: list[str]
+) -> None:
+    """What is in the file is a prefix for everybody; it goes on, or is resumed."""
+    code = f"""
+    import batchcorder
+    batches, options = {RECORDED[name]}
+    path = Path(where, "x.arrows")
+    source = Source(batches)
+    cache = batchcorder.cached(path, lambda: source, **options)
+
+    def check():
+        # The same batches in order, whoever reads them.
+        count = cache.ingested_count
+        assert source.given == count + 1, (source.given, count)
+        with pa.ipc.open_stream(path) as written:
+            got = list(written)
+        assert len(got) == count or "small" in {name!r}
+        with batchcorder.open(path, partial=True, verify=True) as opened:
+            assert len(opened) == len(got) <= count
+            for one, other, wanted in zip(got, opened, batches):
+                assert one.equals(wanted) and other.equals(wanted)
+        reader = cache.reader()
+        for wanted in batches[:count]:
+            assert next(reader).equals(wanted)
+        return len(got)
+
+    counts = []
+    for _ in range(2):
+        for _ in range(3):
+            refused(cache.ingest_all)
+        counts.append(check())
+        ballast.write_bytes(b"")
+    assert 0 < counts[0] < counts[1] < len(batches), counts
+    # There is no room for a copy either.
+    refused(lambda: cache.save(path.with_name("y.arrows")))
+    assert sorted(os.listdir(where)) == ["ballast", "x.arrows"]
+    cache.close()
+
+    mount("remount,size=16m")
+    source = Source(batches)
+    cache = batchcorder.cached(path, lambda: source, resume=True, **options)
+    assert cache.stats()["resumed"] == counts[1]
+    assert cache.ingest_all() == len(batches)
+    cache.save(path.with_name("y.arrows"), durable=True)
+    for got in (cache, pa.ipc.open_stream(path), batchcorder.open(path),
+                pa.ipc.open_stream(path.with_name("y.arrows"))):
+        for one, wanted in zip(got, batches, strict=True):
+            assert one.equals(wanted)
+    assert batchcorder.verify(path) == len(batches)
+    cache.close()
+    """
+    run(code, tmp_path, own_mounts)
+
+
+def test_a_disk_without_room_for_a_recording(
+    tmp_path: Path, own_mounts: list[str]
+) -> None:
+    """The source is left alone, and nothing is left behind."""
+    code = """
+    import batchcorder
+    path = Path(where, "x.arrows")
+    # The root and the ballast, but no file; then files, but no page.
+    for options in ("size=1m,nr_inodes=2", "size=296k"):
+        mount(f"remount,{options}")
+        source = Source(numbered(2))
+        try:
+            batchcorder.record(source, path)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+        else:
+            raise AssertionError("there was room")
+        assert source.given == 0
+        assert os.listdir(where) == ["ballast"]
+        mount("remount,size=1m,nr_inodes=100")
+    assert ids(batchcorder.record(source, path)) == list(range(8))
+    """
+    run(code, tmp_path, own_mounts)
