@@ -342,7 +342,9 @@ int bc__sys_sync_dir_of(const char *path) {
     code = descriptor < 0 ? errno : bc__fault_call();
     bc__free(dir);
     if (descriptor < 0) return code;
-    if (code == 0 && fsync(descriptor) != 0) code = errno;
+    while (code == 0 && fsync(descriptor) != 0) {
+        if (errno != EINTR) code = errno;
+    }
     (void)close(descriptor);
     /* Some file systems have nothing to do here, and say so. */
     return code == EINVAL ? 0 : code;
