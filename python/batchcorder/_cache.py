@@ -30,7 +30,9 @@ def absolute(path: _Path) -> bytes:
         raise ValueError("path: embedded null byte")
     if not name:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
-    return os.path.abspath(name)
+    # What ends with a slash is a directory, and stays one.
+    slash = b"/" if name.endswith(b"/") else b""
+    return os.path.abspath(name).rstrip(b"/") + slash or b"/"
 
 
 def _rows_of(source: Any) -> int | None:

@@ -187,7 +187,12 @@ def cached(
     3
 
     """
-    name = os.path.realpath(absolute(path))
+    name = absolute(path)
+    if name.endswith(b"/"):
+        raise IsADirectoryError(
+            errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
+        )
+    name = os.path.realpath(name)
     cache = _there(name)
     if cache is not None:
         return cache

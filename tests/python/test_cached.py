@@ -249,8 +249,14 @@ def test_there_is_no_directory(tmp_path: Path) -> None:
     path.parent.write_text("")
     with pytest.raises(NotADirectoryError):
         cached(path, never)
+    for directory in (tmp_path, f"{tmp_path}/new/", "/"):
+        with pytest.raises(IsADirectoryError):
+            cached(directory, never)
     with pytest.raises(IsADirectoryError):
-        cached(tmp_path, never)
+        batchcorder.record(source(), f"{tmp_path}/new/")
+    with pytest.raises(IsADirectoryError):
+        batchcorder.StreamCache(source()).save(f"{tmp_path}/new/")
+    assert os.listdir(tmp_path) == ["none"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import batchcorder
 from helpers import Task
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,17 @@ def test_differences_are_those_of_the_page(found: dict[str, dict[str, Any]]) -> 
         name: {"0.1.3": there[name], "here": here[name]} for name in different - named
     } == {}, "differences that docs/compatibility.md does not name"
     assert named - different == set(), "docs/compatibility.md names these, which agree"
+
+
+def test_the_page_names_what_is_new() -> None:
+    page = PAGE.read_text()
+    text = page[page.index("New names: ") : page.index("Four things can surprise")]
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([\w.]+)`", text)}
+    old = {"cast", "close", "ingest_all", "ingested_count", "reader", "schema"}
+    old |= {"upstream_exhausted", "CastingStreamCache", "StreamCache"}
+    old |= {"StreamCacheReader"}
+    members = {name for name in dir(batchcorder.StreamCache) if name[0] != "_"}
+    assert named - {"batchcorder"} == (members | {*batchcorder.__all__}) - old
 
 
 def test_the_page_names_probes_that_exist_and_once() -> None:
