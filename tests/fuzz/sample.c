@@ -36,41 +36,19 @@ static const struct spec inner[] = {ENCODED("c", words), LEAF("i")};
 static const struct spec structs = NESTED("+s", inner);
 static const struct spec inner_only[] = {ENCODED("s", words)};
 
-static const struct spec all_types[] = {
-    LEAF("n"),
-    LEAF("b"),
-    LEAF("c"),
-    LEAF("S"),
-    LEAF("i"),
-    LEAF("l"),
-    LEAF("e"),
-    LEAF("g"),
-    LEAF("d:9,2,32"),
-    LEAF("d:38,2"),
-    LEAF("d:76,2,256"),
-    LEAF("tdD"),
-    LEAF("tsu:UTC"),
-    LEAF("tiD"),
-    LEAF("tin"),
-    LEAF("w:3"),
-    LEAF("z"),
-    LEAF("u"),
-    LEAF("Z"),
-    LEAF("U"),
-    LEAF("vu"),
-    LEAF("vz"),
-    NESTED("+l", numbers),
-    NESTED("+L", texts),
-    NESTED("+vl", numbers),
-    NESTED("+vL", views),
-    NESTED("+w:2", numbers),
-    NESTED("+s", pair),
-    NESTED("+m", entries),
-    NESTED("+us:0,1", pair),
-    NESTED("+ud:3,7", pair),
-    NESTED("+r", runs),
-    NESTED("+r", long_runs),
-    NESTED("+l", entries),
+static const struct spec flat_types[] = {
+    LEAF("n"),          LEAF("b"),   LEAF("c"),       LEAF("S"),        LEAF("i"),
+    LEAF("l"),          LEAF("e"),   LEAF("g"),       LEAF("d:9,2,32"), LEAF("d:38,2"),
+    LEAF("d:76,2,256"), LEAF("tdD"), LEAF("tsu:UTC"), LEAF("tiD"),      LEAF("tin"),
+    LEAF("w:3"),        LEAF("z"),   LEAF("u"),       LEAF("Z"),        LEAF("U"),
+    LEAF("vu"),         LEAF("vz"),
+};
+
+static const struct spec nested_types[] = {
+    NESTED("+l", numbers), NESTED("+L", texts),     NESTED("+vl", numbers),
+    NESTED("+vL", views),  NESTED("+w:2", numbers), NESTED("+s", pair),
+    NESTED("+m", entries), NESTED("+us:0,1", pair), NESTED("+ud:3,7", pair),
+    NESTED("+r", runs),    NESTED("+r", long_runs), NESTED("+l", entries),
 };
 
 static const struct spec dictionaries[] = {
@@ -83,20 +61,21 @@ static const struct spec few_types[] = {LEAF("i"), LEAF("u"), LEAF("vu"),
                                         NESTED("+l", numbers), ENCODED("c", words)};
 
 /* What a recording is made of. */
+#define COLUMNS(types) (types), (int)(sizeof(types) / sizeof((types)[0]))
 static const struct {
     const struct spec *columns;
     int n_columns;
     int64_t rows;
+    int batches;
     enum bc_compression compression;
 } samples[SAMPLES] = {
-    {all_types, sizeof(all_types) / sizeof(all_types[0]), 12, BC_COMPRESSION_NONE},
-    {dictionaries, sizeof(dictionaries) / sizeof(dictionaries[0]), 12,
-     BC_COMPRESSION_NONE},
-    {few_types, sizeof(few_types) / sizeof(few_types[0]), 12, BC_COMPRESSION_NONE},
-    {all_types, sizeof(all_types) / sizeof(all_types[0]), 60, BC_COMPRESSION_LZ4},
-    {all_types, sizeof(all_types) / sizeof(all_types[0]), 60, BC_COMPRESSION_ZSTD},
-    {dictionaries, sizeof(dictionaries) / sizeof(dictionaries[0]), 60,
-     BC_COMPRESSION_LZ4},
+    {COLUMNS(flat_types), 12, 2, BC_COMPRESSION_NONE},
+    {COLUMNS(nested_types), 12, 2, BC_COMPRESSION_NONE},
+    {COLUMNS(dictionaries), 12, 3, BC_COMPRESSION_NONE},
+    {COLUMNS(few_types), 12, 2, BC_COMPRESSION_NONE},
+    {COLUMNS(few_types), 200, 1, BC_COMPRESSION_LZ4},
+    {COLUMNS(nested_types), 60, 1, BC_COMPRESSION_ZSTD},
+    {COLUMNS(dictionaries), 12, 2, BC_COMPRESSION_LZ4},
 };
 
 /* ---- schemas ---- */
@@ -285,8 +264,6 @@ static void fill(struct ArrowArray *array, const struct spec *spec, int64_t n, i
 
 /* ---- recordings ---- */
 
-enum { BATCHES = 3 };
-
 struct source {
     int sample;
     int next;
@@ -304,7 +281,7 @@ static int source_schema(struct ArrowArrayStream *stream, struct ArrowSchema *ou
 static int source_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
     struct source *source = stream->private_data;
     out->release = NULL;
-    if (source->next == BATCHES) return 0;
+    if (source->next == samples[source->sample].batches) return 0;
     struct ArrowSchema schema;
     (void)source_schema(stream, &schema);
     FUZZ_CHECK(ArrowArrayInitFromSchema(out, &schema, NULL) == 0);
@@ -361,7 +338,7 @@ uint8_t *fuzz_sample(int number, size_t *out_size) {
     int code = bc_cache_new(&stream, &options, &cache, &error);
     if (code == 0) code = bc_cache_ingest(cache, &batches, &error);
     if (code != 0) (void)fprintf(stderr, "%s\n", error.message);
-    FUZZ_CHECK(code == 0 && batches == BATCHES);
+    FUZZ_CHECK(code == 0 && batches == (uint64_t)samples[number].batches);
     bc_cache_unref(cache);
     uint8_t *bytes = read_whole(path, out_size);
     FUZZ_CHECK(unlink(path) == 0 && rmdir(directory) == 0);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAMPLES = 6 };
+enum { SAMPLES = 7 };
 
 /* A complete recording, for the caller to free. */
 uint8_t *fuzz_sample(int number, size_t *out_size);

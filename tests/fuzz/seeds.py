@@ -122,7 +122,7 @@ def make_mutate(folder: Path) -> None:
     for number in range(EDITS):
         flags = draw.choice([0, 0, 0, 0, 8, 8, 16, 24, 7])
         edits = draw.randbytes(6 * draw.choice([0, 1, 1, 1, 2, 3]))
-        content = bytes([number % 6, flags]) + edits
+        content = bytes([number % 7, flags]) + edits
         (folder / f"{number}").write_bytes(content)
 
 
