@@ -73,38 +73,93 @@ struct bc_flaw bc__flaw_of_text(const struct bc_node *node, int32_t bits) {
     return none;
 }
 
-/* What is wrong with the view at `at`, or NULL. */
+/* The text of views may be the same text again and again. So when it is more than there
+ * is in the buffers, these are looked at as a whole, once, and where they are text, only
+ * the ends of each view. Where they are not, because of what no view shows, there is a
+ * bound: so many times the size of the views and buffers. */
+enum { OVERLAP_MAX = 16 };
+
+struct text {
+    enum { TEXT_EACH, TEXT_WHOLE, TEXT_BOUNDED } state;
+    int64_t left; /* bytes to look at before the state changes */
+    int64_t bound;
+};
+
+static struct text start_text(const struct bc_node *node) {
+    int64_t n_buffers = node->n_buffers - 3;
+    int64_t bytes = 0;
+    if (n_buffers > 0) {
+        const int64_t *sizes = node->buffers[node->n_buffers - 1];
+        for (int64_t i = 0; i < n_buffers; i++) bytes += sizes[i];
+    }
+    int64_t all = bytes + node->length * (int64_t)sizeof(struct bc_view);
+    return (struct text){TEXT_EACH, bytes, all * OVERLAP_MAX};
+}
+
+static bool are_text(const struct bc_node *node) {
+    const int64_t *sizes = node->buffers[node->n_buffers - 1];
+    for (int64_t i = 0; i < node->n_buffers - 3; i++) {
+        if (!bc__utf8_is_valid(node->buffers[2 + i], sizes[i])) return false;
+    }
+    return true;
+}
+
+/* The text of a view into a buffer of `size` bytes: what is wrong with it, or NULL. */
+static const char *text_reason(struct text *text, const struct bc_node *node,
+                               const struct bc_view *view, const uint8_t *buffer,
+                               int64_t size) {
+    if (text->state != TEXT_WHOLE) text->left -= view->length;
+    if (text->state == TEXT_EACH && text->left < 0) {
+        text->state = are_text(node) ? TEXT_WHOLE : TEXT_BOUNDED;
+        text->left = text->bound;
+    }
+    int64_t end = (int64_t)view->offset + view->length;
+    if (text->state == TEXT_WHOLE) {
+        bool cuts = bc__utf8_continues(buffer[view->offset]) ||
+                    (end < size && bc__utf8_continues(buffer[end]));
+        return cuts ? not_text : NULL;
+    }
+    if (text->left < 0) {
+        return "its text is that of others too often, in a buffer that is not all text";
+    }
+    return bc__utf8_is_valid(buffer + view->offset, view->length) ? NULL : not_text;
+}
+
+/* What is wrong with the view at `at`, or NULL; `text` NULL: it is no text. */
 static const char *view_reason(const struct bc_node *node, const uint8_t *at,
-                               bool is_text) {
+                               struct text *text) {
     struct bc_view view;
     memcpy(&view, at, sizeof(view));
     if (view.length < 0) return "its view has a negative length";
-    const uint8_t *data = at + offsetof(struct bc_view, prefix);
-    if (view.length > BC_VIEW_INLINE_MAX) {
-        if (view.buffer < 0 || view.buffer >= node->n_buffers - 3) {
-            return "its view is into a buffer that is not there";
-        }
-        const int64_t *sizes = node->buffers[node->n_buffers - 1];
-        const uint8_t *buffer = node->buffers[2 + view.buffer];
-        if (buffer == NULL || view.offset < 0 ||
-            (int64_t)view.offset + view.length > sizes[view.buffer]) {
-            return "its view reaches beyond its buffer";
-        }
-        data = buffer + view.offset;
-        if (memcmp(data, view.prefix, sizeof(view.prefix)) != 0) {
-            return "its view has another prefix than its data";
-        }
+    if (view.length <= BC_VIEW_INLINE_MAX) {
+        const uint8_t *data = at + offsetof(struct bc_view, prefix);
+        bool right = text == NULL || bc__utf8_is_valid(data, view.length);
+        return right ? NULL : not_text;
     }
-    return is_text && !bc__utf8_is_valid(data, view.length) ? not_text : NULL;
+    if (view.buffer < 0 || view.buffer >= node->n_buffers - 3) {
+        return "its view is into a buffer that is not there";
+    }
+    const int64_t *sizes = node->buffers[node->n_buffers - 1];
+    const uint8_t *buffer = node->buffers[2 + view.buffer];
+    if (buffer == NULL || view.offset < 0 ||
+        (int64_t)view.offset + view.length > sizes[view.buffer]) {
+        return "its view reaches beyond its buffer";
+    }
+    if (memcmp(buffer + view.offset, view.prefix, sizeof(view.prefix)) != 0) {
+        return "its view has another prefix than its data";
+    }
+    return text == NULL ? NULL
+                        : text_reason(text, node, &view, buffer, sizes[view.buffer]);
 }
 
 struct bc_flaw bc__flaw_of_views(const struct bc_node *node, bool is_text) {
     const uint8_t *views = node->buffers[1];
     const uint8_t *validity = validity_of(node);
+    struct text text = start_text(node);
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         if (!bc__is_valid(validity, i)) continue;
         const uint8_t *at = views + i * (int64_t)sizeof(struct bc_view);
-        const char *reason = view_reason(node, at, is_text);
+        const char *reason = view_reason(node, at, is_text ? &text : NULL);
         if (reason != NULL) return (struct bc_flaw){reason, i};
     }
     return none;

@@ -24,7 +24,9 @@ struct bc_flaw bc__flaw_of_offsets(const struct bc_node *node, int32_t bits,
 /* Text behind offsets that have no flaw. */
 struct bc_flaw bc__flaw_of_text(const struct bc_node *node, int32_t bits);
 
-/* Views, of which the variadic buffers' sizes are there. */
+/* Views, of which the variadic buffers' sizes are there. Text that overlaps is looked at
+ * in time linear in the size of views and buffers: where the buffers are not text as a
+ * whole and too much overlaps, that is a flaw. */
 struct bc_flaw bc__flaw_of_views(const struct bc_node *node, bool is_text);
 
 /* List views must stay within 0 to `limit`, null ones too. */

@@ -283,6 +283,54 @@ static void test_views_without_buffers(void) {
 static void test_views_of_bytes(void) { check_views(false); }
 static void test_views_of_text(void) { check_views(true); }
 
+/* Many views of one large text, which would take minutes if each was looked at. */
+enum { OVERLAPPING = 1 << 17, TEXT_BYTES = 1 << 20 };
+
+static void overlap(struct bc_view *views, const uint8_t *data, int32_t offset,
+                    int32_t length) {
+    for (int64_t i = 0; i < OVERLAPPING; i++) {
+        views[i] = view_of(data, length, 0, offset);
+    }
+}
+
+static void test_views_that_overlap(void) {
+    struct ArrowSchema column = type("vu", "x");
+    struct bed bed = open_bed(&column);
+    struct bc_view *views = calloc(OVERLAPPING, sizeof(*views));
+    uint8_t *data = malloc(TEXT_BYTES);
+    static const int64_t sizes[] = {TEXT_BYTES};
+    for (int64_t i = 0; i < TEXT_BYTES; i++) data[i] = i % 2 == 0 ? 0xC3 : 0xBC;
+    fill(&bed, 1, 0, OVERLAPPING, NULL, views, data);
+    node_of(&bed, 1)->n_buffers = 4;
+    node_of(&bed, 1)->buffers[3] = sizes;
+    overlap(views, data, 0, TEXT_BYTES);
+    accept(&bed);
+    overlap(views, data, 2, TEXT_BYTES - 4);
+    accept(&bed);
+    /* A character cut at its start, or at its end, by the last view, or the second. */
+    static const int64_t rows[] = {1, OVERLAPPING - 1};
+    for (int i = 0; i < 2; i++) {
+        views[rows[i]] = view_of(data, TEXT_BYTES - 3, 0, 1);
+        refuse(&bed, "x", rows[i], "UTF-8");
+        views[rows[i]] = view_of(data, TEXT_BYTES - 3, 0, 2);
+        refuse(&bed, "x", rows[i], "UTF-8");
+        views[rows[i]] = view_of(data, TEXT_BYTES - 2, 0, 2);
+        accept(&bed);
+    }
+    /* What no view shows may be anything, as long as there is not too much overlap. */
+    data[0] = 0xFF;
+    for (int64_t i = 20; i < OVERLAPPING; i++) views[i] = view_of(data, 100, 0, 2);
+    accept(&bed);
+    data[TEXT_BYTES / 2] = 'x';
+    refuse(&bed, "x", 0, "UTF-8");
+    data[TEXT_BYTES / 2] = 0xC3;
+    overlap(views, data, 2, TEXT_BYTES - 4);
+    refuse(&bed, "x", 50, "too often");
+    free(data);
+    free(views);
+    close_bed(&bed);
+}
+
 static void test_list_views(void) {
     for (int wide = 0; wide < 2; wide++) {
         struct ArrowSchema item = type("n", "item");
@@ -375,6 +423,7 @@ int main(void) {
         TAP_CASE(test_views_without_buffers),
         TAP_CASE(test_views_of_bytes),
         TAP_CASE(test_views_of_text),
+        TAP_CASE(test_views_that_overlap),
         TAP_CASE(test_list_views),
         TAP_CASE(test_indices),
     };
