@@ -21,7 +21,7 @@ struct bc_grown {
 struct flat {
     const uint8_t *values; /* from the first value on; or its offset */
     const uint8_t *text;   /* from the first byte on */
-    int64_t bytes;         /* of it */
+    int64_t bytes;         /* of it; -1: the offsets are wrong */
 };
 
 static bool is_flat(const struct bc_field *field, const struct bc_node *node,
@@ -37,7 +37,8 @@ static bool is_flat(const struct bc_field *field, const struct bc_node *node,
         (struct flat){(const uint8_t *)node->buffers[1] + node->offset * width, NULL, 0};
     if (!is_binary) return true;
     int64_t start = bc__integer_at(out->values, field->bits, 0);
-    out->bytes = bc__integer_at(out->values, field->bits, node->length) - start;
+    int64_t end = bc__integer_at(out->values, field->bits, node->length);
+    out->bytes = start < 0 || end < start ? -1 : end - start;
     if (out->bytes > 0) out->text = (const uint8_t *)node->buffers[2] + start;
     return true;
 }
@@ -66,7 +67,8 @@ enum bc_growth bc__grown_compare(const struct bc_field *field,
     if (field->kind == BC_KIND_FIXED) {
         size_t size = (size_t)before->length * (size_t)(field->bits / 8);
         if (memcmp(old.values, new.values, size) != 0) return BC_GROWTH_NONE;
-    } else if (!same_offsets(field->bits, old.values, new.values, before->length) ||
+    } else if (old.bytes < 0 || new.bytes < 0 ||
+               !same_offsets(field->bits, old.values, new.values, before->length) ||
                (old.bytes > 0 && memcmp(old.text, new.text, (size_t)old.bytes) != 0)) {
         return BC_GROWTH_NONE;
     }
@@ -131,8 +133,12 @@ int bc__grown_append(struct bc_grown **grown, const struct bc_field *field,
     } else {
         int64_t shift = to->bytes - bc__integer_at(flat.values, field->bits, 0);
         for (int64_t i = 1; i <= part->length; i++) {
-            bc__integer_set(to->values, field->bits, to->length + i,
-                            bc__integer_at(flat.values, field->bits, i) + shift);
+            int64_t at;
+            if (__builtin_add_overflow(bc__integer_at(flat.values, field->bits, i), shift,
+                                       &at)) {
+                return EINVAL;
+            }
+            bc__integer_set(to->values, field->bits, to->length + i, at);
         }
         if (flat.bytes > 0) {
             memcpy(to->text + to->bytes, flat.text, (size_t)flat.bytes);
