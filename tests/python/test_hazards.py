@@ -68,17 +68,21 @@ HAZARDS: dict[int, tuple[str, str]] = {
     4: (
         "a full disk",
         "test_full_disk.py::test_a_full_disk_loses_nothing "
+        "test_full_disk.py::test_a_recording_on_a_full_disk "
         "test_recording_faults.py::test_a_write_that_fails_leaves_a_prefix",
     ),
     5: (
         "interrupted and short system calls",
         "test_interrupt.py::test_a_storm_of_signals_changes_nothing "
+        "test_recording_faults.py::test_a_storm_of_signals_changes_nothing "
         "fault/test_faults.c::test_disk "
         "fault/test_recording_faults.c::test_open",
     ),
     6: (
         "a failed synchronisation is final",
-        "fault/test_recording_faults.c::test_record_durable",
+        "fault/test_recording_faults.c::test_record_durable "
+        "fault/test_powerloss.c::test_durable "
+        "fault/test_powerloss.c::test_durable_and_resumed",
     ),
     7: (
         "no memory",
@@ -156,12 +160,15 @@ HAZARDS: dict[int, tuple[str, str]] = {
         "test_disk.py::test_a_killed_process_is_in_nobodys_way "
         "test_disk.py::test_leftovers_of_the_dead_are_reclaimed "
         "test_killed.py::test_what_was_left_is_an_exact_prefix "
-        "test_killed.py::test_what_was_left_is_resumed",
+        "test_killed.py::test_what_was_left_is_resumed "
+        "kill/test_kill.c::test_save_copy_replaces "
+        "fault/test_recording_faults.c::test_names_of_the_dead",
     ),
     18: (
         "planted links",
         "test_disk.py::test_no_symbolic_link_is_followed "
-        "test_recording_faults.py::test_planted_links",
+        "test_recording_faults.py::test_planted_links "
+        "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
     ),
     19: (
         "modes, and descriptors that children get",
@@ -198,7 +205,9 @@ HAZARDS: dict[int, tuple[str, str]] = {
         "others read the file while it is written",
         "test_disk.py::test_the_file_is_a_stream_at_every_moment "
         "test_file_readers.py::test_the_file_at_every_moment "
-        "test_killed.py::test_others_read_an_exact_prefix",
+        "test_killed.py::test_others_read_an_exact_prefix "
+        "test_recording_faults.py::test_others_read_the_growing_file "
+        "fault/test_powerloss.c::test_every_byte_of_every_write",
     ),
     26: (
         "a writer that dies",
