@@ -48,6 +48,28 @@ static void test_growth_of_text(void) {
     CHECK(bc__grown_compare(&texts, &old, &new) == BC_GROWTH_NONE);
 }
 
+/* Offsets of a file that nobody looked at. */
+static void test_parts_that_are_wrong(void) {
+    static const struct bc_field large = {
+        .kind = BC_KIND_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
+    const int32_t negative[] = {-1000, 1};
+    const int32_t decreasing[] = {2, 1};
+    const int64_t beyond[] = {0, 1, INT64_MAX, 2};
+    const void *buffers[] = {NULL, negative, "xy"};
+    struct bc_grown *grown = NULL;
+    struct bc_node part = node_of(buffers, 0, 1);
+    CHECK(bc__grown_append(&grown, &texts, &part) == EINVAL);
+    CHECK(bc__grown_compare(&texts, &part, &part) == BC_GROWTH_NONE);
+    buffers[1] = decreasing;
+    CHECK(bc__grown_append(&grown, &texts, &part) == EINVAL && grown == NULL);
+    buffers[1] = beyond;
+    part.length = 1;
+    CHECK(bc__grown_append(&grown, &large, &part) == 0);
+    part.length = 3;
+    CHECK(bc__grown_append(&grown, &large, &part) == EINVAL);
+    bc__grown_unref(grown);
+}
+
 /* Parts behind each other; what earlier versions cover stays as it is. */
 static void test_parts(void) {
     struct ArrowSchema source;
@@ -84,6 +106,10 @@ static void test_parts(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_growth), TAP_CASE(test_growth_of_text), TAP_CASE(test_parts)};
+        TAP_CASE(test_growth),
+        TAP_CASE(test_growth_of_text),
+        TAP_CASE(test_parts_that_are_wrong),
+        TAP_CASE(test_parts),
+    };
     return TAP_RUN(cases);
 }
