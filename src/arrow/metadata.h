@@ -61,6 +61,10 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              size_t *out_size, size_t *out_digits,
                              struct bc_error *error);
 
+/* Rows, and values of a node, that are taken for a number: so many bits can be counted.
+ */
+#define BC_LENGTH_MAX (INT64_MAX / 1024)
+
 /* What is read may be anybody's, and hostile: all that is given out was checked to lie
  * inside the `size` bytes, which are 8-byte aligned, and the time is linear in the size.
  * The numbers in it are as they were found. Results are untouched on failure. */
@@ -78,7 +82,7 @@ struct bc_wire_head {
     int version;        /* whatever it is: who reads on refuses what is too old */
     int64_t body_bytes; /* not negative */
     /* Of a batch and of a dictionary. */
-    int64_t rows; /* not negative */
+    int64_t rows; /* from 0 to BC_LENGTH_MAX */
     int64_t dictionary_id;
     bool is_delta;
 };

@@ -115,7 +115,7 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
         .n_variadic_counts = counts.n,
     };
     find_checksums(&flat, &message.root, &batch.checksums, &batch.checksums_size);
-    if (flat.broken || batch.rows < 0) return EINVAL;
+    if (flat.broken || batch.rows < 0 || batch.rows > BC_LENGTH_MAX) return EINVAL;
     *out_batch = batch;
     return 0;
 }
@@ -140,7 +140,7 @@ int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *ou
         head.dictionary_id = bc__flat_i64(&flat, &dictionary, DICTIONARY_ID, 0);
         head.is_delta = bc__flat_u8(&flat, &dictionary, DICTIONARY_DELTA, 0) != 0;
     }
-    if (flat.broken || head.rows < 0) return EINVAL;
+    if (flat.broken || head.rows < 0 || head.rows > BC_LENGTH_MAX) return EINVAL;
     *out_head = head;
     return 0;
 }

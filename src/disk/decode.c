@@ -39,6 +39,22 @@ enum { COPIES_ALL = 0 };
 /* No codec makes more of a byte: a larger claim is none. */
 enum { EXPANSION_MAX = 1 << 16 };
 
+/* Buffers may lie on each other, but not so many that to read them all takes much longer
+ * than to read the body. */
+enum { SHARING_MAX = 4 };
+
+static bool fits_body(const struct bc_wire_batch *wire) {
+    int64_t left = wire->body_bytes <= INT64_MAX / SHARING_MAX
+                       ? wire->body_bytes * SHARING_MAX
+                       : INT64_MAX;
+    for (size_t i = 0; i < wire->n_buffers; i++) {
+        int64_t length = wire->buffers[i].length;
+        if (length < 0 || length > left) return false;
+        left -= length;
+    }
+    return true;
+}
+
 /* A message's metadata, with what it says of the batch. `*out_copy`, for the caller to
  * free, is NULL where it stands aligned; else the copy that `out_wire` points into. */
 static int read_metadata(const uint8_t *message, int64_t size, struct bc_frame *out_frame,
@@ -58,7 +74,8 @@ static int read_metadata(const uint8_t *message, int64_t size, struct bc_frame *
     }
     code = bc__metadata_read_batch(metadata, (size_t)bytes, out_wire);
     int64_t left = size - out_frame->metadata - bytes;
-    if (code == 0 && (out_wire->body_bytes < 0 || out_wire->body_bytes > left)) {
+    if (code == 0 && (out_wire->body_bytes < 0 || out_wire->body_bytes > left ||
+                      !fits_body(out_wire))) {
         code = EINVAL;
     }
     if (code != 0) {
@@ -199,8 +216,8 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     struct bc_node *node = &decoder->batch->nodes[number];
     if (decoder->node >= decoder->wire.n_nodes) return EINVAL;
     struct bc_wire_node wire = decoder->wire.nodes[decoder->node++];
-    if (wire.length < length_min || wire.length > INT64_MAX / 1024 ||
-        wire.null_count < 0 || wire.null_count > wire.length) {
+    if (wire.length < length_min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
+        wire.null_count > wire.length) {
         return EINVAL;
     }
     const void **buffers = decoder->tables;

@@ -181,7 +181,7 @@ static int add_version(struct bc_dictionary *dictionary,
                        const struct bc_dictionary_message *message) {
     size_t n = dictionary->n_versions;
     const struct bc_version *before = n == 0 ? NULL : &dictionary->versions[n - 1];
-    if (before != NULL && message->offset <= before->offset) return EINVAL;
+    if (before != NULL && message->offset < before->offset + before->size) return EINVAL;
     if (before == NULL && message->is_delta) return EINVAL;
     int64_t length = message->length;
     if (length < 0) {

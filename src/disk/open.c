@@ -19,6 +19,8 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
     const struct bc_trailer *trailer = &disk->trailer;
     uint8_t entries[ENTRIES_PER_READ * BC_TRAILER_DICTIONARY];
     int64_t first = 0;
+    /* Many entries may not be one message, or the file takes longer than its size. */
+    int64_t left = trailer->end;
     for (int64_t i = 0; i < trailer->dictionaries; i++) {
         if (i % ENTRIES_PER_READ == 0) {
             size_t got;
@@ -30,7 +32,8 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
         const uint8_t *bytes = entries + (i - first) * BC_TRAILER_DICTIONARY;
         struct bc_trailer_dictionary entry;
         int code = EINVAL;
-        if (bc__trailer_get_dictionary(trailer, bytes, i, &entry)) {
+        if (bc__trailer_get_dictionary(trailer, bytes, i, &entry) && entry.size <= left) {
+            left -= entry.size;
             const struct bc_dictionary_message message = {
                 .id = entry.which,
                 .offset = entry.offset,

@@ -303,14 +303,16 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     if (code != 0) return code;
     const uint8_t *bytes = bc__window_at(window, at);
     struct bc_trailer_batch batch;
-    struct bc_trailer_batch next = {.first_row = trailer->rows};
+    struct bc_trailer_batch next = {.offset = trailer->end, .first_row = trailer->rows};
     bool right = bc__trailer_get_batch(trailer, bytes, (int64_t)number, &batch);
     if (right && !is_last) {
         right = bc__trailer_get_batch(trailer, bytes + BC_TRAILER_BATCH,
                                       (int64_t)number + 1, &next);
     }
     bc__window_unref(window);
-    if (!right || next.first_row < batch.first_row) {
+    /* Many entries may not be one message, or the file takes longer than its size. */
+    if (!right || next.first_row < batch.first_row ||
+        next.offset < batch.offset + batch.size) {
         return bc__error_set(
             error, EBADMSG,
             "Checksum mismatch for the place of batch %llu; the file may "

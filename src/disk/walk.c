@@ -23,7 +23,10 @@ int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *blo
     disk->scan.at = block->offset;
     int code = bc__scan_look(&disk->scan, size, out);
     if (code != 0) return code;
-    return out->found == kind ? 0 : EINVAL;
+    if (out->found != kind) return EINVAL;
+    /* Many blocks may not be one message, or the file takes longer than its size. */
+    disk->walked_bytes += out->size;
+    return disk->walked_bytes <= size ? 0 : EINVAL;
 }
 
 /* There is no whole message at the scan's place. `*again`: look once more. */
@@ -115,6 +118,10 @@ int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
     bool more = disk->walked < disk->batches_max;
     int code = more ? find_batch(disk, &finding, error) : 0;
     if (code != 0) return code;
+    if (__builtin_add_overflow(disk->walked_rows, finding.head.rows,
+                               &disk->walked_rows)) {
+        return bc__problem_message(disk, disk->scan.at, error);
+    }
     disk->walked++;
     *out_batch = (struct bc_trailer_batch){.offset = disk->scan.at, .size = finding.size};
     *out_rows = finding.head.rows;
