@@ -430,6 +430,9 @@ def test_cat_ends_quietly_when_nobody_reads(x: str) -> None:
     done = shell(f"batchcorder cat {x} | head -c 10 | wc -c")
     assert (done.stdout.strip(), done.stderr) == ("10", "")
     batchcorder.record(stream(2000), "long.arrows").close()
+    # As cat itself ends: by the signal, which a shell says nothing of.
+    done = shell("batchcorder cat long.arrows | head -c 10 > out")
+    assert done.returncode == 128 + signal.SIGPIPE
     for command in ("cat", "head -n 8000", "info", "verify"):
         done = shell(f"batchcorder {command} long.arrows | head -c 1 > out")
         assert done.stderr == "", command
