@@ -161,6 +161,7 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
             making->opening != NULL && cache->disk.has_trailer ? backing_locate : NULL,
         .complete = is_recording ? backing_complete : NULL,
         .abandon = is_recording ? backing_abandon : NULL,
+        .rereads = cache->disk.copies,
         .context = &cache->disk,
     };
     return 0;

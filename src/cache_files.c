@@ -157,26 +157,52 @@ int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
     if (atomic_load(&cache->closed)) {
         return bc__error_set(error, EINVAL, "Dataset has been closed");
     }
+    bc__mutex_lock(&cache->ingest.storing);
     /* Asked first: all that was published before the end is seen. */
     bool exhausted = bc__ingest_exhausted(&cache->ingest);
     int code = check_all_on_disk(cache, error);
-    if (code != 0) return code;
-    if (!is_opened(cache)) {
-        bc__mutex_lock(&cache->ingest.storing);
-        if (atomic_load(&cache->closed)) {
-            code = bc__error_set(error, EINVAL, "Dataset has been closed");
-        } else if (exhausted) {
-            code = bc__cache_complete(&cache->disk, &cache->store, error);
+    if (code == 0 && atomic_load(&cache->closed)) {
+        code = bc__error_set(error, EINVAL, "Dataset has been closed");
+    }
+    if (code == 0 && !is_opened(cache)) {
+        struct bc_disk *disk = &cache->disk;
+        if (exhausted) {
+            code = bc__cache_complete(disk, &cache->store, error);
         } else {
-            struct bc_disk *disk = &cache->disk;
             if (disk->schema_bytes == 0) code = bc__disk_append_schema(disk, error);
             if (code == 0) code = bc__store_flush(&cache->store, error);
         }
-        bc__mutex_unlock(&cache->ingest.storing);
         /* From now on others may have it open. */
-        atomic_store(&cache->disk.file.is_public, true);
+        atomic_store(&disk->file.is_public, true);
     }
-    if (code == 0) *out_batches = bc__store_published(&cache->store);
+    uint64_t batches = bc__store_published(&cache->store);
+    bc__mutex_unlock(&cache->ingest.storing);
+    if (code == 0) *out_batches = batches;
+    return code;
+}
+
+/* A descriptor of the cache's file, which stays open when the cache is closed. */
+static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *error) {
+    int code = EINVAL;
+    bc__mutex_lock(&cache->ingest.storing);
+    bool closed = atomic_load(&cache->closed);
+    if (!closed) code = bc__sys_dup(cache->disk.file.file, out_file);
+    bc__mutex_unlock(&cache->ingest.storing);
+    if (closed) return bc__error_set(error, EINVAL, "Dataset has been closed");
+    if (code == 0) return 0;
+    return bc__error_set(error, code, "Failed to save the recording: %s", strerror(code));
+}
+
+/* Gives the open file the name. ENOTSUP: that cannot be. */
+static int link_file(int file, const char *path, bool replaces, bool durable) {
+    int code =
+        replaces ? bc__sys_replace(file, NULL, path) : bc__sys_link(file, NULL, path);
+    /* Another file system, one without links, or links that are not allowed: a copy
+     * has the same errors where these are not the reason. */
+    if (code != 0) return code == EEXIST ? EEXIST : ENOTSUP;
+    if (!durable) return 0;
+    code = bc__sys_sync_dir_of(path);
+    if (code != 0 && !replaces) bc__sys_unname(file, path);
     return code;
 }
 
@@ -190,23 +216,14 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     int code = bc_cache_share(cache, &batches, error);
     if (code != 0) return code;
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
-    if (disk->file.dir_path != NULL) code = bc__sys_publish_mode(disk->file.file);
-    if (code == 0 && durable) {
-        code = bc__file_sync(&disk->file, error);
-        if (code != 0) return code;
-    }
-    if (code == 0) {
-        code = replaces ? bc__sys_replace(disk->file.file, NULL, path)
-                        : bc__sys_link(disk->file.file, NULL, path);
-        /* Another file system, one without links, or links that are not allowed: a copy
-         * has the same errors where these are not the reason. */
-        if (code != 0 && code != EEXIST) return ENOTSUP;
-    }
-    if (code == 0 && durable) {
-        code = bc__sys_sync_dir_of(path);
-        if (code != 0 && !replaces) bc__sys_unname(disk->file.file, path);
-    }
-    if (code == 0) return 0;
+    int file;
+    code = dup_file(cache, &file, error);
+    if (code != 0) return code;
+    if (disk->file.dir_path != NULL) code = bc__sys_publish_mode(file);
+    if (code == 0 && durable) code = bc__file_sync_as(&disk->file, file);
+    if (code == 0) code = link_file(file, path, replaces, durable);
+    bc__sys_close(file);
+    if (code == 0 || code == ENOTSUP) return code;
     return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
                          strerror(code), path);
 }
@@ -403,7 +420,7 @@ int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
         info.compression = (enum bc_compression)codec;
         info.complete = is_opened(cache) && !disk->scan.is_ours
                             ? !disk->is_partial || atomic_load(&disk->has_trailer)
-                            : atomic_load(&disk->has_trailer);
+                            : disk->saw_end || atomic_load(&disk->has_trailer);
         bc__dictionaries_measure(&disk->dictionaries, &info.dictionary_batches,
                                  &info.dictionary_bytes, columns);
     }

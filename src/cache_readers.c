@@ -151,11 +151,15 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
 }
 
 /* The projection of the columns that are asked for, of those that the cache has. */
-static int project(const struct bc_cache *cache, const struct bc_reader_options *options,
+static int project(struct bc_cache *cache, const struct bc_reader_options *options,
                    struct bc_projection **out_projection, struct bc_error *error) {
     const int32_t *columns = options->columns;
     int64_t n = options->n_columns;
-    if (cache->columns == NULL) {
+    /* Set once, both, under the lock. */
+    bc__mutex_lock(&cache->lock);
+    bool is_selected = cache->columns != NULL;
+    bc__mutex_unlock(&cache->lock);
+    if (!is_selected) {
         if (columns == NULL) return 0;
         return bc__projection_new(cache->schema, columns, n, out_projection, error);
     }

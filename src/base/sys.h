@@ -77,6 +77,8 @@ void bc__sys_unname(int file, const char *path);
 int bc__sys_link(int file, const char *from, const char *path);
 /* The same, taking the place of a file of that name in one step. */
 int bc__sys_replace(int file, const char *from, const char *path);
+/* `path` is a name of the open file. */
+bool bc__sys_is_name_of(const char *path, int file);
 /* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
  * file has the lock. Where the file system has no locks, that is 0. */
 int bc__sys_lock(int file);

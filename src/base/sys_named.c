@@ -131,8 +131,7 @@ void bc__sys_reopen(int file) {
     (void)close(fresh);
 }
 
-/* `path` is a name of the open file. */
-static bool is_name_of(const char *path, int file) {
+bool bc__sys_is_name_of(const char *path, int file) {
     struct stat named;
     struct stat held;
     return lstat(path, &named) == 0 && fstat(file, &held) == 0 &&
@@ -147,7 +146,7 @@ static int remove_left(const char *path) {
     if (code != 0) return code == ENOENT ? 0 : code;
     code = bc__sys_lock(file);
     if (code == EAGAIN) code = EBUSY;
-    if (code == 0 && is_name_of(path, file)) {
+    if (code == 0 && bc__sys_is_name_of(path, file)) {
         bc__fault_point();
         (void)unlink(path);
     }
@@ -163,7 +162,7 @@ static int create_locked(const char *path, int *out_file) {
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (file < 0) return errno;
     code = bc__sys_lock(file);
-    if (code == 0 && !is_name_of(path, file)) code = EAGAIN;
+    if (code == 0 && !bc__sys_is_name_of(path, file)) code = EAGAIN;
     if (code != 0) {
         if (code != EAGAIN) (void)unlink(path);
         (void)close(file);
@@ -266,7 +265,7 @@ void bc__sys_discard(char *hidden) {
 void bc__sys_unname(int file, const char *path) {
     bc_assert(file >= 0 && path != NULL);
     bc__fault_point();
-    if (is_name_of(path, file)) (void)unlink(path);
+    if (bc__sys_is_name_of(path, file)) (void)unlink(path);
 }
 
 int bc__sys_link(int file, const char *from, const char *path) {
@@ -274,7 +273,7 @@ int bc__sys_link(int file, const char *from, const char *path) {
     int code = bc__fault_call();
     if (code != 0) return code;
     if (from != NULL) {
-        if (!is_name_of(from, file)) return ESTALE;
+        if (!bc__sys_is_name_of(from, file)) return ESTALE;
         return link(from, path) == 0 ? 0 : errno;
     }
     char self[40];

@@ -24,6 +24,7 @@ struct decoder {
     size_t node;
     size_t buffer;
     size_t view;
+    int64_t variadic_left;  /* buffers that the tables have room for */
     int64_t taken;          /* bytes of the buffer taken last */
     uint8_t *metadata_copy; /* or NULL */
     struct bc_decompressor decompressor;
@@ -179,6 +180,9 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
 static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (decoder->view >= decoder->wire.n_variadic_counts) return EINVAL;
     int64_t n = decoder->wire.variadic_counts[decoder->view++];
+    /* Somebody may change the file between the count of all and this one. */
+    if (n < 0 || n > decoder->variadic_left) return EINVAL;
+    decoder->variadic_left -= n;
     const void **buffers = node->buffers;
     int code = take_buffer(decoder, node->length * 16, 16, &buffers[1]);
     for (int64_t i = 0; i < n && code == 0; i++) {
@@ -328,6 +332,7 @@ static int start(struct decoder *decoder, const struct bc_schema *schema,
         return code;
     }
     n_buffers += n_variadic;
+    decoder->variadic_left = (int64_t)n_variadic;
     decoder->batch = bc__batch_alloc(
         schema->n_fields, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
     if (decoder->batch == NULL) {

@@ -40,6 +40,8 @@ struct bc_disk {
     struct bc_wire_block *blocks; /* of an Arrow file: its batches; NULL: a stream */
     size_t n_blocks, next_block;
     uint64_t walked, batches_max; /* batches that were found, and how many may be */
+    bool resumes;                 /* what was not written whole is the end */
+    bool saw_end;                 /* a follower: the recording is complete now */
     int64_t walked_rows;          /* in them */
     int64_t walked_bytes;         /* of an Arrow file: in messages that were found */
     bool copies;                  /* messages are read into memory instead of mapped */

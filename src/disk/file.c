@@ -140,12 +140,7 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
 
 /* Synchronises the file. What failed once is not known to be on the disk ever again,
  * whatever the system says later, so that stays. */
-static int sync(struct bc_file *file) {
-    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
-    if (code == 0) code = bc__sys_sync(file->file);
-    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
-    return code;
-}
+static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
 
 /* Writes a group of messages at `end`, its first 8 bytes last: until then these are
  * zeros, or not there, which is the end of the stream to every reader. A durable one is
@@ -275,6 +270,13 @@ int bc__file_flush(struct bc_file *file, struct bc_error *error) {
     code = write_block(file);
     bc__mutex_unlock(&file->lock);
     return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_sync_as(struct bc_file *file, int descriptor) {
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code == 0) code = bc__sys_sync(descriptor);
+    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
+    return code;
 }
 
 int bc__file_sync(struct bc_file *file, struct bc_error *error) {

@@ -68,6 +68,8 @@ int bc__file_flush(struct bc_file *file, struct bc_error *error);
 /* What is in the file is on the disk when this returns 0. A failure stays: nothing more
  * is written. */
 int bc__file_sync(struct bc_file *file, struct bc_error *error);
+/* The same by another descriptor of the file: 0 or an errno. */
+int bc__file_sync_as(struct bc_file *file, int descriptor);
 /* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error);

@@ -130,6 +130,7 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
         return ENOMEM;
     }
     holdings->window = message->window;
+    if (disk->copies) batch->held_bytes += (uint64_t)message->size;
     holdings->space = bc__space_ref(space);
     holdings->offset = message->offset;
     holdings->size = message->size;
@@ -154,7 +155,8 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     int code = open_message(disk, version->offset, version->size, &message, NULL);
     if (code != 0) return code;
     struct bc_batch *decoded = NULL;
-    if (!version->verified && disk->encoder.checksums) {
+    bool is_new = !version->verified || disk->copies;
+    if (is_new && disk->encoder.checksums) {
         code = bc__decode_verify(message.bytes, message.size);
     }
     if (code == 0) {
@@ -162,7 +164,7 @@ static int decode_version(struct bc_disk *disk, int32_t which,
                                      disk->dictionaries.all[which].field, message.bytes,
                                      message.size, &decoded);
     }
-    if (code == 0 && disk->validates && !version->verified && !has_inner(disk, which)) {
+    if (code == 0 && disk->validates && is_new && !has_inner(disk, which)) {
         code = bc__validate_dictionary(
             disk->encoder.schema, disk->dictionaries.all[which].field, decoded, NULL);
         if (code != 0) bc__batch_unref(decoded);
@@ -299,7 +301,9 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
     struct bc_window *window;
-    int code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), &window, error);
+    int code = bc__disk_check(disk, error);
+    if (code != 0) return code;
+    code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), &window, error);
     if (code != 0) return code;
     const uint8_t *bytes = bc__window_at(window, at);
     struct bc_trailer_batch batch;

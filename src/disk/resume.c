@@ -43,6 +43,8 @@ static int open_to_resume(struct bc_disk *disk, const struct bc_disk_options *op
         code = bc__sys_check_regular(file);
         if (code == 0) code = bc__sys_lock(file);
         if (code == 0) code = bc__sys_reclaim_hidden(file, options->path);
+        /* Somebody may have made it anew before it was locked. */
+        if (code == 0 && !bc__sys_is_name_of(options->path, file)) code = EAGAIN;
         if (code != 0) bc__sys_close(file);
     }
     if (code != 0) {
@@ -86,6 +88,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         disk->scan.file = disk->file.file;
         disk->scan.is_ours = true;
         disk->is_partial = true;
+        disk->resumes = true;
         disk->batches_max = UINT64_MAX;
         code = compare_schema(disk, error);
         if (code == 0) code = bc__disk_set_up(disk, schema, BC_BYTES_DEFAULT, error);

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "disk/decode.h"
 #include "disk/problem.h"
 
 int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {
@@ -73,7 +75,21 @@ static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error 
     struct bc_trailer trailer;
     int code = bc__sys_size(disk->file.file, &size);
     if (code == 0) code = bc__trailer_read(disk->file.file, size, &trailer, out_is_end);
+    if (code == 0 && *out_is_end) disk->saw_end = true;
     return code == 0 ? 0 : bc__problem_reading(disk, code, error);
+}
+
+/* What a loss of power left of the message that was found may be its frame alone. */
+static bool is_whole(struct bc_disk *disk, const struct bc_finding *finding) {
+    if (!disk->resumes) return true;
+    size_t size = (size_t)finding->size;
+    uint8_t *bytes = bc__malloc_aligned(64, size);
+    size_t got = 0;
+    bool right = bytes != NULL &&
+                 bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got) == 0 &&
+                 got == size && bc__decode_verify(bytes, finding->size) == 0;
+    bc__free(bytes);
+    return right;
 }
 
 /* Finds the next batch; its size is 0 at the end. */
@@ -87,6 +103,9 @@ static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
         out_finding->size = 0;
         if (disk->blocks != NULL) return next_block(disk, end, out_finding, error);
         code = bc__scan_look(&disk->scan, end, out_finding);
+        bool is_message = code == 0 && (out_finding->found == BC_FOUND_BATCH ||
+                                        out_finding->found == BC_FOUND_DICTIONARY);
+        if (is_message && !is_whole(disk, out_finding)) code = EINVAL;
         if (code == 0 && out_finding->found == BC_FOUND_BATCH) return 0;
         if (code == 0 && out_finding->found == BC_FOUND_DICTIONARY) {
             code = bc__walk_add_dictionary(disk, out_finding);

@@ -245,7 +245,8 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
                      uint64_t number, const struct bc_projection *projection,
                      struct bc_batch **out_batch, struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
-    if (atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
+    if (!backing->rereads &&
+        atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
         return backing->read(backing->context, place, number, projection, NULL, out_batch,
                              error);
     }
@@ -258,7 +259,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
     /* The number of rows is read with any column, and with none. */
     bool any = projection->schema->n_fields == 1;
     for (size_t i = 0; i < n_words; i++) {
-        uint64_t before = verified == NULL
+        uint64_t before = verified == NULL || backing->rereads
                               ? 0
                               : atomic_load_explicit(&verified[i], memory_order_relaxed);
         unverified[i] = projection->columns[i] & ~before;
@@ -278,7 +279,8 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_plac
                     uint64_t number, struct bc_batch **out_batch,
                     struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
-    bool verified = atomic_load_explicit(&slot->verified, memory_order_relaxed);
+    bool verified =
+        !backing->rereads && atomic_load_explicit(&slot->verified, memory_order_relaxed);
     int code = backing->read(backing->context, place, number, NULL,
                              verified ? NULL : store->all_columns, out_batch, error);
     if (code == 0 && !verified) {

@@ -66,6 +66,8 @@ struct bc_backing {
     int (*complete)(void *context, const struct bc_store *store, struct bc_error *error);
     /* There will be no more batches, and it is not complete. NULL: nobody cares. */
     void (*abandon)(void *context);
+    /* Each read is of bytes of its own, so what was verified must be again. */
+    bool rereads;
     void *context;
 };
 

@@ -551,3 +551,23 @@ def test_no_descriptor_is_left(path: Path) -> None:
             cached(path.with_name("other"), lambda: 1 / 0)
     assert threading.active_count() < 20
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_batch_that_was_never_written_is_recorded_again(tmp_path: Path) -> None:
+    """After a loss of power a frame may stand there without its body."""
+    path = tmp_path / "x.arrows"
+    table = pa.table({"x": range(60_000)})
+
+    def source() -> pa.RecordBatchReader:
+        return table.to_reader(max_chunksize=10_000)
+
+    with batchcorder.cached(path, source) as cache:
+        cache._ingest_to(4)
+    data = bytearray(path.read_bytes())
+    at = data.index((20_000).to_bytes(8, "little") + (20_001).to_bytes(8, "little"))
+    data[at : at + 40_000] = bytes(40_000)
+    path.write_bytes(data)
+    with batchcorder.cached(path, source, resume=True) as cache:
+        assert cache.stats()["resumed"] == 2
+        assert cache.to_table() == table
+    assert batchcorder.verify(path) == 6

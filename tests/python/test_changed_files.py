@@ -265,3 +265,74 @@ def test_a_row_of_5_gb_cut_off(huge: Path) -> None:
         batchcorder.open(huge)
     with batchcorder.open(huge, partial=True) as cache:
         assert len(cache) == 0
+
+
+def test_looking_at_a_shortened_file(tmp_path: Path) -> None:
+    """What looks at the index of a file finds that it is gone, as reading does."""
+    check_python(
+        f"""
+    import errno, os
+    from helpers import *
+    import batchcorder
+    path = {str(tmp_path / "x.arrows")!r}
+    table = pa.table({{"id": range(3000)}})
+    batchcorder.record(table.to_reader(max_chunksize=1), path).close()
+    for look in ("take([17])", "info()", "shuffle(1, window=10)", "shuffle(1)"):
+        batchcorder.StreamCache(table.to_reader(max_chunksize=1)).save(
+            path, overwrite=True
+        )
+        with batchcorder.open(path) as cache:
+            os.truncate(path, 12288)
+            try:
+                found = eval("cache." + look)
+                getattr(found, "read_all", list)()
+            except OSError as error:
+                assert error.errno == errno.EIO, error
+            else:
+                raise AssertionError(look)
+    """
+    )
+
+
+@pytest.mark.parametrize("columns", [None, ["x"]])
+def test_what_is_read_again_is_verified_again(
+    columns: list[str] | None, tmp_path: Path
+) -> None:
+    """Without a mapping each read is of bytes of its own."""
+    path = tmp_path / "x.arrows"
+    batch = pa.record_batch({"x": pa.array([5] * 1000), "y": pa.array([6] * 1000)})
+    batchcorder.record(pa.Table.from_batches([batch]), path).close()
+    with batchcorder.open(path, verify=True, mmap=False) as cache:
+        reader = cache.reader(columns=columns)
+        assert next(reader)["x"][0].as_py() == 5
+        data = bytearray(path.read_bytes())
+        at = data.index((5).to_bytes(8, "little") * 1000)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\7")
+        if columns is not None:  # a whole batch's nodes, and its bytes, are kept
+            with pytest.raises(OSError, match="Checksum mismatch for batch 0"):
+                next(cache.reader(columns=columns))
+
+
+def test_copies_are_not_kept_beyond_a_bound(tmp_path: Path) -> None:
+    check_python(
+        f"""
+    from helpers import *
+    import batchcorder
+    path = {str(tmp_path / "x.arrows")!r}
+    table = pa.table({{"x": np.zeros(20_000_000)}})
+    batchcorder.record(table.to_reader(max_chunksize=500_000), path).close()
+    del table
+
+    def anonymous():
+        lines = open("/proc/self/status").read().splitlines()
+        return next(int(l.split()[1]) for l in lines if l.startswith("RssAnon")) >> 10
+
+    with batchcorder.open(path, mmap=False) as cache:
+        before = anonymous()
+        for _ in range(2):
+            assert sum(len(batch) for batch in cache) == 20_000_000
+        assert anonymous() - before < 60, anonymous() - before
+    """.replace("from helpers", "import numpy as np\n    from helpers", 1)
+    )

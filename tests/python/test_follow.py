@@ -517,3 +517,13 @@ def test_waiting_costs_little(path: Path, pipe: Pipe) -> None:
         with pytest.raises(ValueError, match="closed"):
             ids(cache)
         assert time.process_time() - began < 0.2
+
+
+def test_who_followed_to_the_end_has_it_all(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    writer = batchcorder.cached(path, lambda: pa.table({"x": [1, 2, 3]}))
+    follower = batchcorder.open(path, follow=True)
+    assert not follower.info()["complete"]
+    writer.ingest_all()
+    assert follower.to_table().num_rows == 3
+    assert follower.info()["complete"]
