@@ -24,6 +24,8 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
 /* Creates `name` in the directory, 0600, never through a link, never an existing one, and
  * holds an exclusive lock on it while it is open: it has no name before it is locked. */
 int bc__sys_create(int dir, const char *name, int *out_file);
+/* The name that it has before. */
+extern const char bc__sys_making[];
 /* Removes `name` if it is still the very file that `file` is. */
 int bc__sys_remove(int dir, const char *name, int file);
 int bc__sys_remove_dir(const char *path);

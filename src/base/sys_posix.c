@@ -103,21 +103,22 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
     return code;
 }
 
+const char bc__sys_making[] = "making";
+
 int bc__sys_create(int dir, const char *name, int *out_file) {
     bc_assert(dir >= 0 && name != NULL);
     int code = bc__fault_call();
     if (code != 0) return code;
     /* Locked under another name, so that nobody takes it for one that was left behind. */
-    static const char making[] = "making";
-    int file =
-        openat(dir, making, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int file = openat(dir, bc__sys_making,
+                      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) return errno;
     /* Some file systems have no locks: the cache works there all the same. */
     (void)flock(file, LOCK_EX | LOCK_NB);
     code = bc__fault_call();
-    if (code == 0 && renameat(dir, making, dir, name) != 0) code = errno;
+    if (code == 0 && renameat(dir, bc__sys_making, dir, name) != 0) code = errno;
     if (code != 0) {
-        (void)unlinkat(dir, making, 0);
+        (void)unlinkat(dir, bc__sys_making, 0);
         (void)close(file);
         return code;
     }

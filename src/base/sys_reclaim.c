@@ -48,7 +48,11 @@ static bool is_name_of_ours(const char *name, const char *prefix) {
 /* Removes the file unless somebody holds its lock: true when there is none any more. */
 static bool remove_unlocked(int dir, const char *file_name) {
     int file = openat(dir, file_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (file < 0) return is_old(dir);
+    if (file < 0 && !is_old(dir)) return false;
+    if (file < 0) {
+        bc__fault_point();
+        return unlinkat(dir, bc__sys_making, 0) == 0 || errno == ENOENT;
+    }
     bool removed = false;
     if (flock(file, LOCK_EX | LOCK_NB) == 0) {
         bc__fault_point();

@@ -22,6 +22,7 @@ struct mode {
     int64_t fast_from; /* batches from there on are written together; killed from there */
     enum before before;
     bool saves; /* at once, instead of recording */
+    bool tier;  /* is only a cache */
     bool on_disk;
     bool durable;
     bool hidden; /* there are no files without names */
@@ -82,6 +83,15 @@ static void save(const struct runner *runner, struct fixture *fixture) {
     bc_cache_unref(cache);
 }
 
+static void fill_tier(const struct runner *runner, struct fixture *fixture) {
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = runner->place->caches;
+    options.memory_bytes_max = 0;
+    struct bc_cache *cache = fixture_cache(fixture, &options);
+    ingest(cache, runner->mode);
+    bc_cache_unref(cache);
+}
+
 static void run(struct runner *runner) {
     const struct mode *mode = runner->mode;
     struct fixture fixture;
@@ -94,7 +104,9 @@ static void run(struct runner *runner) {
     } else {
         arm(runner);
     }
-    if (mode->saves) {
+    if (mode->tier) {
+        fill_tier(runner, &fixture);
+    } else if (mode->saves) {
         save(runner, &fixture);
     } else {
         record(runner, &fixture);
@@ -147,6 +159,7 @@ static int64_t rows_of(const char *path) {
 static void check_left(const struct mode *mode, const struct place *place, bool ended) {
     struct bc_cache *cache;
     bool complete;
+    if (mode->tier) return;
     if (!place_has(place->path)) {
         CHECK(!ended && mode->before == NOTHING);
         CHECK(bc_file_open(place->path, NULL, &cache, NULL) == ENOENT);
@@ -175,6 +188,8 @@ static void check_left(const struct mode *mode, const struct place *place, bool 
 /* What a process that was not killed leaves: the recording, and nothing beside it. */
 static void check_end(const struct mode *mode, const struct place *place) {
     bool complete;
+    CHECK(place_count(place->caches) == 0);
+    if (mode->tier) return;
     CHECK(place_batches(place->path, mode->rows, false, &complete) == mode->batches);
     CHECK(complete);
     CHECK(place_count(place->dir) == 1);
@@ -194,6 +209,19 @@ static void keep(const struct mode *mode, const struct place *place, const char 
     free(bytes);
 }
 
+/* Makes what was left of caches look like what was left long ago. */
+static void age(const char *path) {
+    DIR *dir = opendir(path);
+    CHECK(dir != NULL);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        static const struct timespec long_ago[2] = {{1000, 0}, {1000, 0}};
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        CHECK(utimensat(dirfd(dir), entry->d_name, long_ago, 0) == 0);
+    }
+    CHECK(closedir(dir) == 0);
+}
+
 /* Kills a process at call number 1, 2, 3, ... until one comes to its end before. */
 static void sweep(const struct mode *mode, int code, const char *how) {
     struct place place;
@@ -207,6 +235,7 @@ static void sweep(const struct mode *mode, int code, const char *how) {
         check_left(mode, &place, ended);
         keep(mode, &place, how, n);
         runner.n = 0;
+        age(place.caches);
         CHECK(run_in_child(&runner));
         check_end(mode, &place);
         place_empty(place.dir);
@@ -245,6 +274,10 @@ static void test_resume(void) {
 static void test_resume_durable(void) {
     kill_everywhere(
         (struct mode){.name = "resume_durable", .before = UNFINISHED, .durable = true});
+}
+
+static void test_tier(void) {
+    kill_everywhere((struct mode){.name = "tier", .tier = true});
 }
 
 static void test_save_copy(void) {
@@ -286,6 +319,7 @@ int main(void) {
         TAP_CASE(test_record_hidden),
         TAP_CASE(test_resume),
         TAP_CASE(test_resume_durable),
+        TAP_CASE(test_tier),
         TAP_CASE(test_save_copy),
         TAP_CASE(test_save_copy_hidden),
         TAP_CASE(test_save_link),
