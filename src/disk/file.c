@@ -146,9 +146,12 @@ static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file
  * zeros, or not there, which is the end of the stream to every reader. A durable one is
  * on the disk before it is published, and is published on the disk in the end. */
 static int write_group(struct bc_file *file, const struct bc_piece *pieces,
-                       size_t n_pieces, int64_t end) {
+                       size_t n_pieces, int64_t size, int64_t end) {
     bc_assert(pieces[0].size > PREFIX);
-    int code = bc__sys_write(file->file, pieces, n_pieces, PREFIX, end);
+    /* All of it at once is part of the file: others who mapped that know its size of that
+     * moment, and see what is published later; they must not see a part of it. */
+    int code = bc__sys_truncate(file->file, end + size);
+    if (code == 0) code = bc__sys_write(file->file, pieces, n_pieces, PREFIX, end);
     if (code == 0 && file->durable) code = sync(file);
     if (code != 0) return code;
     const struct bc_piece prefix = {pieces[0].data, PREFIX};
@@ -172,7 +175,7 @@ static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_p
     int code = file->is_torn ? cut(file) : 0;
     if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
-    code = file->publishes_last ? write_group(file, pieces, n_pieces, end)
+    code = file->publishes_last ? write_group(file, pieces, n_pieces, size, end)
                                 : bc__sys_write(file->file, pieces, n_pieces, 0, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
