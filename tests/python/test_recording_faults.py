@@ -462,7 +462,13 @@ def test_others_read_the_growing_file(rows: int, tmp_path: Path) -> None:
     between = set()
     while task.is_alive():
         for how, read in ways.items():
-            between.add(check(how, read()))
+            try:
+                got = read()
+            except OSError:
+                # A read that others do in parts may straddle the publishing of 8 bytes.
+                assert how in ("stream", "pages", "bytes"), how
+                continue
+            between.add(check(how, got))
     assert task.result() == count
     for how, read in ways.items():
         assert check(how, read()) == count
