@@ -10,9 +10,16 @@
 
 struct validation {
     const struct bc_schema *schema;
-    const struct bc_batch *batch;
+    const struct bc_node *nodes; /* of the fields from number `first` on */
+    int32_t first;
     struct bc_error *error;
 };
+
+static const struct bc_node *node_of(const struct validation *validation,
+                                     int32_t number) {
+    bc_assert(number >= validation->first);
+    return &validation->nodes[number - validation->first];
+}
 
 /* One array of the batch. */
 struct array {
@@ -23,7 +30,7 @@ struct array {
 
 static struct array array_of(const struct validation *validation, int32_t number) {
     return (struct array){number, &validation->schema->fields[number],
-                          &validation->batch->nodes[number]};
+                          node_of(validation, number)};
 }
 
 static struct array child_of(const struct validation *validation, struct array array,
@@ -143,14 +150,15 @@ static int check_lengths(const struct validation *validation, struct array array
 static struct bc_flaw flaw_of_union(const struct validation *validation,
                                     struct array array, const int32_t *offsets) {
     const struct bc_node *node = array.node;
-    const struct bc_node *children = &validation->batch->nodes[array.field->first_child];
     const int8_t *ids = node->buffers[0];
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         int child = ids[i] < 0 ? -1 : array.field->union_children[ids[i]];
         if (child < 0) {
             return (struct bc_flaw){"its type id is not among its type's", i};
         }
-        if (offsets != NULL && (offsets[i] < 0 || offsets[i] >= children[child].length)) {
+        if (offsets != NULL &&
+            (offsets[i] < 0 ||
+             offsets[i] >= child_of(validation, array, child).node->length)) {
             return (struct bc_flaw){"it reaches beyond its child", i};
         }
     }
@@ -179,7 +187,7 @@ static int check_runs(const struct validation *validation, struct array array) {
 static int check_indices(const struct validation *validation, struct array array) {
     if (array.field->dictionary < 0) return 0;
     char format = array.field->schema->format[0];
-    int64_t limit = validation->batch->nodes[array.field->dictionary].length;
+    int64_t limit = node_of(validation, array.field->dictionary)->length;
     return report(validation, array, bc__flaw_of_indices(array.node, format, limit));
 }
 
@@ -233,7 +241,7 @@ int bc__validate_batch(const struct bc_schema *schema,
     const struct bc_field *root = &schema->fields[0];
     bc_assert(batch->n_nodes == schema->n_fields && batch->nodes[0].offset == 0);
     bc_assert(projection == NULL || projection->n_columns == root->n_children);
-    struct validation validation = {schema, batch, error};
+    struct validation validation = {schema, batch->nodes, 0, error};
     int64_t rows = batch->nodes[0].length;
     if (rows < 0) return bc__error_set(error, EINVAL, "The number of rows is negative");
     for (int32_t c = 0; c < root->n_children; c++) {
@@ -253,7 +261,10 @@ int bc__validate_dictionary(const struct bc_schema *schema, int32_t values,
                             const struct bc_batch *batch, struct bc_error *error) {
     bc_assert(values > 0 && values < schema->n_fields);
     bc_assert(schema->fields[schema->fields[values].parent].dictionary == values);
-    bc_assert(batch->n_nodes == schema->n_fields);
-    struct validation validation = {schema, batch, error};
+    bool is_alone = batch->n_nodes == 1;
+    bc_assert(is_alone ? schema->fields[values].n_children == 0 &&
+                             schema->fields[values].dictionary < 0
+                       : batch->n_nodes == schema->n_fields);
+    struct validation validation = {schema, batch->nodes, is_alone ? values : 0, error};
     return validate_array(&validation, values);
 }

@@ -22,7 +22,8 @@ int bc__validate_batch(const struct bc_schema *schema,
 
 /* Checks the values of one dictionary: field number `values`, which is the `dictionary`
  * of its parent, and all below it. Indices into dictionaries further in are checked, so
- * that the nodes of these must be in the batch too. EINVAL. */
+ * that the nodes of these must be in the batch too. Flat values without a
+ * dictionary may be the batch's only node. EINVAL. */
 int bc__validate_dictionary(const struct bc_schema *schema, int32_t values,
                             const struct bc_batch *batch, struct bc_error *error);
 

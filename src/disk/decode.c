@@ -21,6 +21,7 @@ struct decoder {
     const uint8_t *body;
     const void **tables; /* next free entry of the batch's buffer tables */
     int64_t *sizes;      /* next free entry of the batch's sizes of variadic buffers */
+    int32_t filled;      /* nodes of a dictionary, depth first; -1: those of a batch */
     size_t node;
     size_t buffer;
     size_t view;
@@ -217,7 +218,8 @@ static int decode_children(struct decoder *decoder, int32_t number, int64_t leng
 
 static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min) {
     const struct bc_field *field = &decoder->schema->fields[number];
-    struct bc_node *node = &decoder->batch->nodes[number];
+    int32_t place = decoder->filled < 0 ? number : decoder->filled++;
+    struct bc_node *node = &decoder->batch->nodes[place];
     if (decoder->node >= decoder->wire.n_nodes) return EINVAL;
     struct bc_wire_node wire = decoder->wire.nodes[decoder->node++];
     if (wire.length < length_min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
@@ -312,29 +314,45 @@ static int count_variadic(const struct bc_wire_batch *wire, size_t *out_n) {
     return 0;
 }
 
-/* Reads the metadata and makes an empty batch with room for all buffer tables. */
-static int start(struct decoder *decoder, const struct bc_schema *schema,
+/* What a batch has room for. */
+struct room {
+    int32_t nodes;
+    size_t buffers;
+};
+
+/* For a field and all below it. */
+static void add_room(const struct bc_schema *schema, int32_t number, struct room *room) {
+    const struct bc_field *field = &schema->fields[number];
+    room->nodes++;
+    room->buffers += (size_t)field->n_buffers;
+    for (int32_t c = 0; c < field->n_children; c++) {
+        add_room(schema, field->first_child + c, room);
+    }
+}
+
+/* Reads the metadata and makes an empty batch with room for the nodes and all buffer
+ * tables of it, or of a dictionary's values (`values` > 0). */
+static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
                  const uint8_t *message, int64_t size) {
-    *decoder = (struct decoder){.schema = schema};
+    *decoder = (struct decoder){.schema = schema, .filled = values > 0 ? 0 : -1};
     struct bc_wire_batch *wire = &decoder->wire;
     struct bc_frame frame;
     int code = read_metadata(message, size, &frame, wire, &decoder->metadata_copy);
     if (code != 0) return code;
     decoder->body = message + frame.metadata + frame.metadata_size;
-    size_t n_buffers = 0;
-    for (int32_t i = 0; i < schema->n_fields; i++) {
-        n_buffers += (size_t)schema->fields[i].n_buffers;
-    }
+    struct room room = {0, 0};
+    add_room(schema, values, &room);
     size_t n_variadic;
     code = count_variadic(wire, &n_variadic);
     if (code != 0) {
         bc__free(decoder->metadata_copy);
         return code;
     }
-    n_buffers += n_variadic;
+    if (values == 0) room.nodes = schema->n_fields;
+    size_t n_buffers = room.buffers + n_variadic;
     decoder->variadic_left = (int64_t)n_variadic;
     decoder->batch = bc__batch_alloc(
-        schema->n_fields, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
+        room.nodes, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
     if (decoder->batch == NULL) {
         bc__free(decoder->metadata_copy);
         return ENOMEM;
@@ -374,7 +392,7 @@ int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_projection *projection, const uint8_t *message,
                      int64_t size, struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, message, size);
+    int code = start(&decoder, schema, 0, message, size);
     if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.wire.rows;
@@ -388,7 +406,7 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
                           const uint8_t *message, int64_t size,
                           struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, message, size);
+    int code = start(&decoder, schema, dictionary, message, size);
     if (code != 0) return code;
     int32_t owner = schema->fields[dictionary].parent;
     bool is_it = decoder.wire.is_dictionary &&

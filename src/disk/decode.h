@@ -17,8 +17,8 @@ int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_projection *projection, const uint8_t *message,
                      int64_t size, struct bc_batch **out_batch);
 
-/* The same for a DictionaryBatch message: the nodes of the dictionary's values are set.
- */
+/* The same for a DictionaryBatch message: the batch has the nodes of the dictionary's
+ * values alone, depth first. */
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
                           const uint8_t *message, int64_t size,
                           struct bc_batch **out_batch);

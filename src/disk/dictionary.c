@@ -1,6 +1,7 @@
 #include "disk/dictionary.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -24,8 +25,39 @@ static void list(struct bc_dictionaries *dictionaries, int32_t field) {
     for (int32_t i = first; i < dictionaries->n; i++) {
         if (dictionaries->all[i].outer < 0) dictionaries->all[i].outer = dictionaries->n;
     }
-    dictionaries->all[dictionaries->n++] =
-        (struct bc_dictionary){.field = self->dictionary, .outer = -1};
+    bool has_inner = dictionaries->n > first;
+    dictionaries->all[dictionaries->n++] = (struct bc_dictionary){
+        .field = self->dictionary, .outer = -1, .has_inner = has_inner};
+}
+
+static int compare_ids(const void *a, const void *b) {
+    const struct bc_dictionary_id *x = a;
+    const struct bc_dictionary_id *y = b;
+    return x->id != y->id ? (x->id < y->id ? -1 : 1) : (x->which < y->which ? -1 : 1);
+}
+
+static void list_ids(struct bc_dictionaries *dictionaries) {
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        dictionaries->ids[i] =
+            (struct bc_dictionary_id){bc__dictionaries_id(dictionaries, i), i};
+    }
+    qsort(dictionaries->ids, (size_t)dictionaries->n, sizeof(dictionaries->ids[0]),
+          compare_ids);
+}
+
+/* Where the dictionaries of `id` begin in the list of ids, or would. */
+static int32_t find_id(const struct bc_dictionaries *dictionaries, int64_t id) {
+    int32_t low = 0;
+    int32_t high = dictionaries->n;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (dictionaries->ids[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
@@ -36,18 +68,21 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     size_t n = 0;
     for (int32_t i = 0; i < schema->n_fields; i++) n += schema->fields[i].dictionary >= 0;
     dictionaries->all = bc__calloc(n, sizeof(dictionaries->all[0]));
-    if (dictionaries->all == NULL) return ENOMEM;
-    int code = bc__mutex_init(&dictionaries->lock);
+    dictionaries->ids = bc__calloc(n, sizeof(dictionaries->ids[0]));
+    int code = dictionaries->all == NULL || dictionaries->ids == NULL ? ENOMEM : 0;
+    if (code == 0) code = bc__mutex_init(&dictionaries->lock);
     if (code == 0) {
         code = bc__mutex_init(&dictionaries->grow_lock);
         if (code != 0) bc__mutex_finish(&dictionaries->lock);
     }
     if (code != 0) {
         bc__free(dictionaries->all);
+        bc__free(dictionaries->ids);
         return code;
     }
     list(dictionaries, 0);
     bc_assert((size_t)dictionaries->n == n);
+    list_ids(dictionaries);
     return 0;
 }
 
@@ -110,6 +145,7 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
         bc__free(dictionaries->all[i].versions);
     }
     bc__free(dictionaries->all);
+    bc__free(dictionaries->ids);
     bc__extents_finish(&dictionaries->extents);
     bc__mutex_finish(&dictionaries->grow_lock);
     bc__mutex_finish(&dictionaries->lock);
@@ -209,9 +245,9 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
                          const struct bc_dictionary_message *message) {
     int code = EINVAL;
     bc__mutex_lock(&dictionaries->lock);
-    for (int32_t i = 0; i < dictionaries->n; i++) {
-        if (bc__dictionaries_id(dictionaries, i) != message->id) continue;
-        code = add_version(&dictionaries->all[i], message);
+    for (int32_t i = find_id(dictionaries, message->id); i < dictionaries->n; i++) {
+        if (dictionaries->ids[i].id != message->id) break;
+        code = add_version(&dictionaries->all[dictionaries->ids[i].which], message);
         if (code != 0) break;
     }
     bc__mutex_unlock(&dictionaries->lock);
@@ -387,9 +423,10 @@ void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *ou
     bc__mutex_unlock(&dictionaries->lock);
 }
 
+/* The nodes of a decoded dictionary are those of its values alone, depth first. */
 static void copy_nodes(const struct bc_schema *schema, int32_t field,
-                       const struct bc_batch *from, struct bc_batch *to) {
-    to->nodes[field] = from->nodes[field];
+                       const struct bc_node **from, struct bc_batch *to) {
+    to->nodes[field] = *(*from)++;
     const struct bc_field *self = &schema->fields[field];
     for (int32_t c = 0; c < self->n_children; c++) {
         copy_nodes(schema, self->first_child + c, from, to);
@@ -399,5 +436,7 @@ static void copy_nodes(const struct bc_schema *schema, int32_t field,
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
                                  int32_t which, const struct bc_batch *from,
                                  struct bc_batch *to) {
-    copy_nodes(dictionaries->schema, dictionaries->all[which].field, from, to);
+    const struct bc_node *nodes = from->nodes;
+    copy_nodes(dictionaries->schema, dictionaries->all[which].field, &nodes, to);
+    bc_assert(nodes == from->nodes + from->n_nodes);
 }

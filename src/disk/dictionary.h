@@ -34,6 +34,7 @@ struct bc_version {
 struct bc_dictionary {
     int32_t field;            /* of the values */
     int32_t outer;            /* the dictionary in whose values this one is, or -1 */
+    bool has_inner;           /* there are dictionaries in its values */
     bool stale;               /* an inner one changed since this was written */
     struct bc_batch *last;    /* keeps the buffers alive that were written last */
     struct bc_batch *retired; /* was `last`; released when no lock is held */
@@ -46,8 +47,15 @@ struct bc_dictionary {
     uint64_t grown_next;
 };
 
+/* A dictionary by its number in the format, which several may share. */
+struct bc_dictionary_id {
+    int64_t id;
+    int32_t which;
+};
+
 struct bc_dictionaries {
     const struct bc_schema *schema; /* borrowed */
+    struct bc_dictionary_id *ids;   /* of all, in order */
     struct bc_dictionary *all;      /* inner ones first */
     int32_t n;
     bool is_unordered; /* an Arrow file: the last version holds for all batches */
@@ -104,7 +112,8 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
 /* Counts the messages, adds up their bytes, and adds these to their columns'. */
 void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,
                               uint64_t *out_bytes, int64_t *columns);
-/* Copies the nodes of the values of dictionary number `which`. */
+/* Copies the nodes of the values of dictionary number `which`, which were decoded, into a
+ * batch. */
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
                                  int32_t which, const struct bc_batch *from,
                                  struct bc_batch *to);

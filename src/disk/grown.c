@@ -154,21 +154,20 @@ static void release_grown(struct ArrowArray *owner) {
     owner->release = NULL;
 }
 
-int bc__grown_batch(struct bc_grown *grown, const struct bc_schema *schema, int32_t field,
-                    int64_t length, struct bc_batch **out_batch) {
+int bc__grown_batch(struct bc_grown *grown, const struct bc_field *field, int64_t length,
+                    struct bc_batch **out_batch) {
     /* Of a file that others wrote. */
     if (length > grown->length) return EINVAL;
-    int32_t n_buffers = schema->fields[field].n_buffers;
-    struct bc_batch *batch =
-        bc__batch_alloc(schema->n_fields, (size_t)n_buffers * sizeof(void *));
+    int32_t n_buffers = field->n_buffers;
+    struct bc_batch *batch = bc__batch_alloc(1, (size_t)n_buffers * sizeof(void *));
     if (batch == NULL) return ENOMEM;
     const void **buffers = bc__batch_tail(batch);
     buffers[1] = grown->values;
     if (n_buffers > 2) buffers[2] = grown->text;
-    batch->nodes[field] =
+    batch->nodes[0] =
         (struct bc_node){.length = length, .n_buffers = n_buffers, .buffers = buffers};
-    batch->held_bytes = (uint64_t)(grown->length_max * (schema->fields[field].bits / 8) +
-                                   grown->bytes_max);
+    batch->held_bytes =
+        (uint64_t)(grown->length_max * (field->bits / 8) + grown->bytes_max);
     (void)atomic_fetch_add_explicit(&grown->refs, 1, memory_order_relaxed);
     batch->owner.release = release_grown;
     batch->owner.private_data = grown;

@@ -25,9 +25,9 @@ void bc__grown_unref(struct bc_grown *grown);
  * ENOTSUP: values that we do not write as parts; EINVAL: wrong ones; ENOMEM. */
 int bc__grown_append(struct bc_grown **grown, const struct bc_field *field,
                      const struct bc_node *part);
-/* The first `length` values as the nodes of field number `field`, in a batch that keeps
- * them. EINVAL: there are not so many; ENOMEM. */
-int bc__grown_batch(struct bc_grown *grown, const struct bc_schema *schema, int32_t field,
-                    int64_t length, struct bc_batch **out_batch);
+/* The first `length` values as the one node of a batch that keeps them. EINVAL: there are
+ * not so many; ENOMEM. */
+int bc__grown_batch(struct bc_grown *grown, const struct bc_field *field, int64_t length,
+                    struct bc_batch **out_batch);
 
 #endif

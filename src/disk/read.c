@@ -140,14 +140,6 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
     return 0;
 }
 
-/* True where the values of dictionary number `which` have dictionaries in them. */
-static bool has_inner(const struct bc_disk *disk, int32_t which) {
-    for (int32_t i = 0; i < disk->dictionaries.n; i++) {
-        if (disk->dictionaries.all[i].outer == which) return true;
-    }
-    return false;
-}
-
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
                           const struct bc_version *version, struct bc_batch **out_batch) {
@@ -164,11 +156,6 @@ static int decode_version(struct bc_disk *disk, int32_t which,
                                      disk->dictionaries.all[which].field, message.bytes,
                                      message.size, &decoded);
     }
-    if (code == 0 && disk->validates && is_new && !has_inner(disk, which)) {
-        code = bc__validate_dictionary(
-            disk->encoder.schema, disk->dictionaries.all[which].field, decoded, NULL);
-        if (code != 0) bc__batch_unref(decoded);
-    }
     if (code != 0) {
         bc__window_unref(message.window);
         return code;
@@ -180,6 +167,17 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     }
     *out_batch = decoded;
     return 0;
+}
+
+/* Looks at values that were decoded: at those of one part alone, or in a batch. Those
+ * with dictionaries in them are looked at with every batch. */
+static int validate_values(const struct bc_disk *disk, int32_t which,
+                           const struct bc_version *version,
+                           const struct bc_batch *batch) {
+    const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    bool is_new = !version->verified || disk->copies;
+    if (!disk->validates || !is_new || dictionary->has_inner) return 0;
+    return bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, NULL);
 }
 
 /* Brings the dictionary's grown values up to `version`. The grow lock is held. */
@@ -200,8 +198,11 @@ static int grow(struct bc_disk *disk, int32_t which, const struct bc_version *ve
         struct bc_batch *decoded;
         int code = decode_version(disk, which, &part, &decoded);
         if (code != 0) return code;
-        code = bc__grown_append(&dictionary->grown, field,
-                                &decoded->nodes[dictionary->field]);
+        code = decoded->n_nodes == 1 ? validate_values(disk, which, &part, decoded)
+                                     : ENOTSUP;
+        if (code == 0) {
+            code = bc__grown_append(&dictionary->grown, field, &decoded->nodes[0]);
+        }
         bc__batch_unref(decoded);
         if (code != 0) return code;
         dictionary->grown_next++;
@@ -216,31 +217,37 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
     bc__mutex_lock(&disk->dictionaries.grow_lock);
     int code = grow(disk, which, version);
     if (code == 0) {
-        code = bc__grown_batch(dictionary->grown, disk->encoder.schema, dictionary->field,
-                               version->length, out_batch);
+        const struct bc_field *field = &disk->encoder.schema->fields[dictionary->field];
+        code = bc__grown_batch(dictionary->grown, field, version->length, out_batch);
     }
     bc__mutex_unlock(&disk->dictionaries.grow_lock);
     return code;
 }
 
-/* Dictionary number `which` of the batch at `offset`, with a reference. What it takes of
- * memory that nothing else accounts for is added to `*bytes`. */
+/* Dictionary number `which` for the batch at `offset`: its nodes go into `batch`, and the
+ * reference that keeps them to `*out_held`, on failure too, unless that is NULL then.
+ * What it takes of memory that nothing else accounts for is the batch's. */
 static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
-                           struct bc_batch **out_batch, uint64_t *bytes) {
+                           struct bc_batch *batch, struct bc_batch **out_held) {
     struct bc_version version;
+    *out_held = NULL;
     if (!bc__dictionaries_find(&disk->dictionaries, which, offset, &version)) {
         return EINVAL;
     }
     if (version.decoded != NULL) {
-        *out_batch = version.decoded;
+        *out_held = version.decoded;
+        bc__dictionaries_copy_nodes(&disk->dictionaries, which, *out_held, batch);
         return 0;
     }
-    int code = version.base == version.number
-                   ? decode_version(disk, which, &version, out_batch)
-                   : decode_grown(disk, which, &version, out_batch);
+    bool is_whole = version.base == version.number;
+    int code = is_whole ? decode_version(disk, which, &version, out_held)
+                        : decode_grown(disk, which, &version, out_held);
     if (code != 0) return code;
-    if (!bc__dictionaries_keep(&disk->dictionaries, which, version.number, *out_batch)) {
-        *bytes += bc__batch_bytes(*out_batch);
+    bc__dictionaries_copy_nodes(&disk->dictionaries, which, *out_held, batch);
+    if (is_whole) code = validate_values(disk, which, &version, batch);
+    if (code != 0) return code;
+    if (!bc__dictionaries_keep(&disk->dictionaries, which, version.number, *out_held)) {
+        batch->held_bytes += bc__batch_bytes(*out_held);
     }
     return 0;
 }
@@ -264,10 +271,8 @@ static int decode(struct bc_disk *disk, const struct message *message,
         int32_t column = bc__schema_column_of(schema, dictionaries->all[i].field);
         if (!bc__projection_has(projection, column)) continue;
         struct bc_batch **held = &holdings->dictionaries[holdings->n];
-        code = read_dictionary(disk, i, message->offset, held, &batch->held_bytes);
-        if (code != 0) break;
-        holdings->n++;
-        bc__dictionaries_copy_nodes(dictionaries, i, *held, batch);
+        code = read_dictionary(disk, i, message->offset, batch, held);
+        if (*held != NULL) holdings->n++;
     }
     if (code != 0) {
         bc__batch_unref(batch);
@@ -284,7 +289,7 @@ static int validate(const struct bc_disk *disk, const struct bc_projection *proj
     /* The indices of inner dictionaries can be looked at where all of them are there. */
     for (int32_t i = 0; i < disk->dictionaries.n; i++) {
         int32_t field = disk->dictionaries.all[i].field;
-        if (!has_inner(disk, i) ||
+        if (!disk->dictionaries.all[i].has_inner ||
             !bc__projection_has(projection, bc__schema_column_of(schema, field))) {
             continue;
         }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from pathlib import Path
+from subprocess import check_output
 
 import pyarrow as pa
 import pytest
@@ -12,6 +14,21 @@ import pytest
 import batchcorder
 
 ROWS = [1000, 1, 1, 1, 1]
+COLUMNS = 4000
+# Prints the most memory that the process had, in KiB, before and after it reads a file.
+READ = """
+import re, sys
+import pyarrow
+import batchcorder
+
+def most():
+    return re.search("VmHWM:\\s*([0-9]+)", open("/proc/self/status").read())[1]
+
+before = most()
+with batchcorder.open(sys.argv[1], verify=True) as cache:
+    rows = sum(len(batch) for batch in cache.reader())
+print(before, most(), rows)
+"""
 
 
 def test_many_blocks_of_one_message(tmp_path: Path) -> None:
@@ -38,3 +55,20 @@ def test_many_blocks_of_one_message(tmp_path: Path) -> None:
     path.write_bytes(sink.getvalue())
     with batchcorder.open(path) as cache:
         assert cache.to_table() == pa.Table.from_batches(batches)
+
+
+def test_many_dictionaries(tmp_path: Path) -> None:
+    """What is kept of a dictionary does not grow with the number of other columns."""
+    words = pa.array(["a", "b"])
+    indices = pa.array([0, 1], pa.int8())
+    column = pa.DictionaryArray.from_arrays(indices, words)
+    batch = pa.record_batch({f"c{i}": column for i in range(COLUMNS)})
+    path = tmp_path / "x.arrows"
+    with pa.ipc.new_stream(path, batch.schema) as writer:
+        writer.write_batch(batch)
+    before, after, rows = map(
+        int, check_output([sys.executable, "-c", READ, path]).split()
+    )
+    assert rows == 2
+    # The batch as an Arrow array takes some 500 bytes a column, in two libraries.
+    assert after - before < 20 * path.stat().st_size // 1024

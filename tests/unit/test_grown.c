@@ -87,11 +87,12 @@ static void test_parts(void) {
         const void *buffers[] = {NULL, offsets, text};
         struct bc_node part = node_of(buffers, 0, 3);
         CHECK(bc__grown_append(&grown, &schema->fields[field], &part) == 0);
-        CHECK(bc__grown_batch(grown, schema, field, 3 * (i + 1), &versions[i]) == 0);
+        CHECK(bc__grown_batch(grown, &schema->fields[field], 3 * (i + 1), &versions[i]) ==
+              0);
     }
     bc__grown_unref(grown);
     for (int i = 0; i < 40; i++) {
-        const struct bc_node *node = &versions[i]->nodes[field];
+        const struct bc_node *node = &versions[i]->nodes[0];
         const int32_t *offsets = node->buffers[1];
         const char *text = node->buffers[2];
         CHECK(node->length == 3 * (i + 1) && offsets[0] == 0);
