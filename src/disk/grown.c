@@ -26,13 +26,13 @@ struct flat {
 
 static bool is_flat(const struct bc_field *field, const struct bc_node *node,
                     struct flat *out) {
-    if (node->length == 0 || (node->null_count != 0 && node->buffers[0] != NULL)) {
-        return false;
-    }
     int64_t width = field->bits / 8;
     bool is_binary = field->kind == BC_KIND_BINARY;
     if (!is_binary && field->kind != BC_KIND_FIXED) return false;
     if (width == 0 || field->bits % 8 != 0) return false;
+    if (node->length == 0 || (node->null_count != 0 && node->buffers[0] != NULL)) {
+        return false;
+    }
     *out =
         (struct flat){(const uint8_t *)node->buffers[1] + node->offset * width, NULL, 0};
     if (!is_binary) return true;

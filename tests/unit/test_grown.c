@@ -34,6 +34,15 @@ static void test_growth(void) {
     CHECK(bc__grown_compare(&numbers, &old, &new) == BC_GROWTH_NONE);
 }
 
+/* Some have no buffers at all. */
+static void test_growth_of_nothing(void) {
+    static const struct bc_field nulls = {.kind = BC_KIND_NULL};
+    struct bc_node node = {.length = 3, .null_count = 3};
+    struct bc_grown *grown = NULL;
+    CHECK(bc__grown_compare(&nulls, &node, &node) == BC_GROWTH_NONE);
+    CHECK(bc__grown_append(&grown, &nulls, &node) == ENOTSUP && grown == NULL);
+}
+
 static void test_growth_of_text(void) {
     const int32_t a[] = {0, 1, 3};
     const int32_t b[] = {7, 7, 8, 10, 10, 13};
@@ -107,9 +116,8 @@ static void test_parts(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_growth),
-        TAP_CASE(test_growth_of_text),
-        TAP_CASE(test_parts_that_are_wrong),
+        TAP_CASE(test_growth),         TAP_CASE(test_growth_of_nothing),
+        TAP_CASE(test_growth_of_text), TAP_CASE(test_parts_that_are_wrong),
         TAP_CASE(test_parts),
     };
     return TAP_RUN(cases);
