@@ -25,9 +25,8 @@ static void list(struct bc_dictionaries *dictionaries, int32_t field) {
     for (int32_t i = first; i < dictionaries->n; i++) {
         if (dictionaries->all[i].outer < 0) dictionaries->all[i].outer = dictionaries->n;
     }
-    bool has_inner = dictionaries->n > first;
     dictionaries->all[dictionaries->n++] = (struct bc_dictionary){
-        .field = self->dictionary, .outer = -1, .has_inner = has_inner};
+        .field = self->dictionary, .outer = -1, .first_inner = first};
 }
 
 static int compare_ids(const void *a, const void *b) {
@@ -345,6 +344,20 @@ static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t 
     uint64_t index = number - dictionary->versions[0].number;
     bc_assert(index >= dictionary->n_gone && index < dictionary->n_versions);
     return &dictionary->versions[index];
+}
+
+int64_t bc__dictionaries_place(struct bc_dictionaries *dictionaries, int32_t which,
+                               int64_t batch_offset) {
+    if (dictionaries->is_unordered) batch_offset = INT64_MAX;
+    int64_t place = 0;
+    bc__mutex_lock(&dictionaries->lock);
+    for (int32_t i = dictionaries->all[which].first_inner; i <= which; i++) {
+        const struct bc_version *version =
+            version_before(&dictionaries->all[i], batch_offset);
+        if (version != NULL && version->offset > place) place = version->offset;
+    }
+    bc__mutex_unlock(&dictionaries->lock);
+    return place;
 }
 
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,

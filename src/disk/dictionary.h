@@ -32,9 +32,11 @@ struct bc_version {
 };
 
 struct bc_dictionary {
-    int32_t field;            /* of the values */
-    int32_t outer;            /* the dictionary in whose values this one is, or -1 */
-    bool has_inner;           /* there are dictionaries in its values */
+    int32_t field;       /* of the values */
+    int32_t outer;       /* the dictionary in whose values this one is, or -1 */
+    int32_t first_inner; /* those in its values are numbers from here to before it */
+    /* bc__dictionaries_place of what was looked at with all that is in it. */
+    _Atomic int64_t validated;
     bool stale;               /* an inner one changed since this was written */
     struct bc_batch *last;    /* keeps the buffers alive that were written last */
     struct bc_batch *retired; /* was `last`; released when no lock is held */
@@ -98,6 +100,15 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
                            int64_t batch_offset);
 
+/* Are there dictionaries in the values of dictionary number `which`? */
+static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionaries,
+                                         int32_t which) {
+    return dictionaries->all[which].first_inner < which;
+}
+/* Where the last of the messages is that say what dictionary number `which` is for a
+ * batch at `batch_offset`, with those in its values; 0 where there is none. */
+int64_t bc__dictionaries_place(struct bc_dictionaries *dictionaries, int32_t which,
+                               int64_t batch_offset);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,

@@ -170,13 +170,14 @@ static int decode_version(struct bc_disk *disk, int32_t which,
 }
 
 /* Looks at values that were decoded: at those of one part alone, or in a batch. Those
- * with dictionaries in them are looked at with every batch. */
+ * with dictionaries in them are looked at with the batch. */
 static int validate_values(const struct bc_disk *disk, int32_t which,
                            const struct bc_version *version,
                            const struct bc_batch *batch) {
     const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
     bool is_new = !version->verified || disk->copies;
-    if (!disk->validates || !is_new || dictionary->has_inner) return 0;
+    bool nests = bc__dictionaries_nest(&disk->dictionaries, which);
+    if (!disk->validates || !is_new || nests) return 0;
     return bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, NULL);
 }
 
@@ -226,9 +227,11 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
 
 /* Dictionary number `which` for the batch at `offset`: its nodes go into `batch`, and the
  * reference that keeps them to `*out_held`, on failure too, unless that is NULL then.
- * What it takes of memory that nothing else accounts for is the batch's. */
+ * What it takes of memory that nothing else accounts for is the batch's. `*is_copied`
+ * becomes true where it was copied from the file for this. */
 static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
-                           struct bc_batch *batch, struct bc_batch **out_held) {
+                           struct bc_batch *batch, struct bc_batch **out_held,
+                           bool *is_copied) {
     struct bc_version version;
     *out_held = NULL;
     if (!bc__dictionaries_find(&disk->dictionaries, which, offset, &version)) {
@@ -239,6 +242,7 @@ static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
         bc__dictionaries_copy_nodes(&disk->dictionaries, which, *out_held, batch);
         return 0;
     }
+    *is_copied = *is_copied || disk->copies;
     bool is_whole = version.base == version.number;
     int code = is_whole ? decode_version(disk, which, &version, out_held)
                         : decode_grown(disk, which, &version, out_held);
@@ -253,9 +257,10 @@ static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
 }
 
 /* Decodes the message and the batch's dictionaries, of the wanted columns; takes the
- * window over. */
+ * window over. `*is_copied` becomes true where dictionaries were copied for this. */
 static int decode(struct bc_disk *disk, const struct message *message,
-                  const struct bc_projection *projection, struct bc_batch **out_batch) {
+                  const struct bc_projection *projection, struct bc_batch **out_batch,
+                  bool *is_copied) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
@@ -271,7 +276,7 @@ static int decode(struct bc_disk *disk, const struct message *message,
         int32_t column = bc__schema_column_of(schema, dictionaries->all[i].field);
         if (!bc__projection_has(projection, column)) continue;
         struct bc_batch **held = &holdings->dictionaries[holdings->n];
-        code = read_dictionary(disk, i, message->offset, batch, held);
+        code = read_dictionary(disk, i, message->offset, batch, held, is_copied);
         if (*held != NULL) holdings->n++;
     }
     if (code != 0) {
@@ -282,18 +287,38 @@ static int decode(struct bc_disk *disk, const struct message *message,
     return 0;
 }
 
+/* Where a batch is, and whether its dictionaries may be others than were read before. */
+struct where {
+    int64_t offset;
+    bool is_copied;
+};
+
+/* The indices of inner dictionaries can be looked at where all of them are there. That is
+ * done once for the same ones, not with every batch. */
+static int validate_nested(struct bc_disk *disk, int32_t which, struct where where,
+                           const struct bc_batch *batch, struct bc_error *error) {
+    struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    int64_t place = bc__dictionaries_place(&disk->dictionaries, which, where.offset);
+    bool is_new = where.is_copied || atomic_load(&dictionary->validated) != place;
+    if (!is_new) return 0;
+    int code =
+        bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, error);
+    if (code == 0) atomic_store(&dictionary->validated, place);
+    return code;
+}
+
 /* Looks at all that a batch of a file that is not trusted may have wrong. */
-static int validate(const struct bc_disk *disk, const struct bc_projection *projection,
-                    const struct bc_batch *batch, struct bc_error *error) {
+static int validate(struct bc_disk *disk, const struct bc_projection *projection,
+                    struct where where, const struct bc_batch *batch,
+                    struct bc_error *error) {
     const struct bc_schema *schema = disk->encoder.schema;
-    /* The indices of inner dictionaries can be looked at where all of them are there. */
     for (int32_t i = 0; i < disk->dictionaries.n; i++) {
         int32_t field = disk->dictionaries.all[i].field;
-        if (!disk->dictionaries.all[i].has_inner ||
+        if (!bc__dictionaries_nest(&disk->dictionaries, i) ||
             !bc__projection_has(projection, bc__schema_column_of(schema, field))) {
             continue;
         }
-        int code = bc__validate_dictionary(schema, field, batch, error);
+        int code = validate_nested(disk, i, where, batch, error);
         if (code != 0) return code;
     }
     return bc__validate_batch(schema, projection, batch, error);
@@ -337,6 +362,7 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error) {
     bc_assert(offset >= 0 && size > 0);
+    bool is_copied = false;
     struct message message;
     int code = open_message(disk, offset, size, &message, error);
     if (code != 0) return code;
@@ -350,13 +376,14 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                                          message.bytes, size);
     }
     if (code == 0) {
-        code = decode(disk, &message, what.projection, out_batch);
+        code = decode(disk, &message, what.projection, out_batch, &is_copied);
     } else {
         bc__window_unref(message.window);
     }
     if (code == 0 && disk->validates && what.unverified != NULL) {
         struct bc_error reason = {0, ""};
-        code = validate(disk, what.projection, *out_batch, &reason);
+        const struct where where = {offset, is_copied};
+        code = validate(disk, what.projection, where, *out_batch, &reason);
         if (code != 0) {
             bc__batch_unref(*out_batch);
             return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
