@@ -74,12 +74,9 @@ static void backing_abandon(void *context) {
 }
 
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
-    if (options->struct_size != sizeof(*options)) {
-        return bc__error_set(error, EINVAL,
-                             "The options' struct_size is %zu, expected %zu: use "
-                             "BC_CACHE_OPTIONS_INIT",
-                             options->struct_size, sizeof(*options));
-    }
+    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
+                                     "BC_CACHE_OPTIONS_INIT", error);
+    if (code != 0) return code;
     if (options->write_policy != BC_WRITE_ON_INSERTION &&
         options->write_policy != BC_WRITE_ON_EVICTION) {
         return bc__error_set(error, EINVAL, "Unknown write policy %d",
@@ -399,7 +396,7 @@ const char *bc_cache_path(const struct bc_cache *cache) {
 int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
                           struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
+        return bc__error_closed(error);
     }
     bc__mutex_lock(&cache->store.lock);
     cache->store.budget.limit = memory_budget(bytes_max);
@@ -410,7 +407,7 @@ int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
 int bc_cache_limit_disk(struct bc_cache *cache, uint64_t bytes_max,
                         struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
+        return bc__error_closed(error);
     }
     if (!cache->has_disk) {
         return bc__error_set(error, EINVAL,

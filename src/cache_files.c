@@ -8,14 +8,6 @@
 #include "cache.h"
 #include "disk/decode.h"
 
-static int check_size(size_t is, size_t expected, const char *what,
-                      struct bc_error *error) {
-    if (is == expected) return 0;
-    return bc__error_set(error, EINVAL,
-                         "The options' struct_size is %zu, expected %zu: use %s", is,
-                         expected, what);
-}
-
 /* ---- opening ---- */
 
 static int open_path(const char *path, int given, int *out_file, struct bc_error *error) {
@@ -30,8 +22,8 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     bc_assert(path != NULL && out_cache != NULL);
     static const struct bc_file_options defaults = BC_FILE_OPTIONS_INIT;
     if (options == NULL) options = &defaults;
-    int code =
-        check_size(options->struct_size, sizeof(*options), "BC_FILE_OPTIONS_INIT", error);
+    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
+                                     "BC_FILE_OPTIONS_INIT", error);
     if (code != 0) return code;
     if (options->partial && options->follow) {
         return bc__error_set(error, EINVAL,
@@ -155,14 +147,14 @@ int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                    struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
     if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
+        return bc__error_closed(error);
     }
     bc__mutex_lock(&cache->ingest.storing);
     /* Asked first: all that was published before the end is seen. */
     bool exhausted = bc__ingest_exhausted(&cache->ingest);
     int code = check_all_on_disk(cache, error);
     if (code == 0 && atomic_load(&cache->closed)) {
-        code = bc__error_set(error, EINVAL, "Dataset has been closed");
+        code = bc__error_closed(error);
     }
     if (code == 0 && !is_opened(cache)) {
         struct bc_disk *disk = &cache->disk;
@@ -188,7 +180,7 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
     bool closed = atomic_load(&cache->closed);
     if (!closed) code = bc__sys_dup(cache->disk.file.file, out_file);
     bc__mutex_unlock(&cache->ingest.storing);
-    if (closed) return bc__error_set(error, EINVAL, "Dataset has been closed");
+    if (closed) return bc__error_closed(error);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Failed to save the recording: %s", strerror(code));
 }
@@ -286,7 +278,7 @@ static int enter(struct bc_cache *cache, struct bc_error *error) {
     bc__mutex_lock(&cache->ingest.storing);
     if (!atomic_load(&cache->closed)) return 0;
     bc__mutex_unlock(&cache->ingest.storing);
-    return bc__error_set(error, EINVAL, "Dataset has been closed");
+    return bc__error_closed(error);
 }
 
 static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.storing); }
@@ -392,8 +384,8 @@ static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_
 int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
                       uint64_t *out_column_bytes, struct bc_error *error) {
     bc_assert(cache != NULL && out_info != NULL);
-    int code = check_size(out_info->struct_size, sizeof(*out_info),
-                          "sizeof(struct bc_file_info)", error);
+    int code = bc__error_struct_size(out_info->struct_size, sizeof(*out_info),
+                                     "sizeof(struct bc_file_info)", error);
     if (code != 0) return code;
     struct bc_file_info info = {.struct_size = sizeof(info), .kind = kind_of(cache)};
     int32_t n_columns = cache->schema->fields[0].n_children;

@@ -58,7 +58,7 @@ int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_b
                        struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
     if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
+        return bc__error_closed(error);
     }
     if (batches > 0) {
         uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
@@ -112,7 +112,7 @@ static void feed_left(void *context, struct bc_reader *reader) {
 static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *reader,
                          struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
-        return bc__error_set(error, EINVAL, "Dataset has been closed");
+        return bc__error_closed(error);
     }
     if (reader->counted && cache->readers_max != 0 &&
         cache->readers_made >= cache->readers_max) {
@@ -225,12 +225,9 @@ int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *opti
     bc_assert(cache != NULL && out_reader != NULL);
     static const struct bc_reader_options defaults = BC_READER_OPTIONS_INIT;
     if (options == NULL) options = &defaults;
-    if (options->struct_size != sizeof(*options)) {
-        return bc__error_set(error, EINVAL,
-                             "The options' struct_size is %zu, expected %zu: use "
-                             "BC_READER_OPTIONS_INIT",
-                             options->struct_size, sizeof(*options));
-    }
+    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
+                                     "BC_READER_OPTIONS_INIT", error);
+    if (code != 0) return code;
     if (options->step == 0) {
         return bc__error_set(error, EINVAL, "A reader's step is at least 1");
     }

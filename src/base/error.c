@@ -36,3 +36,15 @@ int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
 int bc__error_memory(struct bc_error *error) {
     return bc__error_set(error, ENOMEM, "Out of memory");
 }
+
+int bc__error_closed(struct bc_error *error) {
+    return bc__error_set(error, EINVAL, "Dataset has been closed");
+}
+
+int bc__error_struct_size(size_t is, size_t expected, const char *initialiser,
+                          struct bc_error *error) {
+    if (is == expected) return 0;
+    return bc__error_set(error, EINVAL,
+                         "The options' struct_size is %zu, expected %zu: use %s", is,
+                         expected, initialiser);
+}

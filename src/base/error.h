@@ -14,4 +14,12 @@ __attribute__((format(printf, 3, 4))) int bc__error_set(struct bc_error *error, 
 /* Out of memory: needs no memory to say so. */
 int bc__error_memory(struct bc_error *error);
 
+/* The cache is closed: EINVAL. */
+int bc__error_closed(struct bc_error *error);
+
+/* 0 where options have the size that they must have: else EINVAL, and the words name what
+ * initialises them. */
+int bc__error_struct_size(size_t is, size_t expected, const char *initialiser,
+                          struct bc_error *error);
+
 #endif

@@ -281,7 +281,7 @@ static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
             return bc__error_set(error, ingest->failure.code, "%s",
                                  ingest->failure.message);
         case BC_INGEST_CLOSED:
-            return bc__error_set(error, EINVAL, "Dataset has been closed");
+            return bc__error_closed(error);
         default:
             return -1;
     }

@@ -116,7 +116,7 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
     uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
     taken->number = number;
     if (atomic_load_explicit(reader->feed.closed, memory_order_acquire)) {
-        taken->code = bc__error_set(error, EINVAL, "Dataset has been closed");
+        taken->code = bc__error_closed(error);
         return STEP_FAILED;
     }
     if (number >= reader->stop) return STEP_ENDED;
