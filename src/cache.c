@@ -193,6 +193,7 @@ static int start_prefetch(struct bc_cache *cache, struct bc_error *error) {
  * with. */
 static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
+    const struct bc_supply supply = bc__cache_supply(cache);
     if (!resumes) {
         if (!disk->has_trailer) return 0;
         const struct bc_trailer *trailer = &disk->trailer;
@@ -200,13 +201,12 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
                                (uint64_t)trailer->rows, (uint64_t)trailer->bytes, error);
     }
     for (;;) {
-        struct bc_trailer_batch batch = {0, 0, 0};
-        int64_t rows;
-        int code = bc__disk_next(disk, &batch, &rows, error);
+        struct bc_place place;
+        uint64_t rows;
+        int code = supply.next(supply.context, &place, &rows, error);
         if (code != 0) return code;
-        if (batch.size == 0) break;
-        const struct bc_place place = {batch.offset, batch.size};
-        code = bc__store_put_place(&cache->store, place, (uint64_t)rows, error);
+        if (place.size == 0) break;
+        code = bc__store_put_place(&cache->store, place, rows, error);
         if (code != 0) return code;
     }
     return bc__disk_go_on(disk, error);

@@ -8,6 +8,16 @@
 #include "cache.h"
 #include "disk/decode.h"
 
+/* Until `leave`, the cache is not closed, and nothing is stored. */
+static int enter(struct bc_cache *cache, struct bc_error *error) {
+    bc__mutex_lock(&cache->ingest.storing);
+    if (!atomic_load(&cache->closed)) return 0;
+    bc__mutex_unlock(&cache->ingest.storing);
+    return bc__error_closed(error);
+}
+
+static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.storing); }
+
 /* ---- opening ---- */
 
 static int open_path(const char *path, int given, int *out_file, struct bc_error *error) {
@@ -66,12 +76,13 @@ int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *err
     int code = bc_file_open(path, &options, &cache, error);
     if (code == 0) {
         uint64_t batches = bc__store_published(&cache->store);
-        for (; number < batches && code == 0; number++) {
+        while (number < batches) {
             struct ArrowArray array;
             code = bc_cache_get(cache, number, &array, NULL, error);
-            if (code == 0) array.release(&array);
+            if (code != 0) break;
+            array.release(&array);
+            number++;
         }
-        if (code != 0) number--;
         bc_cache_unref(cache);
     }
     if (out_batches != NULL) *out_batches = number;
@@ -146,16 +157,11 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
 int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                    struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
-    if (atomic_load(&cache->closed)) {
-        return bc__error_closed(error);
-    }
-    bc__mutex_lock(&cache->ingest.storing);
+    int code = enter(cache, error);
+    if (code != 0) return code;
     /* Asked first: all that was published before the end is seen. */
     bool exhausted = bc__ingest_exhausted(&cache->ingest);
-    int code = check_all_on_disk(cache, error);
-    if (code == 0 && atomic_load(&cache->closed)) {
-        code = bc__error_closed(error);
-    }
+    code = check_all_on_disk(cache, error);
     if (code == 0 && !is_opened(cache)) {
         struct bc_disk *disk = &cache->disk;
         if (exhausted) {
@@ -167,20 +173,17 @@ int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
         /* From now on others may have it open. */
         atomic_store(&disk->file.is_public, true);
     }
-    uint64_t batches = bc__store_published(&cache->store);
-    bc__mutex_unlock(&cache->ingest.storing);
-    if (code == 0) *out_batches = batches;
+    if (code == 0) *out_batches = bc__store_published(&cache->store);
+    leave(cache);
     return code;
 }
 
 /* A descriptor of the cache's file, which stays open when the cache is closed. */
 static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *error) {
-    int code = EINVAL;
-    bc__mutex_lock(&cache->ingest.storing);
-    bool closed = atomic_load(&cache->closed);
-    if (!closed) code = bc__sys_dup(cache->disk.file.file, out_file);
-    bc__mutex_unlock(&cache->ingest.storing);
-    if (closed) return bc__error_closed(error);
+    int code = enter(cache, error);
+    if (code != 0) return code;
+    code = bc__sys_dup(cache->disk.file.file, out_file);
+    leave(cache);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Failed to save the recording: %s", strerror(code));
 }
@@ -202,11 +205,14 @@ static int link_file(int file, const char *path, bool replaces, bool durable) {
  * that cannot be. */
 static int save_link(struct bc_cache *cache, const char *path, bool replaces,
                      bool durable, struct bc_error *error) {
-    if (cache->selection != NULL || check_all_on_disk(cache, NULL) != 0) return ENOTSUP;
+    if (cache->selection != NULL) return ENOTSUP;
     struct bc_disk *disk = &cache->disk;
+    struct bc_error reason = {0, ""};
     uint64_t batches;
-    int code = bc_cache_share(cache, &batches, error);
-    if (code != 0) return code;
+    int code = bc_cache_share(cache, &batches, &reason);
+    /* Not all is in the file; or it is closed, which the copy says too. */
+    if (code == EINVAL) return ENOTSUP;
+    if (code != 0) return bc__error_set(error, code, "%s", reason.message);
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
     int file;
     code = dup_file(cache, &file, error);
@@ -264,24 +270,13 @@ int bc_cache_save(struct bc_cache *cache, const char *path, int replaces, int du
 
 int bc_cache_has_writer(struct bc_cache *cache) {
     bc_assert(cache != NULL);
-    bc__mutex_lock(&cache->ingest.storing);
-    bool open = !atomic_load(&cache->closed) && is_opened(cache);
-    int has = open && bc__sys_is_locked(cache->disk.file.file);
-    bc__mutex_unlock(&cache->ingest.storing);
+    if (enter(cache, NULL) != 0) return 0;
+    int has = is_opened(cache) && bc__sys_is_locked(cache->disk.file.file);
+    leave(cache);
     return has;
 }
 
 /* ---- looking ---- */
-
-/* Until `leave`, the cache is not closed, and nothing is stored. */
-static int enter(struct bc_cache *cache, struct bc_error *error) {
-    bc__mutex_lock(&cache->ingest.storing);
-    if (!atomic_load(&cache->closed)) return 0;
-    bc__mutex_unlock(&cache->ingest.storing);
-    return bc__error_closed(error);
-}
-
-static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.storing); }
 
 int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_columns,
                     struct bc_error *error) {
@@ -381,6 +376,30 @@ static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_
     return 0;
 }
 
+/* What the file is; `columns` are all of its columns, and `measures` says whether their
+ * bytes are wanted. */
+static int describe_file(struct bc_cache *cache, bool measures, int64_t *columns,
+                         struct bc_file_info *info, struct bc_error *error) {
+    struct bc_disk *disk = &cache->disk;
+    int64_t size;
+    int code = bc__sys_size(disk->file.file, &size);
+    if (code != 0) {
+        return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+    }
+    enum bc_codec codec = BC_CODEC_NONE;
+    code = measure(cache, measures ? columns : NULL, &codec, error);
+    if (code != 0) return code;
+    bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
+    bool is_foreign = is_opened(cache) && !disk->scan.is_ours;
+    info->bytes = (uint64_t)size;
+    info->checksums = disk->encoder.checksums;
+    info->compression = (enum bc_compression)codec;
+    info->complete = has_end || (is_foreign && !disk->is_partial);
+    bc__dictionaries_measure(&disk->dictionaries, &info->dictionary_batches,
+                             &info->dictionary_bytes, columns);
+    return 0;
+}
+
 int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
                       uint64_t *out_column_bytes, struct bc_error *error) {
     bc_assert(cache != NULL && out_info != NULL);
@@ -388,45 +407,25 @@ int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
                                      "sizeof(struct bc_file_info)", error);
     if (code != 0) return code;
     struct bc_file_info info = {.struct_size = sizeof(info), .kind = kind_of(cache)};
-    int32_t n_columns = cache->schema->fields[0].n_children;
-    int64_t *columns = bc__calloc((size_t)n_columns + 1, sizeof(*columns));
+    int32_t n = cache->schema->fields[0].n_children;
+    int64_t *columns = bc__calloc((size_t)n + 1, sizeof(*columns));
     if (columns == NULL) return bc__error_memory(error);
     code = enter(cache, error);
-    if (code != 0) {
-        bc__free(columns);
-        return code;
-    }
-    if (info.kind != BC_FILE_NONE) {
-        struct bc_disk *disk = &cache->disk;
-        enum bc_codec codec = BC_CODEC_NONE;
-        int64_t size = 0;
-        code = bc__sys_size(disk->file.file, &size);
-        if (code != 0) {
-            (void)bc__error_set(error, code, "Disk read failed: %s", strerror(code));
-        } else {
-            code =
-                measure(cache, out_column_bytes == NULL ? NULL : columns, &codec, error);
+    if (code == 0) {
+        if (info.kind != BC_FILE_NONE) {
+            bool measures = out_column_bytes != NULL;
+            code = describe_file(cache, measures, columns, &info, error);
         }
-        info.bytes = (uint64_t)size;
-        info.checksums = disk->encoder.checksums;
-        info.compression = (enum bc_compression)codec;
-        info.complete = is_opened(cache) && !disk->scan.is_ours
-                            ? !disk->is_partial || atomic_load(&disk->has_trailer)
-                            : disk->saw_end || atomic_load(&disk->has_trailer);
-        bc__dictionaries_measure(&disk->dictionaries, &info.dictionary_batches,
-                                 &info.dictionary_bytes, columns);
+        leave(cache);
     }
-    leave(cache);
+    if (code == 0) *out_info = info;
     if (code == 0 && out_column_bytes != NULL) {
-        int32_t n = cache->selection == NULL
-                        ? n_columns
-                        : cache->selection->schema->fields[0].n_children;
+        if (cache->selection != NULL) n = cache->selection->schema->fields[0].n_children;
         for (int32_t i = 0; i < n; i++) {
             int32_t column = cache->columns == NULL ? i : cache->columns[i];
             out_column_bytes[i] = (uint64_t)columns[column];
         }
     }
     bc__free(columns);
-    if (code == 0) *out_info = info;
     return code;
 }
