@@ -135,7 +135,7 @@ struct bc_disk_read {
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error);
-/* Adds up the bytes of each column of a batch; bc__decode_measure. Any thread. */
+/* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. */
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error);
 /* The batch there, and all before it, will not be read any more. Any thread. */

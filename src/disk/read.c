@@ -9,6 +9,7 @@
 #include "disk/decode.h"
 #include "disk/disk.h"
 #include "disk/problem.h"
+#include "disk/verify.h"
 
 /* A message where it stands, and what keeps it there. */
 struct message {
@@ -149,7 +150,7 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     struct bc_batch *decoded = NULL;
     bool is_new = !version->verified || disk->copies;
     if (is_new && disk->encoder.checksums) {
-        code = bc__decode_verify(message.bytes, message.size);
+        code = bc__verify_message(message.bytes, message.size);
     }
     if (code == 0) {
         code = bc__decode_dictionary(disk->encoder.schema,
@@ -372,8 +373,8 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
             bc__window_unref(message.window);
             return code;
         }
-        code = bc__decode_verify_columns(disk->encoder.schema, what.unverified,
-                                         message.bytes, size);
+        code = bc__verify_columns(disk->encoder.schema, what.unverified, message.bytes,
+                                  size);
     }
     if (code == 0) {
         code = decode(disk, &message, what.projection, out_batch, &is_copied);
@@ -400,8 +401,8 @@ int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_
     int code = bc__disk_check(disk, error);
     if (code == 0) code = open_message(disk, offset, size, &message, error);
     if (code != 0) return code;
-    code =
-        bc__decode_measure(disk->encoder.schema, message.bytes, size, columns, out_codec);
+    code = bc__measure_columns(disk->encoder.schema, message.bytes, size, columns,
+                               out_codec);
     bc__window_unref(message.window);
     return bc__problem_batch(disk, code, number, error);
 }

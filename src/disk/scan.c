@@ -6,26 +6,9 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/sys.h"
-#include "disk/decode.h"
+#include "disk/verify.h"
 
-enum { READ_AHEAD = 4096, LONG_PREFIX = 8, SHORT_PREFIX = 4 };
-
-int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame) {
-    if (size < SHORT_PREFIX) return EAGAIN;
-    int32_t words[2] = {0, 0};
-    memcpy(words, bytes, SHORT_PREFIX);
-    int64_t prefix = SHORT_PREFIX;
-    int32_t metadata_size = words[0];
-    if (words[0] == -1) {
-        if (size < LONG_PREFIX) return EAGAIN;
-        memcpy(words, bytes, LONG_PREFIX);
-        prefix = LONG_PREFIX;
-        metadata_size = words[1];
-    }
-    if (metadata_size < 0) return EINVAL;
-    *out_frame = (struct bc_frame){prefix, metadata_size};
-    return 0;
-}
+enum { READ_AHEAD = 4096 };
 
 void bc__scan_finish(struct bc_scan *scan) {
     bc__free(scan->scratch);
@@ -49,7 +32,7 @@ static int read_metadata(struct bc_scan *scan, const struct bc_frame *frame, siz
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
     /* Which dictionary a message is of, nobody would notice later. */
-    bool is_right = !scan->is_ours || bc__decode_verify_metadata(scan->scratch, framed);
+    bool is_right = !scan->is_ours || bc__verify_metadata(scan->scratch, framed);
     memmove(scan->scratch, scan->scratch + frame->metadata, (size_t)frame->metadata_size);
     return is_right ? 0 : EINVAL;
 }
@@ -80,7 +63,7 @@ int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_find
     code = bc__frame_parse(scan->scratch, (int64_t)got, &frame);
     if (code != 0) return code == EAGAIN ? 0 : code;
     if (frame.metadata_size == 0) {
-        bool is_zero = frame.metadata == SHORT_PREFIX;
+        bool is_zero = frame.metadata == sizeof(int32_t); /* without the marker */
         if (!is_zero || !scan->is_ours) out_finding->found = BC_FOUND_END;
         return 0;
     }

@@ -1,28 +1,14 @@
 /* A file of messages that has no index, walked: which messages there are, and where.
  *
  * Only prefixes and metadata are read, by system calls, so that a file which is being
- * written, or made shorter, does no harm. Three ways to frame a message exist:
- *
- *     ff ff ff ff | size | metadata | body      since Arrow 0.15
- *                   size | metadata | body      before
- *     ff ff ff ff | 0     or     0              the end of the stream
- *
- * In a file of ours zeros are no end: what stands there is not published yet, and the
- * checksum of a message's metadata is looked at. An Arrow *file* frames the same
- * messages, and lists them in its footer. */
+ * written, or made shorter, does no harm. In a file of ours zeros are no end: what stands
+ * there is not published yet, and the checksum of a message's metadata is looked at. An
+ * Arrow *file* frames the same messages, and lists them in its footer. */
 #ifndef BC_DISK_SCAN_H
 #define BC_DISK_SCAN_H
 
-#include "arrow/metadata.h"
 #include "disk/dictionary.h"
-
-struct bc_frame {
-    int64_t metadata;      /* where it begins, from the message's start */
-    int64_t metadata_size; /* 0: this is the end of the stream */
-};
-
-/* Reads the prefix in `size` bytes: 0; EAGAIN: there are too few; EINVAL. */
-int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
+#include "disk/parts.h"
 
 /* What stands at a place. */
 enum bc_found {

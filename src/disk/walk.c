@@ -4,8 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "disk/decode.h"
 #include "disk/problem.h"
+#include "disk/verify.h"
 
 int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {
     const struct bc_dictionary_message message = {
@@ -87,7 +87,7 @@ static bool is_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     size_t got = 0;
     bool right = bytes != NULL &&
                  bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got) == 0 &&
-                 got == size && bc__decode_verify(bytes, finding->size) == 0;
+                 got == size && bc__verify_message(bytes, finding->size) == 0;
     bc__free(bytes);
     return right;
 }

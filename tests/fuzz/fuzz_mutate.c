@@ -16,7 +16,7 @@
 
 #include "consume.h"
 #include "disk/checksum.h"
-#include "disk/scan.h"
+#include "disk/parts.h"
 #include "disk/trailer.h"
 #include "read.h"
 #include "sample.h"

@@ -1,0 +1,53 @@
+/* The message of a batch or dictionary in its parts: what its metadata says, its body,
+ * and how far a walk over the fields, depth first, has come among its nodes and buffers.
+ * Three ways to frame a message exist:
+ *
+ *     ff ff ff ff | size | metadata | body      since Arrow 0.15
+ *                   size | metadata | body      before
+ *     ff ff ff ff | 0     or     0              the end of the stream
+ */
+#ifndef BC_DISK_PARTS_H
+#define BC_DISK_PARTS_H
+
+#include "arrow/metadata.h"
+#include "arrow/schema.h"
+
+struct bc_frame {
+    int64_t metadata;      /* where it begins, from the message's start */
+    int64_t metadata_size; /* 0: this is the end of the stream */
+};
+
+/* Reads the prefix in `size` bytes: 0; EAGAIN: there are too few; EINVAL. */
+int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
+
+struct bc_parts {
+    struct bc_wire_batch wire;
+    const uint8_t *message;
+    const uint8_t *body; /* wire.body_bytes */
+    size_t metadata;     /* where it stands in the message */
+    size_t framed;       /* bytes in front of the body */
+    uint8_t *copy; /* of metadata that stands unaligned: `wire` points into it; or NULL */
+    size_t node;   /* the next one, and those of the others: beyond the last, */
+    size_t buffer; /* where the message has fewer than its fields ask for */
+    size_t view;
+};
+
+/* Reads the metadata of the message of `size` bytes at `message`. Its body lies inside,
+ * its buffers may not; all of them are not much longer than the body. EINVAL, ENOMEM. */
+int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size);
+void bc__parts_close(struct bc_parts *parts);
+
+/* Whether a buffer lies in the body. */
+bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer);
+
+/* The variadic buffers of all fields, of which there are no more than buffers. EINVAL. */
+int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n);
+
+/* Whether a bitmap stands in front of the field's buffers that it has no longer. */
+bool bc__parts_old_validity(const struct bc_parts *parts, const struct bc_field *field);
+
+/* Passes a field by, with all below it, without looking at its bytes. EINVAL. */
+int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
+                   int32_t number);
+
+#endif
