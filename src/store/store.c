@@ -342,11 +342,12 @@ int bc__store_get(struct bc_store *store, uint64_t number,
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
     const struct bc_backing *backing = store->backing;
-    if (backing != NULL && backing->check != NULL && !slot->hot) {
+    struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
+    bool locates = batch == NULL && backing != NULL && backing->locate != NULL;
+    if (backing != NULL && backing->check != NULL && !slot->hot && !locates) {
         int code = backing->check(backing->context, error);
         if (code != 0) return code;
     }
-    struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
     if (batch != NULL) {
         *out_batch = batch;
         *out_borrowed = true;

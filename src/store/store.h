@@ -58,7 +58,8 @@ struct bc_backing {
     void (*tidy)(void *context, bool done);
     /* Is what was given out of the file still there? NULL: nobody can change it. */
     int (*check)(void *context, struct bc_error *error);
-    /* Where batch `number` is, of a file that has an index; NULL: the slots know. */
+    /* Where batch `number` is, of a file that has an index; checks the file as `check`
+     * does. NULL: the slots know. */
     int (*locate)(void *context, uint64_t number, struct bc_entry *out_entry,
                   struct bc_error *error);
     /* All batches were appended: makes the file one that stands by itself. NULL: it is
