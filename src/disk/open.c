@@ -83,28 +83,36 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     return code;
 }
 
+/* After bc__disk_set_up: gives the schema out, or all back where `code` says that the
+ * rest failed. */
+static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
+                  struct bc_schema **out_schema) {
+    if (code == 0) {
+        *out_schema = schema;
+    } else {
+        bc__dictionaries_finish(&disk->dictionaries);
+        bc__map_finish(&disk->map);
+        bc__schema_free(schema);
+    }
+    return code;
+}
+
 static int open_complete(struct bc_disk *disk, int64_t size,
                          struct bc_schema **out_schema, struct bc_error *error) {
     struct bc_schema *schema;
     int code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
     code = bc__disk_set_up(disk, schema, (uint64_t)size, error);
-    if (code == 0) {
-        disk->schema_bytes = disk->trailer.schema_bytes;
-        disk->schema_checksum = disk->trailer.schema_checksum;
-        disk->encoder.checksums = disk->trailer.checksums;
-        atomic_store(&disk->schema_verified, true);
-        atomic_store(&disk->has_trailer, true);
-        code = load_dictionaries(disk, error);
-        if (code == 0) {
-            *out_schema = schema;
-            return 0;
-        }
-        bc__dictionaries_finish(&disk->dictionaries);
-        bc__map_finish(&disk->map);
+    if (code != 0) {
+        bc__schema_free(schema);
+        return code;
     }
-    bc__schema_free(schema);
-    return code;
+    disk->schema_bytes = disk->trailer.schema_bytes;
+    disk->schema_checksum = disk->trailer.schema_checksum;
+    disk->encoder.checksums = disk->trailer.checksums;
+    atomic_store(&disk->schema_verified, true);
+    atomic_store(&disk->has_trailer, true);
+    return settle(disk, load_dictionaries(disk, error), schema, out_schema);
 }
 
 /* ---- an Arrow file ---- */
@@ -179,13 +187,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
         code = bc__disk_set_up(disk, schema, (uint64_t)size, error);
         if (code == 0) {
             code = take_blocks(disk, size, &dictionaries, &batches, error);
-            if (code != 0) {
-                bc__dictionaries_finish(&disk->dictionaries);
-                bc__map_finish(&disk->map);
-            }
-        }
-        if (code == 0) {
-            *out_schema = schema;
+            code = settle(disk, code, schema, out_schema);
         } else {
             bc__schema_free(schema);
         }
@@ -287,11 +289,8 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     }
     disk->scan.file = disk->file.file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
-        struct bc_error reason = {0, ""};
-        code = open_arrow_file(disk, size, out_schema, &reason);
-        if (code == 0 || !disk->is_partial) {
-            return code == 0 ? 0 : bc__error_set(error, code, "%s", reason.message);
-        }
+        code = open_arrow_file(disk, size, out_schema, disk->is_partial ? NULL : error);
+        if (code == 0 || !disk->is_partial) return code;
         /* The messages stand there like those of a stream. */
         disk->scan.at = FILE_HEAD;
     }

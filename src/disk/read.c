@@ -23,9 +23,7 @@ struct message {
 static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
     int code = bc__sys_size(disk->file.file, &size);
-    if (code != 0) {
-        return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
-    }
+    if (code != 0) return bc__problem_reading(disk, code, error);
     if (size < end) {
         return bc__error_set(error, EIO,
                              "Disk read failed: the %s was shortened to %lld bytes: '%s'",
@@ -50,9 +48,7 @@ static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
                             offset, &got);
     if (code != 0 || got != (size_t)size) {
         bc__window_unref(block);
-        code = code == 0 ? EIO : code;
-        return bc__error_set(error, code, "Disk read failed: %s: '%s'", strerror(code),
-                             disk->file.path);
+        return bc__problem_reading(disk, code == 0 ? EIO : code, error);
     }
     block->offset = offset;
     *out_window = block;
@@ -89,10 +85,7 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
     bc__window_unref(schema.window);
     if (checksum != disk->schema_checksum) {
-        return bc__error_set(
-            error, EBADMSG,
-            "Checksum mismatch for the schema; the %s may be corrupted: '%s'",
-            bc__problem_noun(disk), disk->file.path);
+        return bc__problem_checksum(disk, "the schema", error);
     }
     atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
     return 0;
