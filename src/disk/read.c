@@ -1,6 +1,5 @@
 /* Batches read back from the file: opened where they stand, verified, decoded. */
 #include <errno.h>
-#include <string.h>
 
 #include "arrow/validate.h"
 #include "base/alloc.h"
