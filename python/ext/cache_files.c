@@ -30,14 +30,8 @@ PyObject *cache_open_file(PyObject *object, PyObject *args) {
     Py_END_ALLOW_THREADS;
     hooks_end_method();
     if (code != 0) return raise_error(code, &error);
-    if (cache_fill_in(self, cache, 0) == 0) Py_RETURN_NONE;
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    cache_give_up(cache);
-    PyErr_Restore(type, value, traceback);
-    return NULL;
+    if (cache_fill_in(self, cache, 0) != 0) return NULL;
+    Py_RETURN_NONE;
 }
 
 PyObject *cache_select(PyObject *object, PyObject *columns) {

@@ -99,10 +99,8 @@ void cache_give_up(struct bc_cache *cache) {
     Py_END_ALLOW_THREADS;
 }
 
-/* Fills the object in at the end and at once: until then other threads, and the source,
- * see one that is not initialised. */
-int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
-                  uint64_t readers_max) {
+static int fill_in(struct cache_object *self, struct bc_cache *cache,
+                   uint64_t readers_max) {
     PyObject *schema = import_schema(self->state, cache);
     if (schema == NULL) return -1;
     Py_ssize_t columns = PyObject_Size(schema);
@@ -123,6 +121,20 @@ int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
     return failed ? -1 : 0;
 }
 
+/* Fills the object in at the end and at once: until then other threads, and the source,
+ * see one that is not initialised. */
+int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
+                  uint64_t readers_max) {
+    if (fill_in(self, cache, readers_max) == 0) return 0;
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    cache_give_up(cache);
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
 static int open_cache(struct cache_object *self, PyObject *method,
                       const struct bc_cache_options *options) {
     struct ArrowArrayStream *stream;
@@ -139,14 +151,7 @@ static int open_cache(struct cache_object *self, PyObject *method,
         (void)raise_error(code, &error);
         return -1;
     }
-    if (cache_fill_in(self, cache, options->readers_max) == 0) return 0;
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    cache_give_up(cache);
-    PyErr_Restore(type, value, traceback);
-    return -1;
+    return cache_fill_in(self, cache, options->readers_max);
 }
 
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -6,8 +6,8 @@
 
 /* tp_init of StreamCache. */
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs);
-/* Fills a fresh object in, at once: 0, or -1 and an exception, and the cache stays the
- * caller's. */
+/* Fills a fresh object in, at once: 0, or -1 and an exception. The cache is taken over
+ * either way. */
 int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
                   uint64_t readers_max);
 /* Gives the core's cache back, without the GIL. */
