@@ -196,6 +196,16 @@ def cache_file(path: Path | str) -> Path:
     return file
 
 
+def mapped(path: Path) -> list[tuple[int, int]]:
+    """Return the address ranges at which this process maps `path`."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(path)):
+            low, high = line.split()[0].split("-")
+            found.append((int(low, 16), int(high, 16)))
+    return found
+
+
 def on_disk(source: Any, path: Path, **options: Any) -> StreamCache:
     """Return a cache with room for nothing but the disk."""
     settings: dict[str, Any] = {"memory_capacity": 1, "disk_capacity": 1 << 30}

@@ -15,7 +15,7 @@ import batchcorder
 from batchcorder import StreamCache
 from conftest import MakeCache
 from foreign import file_of, stream_of
-from helpers import Source, ids, numbered
+from helpers import Source, ids, mapped, numbered
 from kinds import ALL, batch_of, slices_of
 from strategies import Stream, streams
 from test_types import same
@@ -219,16 +219,6 @@ def test_the_object_is_a_cache_like_any_other(tmp_path: Path) -> None:
     assert ids([kept]) == [8, 9, 10, 11]
     path.unlink()
     assert ids([kept]) == [8, 9, 10, 11]
-
-
-def mapped(path: Path) -> list[tuple[int, int]]:
-    """Return where this process maps a file."""
-    found = []
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(str(path)):
-            low, high = line.split()[0].split("-")
-            found.append((int(low, 16), int(high, 16)))
-    return found
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from batchcorder import StreamCache
 from cstream import ArrowArray, array_of, arrays
-from helpers import cache_file, numbered, on_disk
+from helpers import cache_file, mapped, numbered, on_disk
 from kinds import ALL, batch_of, slices_of
 
 Tree = list[object]
@@ -93,16 +93,6 @@ def test_pyarrow_sees_the_same_addresses() -> None:
             )
 
 
-def mapped_ranges(path: Path) -> list[tuple[int, int]]:
-    """Return the address ranges at which this process maps `path`."""
-    found = []
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(str(path)):
-            low, high = line.split()[0].split("-")
-            found.append((int(low, 16), int(high, 16)))
-    return found
-
-
 def addresses_in(tree: Any) -> Iterator[int]:
     """Return the addresses of all buffers of arrays that are not empty."""
     length, _, buffers, children, dictionary = tree
@@ -120,7 +110,7 @@ def test_disk_hands_out_the_mapped_file(name: str, tmp_path: Path) -> None:
     )
     cache.ingest_all()
     for array in arrays(cache):
-        ranges = mapped_ranges(cache_file(tmp_path).resolve())
+        ranges = mapped(cache_file(tmp_path).resolve())
         assert ranges
         trees = batch_tree(array, batches[0].schema)
         addresses = [address for tree in trees for address in addresses_in(tree)]

@@ -1,25 +1,16 @@
 /* Files whose parts lie on each other: to read them all takes no longer than their size.
  */
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "arrow/metadata.h"
 #include "disk/decode.h"
 #include "disk/trailer.h"
-#include "fixture.h"
+#include "place.h"
 
-enum { BATCHES = 6, ROWS = 50, PATH = 4200 };
+enum { BATCHES = 6, ROWS = 50 };
 
 static void record(const char *path) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = path;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    uint64_t batches;
-    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
-    bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    place_record(path, fixture, BATCHES + 1);
 }
 
 /* The trailer of an open recording. */
@@ -49,11 +40,10 @@ static int get(struct bc_cache *cache, uint64_t number) {
 
 /* All entries of batches say that they are the first one. */
 static void test_batches(void) {
-    char *dir = fixture_directory();
-    char path[PATH];
-    (void)snprintf(path, sizeof(path), "%s/x.arrows", dir);
-    record(path);
-    int file = open(path, O_RDWR);
+    struct place place;
+    place_init(&place);
+    record(place.path);
+    int file = open(place.path, O_RDWR);
     struct bc_trailer trailer = trailer_of(file);
     uint8_t entry[BC_TRAILER_BATCH];
     struct bc_trailer_batch first;
@@ -65,22 +55,21 @@ static void test_batches(void) {
         bc__trailer_put_batch(entry, &same, i);
         CHECK(pwrite(file, entry, sizeof(entry), bc__trailer_batch_at(&trailer, i)) > 0);
     }
-    struct bc_cache *cache = open_file(path);
+    struct bc_cache *cache = open_file(place.path);
     for (uint64_t i = 0; i + 1 < BATCHES; i++) CHECK(get(cache, i) == EBADMSG);
     /* Nothing is behind the last one. */
     CHECK(get(cache, BATCHES - 1) == 0);
     bc_cache_unref(cache);
-    CHECK(close(file) == 0 && unlink(path) == 0 && rmdir(dir) == 0);
-    free(dir);
+    CHECK(close(file) == 0);
+    place_finish(&place);
 }
 
 /* A dictionary's message that reaches into the next one of that dictionary. */
 static void test_dictionaries(void) {
-    char *dir = fixture_directory();
-    char path[PATH];
-    (void)snprintf(path, sizeof(path), "%s/x.arrows", dir);
-    record(path);
-    int file = open(path, O_RDWR);
+    struct place place;
+    place_init(&place);
+    record(place.path);
+    int file = open(place.path, O_RDWR);
     struct bc_trailer trailer = trailer_of(file);
     CHECK(trailer.dictionaries > 1);
     uint8_t bytes[BC_TRAILER_DICTIONARY];
@@ -92,9 +81,9 @@ static void test_dictionaries(void) {
     bc__trailer_put_dictionary(bytes, &entry, 0);
     CHECK(pwrite(file, bytes, sizeof(bytes), at) > 0);
     struct bc_cache *cache;
-    CHECK(bc_file_open(path, NULL, &cache, NULL) == EBADMSG);
-    CHECK(close(file) == 0 && unlink(path) == 0 && rmdir(dir) == 0);
-    free(dir);
+    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == EBADMSG);
+    CHECK(close(file) == 0);
+    place_finish(&place);
 }
 
 /* A batch of `n` columns of int64, whose buffers are all the whole body. */
