@@ -176,6 +176,8 @@ class StreamCache(_core.StreamCache):
     _is_nameless = False
     _columns: tuple[int, ...] | None = None
     _source_rows: int | None = None
+    # What `take` has read of the index: see `_random`.
+    _known_starts = b""
 
     def _record(
         self,

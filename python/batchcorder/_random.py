@@ -76,6 +76,17 @@ def _of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
         return type(whole).from_arrays(columns, schema=whole.schema)
 
 
+def _starts(cache: StreamCache) -> memoryview:
+    """Return the first row of each batch, and the rows in all; each is read once."""
+    known = cache._known_starts
+    complete = max(len(known) // 8 - 1, 0)
+    if not known or complete < cache.ingested_count:
+        # Other threads may do the same; whose answer stays does not matter.
+        known = known[: 8 * complete] + cache._row_starts(complete)
+        cache._known_starts = known
+    return memoryview(known).cast("Q")
+
+
 def _ask_for(cache: StreamCache, row: int) -> None:
     """Ask the source until it has given this row, or ends."""
     while cache.stats()["rows"] <= row and not cache.upstream_exhausted:
@@ -85,7 +96,7 @@ def _ask_for(cache: StreamCache, row: int) -> None:
 
 def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
     """Yield the rows of these numbers, which ascend."""
-    starts = memoryview(cache._row_starts()).cast("Q")
+    starts = _starts(cache)
     numbers = memoryview(rows.buffers()[1]).cast("q")[rows.offset :][: len(rows)]
     first = 0
     while first < len(numbers):
@@ -119,7 +130,7 @@ def take(cache: StreamCache, rows: Any) -> pa.Table:
 
 def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[list[int]]:
     """Yield the batches in their new order, as many at a time as have enough rows."""
-    starts = memoryview(cache._row_starts()).cast("Q")
+    starts = _starts(cache)
     some: list[int] = []
     rows = 0
     for number in order:

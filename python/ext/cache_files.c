@@ -134,22 +134,31 @@ PyObject *cache_describe(PyObject *object, PyObject *unused) {
                          "dictionary_bytes", info.dictionary_bytes, "column_bytes", list);
 }
 
-/* First rows of all batches recorded, and the rows in all, as 64-bit numbers. */
-PyObject *cache_row_starts(PyObject *object, PyObject *unused) {
-    (void)unused;
+/* Bytes of `n` 64-bit numbers, to be filled in; NULL and an exception. */
+static uint64_t *numbers_new(uint64_t n, PyObject **out_bytes) {
+    *out_bytes =
+        n > PY_SSIZE_T_MAX / sizeof(uint64_t)
+            ? PyErr_NoMemory()
+            : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(n * sizeof(uint64_t)));
+    return *out_bytes == NULL ? NULL : (uint64_t *)(void *)PyBytes_AsString(*out_bytes);
+}
+
+/* First rows of the batches recorded, from number `start` on, and the rows in all. */
+PyObject *cache_row_starts(PyObject *object, PyObject *start) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
+    uint64_t first;
+    if (argument_count(start, "start", &first) != 0) return NULL;
     struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(self->cache, &stats);
-    uint64_t n = stats.batches;
-    PyObject *bytes =
-        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)((n + 1) * sizeof(uint64_t)));
-    if (bytes == NULL) return NULL;
-    uint64_t *rows = (uint64_t *)(void *)PyBytes_AsString(bytes);
+    uint64_t n = first <= stats.batches ? stats.batches - first : 0;
+    PyObject *bytes;
+    uint64_t *rows = numbers_new(n + 1, &bytes);
+    if (rows == NULL) return NULL;
     struct bc_error error = {0, ""};
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_row_starts(self->cache, 0, n, rows, &error);
+    code = bc_cache_row_starts(self->cache, first, n, rows, &error);
     Py_END_ALLOW_THREADS;
     if (code == 0) return bytes;
     Py_DECREF(bytes);
@@ -167,11 +176,9 @@ PyObject *permutation(PyObject *module, PyObject *args) {
     for (int i = 0; i < 3; i++) {
         if (argument_count(values[i], names[i], &numbers[i]) != 0) return NULL;
     }
-    if (numbers[2] > PY_SSIZE_T_MAX / sizeof(uint64_t)) return PyErr_NoMemory();
-    PyObject *bytes =
-        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(numbers[2] * sizeof(uint64_t)));
-    if (bytes == NULL) return NULL;
-    uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+    PyObject *bytes;
+    uint64_t *out = numbers_new(numbers[2], &bytes);
+    if (out == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS;
     bc_shuffle(numbers[0], numbers[1], numbers[2], out);
     Py_END_ALLOW_THREADS;

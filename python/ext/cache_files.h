@@ -10,7 +10,7 @@ PyObject *cache_save(PyObject *object, PyObject *args);
 PyObject *cache_share(PyObject *object, PyObject *unused);
 PyObject *cache_has_writer(PyObject *object, PyObject *unused);
 PyObject *cache_describe(PyObject *object, PyObject *unused);
-PyObject *cache_row_starts(PyObject *object, PyObject *unused);
+PyObject *cache_row_starts(PyObject *object, PyObject *start);
 
 /* Of the module: a permutation, as the bytes of 64-bit numbers. */
 PyObject *permutation(PyObject *module, PyObject *args);

@@ -368,9 +368,10 @@ static PyMethodDef cache_methods[] = {
      "_has_writer($self)\n--\n\nReturn whether another process writes the file.\n"},
     {"_describe", cache_describe, METH_NOARGS,
      "_describe($self)\n--\n\nReturn what the file is, as a dict.\n"},
-    {"_row_starts", cache_row_starts, METH_NOARGS,
-     "_row_starts($self)\n--\n\n"
-     "Return the first row of each batch, and their number, as 64-bit numbers.\n"},
+    {"_row_starts", cache_row_starts, METH_O,
+     "_row_starts($self, start)\n--\n\n"
+     "Return the first row of each batch from that number on, and how many rows there\n"
+     "are in all, as 64-bit numbers.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"

@@ -92,6 +92,25 @@ def test_take(rows: Any, cache: StreamCache) -> None:
     assert got.schema == TABLE.schema
 
 
+def test_the_index_is_read_once() -> None:
+    """Also of a cache that grows from one take to the next."""
+    asked = []
+
+    class Counting(StreamCache):
+        def _row_starts(self, start: int) -> bytes:
+            asked.append(start)
+            return super()._row_starts(start)
+
+    cache = Counting(Source(BATCHES))
+    first = BATCHES[0].num_rows
+    assert cache.take([0])["id"].to_pylist() == TABLE["id"][:1].to_pylist()
+    assert cache.take([first - 1])["id"].to_pylist() == [TABLE["id"][first - 1].as_py()]
+    assert asked == [0]
+    for row in (first, -1, 0, ROWS - 1):
+        assert cache.take([row])["id"].to_pylist() == [TABLE["id"][row].as_py()]
+    assert asked == [0, 1, 3]  # after the first batch, the first three
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(rows=st.lists(st.integers(-ROWS, ROWS - 1), max_size=40), some=st.booleans())
 def test_random_rows(rows: list[int], some: bool) -> None:
