@@ -95,6 +95,12 @@ def _decision(path: bytes) -> Iterator[None]:
             _unlock(number)
 
 
+def _is_lost(path: bytes) -> bool:
+    """Return whether the file begins with zeros, or is empty: power was lost."""
+    with open(path, "rb") as file:
+        return not any(file.read(8))
+
+
 def _there(path: bytes) -> StreamCache | None:
     """
     Return the recording, complete or being written; None where there is none.
@@ -106,6 +112,10 @@ def _there(path: bytes) -> StreamCache | None:
         return _recordings.open(path)
     except FileNotFoundError:
         return None
+    except ValueError:
+        if _is_lost(path):
+            return None
+        raise
     except OSError as error:
         if error.errno != errno.ENODATA:
             raise
@@ -115,7 +125,7 @@ def _there(path: bytes) -> StreamCache | None:
     except FileNotFoundError:
         return None
     except OSError:
-        if os.path.getsize(path) == 0:
+        if _is_lost(path):
             return None
         raise
     if cache._is_written():
@@ -206,7 +216,7 @@ def cached(
         if cache is not None:
             return cache
         is_left = os.path.lexists(name)
-        resumes = resume and is_left and os.path.getsize(name) > 0
+        resumes = resume and is_left and not _is_lost(name)
         if is_left and not resumes:
             os.unlink(name)
         cache = _recordings.start(

@@ -299,8 +299,10 @@ def test_a_damaged_recording_stays(path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_an_empty_file_is_none(path: Path, resume: bool) -> None:
-    path.touch()
+@pytest.mark.parametrize("size", [0, 1, 8, 64, 100_000])
+def test_a_file_of_zeros_is_none(path: Path, size: int, resume: bool) -> None:
+    """Which a loss of power may leave of one that was not durable."""
+    path.write_bytes(bytes(size))
     read(path, source, resume)
     check_whole(path)
 
