@@ -29,6 +29,7 @@ from ._cli_files import (
     standard,
     words_of,
 )
+from ._progress import bytes_text
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -39,14 +40,6 @@ _KINDS = {
 }
 
 # ---- info, verify ----
-
-
-def _bytes_text(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
 
 
 def _many(count: int, thing: str) -> str:
@@ -79,14 +72,14 @@ def _info(options: argparse.Namespace) -> None:
 
 def _info_lines(info: dict[str, Any]) -> Iterator[str]:
     complete = "no: it is being written" if info["is_written"] else "no: it is cut off"
-    dictionaries = _bytes_text(info["dictionary_bytes"])
+    dictionaries = bytes_text(info["dictionary_bytes"])
     lines = {
         "path": info["path"],
         "kind": _KINDS[info["kind"]],
         "complete": "yes" if info["complete"] else complete,
         "rows": f"{info['rows']:,}",
         "batches": f"{info['batches']:,}",
-        "size": f"{_bytes_text(info['bytes'])} ({info['bytes']:,})",
+        "size": f"{bytes_text(info['bytes'])} ({info['bytes']:,})",
         "compression": info["compression"] or "none",
         "checksums": "yes" if info["checksums"] else "no",
         "dictionaries": f"{_many(info['dictionary_batches'], 'message')}, {dictionaries}",
@@ -98,7 +91,7 @@ def _info_lines(info: dict[str, Any]) -> Iterator[str]:
     width = max((len(column["name"]) for column in info["columns"]), default=0)
     for column in info["columns"]:
         null = "" if column["nullable"] else " not null"
-        size = _bytes_text(column["bytes"])
+        size = bytes_text(column["bytes"])
         yield f"  {column['name']:{width}}  {size:>12}  {column['type']}{null}"
 
 

@@ -1,11 +1,9 @@
-"""A bar that shows how a recording proceeds."""
+"""How a recording proceeds and how large it is, in a terminal."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ._cache import StreamCache
@@ -15,16 +13,19 @@ _SECONDS = 0.1
 _BATCHES_MAX = 1 << 20
 
 
-def _bytes_text(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
+def bytes_text(count: float) -> str:
+    """Return a number of bytes as people write it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return f"{count:.4g} {unit}"
         count /= 1000
-    return f"{count:.3g} TB"
+    return f"{count:.4g} TB"
 
 
 def ingest(cache: StreamCache, total_rows: int | None) -> int:
     """Read the source to its end behind a bar; return the number of batches."""
+    from tqdm import tqdm
+
     step, count = 1, cache.ingested_count
     with tqdm(total=total_rows, unit=" rows", unit_scale=True, desc="recording") as bar:
         while True:
@@ -32,7 +33,7 @@ def ingest(cache: StreamCache, total_rows: int | None) -> int:
             count = cache._ingest_to(wanted)
             stats = cache.stats()
             bar.set_postfix(
-                batches=count, bytes=_bytes_text(stats["bytes"]), refresh=False
+                batches=count, bytes=bytes_text(stats["bytes"]), refresh=False
             )
             bar.update(stats["rows"] - bar.n)
             if count < wanted:
