@@ -35,13 +35,46 @@ static int compare_ids(const void *a, const void *b) {
     return x->id != y->id ? (x->id < y->id ? -1 : 1) : (x->which < y->which ? -1 : 1);
 }
 
-static void list_ids(struct bc_dictionaries *dictionaries) {
-    for (int32_t i = 0; i < dictionaries->n; i++) {
-        dictionaries->ids[i] =
-            (struct bc_dictionary_id){bc__dictionaries_id(dictionaries, i), i};
+/* Whether two fields have the same type. Dictionaries in them are of the same type if
+ * they have the same id, or are refused by themselves. */
+static bool is_same_type(const struct bc_schema *schema, int32_t a, int32_t b) {
+    const struct bc_field *x = &schema->fields[a];
+    const struct bc_field *y = &schema->fields[b];
+    if (strcmp(x->schema->format, y->schema->format) != 0 ||
+        x->n_children != y->n_children || (x->dictionary < 0) != (y->dictionary < 0) ||
+        (x->dictionary >= 0 && x->dictionary_id != y->dictionary_id)) {
+        return false;
     }
-    qsort(dictionaries->ids, (size_t)dictionaries->n, sizeof(dictionaries->ids[0]),
-          compare_ids);
+    for (int32_t c = 0; c < x->n_children; c++) {
+        if (!is_same_type(schema, x->first_child + c, y->first_child + c)) return false;
+    }
+    return true;
+}
+
+/* Orders the dictionaries by id, and finds those of the same. EINVAL. */
+static int list_ids(struct bc_dictionaries *dictionaries) {
+    struct bc_dictionary_id *ids = dictionaries->ids;
+    struct bc_dictionary *all = dictionaries->all;
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        ids[i] = (struct bc_dictionary_id){bc__dictionaries_id(dictionaries, i), i};
+    }
+    qsort(ids, (size_t)dictionaries->n, sizeof(ids[0]), compare_ids);
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        struct bc_dictionary *dictionary = &all[ids[i].which];
+        bool is_first = i == 0 || ids[i].id != ids[i - 1].id;
+        dictionary->same = is_first ? ids[i].which : all[ids[i - 1].which].same;
+        if (!is_first && !is_same_type(dictionaries->schema, dictionary->field,
+                                       all[dictionary->same].field)) {
+            return EINVAL;
+        }
+    }
+    return 0;
+}
+
+/* The one that has the versions of dictionary number `which`. */
+static struct bc_dictionary *versions_of(struct bc_dictionaries *dictionaries,
+                                         int32_t which) {
+    return &dictionaries->all[dictionaries->all[which].same];
 }
 
 /* Where the dictionaries of `id` begin in the list of ids, or would. */
@@ -69,6 +102,11 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     dictionaries->all = bc__calloc(n, sizeof(dictionaries->all[0]));
     dictionaries->ids = bc__calloc(n, sizeof(dictionaries->ids[0]));
     int code = dictionaries->all == NULL || dictionaries->ids == NULL ? ENOMEM : 0;
+    if (code == 0) {
+        list(dictionaries, 0);
+        bc_assert((size_t)dictionaries->n == n);
+        code = list_ids(dictionaries);
+    }
     if (code == 0) code = bc__mutex_init(&dictionaries->lock);
     if (code == 0) {
         code = bc__mutex_init(&dictionaries->grow_lock);
@@ -77,12 +115,8 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     if (code != 0) {
         bc__free(dictionaries->all);
         bc__free(dictionaries->ids);
-        return code;
     }
-    list(dictionaries, 0);
-    bc_assert((size_t)dictionaries->n == n);
-    list_ids(dictionaries);
-    return 0;
+    return code;
 }
 
 void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
@@ -242,13 +276,10 @@ static int add_version(struct bc_dictionary *dictionary,
 
 int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
                          const struct bc_dictionary_message *message) {
-    int code = EINVAL;
+    int32_t i = find_id(dictionaries, message->id);
+    if (i == dictionaries->n || dictionaries->ids[i].id != message->id) return EINVAL;
     bc__mutex_lock(&dictionaries->lock);
-    for (int32_t i = find_id(dictionaries, message->id); i < dictionaries->n; i++) {
-        if (dictionaries->ids[i].id != message->id) break;
-        code = add_version(&dictionaries->all[dictionaries->ids[i].which], message);
-        if (code != 0) break;
-    }
+    int code = add_version(&dictionaries->all[dictionaries->ids[i].which], message);
     bc__mutex_unlock(&dictionaries->lock);
     return code;
 }
@@ -353,7 +384,7 @@ int64_t bc__dictionaries_place(struct bc_dictionaries *dictionaries, int32_t whi
     bc__mutex_lock(&dictionaries->lock);
     for (int32_t i = dictionaries->all[which].first_inner; i <= which; i++) {
         const struct bc_version *version =
-            version_before(&dictionaries->all[i], batch_offset);
+            version_before(versions_of(dictionaries, i), batch_offset);
         if (version != NULL && version->offset > place) place = version->offset;
     }
     bc__mutex_unlock(&dictionaries->lock);
@@ -366,7 +397,7 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
     if (dictionaries->is_unordered) batch_offset = INT64_MAX;
     bc__mutex_lock(&dictionaries->lock);
     const struct bc_version *found =
-        version_before(&dictionaries->all[which], batch_offset);
+        version_before(versions_of(dictionaries, which), batch_offset);
     if (found != NULL) {
         *out_version = *found;
         if (found->decoded != NULL) (void)bc__batch_ref(found->decoded);
@@ -378,7 +409,7 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version version = *version_at(&dictionaries->all[which], number);
+    struct bc_version version = *version_at(versions_of(dictionaries, which), number);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
 }
@@ -387,7 +418,7 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded) {
     uint64_t bytes = bc__batch_bytes(decoded);
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version *version = version_at(&dictionaries->all[which], number);
+    struct bc_version *version = version_at(versions_of(dictionaries, which), number);
     version->verified = true;
     bool keeps = version->decoded != NULL ||
                  dictionaries->decoded_bytes + bytes <= DECODED_BYTES_MAX;

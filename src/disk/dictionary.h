@@ -12,6 +12,10 @@
  * A dictionary inside another one's values is written before that one, which is written
  * again, whole, when the inner one changed.
  *
+ * Those of other writers may have their number in common: the first of them has the
+ * versions, and what is decoded of these; where it is asked for, any of them may be.
+ * `validated`, `grown` and `versions` of the others are not used.
+ *
  * `versions` and `grown` are guarded by the lock; the rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
 #define BC_DISK_DICTIONARY_H
@@ -33,6 +37,7 @@ struct bc_version {
 
 struct bc_dictionary {
     int32_t field;       /* of the values */
+    int32_t same;        /* whose versions are also this one's: the first's of its id */
     int32_t outer;       /* the dictionary in whose values this one is, or -1 */
     int32_t first_inner; /* those in its values are numbers from here to before it */
     /* bc__dictionaries_place of what was looked at with all that is in it. */
@@ -67,6 +72,7 @@ struct bc_dictionaries {
     struct bc_extents extents;
 };
 
+/* EINVAL: dictionaries of different types have one id; ENOMEM. */
 int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
                           const struct bc_schema *schema);
 /* Gives up what it holds; nobody is inside. May call foreign releases. */
@@ -79,7 +85,7 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
                            struct bc_batch *batch, struct bc_error *error);
 /* The number that the format has for dictionary number `which`. */
 int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t which);
-/* A message of the file that is read: for the values of every dictionary of that id.
+/* A message of the file that is read.
  * `length`: of all values from there on, or -1: of those that it brings there are `more`.
  * EINVAL: it cannot stand there; ENOMEM. The producer's. */
 struct bc_dictionary_message {

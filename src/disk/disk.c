@@ -1,5 +1,6 @@
 #include "disk/disk.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -34,7 +35,11 @@ int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64
     code = bc__dictionaries_init(&disk->dictionaries, schema);
     if (code == 0) return 0;
     bc__map_finish(&disk->map);
-    return bc__error_memory(error);
+    if (code != EINVAL) return bc__error_memory(error);
+    return bc__error_set(error, EBADMSG,
+                         "Dictionaries of different types have the same id; the file may "
+                         "be corrupted: '%s'",
+                         disk->file.path);
 }
 
 void bc__disk_close(struct bc_disk *disk) {

@@ -97,7 +97,7 @@ struct holdings {
     int64_t offset; /* used of the space */
     int64_t size;
     int32_t n;
-    struct bc_batch *dictionaries[];
+    struct bc_batch *dictionaries[]; /* or NULL */
 };
 
 static void release_holdings(struct ArrowArray *owner) {
@@ -122,6 +122,7 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
         bc__window_unref(message->window);
         return ENOMEM;
     }
+    holdings->n = n;
     holdings->window = message->window;
     if (disk->copies) batch->held_bytes += (uint64_t)message->size;
     holdings->space = bc__space_ref(space);
@@ -219,32 +220,36 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
 }
 
 /* Dictionary number `which` for the batch at `offset`: its nodes go into `batch`, and the
- * reference that keeps them to `*out_held`, on failure too, unless that is NULL then.
- * What it takes of memory that nothing else accounts for is the batch's. `*is_copied`
- * becomes true where it was copied from the file for this. */
+ * reference that keeps them to `*held`, on failure too, unless that is NULL then; what is
+ * there already is what the batch has of another dictionary of that id. What it takes of
+ * memory that nothing else accounts for is the batch's. `*is_copied` becomes true where
+ * it was copied from the file for this. */
 static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
-                           struct bc_batch *batch, struct bc_batch **out_held,
+                           struct bc_batch *batch, struct bc_batch **held,
                            bool *is_copied) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    int32_t same = dictionaries->all[which].same;
     struct bc_version version;
-    *out_held = NULL;
-    if (!bc__dictionaries_find(&disk->dictionaries, which, offset, &version)) {
-        return EINVAL;
+    bool is_there = *held != NULL;
+    if (!is_there) {
+        if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
+        *held = version.decoded;
+        is_there = version.decoded != NULL;
     }
-    if (version.decoded != NULL) {
-        *out_held = version.decoded;
-        bc__dictionaries_copy_nodes(&disk->dictionaries, which, *out_held, batch);
+    if (is_there) {
+        bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
         return 0;
     }
     *is_copied = *is_copied || disk->copies;
     bool is_whole = version.base == version.number;
-    int code = is_whole ? decode_version(disk, which, &version, out_held)
-                        : decode_grown(disk, which, &version, out_held);
+    int code = is_whole ? decode_version(disk, same, &version, held)
+                        : decode_grown(disk, same, &version, held);
     if (code != 0) return code;
-    bc__dictionaries_copy_nodes(&disk->dictionaries, which, *out_held, batch);
+    bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
     if (is_whole) code = validate_values(disk, which, &version, batch);
     if (code != 0) return code;
-    if (!bc__dictionaries_keep(&disk->dictionaries, which, version.number, *out_held)) {
-        batch->held_bytes += bc__batch_bytes(*out_held);
+    if (!bc__dictionaries_keep(dictionaries, same, version.number, *held)) {
+        batch->held_bytes += bc__batch_bytes(*held);
     }
     return 0;
 }
@@ -266,11 +271,11 @@ static int decode(struct bc_disk *disk, const struct message *message,
     struct holdings *holdings;
     code = hold(disk, batch, message, dictionaries->n, &holdings);
     for (int32_t i = 0; i < dictionaries->n && code == 0; i++) {
-        int32_t column = bc__schema_column_of(schema, dictionaries->all[i].field);
+        const struct bc_dictionary *dictionary = &dictionaries->all[i];
+        int32_t column = bc__schema_column_of(schema, dictionary->field);
         if (!bc__projection_has(projection, column)) continue;
-        struct bc_batch **held = &holdings->dictionaries[holdings->n];
+        struct bc_batch **held = &holdings->dictionaries[dictionary->same];
         code = read_dictionary(disk, i, message->offset, batch, held, is_copied);
-        if (*held != NULL) holdings->n++;
     }
     if (code != 0) {
         bc__batch_unref(batch);
@@ -290,13 +295,14 @@ struct where {
  * done once for the same ones, not with every batch. */
 static int validate_nested(struct bc_disk *disk, int32_t which, struct where where,
                            const struct bc_batch *batch, struct bc_error *error) {
-    struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    _Atomic int64_t *validated = &disk->dictionaries.all[dictionary->same].validated;
     int64_t place = bc__dictionaries_place(&disk->dictionaries, which, where.offset);
-    bool is_new = where.is_copied || atomic_load(&dictionary->validated) != place;
+    bool is_new = where.is_copied || atomic_load(validated) != place;
     if (!is_new) return 0;
     int code =
         bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, error);
-    if (code == 0) atomic_store(&dictionary->validated, place);
+    if (code == 0) atomic_store(validated, place);
     return code;
 }
 
@@ -305,14 +311,20 @@ static int validate(struct bc_disk *disk, const struct bc_projection *projection
                     struct where where, const struct bc_batch *batch,
                     struct bc_error *error) {
     const struct bc_schema *schema = disk->encoder.schema;
-    for (int32_t i = 0; i < disk->dictionaries.n; i++) {
-        int32_t field = disk->dictionaries.all[i].field;
-        if (!bc__dictionaries_nest(&disk->dictionaries, i) ||
-            !bc__projection_has(projection, bc__schema_column_of(schema, field))) {
+    const struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    int32_t last = -1;
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        int32_t which = dictionaries->ids[i].which;
+        const struct bc_dictionary *dictionary = &dictionaries->all[which];
+        int32_t column = bc__schema_column_of(schema, dictionary->field);
+        /* Of those of one id, one is enough. */
+        if (dictionary->same == last || !bc__dictionaries_nest(dictionaries, which) ||
+            !bc__projection_has(projection, column)) {
             continue;
         }
-        int code = validate_nested(disk, i, where, batch, error);
+        int code = validate_nested(disk, which, where, batch, error);
         if (code != 0) return code;
+        last = dictionary->same;
     }
     return bc__validate_batch(schema, projection, batch, error);
 }

@@ -1,0 +1,193 @@
+/* Dictionaries that other writers give to several columns under one number: each is read
+ * once, for all of them. */
+#include "arrow/metadata.h"
+#include "arrow/schema.h"
+#include "place.h"
+
+enum { COLUMNS = 300, PAIRS = 20, ID = 7, LINE = 64 };
+
+/* A column of dictionaries of strings, or of integers. */
+static void set_column(struct ArrowSchema *column, enum ArrowType values) {
+    CHECK(ArrowSchemaSetType(column, NANOARROW_TYPE_INT8) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(column) == 0);
+    ArrowSchemaInit(column->dictionary);
+    CHECK(ArrowSchemaSetType(column->dictionary, values) == 0);
+}
+
+struct output {
+    FILE *file;
+    struct bc_metadata_builder *builder;
+};
+
+static void put_message(struct output *out, const uint8_t *metadata, size_t size,
+                        const char *body, size_t body_bytes) {
+    const int32_t prefix[2] = {-1, (int32_t)size};
+    CHECK(fwrite(prefix, sizeof(prefix), 1, out->file) == 1);
+    CHECK(size == 0 || fwrite(metadata, size, 1, out->file) == 1);
+    CHECK(body_bytes == 0 || fwrite(body, body_bytes, 1, out->file) == 1);
+}
+
+/* The last column's dictionary is of another type, if `differs`. */
+static void put_schema(struct output *out, bool differs) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, COLUMNS) == 0);
+    for (int i = 0; i < COLUMNS; i++) {
+        bool is_other = differs && i == COLUMNS - 1;
+        set_column(source.children[i],
+                   is_other ? NANOARROW_TYPE_INT64 : NANOARROW_TYPE_STRING);
+    }
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    for (int32_t i = 0; i < schema->n_fields; i++) schema->fields[i].dictionary_id = ID;
+    const uint8_t *metadata;
+    size_t size;
+    size_t digits;
+    CHECK(bc__metadata_build_schema(out->builder, schema, NULL, &metadata, &size, &digits,
+                                    NULL) == 0);
+    put_message(out, metadata, size, NULL, 0);
+    bc__schema_free(schema);
+}
+
+static void put_batch(struct output *out, const struct bc_wire_batch *wire,
+                      const char *body) {
+    const uint8_t *metadata;
+    size_t size;
+    size_t digits;
+    CHECK(bc__metadata_build_batch(out->builder, wire, &metadata, &size, &digits, NULL) ==
+          0);
+    put_message(out, metadata, size, body, (size_t)wire->body_bytes);
+}
+
+/* The values are one letter each: this one, and the next. */
+static void put_dictionary(struct output *out, char letter) {
+    const int32_t offsets[] = {0, 1, 2};
+    char body[2 * LINE] = {0};
+    memcpy(body, offsets, sizeof(offsets));
+    body[LINE] = letter;
+    body[LINE + 1] = (char)(letter + 1);
+    struct bc_wire_node node = {2, 0};
+    struct bc_wire_buffer buffers[] = {{0, 0}, {0, sizeof(offsets)}, {LINE, 2}};
+    const struct bc_wire_batch wire = {.is_dictionary = true,
+                                       .dictionary_id = ID,
+                                       .rows = 2,
+                                       .body_bytes = sizeof(body),
+                                       .nodes = &node,
+                                       .n_nodes = 1,
+                                       .buffers = buffers,
+                                       .n_buffers = 3};
+    put_batch(out, &wire, body);
+}
+
+static void put_indices(struct output *out) {
+    static char body[COLUMNS * LINE];
+    struct bc_wire_node nodes[COLUMNS];
+    struct bc_wire_buffer buffers[2 * COLUMNS];
+    for (int i = 0; i < COLUMNS; i++) {
+        nodes[i] = (struct bc_wire_node){2, 0};
+        buffers[2 * i] = (struct bc_wire_buffer){0, 0};
+        buffers[2 * i + 1] = (struct bc_wire_buffer){(int64_t)i * LINE, 2};
+        body[i * LINE + 1] = 1;
+    }
+    const struct bc_wire_batch wire = {.rows = 2,
+                                       .body_bytes = sizeof(body),
+                                       .nodes = nodes,
+                                       .n_nodes = COLUMNS,
+                                       .buffers = buffers,
+                                       .n_buffers = (size_t)2 * COLUMNS};
+    put_batch(out, &wire, body);
+}
+
+static void write_file(const char *path, bool differs) {
+    struct output out = {fopen(path, "wb"), NULL};
+    CHECK(out.file != NULL && bc__metadata_builder_new(&out.builder) == 0);
+    put_schema(&out, differs);
+    for (int i = 0; i < PAIRS; i++) {
+        put_dictionary(&out, (char)('a' + i));
+        put_indices(&out);
+    }
+    put_message(&out, NULL, 0, NULL, 0);
+    bc__metadata_builder_free(out.builder);
+    CHECK(fclose(out.file) == 0);
+}
+
+static void check_column(const struct ArrowArray *column, int64_t pair) {
+    const char *letters = column->dictionary->buffers[2];
+    CHECK(column->dictionary->length == 2);
+    CHECK(letters[0] == 'a' + pair && letters[1] == 'b' + pair);
+}
+
+/* Mapped, and copied out of the file, where one that was read again would be elsewhere.
+ */
+static void test_each_is_read_once(void) {
+    struct place place;
+    place_init(&place);
+    write_file(place.path, false);
+    for (int copies = 0; copies <= 1; copies++) {
+        struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+        options.verify = 1;
+        options.copies = copies;
+        struct bc_cache *cache;
+        CHECK(bc_file_open(place.path, &options, &cache, NULL) == 0);
+        for (uint64_t i = 0; i < PAIRS; i++) {
+            struct ArrowArray array;
+            CHECK(bc_cache_get(cache, i, &array, NULL, NULL) == 0);
+            const void *values = array.children[0]->dictionary->buffers[2];
+            for (int64_t c = 0; c < COLUMNS; c++) {
+                check_column(array.children[c], (int64_t)i);
+                CHECK(array.children[c]->dictionary->buffers[2] == values);
+            }
+            array.release(&array);
+        }
+        struct bc_file_info info = {.struct_size = sizeof(info)};
+        CHECK(bc_cache_describe(cache, &info, NULL, NULL) == 0);
+        CHECK(info.dictionary_batches == PAIRS);
+        bc_cache_unref(cache);
+    }
+    place_finish(&place);
+}
+
+/* Also where the first of them is not read. */
+static void test_some_columns(void) {
+    struct place place;
+    place_init(&place);
+    write_file(place.path, false);
+    struct bc_cache *cache;
+    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == 0);
+    const int32_t columns[] = {COLUMNS - 1, 2};
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.columns = columns;
+    options.n_columns = 2;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+    for (int64_t i = 0; i < PAIRS; i++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        for (int c = 0; c < 2; c++) check_column(array.children[c], i);
+        array.release(&array);
+    }
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+static void test_types_that_differ(void) {
+    struct place place;
+    place_init(&place);
+    write_file(place.path, true);
+    struct bc_cache *cache;
+    struct bc_error error = {0, ""};
+    CHECK(bc_file_open(place.path, NULL, &cache, &error) == EBADMSG);
+    CHECK(strstr(error.message, "same id") != NULL);
+    place_finish(&place);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_each_is_read_once),
+        TAP_CASE(test_some_columns),
+        TAP_CASE(test_types_that_differ),
+    };
+    return TAP_RUN(cases);
+}
