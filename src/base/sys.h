@@ -47,7 +47,9 @@ int bc__sys_size(int file, int64_t *out_size);
  * and the like where that is not possible. */
 int bc__sys_punch(int file, int64_t offset, int64_t size);
 
-/* Maps [0, size) of the file, read only; pages past its end become valid as it grows. */
+/* Maps [0, size) of the file, read only; pages past its end become valid as it grows. The
+ * mapping keeps no lock that `file` has: it is, where that can be, of another open file.
+ */
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
 
@@ -93,6 +95,9 @@ struct bc_identity {
     uint64_t number;
 };
 struct bc_identity bc__sys_identity(int file);
+/* A descriptor of the same file, read only, without the locks of `file`; -1: none. Calls
+ * only what is safe in a fork's child. */
+int bc__sys_another(int file);
 /* In a fork's child: the descriptor is one of an open file of the child's own, read only,
  * so that locks end with the process that has them. Calls only what is safe there. */
 void bc__sys_reopen(int file);

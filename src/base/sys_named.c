@@ -122,10 +122,14 @@ static void self_path(char *out, size_t size, int file) {
     (void)snprintf(out, size, "/proc/self/fd/%d", file);
 }
 
-void bc__sys_reopen(int file) {
+int bc__sys_another(int file) {
     char self[40];
     self_path(self, sizeof(self), file);
-    int fresh = open(self, O_RDONLY | O_CLOEXEC);
+    return open(self, O_RDONLY | O_CLOEXEC);
+}
+
+void bc__sys_reopen(int file) {
+    int fresh = bc__sys_another(file);
     if (fresh < 0) return;
     (void)dup3(fresh, file, O_CLOEXEC);
     (void)close(fresh);

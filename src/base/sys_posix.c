@@ -263,8 +263,12 @@ int bc__sys_map(int file, size_t size, const uint8_t **out_memory) {
     bc_assert(file >= 0 && size > 0);
     int code = bc__fault_call();
     if (code != 0) return code;
-    void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
-    if (memory == MAP_FAILED) return errno;
+    int another = bc__sys_another(file);
+    int mapped = another < 0 ? file : another;
+    void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, mapped, 0);
+    code = memory == MAP_FAILED ? errno : 0;
+    if (another >= 0) (void)close(another);
+    if (code != 0) return code;
     *out_memory = memory;
     return 0;
 }

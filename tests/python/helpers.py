@@ -200,8 +200,10 @@ def mapped(path: Path) -> list[tuple[int, int]]:
     """Return the address ranges at which this process maps `path`."""
     found = []
     for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(str(path)):
-            low, high = line.split()[0].split("-")
+        where, _, _, _, inode = line.split()[:5]
+        # Not by its name: a file that had none when it was made goes without one.
+        if int(inode) == path.stat().st_ino:
+            low, high = where.split("-")
             found.append((int(low, 16), int(high, 16)))
     return found
 

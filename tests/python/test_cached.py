@@ -19,7 +19,7 @@ import pytest
 import batchcorder
 from batchcorder import cached
 from children import die_at, fork, kill, killed, status, stream, wait_until
-from helpers import Task, check_python, ids, numbered
+from helpers import Task, check_python, ids, mapped, numbered
 
 BATCHES = 6
 ALL = list(range(4 * BATCHES))
@@ -434,6 +434,22 @@ def test_a_child_of_make_source_holds_nobody_up(path: Path) -> None:
     assert Task(read, path).result() == ALL
     assert time.monotonic() - began < 2
     os.kill(int(pids.read_text()), signal.SIGKILL)
+    check_whole(path)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_batch_outlives_its_writer(path: Path, resume: bool, closes: bool) -> None:
+    """Who keeps a batch maps the file, and does not write it for that."""
+    cache = cached(path, source)
+    assert len(cache[:3]) == 3
+    kept = cache[0]
+    assert mapped(path)
+    if closes:
+        cache.close()
+    del cache
+    assert Task(read, path, source, resume).result(10) == ALL
+    assert ids([kept]) == ALL[:4]
     check_whole(path)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import batchcorder
 from children import fork, kill, killed, status, stream, wait_until
-from helpers import Task, check_python, ids, numbered
+from helpers import Task, check_python, ids, mapped, numbered
 
 BATCHES = 8
 ALL = list(range(4 * BATCHES))
@@ -144,34 +144,42 @@ def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
     assert ids(batchcorder.open(path, partial=True)) == ALL[: 4 * number]
 
 
-def test_a_child_of_the_writer_does_not_stand_for_it(path: Path) -> None:
-    """A forked worker has the writer's descriptors, and may live on."""
+@pytest.mark.parametrize("end", ["killed", "closed"])
+def test_a_child_of_the_writer_does_not_stand_for_it(path: Path, end: str) -> None:
+    """A forked worker has the writer's descriptors and mappings, and may live on."""
     pids = path.with_name("pids")
 
     def write_with_a_worker() -> None:
-        def before(i: int) -> None:
-            if i == 2:
-                worker = os.fork()
-                if worker == 0:
-                    time.sleep(20)
-                    os._exit(0)
-                pids.write_text(str(worker))
-            if i == 3:
-                time.sleep(20)
-
-        write(path, before)
+        cache = batchcorder.cached(path, lambda: stream(BATCHES))
+        kept = [cache[i] for i in (0, 1, 2, 0)]
+        assert mapped(path)
+        assert ids(kept) == [*ALL[:12], *ALL[:4]]
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(20)
+            os._exit(0)
+        pids.write_text(str(worker))
+        if end == "closed":
+            wait_until(path.with_name("close").exists)
+            cache.close()
+        time.sleep(20)
 
     child = fork(write_with_a_worker)
     wait_until(lambda: pids.exists() and pids.read_text())
     with batchcorder.open(path, follow=True) as cache:
         reader = cache.reader()
         assert len([next(reader) for _ in range(3)]) == 3
-        kill(child)
+        if end == "closed":
+            path.with_name("close").touch()
+        else:
+            kill(child)
         began = time.monotonic()
         with pytest.raises(OSError, match="writer died"):
             next(reader)
         assert time.monotonic() - began < 1
     os.kill(int(pids.read_text()), signal.SIGKILL)
+    if end == "closed":
+        kill(child)
 
 
 def test_the_source_fails(path: Path, pipe: Pipe) -> None:
