@@ -203,11 +203,11 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
     for (;;) {
         struct bc_place place;
         uint64_t rows;
-        int code = supply.next(supply.context, &place, &rows, error);
+        int code = bc__store_reserve(&cache->store, error);
+        if (code == 0) code = supply.next(supply.context, &place, &rows, error);
         if (code != 0) return code;
         if (place.size == 0) break;
-        code = bc__store_put_place(&cache->store, place, rows, error);
-        if (code != 0) return code;
+        bc__store_put_place(&cache->store, place, rows);
     }
     return bc__disk_go_on(disk, error);
 }

@@ -17,7 +17,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     size_t size = message.pieces[0].size;
     uint8_t *bytes = bc__malloc(size);
     if (bytes == NULL) return bc__error_memory(error);
-    size_t got;
+    size_t got = 0;
     code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
     if (code != 0) {
         (void)bc__problem_reading(disk, code, error);

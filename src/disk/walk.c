@@ -79,17 +79,18 @@ static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error 
     return code == 0 ? 0 : bc__problem_reading(disk, code, error);
 }
 
-/* What a loss of power left of the message that was found may be its frame alone. */
-static bool is_whole(struct bc_disk *disk, const struct bc_finding *finding) {
-    if (!disk->resumes) return true;
+/* What a loss of power left of the message that was found may be its frame alone: EINVAL.
+ */
+static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
+    if (!disk->resumes) return 0;
     size_t size = (size_t)finding->size;
     uint8_t *bytes = bc__malloc_aligned(64, size);
+    if (bytes == NULL) return ENOMEM;
     size_t got = 0;
-    bool right = bytes != NULL &&
-                 bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got) == 0 &&
-                 got == size && bc__verify_message(bytes, finding->size) == 0;
+    int code = bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got);
+    if (code == 0) code = got == size ? bc__verify_message(bytes, finding->size) : EINVAL;
     bc__free(bytes);
-    return right;
+    return code == EBADMSG ? EINVAL : code;
 }
 
 /* Finds the next batch; its size is 0 at the end. */
@@ -101,11 +102,15 @@ static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
         if (code == 0 && disk->scan.at > end) code = EIO;
         if (code != 0) return bc__problem_reading(disk, code, error);
         out_finding->size = 0;
-        if (disk->blocks != NULL) return next_block(disk, end, out_finding, error);
+        if (disk->blocks != NULL) {
+            /* What came behind the file since it was opened is no part of it. */
+            int64_t written = atomic_load(&disk->file.written);
+            return next_block(disk, end < written ? end : written, out_finding, error);
+        }
         code = bc__scan_look(&disk->scan, end, out_finding);
         bool is_message = code == 0 && (out_finding->found == BC_FOUND_BATCH ||
                                         out_finding->found == BC_FOUND_DICTIONARY);
-        if (is_message && !is_whole(disk, out_finding)) code = EINVAL;
+        if (is_message) code = check_whole(disk, out_finding);
         if (code == 0 && out_finding->found == BC_FOUND_BATCH) return 0;
         if (code == 0 && out_finding->found == BC_FOUND_DICTIONARY) {
             code = bc__walk_add_dictionary(disk, out_finding);

@@ -145,12 +145,14 @@ static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error 
     /* The file is the disk's, which goes when the recording is closed. */
     bc__mutex_lock(&ingest->storing);
     if (state_of(ingest) == BC_INGEST_OPEN) {
-        code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
+        /* First: the file is not asked again for what it gave. */
+        code = bc__store_reserve(ingest->store, error);
+        if (code == 0) {
+            code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
+        }
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
         if (code == 0 && place.size == 0) *out_next = BC_INGEST_EXHAUSTED;
-        if (code == 0 && place.size > 0) {
-            code = bc__store_put_place(ingest->store, place, rows, error);
-        }
+        if (code == 0 && place.size > 0) bc__store_put_place(ingest->store, place, rows);
     }
     bc__mutex_unlock(&ingest->storing);
     if ((code == EAGAIN || code == EOWNERDEAD) && ingest->supply.ask != NULL) {

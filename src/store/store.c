@@ -155,15 +155,17 @@ void bc__store_abandon(struct bc_store *store) {
     if (backing != NULL && backing->abandon != NULL) backing->abandon(backing->context);
 }
 
-int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,
-                        struct bc_error *error) {
+int bc__store_reserve(struct bc_store *store, struct bc_error *error) {
+    uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
+    return reserve_slot(store, number) == 0 ? 0 : bc__error_memory(error);
+}
+
+void bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows) {
     bc_assert(place.size > 0);
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
-    if (reserve_slot(store, number) != 0) return bc__error_memory(error);
     struct bc_slot *slot = slot_at(store, number);
     slot->place = place;
     publish(store, slot, rows, (uint64_t)place.size);
-    return 0;
 }
 
 int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,

@@ -123,9 +123,10 @@ int bc__store_complete(struct bc_store *store, struct bc_error *error);
 /* At the end of a stream that failed; bc__store_flush has done what it could. */
 void bc__store_abandon(struct bc_store *store);
 
-/* Appends a batch that is in the file already. One producer at a time. ENOMEM. */
-int bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows,
-                        struct bc_error *error);
+/* Makes room for one more batch. One producer at a time. ENOMEM. */
+int bc__store_reserve(struct bc_store *store, struct bc_error *error);
+/* Appends a batch that is in the file already, for which there is room. */
+void bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows);
 /* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
 int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
                     uint64_t bytes, struct bc_error *error);

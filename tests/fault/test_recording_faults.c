@@ -43,7 +43,8 @@ struct stage {
     int64_t expected; /* batches that are there in the end */
     int synced;       /* files that were, since the last reset */
     bool resumes;
-    bool has_new; /* in the old one's place already */
+    uint64_t there; /* batches that resuming must find */
+    bool has_new;   /* in the old one's place already */
 };
 
 static void arm(const struct stage *stage) {
@@ -88,6 +89,9 @@ static int record(struct stage *stage, struct bc_error *error) {
         options.prefetch = 0;
         int code = bc_cache_new(&stage->stream, &options, &stage->cache, error);
         if (code != 0) return code;
+        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        bc_cache_stats(stage->cache, &stats);
+        CHECK(stats.resumed >= stage->there);
     }
     uint64_t batches = 0;
     int code = bc_cache_ingest(stage->cache, &batches, error);
@@ -157,6 +161,7 @@ static void leave_half(struct stage *stage) {
     int file = open(stage->place.path, O_WRONLY | O_APPEND);
     CHECK(write(file, rest, sizeof(rest)) == sizeof(rest) && close(file) == 0);
     stage->resumes = true;
+    stage->there = BATCHES / 2;
 }
 
 /* ---- saving and sharing ---- */
@@ -527,6 +532,46 @@ static void test_resume(void) {
     sweep_all(scenario);
 }
 
+/* What a follower was given of the file is not lost where there is no memory to keep it.
+ */
+static void test_follow(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture source;
+    fixture_init(&source, BATCHES, 5);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place.path;
+    struct bc_cache *writer = fixture_cache(&source, &options);
+    uint64_t n;
+    CHECK(bc_cache_ingest_to(writer, 3, &n, NULL) == 0);
+    bool fired = true;
+    for (unsigned long nth = 1; fired; nth++) {
+        struct bc_file_options follow = BC_FILE_OPTIONS_INIT;
+        follow.follow = 1;
+        struct bc_cache *cache;
+        CHECK(bc_file_open(place.path, &follow, &cache, NULL) == 0);
+        bc__fault_arm(BC_FAULT_ALLOC, nth, ENOMEM);
+        int code = bc_cache_ingest_to(cache, 3, &n, NULL);
+        fired = bc__fault_fired(BC_FAULT_ALLOC);
+        bc__fault_arm(BC_FAULT_ALLOC, 0, 0);
+        CHECK(code == (fired ? ENOMEM : 0));
+        CHECK(bc_cache_ingest_to(cache, 3, &n, NULL) == 0 && n == 3);
+        struct fixture fixture;
+        fixture_init(&fixture, 3, 5);
+        atomic_store(&fixture.arrays_alive, 3);
+        struct bc_reader_options three = BC_READER_OPTIONS_INIT;
+        three.stop = 3;
+        struct bc_reader *reader;
+        CHECK(bc_cache_reader(cache, &three, &reader, NULL) == 0);
+        CHECK(fixture_drain(&fixture, reader, 0) == 3);
+        bc_reader_unref(reader);
+        bc_cache_unref(cache);
+    }
+    bc_cache_unref(writer);
+    fixture_check_released(&source);
+    place_finish(&place);
+}
+
 static void test_save(void) {
     for (int i = 0; i < 16; i++) {
         struct scenario scenario = saving;
@@ -581,6 +626,7 @@ int main(void) {
                                             TAP_CASE(test_prefetch_that_cannot_start),
                                             TAP_CASE(test_record_together),
                                             TAP_CASE(test_resume),
+                                            TAP_CASE(test_follow),
                                             TAP_CASE(test_save),
                                             TAP_CASE(test_share),
                                             TAP_CASE(test_open),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
+from helpers import check_python
 
 ROWS = [1000, 1, 1, 1, 1]
 COLUMNS = 4000
@@ -55,6 +56,38 @@ def test_many_blocks_of_one_message(tmp_path: Path) -> None:
     path.write_bytes(sink.getvalue())
     with batchcorder.open(path) as cache:
         assert cache.to_table() == pa.Table.from_batches(batches)
+
+
+def test_a_block_behind_the_file(tmp_path: Path) -> None:
+    """What a footer names, and comes only when the file was opened, is no part of it."""
+    batch = pa.record_batch({"x": pa.array(range(10))})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    content = bytearray(sink.getvalue())
+    footer = len(content) - 10 - struct.unpack_from("<i", content, len(content) - 10)[0]
+    block = content.index(struct.pack("<i", 1), footer) + 4
+    offset, metadata, body = struct.unpack_from("<qi4xq", content, block)
+    message = content[offset : offset + metadata + body]
+    assert message.startswith(b"\xff\xff\xff\xff")
+    behind = -(-len(content) // 64) * 64
+    struct.pack_into("<q", content, block, behind)
+    path = tmp_path / "x.arrow"
+    path.write_bytes(content)
+    check_python(
+        f"""
+    import batchcorder
+    cache = batchcorder.open({str(path)!r}, follow=True)
+    with open({str(path)!r}, "ab") as out:
+        out.write(bytes({behind - len(content)}) + {bytes(message)!r})
+    try:
+        list(cache)
+    except OSError as error:
+        assert "no message" in str(error)
+    else:
+        raise AssertionError
+    """
+    )
 
 
 def test_many_dictionaries(tmp_path: Path) -> None:
