@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "base/error.h"
 
-/* What the decoded nodes and values of dictionaries may take. */
+/* What the decoded nodes and values of dictionaries may take; beyond that, each keeps one
+ * version's, the latest that was read. */
 static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
 
 /* Lists the dictionaries below `field`, inner ones first. */
@@ -71,12 +72,6 @@ static int list_ids(struct bc_dictionaries *dictionaries) {
     return 0;
 }
 
-/* The one that has the versions of dictionary number `which`. */
-static struct bc_dictionary *versions_of(struct bc_dictionaries *dictionaries,
-                                         int32_t which) {
-    return &dictionaries->all[dictionaries->all[which].same];
-}
-
 /* Where the dictionaries of `id` begin in the list of ids, or would. */
 static int32_t find_id(const struct bc_dictionaries *dictionaries, int64_t id) {
     int32_t low = 0;
@@ -133,6 +128,17 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
     }
 }
 
+/* A version's decoded nodes, if it has some, count no longer. The lock is held. */
+static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
+                   const struct bc_version *version) {
+    if (version->decoded == NULL) return;
+    if (dictionary->has_large && dictionary->large == version->number) {
+        dictionary->has_large = false;
+    } else {
+        dictionaries->decoded_bytes -= bc__batch_bytes(version->decoded);
+    }
+}
+
 /* Takes the first version out, if it comes before `number`. The lock is held. */
 static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
                 uint64_t number, struct bc_version *out) {
@@ -140,9 +146,7 @@ static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dict
     *out = dictionary->versions[dictionary->n_gone];
     if (out->number >= number) return false;
     dictionary->n_gone++;
-    if (out->decoded != NULL) {
-        dictionaries->decoded_bytes -= bc__batch_bytes(out->decoded);
-    }
+    forget(dictionaries, dictionary, out);
     /* Now and then, so that it takes the same time for each. One stays: it knows what
      * number comes next. */
     if (dictionary->n_gone > dictionary->n_versions / 2 &&
@@ -383,8 +387,8 @@ int64_t bc__dictionaries_place(struct bc_dictionaries *dictionaries, int32_t whi
     int64_t place = 0;
     bc__mutex_lock(&dictionaries->lock);
     for (int32_t i = dictionaries->all[which].first_inner; i <= which; i++) {
-        const struct bc_version *version =
-            version_before(versions_of(dictionaries, i), batch_offset);
+        struct bc_dictionary *same = &dictionaries->all[dictionaries->all[i].same];
+        const struct bc_version *version = version_before(same, batch_offset);
         if (version != NULL && version->offset > place) place = version->offset;
     }
     bc__mutex_unlock(&dictionaries->lock);
@@ -397,7 +401,7 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
     if (dictionaries->is_unordered) batch_offset = INT64_MAX;
     bc__mutex_lock(&dictionaries->lock);
     const struct bc_version *found =
-        version_before(versions_of(dictionaries, which), batch_offset);
+        version_before(&dictionaries->all[which], batch_offset);
     if (found != NULL) {
         *out_version = *found;
         if (found->decoded != NULL) (void)bc__batch_ref(found->decoded);
@@ -409,25 +413,35 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version version = *version_at(versions_of(dictionaries, which), number);
+    struct bc_version version = *version_at(&dictionaries->all[which], number);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
 }
 
-bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded) {
+    struct bc_batch *replaced = NULL;
     uint64_t bytes = bc__batch_bytes(decoded);
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version *version = version_at(versions_of(dictionaries, which), number);
+    struct bc_dictionary *dictionary = &dictionaries->all[which];
+    struct bc_version *version = version_at(dictionary, number);
     version->verified = true;
-    bool keeps = version->decoded != NULL ||
-                 dictionaries->decoded_bytes + bytes <= DECODED_BYTES_MAX;
-    if (keeps && version->decoded == NULL) {
+    if (version->decoded == NULL) {
         version->decoded = bc__batch_ref(decoded);
-        dictionaries->decoded_bytes += bytes;
+        if (dictionaries->decoded_bytes + bytes <= DECODED_BYTES_MAX) {
+            dictionaries->decoded_bytes += bytes;
+        } else {
+            if (dictionary->has_large) {
+                struct bc_version *large = version_at(dictionary, dictionary->large);
+                replaced = large->decoded;
+                large->decoded = NULL;
+            }
+            dictionary->has_large = true;
+            dictionary->large = number;
+        }
     }
     bc__mutex_unlock(&dictionaries->lock);
-    return keeps;
+    bc__batch_unref(replaced);
 }
 
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,

@@ -13,8 +13,7 @@
  * again, whole, when the inner one changed.
  *
  * Those of other writers may have their number in common: the first of them has the
- * versions, and what is decoded of these; where it is asked for, any of them may be.
- * `validated`, `grown` and `versions` of the others are not used.
+ * versions, and all that is known of these; what the others have for that is not used.
  *
  * `versions` and `grown` are guarded by the lock; the rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
@@ -47,6 +46,8 @@ struct bc_dictionary {
     struct bc_batch *retired; /* was `last`; released when no lock is held */
     bool has_content;         /* `content` is that of the last version */
     struct bc_content content;
+    bool has_large; /* `large` is the version whose decoded nodes are kept beyond what */
+    uint64_t large; /* all may take */
     struct bc_version *versions; /* the first `n_gone` of them were given up */
     size_t n_versions, versions_capacity, n_gone;
     struct bc_grown *grown; /* versions `grown_base` to before `grown_next` */
@@ -122,9 +123,9 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
 /* Version `number`, which there is; without a reference to what is decoded. */
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number);
-/* Version `number` was read: keeps `decoded`, unless there is one or it is too much; true
- * when the version keeps what it has. */
-bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+/* Version `number` was read: keeps `decoded`, unless there is one; where all that is kept
+ * is too much, in the place of another version's. */
+void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded);
 /* Counts the messages, adds up their bytes, and adds these to their columns'. */
 void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,

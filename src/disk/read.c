@@ -54,10 +54,10 @@ static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
     return 0;
 }
 
-/* Opens a part of the file; its window is the caller's to give up. */
-static int open_part(struct bc_disk *disk, int64_t offset, int64_t size,
+/* Opens a part of the file, mapped or copied; its window is the caller's to give up. */
+static int open_part(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
                      struct bc_window **out_window, struct bc_error *error) {
-    if (disk->copies) return copy_out(disk, offset, size, out_window, error);
+    if (copies) return copy_out(disk, offset, size, out_window, error);
     /* Of a public file, the store asks once for all. */
     int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
     if (code == 0) code = bc__map_get(&disk->map, offset + size, out_window, error);
@@ -65,11 +65,11 @@ static int open_part(struct bc_disk *disk, int64_t offset, int64_t size,
 }
 
 /* Opens the message; its window is the caller's to give up. */
-static int open_message(struct bc_disk *disk, int64_t offset, int64_t size,
+static int open_message(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
                         struct message *out, struct bc_error *error) {
     struct bc_window *window = bc__file_collected(&disk->file, offset);
     if (window == NULL) {
-        int code = open_part(disk, offset, size, &window, error);
+        int code = open_part(disk, offset, size, copies, &window, error);
         if (code != 0) return code;
     }
     *out = (struct message){window, bc__window_at(window, offset), offset, size};
@@ -79,7 +79,7 @@ static int open_message(struct bc_disk *disk, int64_t offset, int64_t size,
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
     struct message schema;
-    int code = open_message(disk, 0, disk->schema_bytes, &schema, error);
+    int code = open_message(disk, 0, disk->schema_bytes, disk->copies, &schema, error);
     if (code != 0) return code;
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
     bc__window_unref(schema.window);
@@ -136,9 +136,10 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
 
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
-                          const struct bc_version *version, struct bc_batch **out_batch) {
+                          const struct bc_version *version, bool copies,
+                          struct bc_batch **out_batch) {
     struct message message;
-    int code = open_message(disk, version->offset, version->size, &message, NULL);
+    int code = open_message(disk, version->offset, version->size, copies, &message, NULL);
     if (code != 0) return code;
     struct bc_batch *decoded = NULL;
     bool is_new = !version->verified || disk->copies;
@@ -191,7 +192,8 @@ static int grow(struct bc_disk *disk, int32_t which, const struct bc_version *ve
         struct bc_version part =
             bc__dictionaries_version(&disk->dictionaries, which, dictionary->grown_next);
         struct bc_batch *decoded;
-        int code = decode_version(disk, which, &part, &decoded);
+        /* Its values are looked at more than once. */
+        int code = decode_version(disk, which, &part, true, &decoded);
         if (code != 0) return code;
         code = decoded->n_nodes == 1 ? validate_values(disk, which, &part, decoded)
                                      : ENOTSUP;
@@ -221,9 +223,8 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
 
 /* Dictionary number `which` for the batch at `offset`: its nodes go into `batch`, and the
  * reference that keeps them to `*held`, on failure too, unless that is NULL then; what is
- * there already is what the batch has of another dictionary of that id. What it takes of
- * memory that nothing else accounts for is the batch's. `*is_copied` becomes true where
- * it was copied from the file for this. */
+ * there already is what the batch has of another dictionary of that id. `*is_copied`
+ * becomes true where it was copied from the file for this. */
 static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
                            struct bc_batch *batch, struct bc_batch **held,
                            bool *is_copied) {
@@ -242,15 +243,13 @@ static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
     }
     *is_copied = *is_copied || disk->copies;
     bool is_whole = version.base == version.number;
-    int code = is_whole ? decode_version(disk, same, &version, held)
+    int code = is_whole ? decode_version(disk, same, &version, disk->copies, held)
                         : decode_grown(disk, same, &version, held);
     if (code != 0) return code;
     bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
     if (is_whole) code = validate_values(disk, which, &version, batch);
     if (code != 0) return code;
-    if (!bc__dictionaries_keep(dictionaries, same, version.number, *held)) {
-        batch->held_bytes += bc__batch_bytes(*held);
-    }
+    bc__dictionaries_keep(dictionaries, same, version.number, *held);
     return 0;
 }
 
@@ -338,7 +337,8 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     struct bc_window *window;
     int code = bc__disk_check(disk, error);
     if (code != 0) return code;
-    code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), &window, error);
+    code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), disk->copies,
+                     &window, error);
     if (code != 0) return code;
     const uint8_t *bytes = bc__window_at(window, at);
     struct bc_trailer_batch batch;
@@ -350,8 +350,8 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     }
     bc__window_unref(window);
     /* Many entries may not be one message, or the file takes longer than its size. */
-    if (!right || next.first_row < batch.first_row ||
-        next.offset < batch.offset + batch.size) {
+    if (!right || (number == 0 && batch.first_row != 0) ||
+        next.first_row < batch.first_row || next.offset < batch.offset + batch.size) {
         return bc__error_set(
             error, EBADMSG,
             "Checksum mismatch for the place of batch %llu; the file may "
@@ -369,7 +369,7 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
     bc_assert(offset >= 0 && size > 0);
     bool is_copied = false;
     struct message message;
-    int code = open_message(disk, offset, size, &message, error);
+    int code = open_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
     if (what.unverified != NULL && disk->encoder.checksums) {
         code = verify_schema(disk, error);
@@ -403,7 +403,7 @@ int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error) {
     struct message message;
     int code = bc__disk_check(disk, error);
-    if (code == 0) code = open_message(disk, offset, size, &message, error);
+    if (code == 0) code = open_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
     code = bc__measure_columns(disk->encoder.schema, message.bytes, size, columns,
                                out_codec);

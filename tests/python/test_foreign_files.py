@@ -104,6 +104,21 @@ def test_compressed_data_of_version_4(make: Callable[..., bytes], codec: str) ->
         same(list(cache), batches)
 
 
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_large_dictionary_is_read_once(copies: bool) -> None:
+    """Also one that is larger than what of all dictionaries together is kept."""
+    words = pa.array([f"{i:040d}" for i in range(900_000)])
+    batches = [
+        pa.record_batch({"d": pa.DictionaryArray.from_arrays([i, i + 1], words)})
+        for i in range(4)
+    ]
+    content = stream_of(batches, compression="zstd")
+    with batchcorder.open(io.BytesIO(content), mmap=not copies) as cache:
+        got = list(cache)
+        assert [one.to_pylist() for one in got] == [one.to_pylist() for one in batches]
+        assert len({one["d"].dictionary.buffers()[2].address for one in got}) == 1
+
+
 @pytest.mark.parametrize("make", [stream_of, file_of])
 def test_a_delta_of_nested_values_is_refused(make: Callable[..., bytes]) -> None:
     """It cannot be read, and is no damage."""
