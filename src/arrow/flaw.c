@@ -132,7 +132,12 @@ static const char *view_reason(const struct bc_node *node, const uint8_t *at,
     memcpy(&view, at, sizeof(view));
     if (view.length < 0) return "its view has a negative length";
     if (view.length <= BC_VIEW_INLINE_MAX) {
+        static const uint8_t zeros[BC_VIEW_INLINE_MAX];
         const uint8_t *data = at + offsetof(struct bc_view, prefix);
+        if (memcmp(data + view.length, zeros,
+                   (size_t)(BC_VIEW_INLINE_MAX - view.length)) != 0) {
+            return "its view has something behind its text";
+        }
         bool right = text == NULL || bc__utf8_is_valid(data, view.length);
         return right ? NULL : not_text;
     }

@@ -11,11 +11,7 @@
 
 #define BC_ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
-/* a + b, or false when the sum does not fit. */
-static inline bool bc__add_size(size_t a, size_t b, size_t *out) {
-    return !__builtin_add_overflow(a, b, out);
-}
-
+/* a * b, or false when the product does not fit. */
 static inline bool bc__mul_size(size_t a, size_t b, size_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }

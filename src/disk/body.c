@@ -108,14 +108,16 @@ static int add_offsets(const struct layout *layout, const struct bc_extent *exte
     if (copy == NULL) return ENOMEM;
     if (extent->kind == BC_EXTENT_OFFSETS32) {
         const int32_t *offsets = (const int32_t *)(const void *)extent->data;
-        int32_t base = (int32_t)extent->base;
+        /* Unsigned: what a mapped file holds may be anything. */
+        uint32_t base = (uint32_t)extent->base;
         for (int64_t i = 0; i < extent->bytes / 4; i++) {
-            ((int32_t *)copy)[i] = offsets[i] - base;
+            ((int32_t *)copy)[i] = (int32_t)((uint32_t)offsets[i] - base);
         }
     } else {
         const int64_t *offsets = (const int64_t *)(const void *)extent->data;
         for (int64_t i = 0; i < extent->bytes / 8; i++) {
-            ((int64_t *)copy)[i] = offsets[i] - extent->base;
+            ((int64_t *)copy)[i] =
+                (int64_t)((uint64_t)offsets[i] - (uint64_t)extent->base);
         }
     }
     return add_buffer(layout->body, copy, extent->bytes);
@@ -148,7 +150,13 @@ static int add_list_view(const struct layout *layout, const struct bc_extent *of
     return code != 0 ? code : add_buffer(layout->body, new_sizes, sizes->bytes);
 }
 
-/* Offsets from where each child's range starts. */
+/* The child of a type id, or -1. */
+static int child_of(const struct bc_field *field, uint8_t id) {
+    return id < 128 ? field->union_children[id] : -1;
+}
+
+/* Offsets from where each child's range starts. EINVAL: somebody changed the mapped file
+ * that the batch stands in. */
 static int add_dense_union(const struct layout *layout, const struct bc_extent *ids,
                            const struct bc_extent *offsets) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
@@ -157,13 +165,16 @@ static int add_dense_union(const struct layout *layout, const struct bc_extent *
     int32_t low[128];
     for (int c = 0; c < 128; c++) low[c] = INT32_MAX;
     for (int64_t i = 0; i < n; i++) {
-        int child = field->union_children[ids->data[i]];
+        int child = child_of(field, ids->data[i]);
+        if (child < 0) return EINVAL;
         if (old[i] < low[child]) low[child] = old[i];
     }
     int32_t *copy = take(layout, offsets->bytes);
     if (copy == NULL) return ENOMEM;
     for (int64_t i = 0; i < n; i++) {
-        copy[i] = old[i] - low[field->union_children[ids->data[i]]];
+        int child = child_of(field, ids->data[i]);
+        if (child < 0) return EINVAL;
+        copy[i] = (int32_t)((uint32_t)old[i] - (uint32_t)low[child]);
     }
     int code = add_buffer(layout->body, ids->data, ids->bytes);
     return code != 0 ? code : add_buffer(layout->body, copy, offsets->bytes);
@@ -232,11 +243,17 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
             memcpy(&view, views->data + i * 16, sizeof(view));
         }
         if (view.length > BC_VIEW_INLINE_MAX) {
+            /* Somebody may change a mapped file after the extents were looked at. */
+            if (view.buffer < 0 || view.buffer >= layout->node->n_variadic ||
+                view.offset < 0 || view.length > used - gathered.used ||
+                view.length > variadic[view.buffer].bytes - view.offset) {
+                return EINVAL;
+            }
             gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
         }
         copies[i] = view;
     }
-    bc_assert(gathered.used == used);
+    if (gathered.used != used) return EINVAL;
     int code = add_buffer(layout->body, copies, views->bytes);
     for (int32_t b = 0; b < gathered.n && code == 0; b++) {
         int64_t end = b + 1 < gathered.n ? gathered.starts[b + 1] : gathered.used;

@@ -241,6 +241,9 @@ static int start(struct decoder *decoder, const struct bc_schema *schema, int32_
     add_room(schema, values, &room);
     size_t n_variadic;
     code = bc__parts_variadic(&decoder->parts, &n_variadic);
+    /* Or a small message takes as long as the schema is wide. The root has no node. */
+    size_t n_nodes = (size_t)room.nodes - (values == 0);
+    if (decoder->parts.wire.n_nodes < n_nodes) code = EINVAL;
     if (code != 0) {
         bc__parts_close(&decoder->parts);
         return code;

@@ -27,6 +27,11 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
             first = i;
             int code = bc__sys_read(disk->file.file, entries, sizeof(entries),
                                     bc__trailer_dictionary_at(trailer, i), &got);
+            size_t wanted =
+                (size_t)(trailer->dictionaries - i) < ENTRIES_PER_READ
+                    ? (size_t)(trailer->dictionaries - i) * BC_TRAILER_DICTIONARY
+                    : sizeof(entries);
+            if (code == 0 && got < wanted) code = EIO;
             if (code != 0) return bc__problem_reading(disk, code, error);
         }
         const uint8_t *bytes = entries + (i - first) * BC_TRAILER_DICTIONARY;

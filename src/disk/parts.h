@@ -22,7 +22,6 @@ int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_fra
 
 struct bc_parts {
     struct bc_wire_batch wire;
-    const uint8_t *message;
     const uint8_t *body; /* wire.body_bytes */
     size_t metadata;     /* where it stands in the message */
     size_t framed;       /* bytes in front of the body */

@@ -120,6 +120,8 @@ static bool get_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *ou
         .schema_checksum = (uint64_t)number_at(bytes, 64),
         .checksums = (head[1] & FLAG_CHECKSUMS) != 0,
     };
+    /* So that sums of its numbers are none that overflow. */
+    if (size > INT64_MAX / 4 || (out->batches == 0 && out->rows != 0)) return false;
     return out->end > 0 && out->end < size && out->end % ALIGNMENT == 0 &&
            out->schema_bytes > 0 && out->schema_bytes <= out->end && out->batches >= 0 &&
            out->batches <= size / BC_TRAILER_BATCH && out->rows >= 0 && out->bytes >= 0 &&

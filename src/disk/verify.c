@@ -108,6 +108,8 @@ int bc__measure_columns(const struct bc_schema *schema, const uint8_t *message,
     int code = bc__parts_open(&parts, message, size);
     if (code != 0) return code;
     *out_codec = parts.wire.codec;
+    size_t n_variadic;
+    code = bc__parts_variadic(&parts, &n_variadic);
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children && columns != NULL && code == 0; c++) {
         size_t first = parts.buffer;

@@ -3,6 +3,7 @@
 #include "arrow/metadata.h"
 #include "disk/decode.h"
 #include "disk/trailer.h"
+#include "disk/verify.h"
 #include "place.h"
 
 enum { BATCHES = 6, ROWS = 50 };
@@ -86,62 +87,140 @@ static void test_dictionaries(void) {
     place_finish(&place);
 }
 
-/* A batch of `n` columns of int64, whose buffers are all the whole body. */
-static int decode(int n) {
-    enum { VALUES = 8, BODY = VALUES * 8, COLUMNS_MAX = 8 };
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, n) == 0);
-    struct bc_wire_node nodes[COLUMNS_MAX];
-    struct bc_wire_buffer buffers[2 * COLUMNS_MAX];
-    for (int i = 0; i < n; i++) {
-        CHECK(ArrowSchemaSetType(source.children[i], NANOARROW_TYPE_INT64) == 0);
-        nodes[i] = (struct bc_wire_node){VALUES, 0};
-        buffers[2 * i] = (struct bc_wire_buffer){0, 0};
-        buffers[2 * i + 1] = (struct bc_wire_buffer){0, BODY};
+/* The first batch must begin with the first row. */
+static void test_first_rows(void) {
+    struct place place;
+    place_init(&place);
+    record(place.path);
+    int file = open(place.path, O_RDWR);
+    struct bc_trailer trailer = trailer_of(file);
+    uint8_t entry[BC_TRAILER_BATCH];
+    for (int i = 0; i < BATCHES; i++) {
+        struct bc_trailer_batch batch;
+        off_t at = bc__trailer_batch_at(&trailer, i);
+        CHECK(pread(file, entry, sizeof(entry), at) > 0);
+        CHECK(bc__trailer_get_batch(&trailer, entry, i, &batch));
+        batch.first_row += 1;
+        trailer.rows += i == 0;
+        bc__trailer_put_batch(entry, &batch, i);
+        CHECK(pwrite(file, entry, sizeof(entry), at) > 0);
     }
-    struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
-    struct bc_wire_batch wire = {
-        .rows = VALUES,
-        .body_bytes = BODY,
-        .nodes = nodes,
-        .n_nodes = (size_t)n,
-        .buffers = buffers,
-        .n_buffers = 2 * (size_t)n,
-    };
+    uint8_t footer[BC_TRAILER_FOOTER];
+    bc__trailer_put_footer(footer, &trailer);
+    off_t end = lseek(file, -BC_TRAILER_FOOTER, SEEK_END);
+    CHECK(pwrite(file, footer, sizeof(footer), end) > 0 && close(file) == 0);
+    struct bc_cache *cache = open_file(place.path);
+    CHECK(get(cache, 0) == EBADMSG && get(cache, 1) == 0);
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+/* A message of `wire`, with a body of `body_bytes` zeros, freed by the caller. */
+static uint8_t *message_of(const struct bc_wire_batch *wire, int64_t *out_size) {
     struct bc_metadata_builder *builder;
     const uint8_t *metadata;
     size_t size;
     size_t digits;
     CHECK(bc__metadata_builder_new(&builder) == 0);
-    CHECK(bc__metadata_build_batch(builder, &wire, &metadata, &size, &digits, NULL) == 0);
-    uint8_t *message = aligned_alloc(64, (8 + size + BODY + 63) / 64 * 64);
+    CHECK(bc__metadata_build_batch(builder, wire, &metadata, &size, &digits, NULL) == 0);
+    *out_size = (int64_t)(8 + size) + wire->body_bytes;
+    uint8_t *message = aligned_alloc(64, ((size_t)*out_size + 63) / 64 * 64);
     const int32_t prefix[2] = {-1, (int32_t)size};
     memcpy(message, prefix, sizeof(prefix));
     memcpy(message + 8, metadata, size);
-    memset(message + 8 + size, 0, BODY);
+    memset(message + 8 + size, 0, (size_t)wire->body_bytes);
+    bc__metadata_builder_free(builder);
+    return message;
+}
+
+static struct bc_schema *schema_of(int n, enum ArrowType type) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, n) == 0);
+    for (int i = 0; i < n; i++) CHECK(ArrowSchemaSetType(source.children[i], type) == 0);
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    return schema;
+}
+
+/* A batch of `n` columns of int64, whose buffers are all the whole body; its message has
+ * so many nodes. All columns are read, or the first one. */
+static int decode(int n, int n_nodes, bool all) {
+    enum { VALUES = 8, BODY = VALUES * 8, COLUMNS_MAX = 8 };
+    struct bc_wire_node nodes[COLUMNS_MAX];
+    struct bc_wire_buffer buffers[2 * COLUMNS_MAX];
+    for (int i = 0; i < n; i++) {
+        nodes[i] = (struct bc_wire_node){VALUES, 0};
+        buffers[2 * i] = (struct bc_wire_buffer){0, 0};
+        buffers[2 * i + 1] = (struct bc_wire_buffer){0, BODY};
+    }
+    const struct bc_wire_batch wire = {
+        .rows = VALUES,
+        .body_bytes = BODY,
+        .nodes = nodes,
+        .n_nodes = (size_t)n_nodes,
+        .buffers = buffers,
+        .n_buffers = 2 * (size_t)n_nodes,
+    };
+    int64_t size;
+    uint8_t *message = message_of(&wire, &size);
+    struct bc_schema *schema = schema_of(n, NANOARROW_TYPE_INT64);
+    struct bc_projection *projection = NULL;
+    const int32_t first = 0;
+    if (!all) CHECK(bc__projection_new(schema, &first, 1, &projection, NULL) == 0);
     struct bc_batch *batch;
-    int code =
-        bc__decode_batch(schema, NULL, message, (int64_t)(8 + size + BODY), &batch);
+    int code = bc__decode_batch(schema, projection, message, size, &batch);
     if (code == 0) bc__batch_unref(batch);
     free(message);
-    bc__metadata_builder_free(builder);
+    bc__projection_free(projection);
     bc__schema_free(schema);
     return code;
 }
 
 static void test_buffers(void) {
-    for (int n = 1; n <= 4; n++) CHECK(decode(n) == 0);
-    CHECK(decode(5) == EINVAL);
+    for (int n = 1; n <= 4; n++) CHECK(decode(n, n, true) == 0);
+    CHECK(decode(5, 5, true) == EINVAL);
+}
+
+/* Or a batch of few bytes would take as long as the schema is wide. */
+static void test_nodes_that_are_missing(void) {
+    CHECK(decode(4, 4, false) == 0);
+    CHECK(decode(4, 3, false) == EINVAL && decode(4, 1, false) == EINVAL);
+}
+
+/* Columns may not have the buffers of those before them. */
+static void test_variadic_counts(void) {
+    enum { COLUMNS = 4, N_BUFFERS = 40 };
+    const int64_t counts[] = {N_BUFFERS - 2, -N_BUFFERS - 2, N_BUFFERS - 2, 0};
+    static const struct bc_wire_node nodes[COLUMNS];
+    static const struct bc_wire_buffer buffers[N_BUFFERS];
+    const struct bc_wire_batch wire = {
+        .nodes = nodes,
+        .n_nodes = COLUMNS,
+        .buffers = buffers,
+        .n_buffers = N_BUFFERS,
+        .variadic_counts = counts,
+        .n_variadic_counts = COLUMNS,
+    };
+    int64_t size;
+    uint8_t *message = message_of(&wire, &size);
+    struct bc_schema *schema = schema_of(COLUMNS, NANOARROW_TYPE_STRING_VIEW);
+    int64_t columns[COLUMNS] = {0};
+    enum bc_codec codec;
+    CHECK(bc__measure_columns(schema, message, size, columns, &codec) == EINVAL);
+    free(message);
+    bc__schema_free(schema);
 }
 
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_batches),
         TAP_CASE(test_dictionaries),
+        TAP_CASE(test_first_rows),
         TAP_CASE(test_buffers),
+        TAP_CASE(test_nodes_that_are_missing),
+        TAP_CASE(test_variadic_counts),
     };
     return TAP_RUN(cases);
 }
