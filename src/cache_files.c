@@ -74,7 +74,8 @@ int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *err
     struct bc_cache *cache;
     uint64_t number = 0;
     int code = bc_file_open(path, &options, &cache, error);
-    if (code == 0) {
+    bool opened = code == 0;
+    if (opened) {
         uint64_t batches = bc__store_published(&cache->store);
         while (number < batches) {
             struct ArrowArray array;
@@ -85,7 +86,7 @@ int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *err
         }
         bc_cache_unref(cache);
     }
-    if (out_batches != NULL) *out_batches = number;
+    if (opened && out_batches != NULL) *out_batches = number;
     return code;
 }
 

@@ -236,7 +236,9 @@ int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *opti
 
 int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
                  struct bc_batch_info *out_info, struct bc_error *error) {
-    bc_assert(cache != NULL && out_array != NULL && number < UINT64_MAX);
+    bc_assert(cache != NULL && out_array != NULL);
+    /* There is none of either number. */
+    if (number == UINT64_MAX) number--;
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.start = number;
     options.stop = number + 1;

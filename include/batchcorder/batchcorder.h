@@ -394,7 +394,8 @@ BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *optio
 
 /* Reads and verifies all of a file: checksums, offsets, text, indices. 0, or the error of
  * the first batch that is wrong, whose number is then in `*out_batches`; else that is the
- * number of all batches. It may be NULL. */
+ * number of all batches. It may be NULL, and is untouched where the file does not open.
+ */
 BC_EXPORT int bc_file_verify(const char *path, uint64_t *out_batches,
                              struct bc_error *error);
 

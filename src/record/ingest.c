@@ -170,8 +170,15 @@ static int pass(struct bc_ingest *ingest, int *out_next, struct bc_error *error)
     struct bc_entry entry;
     int code = bc__store_entry(ingest->store, ingest->passed, &entry, error);
     if (code != 0) return code;
-    uint64_t rows = batch == NULL ? 0 : (uint64_t)batch->nodes[0].length;
-    if (batch == NULL || rows != entry.rows) {
+    if (batch == NULL) {
+        *out_next = BC_INGEST_FAILED;
+        return bc__error_set(error, EINVAL,
+                             "The source is not the one that was recorded: it ended "
+                             "before batch %llu, which the recording has",
+                             (unsigned long long)ingest->passed);
+    }
+    uint64_t rows = (uint64_t)batch->nodes[0].length;
+    if (rows != entry.rows) {
         *out_next = BC_INGEST_FAILED;
         return bc__error_set(error, EINVAL,
                              "The source is not the one that was recorded: its batch "

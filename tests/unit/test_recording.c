@@ -96,6 +96,9 @@ static void test_record_and_open(void) {
                 CHECK(bc_cache_find_row(cache, row, &batch, &within, NULL) == 0);
                 CHECK(batch == row / ROWS && within == row % ROWS);
             }
+            struct ArrowArray array;
+            CHECK(bc_cache_get(cache, UINT64_MAX, &array, NULL, NULL) == 0);
+            CHECK(array.release == NULL);
             uint64_t none;
             CHECK(bc_cache_find_row(cache, BATCHES * ROWS, &none, &none, NULL) == EINVAL);
             bc_cache_unref(cache);
@@ -103,6 +106,7 @@ static void test_record_and_open(void) {
         uint64_t batches = 0;
         CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == BATCHES);
         CHECK(unlink(place.path) == 0);
+        CHECK(bc_file_verify(place.path, &batches, NULL) == ENOENT && batches == BATCHES);
     }
     place_finish(&place);
 }
