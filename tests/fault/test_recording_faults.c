@@ -301,9 +301,10 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
 }
 
 static int verify(struct stage *stage, struct bc_error *error) {
-    uint64_t batches = 99;
+    const uint64_t untouched = 99;
+    uint64_t batches = untouched;
     int code = bc_file_verify(stage->place.path, &batches, error);
-    CHECK(batches <= (uint64_t)stage->expected);
+    CHECK(batches <= (uint64_t)stage->expected || (batches == untouched && code != 0));
     CHECK(code != 0 || batches == (uint64_t)stage->expected);
     return code;
 }
