@@ -69,6 +69,10 @@ def _of_column(column: pa.Array | pa.ChunkedArray, numbers: pa.Array) -> pa.Arra
 
 def _of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
     """Return the rows of these numbers of a table or a batch."""
+    if whole.num_columns == 0:
+        rows = pa.RecordBatch.from_struct_array(pa.nulls(len(numbers), pa.struct([])))
+        rows = rows.replace_schema_metadata(whole.schema.metadata)
+        return pa.Table.from_batches([rows]) if isinstance(whole, pa.Table) else rows
     try:
         return whole.take(numbers)
     except pa.ArrowNotImplementedError:

@@ -92,6 +92,15 @@ def test_take(rows: Any, cache: StreamCache) -> None:
     assert got.schema == TABLE.schema
 
 
+def test_rows_without_columns() -> None:
+    metadata = {"made": "by hand"}
+    rows = pa.RecordBatch.from_struct_array(pa.nulls(5, pa.struct([])))
+    batch = rows.replace_schema_metadata(metadata)
+    got = StreamCache(pa.table(pa.Table.from_batches([batch] * 3))).take([6, 0, -1])
+    assert (got.num_rows, got.num_columns) == (3, 0)
+    assert got.schema.equals(batch.schema, check_metadata=True)
+
+
 def test_the_index_is_read_once() -> None:
     """Also of a cache that grows from one take to the next."""
     asked = []
