@@ -75,6 +75,14 @@ def column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def check_progress(progress: object) -> None:
+    if not isinstance(progress, bool):
+        raise TypeError(
+            f"argument 'progress': '{type(progress).__name__}' object is not an "
+            "instance of 'bool'"
+        )
+
+
 class StreamCache(_core.StreamCache):
     """
     Record a single-use Arrow stream once and replay it to any number of readers.
@@ -407,11 +415,7 @@ class StreamCache(_core.StreamCache):
         1
 
         """
-        if not isinstance(progress, bool):
-            raise TypeError(
-                f"argument 'progress': '{type(progress).__name__}' object is not an "
-                "instance of 'bool'"
-            )
+        check_progress(progress)
         if not progress:
             return super().ingest_all()
         from ._progress import ingest

@@ -14,7 +14,7 @@ from os import PathLike
 from typing import IO, Any, Literal
 
 from . import _core
-from ._cache import UNLIMITED, StreamCache, absolute, column_numbers
+from ._cache import UNLIMITED, StreamCache, absolute, check_progress, column_numbers
 
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
@@ -228,6 +228,7 @@ def record(
     3
 
     """
+    check_progress(progress)
     cache = start(source, path, compression=compression, durable=durable)
     try:
         cache.ingest_all(progress)

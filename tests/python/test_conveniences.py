@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+import batchcorder
 from batchcorder import StreamCache, StreamCacheReader, tee
 from conftest import MakeCache
 from helpers import SCHEMA, Source, cache_files, ids, numbered
@@ -160,9 +162,12 @@ def test_progress_of_what_fails(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("value", [1, None, "yes"])
-def test_progress_is_a_bool(value: Any) -> None:
+def test_progress_is_a_bool(value: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="progress"):
         StreamCache(Source(numbered(1))).ingest_all(progress=value)
+    with pytest.raises(TypeError, match="progress"):
+        batchcorder.record(Source(numbered(1)), tmp_path / "x", progress=value)
+    assert not os.listdir(tmp_path)
 
 
 def test_totals_that_sources_know(capsys: pytest.CaptureFixture[str]) -> None:
