@@ -25,6 +25,7 @@ from ._cli_files import (
     blamed,
     is_pipe,
     open_source,
+    printable,
     readable,
     standard,
     words_of,
@@ -53,12 +54,13 @@ def _text(value: bytes) -> str:
 
 def _info(options: argparse.Namespace) -> None:
     with blamed(options.path):
+        file = readable(options.path)
         try:
-            cache = _recordings.open(readable(options.path))
+            cache = _recordings.open(file)
         except OSError as error:
-            if error.errno != errno.ENODATA or options.path == "-":
+            if error.errno != errno.ENODATA:
                 raise
-            cache = _recordings.open(readable(options.path), partial=True)
+            cache = _recordings.open(file, partial=True)
         with cache:
             info = cache.info()
             info["path"] = options.path
@@ -83,16 +85,17 @@ def _info_lines(info: dict[str, Any]) -> Iterator[str]:
         "compression": info["compression"] or "none",
         "checksums": "yes" if info["checksums"] else "no",
         "dictionaries": f"{_many(info['dictionary_batches'], 'message')}, {dictionaries}",
-        "metadata": ", ".join(info["metadata"]) or "none",
+        "metadata": printable(", ".join(info["metadata"])) or "none",
         "columns": f"{len(info['columns']):,}",
     }
     for name, value in lines.items():
         yield f"{name:13} {value}"
-    width = max((len(column["name"]) for column in info["columns"]), default=0)
-    for column in info["columns"]:
+    names = [printable(column["name"]) for column in info["columns"]]
+    width = max(map(len, names), default=0)
+    for name, column in zip(names, info["columns"], strict=True):
         null = "" if column["nullable"] else " not null"
         size = bytes_text(column["bytes"])
-        yield f"  {column['name']:{width}}  {size:>12}  {column['type']}{null}"
+        yield f"  {name:{width}}  {size:>12}  {printable(column['type'])}{null}"
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -149,11 +152,14 @@ def _record(options: argparse.Namespace) -> None:
 # ---- cat, head ----
 
 
-def _chosen(options: argparse.Namespace, follow: bool = False) -> tuple[Any, Any]:
+def _chosen(
+    options: argparse.Namespace, follow: bool = False, verify: bool = False
+) -> tuple[Any, Any]:
     """Return the cache, and a reader of the batches that the options ask for."""
     if follow and (options.path == "-" or is_pipe(options.path)):
         raise CommandError(f"{options.path}: only a file can be followed", MISUSED)
-    how = {"partial": options.partial, "follow": follow}
+    # pyarrow prints what it takes on trust.
+    how = {"partial": options.partial, "follow": follow, "verify": verify}
     cache = _recordings.open(readable(options.path), **how)
     try:
         return cache, cache.reader(
@@ -202,12 +208,13 @@ def _head(options: argparse.Namespace) -> None:
     from ._cli_table import lines_of
 
     with blamed(options.path):
-        cache, batches = _chosen(options)
+        cache, batches = _chosen(options, verify=True)
         schema = batches.schema
         table = pa.Table.from_batches(_first_rows(batches, options.rows), schema)
-    room = shutil.get_terminal_size().columns if standard("stdout").isatty() else None
-    for line in lines_of(table, room):
-        print(line)
+        is_terminal = standard("stdout").isatty()
+        room = shutil.get_terminal_size().columns if is_terminal else None
+        lines = list(lines_of(table, room))
+    print("\n".join(lines))
     rows = _many(cache.num_rows or 0, "row")
     print(f"{table.num_rows:,} of {rows}, {_many(len(schema), 'column')}")
 

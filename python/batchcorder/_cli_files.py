@@ -8,8 +8,10 @@ import errno
 import io
 import os
 import re
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,20 +85,44 @@ def words_of(error: BaseException) -> str:
     return words.replace("follow=True waits", "--follow waits") or type(error).__name__
 
 
+def _opened(name: str) -> Any:
+    return standard_input() if name == "-" else builtins.open(name, "rb")
+
+
 def readable(name: str) -> Any:
-    """Return what `open` takes for a name on the command line."""
-    if name == "-":
-        return standard_input()
-    return builtins.open(name, "rb") if is_pipe(name) else name
+    """Return what `open` takes for a name on the command line, more than once too."""
+    if name != "-" and not is_pipe(name):
+        return name
+    file = _opened(name)
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    copy: Any = tempfile.TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(file, copy, 1 << 20)
+    return copy
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey, in one line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 # ---- what can be recorded ----
 
 
-class _Stream(io.RawIOBase):
-    """A pipe, and whether it came to its end."""
+# The key under which a recording's messages have their checksums.
+_CHECKSUMS = b"batchcorder.xxh3"
+_SCHEMA_MAX = 16 << 20
 
-    def __init__(self, file: Any) -> None:
+
+class _Stream(io.RawIOBase):
+    """A pipe of which the first bytes were read, and whether it came to its end."""
+
+    def __init__(self, head: bytes, file: Any) -> None:
+        self._head = head
         self._file = file
         self.ended = False
 
@@ -104,6 +130,10 @@ class _Stream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1) -> Any:
+        if self._head and size:
+            end = len(self._head) if size < 0 else size
+            data, self._head = self._head[:end], self._head[end:]
+            return data
         data = self._file.read(size)
         self.ended = not data and size != 0
         return data
@@ -120,10 +150,25 @@ class _Sized:
         return self._stream.__arrow_c_stream__(requested_schema)
 
 
-def _stream(file: Any) -> pa.RecordBatchReader:
-    """Return what comes in through a pipe; an end that is not marked is an error."""
-    pipe = _Stream(file)
-    reader = pa.ipc.open_stream(pipe)
+def _piped(file: Any) -> Any:
+    """Return an Arrow stream of what comes in through a pipe."""
+    head = file.read(8)
+    size = int.from_bytes(head[4:], "little")
+    if head[:4] == b"\xff\xff\xff\xff" and size <= _SCHEMA_MAX:
+        head += file.read(size)
+    pipe: Any = _Stream(head, file)
+    # All of these is needed to tell whether they are whole and right.
+    if _CHECKSUMS in head or head.startswith(b"ARROW1"):
+        return _recordings.open(pipe)
+    return _stream(pipe)
+
+
+def _stream(pipe: Any) -> pa.RecordBatchReader:
+    """Return the batches of a stream; an end that is not marked is an error."""
+    try:
+        reader = pa.ipc.open_stream(pipe)
+    except (pa.ArrowException, OSError) as error:
+        raise OSError(errno.EINVAL, f"no Arrow stream: {error}") from None
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from reader
@@ -162,7 +207,7 @@ def open_source(name: str, form: str | None) -> Any:
             raise CommandError(
                 f"{name}: only an Arrow stream can come in by a pipe", MISUSED
             )
-        return _stream(standard_input() if name == "-" else builtins.open(name, "rb"))
+        return _piped(_opened(name))
     if form is None:
         with builtins.open(name, "rb") as file:
             is_parquet = file.read(4) == b"PAR1"
@@ -180,6 +225,7 @@ __all__ = [
     "blamed",
     "is_pipe",
     "open_source",
+    "printable",
     "readable",
     "standard",
     "words_of",

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._cli_files import printable
+
 _CELL = 40
 _GAP = "  "
 
@@ -35,34 +37,28 @@ def _cut(text: str, width: int) -> str:
     return text + "…"
 
 
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-def _text(value: pa.Scalar) -> str:
+def _text(values: pa.ChunkedArray, row: int) -> str:
     """Return a value as people read it: NULL is no text, and a text NULL has quotes."""
-    if not value.is_valid:
+    one = values.slice(row, 1)
+    if one.null_count > 0:
         return "NULL"
     try:
-        found = value.as_py()
+        found = one[0].as_py()
     except Exception:  # what Python's types cannot hold, such as the year 10000
         try:
-            found = pc.cast(value, pa.string()).as_py()
+            found = pc.cast(one, pa.string())[0].as_py()
         except pa.ArrowException:
-            found = str(value)
+            # Of what pyarrow has no scalars, such as months, in brackets.
+            found = " ".join(one.to_string().split()).strip("[] ")
     if found is None:
         return "NULL"
     return repr(found) if found == "NULL" else str(found)
 
 
 def _column(name: str, values: pa.ChunkedArray) -> list[str]:
-    cells = [name, str(values.type), *(_text(value) for value in values)]
+    cells = [name, str(values.type), *(_text(values, i) for i in range(len(values)))]
     # Long texts are not looked at to their ends.
-    cells = [_cut(_printable(cell[: 4 * _CELL]), _CELL) for cell in cells]
+    cells = [_cut(printable(cell[: 4 * _CELL]), _CELL) for cell in cells]
     width = max(_width(cell) for cell in cells)
     kind = values.type
     right = any(
@@ -93,7 +89,7 @@ def lines_of(table: pa.Table, room: int | None) -> Iterator[str]:
         yield line if room is None else _cut(line, room)
     hidden: Any = table.column_names[len(shown) :]
     if hidden:
-        names = ", ".join(_printable(name) for name in hidden)
+        names = ", ".join(printable(name) for name in hidden)
         line = f"and {len(hidden)} more columns: {names}"
         yield line if room is None else _cut(line, room)
 

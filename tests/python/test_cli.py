@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import pty
@@ -487,6 +488,90 @@ def test_record_of_a_stream_that_is_cut_off() -> None:
         assert done.stderr.startswith(b"batchcorder record: standard input: ")
         assert done.stderr.count(b"\n") == 1
     assert not os.path.exists("none.arrows")
+
+
+def test_record_of_a_recording_in_a_pipe(x: str) -> None:
+    """Its checksums count, and what it says of its end."""
+    raw = Path(x).read_bytes()
+    record("-", "whole.arrows", input=raw)
+    assert ids(batchcorder.open("whole.arrows")) == IDS
+    assert batchcorder.verify("whole.arrows") == BATCHES
+    flipped = bytearray(raw)
+    flipped[raw.index(batchcorder.open(x)[2]["id"].buffers()[1].to_pybytes())] ^= 1
+    message = 8 + int.from_bytes(raw[4:8], "little")
+    unpublished = raw[:message] + bytes(8) + raw[message + 8 : -40]
+    for content, words in (
+        (flipped, "Checksum mismatch for batch 2"),
+        (unpublished, "The recording is not complete"),
+        (raw[:-40], "The recording is not complete"),
+    ):
+        done = run("record", "-", "y", input=bytes(content))
+        assert done.returncode == 1
+        assert f"batchcorder record: standard input: {words}" in done.stderr
+        assert done.stderr.count("\n") <= 2
+        assert "y" not in os.listdir() or "y: not complete" in done.stderr
+        Path("y").unlink(missing_ok=True)
+
+
+def test_record_of_other_things_in_a_pipe() -> None:
+    batches = numbered(BATCHES)
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    record("-", "y", input=sink.getvalue())
+    assert ids(batchcorder.open("y")) == IDS
+    done = run("record", "-", "z", input=b"a,b\n1,2\n" * 99)
+    assert done.returncode == 1
+    assert done.stderr.startswith("batchcorder record: standard input: no Arrow stream: ")
+
+
+def test_info_of_a_pipe(x: str) -> None:
+    """What is not complete is so in a pipe too, which can be read once only."""
+    raw = Path(x).read_bytes()[:-40]
+    Path("cut.arrows").write_bytes(raw)
+    os.mkfifo("pipe")
+    done = shell("cat cut.arrows > pipe & batchcorder info pipe")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "it is cut off" in done.stdout
+    assert "it is cut off" in works("info", "-", input=raw)
+
+
+def test_names_that_a_terminal_would_obey() -> None:
+    name = "a\nb\x1b[31m"
+    batchcorder.record(pa.table({name: [1]}, metadata={name: "x"}), "x").close()
+    for command in ("info", "head"):
+        out = works(command, "x")
+        assert "\x1b" not in out
+        assert "a\\nb\\x1b[31m" in out
+
+
+@pytest.mark.parametrize(
+    ("column", "at", "value"),
+    [
+        (pa.array(["some", "text"]), 4, 2_000_000_000),
+        (pa.array([[1, 2], [3]]), 4, 1_000_000_000),
+        (pa.array(["some", "text"]).dictionary_encode(), 4, 1_000_000),
+    ],
+)
+def test_head_of_what_is_broken(column: pa.Array, at: int, value: int) -> None:
+    sink = io.BytesIO()
+    table = pa.table({"x": column})
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table)
+    raw = bytearray(sink.getvalue())
+    indices = getattr(column, "indices", None)
+    known = column.buffers()[1][:12] if indices is None else indices.buffers()[1][:8]
+    where = raw.rindex(known)
+    raw[where + at : where + at + 4] = value.to_bytes(4, "little")
+    Path("x").write_bytes(raw)
+    assert "x: Batch 0 is invalid" in fails(1, "head", "x")
+
+
+def test_head_of_a_zone_that_nobody_knows() -> None:
+    unknown = pa.array([2**62], pa.timestamp("ns", "nowhere/zone"))
+    batchcorder.record(pa.table({"t": unknown}), "x").close()
+    assert "2116-02-20" in works("head", "x")
 
 
 def test_record_of_sources_that_are_wrong() -> None:

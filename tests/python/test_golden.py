@@ -6,15 +6,18 @@ They are found by the environment variable ARROW_TESTING, a folder with `golden`
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from conftest import TIERS, maker
+from test_cli import run
 
 FOLDER = os.environ.get("ARROW_TESTING")
 STREAMS = sorted(Path(FOLDER, "golden").rglob("*.stream")) if FOLDER else []
+FILES = sorted(Path(FOLDER, "golden").rglob("*.arrow_file")) if FOLDER else []
 
 
 def is_valid(one: pa.RecordBatch) -> bool:
@@ -47,3 +50,15 @@ def test_golden_stream(path: Path, tier: str, tmp_path: Path) -> None:
                 for one, wanted in zip(cache, batches, strict=True):
                     assert is_valid(one) == is_valid(wanted)
                     assert same(one, wanted)
+
+
+@pytest.mark.skipif(not FILES, reason="ARROW_TESTING names no folder with golden files")
+def test_head_of_golden_files() -> None:
+    """Some have what Python does not: of months there is no scalar."""
+    for path in STREAMS + FILES:
+        done = run("head", str(path))
+        assert done.returncode in (0, 1), path
+        assert "Traceback" not in done.stderr, path
+        assert done.stderr.count("\n") == done.returncode, path
+        if path.stem == "generated_interval":
+            assert re.search(r"\d+M ", done.stdout)
