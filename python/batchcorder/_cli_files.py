@@ -130,8 +130,8 @@ class _Stream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1) -> Any:
-        if self._head and size:
-            end = len(self._head) if size < 0 else size
+        if self._head and size != 0:
+            end = len(self._head) if size is None or size < 0 else size
             data, self._head = self._head[:end], self._head[end:]
             return data
         data = self._file.read(size)
