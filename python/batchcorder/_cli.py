@@ -239,8 +239,8 @@ def _say(options: argparse.Namespace, words: str) -> None:
         words = re.sub(r"; --partial.*", "", words)
     if options.command == "head":
         words = words.replace(", --follow waits for the rest", "")
-    # One line, whatever a file is called.
-    words = words.replace("\n", "\\n")
+    # One line, whatever a file or a column is called.
+    words = printable(words)
     if sys.stderr is not None and words:
         print(f"batchcorder {options.command}: {words}", file=sys.stderr)
 

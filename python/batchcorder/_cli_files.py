@@ -113,8 +113,9 @@ def printable(text: str) -> str:
 # ---- what can be recorded ----
 
 
-# The key under which a recording's messages have their checksums.
-_CHECKSUMS = b"batchcorder.xxh3"
+# The key under which a recording's messages have their checksums, in two parts, of which
+# one is left where the other is damaged.
+_CHECKSUMS = (b"batchcorder", b".xxh3")
 _SCHEMA_MAX = 16 << 20
 
 
@@ -122,7 +123,7 @@ class _Stream(io.RawIOBase):
     """A pipe of which the first bytes were read, and whether it came to its end."""
 
     def __init__(self, head: bytes, file: Any) -> None:
-        self._head = head
+        self._head = io.BytesIO(head)
         self._file = file
         self.ended = False
 
@@ -130,11 +131,10 @@ class _Stream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1) -> Any:
-        if self._head and size != 0:
-            end = len(self._head) if size is None or size < 0 else size
-            data, self._head = self._head[:end], self._head[end:]
-            return data
-        data = self._file.read(size)
+        # pyarrow takes what is short for the end.
+        data = self._head.read(size)
+        left = size if size is None or size < 0 else size - len(data)
+        data += self._file.read(left)
         self.ended = not data and size != 0
         return data
 
@@ -153,21 +153,33 @@ class _Sized:
 def _piped(file: Any) -> Any:
     """Return an Arrow stream of what comes in through a pipe."""
     head = file.read(8)
-    size = int.from_bytes(head[4:], "little")
-    if head[:4] == b"\xff\xff\xff\xff" and size <= _SCHEMA_MAX:
+    is_marked = head[:4] == b"\xff\xff\xff\xff"
+    # Before Arrow 0.15 the size came first.
+    size = int.from_bytes(head[4:] if is_marked else head[:4], "little")
+    if is_marked and size <= _SCHEMA_MAX:
         head += file.read(size)
     pipe: Any = _Stream(head, file)
     # All of these is needed to tell whether they are whole and right.
-    if _CHECKSUMS in head or head.startswith(b"ARROW1"):
+    if head.startswith(b"ARROW1") or any(part in head for part in _CHECKSUMS):
         return _recordings.open(pipe)
-    return _stream(pipe)
+    if not is_marked and size > _SCHEMA_MAX:
+        raise _no_stream()
+    return _stream(pipe, is_marked)
 
 
-def _stream(pipe: Any) -> pa.RecordBatchReader:
+def _no_stream() -> ValueError:
+    return ValueError(
+        "no Arrow stream: only one, or an Arrow file, can come in by a pipe"
+    )
+
+
+def _stream(pipe: Any, is_marked: bool) -> pa.RecordBatchReader:
     """Return the batches of a stream; an end that is not marked is an error."""
     try:
         reader = pa.ipc.open_stream(pipe)
     except (pa.ArrowException, OSError) as error:
+        if not is_marked:
+            raise _no_stream() from None
         raise OSError(errno.EINVAL, f"no Arrow stream: {error}") from None
 
     def batches() -> Iterator[pa.RecordBatch]:

@@ -498,10 +498,12 @@ def test_record_of_a_recording_in_a_pipe(x: str) -> None:
     assert batchcorder.verify("whole.arrows") == BATCHES
     flipped = bytearray(raw)
     flipped[raw.index(batchcorder.open(x)[2]["id"].buffers()[1].to_pybytes())] ^= 1
+    renamed = raw.replace(b"batchcorder.xxh3", b"batchcordes.xxh3", 1)
     message = 8 + int.from_bytes(raw[4:8], "little")
     unpublished = raw[:message] + bytes(8) + raw[message + 8 : -40]
     for content, words in (
         (flipped, "Checksum mismatch for batch 2"),
+        (renamed, "Checksum mismatch for the schema"),
         (unpublished, "The recording is not complete"),
         (raw[:-40], "The recording is not complete"),
     ):
@@ -572,6 +574,37 @@ def test_head_of_a_zone_that_nobody_knows() -> None:
     unknown = pa.array([2**62], pa.timestamp("ns", "nowhere/zone"))
     batchcorder.record(pa.table({"t": unknown}), "x").close()
     assert "2116-02-20" in works("head", "x")
+
+
+def test_record_of_other_files_by_a_pipe(x: str) -> None:
+    pq.write_table(pa.table({"a": [1]}), "x.parquet")
+    Path("x.csv").write_text("a,b\n1,2\n")
+    with gzip.open("x.gz", "w") as packed:
+        packed.write(Path(x).read_bytes())
+    Path("x.none").touch()
+    for name in ("x.parquet", "x.csv", "x.gz", "x.none"):
+        done = shell(f"cat {name} | batchcorder record - to")
+        assert done.returncode == 1
+        assert done.stderr == (
+            "batchcorder record: standard input: no Arrow stream: only one, or an Arrow "
+            "file, can come in by a pipe\n"
+        )
+    assert not os.path.exists("to")
+    # As Arrow wrote streams before 0.15.
+    how = pa.ipc.IpcWriteOptions(use_legacy_format=True)
+    with pa.ipc.new_stream("x.old", numbered(1)[0].schema, options=how) as old:
+        for batch in numbered(BATCHES):
+            old.write_batch(batch)
+    done = shell("cat x.old | batchcorder record - to")
+    assert done.returncode == 0, done.stderr
+    assert ids(cat("to")) == IDS
+
+
+def test_errors_show_names_of_columns_that_are_printable() -> None:
+    batchcorder.record(pa.table({"a\nb\x1b[31m": [1]}), "x.arrows").close()
+    for command in ("cat", "head"):
+        words = fails(2, command, "x.arrows", "--columns", "other")
+        assert words.endswith(r"schema: a\nb\x1b[31m")
 
 
 def test_record_of_sources_that_are_wrong() -> None:
