@@ -2,7 +2,7 @@
  */
 #include "arrow/metadata.h"
 #include "fixture.h"
-#include "flat.h"
+#include "messages.h"
 
 /* ---- schemas, written down ---- */
 
@@ -227,31 +227,6 @@ static void compare(const struct ArrowSchema *a, const struct ArrowSchema *b) {
     CHECK((a->dictionary == NULL) == (b->dictionary == NULL));
     if (a->dictionary != NULL) compare(a->dictionary, b->dictionary);
     for (int64_t i = 0; i < a->n_children; i++) compare(a->children[i], b->children[i]);
-}
-
-static struct flat build_schema(const struct bc_schema *schema, const char *checksums) {
-    struct bc_metadata_builder *builder;
-    const uint8_t *bytes;
-    size_t size;
-    size_t digits;
-    CHECK(bc__metadata_builder_new(&builder) == 0);
-    CHECK(bc__metadata_build_schema(builder, schema, checksums, &bytes, &size, &digits,
-                                    NULL) == 0);
-    struct flat flat = copy_of(bytes, size);
-    bc__metadata_builder_free(builder);
-    return flat;
-}
-
-static struct flat build_batch(const struct bc_wire_batch *batch) {
-    struct bc_metadata_builder *builder;
-    const uint8_t *bytes;
-    size_t size;
-    size_t digits;
-    CHECK(bc__metadata_builder_new(&builder) == 0);
-    CHECK(bc__metadata_build_batch(builder, batch, &bytes, &size, &digits, NULL) == 0);
-    struct flat flat = copy_of(bytes, size);
-    bc__metadata_builder_free(builder);
-    return flat;
 }
 
 /* ---- what we build is read back ---- */

@@ -1,26 +1,24 @@
 /* Files whose parts lie on each other: to read them all takes no longer than their size.
  */
-#include "arrow/metadata.h"
 #include "disk/decode.h"
 #include "disk/trailer.h"
 #include "disk/verify.h"
+#include "messages.h"
 #include "place.h"
 
 enum { BATCHES = 6, ROWS = 50 };
 
-static void record(const char *path) {
+/* Makes a recording, whose trailer this is: its open file. */
+static int open_recorded(struct place *place, struct bc_trailer *out_trailer) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
-    place_record(path, fixture, BATCHES + 1);
-}
-
-/* The trailer of an open recording. */
-static struct bc_trailer trailer_of(int file) {
-    struct bc_trailer trailer;
+    place_init(place);
+    place_record(place->path, fixture, BATCHES + 1);
+    int file = open(place->path, O_RDWR);
     bool complete;
     off_t size = lseek(file, 0, SEEK_END);
-    CHECK(bc__trailer_read(file, size, &trailer, &complete) == 0 && complete);
-    return trailer;
+    CHECK(bc__trailer_read(file, size, out_trailer, &complete) == 0 && complete);
+    return file;
 }
 
 static struct bc_cache *open_file(const char *path) {
@@ -42,10 +40,8 @@ static int get(struct bc_cache *cache, uint64_t number) {
 /* All entries of batches say that they are the first one. */
 static void test_batches(void) {
     struct place place;
-    place_init(&place);
-    record(place.path);
-    int file = open(place.path, O_RDWR);
-    struct bc_trailer trailer = trailer_of(file);
+    struct bc_trailer trailer;
+    int file = open_recorded(&place, &trailer);
     uint8_t entry[BC_TRAILER_BATCH];
     struct bc_trailer_batch first;
     CHECK(pread(file, entry, sizeof(entry), bc__trailer_batch_at(&trailer, 0)) > 0);
@@ -68,10 +64,8 @@ static void test_batches(void) {
 /* A dictionary's message that reaches into the next one of that dictionary. */
 static void test_dictionaries(void) {
     struct place place;
-    place_init(&place);
-    record(place.path);
-    int file = open(place.path, O_RDWR);
-    struct bc_trailer trailer = trailer_of(file);
+    struct bc_trailer trailer;
+    int file = open_recorded(&place, &trailer);
     CHECK(trailer.dictionaries > 1);
     uint8_t bytes[BC_TRAILER_DICTIONARY];
     struct bc_trailer_dictionary entry;
@@ -90,10 +84,8 @@ static void test_dictionaries(void) {
 /* The first batch must begin with the first row. */
 static void test_first_rows(void) {
     struct place place;
-    place_init(&place);
-    record(place.path);
-    int file = open(place.path, O_RDWR);
-    struct bc_trailer trailer = trailer_of(file);
+    struct bc_trailer trailer;
+    int file = open_recorded(&place, &trailer);
     uint8_t entry[BC_TRAILER_BATCH];
     for (int i = 0; i < BATCHES; i++) {
         struct bc_trailer_batch batch;
@@ -117,19 +109,14 @@ static void test_first_rows(void) {
 
 /* A message of `wire`, with a body of `body_bytes` zeros, freed by the caller. */
 static uint8_t *message_of(const struct bc_wire_batch *wire, int64_t *out_size) {
-    struct bc_metadata_builder *builder;
-    const uint8_t *metadata;
-    size_t size;
-    size_t digits;
-    CHECK(bc__metadata_builder_new(&builder) == 0);
-    CHECK(bc__metadata_build_batch(builder, wire, &metadata, &size, &digits, NULL) == 0);
-    *out_size = (int64_t)(8 + size) + wire->body_bytes;
+    struct flat metadata = build_batch(wire);
+    *out_size = (int64_t)(8 + metadata.size) + wire->body_bytes;
     uint8_t *message = aligned_alloc(64, ((size_t)*out_size + 63) / 64 * 64);
-    const int32_t prefix[2] = {-1, (int32_t)size};
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
     memcpy(message, prefix, sizeof(prefix));
-    memcpy(message + 8, metadata, size);
-    memset(message + 8 + size, 0, (size_t)wire->body_bytes);
-    bc__metadata_builder_free(builder);
+    memcpy(message + 8, metadata.bytes, metadata.size);
+    memset(message + 8 + metadata.size, 0, (size_t)wire->body_bytes);
+    free(metadata.bytes);
     return message;
 }
 

@@ -1,7 +1,7 @@
 /* Dictionaries that other writers give to several columns under one number: each is read
  * once, for all of them. */
-#include "arrow/metadata.h"
 #include "arrow/schema.h"
+#include "messages.h"
 #include "place.h"
 
 enum { COLUMNS = 300, PAIRS = 20, ID = 7, LINE = 64 };
@@ -14,21 +14,18 @@ static void set_column(struct ArrowSchema *column, enum ArrowType values) {
     CHECK(ArrowSchemaSetType(column->dictionary, values) == 0);
 }
 
-struct output {
-    FILE *file;
-    struct bc_metadata_builder *builder;
-};
-
-static void put_message(struct output *out, const uint8_t *metadata, size_t size,
-                        const char *body, size_t body_bytes) {
-    const int32_t prefix[2] = {-1, (int32_t)size};
-    CHECK(fwrite(prefix, sizeof(prefix), 1, out->file) == 1);
-    CHECK(size == 0 || fwrite(metadata, size, 1, out->file) == 1);
-    CHECK(body_bytes == 0 || fwrite(body, body_bytes, 1, out->file) == 1);
+/* Writes a message, and frees its metadata. */
+static void put_message(FILE *file, struct flat metadata, const char *body,
+                        int64_t body_bytes) {
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
+    CHECK(fwrite(prefix, 1, sizeof(prefix), file) == sizeof(prefix));
+    CHECK(fwrite(metadata.bytes, 1, metadata.size, file) == metadata.size);
+    CHECK(fwrite(body, 1, (size_t)body_bytes, file) == (size_t)body_bytes);
+    free(metadata.bytes);
 }
 
 /* The last column's dictionary is of another type, if `differs`. */
-static void put_schema(struct output *out, bool differs) {
+static void put_schema(FILE *file, bool differs) {
     struct ArrowSchema source;
     ArrowSchemaInit(&source);
     CHECK(ArrowSchemaSetTypeStruct(&source, COLUMNS) == 0);
@@ -41,27 +38,12 @@ static void put_schema(struct output *out, bool differs) {
     CHECK(bc__schema_new(&source, &schema, NULL) == 0);
     source.release(&source);
     for (int32_t i = 0; i < schema->n_fields; i++) schema->fields[i].dictionary_id = ID;
-    const uint8_t *metadata;
-    size_t size;
-    size_t digits;
-    CHECK(bc__metadata_build_schema(out->builder, schema, NULL, &metadata, &size, &digits,
-                                    NULL) == 0);
-    put_message(out, metadata, size, NULL, 0);
+    put_message(file, build_schema(schema, NULL), "", 0);
     bc__schema_free(schema);
 }
 
-static void put_batch(struct output *out, const struct bc_wire_batch *wire,
-                      const char *body) {
-    const uint8_t *metadata;
-    size_t size;
-    size_t digits;
-    CHECK(bc__metadata_build_batch(out->builder, wire, &metadata, &size, &digits, NULL) ==
-          0);
-    put_message(out, metadata, size, body, (size_t)wire->body_bytes);
-}
-
 /* The values are one letter each: this one, and the next. */
-static void put_dictionary(struct output *out, char letter) {
+static void put_dictionary(FILE *file, char letter) {
     const int32_t offsets[] = {0, 1, 2};
     char body[2 * LINE] = {0};
     memcpy(body, offsets, sizeof(offsets));
@@ -77,10 +59,10 @@ static void put_dictionary(struct output *out, char letter) {
                                        .n_nodes = 1,
                                        .buffers = buffers,
                                        .n_buffers = 3};
-    put_batch(out, &wire, body);
+    put_message(file, build_batch(&wire), body, wire.body_bytes);
 }
 
-static void put_indices(struct output *out) {
+static void put_indices(FILE *file) {
     static char body[COLUMNS * LINE];
     struct bc_wire_node nodes[COLUMNS];
     struct bc_wire_buffer buffers[2 * COLUMNS];
@@ -96,20 +78,19 @@ static void put_indices(struct output *out) {
                                        .n_nodes = COLUMNS,
                                        .buffers = buffers,
                                        .n_buffers = (size_t)2 * COLUMNS};
-    put_batch(out, &wire, body);
+    put_message(file, build_batch(&wire), body, wire.body_bytes);
 }
 
 static void write_file(const char *path, bool differs) {
-    struct output out = {fopen(path, "wb"), NULL};
-    CHECK(out.file != NULL && bc__metadata_builder_new(&out.builder) == 0);
-    put_schema(&out, differs);
+    FILE *file = fopen(path, "wb");
+    CHECK(file != NULL);
+    put_schema(file, differs);
     for (int i = 0; i < PAIRS; i++) {
-        put_dictionary(&out, (char)('a' + i));
-        put_indices(&out);
+        put_dictionary(file, (char)('a' + i));
+        put_indices(file);
     }
-    put_message(&out, NULL, 0, NULL, 0);
-    bc__metadata_builder_free(out.builder);
-    CHECK(fclose(out.file) == 0);
+    put_message(file, copy_of(NULL, 0), "", 0); /* the end */
+    CHECK(fclose(file) == 0);
 }
 
 static void check_column(const struct ArrowArray *column, int64_t pair) {
