@@ -158,7 +158,6 @@ def _chosen(
     """Return the cache, and a reader of the batches that the options ask for."""
     if follow and (options.path == "-" or is_pipe(options.path)):
         raise CommandError(f"{options.path}: only a file can be followed", MISUSED)
-    # pyarrow prints what it takes on trust.
     how = {"partial": options.partial, "follow": follow, "verify": verify}
     cache = _recordings.open(readable(options.path), **how)
     try:
@@ -208,6 +207,7 @@ def _head(options: argparse.Namespace) -> None:
     from ._cli_table import lines_of
 
     with blamed(options.path):
+        # pyarrow takes what it prints on trust.
         cache, batches = _chosen(options, verify=True)
         schema = batches.schema
         table = pa.Table.from_batches(_first_rows(batches, options.rows), schema)

@@ -8,10 +8,8 @@ import errno
 import io
 import os
 import re
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,11 +92,8 @@ def readable(name: str) -> Any:
     if name != "-" and not is_pipe(name):
         return name
     file = _opened(name)
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    copy: Any = tempfile.TemporaryFile()  # noqa: SIM115
-    shutil.copyfileobj(file, copy, 1 << 20)
-    return copy
+    is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    return file if is_regular else _recordings.copied(file)
 
 
 def printable(text: str) -> str:

@@ -19,6 +19,18 @@ from ._cache import UNLIMITED, StreamCache, absolute, check_progress, column_num
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
 
+def copied(file: Any) -> IO[bytes]:
+    """Return a file without a name of what a pipe, or memory, holds."""
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        shutil.copyfileobj(file, copy, 1 << 20)
+        copy.flush()
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
 @contextlib.contextmanager
 def _descriptor(file: Any) -> Iterator[int]:
     """Yield a descriptor of a regular file with what an open file holds."""
@@ -36,9 +48,7 @@ def _descriptor(file: Any) -> Iterator[int]:
     # A pipe, or memory: a mapping needs a file, which has no name and goes by itself.
     with contextlib.suppress(AttributeError, OSError):
         file.seek(0)
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy, 1 << 20)
-        copy.flush()
+    with copied(file) as copy:
         yield copy.fileno()
 
 
