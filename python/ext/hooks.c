@@ -1,6 +1,6 @@
 /* Threads in the slow path and the end of the interpreter.
  *
- *     method or consumer ─▶ core ─▶ enter: GIL ensured and given up, `inside` + 1
+ *     method or consumer ─▶ core ─▶ enter: a thread state, the GIL given up, `inside` + 1
  *                                     │  poll: signal handlers, every 30 ms
  *                                     ▼
  *                                   leave: GIL taken, state as before, `inside` - 1
@@ -8,7 +8,12 @@
  * atexit sets `ending`, so that nobody enters any more and poll sends home who is inside,
  * and waits a moment for them: once finalisation has begun, taking the GIL would end the
  * thread. The state is the process's, not the module's, because streams outlive modules
- * (and only the main interpreter may import this module). */
+ * (and only the main interpreter may import this module).
+ *
+ * A thread of another library, or the one that prefetches, gets a thread state for the
+ * time that it is inside. Making one takes a lock of the interpreter without the GIL, and
+ * Python before 3.12 waits for that lock in a forked child before it makes it anew: a
+ * fork at that moment would leave a child that hangs. So forks wait for `making`. */
 #define _POSIX_C_SOURCE 200809L
 #include "hooks.h"
 
@@ -40,6 +45,18 @@ void hooks_end_method(void) { method_calls = false; }
 
 enum { GIL_BITS = 8 };
 
+static PyInterpreterState *interpreter;
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+/* What PyGILState_Ensure does for a thread that has no state, but without the GIL: the
+ * PyGILState_Release that follows deletes the state. */
+static PyThreadState *make_state(void) {
+    (void)pthread_mutex_lock(&making);
+    PyThreadState *state = PyThreadState_New(interpreter);
+    (void)pthread_mutex_unlock(&making);
+    return state;
+}
+
 static int enter(void *context, struct bc_hook_state *state) {
     (void)context;
     /* In this order, so that `end` waits for who has seen nothing yet. */
@@ -48,9 +65,18 @@ static int enter(void *context, struct bc_hook_state *state) {
         (void)atomic_fetch_sub(&inside, 1);
         return ECANCELED;
     }
-    intptr_t gil = (intptr_t)PyGILState_Ensure();
+    intptr_t gil = (intptr_t)PyGILState_UNLOCKED;
+    if (PyGILState_GetThisThreadState() == NULL) {
+        state->data[1] = make_state();
+    } else {
+        gil = (intptr_t)PyGILState_Ensure();
+        state->data[1] = PyEval_SaveThread();
+    }
+    if (state->data[1] == NULL) {
+        (void)atomic_fetch_sub(&inside, 1);
+        return ENOMEM;
+    }
     state->data[0] = (void *)(gil | (intptr_t)method_waits << GIL_BITS);
-    state->data[1] = PyEval_SaveThread();
     /* What the source calls in turn are calls of its own. */
     method_waits = method_calls;
     method_calls = false;
@@ -100,12 +126,19 @@ static PyObject *end(PyObject *module, PyObject *unused) {
 
 static PyMethodDef end_method = {"_end", end, METH_NOARGS, NULL};
 
+static void before_fork(void) { (void)pthread_mutex_lock(&making); }
+static void after_fork(void) { (void)pthread_mutex_unlock(&making); }
+
 /* A fork's child has none of the threads that were inside. */
-static void forget_threads(void) { atomic_store(&inside, 0); }
+static void after_fork_in_child(void) {
+    atomic_store(&inside, 0);
+    after_fork();
+}
 
 int hooks_add(PyObject *module) {
     (void)module;
-    (void)pthread_atfork(NULL, NULL, forget_threads);
+    interpreter = PyInterpreterState_Get();
+    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
     PyObject *function = PyCFunction_New(&end_method, NULL);
     PyObject *atexit = function == NULL ? NULL : PyImport_ImportModule("atexit");
     PyObject *done = NULL;

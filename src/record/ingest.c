@@ -305,6 +305,7 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
 
 /* The words for what the hooks said no with. */
 static int refuse(int code, struct bc_error *error) {
+    if (code == ENOMEM) return bc__error_memory(error);
     return bc__error_set(
         error, code, "%s",
         code == ECANCELED ? "The interpreter is shutting down" : "Interrupted");

@@ -408,6 +408,27 @@ def test_a_child_reads_whatever_locks_were_held(
     )
 
 
+def test_a_child_starts_while_prefetching_begins_and_ends() -> None:
+    """Threads that Python did not make come and go in the interpreter at each batch.
+
+    Python 3.11 waits for their lock in the child, for ever if one held it.
+    """
+    check_python(
+        FORK
+        + """
+    batch = pa.record_batch({"id": pa.array([1])})
+    table = pa.Table.from_batches([batch] * 200_000)
+    caches = [StreamCache(table.to_reader(), prefetch=1_000_000) for _ in range(3)]
+    readers = [cache.reader() for cache in caches]
+    for reader in readers:
+        next(reader)
+    for _ in range(200):
+        in_child(lambda: None)
+    """,
+        timeout=60,
+    )
+
+
 def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
     """It has none of the threads that its parent's exit would wait for."""
     check_python(
