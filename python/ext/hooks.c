@@ -135,10 +135,16 @@ static void after_fork_in_child(void) {
     after_fork();
 }
 
+static void watch_forks(void) {
+    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
 int hooks_add(PyObject *module) {
     (void)module;
     interpreter = PyInterpreterState_Get();
-    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    /* Once: the module may be imported again, and a fork must not lock twice. */
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, watch_forks);
     PyObject *function = PyCFunction_New(&end_method, NULL);
     PyObject *atexit = function == NULL ? NULL : PyImport_ImportModule("atexit");
     PyObject *done = NULL;

@@ -429,6 +429,26 @@ def test_a_child_starts_while_prefetching_begins_and_ends() -> None:
     )
 
 
+def test_a_fork_after_the_module_was_imported_again() -> None:
+    check_python(
+        FORK
+        + """
+    for name in [name for name in sys.modules if name.startswith("batchcorder")]:
+        del sys.modules[name]
+    import batchcorder
+    cache = batchcorder.StreamCache(Source(numbered(5)))
+    cache.ingest_all()
+
+    def child():
+        assert ids(cache) == list(range(20))
+
+    in_child(child)
+    assert ids(cache) == list(range(20))
+    """,
+        timeout=20,
+    )
+
+
 def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
     """It has none of the threads that its parent's exit would wait for."""
     check_python(
