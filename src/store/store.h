@@ -153,7 +153,7 @@ int bc__store_get(struct bc_store *store, uint64_t number,
 
 /* Evicts the batches below `low` that are published. Any thread, no lock held. */
 void bc__store_trim(struct bc_store *store, uint64_t low);
-/* Gives up all batches. */
+/* Gives up all batches. Other threads may trim meanwhile. */
 void bc__store_clear(struct bc_store *store);
 
 static inline uint64_t bc__store_published(const struct bc_store *store) {

@@ -199,6 +199,41 @@ static void test_close_while_reading(void) {
     free(path);
 }
 
+/* Starts together with the other one. */
+static void *leave_or_close(void *context) {
+    struct shared *shared = context;
+    bool leaves = atomic_fetch_add(&shared->total, 1) == 0;
+    while (atomic_load(&shared->total) < 2) sched_yield();
+    if (leaves) {
+        bc_reader_unref(shared->reader);
+    } else {
+        bc_cache_close(shared->cache);
+    }
+    return NULL;
+}
+
+/* All batches go for two reasons at once. */
+static void test_close_while_the_last_reader_leaves(void) {
+    char *path = fixture_directory();
+    for (int round = 0; round < 40; round++) {
+        static struct shared shared;
+        memset(&shared, 0, sizeof(shared));
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.readers_max = 1;
+        if (round % 2 == 1) options.disk_path = path;
+        fixture_init(&shared.fixture, BATCHES, 1);
+        shared.cache = fixture_cache(&shared.fixture, &options);
+        shared.reader = fixture_reader(shared.cache);
+        uint64_t batches;
+        CHECK(bc_cache_ingest(shared.cache, &batches, NULL) == 0 && batches == BATCHES);
+        run(leave_or_close, &shared, 2);
+        fixture_check_released(&shared.fixture);
+        bc_cache_unref(shared.cache);
+    }
+    CHECK(rmdir(path) == 0);
+    free(path);
+}
+
 /* A source that is stuck, until it is told to go on. */
 struct gate {
     pthread_mutex_t lock;
@@ -421,6 +456,7 @@ int main(void) {
         TAP_CASE(test_eviction),
         TAP_CASE(test_many_small_batches_to_disk),
         TAP_CASE(test_close_while_reading),
+        TAP_CASE(test_close_while_the_last_reader_leaves),
         TAP_CASE(test_stuck_source_holds_up_nobody_else),
         TAP_CASE(test_caches_that_feed_each_other),
         TAP_CASE(test_eviction_goes_on_after_one_that_was_stuck),
