@@ -42,6 +42,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     }
     struct bc_disk_source source = {
         .path = path,
+        .is_lent = options->file >= 0,
         .is_partial = options->partial != 0,
         .follows = options->follow != 0,
         .copies = options->copies != 0,

@@ -42,6 +42,8 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size
                   int64_t offset);
 int bc__sys_truncate(int file, int64_t size);
 int bc__sys_size(int file, int64_t *out_size);
+/* The same in less than half of the time, by moving the position of the open file. */
+int bc__sys_end(int file, int64_t *out_size);
 
 /* Makes a hole of [offset, offset + size): its blocks go back to the file system. ENOTSUP
  * and the like where that is not possible. */

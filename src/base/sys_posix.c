@@ -244,6 +244,15 @@ int bc__sys_size(int file, int64_t *out_size) {
     return 0;
 }
 
+int bc__sys_end(int file, int64_t *out_size) {
+    int code = bc__fault_call();
+    if (code != 0) return code;
+    off_t end = lseek(file, 0, SEEK_END);
+    if (end < 0) return errno;
+    *out_size = (int64_t)end;
+    return 0;
+}
+
 int bc__sys_punch(int file, int64_t offset, int64_t size) {
     bc_assert(file >= 0 && offset >= 0 && size > 0);
     int code = bc__fault_call();

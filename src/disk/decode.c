@@ -230,33 +230,26 @@ static void add_room(const struct bc_schema *schema, int32_t number, struct room
     }
 }
 
-/* Reads the metadata and makes an empty batch with room for the nodes and all buffer
- * tables of it, or of a dictionary's values (`values` > 0). */
+/* Makes an empty batch with room for the nodes and all buffer tables of the message, or
+ * of a dictionary's values (`values` > 0). */
 static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
-                 const uint8_t *message, int64_t size) {
-    *decoder = (struct decoder){.schema = schema, .filled = values > 0 ? 0 : -1};
-    int code = bc__parts_open(&decoder->parts, message, size);
-    if (code != 0) return code;
+                 const struct bc_parts *parts) {
+    *decoder = (struct decoder){
+        .schema = schema, .parts = *parts, .filled = values > 0 ? 0 : -1};
     struct room room = {0, 0};
     add_room(schema, values, &room);
     size_t n_variadic;
-    code = bc__parts_variadic(&decoder->parts, &n_variadic);
+    int code = bc__parts_variadic(parts, &n_variadic);
     /* Or a small message takes as long as the schema is wide. The root has no node. */
     size_t n_nodes = (size_t)room.nodes - (values == 0);
-    if (decoder->parts.wire.n_nodes < n_nodes) code = EINVAL;
-    if (code != 0) {
-        bc__parts_close(&decoder->parts);
-        return code;
-    }
+    if (parts->wire.n_nodes < n_nodes) code = EINVAL;
+    if (code != 0) return code;
     if (values == 0) room.nodes = schema->n_fields;
     size_t n_buffers = room.buffers + n_variadic;
     decoder->variadic_left = (int64_t)n_variadic;
     decoder->batch = bc__batch_alloc(
         room.nodes, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
-    if (decoder->batch == NULL) {
-        bc__parts_close(&decoder->parts);
-        return ENOMEM;
-    }
+    if (decoder->batch == NULL) return ENOMEM;
     decoder->tables = bc__batch_tail(decoder->batch);
     decoder->sizes = (int64_t *)(void *)(decoder->tables + n_buffers);
     return 0;
@@ -265,7 +258,6 @@ static int start(struct decoder *decoder, const struct bc_schema *schema, int32_
 /* Gives the batch out, or up where `code` says that it failed. */
 static int finish(struct decoder *decoder, int code, struct bc_batch **out_batch) {
     bc__decompressor_finish(&decoder->decompressor);
-    bc__parts_close(&decoder->parts);
     if (code == 0) {
         *out_batch = decoder->batch;
     } else {
@@ -290,10 +282,10 @@ static int decode_columns(struct decoder *decoder,
 }
 
 int bc__decode_batch(const struct bc_schema *schema,
-                     const struct bc_projection *projection, const uint8_t *message,
-                     int64_t size, struct bc_batch **out_batch) {
+                     const struct bc_projection *projection, const struct bc_parts *parts,
+                     struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, 0, message, size);
+    int code = start(&decoder, schema, 0, parts);
     if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.parts.wire.rows;
@@ -305,10 +297,9 @@ int bc__decode_batch(const struct bc_schema *schema,
 }
 
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const uint8_t *message, int64_t size,
-                          struct bc_batch **out_batch) {
+                          const struct bc_parts *parts, struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, dictionary, message, size);
+    int code = start(&decoder, schema, dictionary, parts);
     if (code != 0) return code;
     int32_t owner = schema->fields[dictionary].parent;
     bool is_it = decoder.parts.wire.is_dictionary &&

@@ -4,23 +4,21 @@
 #define BC_DISK_DECODE_H
 
 #include "arrow/batch.h"
-#include "arrow/metadata.h"
 #include "arrow/projection.h"
+#include "disk/parts.h"
 
-/* Decodes the columns of the projection (NULL: all) of a RecordBatch message of `size`
- * bytes at `message`, leaving the other nodes zeroed and their bytes untouched. The
- * message may be one of other writers: what stands unaligned is copied. Every node and
- * buffer is checked to lie inside it and to be long enough for its type. The batch's
- * owner is the caller's to set. EINVAL: not such a message; ENOTSUP: one of an old
- * version with null unions; ENOMEM. */
+/* Decodes the columns of the projection (NULL: all) of a RecordBatch message, leaving the
+ * other nodes zeroed and their bytes untouched. The message may be one of other writers:
+ * what stands unaligned is copied. Every node and buffer is checked to lie inside it and
+ * to be long enough for its type. The batch's owner is the caller's to set. EINVAL: not
+ * such a message; ENOTSUP: one of an old version with null unions; ENOMEM. */
 int bc__decode_batch(const struct bc_schema *schema,
-                     const struct bc_projection *projection, const uint8_t *message,
-                     int64_t size, struct bc_batch **out_batch);
+                     const struct bc_projection *projection, const struct bc_parts *parts,
+                     struct bc_batch **out_batch);
 
 /* The same for a DictionaryBatch message: the batch has the nodes of the dictionary's
  * values alone, depth first. */
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const uint8_t *message, int64_t size,
-                          struct bc_batch **out_batch);
+                          const struct bc_parts *parts, struct bc_batch **out_batch);
 
 #endif

@@ -73,6 +73,7 @@ int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64
 struct bc_disk_source {
     int file; /* moves in, on failure too */
     const char *path;
+    bool is_lent; /* bc_file's */
     bool is_partial;
     bool follows;
     bool copies;

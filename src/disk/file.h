@@ -29,6 +29,7 @@ struct bc_file {
     bool is_named;         /* a recording that this cache gave its name, `path` */
     bool publishes_last;   /* a recording that is being written */
     bool durable;          /* what is published is on the disk */
+    bool is_lent;          /* the user's too, who may read it where its position is */
     atomic_bool is_public; /* others may change it while it is read */
     bool is_torn;          /* behind `written` stands what a write left that failed */
     _Atomic int broken;    /* the errno with which synchronising failed: it stays */

@@ -318,6 +318,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     if (bc__file_adopt(&disk->file, source->file, source->path, size) != 0) {
         return bc__error_memory(error);
     }
+    disk->file.is_lent = source->is_lent;
     disk->is_partial = source->is_partial;
     disk->follows = source->follows;
     disk->copies = source->copies;

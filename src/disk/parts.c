@@ -44,7 +44,7 @@ static bool fits_body(const struct bc_wire_batch *wire) {
 }
 
 int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size) {
-    *parts = (struct bc_parts){.metadata = 0};
+    *parts = (struct bc_parts){.message = message, .size = size};
     struct bc_frame frame;
     int code = bc__frame_parse(message, size, &frame);
     if (code == EAGAIN) code = EINVAL;

@@ -21,6 +21,8 @@ struct bc_frame {
 int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
 
 struct bc_parts {
+    const uint8_t *message;
+    int64_t size;
     struct bc_wire_batch wire;
     const uint8_t *body; /* wire.body_bytes */
     size_t metadata;     /* where it stands in the message */

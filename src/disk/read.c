@@ -16,12 +16,14 @@ struct message {
     const uint8_t *bytes;
     int64_t offset;
     int64_t size;
+    struct bc_parts parts; /* none before take_apart */
 };
 
 /* Before mapped bytes are touched: are they there at all? */
 static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
-    int code = bc__sys_size(disk->file.file, &size);
+    int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
+                                  : bc__sys_end(disk->file.file, &size);
     if (code != 0) return bc__problem_reading(disk, code, error);
     if (size < end) {
         return bc__error_set(error, EIO,
@@ -64,7 +66,7 @@ static int open_part(struct bc_disk *disk, int64_t offset, int64_t size, bool co
     return code;
 }
 
-/* Opens the message; its window is the caller's to give up. */
+/* Opens the message, which the caller closes. */
 static int open_message(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
                         struct message *out, struct bc_error *error) {
     struct bc_window *window = bc__file_collected(&disk->file, offset);
@@ -72,8 +74,32 @@ static int open_message(struct bc_disk *disk, int64_t offset, int64_t size, bool
         int code = open_part(disk, offset, size, copies, &window, error);
         if (code != 0) return code;
     }
-    *out = (struct message){window, bc__window_at(window, offset), offset, size};
+    out->window = window;
+    out->bytes = bc__window_at(window, offset);
+    out->offset = offset;
+    out->size = size;
+    out->parts.copy = NULL;
     return 0;
+}
+
+static void close_message(struct message *message) {
+    bc__parts_close(&message->parts);
+    bc__window_unref(message->window);
+}
+
+/* Reads the metadata of the message. With `checks` one that is none is a damaged one. */
+static int take_apart(struct message *message, bool checks) {
+    int code = bc__parts_open(&message->parts, message->bytes, message->size);
+    return checks && code == EINVAL ? EBADMSG : code;
+}
+
+/* Memory is asked for all of a message at once, not for one line after the other: those
+ * of its metadata depend on each other. Beyond this the processor sees it coming. */
+enum { AHEAD = 2560, LINE = 64 };
+
+static void prefetch(const struct message *message) {
+    int64_t end = message->size < AHEAD ? message->size : AHEAD;
+    for (int64_t at = 0; at < end; at += LINE) __builtin_prefetch(message->bytes + at);
 }
 
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
@@ -82,7 +108,7 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     int code = open_message(disk, 0, disk->schema_bytes, disk->copies, &schema, error);
     if (code != 0) return code;
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
-    bc__window_unref(schema.window);
+    close_message(&schema);
     if (checksum != disk->schema_checksum) {
         return bc__problem_checksum(disk, "the schema", error);
     }
@@ -111,19 +137,19 @@ static void release_holdings(struct ArrowArray *owner) {
 }
 
 /* Gives `batch` the message that it was decoded from, and room for `n` dictionaries. The
- * window moves into it, on failure too. */
-static int hold(struct bc_disk *disk, struct bc_batch *batch,
-                const struct message *message, int32_t n, struct holdings **out) {
+ * window moves into it. */
+static int hold(struct bc_disk *disk, struct bc_batch *batch, struct message *message,
+                int32_t n, struct holdings **out) {
     struct holdings *holdings =
         bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
     struct bc_space *space = disk->file.space;
     if (holdings == NULL || bc__space_use(space, message->offset, message->size) != 0) {
         bc__free(holdings);
-        bc__window_unref(message->window);
         return ENOMEM;
     }
     holdings->n = n;
     holdings->window = message->window;
+    message->window = NULL;
     if (disk->copies) batch->held_bytes += (uint64_t)message->size;
     holdings->space = bc__space_ref(space);
     holdings->offset = message->offset;
@@ -134,6 +160,25 @@ static int hold(struct bc_disk *disk, struct bc_batch *batch,
     return 0;
 }
 
+/* A dictionary's message as a batch; `checks`: its checksums must be right. */
+static int decode_values(struct bc_disk *disk, int32_t which, struct message *message,
+                         bool checks, struct bc_batch **out_batch) {
+    int code = take_apart(message, checks);
+    if (code != 0) return code;
+    if (checks && !bc__verify_message(&message->parts)) return EBADMSG;
+    struct bc_batch *decoded;
+    int32_t field = disk->dictionaries.all[which].field;
+    code = bc__decode_dictionary(disk->encoder.schema, field, &message->parts, &decoded);
+    if (code != 0) return code;
+    code = hold(disk, decoded, message, 0, NULL);
+    if (code != 0) {
+        bc__batch_unref(decoded);
+        return code;
+    }
+    *out_batch = decoded;
+    return 0;
+}
+
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
                           const struct bc_version *version, bool copies,
@@ -141,27 +186,11 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     struct message message;
     int code = open_message(disk, version->offset, version->size, copies, &message, NULL);
     if (code != 0) return code;
-    struct bc_batch *decoded = NULL;
     bool is_new = !version->verified || disk->copies;
-    if (is_new && disk->encoder.checksums) {
-        code = bc__verify_message(message.bytes, message.size);
-    }
-    if (code == 0) {
-        code = bc__decode_dictionary(disk->encoder.schema,
-                                     disk->dictionaries.all[which].field, message.bytes,
-                                     message.size, &decoded);
-    }
-    if (code != 0) {
-        bc__window_unref(message.window);
-        return code;
-    }
-    code = hold(disk, decoded, &message, 0, NULL);
-    if (code != 0) {
-        bc__batch_unref(decoded);
-        return code;
-    }
-    *out_batch = decoded;
-    return 0;
+    bool checks = is_new && disk->encoder.checksums;
+    code = decode_values(disk, which, &message, checks, out_batch);
+    close_message(&message);
+    return code;
 }
 
 /* Looks at values that were decoded: at those of one part alone, or in a batch. Those
@@ -253,20 +282,16 @@ static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
     return 0;
 }
 
-/* Decodes the message and the batch's dictionaries, of the wanted columns; takes the
- * window over. `*is_copied` becomes true where dictionaries were copied for this. */
-static int decode(struct bc_disk *disk, const struct message *message,
+/* Decodes the message and the batch's dictionaries, of the wanted columns. `*is_copied`
+ * becomes true where dictionaries were copied for this. */
+static int decode(struct bc_disk *disk, struct message *message,
                   const struct bc_projection *projection, struct bc_batch **out_batch,
                   bool *is_copied) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
-    int code =
-        bc__decode_batch(schema, projection, message->bytes, message->size, &batch);
-    if (code != 0) {
-        bc__window_unref(message->window);
-        return code;
-    }
+    int code = bc__decode_batch(schema, projection, &message->parts, &batch);
+    if (code != 0) return code;
     struct holdings *holdings;
     code = hold(disk, batch, message, dictionaries->n, &holdings);
     for (int32_t i = 0; i < dictionaries->n && code == 0; i++) {
@@ -335,12 +360,16 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
     struct bc_window *window;
-    int code = bc__disk_check(disk, error);
-    if (code != 0) return code;
-    code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), disk->copies,
-                     &window, error);
+    int code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), disk->copies,
+                         &window, error);
     if (code != 0) return code;
     const uint8_t *bytes = bc__window_at(window, at);
+    __builtin_prefetch(bytes);
+    code = bc__disk_check(disk, error);
+    if (code != 0) {
+        bc__window_unref(window);
+        return code;
+    }
     struct bc_trailer_batch batch;
     struct bc_trailer_batch next = {.offset = trailer->end, .first_row = trailer->rows};
     bool right = bc__trailer_get_batch(trailer, bytes, (int64_t)number, &batch);
@@ -363,28 +392,35 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     return 0;
 }
 
+/* The batch of a message; `*is_copied` as decode has it. */
+static int read_batch(struct bc_disk *disk, struct message *message,
+                      struct bc_disk_read what, struct bc_batch **out_batch,
+                      bool *is_copied) {
+    bool checks = what.unverified != NULL && disk->encoder.checksums;
+    if (what.unverified != NULL) prefetch(message);
+    int code = take_apart(message, checks);
+    if (code != 0) return code;
+    const struct bc_schema *schema = disk->encoder.schema;
+    if (checks && !bc__verify_columns(schema, what.unverified, &message->parts)) {
+        return EBADMSG;
+    }
+    return decode(disk, message, what.projection, out_batch, is_copied);
+}
+
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error) {
     bc_assert(offset >= 0 && size > 0);
-    bool is_copied = false;
-    struct message message;
-    int code = open_message(disk, offset, size, disk->copies, &message, error);
-    if (code != 0) return code;
+    int code = 0;
     if (what.unverified != NULL && disk->encoder.checksums) {
         code = verify_schema(disk, error);
-        if (code != 0) {
-            bc__window_unref(message.window);
-            return code;
-        }
-        code = bc__verify_columns(disk->encoder.schema, what.unverified, message.bytes,
-                                  size);
     }
-    if (code == 0) {
-        code = decode(disk, &message, what.projection, out_batch, &is_copied);
-    } else {
-        bc__window_unref(message.window);
-    }
+    struct message message;
+    if (code == 0) code = open_message(disk, offset, size, disk->copies, &message, error);
+    if (code != 0) return code;
+    bool is_copied = false;
+    code = read_batch(disk, &message, what, out_batch, &is_copied);
+    close_message(&message);
     if (code == 0 && disk->validates && what.unverified != NULL) {
         struct bc_error reason = {0, ""};
         const struct where where = {offset, is_copied};
@@ -405,8 +441,13 @@ int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_
     int code = bc__disk_check(disk, error);
     if (code == 0) code = open_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
-    code = bc__measure_columns(disk->encoder.schema, message.bytes, size, columns,
-                               out_codec);
-    bc__window_unref(message.window);
+    code = take_apart(&message, false);
+    if (code == 0) {
+        *out_codec = message.parts.wire.codec;
+        if (columns != NULL) {
+            code = bc__measure_columns(disk->encoder.schema, &message.parts, columns);
+        }
+    }
+    close_message(&message);
     return bc__problem_batch(disk, code, number, error);
 }

@@ -71,28 +71,24 @@ static bool verify_metadata(const uint8_t *message, size_t framed,
     return bc__checksum_message(message, framed, at) == expected;
 }
 
-static int verify(const struct bc_schema *schema, const uint64_t *wanted,
-                  const uint8_t *message, int64_t size) {
-    struct bc_parts parts;
-    int code = bc__parts_open(&parts, message, size);
-    if (code != 0) return code == ENOMEM ? code : EBADMSG;
+static bool verify(const struct bc_schema *schema, const uint64_t *wanted,
+                   const struct bc_parts *parts) {
+    struct bc_parts walk = *parts;
     /* What we write is aligned, and ends with its body. */
-    bool right = parts.copy == NULL && parts.metadata == PREFIX &&
-                 verify_metadata(message, parts.framed, &parts.wire) &&
-                 parts.wire.body_bytes == size - (int64_t)parts.framed &&
-                 verify_body(&parts, schema, wanted);
-    bc__parts_close(&parts);
-    return right ? 0 : EBADMSG;
+    return parts->copy == NULL && parts->metadata == PREFIX &&
+           verify_metadata(parts->message, parts->framed, &parts->wire) &&
+           parts->wire.body_bytes == parts->size - (int64_t)parts->framed &&
+           verify_body(&walk, schema, wanted);
 }
 
-int bc__verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
-                       const uint8_t *message, int64_t size) {
+bool bc__verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
+                        const struct bc_parts *parts) {
     bc_assert(schema != NULL && wanted != NULL);
-    return verify(schema, wanted, message, size);
+    return verify(schema, wanted, parts);
 }
 
-int bc__verify_message(const uint8_t *message, int64_t size) {
-    return verify(NULL, NULL, message, size);
+bool bc__verify_message(const struct bc_parts *parts) {
+    return verify(NULL, NULL, parts);
 }
 
 bool bc__verify_metadata(const uint8_t *message, size_t framed) {
@@ -102,25 +98,21 @@ bool bc__verify_metadata(const uint8_t *message, size_t framed) {
            verify_metadata(message, framed, &wire);
 }
 
-int bc__measure_columns(const struct bc_schema *schema, const uint8_t *message,
-                        int64_t size, int64_t *columns, enum bc_codec *out_codec) {
-    struct bc_parts parts;
-    int code = bc__parts_open(&parts, message, size);
-    if (code != 0) return code;
-    *out_codec = parts.wire.codec;
+int bc__measure_columns(const struct bc_schema *schema, const struct bc_parts *parts,
+                        int64_t *columns) {
+    struct bc_parts walk = *parts;
     size_t n_variadic;
-    code = bc__parts_variadic(&parts, &n_variadic);
+    int code = bc__parts_variadic(parts, &n_variadic);
     const struct bc_field *root = &schema->fields[0];
-    for (int32_t c = 0; c < root->n_children && columns != NULL && code == 0; c++) {
-        size_t first = parts.buffer;
-        code = bc__parts_pass(&parts, schema, root->first_child + c);
-        if (code == 0 && parts.buffer > parts.wire.n_buffers) code = EINVAL;
-        for (size_t i = first; i < parts.buffer && code == 0; i++) {
-            int64_t length = parts.wire.buffers[i].length;
-            if (length < 0 || length > parts.wire.body_bytes) code = EINVAL;
+    for (int32_t c = 0; c < root->n_children && code == 0; c++) {
+        size_t first = walk.buffer;
+        code = bc__parts_pass(&walk, schema, root->first_child + c);
+        if (code == 0 && walk.buffer > walk.wire.n_buffers) code = EINVAL;
+        for (size_t i = first; i < walk.buffer && code == 0; i++) {
+            int64_t length = walk.wire.buffers[i].length;
+            if (length < 0 || length > walk.wire.body_bytes) code = EINVAL;
             if (code == 0) columns[c] += length;
         }
     }
-    bc__parts_close(&parts);
     return code;
 }

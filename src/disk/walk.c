@@ -88,9 +88,15 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     if (bytes == NULL) return ENOMEM;
     size_t got = 0;
     int code = bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got);
-    if (code == 0) code = got == size ? bc__verify_message(bytes, finding->size) : EINVAL;
+    if (code == 0 && got != size) code = EINVAL;
+    struct bc_parts parts;
+    if (code == 0) code = bc__parts_open(&parts, bytes, finding->size);
+    if (code == 0) {
+        if (!bc__verify_message(&parts)) code = EINVAL;
+        bc__parts_close(&parts);
+    }
     bc__free(bytes);
-    return code == EBADMSG ? EINVAL : code;
+    return code;
 }
 
 /* Finds the next batch; its size is 0 at the end. */

@@ -156,9 +156,14 @@ static int decode(int n, int n_nodes, bool all) {
     struct bc_projection *projection = NULL;
     const int32_t first = 0;
     if (!all) CHECK(bc__projection_new(schema, &first, 1, &projection, NULL) == 0);
-    struct bc_batch *batch;
-    int code = bc__decode_batch(schema, projection, message, size, &batch);
-    if (code == 0) bc__batch_unref(batch);
+    struct bc_parts parts;
+    int code = bc__parts_open(&parts, message, size);
+    if (code == 0) {
+        struct bc_batch *batch;
+        code = bc__decode_batch(schema, projection, &parts, &batch);
+        if (code == 0) bc__batch_unref(batch);
+        bc__parts_close(&parts);
+    }
     free(message);
     bc__projection_free(projection);
     bc__schema_free(schema);
@@ -194,8 +199,10 @@ static void test_variadic_counts(void) {
     uint8_t *message = message_of(&wire, &size);
     struct bc_schema *schema = schema_of(COLUMNS, NANOARROW_TYPE_STRING_VIEW);
     int64_t columns[COLUMNS] = {0};
-    enum bc_codec codec;
-    CHECK(bc__measure_columns(schema, message, size, columns, &codec) == EINVAL);
+    struct bc_parts parts;
+    CHECK(bc__parts_open(&parts, message, size) == 0);
+    CHECK(bc__measure_columns(schema, &parts, columns) == EINVAL);
+    bc__parts_close(&parts);
     free(message);
     bc__schema_free(schema);
 }
