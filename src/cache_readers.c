@@ -198,11 +198,10 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};
-    if (bc__reader_new(&feed, range, projection, &reader) != 0) {
+    if (bc__reader_new(&feed, range, projection, counted, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
-    reader->counted = counted;
     code = admit_reader(cache, reader, error);
     if (code != 0) {
         bc__reader_discard(reader);
@@ -242,6 +241,7 @@ int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.start = number;
     options.stop = number + 1;
+    bc__store_expect(&cache->store, number);
     struct bc_reader *reader = NULL;
     int code = bc__cache_reader(cache, &options, false, &reader, error);
     if (code != 0) return code;

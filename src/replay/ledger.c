@@ -6,8 +6,9 @@
 #include "base/check.h"
 #include "base/sys.h"
 
-int bc__ledger_new(struct bc_ledger **out_ledger) {
-    struct bc_ledger *ledger = bc__calloc_apart(sizeof(*ledger));
+int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger) {
+    struct bc_ledger *ledger =
+        lasts ? bc__calloc_apart(sizeof(*ledger)) : bc__calloc(1, sizeof(*ledger));
     if (ledger == NULL) return ENOMEM;
     int code = bc__mutex_init(&ledger->lock);
     if (code != 0) {

@@ -38,8 +38,9 @@ struct bc_ledger {
  * stands in the ledger is leaked there, and the reader takes a new one. */
 bool bc__ledger_is_ours(const struct bc_ledger *ledger);
 
-/* 0 or an errno. */
-int bc__ledger_new(struct bc_ledger **out_ledger);
+/* 0 or an errno. `lasts`: beyond one call, so that it is worth cache lines of its
+ * own. */
+int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger);
 /* The reader is gone: settles, and frees the ledger now or with its last loan. */
 void bc__ledger_abandon(struct bc_ledger *ledger);
 

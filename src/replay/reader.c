@@ -8,11 +8,13 @@
 #include "replay/export.h"
 
 int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
-                   struct bc_projection *projection, struct bc_reader **out_reader) {
+                   struct bc_projection *projection, bool counted,
+                   struct bc_reader **out_reader) {
     bc_assert(feed != NULL && feed->store != NULL);
-    struct bc_reader *reader = bc__calloc_apart(sizeof(*reader));
+    struct bc_reader *reader =
+        counted ? bc__calloc_apart(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
-    int code = bc__ledger_new(&reader->ledger);
+    int code = bc__ledger_new(counted, &reader->ledger);
     if (code != 0) {
         bc__free(reader);
         return code;
@@ -23,7 +25,7 @@ int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
     atomic_init(&reader->cursor, range.start);
     reader->stop = range.stop;
     reader->step = range.step;
-    reader->counted = true;
+    reader->counted = counted;
     *out_reader = reader;
     return 0;
 }
@@ -84,7 +86,7 @@ enum step { STEP_TOOK, STEP_NOT_YET, STEP_ENDED, STEP_FAILED };
 static int own_ledger(struct bc_reader *reader) {
     if (bc__ledger_is_ours(reader->ledger)) return 0;
     struct bc_ledger *fresh;
-    int code = bc__ledger_new(&fresh);
+    int code = bc__ledger_new(true, &fresh);
     if (code == 0) reader->ledger = fresh;
     return code;
 }

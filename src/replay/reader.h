@@ -58,9 +58,11 @@ struct bc_range {
     uint64_t step;
 };
 
-/* The projection moves in on success. */
+/* The projection moves in on success. One that is not `counted` serves one call, on cache
+ * lines that it may share. */
 int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
-                   struct bc_projection *projection, struct bc_reader **out_reader);
+                   struct bc_projection *projection, bool counted,
+                   struct bc_reader **out_reader);
 /* The first batch that it may still look at; UINT64_MAX: none. */
 uint64_t bc__reader_mark(const struct bc_reader *reader);
 /* Returns when nobody is inside the store on behalf of this reader and nothing that it

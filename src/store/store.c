@@ -337,6 +337,13 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     return 0;
 }
 
+void bc__store_expect(const struct bc_store *store, uint64_t number) {
+    if (number >= bc__store_published(store)) return;
+    const struct bc_slot *slot = slot_at(store, number);
+    __builtin_prefetch(slot);
+    __builtin_prefetch(&slot->columns_verified);
+}
+
 int bc__store_get(struct bc_store *store, uint64_t number,
                   const struct bc_projection *projection, struct bc_batch **out_batch,
                   bool *out_borrowed, struct bc_batch_info *out_info,

@@ -143,6 +143,8 @@ int bc__store_find_row(const struct bc_store *store, uint64_t row, uint64_t *out
  * lock is held. */
 void bc__store_tidy(struct bc_store *store, bool done);
 
+/* Batch `number` will be asked for: what is known of it is fetched into the caches. */
+void bc__store_expect(const struct bc_store *store, uint64_t number);
 /* Batch `number`, which is published and not evicted; at least the columns of the
  * projection (NULL: all). `*out_borrowed`: it is the store's, and valid until the store
  * gives it up; else a reference goes to the caller. */
