@@ -250,3 +250,13 @@ struct bc_flaw bc__flaw_of_indices(const struct bc_node *node, char format,
             return none;
     }
 }
+
+int64_t bc__indices_limit(const struct bc_node *node, char format) {
+    const uint8_t *validity = validity_of(node);
+    uint64_t limit = 0;
+    for (int64_t i = node->offset; i < bc__node_end(node); i++) {
+        uint64_t index = index_at(node->buffers[1], format, i);
+        if (index >= limit && bc__is_valid(validity, i)) limit = index + 1;
+    }
+    return (int64_t)limit;
+}

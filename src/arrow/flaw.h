@@ -39,5 +39,7 @@ struct bc_flaw bc__flaw_of_run_ends(const struct bc_node *node, int32_t bits);
 /* Dictionary indices, whose type is a format of integers, must be below `limit`. */
 struct bc_flaw bc__flaw_of_indices(const struct bc_node *node, char format,
                                    int64_t limit);
+/* The smallest such limit that indices without a flaw have. */
+int64_t bc__indices_limit(const struct bc_node *node, char format);
 
 #endif

@@ -15,7 +15,8 @@
  * Those of other writers may have their number in common: the first of them has the
  * versions, and all that is known of these; what the others have for that is not used.
  *
- * `versions` and `grown` are guarded by the lock; the rest is the producer's. */
+ * `versions` is guarded by the lock, what is grown and validated by the grow lock; the
+ * rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
 #define BC_DISK_DICTIONARY_H
 
@@ -39,9 +40,9 @@ struct bc_dictionary {
     int32_t same;        /* whose versions are also this one's: the first's of its id */
     int32_t outer;       /* the dictionary in whose values this one is, or -1 */
     int32_t first_inner; /* those in its values are numbers from here to before it */
-    /* bc__dictionaries_place of what was looked at with all that is in it. */
-    _Atomic int64_t validated;
-    bool stale;               /* an inner one changed since this was written */
+    int64_t validated;   /* where the message is whose values were looked at last, or 0 */
+    int64_t reached;     /* values of this one that those of the outer one then reached */
+    bool stale;          /* an inner one changed since this was written */
     struct bc_batch *last;    /* keeps the buffers alive that were written last */
     struct bc_batch *retired; /* was `last`; released when no lock is held */
     bool has_content;         /* `content` is that of the last version */
@@ -69,7 +70,7 @@ struct bc_dictionaries {
     bool is_unordered; /* an Arrow file: the last version holds for all batches */
     struct bc_mutex lock;
     uint64_t decoded_bytes;    /* of the versions' decoded batches */
-    struct bc_mutex grow_lock; /* held while deltas are read; taken before `lock` */
+    struct bc_mutex grow_lock; /* held for long; taken before `lock` */
     struct bc_extents extents;
 };
 
@@ -112,10 +113,13 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
                                          int32_t which) {
     return dictionaries->all[which].first_inner < which;
 }
-/* Where the last of the messages is that say what dictionary number `which` is for a
- * batch at `batch_offset`, with those in its values; 0 where there is none. */
-int64_t bc__dictionaries_place(struct bc_dictionaries *dictionaries, int32_t which,
-                               int64_t batch_offset);
+/* Looks at the values of dictionary number `which`, and whether their indices are in the
+ * dictionaries in them, all of which are in the batch. Their message is at `place`; where
+ * it was looked at before, unless it `is_copied` anew, only the sizes of the dictionaries
+ * in them matter. EINVAL. */
+int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
+                              int64_t place, bool is_copied, const struct bc_batch *batch,
+                              struct bc_error *error);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,

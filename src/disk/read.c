@@ -193,8 +193,8 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     return code;
 }
 
-/* Looks at values that were decoded: at those of one part alone, or in a batch. Those
- * with dictionaries in them are looked at with the batch. */
+/* Looks at the values of one version's message, which were decoded, alone or in a batch.
+ */
 static int validate_values(const struct bc_disk *disk, int32_t which,
                            const struct bc_version *version,
                            const struct bc_batch *batch) {
@@ -250,43 +250,61 @@ static int decode_grown(struct bc_disk *disk, int32_t which,
     return code;
 }
 
-/* Dictionary number `which` for the batch at `offset`: its nodes go into `batch`, and the
- * reference that keeps them to `*held`, on failure too, unless that is NULL then; what is
- * there already is what the batch has of another dictionary of that id. `*is_copied`
- * becomes true where it was copied from the file for this. */
-static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
-                           struct bc_batch *batch, struct bc_batch **held,
-                           bool *is_copied) {
+/* A version's values, decoded now; their nodes go into `batch`, and the reference that
+ * keeps them to `*held`, on failure too, unless that is NULL then. */
+static int read_version(struct bc_disk *disk, int32_t which,
+                        const struct bc_version *version, struct bc_batch *batch,
+                        struct bc_batch **held) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     int32_t same = dictionaries->all[which].same;
-    struct bc_version version;
-    bool is_there = *held != NULL;
-    if (!is_there) {
-        if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
-        *held = version.decoded;
-        is_there = version.decoded != NULL;
-    }
-    if (is_there) {
+    bool is_whole = version->base == version->number;
+    int code = is_whole ? decode_version(disk, same, version, disk->copies, held)
+                        : decode_grown(disk, same, version, held);
+    if (code != 0) return code;
+    bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
+    return is_whole ? validate_values(disk, which, version, batch) : 0;
+}
+
+/* Dictionary number `which` for the batch at `offset`: its nodes and what keeps them, as
+ * read_version has it; those in its values are there. What is held already is what the
+ * batch has of another dictionary of that id. With `validates`, values with dictionaries
+ * in them are looked at; `reason` says what is wrong with them. */
+static int read_dictionary(struct bc_disk *disk, int32_t which, int64_t offset,
+                           bool validates, struct bc_batch *batch, struct bc_batch **held,
+                           struct bc_error *reason) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    if (*held != NULL) {
         bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
         return 0;
     }
-    *is_copied = *is_copied || disk->copies;
-    bool is_whole = version.base == version.number;
-    int code = is_whole ? decode_version(disk, same, &version, disk->copies, held)
-                        : decode_grown(disk, same, &version, held);
-    if (code != 0) return code;
-    bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
-    if (is_whole) code = validate_values(disk, which, &version, batch);
-    if (code != 0) return code;
-    bc__dictionaries_keep(dictionaries, same, version.number, *held);
-    return 0;
+    struct bc_version version;
+    int32_t same = dictionaries->all[which].same;
+    if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
+    *held = version.decoded;
+    bool is_new = *held == NULL;
+    int code = 0;
+    if (is_new) {
+        code = read_version(disk, which, &version, batch, held);
+    } else {
+        bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
+    }
+    if (code == 0 && validates && bc__dictionaries_nest(dictionaries, which)) {
+        bool is_copied = is_new && disk->copies;
+        code = bc__dictionaries_validate(dictionaries, which, version.offset, is_copied,
+                                         batch, reason);
+    }
+    if (code == 0 && is_new) {
+        bc__dictionaries_keep(dictionaries, same, version.number, *held);
+    }
+    return code;
 }
 
-/* Decodes the message and the batch's dictionaries, of the wanted columns. `*is_copied`
- * becomes true where dictionaries were copied for this. */
+/* Decodes the message and the batch's dictionaries, of the wanted columns. With
+ * `validates`, looks at all that a file that is not trusted may have wrong; `reason` says
+ * what that is. */
 static int decode(struct bc_disk *disk, struct message *message,
-                  const struct bc_projection *projection, struct bc_batch **out_batch,
-                  bool *is_copied) {
+                  const struct bc_projection *projection, bool validates,
+                  struct bc_batch **out_batch, struct bc_error *reason) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
@@ -299,7 +317,10 @@ static int decode(struct bc_disk *disk, struct message *message,
         int32_t column = bc__schema_column_of(schema, dictionary->field);
         if (!bc__projection_has(projection, column)) continue;
         struct bc_batch **held = &holdings->dictionaries[dictionary->same];
-        code = read_dictionary(disk, i, message->offset, batch, held, is_copied);
+        code = read_dictionary(disk, i, message->offset, validates, batch, held, reason);
+    }
+    if (code == 0 && validates) {
+        code = bc__validate_batch(schema, projection, batch, reason);
     }
     if (code != 0) {
         bc__batch_unref(batch);
@@ -307,50 +328,6 @@ static int decode(struct bc_disk *disk, struct message *message,
     }
     *out_batch = batch;
     return 0;
-}
-
-/* Where a batch is, and whether its dictionaries may be others than were read before. */
-struct where {
-    int64_t offset;
-    bool is_copied;
-};
-
-/* The indices of inner dictionaries can be looked at where all of them are there. That is
- * done once for the same ones, not with every batch. */
-static int validate_nested(struct bc_disk *disk, int32_t which, struct where where,
-                           const struct bc_batch *batch, struct bc_error *error) {
-    const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
-    _Atomic int64_t *validated = &disk->dictionaries.all[dictionary->same].validated;
-    int64_t place = bc__dictionaries_place(&disk->dictionaries, which, where.offset);
-    bool is_new = where.is_copied || atomic_load(validated) != place;
-    if (!is_new) return 0;
-    int code =
-        bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, error);
-    if (code == 0) atomic_store(validated, place);
-    return code;
-}
-
-/* Looks at all that a batch of a file that is not trusted may have wrong. */
-static int validate(struct bc_disk *disk, const struct bc_projection *projection,
-                    struct where where, const struct bc_batch *batch,
-                    struct bc_error *error) {
-    const struct bc_schema *schema = disk->encoder.schema;
-    const struct bc_dictionaries *dictionaries = &disk->dictionaries;
-    int32_t last = -1;
-    for (int32_t i = 0; i < dictionaries->n; i++) {
-        int32_t which = dictionaries->ids[i].which;
-        const struct bc_dictionary *dictionary = &dictionaries->all[which];
-        int32_t column = bc__schema_column_of(schema, dictionary->field);
-        /* Of those of one id, one is enough. */
-        if (dictionary->same == last || !bc__dictionaries_nest(dictionaries, which) ||
-            !bc__projection_has(projection, column)) {
-            continue;
-        }
-        int code = validate_nested(disk, which, where, batch, error);
-        if (code != 0) return code;
-        last = dictionary->same;
-    }
-    return bc__validate_batch(schema, projection, batch, error);
 }
 
 int bc__disk_locate(struct bc_disk *disk, uint64_t number,
@@ -392,19 +369,21 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     return 0;
 }
 
-/* The batch of a message; `*is_copied` as decode has it. */
+/* The batch of a message; `reason` as decode has it. */
 static int read_batch(struct bc_disk *disk, struct message *message,
                       struct bc_disk_read what, struct bc_batch **out_batch,
-                      bool *is_copied) {
-    bool checks = what.unverified != NULL && disk->encoder.checksums;
-    if (what.unverified != NULL) prefetch(message);
+                      struct bc_error *reason) {
+    bool is_new = what.unverified != NULL;
+    bool checks = is_new && disk->encoder.checksums;
+    if (is_new) prefetch(message);
     int code = take_apart(message, checks);
     if (code != 0) return code;
     const struct bc_schema *schema = disk->encoder.schema;
     if (checks && !bc__verify_columns(schema, what.unverified, &message->parts)) {
         return EBADMSG;
     }
-    return decode(disk, message, what.projection, out_batch, is_copied);
+    return decode(disk, message, what.projection, is_new && disk->validates, out_batch,
+                  reason);
 }
 
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
@@ -418,19 +397,13 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
     struct message message;
     if (code == 0) code = open_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
-    bool is_copied = false;
-    code = read_batch(disk, &message, what, out_batch, &is_copied);
+    struct bc_error reason;
+    reason.code = 0;
+    code = read_batch(disk, &message, what, out_batch, &reason);
     close_message(&message);
-    if (code == 0 && disk->validates && what.unverified != NULL) {
-        struct bc_error reason = {0, ""};
-        const struct where where = {offset, is_copied};
-        code = validate(disk, what.projection, where, *out_batch, &reason);
-        if (code != 0) {
-            bc__batch_unref(*out_batch);
-            return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
-                                 (unsigned long long)number, reason.message,
-                                 disk->file.path);
-        }
+    if (reason.code == EINVAL) {
+        return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
+                             (unsigned long long)number, reason.message, disk->file.path);
     }
     return bc__problem_batch(disk, code, number, error);
 }

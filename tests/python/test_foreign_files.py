@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,40 @@ def test_a_large_dictionary_is_read_once(copies: bool) -> None:
         got = list(cache)
         assert [one.to_pylist() for one in got] == [one.to_pylist() for one in batches]
         assert len({one["d"].dictionary.buffers()[2].address for one in got}) == 1
+
+
+def messages_of(content: bytes) -> list[bytes]:
+    source = pa.BufferReader(content)
+    ends = [0]
+    for _ in pa.ipc.MessageReader.open_stream(source):
+        ends.append(source.tell())
+    return [content[a:b] for a, b in pairwise(ends)]
+
+
+def nested(words: int) -> pa.RecordBatch:
+    """Return a dictionary of structs that reach the first three of so many words."""
+    indices = pa.array([0, None, 2, 1], pa.int8())
+    texts = pa.array([f"word {i}" for i in range(words)], pa.string())
+    inner = pa.DictionaryArray.from_arrays(indices, texts, safe=False)
+    values = pa.StructArray.from_arrays([inner], ["w"])
+    return pa.record_batch({"d": pa.DictionaryArray.from_arrays([3, 2], values)})
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("n_words", [[3, 9, 3, 4], [4, 3, 2, 4], [9, 0], [8, 2]])
+def test_inner_dictionaries_change_alone(n_words: list[int], copies: bool) -> None:
+    """The values around them must still be in them, or that batch is damaged."""
+    parts = [messages_of(stream_of([nested(n)])) for n in n_words]
+    content = b"".join(parts[0])
+    for _, words, _, batch in parts[1:]:
+        content += words + batch
+    with batchcorder.open(io.BytesIO(content), verify=True, mmap=not copies) as cache:
+        for i, n in enumerate(n_words):
+            if n >= 3:
+                assert cache[i].to_pylist() == nested(n).to_pylist()
+            else:
+                with pytest.raises(OSError, match="its index is not in its dictionary"):
+                    cache[i]
 
 
 @pytest.mark.parametrize("make", [stream_of, file_of])

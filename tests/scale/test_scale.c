@@ -2,9 +2,8 @@
  *
  * Counted are the basic blocks that the core runs through (the compiler calls a function
  * of ours at each) and the bytes that it moves, so that no clock is needed. */
-#include <unistd.h>
-
-#include "fixture.h"
+#include "messages.h"
+#include "place.h"
 
 enum { FEW = 1000, TIMES = 8, BYTES_PER_STEP = 8 };
 
@@ -58,13 +57,15 @@ static uint64_t count(const struct plan *plan, int64_t batches) {
     return steps - before;
 }
 
-static void check(const struct plan *plan) {
-    uint64_t few = count(plan, FEW);
-    uint64_t many = count(plan, (int64_t)FEW * TIMES);
+static void compare(uint64_t few, uint64_t many) {
     printf("# %.1f steps a batch, then %.1f\n", (double)few / FEW,
            (double)many / FEW / TIMES);
     CHECK(few > (uint64_t)FEW * 100);
     CHECK(many < few * TIMES * 5 / 4);
+}
+
+static void check(const struct plan *plan) {
+    compare(count(plan, FEW), count(plan, (int64_t)FEW * TIMES));
 }
 
 /* On disk, which has room for all. */
@@ -116,12 +117,104 @@ static void test_compression(void) {
     check_on_disk(plan);
 }
 
+/* Writes a message with a body of zeros. */
+static void write_message(FILE *file, struct flat metadata, int64_t body_bytes) {
+    static const uint8_t zeros[64];
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
+    CHECK(fwrite(prefix, sizeof(prefix), 1, file) == 1);
+    CHECK(fwrite(metadata.bytes, metadata.size, 1, file) == 1);
+    free(metadata.bytes);
+    for (; body_bytes > 0; body_bytes -= (int64_t)sizeof(zeros)) {
+        CHECK(fwrite(zeros, sizeof(zeros), 1, file) == 1);
+    }
+}
+
+/* Writes `n_nodes` nodes, of which the last one is bytes. */
+static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes) {
+    const struct bc_wire_node nodes[2] = {{length, 0}, {length, 0}};
+    struct bc_wire_buffer buffers[3] = {{0, 0}, {0, 0}, {0, 0}};
+    buffers[n_nodes].length = length;
+    const struct bc_wire_batch wire = {
+        .is_dictionary = id >= 0,
+        .dictionary_id = id,
+        .rows = length,
+        .body_bytes = (length + 63) / 64 * 64,
+        .nodes = nodes,
+        .n_nodes = n_nodes,
+        .buffers = buffers,
+        .n_buffers = n_nodes + 1,
+    };
+    write_message(file, build_batch(&wire), wire.body_bytes);
+}
+
+/* A dictionary of structs of a dictionary of bytes. */
+static struct bc_schema *nested_schema(void) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    struct ArrowSchema *outer = source.children[0];
+    CHECK(ArrowSchemaSetType(outer, NANOARROW_TYPE_INT8) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(outer) == 0);
+    ArrowSchemaInit(outer->dictionary);
+    CHECK(ArrowSchemaSetTypeStruct(outer->dictionary, 1) == 0);
+    struct ArrowSchema *inner = outer->dictionary->children[0];
+    CHECK(ArrowSchemaSetType(inner, NANOARROW_TYPE_INT8) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(inner) == 0);
+    ArrowSchemaInit(inner->dictionary);
+    CHECK(ArrowSchemaSetType(inner->dictionary, NANOARROW_TYPE_INT8) == 0);
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    return schema;
+}
+
+/* The steps to verify batches that each change a dictionary, in as many values as there
+ * are batches. */
+static uint64_t count_nested(const char *path, int64_t batches) {
+    struct bc_schema *schema = nested_schema();
+    const struct bc_field *outer = &schema->fields[1];
+    int64_t outer_id = outer->dictionary_id;
+    int32_t word = schema->fields[outer->dictionary].first_child;
+    int64_t inner_id = schema->fields[word].dictionary_id;
+    FILE *file = fopen(path, "wb");
+    CHECK(file != NULL);
+    write_message(file, build_schema(schema, NULL), 0);
+    bc__schema_free(schema);
+    for (int64_t i = 0; i < batches; i++) {
+        write_values(file, inner_id, 1 + i % 2, 1);
+        if (i == 0) write_values(file, outer_id, batches, 2);
+        write_values(file, -1, 1, 1);
+    }
+    CHECK(fclose(file) == 0);
+    uint64_t before = steps;
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.verify = 1;
+    struct bc_cache *cache;
+    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
+    for (uint64_t i = 0; i < (uint64_t)batches; i++) {
+        struct ArrowArray array;
+        CHECK(bc_cache_get(cache, i, &array, NULL, NULL) == 0 && array.release != NULL);
+        array.release(&array);
+    }
+    bc_cache_unref(cache);
+    return steps - before;
+}
+
+static void test_dictionaries_in_dictionaries(void) {
+    struct place place;
+    place_init(&place);
+    compare(count_nested(place.path, FEW),
+            count_nested(place.path, (int64_t)FEW * TIMES));
+    place_finish(&place);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {TAP_CASE(test_memory),
                                             TAP_CASE(test_disk),
                                             TAP_CASE(test_all_at_once),
                                             TAP_CASE(test_batches_go_as_they_are_passed),
                                             TAP_CASE(test_all_at_once_then_passed),
-                                            TAP_CASE(test_compression)};
+                                            TAP_CASE(test_compression),
+                                            TAP_CASE(test_dictionaries_in_dictionaries)};
     return TAP_RUN(cases);
 }
