@@ -54,6 +54,9 @@ int bc__sys_punch(int file, int64_t offset, int64_t size);
  */
 int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
+/* Zeroes the whole pages within what bc__calloc gave, which then take no memory; where
+ * that cannot be, does nothing. */
+void bc__sys_empty(void *memory, size_t size);
 
 /* ---- files that users name (sys_named.c) ---- */
 

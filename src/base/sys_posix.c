@@ -287,6 +287,19 @@ void bc__sys_unmap(const uint8_t *memory, size_t size) {
     (void)munmap((void *)(uintptr_t)memory, size);
 }
 
+void bc__sys_empty(void *memory, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = ((uintptr_t)memory + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)memory + size) / page * page;
+#ifdef __linux__
+    /* Elsewhere the pages may keep what is in them. */
+    if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
+#else
+    (void)start;
+    (void)end;
+#endif
+}
+
 int64_t bc__sys_now_ns(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/sys.h"
 
 /* Memory that the nodes of batches on disk may take. */
 static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
@@ -391,6 +392,16 @@ static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
     return batch;
 }
 
+/* Slots that go at once. */
+enum { RUN = 1 << 14 };
+
+/* The slots before `end` will not be looked at any more, but to see that they are empty:
+ * what they take goes too, a run at a time. A run is in one chunk, but for the first. */
+static void empty_slots(struct bc_store *store, uint64_t end) {
+    if ((end + BC_STORE_FIRST_CHUNK) % RUN != 0 || end < RUN) return;
+    bc__sys_empty(slot_at(store, end - RUN), RUN * sizeof(struct bc_slot));
+}
+
 void bc__store_trim(struct bc_store *store, uint64_t low) {
     uint64_t published = bc__store_published(store);
     if (low > published) low = published;
@@ -406,6 +417,7 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         }
         bc__mutex_unlock(&store->lock);
         if (!more) return;
+        empty_slots(store, first + 1);
         bc__batch_unref(batch);
         if (place.size > 0) store->backing->give_up(store->backing->context, place);
     }

@@ -117,6 +117,38 @@ static void test_compression(void) {
     check_on_disk(plan);
 }
 
+static long memory_pages(void) {
+    long pages;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
+    CHECK(fclose(file) == 0);
+    return pages;
+}
+
+/* What the process takes after so many batches, and so many more. */
+static void test_memory_of_what_was_passed(void) {
+    enum { BATCHES = 100000, PAGES_MAX = 500 };
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 1;
+    struct fixture fixture;
+    fixture_init(&fixture, 2 * (int64_t)BATCHES, 1);
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_reader *reader = fixture_reader(cache);
+    long pages = 0;
+    for (int64_t number = 0; number < 2 * (int64_t)BATCHES; number++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        array.release(&array);
+        if (number == BATCHES) pages = memory_pages();
+    }
+    pages = memory_pages() - pages;
+    printf("# %ld pages more\n", pages);
+    CHECK(pages < PAGES_MAX);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
 /* Writes a message with a body of zeros. */
 static void write_message(FILE *file, struct flat metadata, int64_t body_bytes) {
     static const uint8_t zeros[64];
@@ -215,6 +247,7 @@ int main(void) {
                                             TAP_CASE(test_batches_go_as_they_are_passed),
                                             TAP_CASE(test_all_at_once_then_passed),
                                             TAP_CASE(test_compression),
+                                            TAP_CASE(test_memory_of_what_was_passed),
                                             TAP_CASE(test_dictionaries_in_dictionaries)};
     return TAP_RUN(cases);
 }
