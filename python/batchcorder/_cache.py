@@ -804,7 +804,9 @@ class StreamCache(_core.StreamCache):
         Pickle by path: the other process maps the same pages.
 
         What is in memory only cannot be pickled. Of a recording whose source may have
-        more, the batches recorded so far are handed over, and a warning says so.
+        more, the batches recorded so far are handed over, and a warning says so. Where
+        the file of that name is another one by then, with other batches, rows or
+        columns, unpickling raises OSError (ESTALE).
         """
         from ._recordings import reopen
 
@@ -832,7 +834,8 @@ class StreamCache(_core.StreamCache):
         path = os.fsencode(self.path or "")
         hidden = ("_opened", "_columns", "_statistics")
         attributes = {k: v for k, v in vars(self).items() if k not in hidden}
-        return reopen, (type(self), path, self._columns, how, batches, attributes)
+        wanted = {"batches": batches, "rows": self.num_rows, "schema": self.schema}
+        return reopen, (type(self), path, self._columns, how, wanted, attributes)
 
     def scan_polars(self) -> Any:
         """

@@ -155,16 +155,34 @@ def reopen(
     path: bytes,
     columns: tuple[int, ...] | None,
     how: dict[str, bool],
-    batches: int,
+    wanted: dict[str, Any],
     attributes: dict[str, Any],
 ) -> StreamCache:
     """Open what another process pickled."""
-    cache = _open_path(kind, path, -1, how, batches)
+    cache = _open_path(kind, path, -1, how, wanted["batches"])
+    n_columns = len(cache.schema)
+    if columns is not None and all(column < n_columns for column in columns):
+        cache._narrow(columns)
+    if not _is_it(cache, how["follow"], wanted):
+        cache.close()
+        raise OSError(
+            errno.ESTALE,
+            "The recording that was pickled is not there any more: the file of its name "
+            "has other batches, rows or columns",
+            os.fsdecode(path),
+        )
     vars(cache).update(attributes)
     cache._opened = how
-    if columns is not None:
-        cache._narrow(columns)
     return cache
+
+
+def _is_it(cache: StreamCache, follows: bool, wanted: dict[str, Any]) -> bool:
+    """Return whether what was opened looks like what was pickled."""
+    if not cache.schema.equals(wanted["schema"], check_metadata=True):
+        return False
+    if follows:
+        return True
+    return len(cache) == wanted["batches"] and wanted["rows"] in (None, cache.num_rows)
 
 
 def start(

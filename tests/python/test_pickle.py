@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -74,6 +75,26 @@ def test_however_it_is_written(compression: Any, checksum: bool, tmp_path: Path)
     with on_disk(Source(numbered(5)), tmp_path, **options) as cache:
         cache.ingest_all()
         assert ids(pickle.loads(pickle.dumps(cache))) == WANTED
+
+
+@pytest.mark.parametrize(
+    "other", [TABLE[:16], TABLE[:18], TABLE.select(["x", "id"]), TABLE.select(["id"])]
+)
+@pytest.mark.parametrize("columns", [None, ["x"]])
+def test_another_file_of_that_name(
+    other: pa.Table, columns: Any, recording: Path
+) -> None:
+    """Not what was pickled, so it is refused: it might be read for it."""
+    with batchcorder.open(recording, columns=columns) as cache:
+        content = pickle.dumps(cache)
+    assert len(pickle.loads(content)) == 5
+    recording.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(content)
+    batchcorder.record(other.to_reader(max_chunksize=4), recording).close()
+    with pytest.raises(OSError, match="not there any more") as caught:
+        pickle.loads(content)
+    assert caught.value.errno == errno.ESTALE
 
 
 def test_a_source_that_has_more(tmp_path: Path) -> None:
