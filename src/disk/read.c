@@ -336,13 +336,17 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     const struct bc_trailer *trailer = &disk->trailer;
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
-    struct bc_window *window;
+    struct bc_window *window = NULL;
     int code = open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2), disk->copies,
                          &window, error);
-    if (code != 0) return code;
-    const uint8_t *bytes = bc__window_at(window, at);
-    __builtin_prefetch(bytes);
-    code = bc__disk_check(disk, error);
+    const uint8_t *bytes = NULL;
+    if (code == 0) {
+        /* Comes while the system is asked for the size. */
+        bytes = bc__window_at(window, at);
+        __builtin_prefetch(bytes);
+    }
+    int checked = bc__disk_check(disk, error);
+    if (checked != 0) code = checked;
     if (code != 0) {
         bc__window_unref(window);
         return code;
