@@ -13,7 +13,8 @@
  * A thread of another library, or the one that prefetches, gets a thread state for the
  * time that it is inside. Making one takes a lock of the interpreter without the GIL, and
  * Python before 3.12 waits for that lock in a forked child before it makes it anew: a
- * fork at that moment would leave a child that hangs. So forks wait for `making`. */
+ * fork at that moment would leave a child that hangs. So forks wait for `making` there.
+ * Later ones make it anew first, or hold it themselves when we are asked to wait. */
 #define _POSIX_C_SOURCE 200809L
 #include "hooks.h"
 
@@ -48,12 +49,22 @@ enum { GIL_BITS = 8 };
 static PyInterpreterState *interpreter;
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
+static bool forks_wait(void) { return Py_Version < 0x030C0000; }
+
+static void lock_making(void) {
+    if (forks_wait()) (void)pthread_mutex_lock(&making);
+}
+
+static void unlock_making(void) {
+    if (forks_wait()) (void)pthread_mutex_unlock(&making);
+}
+
 /* What PyGILState_Ensure does for a thread that has no state, but without the GIL: the
  * PyGILState_Release that follows deletes the state. */
 static PyThreadState *make_state(void) {
-    (void)pthread_mutex_lock(&making);
+    lock_making();
     PyThreadState *state = PyThreadState_New(interpreter);
-    (void)pthread_mutex_unlock(&making);
+    unlock_making();
     return state;
 }
 
@@ -126,17 +137,14 @@ static PyObject *end(PyObject *module, PyObject *unused) {
 
 static PyMethodDef end_method = {"_end", end, METH_NOARGS, NULL};
 
-static void before_fork(void) { (void)pthread_mutex_lock(&making); }
-static void after_fork(void) { (void)pthread_mutex_unlock(&making); }
-
 /* A fork's child has none of the threads that were inside. */
 static void after_fork_in_child(void) {
     atomic_store(&inside, 0);
-    after_fork();
+    unlock_making();
 }
 
 static void watch_forks(void) {
-    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    (void)pthread_atfork(lock_making, unlock_making, after_fork_in_child);
 }
 
 int hooks_add(PyObject *module) {

@@ -96,6 +96,7 @@ def code_of(page: Path) -> str:
 
 
 def test_the_page_of_clients_runs(tmp_path: Path) -> None:
+    """Exits at once: pyarrow's threads abort an interpreter that ends (page: fsspec)."""
     page = PAGES / "clients.md"
     (tmp_path / "page.py").write_text(code_of(page))
     check_python(
@@ -104,6 +105,7 @@ def test_the_page_of_clients_runs(tmp_path: Path) -> None:
         os.chdir({str(tmp_path)!r})
         code = compile(pathlib.Path("page.py").read_text(), {str(page)!r}, "exec")
         exec(code, {{"__name__": "__main__"}})
+        os._exit(0)
         """,
         timeout=60,
     )
