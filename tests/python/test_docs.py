@@ -96,16 +96,16 @@ def code_of(page: Path) -> str:
 
 
 def test_the_page_of_clients_runs(tmp_path: Path) -> None:
-    """Exits at once: pyarrow's threads abort an interpreter that ends (page: fsspec)."""
     page = PAGES / "clients.md"
     (tmp_path / "page.py").write_text(code_of(page))
     check_python(
         f"""
         import os, pathlib
+        from helpers import exit_at_once
         os.chdir({str(tmp_path)!r})
         code = compile(pathlib.Path("page.py").read_text(), {str(page)!r}, "exec")
         exec(code, {{"__name__": "__main__"}})
-        os._exit(0)
+        exit_at_once()
         """,
         timeout=60,
     )

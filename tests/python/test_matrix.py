@@ -25,7 +25,9 @@ def test_random_matrix(tmp_path: Path) -> None:
         f"""
         from pathlib import Path
         import matrix
+        from helpers import exit_at_once
         matrix.main({SEED}, 0, {RUNS}, Path({str(tmp_path)!r}))
+        exit_at_once()
         """,
         timeout=60 + 5 * RUNS,
     )

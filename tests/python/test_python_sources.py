@@ -149,6 +149,7 @@ def test_every_consumer(source: Callable[[], Any], tier: Tier) -> None:
         f"""
         import faulthandler
         from conftest import maker_here
+        from helpers import exit_at_once
         from test_python_sources import *
 
         faulthandler.dump_traceback_later(50, exit=True)
@@ -157,6 +158,7 @@ def test_every_consumer(source: Callable[[], Any], tier: Tier) -> None:
             read_with([name] * 4, maker_here(), {source.__name__})
         for _ in range(3):
             read_with(list(CONSUMERS), maker_here(), {source.__name__})
+        exit_at_once()
         """,
         timeout=60,
         **tier,
