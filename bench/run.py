@@ -122,7 +122,7 @@ def run_recordings(args: argparse.Namespace) -> list[dict[str, Any]]:
             "figure": f"{random['again']:.2f} us each; {random['first']:.2f} us the "
             "first time, with checksums and page faults",
             "target": "at most 2 us",
-            "reached": random["again"] <= 2,
+            "reached": random["first"] <= 2,
         },
         {
             "label": f"4 processes that scan one recording of {size:.1f} GB, pickled: "
