@@ -125,21 +125,22 @@ static long memory_pages(void) {
     return pages;
 }
 
-/* What the process takes after so many batches, and so many more. */
+/* What the process takes when nearly all of a chunk of slots was passed, and then nearly
+ * all of the next one: an allocator that fills memory touches all of a chunk at once. */
 static void test_memory_of_what_was_passed(void) {
-    enum { BATCHES = 100000, PAGES_MAX = 500 };
+    enum { FEWER = 131000, MORE = 262000, PAGES_MAX = 1000 };
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.readers_max = 1;
     struct fixture fixture;
-    fixture_init(&fixture, 2 * (int64_t)BATCHES, 1);
+    fixture_init(&fixture, MORE, 1);
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_reader *reader = fixture_reader(cache);
     long pages = 0;
-    for (int64_t number = 0; number < 2 * (int64_t)BATCHES; number++) {
+    for (int64_t number = 0; number < MORE; number++) {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
         array.release(&array);
-        if (number == BATCHES) pages = memory_pages();
+        if (number == FEWER) pages = memory_pages();
     }
     pages = memory_pages() - pages;
     printf("# %ld pages more\n", pages);
