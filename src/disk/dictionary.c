@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrow/flaw.h"
-#include "arrow/validate.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -381,47 +379,6 @@ static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t 
     uint64_t index = number - dictionary->versions[0].number;
     bc_assert(index >= dictionary->n_gone && index < dictionary->n_versions);
     return &dictionary->versions[index];
-}
-
-/* Whether all that was reached is in the batch. */
-static bool reaches(const struct bc_dictionaries *dictionaries, int32_t which,
-                    const struct bc_batch *batch) {
-    for (int32_t i = dictionaries->all[which].first_inner; i < which; i++) {
-        const struct bc_dictionary *inner = &dictionaries->all[i];
-        if (inner->outer != which) continue;
-        if (batch->nodes[inner->field].length < inner->reached) return false;
-    }
-    return true;
-}
-
-static void note_reached(struct bc_dictionaries *dictionaries, int32_t which,
-                         const struct bc_batch *batch) {
-    const struct bc_field *fields = dictionaries->schema->fields;
-    for (int32_t i = dictionaries->all[which].first_inner; i < which; i++) {
-        struct bc_dictionary *inner = &dictionaries->all[i];
-        if (inner->outer != which) continue;
-        int32_t indices = fields[inner->field].parent;
-        char format = fields[indices].schema->format[0];
-        inner->reached = bc__indices_limit(&batch->nodes[indices], format);
-    }
-}
-
-int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
-                              int64_t place, bool is_copied, const struct bc_batch *batch,
-                              struct bc_error *error) {
-    bc_assert(place > 0 && bc__dictionaries_nest(dictionaries, which));
-    struct bc_dictionary *dictionary = &dictionaries->all[which];
-    int code = 0;
-    bc__mutex_lock(&dictionaries->grow_lock);
-    if (is_copied || dictionary->validated != place ||
-        !reaches(dictionaries, which, batch)) {
-        code = bc__validate_dictionary(dictionaries->schema, dictionary->field, batch,
-                                       error);
-        if (code == 0) note_reached(dictionaries, which, batch);
-        dictionary->validated = code == 0 ? place : 0;
-    }
-    bc__mutex_unlock(&dictionaries->grow_lock);
-    return code;
 }
 
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,

@@ -116,7 +116,7 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
 /* Looks at the values of dictionary number `which`, and whether their indices are in the
  * dictionaries in them, all of which are in the batch. Their message is at `place`; where
  * it was looked at before, unless it `is_copied` anew, only the sizes of the dictionaries
- * in them matter. EINVAL. */
+ * in them matter. EINVAL. (nested.c) */
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
                               int64_t place, bool is_copied, const struct bc_batch *batch,
                               struct bc_error *error);

@@ -288,6 +288,7 @@ def test_an_open_file(recording: Path) -> None:
     with recording.open("rb") as file:
         file.seek(100)
         cache = batchcorder.open(file)
+        assert file.tell() == 100
         assert ids(cache) == WANTED
         assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 100
         file.seek(0)
