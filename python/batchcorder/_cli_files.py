@@ -9,6 +9,7 @@ import io
 import os
 import re
 import stat
+import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -112,6 +113,8 @@ def printable(text: str) -> str:
 # one is left where the other is damaged.
 _CHECKSUMS = (b"batchcorder", b".xxh3")
 _SCHEMA_MAX = 16 << 20
+# Fields of the format's tables Message and Schema.
+_HEADER, _ENDIANNESS = 2, 0
 
 
 class _Stream(io.RawIOBase):
@@ -154,12 +157,36 @@ def _piped(file: Any) -> Any:
     if is_marked and size <= _SCHEMA_MAX:
         head += file.read(size)
     pipe: Any = _Stream(head, file)
-    # All of these is needed to tell whether they are whole and right.
-    if head.startswith(b"ARROW1") or any(part in head for part in _CHECKSUMS):
+    # All of these is needed: to tell whether they are whole and right, or because pyarrow
+    # does not read all types of big-endian streams.
+    is_whole = head.startswith(b"ARROW1") or any(part in head for part in _CHECKSUMS)
+    if is_whole or _is_big_endian(head[8 if is_marked else 4 :]):
         return _recordings.open(pipe)
     if not is_marked and size > _SCHEMA_MAX:
         raise _no_stream()
     return _stream(pipe, is_marked)
+
+
+def _is_big_endian(message: bytes) -> bool:
+    """Tell whether a schema's message, as far as it is there, says so of its data."""
+
+    def number(kind: str, at: int) -> int:
+        return int(struct.unpack_from(kind, message, at)[0])
+
+    def place(table: int, field: int) -> int:
+        """Return where a field of a flatbuffer's table is; 0 where it is absent."""
+        vtable = table - number("<i", table)
+        if 4 + 2 * field >= number("<H", vtable):
+            return 0
+        offset = number("<H", vtable + 4 + 2 * field)
+        return table + offset if offset else 0
+
+    try:
+        header = place(number("<I", 0), _HEADER)
+        endianness = place(header + number("<I", header), _ENDIANNESS)
+        return endianness > 0 and number("<h", endianness) == 1
+    except struct.error:
+        return False
 
 
 def _no_stream() -> ValueError:

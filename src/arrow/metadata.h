@@ -92,8 +92,8 @@ int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *ou
 
 /* Reads a Schema message. The fields have the dictionary ids of the stream, any numbers,
  * which several may share; nothing says that these are of one type. The checksums lie in
- * the bytes, NULL and 0 where there are none. EINVAL, ENOMEM; ENOTSUP: big endian, or
- * versions, types and features that are not known. The caller frees the schema. */
+ * the bytes, NULL and 0 where there are none. EINVAL, ENOMEM; ENOTSUP: versions,
+ * types and features that are not known. The caller frees the schema. */
 int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
                              struct bc_schema **out_schema, const char **out_checksums,
                              size_t *out_checksums_size, struct bc_error *error);

@@ -48,6 +48,7 @@ struct bc_field {
 
 struct bc_schema {
     int32_t n_fields;
+    bool is_big_endian; /* the buffers of the file that it was read from are */
     struct ArrowSchema copy;
     int8_t *union_tables;
     struct bc_field fields[];

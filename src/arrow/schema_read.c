@@ -27,6 +27,7 @@ struct place {
 struct reader {
     struct bc_flat *flat;
     struct bc_error *error;
+    bool is_big_endian;
     int64_t n_fields;
     int64_t *ids; /* of the dictionaries, depth first as bc_schema numbers them */
     size_t n_ids, ids_capacity;
@@ -203,12 +204,9 @@ static int read_root(struct reader *reader, const struct bc_flat_table *table,
                      struct ArrowSchema *out) {
     static const struct place place;
     int16_t endianness = bc__flat_i16(reader->flat, table, SCHEMA_ENDIANNESS, 0);
-    if (endianness == 1) {
-        return refuse(reader, &place, ENOTSUP,
-                      "is of big-endian data, which cannot be read on this machine; "
-                      "write it again as little-endian");
-    }
-    if (endianness != 0) return refuse(reader, &place, EINVAL, "has no byte order");
+    reader->is_big_endian = endianness == 1;
+    if (endianness != 0 && endianness != 1)
+        return refuse(reader, &place, EINVAL, "has no byte order");
     int code = check_features(reader, table, &place);
     if (code != 0) return code;
     out->flags = 0;
@@ -246,6 +244,7 @@ int bc__schema_read(struct bc_flat *flat, const struct bc_flat_table *table,
             bc_assert((size_t)field->dictionary_id < reader.n_ids);
             field->dictionary_id = reader.ids[field->dictionary_id];
         }
+        schema->is_big_endian = reader.is_big_endian;
         *out_schema = schema;
     }
     tree.release(&tree);

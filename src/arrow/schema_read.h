@@ -9,7 +9,7 @@
 int bc__schema_read_version(int version, struct bc_error *error);
 
 /* Makes a schema of a Schema table, with the dictionary ids that it has. EINVAL, also
- * where `flat` is broken; ENOMEM; ENOTSUP: big endian, or types and features that are not
+ * where `flat` is broken; ENOMEM; ENOTSUP: types and features that are not
  * known. Recursion is bounded by BC_DEPTH_MAX. */
 int bc__schema_read(struct bc_flat *flat, const struct bc_flat_table *table,
                     struct bc_schema **out_schema, struct bc_error *error);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "disk/codec.h"
+#include "disk/endian.h"
 #include "disk/parts.h"
 
 struct decoder {
@@ -84,6 +85,29 @@ static int take_buffer(struct decoder *decoder, int64_t bytes_min, size_t alignm
     return align(decoder, buffer, out_data);
 }
 
+/* Values of the other byte order become this machine's, in memory of the batch's own. */
+static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
+                const void **data) {
+    const struct bc_parts *parts = &decoder->parts;
+    uintptr_t at = (uintptr_t)*data - (uintptr_t)parts->body;
+    bool is_own = at >= (uintptr_t)parts->wire.body_bytes;
+    void *out = is_own ? (void *)(uintptr_t)*data
+                       : bc__batch_buffer(decoder->batch, (size_t)bytes);
+    if (out == NULL) return ENOMEM;
+    bc__turn(unit, out, *data, bytes);
+    *data = out;
+    return 0;
+}
+
+/* Takes the next buffer, which has `bytes` bytes of numbers or views. */
+static int take_values(struct decoder *decoder, int64_t bytes, size_t alignment,
+                       enum bc_unit unit, const void **out_data) {
+    int code = take_buffer(decoder, bytes, alignment, out_data);
+    bool is_native = !decoder->schema->is_big_endian || unit == BC_UNIT_BYTE;
+    if (code != 0 || is_native || bytes == 0) return code;
+    return turn(decoder, unit, bytes, out_data);
+}
+
 static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
     int64_t bytes = node->null_count == 0 ? 0 : bc__bit_bytes(node->length);
@@ -97,7 +121,8 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
                         int64_t length, const void **out_data, int64_t *out_reach) {
     static const int64_t none;
     int64_t bytes = length == 0 ? 0 : (length + 1) * (field->bits / 8);
-    int code = take_buffer(decoder, bytes, field->alignment, out_data);
+    enum bc_unit unit = bc__unit_of_bits(field->bits);
+    int code = take_values(decoder, bytes, field->alignment, unit, out_data);
     if (code != 0) return code;
     *out_reach = 0;
     if (length == 0) {
@@ -124,7 +149,7 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (n < 0 || n > decoder->variadic_left) return EINVAL;
     decoder->variadic_left -= n;
     const void **buffers = node->buffers;
-    int code = take_buffer(decoder, node->length * 16, 16, &buffers[1]);
+    int code = take_values(decoder, node->length * 16, 16, BC_UNIT_VIEW, &buffers[1]);
     for (int64_t i = 0; i < n && code == 0; i++) {
         code = take_buffer(decoder, 0, 1, &buffers[2 + i]);
         decoder->sizes[i] = decoder->taken;
@@ -165,6 +190,7 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     node->buffers = buffers;
     int64_t reach = wire.length;
     int64_t bytes;
+    enum bc_unit unit = bc__unit_of_values(field);
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
     if (bc__parts_old_validity(&decoder->parts, field)) {
         if (wire.null_count != 0) return ENOTSUP;
@@ -177,8 +203,8 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
         case BC_KIND_FIXED:
             if (field->bits > 1024 && wire.length > INT64_MAX / field->bits)
                 return EINVAL;
-            return take_buffer(decoder, bc__bit_bytes(wire.length * field->bits),
-                               field->alignment, &buffers[1]);
+            bytes = bc__bit_bytes(wire.length * field->bits);
+            return take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
         case BC_KIND_BINARY:
             code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
             return code != 0 ? code : take_buffer(decoder, reach, 1, &buffers[2]);
@@ -196,9 +222,9 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
             return take_views(decoder, node);
         case BC_KIND_LIST_VIEW:
             bytes = wire.length * (field->bits / 8);
-            code = take_buffer(decoder, bytes, field->alignment, &buffers[1]);
+            code = take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
             if (code == 0) {
-                code = take_buffer(decoder, bytes, field->alignment, &buffers[2]);
+                code = take_values(decoder, bytes, field->alignment, unit, &buffers[2]);
             }
             return code != 0 ? code : decode_children(decoder, number, 0);
         case BC_KIND_SPARSE_UNION:
@@ -206,7 +232,10 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
             return code != 0 ? code : decode_children(decoder, number, wire.length);
         case BC_KIND_DENSE_UNION:
             code = take_buffer(decoder, wire.length, 1, &buffers[0]);
-            if (code == 0) code = take_buffer(decoder, wire.length * 4, 4, &buffers[1]);
+            bytes = wire.length * 4;
+            if (code == 0) {
+                code = take_values(decoder, bytes, 4, BC_UNIT_4, &buffers[1]);
+            }
             return code != 0 ? code : decode_children(decoder, number, 0);
         case BC_KIND_RUN_END:
             return decode_children(decoder, number, 0);

@@ -3,7 +3,8 @@
 
 The first has files that are read from their first byte: recordings of every type, whole
 and cut, and what pyarrow writes as streams and files in all versions, framings and
-codecs; with ARROW_TESTING, the Arrow project's golden files and its fuzzers' streams too.
+codecs, and in both byte orders; with ARROW_TESTING, the Arrow project's golden files and
+its fuzzers' streams too.
 The second has lists of edits, which tests/fuzz/fuzz_mutate.c describes.
 """
 
@@ -22,6 +23,7 @@ import batchcorder
 sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 
 import kinds
+from swapped import big_file, big_stream
 
 SIZE_MAX = 65536
 EDITS = 400
@@ -85,6 +87,14 @@ def ipc_options() -> Iterator[tuple[str, pa.ipc.IpcWriteOptions]]:
         yield codec, pa.ipc.IpcWriteOptions(compression=codec)
 
 
+def write_big(path: Path, schema: pa.Schema, file: bool) -> None:
+    """Write what a big-endian machine would have written."""
+    if file and path.name.endswith((".lz4.file", ".zstd.file")):
+        return
+    turn = big_file if file else big_stream
+    path.with_name(f"big-{path.name}").write_bytes(turn(path.read_bytes(), schema))
+
+
 def make_open(folder: Path) -> None:
     for name, batches in all_batches():
         recording = folder / f"{name}.recording"
@@ -103,6 +113,8 @@ def make_open(folder: Path) -> None:
                     write_ipc(path, batches, options, file)
                 except pa.ArrowException:
                     path.unlink(missing_ok=True)
+                else:
+                    write_big(path, batches[0].schema, file)
 
 
 def copy_testing(folder: Path) -> None:
