@@ -349,8 +349,11 @@ static enum bc_state state_of(struct bc_cache *cache) {
 
 int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
                     struct bc_error *error) {
+    /* Set once, under the lock. */
+    bc__mutex_lock(&cache->lock);
     const struct bc_schema *schema =
         cache->selection == NULL ? cache->schema : cache->selection->schema;
+    bc__mutex_unlock(&cache->lock);
     return bc__schema_export(schema, out_schema, error);
 }
 

@@ -8,6 +8,14 @@
 #include "replay/reader.h"
 #include "store/store.h"
 
+/* A cursor for one call that looks at slots: the batches from `number` on stay while it
+ * stands. On the caller's stack, in the cache's list. */
+struct bc_pin {
+    uint64_t number;
+    struct bc_pin *next;
+    struct bc_pin *previous;
+};
+
 struct bc_cache {
     atomic_uint refs;
     atomic_uint holds;
@@ -27,7 +35,8 @@ struct bc_cache {
     uint64_t readers_made;
     uint64_t readers_max;
     uint64_t evicted_below; /* batches that are going, or gone: no reader starts there */
-    uint64_t hits_memory;   /* of readers that are gone */
+    struct bc_pin *pins;
+    uint64_t hits_memory; /* of readers that are gone */
     uint64_t hits_disk;
     struct bc_cache *next; /* in the process's list (cache_fork.c) */
     struct bc_cache *previous;
@@ -45,6 +54,14 @@ int bc__cache_make(struct ArrowArrayStream *source,
 /* A reader that readers_max does not count. */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader, struct bc_error *error);
+/* Pins the batches from `number` on. EINVAL: batch `number` was evicted. */
+int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
+                  struct bc_error *error);
+/* Pins all batches that are not evicted: from `pin->number` on. */
+void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin);
+/* The pin holds the batches from `number` on. No lock is held. */
+void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number);
+void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin);
 /* The trailer, with the ingest's `storing` lock held or nobody else inside. */
 int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error);

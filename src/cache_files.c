@@ -207,7 +207,10 @@ static int link_file(int file, const char *path, bool replaces, bool durable) {
  * that cannot be. */
 static int save_link(struct bc_cache *cache, const char *path, bool replaces,
                      bool durable, struct bc_error *error) {
-    if (cache->selection != NULL) return ENOTSUP;
+    bc__mutex_lock(&cache->lock);
+    bool is_narrowed = cache->selection != NULL;
+    bc__mutex_unlock(&cache->lock);
+    if (is_narrowed) return ENOTSUP;
     struct bc_disk *disk = &cache->disk;
     struct bc_error reason = {0, ""};
     uint64_t batches;
@@ -312,10 +315,15 @@ int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                       uint64_t *out_row_in_batch, struct bc_error *error) {
     bc_assert(cache != NULL && out_batch != NULL && out_row_in_batch != NULL);
     struct bc_entry entry;
+    struct bc_pin pin;
+    bc__cache_pin_first(cache, &pin);
     int code = enter(cache, error);
-    if (code != 0) return code;
-    code = bc__store_find_row(&cache->store, row, out_batch, &entry, error);
-    leave(cache);
+    if (code == 0) {
+        code =
+            bc__store_find_row(&cache->store, pin.number, row, out_batch, &entry, error);
+        leave(cache);
+    }
+    bc__cache_unpin(cache, &pin);
     if (code == 0) *out_row_in_batch = row - entry.first_row;
     return code;
 }
@@ -330,7 +338,6 @@ static int row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
     uint64_t end = start == 0 ? 0 : UINT64_MAX;
     for (uint64_t i = 0; i < n || end == UINT64_MAX; i++) {
         struct bc_entry entry;
-        /* Without any, the end of the one before is wanted. */
         uint64_t number = n == 0 ? start - 1 : start + i;
         int code = bc__store_entry(&cache->store, number, &entry, error);
         if (code != 0) return code;
@@ -344,10 +351,17 @@ static int row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
 int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                         uint64_t *out_rows, struct bc_error *error) {
     bc_assert(cache != NULL && out_rows != NULL);
-    int code = enter(cache, error);
+    struct bc_pin pin;
+    /* Without any, the end of the one before is wanted. */
+    uint64_t first = n == 0 && start > 0 ? start - 1 : start;
+    int code = bc__cache_pin(cache, &pin, first, error);
     if (code != 0) return code;
-    code = row_starts(cache, start, n, out_rows, error);
-    leave(cache);
+    code = enter(cache, error);
+    if (code == 0) {
+        code = row_starts(cache, start, n, out_rows, error);
+        leave(cache);
+    }
+    bc__cache_unpin(cache, &pin);
     return code;
 }
 
@@ -361,26 +375,47 @@ static enum bc_file_kind kind_of(const struct bc_cache *cache) {
     return disk->blocks != NULL ? BC_FILE_ARROW : BC_FILE_STREAM;
 }
 
-/* Adds up the bytes of every column of the file, in all batches. */
-static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_codec,
-                   struct bc_error *error) {
-    uint64_t batches = bc__store_published(&cache->store);
-    if (columns == NULL && batches > 1) batches = 1;
-    for (uint64_t i = atomic_load(&cache->store.first); i < batches; i++) {
-        struct bc_entry entry;
-        int code = bc__store_entry(&cache->store, i, &entry, error);
-        if (code == 0 && entry.place.size > 0) {
-            code = bc__disk_measure(&cache->disk, entry.place.offset, entry.place.size, i,
-                                    columns, out_codec, error);
-        }
-        if (code != 0) return code;
+/* The same for batch `number`, which is pinned; `*out_found`: it is in the file. */
+static int measure_batch(struct bc_cache *cache, uint64_t number, int64_t *columns,
+                         enum bc_codec *out_codec, bool *out_found,
+                         struct bc_error *error) {
+    struct bc_entry entry;
+    int code = enter(cache, error);
+    if (code != 0) return code;
+    code = bc__store_entry(&cache->store, number, &entry, error);
+    *out_found = code == 0 && entry.place.size > 0;
+    if (*out_found) {
+        code = bc__disk_measure(&cache->disk, entry.place.offset, entry.place.size,
+                                number, columns, out_codec, error);
     }
-    return 0;
+    leave(cache);
+    return code;
 }
 
-/* What the file is; `columns` are all of its columns, and `measures` says whether their
- * bytes are wanted. */
-static int describe_file(struct bc_cache *cache, bool measures, int64_t *columns,
+/* Adds up the bytes of every column of the file, in all batches; or, where `columns` is
+ * NULL, looks at the first one. Between two batches others may record and evict. */
+static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_codec,
+                   struct bc_error *error) {
+    struct bc_pin pin;
+    bc__cache_pin_first(cache, &pin);
+    uint64_t batches = bc__store_published(&cache->store);
+    enum bc_codec codec;
+    bool found = false;
+    bool found_any = false;
+    int code = 0;
+    for (uint64_t i = pin.number; i < batches && code == 0; i++) {
+        if (found_any && columns == NULL) break;
+        code = measure_batch(cache, i, columns, &codec, &found, error);
+        if (code == 0 && found && !found_any) *out_codec = codec;
+        found_any = found_any || found;
+        bc__cache_move_pin(cache, &pin, i + 1);
+    }
+    bc__cache_unpin(cache, &pin);
+    return code;
+}
+
+/* What the file is. `columns` are all of its columns. */
+static int describe_file(struct bc_cache *cache, int64_t *columns,
                          struct bc_file_info *info, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
     int64_t size;
@@ -388,18 +423,29 @@ static int describe_file(struct bc_cache *cache, bool measures, int64_t *columns
     if (code != 0) {
         return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
     }
-    enum bc_codec codec = BC_CODEC_NONE;
-    code = measure(cache, measures ? columns : NULL, &codec, error);
-    if (code != 0) return code;
     bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
     bool is_foreign = is_opened(cache) && !disk->scan.is_ours;
     info->bytes = (uint64_t)size;
     info->checksums = disk->encoder.checksums;
-    info->compression = (enum bc_compression)codec;
     info->complete = has_end || (is_foreign && !disk->is_partial);
     bc__dictionaries_measure(&disk->dictionaries, &info->dictionary_batches,
                              &info->dictionary_bytes, columns);
     return 0;
+}
+
+/* The bytes of the columns that the cache has, of those of its file. */
+static void give_columns(struct bc_cache *cache, const int64_t *columns,
+                         uint64_t *out_column_bytes) {
+    /* Set once, both, under the lock. */
+    bc__mutex_lock(&cache->lock);
+    const struct bc_schema *schema =
+        cache->selection == NULL ? cache->schema : cache->selection->schema;
+    int32_t n = schema->fields[0].n_children;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t column = cache->columns == NULL ? i : cache->columns[i];
+        out_column_bytes[i] = (uint64_t)columns[column];
+    }
+    bc__mutex_unlock(&cache->lock);
 }
 
 int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
@@ -412,22 +458,18 @@ int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
     int32_t n = cache->schema->fields[0].n_children;
     int64_t *columns = bc__calloc((size_t)n + 1, sizeof(*columns));
     if (columns == NULL) return bc__error_memory(error);
-    code = enter(cache, error);
+    enum bc_codec codec = BC_CODEC_NONE;
+    bool has_file = info.kind != BC_FILE_NONE;
+    bool measures = out_column_bytes != NULL;
+    if (has_file) code = measure(cache, measures ? columns : NULL, &codec, error);
+    info.compression = (enum bc_compression)codec;
+    if (code == 0) code = enter(cache, error);
     if (code == 0) {
-        if (info.kind != BC_FILE_NONE) {
-            bool measures = out_column_bytes != NULL;
-            code = describe_file(cache, measures, columns, &info, error);
-        }
+        if (has_file) code = describe_file(cache, columns, &info, error);
         leave(cache);
     }
     if (code == 0) *out_info = info;
-    if (code == 0 && out_column_bytes != NULL) {
-        if (cache->selection != NULL) n = cache->selection->schema->fields[0].n_children;
-        for (int32_t i = 0; i < n; i++) {
-            int32_t column = cache->columns == NULL ? i : cache->columns[i];
-            out_column_bytes[i] = (uint64_t)columns[column];
-        }
-    }
+    if (code == 0 && measures) give_columns(cache, columns, out_column_bytes);
     bc__free(columns);
     return code;
 }

@@ -20,6 +20,9 @@ static uint64_t low_water(const struct bc_cache *cache) {
         uint64_t mark = bc__reader_mark(reader);
         if (mark < low) low = mark;
     }
+    for (const struct bc_pin *pin = cache->pins; pin != NULL; pin = pin->next) {
+        if (pin->number < low) low = pin->number;
+    }
     return low;
 }
 
@@ -33,6 +36,65 @@ static bool evict(struct bc_cache *cache) {
     bc__mutex_unlock(&cache->lock);
     if (low > 0) bc__store_trim(&cache->store, low);
     return atomic_load(&cache->store.first) > before;
+}
+
+static int refuse_evicted(const struct bc_cache *cache, uint64_t number,
+                          struct bc_error *error) {
+    if (number >= cache->evicted_below) return 0;
+    return bc__error_set(
+        error, EINVAL,
+        "Batch %llu is no longer cached; the earliest batch still cached is %llu",
+        (unsigned long long)number, (unsigned long long)cache->evicted_below);
+}
+
+/* The cache's lock is held. */
+static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
+    pin->previous = NULL;
+    pin->next = cache->pins;
+    if (pin->next != NULL) pin->next->previous = pin;
+    cache->pins = pin;
+}
+
+int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
+                  struct bc_error *error) {
+    pin->number = number;
+    if (cache->readers_max == 0) return 0;
+    bc__mutex_lock(&cache->lock);
+    int code = refuse_evicted(cache, number, error);
+    if (code == 0) enlist_pin(cache, pin);
+    bc__mutex_unlock(&cache->lock);
+    return code;
+}
+
+void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
+    pin->number = 0;
+    if (cache->readers_max == 0) return;
+    bc__mutex_lock(&cache->lock);
+    pin->number = cache->evicted_below;
+    enlist_pin(cache, pin);
+    bc__mutex_unlock(&cache->lock);
+}
+
+void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number) {
+    bc_assert(number >= pin->number);
+    if (cache->readers_max == 0) return;
+    bc__mutex_lock(&cache->lock);
+    pin->number = number;
+    bc__mutex_unlock(&cache->lock);
+    (void)evict(cache);
+}
+
+void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
+    if (cache->readers_max == 0) return;
+    bc__mutex_lock(&cache->lock);
+    if (pin->next != NULL) pin->next->previous = pin->previous;
+    if (pin->previous != NULL) {
+        pin->previous->next = pin->next;
+    } else {
+        cache->pins = pin->next;
+    }
+    bc__mutex_unlock(&cache->lock);
+    (void)evict(cache);
 }
 
 /* What a durable recording gives as recorded is on the disk. */
@@ -120,15 +182,7 @@ static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *r
                              "Maximum number of readers (%llu) has been reached",
                              (unsigned long long)cache->readers_max);
     }
-    uint64_t start = bc_reader_position(reader);
-    if (start < cache->evicted_below) {
-        return bc__error_set(
-            error, EINVAL,
-            "Batch %llu is no longer cached; the earliest batch still cached "
-            "is %llu",
-            (unsigned long long)start, (unsigned long long)cache->evicted_below);
-    }
-    return 0;
+    return refuse_evicted(cache, bc_reader_position(reader), error);
 }
 
 /* Takes the reader in, if it may start where it wants to. */

@@ -424,11 +424,12 @@ BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
                               int64_t n_columns, struct bc_error *error);
 
 /* The batch that has row `row` of those recorded so far, and the row's number in it.
- * EINVAL: there is none. Takes time in the logarithm of the number of batches. */
+ * EINVAL: there is none, or it was evicted. Takes time in the logarithm of the number of
+ * batches. */
 BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                                 uint64_t *out_row_in_batch, struct bc_error *error);
 /* The first row of each of `n` batches from number `start` on, and of the one behind:
- * `n` + 1 numbers. EINVAL: so many are not recorded. */
+ * `n` + 1 numbers. EINVAL: so many are not recorded, or the first of them was evicted. */
 BC_EXPORT int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                                   uint64_t *out_rows, struct bc_error *error);
 

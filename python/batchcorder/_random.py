@@ -84,10 +84,20 @@ def _starts(cache: StreamCache) -> memoryview:
     """Return the first row of each batch, and the rows in all; each is read once."""
     known = cache._known_starts
     complete = max(len(known) // 8 - 1, 0)
-    if not known or complete < cache.ingested_count:
+    while not known or complete < cache.ingested_count:
+        first = max(complete, cache.stats()["evicted"])
+        try:
+            fresh = cache._row_starts(first)
+        except ValueError:
+            if cache.stats()["evicted"] > first:
+                continue  # evicted meanwhile
+            raise
+        # The rows of evicted batches are looked for in the last of these, and not found.
+        gap = (known[8 * complete :] or bytes(8)) * (first - complete)
         # Other threads may do the same; whose answer stays does not matter.
-        known = known[: 8 * complete] + cache._row_starts(complete)
+        known = known[: 8 * complete] + gap + fresh
         cache._known_starts = known
+        break
     return memoryview(known).cast("Q")
 
 

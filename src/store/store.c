@@ -196,10 +196,10 @@ int bc__store_entry(const struct bc_store *store, uint64_t number,
     return 0;
 }
 
-int bc__store_find_row(const struct bc_store *store, uint64_t row, uint64_t *out_number,
-                       struct bc_entry *out_entry, struct bc_error *error) {
+int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
+                       uint64_t *out_number, struct bc_entry *out_entry,
+                       struct bc_error *error) {
     /* Not below `low`, and before `high`. */
-    uint64_t low = atomic_load(&store->first);
     uint64_t high = bc__store_published(store);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;

@@ -13,9 +13,11 @@
  *      no      yes     no      on disk
  *      no      no      no      evicted, or the store is cleared
  *
- * A batch leaves its slot only by bc__store_trim, when no reader's cursor is at or below
- * it, and bc__store_clear, when no reader is inside bc__store_get. Who calls those sees
- * to that; a batch that was got stays valid by its own count. */
+ * A batch leaves its slot only by bc__store_trim, when no cursor is at or below it, and
+ * bc__store_clear, when no thread is inside bc__store_get, bc__store_entry or
+ * bc__store_find_row. The cache sees to that: each thread that looks at a slot has a
+ * cursor, a reader's or a pin, at or below it. A batch that was got stays valid by its
+ * own count. */
 #ifndef BC_STORE_STORE_H
 #define BC_STORE_STORE_H
 
@@ -132,12 +134,14 @@ int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
                     uint64_t bytes, struct bc_error *error);
 
 /* What is known of batch `number`, which is published; a place of size 0: it is not on
- * disk. */
+ * disk. Whoever asks sees to it that the batch is not evicted meanwhile. */
 int bc__store_entry(const struct bc_store *store, uint64_t number,
                     struct bc_entry *out_entry, struct bc_error *error);
-/* The batch that has row `row` of the stream, which is below the rows recorded. */
-int bc__store_find_row(const struct bc_store *store, uint64_t row, uint64_t *out_number,
-                       struct bc_entry *out_entry, struct bc_error *error);
+/* The batch from number `low` on that has row `row` of the stream. Those from `low` on
+ * are not evicted meanwhile. EINVAL: there is none. */
+int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
+                       uint64_t *out_number, struct bc_entry *out_entry,
+                       struct bc_error *error);
 
 /* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
  * lock is held. */

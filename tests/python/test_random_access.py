@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import batchcorder
 from batchcorder import StreamCache
 from conftest import MakeCache, maker
-from helpers import CLOSED, Source, ids, numbered, on_disk
+from helpers import CLOSED, SCHEMA, Source, ids, numbered, on_disk
 from kinds import ALL, RUN_ENDS, VIEWS, batch_of, slices_of
 from test_types import same, stream_of
 
@@ -259,6 +259,27 @@ def test_rows_that_were_evicted(make_any_cache: MakeCache) -> None:
         next(reader)
     with pytest.raises(ValueError, match=r"no longer cached|evicted"):
         cache.take([0])
+    assert cache.take([19, 12])["id"].to_pylist() == [19, 12]
+
+
+def test_rows_behind_many_that_were_evicted() -> None:
+    """The memory of 16,384 evicted slots is given back."""
+    batch = numbered(1, rows=2)[0]
+    source = pa.RecordBatchReader.from_batches(SCHEMA, (batch for _ in range(17_000)))
+    cache = StreamCache(source, max_readers=1)
+    reader = cache.reader()
+    for _ in range(16_500):
+        next(reader)
+    assert cache.ingest_all() == 17_000
+    first = 2 * 16_500
+    for row in (0, first - 1):
+        with pytest.raises(ValueError, match="no longer cached"):
+            cache.take([row])
+    assert cache.take([first, first + 999, first])["id"].to_pylist() == [0, 1, 0]
+    next(reader)
+    with pytest.raises(ValueError, match="no longer cached"):
+        cache.take([first])
+    assert cache.take([first + 2, -1])["id"].to_pylist() == [0, 1]
 
 
 # ---- batches ----
