@@ -256,7 +256,13 @@ static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
         return code;
     }
     uint64_t batches;
-    code = bc_cache_ingest(copy, &batches, error);
+    struct bc_error reason;
+    code = bc_cache_ingest(copy, &batches, &reason);
+    if (code != 0) {
+        /* What its writer left broken: here a file is wrong, and no argument. */
+        bool damaged = code == EINVAL && is_opened(cache) && !atomic_load(&cache->closed);
+        code = bc__error_set(error, damaged ? EBADMSG : code, "%s", reason.message);
+    }
     if (code == 0) code = bc__file_name(&copy->disk.file, path, replaces, error);
     bc_cache_unref(copy);
     return code;

@@ -322,7 +322,9 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  * stream of this library, which is asked again): every reader gets
  * the same batches and then the same error.
  * ENOMEM (a budget is used up) and errors of the disk lose nothing: the batch is kept,
- * and the next call goes on with it. EDEADLK: the source itself asks for a batch that
+ * and the next call goes on with it. EINVAL: a batch does not fit the schema, or has
+ * offsets that leave their array; with a disk tier also any wrong offset, view, type id
+ * or run end. EDEADLK: the source itself asks for a batch that
  * only it can bring. EINVAL: the cache is closed. ECANCELED: hooks, or a fork's child,
  * stopped it. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
@@ -402,7 +404,8 @@ BC_EXPORT int bc_file_verify(const char *path, uint64_t *out_batches,
 /* Asks the source for all that is left, and gives the whole as a complete recording the
  * name `path`, at once: the file is a link to the cache's own where that can be, else a
  * copy. `replaces`: a file of that name is replaced in one step, else it is EEXIST.
- * `durable`: it is on the disk when this returns. EINVAL: batches were evicted; else as
+ * `durable`: it is on the disk when this returns. EINVAL: batches were evicted; EBADMSG:
+ * the cache is of an opened file, in which a batch has wrong offsets; else as
  * bc_cache_ingest, and any errno of writing: then there is no such file, or the one that
  * there was. */
 BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replaces,

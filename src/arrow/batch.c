@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arrow/bits.h"
+#include "arrow/values.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -192,8 +193,20 @@ static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number
                          field == 0 ? "" : "': ", reason);
 }
 
-/* The root struct's offset goes into its children, and its bitmap must mark no null. */
-static const char *fold_root(const struct bc_schema *schema, struct bc_batch *batch) {
+/* Whether the first `end` values of a whole array need bytes behind its last offset, the
+ * only one that its text is known to have. */
+static bool leaves_text(const struct bc_field *field, const struct bc_node *whole,
+                        int64_t end) {
+    if (field->kind != BC_KIND_BINARY || end == 0) return false;
+    const void *offsets = whole->buffers[1];
+    return bc__integer_at(offsets, field->bits, end) >
+           bc__integer_at(offsets, field->bits, whole->offset + whole->length);
+}
+
+/* The root struct's offset goes into its children, and its bitmap must mark no null.
+ * `*out_field`: which field is wrong. */
+static const char *fold_root(const struct bc_schema *schema, struct bc_batch *batch,
+                             int32_t *out_field) {
     struct bc_node *root = &batch->nodes[0];
     const uint8_t *validity = root->buffers[0];
     if (root->null_count != 0 && validity != NULL &&
@@ -206,7 +219,12 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
         struct bc_node *child = &batch->nodes[schema->fields[0].first_child + c];
         const struct bc_field *field = &schema->fields[schema->fields[0].first_child + c];
         if (child->length == root->length && root->offset == 0) continue;
-        child->offset = root->length == 0 ? 0 : child->offset + root->offset;
+        int64_t start = root->length == 0 ? 0 : child->offset + root->offset;
+        if (root->length > 0 && leaves_text(field, child, start + root->length)) {
+            *out_field = schema->fields[0].first_child + c;
+            return "its offsets decrease";
+        }
+        child->offset = start;
         child->length = root->length;
         if (child->null_count > 0) child->null_count = -1;
         if (field->kind == BC_KIND_NULL) child->null_count = root->length;
@@ -270,8 +288,9 @@ static int take_nodes(const struct bc_schema *schema, struct bc_batch *batch,
             return bc__error_memory(error);
         }
     }
-    const char *reason = fold_root(schema, batch);
-    return reason == NULL ? 0 : refuse(schema, 0, number, reason, error);
+    int32_t field = 0;
+    const char *reason = fold_root(schema, batch, &field);
+    return reason == NULL ? 0 : refuse(schema, field, number, reason, error);
 }
 
 int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
@@ -286,6 +305,7 @@ int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
     atomic_init(&batch->refs, 1);
     batch->n_nodes = schema->n_fields;
     batch->tail_bytes = 0;
+    batch->number = number;
     batch->slab = home;
     batch->copies = NULL;
     batch->owner.release = NULL;

@@ -30,6 +30,7 @@ struct bc_batch {
     atomic_uint refs;
     int32_t n_nodes;
     size_t tail_bytes;    /* behind the nodes */
+    uint64_t number;      /* in the stream, for messages */
     uint64_t held_bytes;  /* of memory that a decoder made for it, its nodes aside */
     struct bc_slab *slab; /* NULL: allocated alone */
     struct bc_copy *copies;

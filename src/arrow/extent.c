@@ -31,10 +31,16 @@ void bc__extents_finish(struct bc_extents *extents) {
     memset(extents, 0, sizeof(*extents));
 }
 
-static int broken(const struct walk *walk, int32_t field, const char *reason) {
+int bc__extents_broken(const struct bc_schema *schema, const struct bc_batch *batch,
+                       int32_t field, const char *reason, struct bc_error *error) {
     char path[256];
-    bc__schema_field_path(walk->schema, field, path, sizeof(path));
-    return bc__error_set(walk->error, EINVAL, "Field '%s' is broken: %s", path, reason);
+    bc__schema_field_path(schema, field, path, sizeof(path));
+    return bc__error_set(error, EINVAL, "Batch %llu is invalid: field '%s' is broken: %s",
+                         (unsigned long long)batch->number, path, reason);
+}
+
+static int broken(const struct walk *walk, int32_t field, const char *reason) {
+    return bc__extents_broken(walk->schema, walk->batch, field, reason, walk->error);
 }
 
 /* Appends an extent; NULL without memory. */
@@ -72,9 +78,11 @@ static int add_values(struct walk *walk, enum bc_extent_kind kind, const void *b
     return add(walk, kind, data, bytes) == NULL ? ENOMEM : 0;
 }
 
-/* Appends the offsets of a run and gives the range of what they point to. */
-static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
+/* Appends the offsets of a run and gives the range of what they point to. Only the last
+ * offset of the whole array is known to lie within the buffer or the child. */
+static int walk_offsets(struct walk *walk, struct run run, const struct bc_node *node,
                         int64_t *out_first, int64_t *out_length) {
+    const void *offsets = node->buffers[1];
     int32_t bits = walk->schema->fields[run.field].bits;
     *out_first = 0;
     *out_length = 0;
@@ -83,7 +91,8 @@ static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
     }
     int64_t first = bc__integer_at(offsets, bits, run.offset);
     int64_t last = bc__integer_at(offsets, bits, run.offset + run.length);
-    if (first < 0 || last < first) {
+    int64_t limit = bc__integer_at(offsets, bits, node->offset + node->length);
+    if (first < 0 || last < first || last > limit) {
         return broken(walk, run.field, "its offsets decrease or are negative");
     }
     enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
@@ -98,7 +107,7 @@ static int walk_offsets(struct walk *walk, struct run run, const void *offsets,
 static int walk_binary(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t first;
     int64_t length;
-    int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
+    int code = walk_offsets(walk, run, node, &first, &length);
     if (code != 0) return code;
     if (length > 0 && node->buffers[2] == NULL) {
         return broken(walk, run.field, "its data buffer is missing");
@@ -119,7 +128,7 @@ static int walk_child(struct walk *walk, int32_t field, int64_t first, int64_t l
 static int walk_list(struct walk *walk, struct run run, const struct bc_node *node) {
     int64_t first;
     int64_t length;
-    int code = walk_offsets(walk, run, node->buffers[1], &first, &length);
+    int code = walk_offsets(walk, run, node, &first, &length);
     if (code != 0) return code;
     return walk_child(walk, walk->schema->fields[run.field].first_child, first, length);
 }
@@ -179,11 +188,12 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
     for (int64_t i = 0; i < run.length; i++, at += 16) {
         struct bc_view view;
         memcpy(&view, at, sizeof(view));
-        if (view.length <= BC_VIEW_INLINE_MAX ||
-            !bc__is_valid(validity_of(node), run.offset + i))
+        if ((uint32_t)view.length <= BC_VIEW_INLINE_MAX ||
+            !bc__is_valid(validity_of(node), run.offset + i)) {
             continue;
-        if (view.buffer < 0 || view.buffer >= n_variadic || view.offset < 0 ||
-            variadic[view.buffer].data == NULL ||
+        }
+        if (view.length < 0 || view.buffer < 0 || view.buffer >= n_variadic ||
+            view.offset < 0 || variadic[view.buffer].data == NULL ||
             (int64_t)view.offset + view.length > sizes[view.buffer]) {
             return broken(walk, run.field, "a view lies outside its buffers");
         }

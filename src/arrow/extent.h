@@ -48,10 +48,16 @@ struct bc_extents {
 
 void bc__extents_finish(struct bc_extents *extents);
 
-/* Walks the whole batch. Dictionaries are listed, not entered. EINVAL: offsets that
- * decrease or leave a child; ENOMEM. */
+/* Walks the whole batch. Dictionaries are listed, not entered. Every range lies inside
+ * the array that it is of: a list, which holds another array's values, may be cut
+ * anywhere. Offsets between a range's ends are not looked at. EINVAL: offsets that leave
+ * their array or its child; ENOMEM. */
 int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
                      const struct bc_batch *batch, struct bc_error *error);
+
+/* EINVAL, with words that name the batch, the field and the reason. */
+int bc__extents_broken(const struct bc_schema *schema, const struct bc_batch *batch,
+                       int32_t field, const char *reason, struct bc_error *error);
 
 /* Walks the values of one dictionary from number `first` on. */
 int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,

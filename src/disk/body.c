@@ -7,6 +7,7 @@
 #include "arrow/values.h"
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/error.h"
 
 static const uint8_t zeros[BC_BODY_ALIGNMENT];
 
@@ -18,7 +19,13 @@ struct layout {
     const struct bc_extent_node *node;
     const struct bc_extent_node *parent; /* the node before it in the walk */
     const struct bc_extent *extent;
+    struct bc_error *error;
 };
+
+static int broken(const struct layout *layout, const char *reason) {
+    return bc__extents_broken(layout->schema, layout->batch, layout->node->field, reason,
+                              layout->error);
+}
 
 static int add_piece(struct bc_body *body, const void *data, size_t size) {
     if (size == 0) return 0;
@@ -97,11 +104,32 @@ static int add_bits(const struct layout *layout, const struct bc_extent *extent)
     return add_buffer(layout->body, copy, extent->bytes);
 }
 
+/* None of `n` offsets is less than the one before. */
+static bool rise_32(const int32_t *offsets, int64_t n) {
+    int falls = 0;
+    for (int64_t i = 1; i < n; i++) falls |= offsets[i] < offsets[i - 1];
+    return falls == 0;
+}
+
+static bool rise_64(const int64_t *offsets, int64_t n) {
+    int falls = 0;
+    for (int64_t i = 1; i < n; i++) falls |= offsets[i] < offsets[i - 1];
+    return falls == 0;
+}
+
+static bool rise(const void *offsets, enum bc_extent_kind kind, int64_t bytes) {
+    return kind == BC_EXTENT_OFFSETS32 ? rise_32(offsets, bytes / 4)
+                                       : rise_64(offsets, bytes / 8);
+}
+
 static int add_offsets(const struct layout *layout, const struct bc_extent *extent) {
     if (extent->bytes == 0) {
         /* No values have one offset all the same: some readers look at it. */
         int32_t bits = layout->schema->fields[layout->node->field].bits;
         return add_buffer(layout->body, zeros, bits / 8);
+    }
+    if (!rise(extent->data, extent->kind, extent->bytes)) {
+        return broken(layout, "its offsets decrease");
     }
     if (extent->base == 0) return add_buffer(layout->body, extent->data, extent->bytes);
     void *copy = take(layout, extent->bytes);
@@ -142,7 +170,11 @@ static int add_list_view(const struct layout *layout, const struct bc_extent *of
         if (!bc__is_valid(validity, layout->node->offset + i)) size = 0;
         /* Where nothing is, the offset may be anything. */
         int64_t at = 0;
-        if (size != 0) at = bc__integer_at(offsets->data, bits, i) - offsets->base;
+        if (size != 0) {
+            /* Unsigned: a mapped file may have been changed. */
+            at = (int64_t)((uint64_t)bc__integer_at(offsets->data, bits, i) -
+                           (uint64_t)offsets->base);
+        }
         bc__integer_set(new_offsets, bits, i, at);
         bc__integer_set(new_sizes, bits, i, size);
     }
@@ -150,13 +182,16 @@ static int add_list_view(const struct layout *layout, const struct bc_extent *of
     return code != 0 ? code : add_buffer(layout->body, new_sizes, sizes->bytes);
 }
 
+static const char not_an_id[] = "a type id is not among its type's";
+static const char not_a_view[] = "a view lies outside its buffers";
+
 /* The child of a type id, or -1. */
 static int child_of(const struct bc_field *field, uint8_t id) {
     return id < 128 ? field->union_children[id] : -1;
 }
 
-/* Offsets from where each child's range starts. EINVAL: somebody changed the mapped file
- * that the batch stands in. */
+/* Offsets from where each child's range starts. The mapped file that the batch stands in
+ * may have been changed since the walk. */
 static int add_dense_union(const struct layout *layout, const struct bc_extent *ids,
                            const struct bc_extent *offsets) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
@@ -166,18 +201,26 @@ static int add_dense_union(const struct layout *layout, const struct bc_extent *
     for (int c = 0; c < 128; c++) low[c] = INT32_MAX;
     for (int64_t i = 0; i < n; i++) {
         int child = child_of(field, ids->data[i]);
-        if (child < 0) return EINVAL;
+        if (child < 0) return broken(layout, not_an_id);
         if (old[i] < low[child]) low[child] = old[i];
     }
     int32_t *copy = take(layout, offsets->bytes);
     if (copy == NULL) return ENOMEM;
     for (int64_t i = 0; i < n; i++) {
         int child = child_of(field, ids->data[i]);
-        if (child < 0) return EINVAL;
+        if (child < 0) return broken(layout, not_an_id);
         copy[i] = (int32_t)((uint32_t)old[i] - (uint32_t)low[child]);
     }
     int code = add_buffer(layout->body, ids->data, ids->bytes);
     return code != 0 ? code : add_buffer(layout->body, copy, offsets->bytes);
+}
+
+static int add_ids(const struct layout *layout, const struct bc_extent *ids) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        if (child_of(field, ids->data[i]) < 0) return broken(layout, not_an_id);
+    }
+    return add_buffer(layout->body, ids->data, ids->bytes);
 }
 
 /* Run ends count from the slice's start, and the last one ends with it. */
@@ -186,6 +229,15 @@ static int add_run_ends(const struct layout *layout, const struct bc_extent *end
     int64_t n = layout->node->length;
     int64_t start = layout->parent->offset;
     int64_t length = layout->parent->length;
+    int64_t before = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t end = bc__integer_at(ends->data, bits, i);
+        if (end <= before) return broken(layout, "its run has no length");
+        before = end;
+    }
+    if (n > 0 && before - start < length) {
+        return broken(layout, "its runs end before their parent does");
+    }
     if (n == 0 || (start == 0 && bc__integer_at(ends->data, bits, n - 1) == length)) {
         return add_buffer(layout->body, ends->data, ends->bytes);
     }
@@ -247,13 +299,13 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
             if (view.buffer < 0 || view.buffer >= layout->node->n_variadic ||
                 view.offset < 0 || view.length > used - gathered.used ||
                 view.length > variadic[view.buffer].bytes - view.offset) {
-                return EINVAL;
+                return broken(layout, not_a_view);
             }
             gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
         }
         copies[i] = view;
     }
-    if (gathered.used != used) return EINVAL;
+    if (gathered.used != used) return broken(layout, not_a_view);
     int code = add_buffer(layout->body, copies, views->bytes);
     for (int32_t b = 0; b < gathered.n && code == 0; b++) {
         int64_t end = b + 1 < gathered.n ? gathered.starts[b + 1] : gathered.used;
@@ -261,6 +313,20 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
                           end - gathered.starts[b]);
     }
     return code != 0 ? code : add_variadic_count(layout->body, gathered.n);
+}
+
+/* The walk looks at views only where there are buffers for them. */
+static bool are_inline(const struct layout *layout, const struct bc_extent *views) {
+    const uint8_t *validity = validity_of(layout);
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        int32_t length;
+        memcpy(&length, views->data + i * 16, sizeof(length));
+        if ((uint32_t)length > BC_VIEW_INLINE_MAX &&
+            bc__is_valid(validity, layout->node->offset + i)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Variadic buffers go as they are where nearly all of them is reached. */
@@ -276,6 +342,7 @@ static int add_views(const struct layout *layout, const struct bc_extent *views,
     if (used < bytes - bytes / 4 && used <= (int64_t)GATHERED_BUFFER_MAX * 60) {
         return add_gathered_views(layout, views, variadic, used);
     }
+    if (n == 0 && !are_inline(layout, views)) return broken(layout, not_a_view);
     int code = add_buffer(layout->body, views->data, views->bytes);
     for (int32_t i = 0; i < n && code == 0; i++) {
         code = add_buffer(layout->body, variadic[i].data, variadic[i].bytes);
@@ -289,7 +356,8 @@ static int add_validity(const struct layout *layout, const struct bc_extent *val
     int64_t nulls = layout->node->null_count;
     if (validity->bytes == 0) {
         nulls = 0;
-    } else if (nulls < 0) {
+    } else if (nulls != 0) {
+        /* Also where the producer said a number. */
         int64_t length = layout->node->length;
         nulls = length - bc__bits_count(validity->data, validity->bit_offset, length);
     }
@@ -322,7 +390,7 @@ static int add_values(struct layout *layout) {
             return add_buffer(layout->body, extent->data, extent->bytes);
         case BC_KIND_SPARSE_UNION:
             layout->extent += 1;
-            return add_buffer(layout->body, extent->data, extent->bytes);
+            return add_ids(layout, extent);
         case BC_KIND_LIST:
             layout->extent += 1;
             return add_offsets(layout, extent);
@@ -346,10 +414,14 @@ static int add_values(struct layout *layout) {
 }
 
 int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
-                     const struct bc_batch *batch, const struct bc_extents *extents) {
+                     const struct bc_batch *batch, const struct bc_extents *extents,
+                     struct bc_error *error) {
     bc_assert(body->n_pieces == 1);
-    struct layout layout = {
-        .body = body, .schema = schema, .batch = batch, .extent = extents->extents};
+    struct layout layout = {.body = body,
+                            .schema = schema,
+                            .batch = batch,
+                            .extent = extents->extents,
+                            .error = error};
     for (size_t i = 0; i < extents->n_nodes; i++) {
         layout.node = &extents->nodes[i];
         layout.parent = i == 0 ? NULL : &extents->nodes[i - 1];
@@ -359,11 +431,12 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
             code = add_validity(&layout, layout.extent++, &nulls);
         }
         if (code == 0) code = add_values(&layout);
-        if (code != 0) return code;
-        if (bc__grow((void **)&body->nodes, &body->nodes_capacity, body->n_nodes + 1,
-                     sizeof(body->nodes[0])) != 0) {
-            return ENOMEM;
+        if (code == 0) {
+            code = bc__grow((void **)&body->nodes, &body->nodes_capacity,
+                            body->n_nodes + 1, sizeof(body->nodes[0]));
         }
+        if (code == ENOMEM) return bc__error_memory(error);
+        if (code != 0) return code;
         body->nodes[body->n_nodes++] = (struct bc_wire_node){layout.node->length, nulls};
     }
     bc_assert(layout.extent == extents->extents + extents->n_extents);

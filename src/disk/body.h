@@ -33,10 +33,13 @@ struct bc_body {
 int bc__body_reset(struct bc_body *body);
 void bc__body_finish(struct bc_body *body);
 
-/* Lays out the batch that `extents` is the walk of; both outlive the body's use. ENOMEM.
+/* Lays out the batch that `extents` is the walk of; both outlive the body's use. What a
+ * reader follows is looked at on the way: offsets rise, type ids are the type's, runs
+ * have a length and cover their parent, views are inside. EINVAL: they are not; ENOMEM.
  */
 int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
-                     const struct bc_batch *batch, const struct bc_extents *extents);
+                     const struct bc_batch *batch, const struct bc_extents *extents,
+                     struct bc_error *error);
 
 /* Makes one piece of all, where that is worth a copy. 0 or ENOMEM. */
 int bc__body_gather(struct bc_body *body);

@@ -128,9 +128,10 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
                   struct bc_message *out_message, struct bc_error *error) {
     struct bc_body *body = &encoder->body;
     size_t n_digits = 0;
-    int code = bc__body_reset(body);
-    if (code == 0) code = bc__body_lay_out(body, encoder->schema, batch, extents);
-    if (code == 0 && body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
+    if (bc__body_reset(body) != 0) return bc__error_memory(error);
+    int code = bc__body_lay_out(body, encoder->schema, batch, extents, error);
+    if (code != 0) return code;
+    if (body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
     if (code == 0 && encoder->checksums) code = fill_digits(encoder, &n_digits);
     if (code != 0) return fail(code, error);
     wire->codec = body->codec;

@@ -125,6 +125,29 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     bc__schema_free(schema);
 }
 
+static void test_folded_text_ends_with_its_array(void) {
+    struct bc_schema *schema = schema_of_fixture();
+    struct fixture fixture;
+    fixture_init(&fixture, 1, 10);
+    struct ArrowArray array;
+    fixture_batch(&fixture, 0, &array);
+    int32_t offsets[11] = {0};
+    memcpy(offsets, array.children[1]->buffers[1], sizeof(offsets));
+    offsets[5] = 1 << 20;
+    array.children[1]->buffers[1] = offsets;
+    /* The rows end where the text's offset is wrong, inside of the column. */
+    array.length = 5;
+    struct bc_batch *batch;
+    struct bc_slab *slab = NULL;
+    struct bc_error error = {0};
+    CHECK(bc__batch_new(schema, &array, 3, &slab, &batch, &error) == EINVAL);
+    CHECK(strstr(error.message, "Batch 3 ") != NULL);
+    CHECK(strstr(error.message, "'s'") != NULL);
+    array.release(&array);
+    bc__slab_finish(&slab);
+    bc__schema_free(schema);
+}
+
 static void test_misaligned_buffers_are_copied(void) {
     struct bc_schema *schema = schema_of_fixture();
     struct fixture fixture;
@@ -186,6 +209,7 @@ int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_refuses_what_the_schema_does_not_say),
         TAP_CASE(test_offset_of_the_rows_goes_to_the_columns),
+        TAP_CASE(test_folded_text_ends_with_its_array),
         TAP_CASE(test_misaligned_buffers_are_copied),
         TAP_CASE(test_parts_are_released_in_any_order)};
     return TAP_RUN(cases);

@@ -15,7 +15,7 @@ static int lay_out(const struct bed *bed, void *to, const void *from, size_t siz
     CHECK(bc__extents_walk(&extents, bed->schema, bed->batch, NULL) == 0);
     memcpy(to, from, size);
     CHECK(bc__body_reset(&body) == 0);
-    int code = bc__body_lay_out(&body, bed->schema, bed->batch, &extents);
+    int code = bc__body_lay_out(&body, bed->schema, bed->batch, &extents, NULL);
     bc__body_finish(&body);
     bc__extents_finish(&extents);
     return code;
