@@ -89,7 +89,7 @@ static int put_footer(struct writer *writer, const struct bc_trailer *trailer) {
     return flush(writer);
 }
 
-/* All but the marker, and then that, which is what makes it whole. */
+/* All but the marker, whose publication completes the recording. */
 static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
                      const struct bc_trailer *trailer, struct bc_error *error) {
     static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
@@ -97,15 +97,14 @@ static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
                             error};
     writer.chunk = bc__malloc((size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY);
     if (writer.chunk == NULL) return bc__error_memory(error);
-    int code = put_batches(&writer, listing);
+    int code = bc__file_cut(&disk->file, error);
+    if (code == 0) code = put_batches(&writer, listing);
     if (code == 0) code = put_dictionaries(&writer, &disk->dictionaries);
     if (code == 0) code = put_footer(&writer, trailer);
-    bool durable = disk->file.durable;
-    if (code == 0 && durable) code = bc__file_sync(&disk->file, error);
     if (code == 0) {
-        code = bc__file_write_behind(&disk->file, marker, 8, trailer->end, error);
+        code = bc__file_publish(&disk->file, marker, trailer->end,
+                                bc__trailer_file_size(trailer), error);
     }
-    if (code == 0 && durable) code = bc__file_sync(&disk->file, error);
     bc__free(writer.chunk);
     return code;
 }

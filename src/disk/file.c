@@ -142,9 +142,31 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
  * whatever the system says later, so that stays. */
 static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
 
-/* Writes a group of messages at `end`, its first 8 bytes last: until then these are
- * zeros, or not there, which is the end of the stream to every reader. A durable one is
- * on the disk before it is published, and is published on the disk in the end. */
+/* Whether the 8 bytes are in the file, after their write failed. What cannot be read may
+ * be there. */
+static bool may_have(const struct bc_file *file, const void *prefix, int64_t offset) {
+    uint8_t there[PREFIX];
+    size_t got;
+    if (bc__sys_read(file->file, there, PREFIX, offset, &got) != 0) return true;
+    return got == PREFIX && memcmp(there, prefix, PREFIX) == 0;
+}
+
+static int publish(struct bc_file *file, const void *prefix, int64_t offset,
+                   int64_t end) {
+    bc_assert(offset >= file->published && end > offset);
+    int code = file->durable ? sync(file) : 0;
+    if (code != 0) return code;
+    const struct bc_piece piece = {prefix, PREFIX};
+    code = bc__sys_write(file->file, &piece, 1, 0, offset);
+    if (code != 0 && !may_have(file, prefix, offset)) return code;
+    file->published = end;
+    /* A reader may have it already, and no append of ours will count it. */
+    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
+    return code == 0 && file->durable ? sync(file) : code;
+}
+
+/* Writes a group of messages at `end`, and publishes it: until then its first 8 bytes are
+ * zeros, or not there, which is the end of the stream to every reader. */
 static int write_group(struct bc_file *file, const struct bc_piece *pieces,
                        size_t n_pieces, int64_t size, int64_t end) {
     bc_assert(pieces[0].size > PREFIX);
@@ -152,29 +174,25 @@ static int write_group(struct bc_file *file, const struct bc_piece *pieces,
      * moment, and see what is published later; they must not see a part of it. */
     int code = bc__sys_truncate(file->file, end + size);
     if (code == 0) code = bc__sys_write(file->file, pieces, n_pieces, PREFIX, end);
-    if (code == 0 && file->durable) code = sync(file);
-    if (code != 0) return code;
-    const struct bc_piece prefix = {pieces[0].data, PREFIX};
-    code = bc__sys_write(file->file, &prefix, 1, 0, end);
-    if (code == 0 && file->durable) code = sync(file);
-    return code;
+    return code == 0 ? publish(file, pieces[0].data, end, end + size) : code;
 }
 
-/* Cuts off what is behind the end, now, or else before anything is written again: a
+/* Cuts off what is not published, now, or else before anything is written again: a
  * message that is shorter than what stands there would be followed by the rest of it. */
 static int cut(struct bc_file *file) {
-    int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
-    int code = bc__sys_truncate(file->file, end);
-    file->is_torn = code != 0;
+    if (file->reach <= file->published) return 0;
+    int code = bc__sys_truncate(file->file, file->published);
+    if (code == 0) file->reach = file->published;
     return code;
 }
 
 /* Writes pieces of `size` bytes behind what is written. */
 static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                  int64_t size) {
-    int code = file->is_torn ? cut(file) : 0;
+    int code = cut(file);
     if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
+    file->reach = end + size;
     code = file->publishes_last ? write_group(file, pieces, n_pieces, size, end)
                                 : bc__sys_write(file->file, pieces, n_pieces, 0, end);
     if (code != 0) {
@@ -182,6 +200,7 @@ static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_p
         (void)cut(file);
         return code;
     }
+    file->published = end + size;
     atomic_store_explicit(&file->written, end + size, memory_order_release);
     bc__space_written(file->space, end + size);
     return 0;
@@ -291,10 +310,27 @@ int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error) {
     bc_assert(offset >= atomic_load_explicit(&file->written, memory_order_relaxed));
     int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
-    if (code == 0 && file->is_torn) code = cut(file);
+    int64_t end = offset + (int64_t)size;
+    if (file->reach < end) file->reach = end;
     const struct bc_piece piece = {data, size};
     if (code == 0) code = bc__sys_write(file->file, &piece, 1, 0, offset);
     return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
+                     int64_t end, struct bc_error *error) {
+    int code = publish(file, prefix, offset, end);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_go_on(struct bc_file *file, int64_t end, struct bc_error *error) {
+    file->is_named = true;
+    file->publishes_last = true;
+    file->published = end;
+    file->reach = INT64_MAX;
+    atomic_store(&file->size, end);
+    atomic_store(&file->written, end);
+    return bc__file_cut(file, error);
 }
 
 int bc__file_cut(struct bc_file *file, struct bc_error *error) {

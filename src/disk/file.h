@@ -3,14 +3,24 @@
  * that somebody wrote before, which is only read.
  *
  * What is written is an Arrow IPC stream: the schema, then the batches. A message counts
- * when its append has returned 0; what a failed append left behind the end is cut off. In
- * a recording, which others read meanwhile, the first 8 bytes of what is written go last.
+ * when its append has returned 0.
  *
  *      0 ............ written ............ size
  *      in the file        in `block`          not there yet
  *
  * Small messages that more will follow are collected in a block of memory and written
- * together. Only the producer appends; anyone may read, flush, and give up messages. */
+ * together. Only the producer appends; anyone may read, flush, and give up messages.
+ *
+ * Other processes read a recording while it grows. A group of messages is written from
+ * its 9th byte on, and its first 8 bytes are written last, which publishes the group:
+ *
+ *      0 ...... published ...... reach
+ *      stays       a write that failed left it: cut off
+ *
+ * Invariants: the file is never cut below `published`, because a reader may have mapped
+ * what is there. `written` <= `published`, except in a cache's file, which counts what is
+ * written as published. `published` > `written` only where synchronising failed behind
+ * the publication; then `broken` is set, and nothing is written any more. */
 #ifndef BC_DISK_FILE_H
 #define BC_DISK_FILE_H
 
@@ -31,8 +41,9 @@ struct bc_file {
     bool durable;          /* what is published is on the disk */
     bool is_lent;          /* the user's too, who may read it where its position is */
     atomic_bool is_public; /* others may change it while it is read */
-    bool is_torn;          /* behind `written` stands what a write left that failed */
     _Atomic int broken;    /* the errno with which synchronising failed: it stays */
+    int64_t published;     /* the producer's: never cut below */
+    int64_t reach;         /* the producer's: no write went beyond */
     _Atomic int64_t size;
     _Atomic int64_t written;
     _Atomic uint64_t limit;    /* of bytes, holes not counted */
@@ -71,10 +82,17 @@ int bc__file_flush(struct bc_file *file, struct bc_error *error);
 int bc__file_sync(struct bc_file *file, struct bc_error *error);
 /* The same by another descriptor of the file: 0 or an errno. */
 int bc__file_sync_as(struct bc_file *file, int descriptor);
+/* Makes an opened file a recording that goes on at `end`, and cuts off what is behind. */
+int bc__file_go_on(struct bc_file *file, int64_t end, struct bc_error *error);
 /* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error);
-/* Cuts off what is behind the end. Where that fails it is done before the next write. */
+/* Publishes what was written behind the end, up to `end`, by its first 8 bytes, `prefix`,
+ * at `offset`. With `durable` it is on the disk before and after. On failure it may be
+ * published all the same, and then stays. */
+int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
+                     int64_t end, struct bc_error *error);
+/* Cuts off what is not published. Where that fails it is done before the next write. */
 int bc__file_cut(struct bc_file *file, struct bc_error *error);
 /* A counted block that holds [offset, offset + size), or NULL: it is written. */
 struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset);

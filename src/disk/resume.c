@@ -100,11 +100,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
 }
 
 int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error) {
-    disk->file.is_named = true;
-    disk->file.publishes_last = true;
-    atomic_store(&disk->file.size, disk->scan.at);
-    atomic_store(&disk->file.written, disk->scan.at);
-    int code = bc__file_cut(&disk->file, error);
+    int code = bc__file_go_on(&disk->file, disk->scan.at, error);
     if (code == 0 && disk->schema_bytes == 0) {
         code = bc__disk_append_schema(disk, error);
         if (code == 0) code = bc__file_flush(&disk->file, error);

@@ -99,8 +99,9 @@ static int record(struct stage *stage, struct bc_error *error) {
     return code;
 }
 
-/* What could not be synchronised is never tried again: neither now nor later. */
-static void check_broken(struct stage *stage) {
+/* What could not be synchronised is never tried again: neither now nor later. What was
+ * published before that stays, be it the end of the recording. */
+static void check_broken(struct stage *stage, bool complete) {
     int code = stage->cache->disk.file.broken;
     stage->synced = 0;
     for (int i = 0; i < 3; i++) {
@@ -116,7 +117,10 @@ static void check_broken(struct stage *stage) {
     stage->cache = NULL;
     fixture_check_released(&stage->fixture);
     reset_fixture(stage);
-    stage->resumes = true;
+    stage->resumes = !complete;
+    if (!complete) return;
+    CHECK(unlink(stage->place.path) == 0);
+    stage->there = 0;
 }
 
 static void check_recording_failed(struct stage *stage) {
@@ -132,9 +136,11 @@ static void check_recording_failed(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
     int64_t batches =
         place_batches(stage->place.path, scenario->rows, scenario->grows, &complete);
-    CHECK(!complete && batches <= (int64_t)stats.batches);
+    bool broken = stage->cache->disk.file.broken != 0;
+    CHECK(broken || (!complete && batches <= (int64_t)stats.batches));
+    CHECK(batches <= (int64_t)stats.batches + 1);
     CHECK(batches == (int64_t)stats.batches || scenario->fast || scenario->durable);
-    if (stage->cache->disk.file.broken != 0) check_broken(stage);
+    if (broken) check_broken(stage, complete);
 }
 
 static void finish_recording(struct stage *stage) {

@@ -1,0 +1,139 @@
+/* What a recording published stays, whatever fails behind it: another process looks on
+ * before every system call of the writer, and touches what it has in the end. */
+#include <sys/wait.h>
+
+#include "base/fault.h"
+#include "place.h"
+
+enum { BATCHES = 4, ROWS = 500 };
+
+/* Another process, which looks at a recording whenever it is told to, and holds the last
+ * batch that it found. */
+struct onlooker {
+    const char *path;
+    pid_t process;
+    int ask[2], answer[2];
+    unsigned long calls, nth; /* the writer's call that fails */
+};
+
+/* What the other process holds. */
+struct held {
+    struct bc_cache *cache;
+    struct ArrowArray array;
+    uint64_t batches;
+    bool complete;
+};
+
+static void let_go(struct held *held) {
+    if (held->cache == NULL) return;
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    fixture_check(&fixture, &held->array, (int64_t)held->batches - 1);
+    bc_cache_unref(held->cache);
+    held->cache = NULL;
+}
+
+static void look_on(const char *path, struct held *held) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.partial = 1;
+    struct bc_cache *cache;
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_file_info info = {.struct_size = sizeof(info)};
+    if (bc_file_open(path, &options, &cache, NULL) != 0) return;
+    bc_cache_stats(cache, &stats);
+    CHECK(bc_cache_describe(cache, &info, NULL, NULL) == 0);
+    bool complete = info.complete != 0;
+    CHECK(stats.batches >= held->batches && complete >= held->complete);
+    if (stats.batches == held->batches && complete == held->complete) {
+        bc_cache_unref(cache);
+        return;
+    }
+    let_go(held);
+    *held = (struct held){.cache = cache, .batches = stats.batches, .complete = complete};
+    CHECK(bc_cache_get(cache, stats.batches - 1, &held->array, NULL, NULL) == 0);
+}
+
+static void be_onlooker(const struct onlooker *onlooker) {
+    struct held held = {.cache = NULL};
+    char word;
+    CHECK(close(onlooker->ask[1]) == 0 && close(onlooker->answer[0]) == 0);
+    while (read(onlooker->ask[0], &word, 1) == 1) {
+        look_on(onlooker->path, &held);
+        CHECK(write(onlooker->answer[1], &word, 1) == 1);
+    }
+    let_go(&held);
+    _exit(0);
+}
+
+static void begin_onlooker(struct onlooker *onlooker) {
+    CHECK(pipe(onlooker->ask) == 0 && pipe(onlooker->answer) == 0);
+    (void)fflush(stdout);
+    onlooker->process = fork();
+    if (onlooker->process == 0) be_onlooker(onlooker);
+    CHECK(close(onlooker->ask[0]) == 0 && close(onlooker->answer[1]) == 0);
+}
+
+static void end_onlooker(struct onlooker *onlooker) {
+    CHECK(close(onlooker->ask[1]) == 0 && close(onlooker->answer[0]) == 0);
+    int status;
+    CHECK(waitpid(onlooker->process, &status, 0) == onlooker->process && status == 0);
+}
+
+static void have_looked_on(void *context, enum bc_fault_moment moment, int file) {
+    (void)file;
+    struct onlooker *onlooker = context;
+    char word = 'x';
+    CHECK(write(onlooker->ask[1], &word, 1) == 1);
+    CHECK(read(onlooker->answer[0], &word, 1) == 1);
+    bool now = moment == BC_MOMENT_CALL && ++onlooker->calls == onlooker->nth;
+    if (now) bc__fault_arm(BC_FAULT_SYS, 1, EIO);
+}
+
+/* Fails call `nth` of recording batch `last`, or (BATCHES) of the recording's end.
+ * Whether there was such a call. */
+static bool fail_before_an_onlooker(const struct place *place, unsigned long nth,
+                                    bool durable, uint64_t last) {
+    struct onlooker onlooker = {.path = place->path, .nth = nth};
+    begin_onlooker(&onlooker);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place->path;
+    options.memory_bytes_max = 0;
+    options.durable = durable;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    uint64_t n;
+    CHECK(bc_cache_ingest_to(cache, last, &n, NULL) == 0);
+    bc__fault_watch(have_looked_on, &onlooker);
+    int code = bc_cache_ingest_to(cache, last + 1, &n, NULL);
+    bool fired = onlooker.calls >= nth;
+    CHECK(code == 0 || (fired && code == EIO));
+    code = bc_cache_ingest(cache, &n, NULL);
+    CHECK(code == 0 || code == EIO);
+    bc__fault_watch(NULL, NULL);
+    bc__fault_arm(BC_FAULT_SYS, 0, 0);
+    bc_cache_unref(cache);
+    end_onlooker(&onlooker);
+    fixture_check_released(&fixture);
+    CHECK(unlink(place->path) == 0);
+    return fired;
+}
+
+/* Whatever fails, what was published stays under readers that have it. */
+static void test_what_is_published_stays(void) {
+    struct place place;
+    place_init(&place);
+    for (int i = 0; i < 4; i++) {
+        bool fired = true;
+        for (unsigned long nth = 1; fired; nth++) {
+            fired = fail_before_an_onlooker(&place, nth, i % 2 != 0, i < 2 ? 2 : BATCHES);
+            CHECK(fired || nth > 2);
+        }
+    }
+    place_finish(&place);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {TAP_CASE(test_what_is_published_stays)};
+    return TAP_RUN(cases);
+}
