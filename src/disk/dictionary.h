@@ -15,7 +15,7 @@
  * Those of other writers may have their number in common: the first of them has the
  * versions, and all that is known of these; what the others have for that is not used.
  *
- * `versions` is guarded by the lock, what is grown and validated by the grow lock; the
+ * `versions` is guarded by the lock, chains and what is validated by the grow lock; the
  * rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
 #define BC_DISK_DICTIONARY_H
@@ -23,7 +23,6 @@
 #include "base/sync.h"
 #include "disk/encode.h"
 #include "disk/file.h"
-#include "disk/grown.h"
 
 struct bc_version {
     uint64_t number;
@@ -33,6 +32,7 @@ struct bc_version {
     int64_t length;           /* values, those before a delta included */
     bool verified;            /* read before, and right */
     struct bc_batch *decoded; /* its nodes, once it was read */
+    struct bc_chain *chain;   /* of a base: it and its deltas put together, or NULL */
 };
 
 struct bc_dictionary {
@@ -51,9 +51,6 @@ struct bc_dictionary {
     uint64_t large; /* all may take */
     struct bc_version *versions; /* the first `n_gone` of them were given up */
     size_t n_versions, versions_capacity, n_gone;
-    struct bc_grown *grown; /* versions `grown_base` to before `grown_next` */
-    uint64_t grown_base;
-    uint64_t grown_next;
 };
 
 /* A dictionary by its number in the format, which several may share. */
@@ -69,8 +66,10 @@ struct bc_dictionaries {
     int32_t n;
     bool is_unordered; /* an Arrow file: the last version holds for all batches */
     struct bc_mutex lock;
-    uint64_t decoded_bytes;    /* of the versions' decoded batches */
-    struct bc_mutex grow_lock; /* held for long; taken before `lock` */
+    uint64_t decoded_bytes;           /* of the versions' decoded batches */
+    struct bc_mutex grow_lock;        /* held for long; taken before `lock` */
+    struct bc_chain *newest, *oldest; /* chains, by their last use */
+    uint64_t chain_bytes;
     struct bc_extents extents;
 };
 
@@ -114,12 +113,12 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
     return dictionaries->all[which].first_inner < which;
 }
 /* Looks at the values of dictionary number `which`, and whether their indices are in the
- * dictionaries in them, all of which are in the batch. Their message is at `place`; where
- * it was looked at before, unless it `is_copied` anew, only the sizes of the dictionaries
- * in them matter. EINVAL. (nested.c) */
+ * dictionaries in them, all of which are in the batch. Where the values of the version
+ * were looked at before, unless they are `is_copied` anew, only the sizes of the
+ * dictionaries in them matter. EINVAL. (nested.c) */
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
-                              int64_t place, bool is_copied, const struct bc_batch *batch,
-                              struct bc_error *error);
+                              const struct bc_version *version, bool is_copied,
+                              const struct bc_batch *batch, struct bc_error *error);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
@@ -127,6 +126,20 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
 /* Version `number`, which there is; without a reference to what is decoded. */
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number);
+/* The chain of version `base`, or NULL. The grow lock is held. */
+struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
+                                        int32_t which, uint64_t base);
+/* Whether version `number` was not given up. */
+bool bc__dictionaries_has(struct bc_dictionaries *dictionaries, int32_t which,
+                          uint64_t number);
+/* Gives version `base`, if it is there, a chain, or none. The grow lock is held. */
+void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t which,
+                                uint64_t base, struct bc_chain *chain);
+/* Keeps the decoded nodes of version `number` no longer. */
+void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which,
+                             uint64_t number);
+/* Gives all chains up. Nobody is inside. (chain.c) */
+void bc__chains_clear(struct bc_dictionaries *dictionaries);
 /* Version `number` was read: keeps `decoded`, unless there is one; where all that is kept
  * is too much, in the place of another version's. */
 void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,

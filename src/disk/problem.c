@@ -62,8 +62,7 @@ int bc__problem_batch(const struct bc_disk *disk, int code, uint64_t number,
                                  disk->file.path);
         case ENOTSUP:
             return bc__error_set(error, ENOTSUP,
-                                 "Batch %llu has data that cannot be read: a delta of a "
-                                 "dictionary whose values are not flat, or a union with "
+                                 "Batch %llu has data that cannot be read: a union with "
                                  "nulls of its own: '%s'",
                                  (unsigned long long)number, disk->file.path);
         default:

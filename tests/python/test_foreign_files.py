@@ -154,23 +154,6 @@ def test_inner_dictionaries_change_alone(n_words: list[int], copies: bool) -> No
                     cache[i]
 
 
-@pytest.mark.parametrize("make", [stream_of, file_of])
-def test_a_delta_of_nested_values_is_refused(make: Callable[..., bytes]) -> None:
-    """It cannot be read, and is no damage."""
-    batches = []
-    for n in (2, 3):
-        words = pa.array(list("abc")[:n])
-        values = pa.StructArray.from_arrays([words], ["w"])
-        column = pa.DictionaryArray.from_arrays(pa.array([0, n - 1]), values)
-        batches.append(pa.record_batch({"d": column}))
-    content = make(batches, emit_dictionary_deltas=True)
-    with batchcorder.open(io.BytesIO(content)) as cache:
-        if make is stream_of:
-            assert cache[0].equals(batches[0])
-        with pytest.raises(NotImplementedError, match="delta"):
-            list(cache)
-
-
 @settings(
     max_examples=200,
     deadline=None,

@@ -163,12 +163,14 @@ static void write_message(FILE *file, struct flat metadata, int64_t body_bytes) 
 }
 
 /* Writes `n_nodes` nodes, of which the last one is bytes. */
-static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes) {
+static void write_part(FILE *file, int64_t id, int64_t length, size_t n_nodes,
+                       bool is_delta) {
     const struct bc_wire_node nodes[2] = {{length, 0}, {length, 0}};
     struct bc_wire_buffer buffers[3] = {{0, 0}, {0, 0}, {0, 0}};
     buffers[n_nodes].length = length;
     const struct bc_wire_batch wire = {
         .is_dictionary = id >= 0,
+        .is_delta = is_delta,
         .dictionary_id = id,
         .rows = length,
         .body_bytes = (length + 63) / 64 * 64,
@@ -178,6 +180,10 @@ static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes)
         .n_buffers = n_nodes + 1,
     };
     write_message(file, build_batch(&wire), wire.body_bytes);
+}
+
+static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes) {
+    write_part(file, id, length, n_nodes, false);
 }
 
 /* A dictionary of structs of a dictionary of bytes. */
@@ -241,6 +247,74 @@ static void test_dictionaries_in_dictionaries(void) {
     place_finish(&place);
 }
 
+/* ---- deltas ---- */
+
+enum { CHAINS = 2, PART = 8 };
+
+/* How batches are read whose dictionaries are deltas. */
+enum order { IN_ORDER, BACKWARDS, BY_TURNS };
+
+static uint64_t number_of(enum order order, uint64_t i, uint64_t batches) {
+    if (order == IN_ORDER) return i;
+    if (order == BACKWARDS) return batches - 1 - i;
+    return i % CHAINS * (batches / CHAINS) + i / CHAINS;
+}
+
+static struct bc_schema *dictionary_schema(void) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    struct ArrowSchema *column = source.children[0];
+    CHECK(ArrowSchemaSetType(column, NANOARROW_TYPE_INT8) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(column) == 0);
+    ArrowSchemaInit(column->dictionary);
+    CHECK(ArrowSchemaSetType(column->dictionary, NANOARROW_TYPE_INT8) == 0);
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    return schema;
+}
+
+/* The steps to read batches each of which has a part of one of two chains. */
+static uint64_t count_deltas(const char *path, int64_t batches, enum order order) {
+    struct bc_schema *schema = dictionary_schema();
+    int64_t id = schema->fields[1].dictionary_id;
+    FILE *file = fopen(path, "wb");
+    CHECK(file != NULL);
+    write_message(file, build_schema(schema, NULL), 0);
+    bc__schema_free(schema);
+    for (int64_t i = 0; i < batches; i++) {
+        write_part(file, id, PART, 1, i % (batches / CHAINS) != 0);
+        write_values(file, -1, 1, 1);
+    }
+    CHECK(fclose(file) == 0);
+    uint64_t before = steps;
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.verify = 1;
+    struct bc_cache *cache;
+    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
+    for (uint64_t i = 0; i < (uint64_t)batches; i++) {
+        struct ArrowArray array;
+        uint64_t number = number_of(order, i, (uint64_t)batches);
+        CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
+        int64_t part = (int64_t)number % (batches / CHAINS);
+        CHECK(array.children[0]->dictionary->length == (part + 1) * PART);
+        array.release(&array);
+    }
+    bc_cache_unref(cache);
+    return steps - before;
+}
+
+static void test_deltas_in_any_order(void) {
+    struct place place;
+    place_init(&place);
+    for (enum order order = IN_ORDER; order <= BY_TURNS; order++) {
+        compare(count_deltas(place.path, FEW, order),
+                count_deltas(place.path, (int64_t)FEW * TIMES, order));
+    }
+    place_finish(&place);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {TAP_CASE(test_memory),
                                             TAP_CASE(test_disk),
@@ -249,6 +323,7 @@ int main(void) {
                                             TAP_CASE(test_all_at_once_then_passed),
                                             TAP_CASE(test_compression),
                                             TAP_CASE(test_memory_of_what_was_passed),
-                                            TAP_CASE(test_dictionaries_in_dictionaries)};
+                                            TAP_CASE(test_dictionaries_in_dictionaries),
+                                            TAP_CASE(test_deltas_in_any_order)};
     return TAP_RUN(cases);
 }

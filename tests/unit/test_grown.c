@@ -1,124 +1,251 @@
-/* Values that grow, and what counts as growth. */
+/* A dictionary and its deltas, behind each other. */
 #include <string.h>
 
+#include "arrow/values.h"
 #include "disk/grown.h"
 #include "fixture.h"
 
-static const struct bc_field numbers = {
-    .kind = BC_KIND_FIXED, .has_validity = true, .n_buffers = 2, .bits = 32};
-static const struct bc_field texts = {
-    .kind = BC_KIND_BINARY, .has_validity = true, .n_buffers = 3, .bits = 32};
-
-static struct bc_node node_of(const void **buffers, int64_t offset, int64_t length) {
-    return (struct bc_node){
-        .length = length, .offset = offset, .n_buffers = 2, .buffers = buffers};
-}
-
-static void test_growth(void) {
-    const int32_t a[] = {9, 1, 2, 3, 4};
-    const int32_t b[] = {1, 2, 3, 4, 5, 6};
-    const void *a_buffers[] = {NULL, a};
-    const void *b_buffers[] = {NULL, b};
-    struct bc_node old = node_of(a_buffers, 1, 4);
-    struct bc_node new = node_of(b_buffers, 0, 6);
-    CHECK(bc__grown_compare(&numbers, &old, &new) == BC_GROWTH_MORE);
-    CHECK(bc__grown_compare(&numbers, &new, &old) == BC_GROWTH_NONE);
-    new.length = 4;
-    CHECK(bc__grown_compare(&numbers, &old, &new) == BC_GROWTH_SAME);
-    new.offset = 1;
-    CHECK(bc__grown_compare(&numbers, &old, &new) == BC_GROWTH_NONE);
-    const uint8_t bitmap = 0xff;
-    b_buffers[0] = &bitmap;
-    new = node_of(b_buffers, 0, 6);
-    new.null_count = -1;
-    CHECK(bc__grown_compare(&numbers, &old, &new) == BC_GROWTH_NONE);
-}
-
-/* Some have no buffers at all. */
-static void test_growth_of_nothing(void) {
-    static const struct bc_field nulls = {.kind = BC_KIND_NULL};
-    struct bc_node node = {.length = 3, .null_count = 3};
-    struct bc_grown *grown = NULL;
-    CHECK(bc__grown_compare(&nulls, &node, &node) == BC_GROWTH_NONE);
-    CHECK(bc__grown_append(&grown, &nulls, &node) == ENOTSUP && grown == NULL);
-}
-
-static void test_growth_of_text(void) {
-    const int32_t a[] = {0, 1, 3};
-    const int32_t b[] = {7, 7, 8, 10, 10, 13};
-    const void *a_buffers[] = {NULL, a, "xyz"};
-    const void *b_buffers[] = {NULL, b, ".......xyzabc"};
-    struct bc_node old = node_of(a_buffers, 0, 2);
-    struct bc_node new = node_of(b_buffers, 1, 4);
-    CHECK(bc__grown_compare(&texts, &old, &new) == BC_GROWTH_MORE);
-    b_buffers[2] = ".......xyaabc";
-    CHECK(bc__grown_compare(&texts, &old, &new) == BC_GROWTH_NONE);
-    new.offset = 0;
-    CHECK(bc__grown_compare(&texts, &old, &new) == BC_GROWTH_NONE);
-}
-
-/* Offsets of a file that nobody looked at. */
-static void test_parts_that_are_wrong(void) {
-    static const struct bc_field large = {
-        .kind = BC_KIND_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
-    const int32_t negative[] = {-1000, 1};
-    const int32_t decreasing[] = {2, 1};
-    const int64_t beyond[] = {0, 1, INT64_MAX, 2};
-    const void *buffers[] = {NULL, negative, "xy"};
-    struct bc_grown *grown = NULL;
-    struct bc_node part = node_of(buffers, 0, 1);
-    CHECK(bc__grown_append(&grown, &texts, &part) == EINVAL);
-    CHECK(bc__grown_compare(&texts, &part, &part) == BC_GROWTH_NONE);
-    buffers[1] = decreasing;
-    CHECK(bc__grown_append(&grown, &texts, &part) == EINVAL && grown == NULL);
-    buffers[1] = beyond;
-    part.length = 1;
-    CHECK(bc__grown_append(&grown, &large, &part) == 0);
-    part.length = 3;
-    CHECK(bc__grown_append(&grown, &large, &part) == EINVAL);
-    bc__grown_unref(grown);
-}
-
-/* Parts behind each other; what earlier versions cover stays as it is. */
-static void test_parts(void) {
+/* A schema of one column, which has the format; its children are int32. */
+static struct bc_schema *schema_of(const char *format, int64_t n_children) {
     struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    struct ArrowSchema *column = source.children[0];
+    CHECK(ArrowSchemaSetFormat(column, format) == 0);
+    CHECK(ArrowSchemaAllocateChildren(column, n_children) == 0);
+    for (int64_t i = 0; i < n_children; i++) {
+        ArrowSchemaInit(column->children[i]);
+        CHECK(ArrowSchemaSetType(column->children[i], NANOARROW_TYPE_INT32) == 0);
+        CHECK(ArrowSchemaSetName(column->children[i], "x") == 0);
+    }
     struct bc_schema *schema;
-    struct bc_grown *grown = NULL;
-    struct bc_batch *versions[40];
-    CHECK(fixture_schema(NULL, &source) == 0);
     CHECK(bc__schema_new(&source, &schema, NULL) == 0);
     source.release(&source);
-    const int32_t field = 2;
-    CHECK(schema->fields[field].kind == BC_KIND_BINARY);
-    for (int i = 0; i < 40; i++) {
+    return schema;
+}
+
+/* A part of a node and up to two children, all without nulls. */
+struct part {
+    struct bc_batch *batch;
+    const void *buffers[3][4];
+};
+
+static void open_part(struct part *part, const struct bc_schema *schema, int64_t length) {
+    memset(part, 0, sizeof(*part));
+    part->batch = bc__batch_alloc(schema->n_fields - 1, 0);
+    CHECK(part->batch != NULL);
+    for (int32_t i = 0; i + 1 < schema->n_fields; i++) {
+        part->batch->nodes[i] =
+            (struct bc_node){.length = length,
+                             .n_buffers = schema->fields[i + 1].n_buffers,
+                             .buffers = part->buffers[i]};
+    }
+}
+
+static int append(struct bc_grown *grown, struct part *part) {
+    int code = bc__grown_append(grown, part->batch);
+    bc__batch_unref(part->batch);
+    return code;
+}
+
+/* What earlier versions cover stays as it is, while the memory moves. */
+static void test_parts(void) {
+    enum { PARTS = 40 };
+    struct bc_schema *schema = schema_of("u", 0);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_batch *versions[PARTS];
+    CHECK(grown != NULL);
+    for (int i = 0; i < PARTS; i++) {
         const int32_t offsets[] = {3, 4, 6, 6};
         const char text[] = {'-', '-', '-', (char)('a' + i % 26), '1', '2'};
-        const void *buffers[] = {NULL, offsets, text};
-        struct bc_node part = node_of(buffers, 0, 3);
-        CHECK(bc__grown_append(&grown, &schema->fields[field], &part) == 0);
-        CHECK(bc__grown_batch(grown, &schema->fields[field], 3 * (i + 1), &versions[i]) ==
-              0);
+        struct part part;
+        open_part(&part, schema, 3);
+        part.buffers[0][1] = offsets;
+        part.buffers[0][2] = text;
+        CHECK(append(grown, &part) == 0);
+        CHECK(bc__grown_parts(grown) == (uint64_t)i + 1);
+        CHECK(bc__grown_batch(grown, (uint64_t)i, &versions[i]) == 0);
     }
+    bc__schema_free(schema);
     bc__grown_unref(grown);
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < PARTS; i++) {
         const struct bc_node *node = &versions[i]->nodes[0];
         const int32_t *offsets = node->buffers[1];
         const char *text = node->buffers[2];
-        CHECK(node->length == 3 * (i + 1) && offsets[0] == 0);
+        CHECK(node->length == 3 * (i + 1) && offsets[0] == 0 && node->null_count == 0);
         for (int k = 0; k <= i; k++) {
             CHECK(offsets[3 * k + 1] == 3 * k + 1 && offsets[3 * k + 3] == 3 * k + 3);
             CHECK(text[3 * k] == 'a' + k % 26 && text[3 * k + 2] == '2');
         }
         bc__batch_unref(versions[i]);
     }
+}
+
+/* Parts of three bits each, of which every second one has nulls. */
+static void test_bits(void) {
+    enum { PARTS = 30 };
+    struct bc_schema *schema = schema_of("b", 0);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_batch *versions[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        const uint8_t values = (uint8_t)(0xf8 | (i & 7));
+        const uint8_t validity = 0xfd;
+        struct part part;
+        open_part(&part, schema, 3);
+        part.batch->nodes[0].null_count = i % 2;
+        part.buffers[0][0] = &validity;
+        part.buffers[0][1] = &values;
+        CHECK(append(grown, &part) == 0);
+        CHECK(bc__grown_batch(grown, (uint64_t)i, &versions[i]) == 0);
+    }
+    for (int i = 0; i < PARTS; i++) {
+        const struct bc_node *node = &versions[i]->nodes[0];
+        const uint8_t *validity = node->buffers[0];
+        const uint8_t *values = node->buffers[1];
+        CHECK(node->null_count == (i + 1) / 2 && (validity != NULL) == (i > 0));
+        for (int k = 0; k < 3 * (i + 1); k++) {
+            bool is_null = k / 3 % 2 == 1 && k % 3 == 1;
+            CHECK((values[k / 8] >> (k % 8) & 1) == (k / 3 >> (k % 3) & 1));
+            CHECK(validity == NULL || (validity[k / 8] >> (k % 8) & 1) == !is_null);
+        }
+        bc__batch_unref(versions[i]);
+    }
+    bc__grown_unref(grown);
+    bc__schema_free(schema);
+}
+
+/* One part that is right, one that is not, and the first one again. */
+struct attack {
+    const char *format;
+    int64_t n_children;
+    int64_t length; /* of the node, and of its children */
+    const void *right[3];
+    const void *wrong[3];
+};
+
+static void check_attack(const struct attack *attack) {
+    struct bc_schema *schema = schema_of(attack->format, attack->n_children);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    static const int32_t numbers[] = {1, 2, 3, 4};
+    for (int turn = 0; turn < 3; turn++) {
+        struct part part;
+        open_part(&part, schema, attack->length);
+        const void *const *buffers = turn == 1 ? attack->wrong : attack->right;
+        memcpy(part.buffers[0], buffers, sizeof(attack->wrong));
+        for (int i = 1; i < 3; i++) part.buffers[i][1] = numbers;
+        CHECK(append(grown, &part) == (turn == 1 ? EINVAL : 0));
+    }
+    struct bc_batch *version;
+    CHECK(bc__grown_parts(grown) == 2 && bc__grown_batch(grown, 1, &version) == 0);
+    CHECK(version->nodes[0].length == 2 * attack->length);
+    if (attack->n_children > 0) {
+        const int32_t *values = version->nodes[1].buffers[1];
+        CHECK(values[0] == 1 && values[version->nodes[1].length - 1] <= 4);
+    }
+    bc__batch_unref(version);
+    bc__grown_unref(grown);
+    bc__schema_free(schema);
+}
+
+/* Of a file that was not verified. */
+static void test_parts_that_are_wrong(void) {
+    static const int32_t rising[] = {0, 1, 2};
+    static const int32_t negative[] = {-1, 1, 2};
+    static const int32_t beyond[] = {0, 3, 2};
+    static const int32_t far[] = {0, 1, 5};
+    static const int64_t large[] = {0, 1, 2};
+    static const int64_t huge[] = {0, INT64_MAX, 2};
+    static const int32_t zeros[] = {0, 0};
+    static const int32_t minus[] = {0, -1};
+    static const int32_t two[] = {1, 2};
+    static const int8_t ids[] = {0, 1};
+    static const int8_t unknown[] = {0, 7};
+    static const int8_t below[] = {0, -1};
+    static const struct bc_view inlined[] = {{1, "a", 0, 0}, {0, "", 0, 0}};
+    static const struct bc_view no_buffer[] = {{1, "a", 0, 0}, {13, "a", 0, 0}};
+    static const struct bc_view no_length[] = {{1, "a", 0, 0}, {-1, "a", 0, 0}};
+    const struct attack attacks[] = {
+        {"u", 0, 2, {NULL, rising, "xy"}, {NULL, negative, "xy"}},
+        {"u", 0, 2, {NULL, rising, "xy"}, {NULL, beyond, "xy"}},
+        {"U", 0, 2, {NULL, large, "xy"}, {NULL, huge, "xy"}},
+        {"+l", 1, 2, {NULL, rising}, {NULL, far}},
+        {"+l", 1, 2, {NULL, rising}, {NULL, beyond}},
+        {"+vl", 1, 2, {NULL, zeros, two}, {NULL, zeros, far + 1}},
+        {"+vl", 1, 2, {NULL, zeros, two}, {NULL, minus, two}},
+        {"+vl", 1, 2, {NULL, zeros, two}, {NULL, two, two}},
+        {"+us:0,1", 2, 2, {ids}, {unknown}},
+        {"+us:0,1", 2, 2, {ids}, {below}},
+        {"+ud:0,1", 2, 2, {ids, zeros}, {unknown, zeros}},
+        {"+ud:0,1", 2, 2, {ids, zeros}, {ids, two}},
+        {"+ud:0,1", 2, 2, {ids, zeros}, {ids, minus}},
+        {"vu", 0, 2, {NULL, inlined}, {NULL, no_buffer}},
+        {"vu", 0, 2, {NULL, inlined}, {NULL, no_length}},
+    };
+    for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+        check_attack(&attacks[i]);
+    }
+}
+
+/* Run ends count on; those of 16 bits come to an end. */
+static void test_runs(void) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    CHECK(ArrowSchemaSetFormat(source.children[0], "+r") == 0);
+    CHECK(ArrowSchemaAllocateChildren(source.children[0], 2) == 0);
+    for (int i = 0; i < 2; i++) {
+        struct ArrowSchema *child = source.children[0]->children[i];
+        ArrowSchemaInit(child);
+        enum ArrowType type = i == 0 ? NANOARROW_TYPE_INT16 : NANOARROW_TYPE_INT32;
+        CHECK(ArrowSchemaSetType(child, type) == 0);
+        CHECK(ArrowSchemaSetName(child, i == 0 ? "run_ends" : "values") == 0);
+    }
+    source.children[0]->children[0]->flags = 0;
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    static const int16_t ends[] = {10000, 15000};
+    static const int16_t backwards[] = {10000, 9999};
+    static const int32_t values[] = {1, 2};
+    for (int turn = 0; turn < 5; turn++) {
+        struct part part;
+        open_part(&part, schema, 2);
+        part.batch->nodes[0].length = turn == 1 ? 15001 : 12000;
+        part.buffers[1][1] = turn == 2 ? backwards : ends;
+        part.buffers[2][1] = values;
+        CHECK(append(grown, &part) == (turn == 0 || turn == 3 ? 0 : EINVAL));
+    }
+    struct bc_batch *version;
+    CHECK(bc__grown_batch(grown, 1, &version) == 0);
+    static const int16_t wanted[] = {10000, 12000, 22000, 24000};
+    CHECK(version->nodes[0].length == 24000 && version->nodes[1].length == 4);
+    CHECK(memcmp(version->nodes[1].buffers[1], wanted, sizeof(wanted)) == 0);
+    CHECK(version->nodes[2].length == 4);
+    bc__batch_unref(version);
+    bc__grown_unref(grown);
+    bc__schema_free(schema);
+}
+
+/* No bitmap is made for more values than there is memory of. */
+static void test_values_without_bytes(void) {
+    struct bc_schema *schema = schema_of("w:0", 0);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    static const uint8_t validity = 0;
+    for (int turn = 0; turn < 3; turn++) {
+        struct part part;
+        open_part(&part, schema, turn == 0 ? (int64_t)1 << 50 : 1);
+        part.batch->nodes[0].null_count = turn == 1;
+        part.buffers[0][0] = &validity;
+        CHECK(append(grown, &part) == (turn == 1 ? EINVAL : 0));
+    }
+    bc__grown_unref(grown);
     bc__schema_free(schema);
 }
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_growth),         TAP_CASE(test_growth_of_nothing),
-        TAP_CASE(test_growth_of_text), TAP_CASE(test_parts_that_are_wrong),
-        TAP_CASE(test_parts),
-    };
+        TAP_CASE(test_parts), TAP_CASE(test_bits), TAP_CASE(test_parts_that_are_wrong),
+        TAP_CASE(test_runs), TAP_CASE(test_values_without_bytes)};
     return TAP_RUN(cases);
 }

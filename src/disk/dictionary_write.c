@@ -1,0 +1,136 @@
+/* Which dictionaries a batch needs that the file has not, written before it. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "disk/dictionary.h"
+#include "disk/growth.h"
+
+/* The same buffers at the same addresses, which `a` and `b` keep alive both. */
+static bool is_identical(const struct bc_schema *schema, int32_t field,
+                         const struct bc_batch *a, const struct bc_batch *b) {
+    const struct bc_node *x = &a->nodes[field];
+    const struct bc_node *y = &b->nodes[field];
+    if (x->length != y->length || x->offset != y->offset ||
+        x->n_buffers != y->n_buffers || x->null_count != y->null_count) {
+        return false;
+    }
+    for (int64_t i = 0; i < x->n_buffers; i++) {
+        if (x->buffers[i] != y->buffers[i]) return false;
+    }
+    const struct bc_field *self = &schema->fields[field];
+    for (int32_t c = 0; c < self->n_children; c++) {
+        if (!is_identical(schema, self->first_child + c, a, b)) return false;
+    }
+    return true;
+}
+
+/* From now on `batch` is what was written last. */
+static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
+    if (dictionary->last == batch) return;
+    bc_assert(dictionary->retired == NULL);
+    dictionary->retired = dictionary->last;
+    dictionary->last = bc__batch_ref(batch);
+}
+
+/* Appends the message as the next version. */
+static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
+                  struct bc_file *file, const struct bc_message *message, bool is_delta,
+                  int64_t length, struct bc_error *error) {
+    /* Room first: what is in the file must be known. */
+    bc__mutex_lock(&dictionaries->lock);
+    int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
+                        dictionary->n_versions + 1, sizeof(dictionary->versions[0]));
+    bc__mutex_unlock(&dictionaries->lock);
+    if (code != 0) return bc__error_memory(error);
+    int64_t offset;
+    code = bc__file_append(file, message->pieces, message->n_pieces, message->size, true,
+                           &offset, error);
+    if (code != 0) return code;
+    bc__mutex_lock(&dictionaries->lock);
+    size_t n = dictionary->n_versions;
+    uint64_t number = n == 0 ? 0 : dictionary->versions[n - 1].number + 1;
+    dictionary->versions[n] = (struct bc_version){
+        .number = number,
+        .base = is_delta ? dictionary->versions[n - 1].base : number,
+        .offset = offset,
+        .size = message->size,
+        .length = length,
+    };
+    dictionary->n_versions = n + 1;
+    bc__mutex_unlock(&dictionaries->lock);
+    return 0;
+}
+
+/* What the batch's values are to those that were written last. */
+static enum bc_growth compare(const struct bc_dictionaries *dictionaries,
+                              const struct bc_dictionary *dictionary,
+                              const struct bc_batch *batch) {
+    if (dictionary->last == NULL || dictionary->stale) return BC_GROWTH_NONE;
+    int32_t field = dictionary->field;
+    if (is_identical(dictionaries->schema, field, dictionary->last, batch)) {
+        return BC_GROWTH_SAME;
+    }
+    return bc__growth_of(&dictionaries->schema->fields[field],
+                         &dictionary->last->nodes[field], &batch->nodes[field]);
+}
+
+/* Writes the values from number `first` on, unless their content shows that they are in
+ * the file. */
+static int write_values(struct bc_dictionaries *dictionaries,
+                        struct bc_dictionary *dictionary, struct bc_encoder *encoder,
+                        struct bc_file *file, struct bc_batch *batch, int64_t first,
+                        struct bc_error *error) {
+    int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,
+                                           batch, dictionary->field, first, error);
+    if (code != 0) return code;
+    struct bc_content content;
+    struct bc_message message;
+    bool is_delta = first > 0;
+    code = bc__encode_dictionary(encoder, batch, dictionary->field, is_delta,
+                                 &dictionaries->extents, &content, &message, error);
+    if (code != 0) return code;
+    if (!is_delta && dictionary->has_content && !dictionary->stale &&
+        memcmp(&content, &dictionary->content, sizeof(content)) == 0) {
+        return 0;
+    }
+    int64_t length = batch->nodes[dictionary->field].length;
+    code = append(dictionaries, dictionary, file, &message, is_delta, length, error);
+    if (code != 0) return code;
+    dictionary->content = content;
+    dictionary->has_content = !is_delta;
+    dictionary->stale = false;
+    if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].stale = true;
+    return 0;
+}
+
+static int write_one(struct bc_dictionaries *dictionaries,
+                     struct bc_dictionary *dictionary, struct bc_encoder *encoder,
+                     struct bc_file *file, struct bc_batch *batch,
+                     struct bc_error *error) {
+    enum bc_growth growth = compare(dictionaries, dictionary, batch);
+    if (growth != BC_GROWTH_SAME) {
+        int64_t first = growth == BC_GROWTH_MORE
+                            ? dictionary->last->nodes[dictionary->field].length
+                            : 0;
+        int code =
+            write_values(dictionaries, dictionary, encoder, file, batch, first, error);
+        if (code != 0) return code;
+    }
+    /* All dictionaries hold on to the same batch, the latest one. */
+    set_last(dictionary, batch);
+    return 0;
+}
+
+int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
+                           struct bc_encoder *encoder, struct bc_file *file,
+                           struct bc_batch *batch, struct bc_error *error) {
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        int code =
+            write_one(dictionaries, &dictionaries->all[i], encoder, file, batch, error);
+        if (code != 0) return code;
+    }
+    return 0;
+}

@@ -1,0 +1,163 @@
+#include "disk/read_dictionary.h"
+
+#include <errno.h>
+
+#include "arrow/validate.h"
+#include "base/error.h"
+#include "disk/chain.h"
+#include "disk/decode.h"
+#include "disk/message.h"
+#include "disk/verify.h"
+
+/* A dictionary's message as a batch; `checks`: its checksums must be right. */
+static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *message,
+                         bool checks, struct bc_batch **out_batch) {
+    int code = bc__message_take_apart(message, checks);
+    if (code != 0) return code;
+    if (checks && !bc__verify_message(&message->parts)) return EBADMSG;
+    struct bc_batch *decoded;
+    int32_t field = disk->dictionaries.all[which].field;
+    code = bc__decode_dictionary(disk->encoder.schema, field, &message->parts, &decoded);
+    if (code != 0) return code;
+    code = bc__message_hold(disk, decoded, message, 0, NULL);
+    if (code != 0) {
+        bc__batch_unref(decoded);
+        return code;
+    }
+    *out_batch = decoded;
+    return 0;
+}
+
+/* One version's own message as a batch. */
+static int decode_version(struct bc_disk *disk, int32_t which,
+                          const struct bc_version *version, bool copies,
+                          struct bc_batch **out_batch) {
+    struct bc_opened message;
+    int code =
+        bc__message_open(disk, version->offset, version->size, copies, &message, NULL);
+    if (code != 0) return code;
+    bool is_new = !version->verified || disk->copies;
+    bool checks = is_new && disk->encoder.checksums;
+    code = decode_values(disk, which, &message, checks, out_batch);
+    bc__message_close(&message);
+    return code;
+}
+
+/* Looks at the values of one version's message, which were decoded, alone or in a batch.
+ */
+static int validate_values(const struct bc_disk *disk, int32_t which,
+                           const struct bc_version *version,
+                           const struct bc_batch *batch) {
+    const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
+    bool is_new = !version->verified || disk->copies;
+    bool nests = bc__dictionaries_nest(&disk->dictionaries, which);
+    if (!disk->validates || !is_new || nests) return 0;
+    return bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, NULL);
+}
+
+/* Looks at the values of a part of a chain, but for how far they reach into dictionaries
+ * in them: that depends on the batch. `whole` has room for all fields. */
+static int validate_part(const struct bc_disk *disk, int32_t which,
+                         const struct bc_batch *part, struct bc_batch *whole) {
+    const struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    bc__dictionaries_copy_nodes(dictionaries, which, part, whole);
+    for (int32_t i = dictionaries->all[which].first_inner; i < which; i++) {
+        whole->nodes[dictionaries->all[i].field].length = INT64_MAX;
+    }
+    return bc__validate_dictionary(disk->encoder.schema, dictionaries->all[which].field,
+                                   whole, NULL);
+}
+
+/* Appends the chain's next version to it. */
+static int append_version(struct bc_disk *disk, struct bc_chain *chain,
+                          struct bc_batch *whole) {
+    uint64_t number = chain->base + bc__grown_parts(chain->grown);
+    struct bc_version version =
+        bc__dictionaries_version(&disk->dictionaries, chain->which, number);
+    struct bc_batch *part;
+    /* Its values are looked at more than once. */
+    int code = decode_version(disk, chain->which, &version, true, &part);
+    if (code != 0) return code;
+    if (whole != NULL) code = validate_part(disk, chain->which, part, whole);
+    if (code == 0) code = bc__grown_append(chain->grown, part);
+    bc__batch_unref(part);
+    return code;
+}
+
+/* Brings the chain up to version `number`. */
+static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number) {
+    uint64_t wanted = number - chain->base + 1;
+    if (bc__grown_parts(chain->grown) >= wanted) return 0;
+    struct bc_batch *whole = NULL;
+    if (disk->validates) {
+        whole = bc__batch_alloc(disk->encoder.schema->n_fields, 0);
+        if (whole == NULL) return ENOMEM;
+    }
+    int code = 0;
+    while (bc__grown_parts(chain->grown) < wanted && code == 0) {
+        code = append_version(disk, chain, whole);
+    }
+    bc__batch_unref(whole);
+    return code;
+}
+
+/* A version that is a delta, with all that it adds to. */
+static int decode_chained(struct bc_disk *disk, int32_t which,
+                          const struct bc_version *version, struct bc_batch **out_batch) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    bc__mutex_lock(&dictionaries->grow_lock);
+    struct bc_chain *chain = bc__chains_use(dictionaries, which, version->base);
+    int code = chain == NULL ? ENOMEM : grow(disk, chain, version->number);
+    if (code == 0) {
+        uint64_t part = version->number - version->base;
+        code = bc__grown_batch(chain->grown, part, out_batch);
+    }
+    if (chain != NULL) bc__chains_trim(dictionaries, chain);
+    bc__mutex_unlock(&dictionaries->grow_lock);
+    return code;
+}
+
+/* A version's values, decoded now; their nodes go into `batch`, and the reference that
+ * keeps them to `*held`, on failure too, unless that is NULL then. */
+static int read_version(struct bc_disk *disk, int32_t which,
+                        const struct bc_version *version, struct bc_batch *batch,
+                        struct bc_batch **held) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    int32_t same = dictionaries->all[which].same;
+    bool is_whole = version->base == version->number;
+    int code = is_whole ? decode_version(disk, same, version, disk->copies, held)
+                        : decode_chained(disk, same, version, held);
+    if (code != 0) return code;
+    bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
+    return is_whole ? validate_values(disk, which, version, batch) : 0;
+}
+
+int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
+                        bool validates, struct bc_batch *batch, struct bc_batch **held,
+                        struct bc_error *reason) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    if (*held != NULL) {
+        bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
+        return 0;
+    }
+    struct bc_version version;
+    int32_t same = dictionaries->all[which].same;
+    if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
+    *held = version.decoded;
+    bool is_new = *held == NULL;
+    int code = 0;
+    if (is_new) {
+        code = read_version(disk, which, &version, batch, held);
+    } else {
+        bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
+    }
+    if (code == 0 && validates && bc__dictionaries_nest(dictionaries, which)) {
+        bool is_copied = is_new && disk->copies;
+        code = bc__dictionaries_validate(dictionaries, which, &version, is_copied, batch,
+                                         reason);
+    }
+    if (code == 0 && is_new) {
+        bc__dictionaries_keep(dictionaries, same, version.number, *held);
+    }
+    return code;
+}
