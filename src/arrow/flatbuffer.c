@@ -42,7 +42,7 @@ static bool visit(struct bc_flat *flat, uint64_t bytes) {
 static uint32_t follow(struct bc_flat *flat, uint32_t at) {
     uint32_t offset = load_u32(flat, at);
     uint64_t target = (uint64_t)at + offset;
-    if (offset == 0 || target % OFFSET != 0 || target > flat->size - OFFSET) {
+    if (offset == 0 || target > flat->size - OFFSET) {
         fail(flat);
         return 0;
     }
@@ -54,7 +54,7 @@ static struct bc_flat_table open_table(struct bc_flat *flat, uint32_t at) {
     static const struct bc_flat_table none;
     if (at == 0) return none;
     int64_t vtable = (int64_t)at - (int32_t)load_u32(flat, at);
-    if (vtable < 0 || vtable % ENTRY != 0 || vtable > flat->size - VTABLE_HEAD) {
+    if (vtable < 0 || vtable > flat->size - VTABLE_HEAD) {
         fail(flat);
         return none;
     }
@@ -70,8 +70,7 @@ static struct bc_flat_table open_table(struct bc_flat *flat, uint32_t at) {
     return visit(flat, table.size) ? table : none;
 }
 
-/* Where the field of `width` bytes, a power of two, is, aligned to them; 0 when it is
- * absent. */
+/* Where the field of `width` bytes is; 0 when it is absent. */
 static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table, int id,
                          uint32_t width) {
     bc_assert(id >= 0 && id < 1024);
@@ -80,8 +79,7 @@ static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table
     if (entry >= table->vtable_size) return 0;
     uint32_t offset = load_u16(flat, table->vtable + entry);
     if (offset == 0) return 0;
-    if (offset < TABLE_HEAD || offset + width > table->size ||
-        ((table->at + offset) & (width - 1)) != 0) {
+    if (offset < TABLE_HEAD || offset + width > table->size) {
         fail(flat);
         return 0;
     }
@@ -97,7 +95,6 @@ static uint32_t target_of(struct bc_flat *flat, const struct bc_flat_table *tabl
 
 struct bc_flat_table bc__flat_init(struct bc_flat *flat, const uint8_t *bytes,
                                    size_t size) {
-    bc_assert(((uintptr_t)bytes & 7) == 0);
     static const struct bc_flat_table none;
     *flat = (struct bc_flat){.bytes = bytes, .left = (uint64_t)size * SHARING_MAX};
     if (size < OFFSET + TABLE_HEAD || size > INT32_MAX) {
@@ -156,14 +153,13 @@ const char *bc__flat_string(struct bc_flat *flat, const struct bc_flat_table *ta
 
 struct bc_flat_vector bc__flat_vector(struct bc_flat *flat,
                                       const struct bc_flat_table *table, int id,
-                                      uint32_t element_size, uint32_t alignment) {
+                                      uint32_t element_size) {
     static const struct bc_flat_vector none;
     uint32_t at = target_of(flat, table, id);
     if (at == 0) return none;
     struct bc_flat_vector vector = {.at = at + OFFSET, .n = load_u32(flat, at)};
     uint64_t bytes = (uint64_t)vector.n * element_size;
-    if (bytes > flat->size - vector.at ||
-        (vector.n > 0 && (vector.at & (alignment - 1)) != 0)) {
+    if (bytes > flat->size - vector.at) {
         fail(flat);
         return none;
     }

@@ -1,9 +1,12 @@
 /* Reads flatbuffers that nobody has verified.
  *
- * Nothing is checked ahead: each access checks what it touches, its bounds and its
- * alignment from the start of the bytes. What is found broken is remembered, and reads as
- * absent from then on, so that a reader asks for all it wants and looks at `broken`
- * before it believes any of it.
+ * Nothing is checked ahead: each access checks the bounds of what it touches. What is
+ * found broken is remembered, and reads as absent from then on, so that a reader asks for
+ * all it wants and looks at `broken` before it believes any of it.
+ *
+ * Nothing needs to be aligned, the bytes themselves neither: arrow-rs up to 53 and Polars
+ * up to 1.30 put structs of 8-byte numbers at 4 modulo 8, and no reader minds. So values
+ * are copied out, and what points into the bytes is a `const void *`.
  *
  * Tables may be shared in a flatbuffer, so that few bytes can say much: n tables of two
  * references each are a tree of 2^n. So visits are counted, in bytes, and those that
@@ -37,7 +40,7 @@ struct bc_flat_vector {
     uint32_t n;
 };
 
-/* Begins with `bytes`, 8-byte aligned: gives the root. They must outlive the reader. */
+/* Begins with `bytes`: gives the root. They must outlive the reader. */
 struct bc_flat_table bc__flat_init(struct bc_flat *flat, const uint8_t *bytes,
                                    size_t size);
 
@@ -60,12 +63,11 @@ struct bc_flat_table bc__flat_table(struct bc_flat *flat,
 const char *bc__flat_string(struct bc_flat *flat, const struct bc_flat_table *table,
                             int id, size_t *out_size);
 
-/* A vector of scalars or structs of `element_size` bytes, or of tables: 4, 4. The
- * alignment is a power of two. */
+/* A vector of scalars or structs of `element_size` bytes, or of tables: 4. */
 struct bc_flat_vector bc__flat_vector(struct bc_flat *flat,
                                       const struct bc_flat_table *table, int id,
-                                      uint32_t element_size, uint32_t alignment);
-/* The first element, in the bytes; NULL when there is none. */
+                                      uint32_t element_size);
+/* The first element, in the bytes, aligned to nothing; NULL when there is none. */
 const void *bc__flat_elements(const struct bc_flat *flat,
                               const struct bc_flat_vector *vector);
 /* Element `i`, which there is, of a vector of tables. */

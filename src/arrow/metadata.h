@@ -2,6 +2,8 @@
 #ifndef BC_ARROW_METADATA_H
 #define BC_ARROW_METADATA_H
 
+#include <string.h>
+
 #include "arrow/schema.h"
 
 /* Wire structs of the format, little endian, as flatbuffers lays them out. */
@@ -44,15 +46,39 @@ struct bc_wire_batch {
     int64_t dictionary_id;
     int64_t rows;
     int64_t body_bytes;
-    const struct bc_wire_node *nodes;
+    /* These are aligned to nothing where they were read: bc__wire_node and so on. */
+    const void *nodes; /* struct bc_wire_node */
     size_t n_nodes;
-    const struct bc_wire_buffer *buffers;
+    const void *buffers; /* struct bc_wire_buffer */
     size_t n_buffers;
-    const int64_t *variadic_counts; /* variadic buffers of each view field */
+    const void *variadic_counts; /* int64_t: variadic buffers of each view field */
     size_t n_variadic_counts;
     const char *checksums; /* NULL: none; `checksums_size` characters */
     size_t checksums_size;
 };
+
+/* Element `i`, which there is. */
+static inline struct bc_wire_node bc__wire_node(const struct bc_wire_batch *batch,
+                                                size_t i) {
+    struct bc_wire_node node;
+    memcpy(&node, (const char *)batch->nodes + i * sizeof(node), sizeof(node));
+    return node;
+}
+
+static inline struct bc_wire_buffer bc__wire_buffer(const struct bc_wire_batch *batch,
+                                                    size_t i) {
+    struct bc_wire_buffer buffer;
+    memcpy(&buffer, (const char *)batch->buffers + i * sizeof(buffer), sizeof(buffer));
+    return buffer;
+}
+
+static inline int64_t bc__wire_variadic_count(const struct bc_wire_batch *batch,
+                                              size_t i) {
+    int64_t count;
+    memcpy(&count, (const char *)batch->variadic_counts + i * sizeof(count),
+           sizeof(count));
+    return count;
+}
 
 /* `*out_digits` is where the checksums are in the bytes. A message of the shape of the
  * one before takes that one's bytes with other numbers. ENOMEM. */
@@ -66,7 +92,7 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
 #define BC_LENGTH_MAX (INT64_MAX / 1024)
 
 /* What is read may be anybody's, and hostile: all that is given out was checked to lie
- * inside the `size` bytes, which are 8-byte aligned, and the time is linear in the size.
+ * inside the `size` bytes, which need no alignment, and the time is linear in the size.
  * The numbers in it are as they were found. Results are untouched on failure. */
 
 /* Reads a RecordBatch or DictionaryBatch message; what `*out_batch` points to lies in the
@@ -107,9 +133,17 @@ struct bc_wire_block {
 };
 
 struct bc_wire_blocks {
-    const struct bc_wire_block *blocks; /* in the bytes that were read */
+    const void *blocks; /* in the bytes that were read, aligned to nothing */
     size_t n;
 };
+
+/* Block `i`, which there is. */
+static inline struct bc_wire_block bc__wire_block(const struct bc_wire_blocks *blocks,
+                                                  size_t i) {
+    struct bc_wire_block block;
+    memcpy(&block, (const char *)blocks->blocks + i * sizeof(block), sizeof(block));
+    return block;
+}
 
 /* Reads the Footer of an IPC file: its schema as of a message, and where its messages
  * are. Fails as bc__metadata_read_schema does. */

@@ -351,12 +351,10 @@ static int add_record(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
                                           ns(BodyCompressionMethod_BUFFER)))) {
         return -1;
     }
-    if (ns(RecordBatch_nodes_create(b, (const ns(FieldNode_t) *)batch->nodes,
-                                    batch->n_nodes))) {
+    if (ns(RecordBatch_nodes_create(b, batch->nodes, batch->n_nodes))) {
         return -1;
     }
-    if (ns(RecordBatch_buffers_create(b, (const ns(Buffer_t) *)batch->buffers,
-                                      batch->n_buffers))) {
+    if (ns(RecordBatch_buffers_create(b, batch->buffers, batch->n_buffers))) {
         return -1;
     }
     if (batch->n_variadic_counts == 0) return 0;
@@ -425,11 +423,12 @@ static void renumber(struct bc_metadata_builder *builder,
     const struct places *places = &builder->places;
     put(builder, places->rows, &batch->rows, sizeof(batch->rows));
     put(builder, places->body_bytes, &batch->body_bytes, sizeof(batch->body_bytes));
-    put(builder, places->nodes, batch->nodes, batch->n_nodes * sizeof(batch->nodes[0]));
+    put(builder, places->nodes, batch->nodes,
+        batch->n_nodes * sizeof(struct bc_wire_node));
     put(builder, places->buffers, batch->buffers,
-        batch->n_buffers * sizeof(batch->buffers[0]));
+        batch->n_buffers * sizeof(struct bc_wire_buffer));
     put(builder, places->variadic_counts, batch->variadic_counts,
-        batch->n_variadic_counts * sizeof(batch->variadic_counts[0]));
+        batch->n_variadic_counts * sizeof(int64_t));
     put(builder, places->checksums, batch->checksums, batch->checksums_size);
 }
 

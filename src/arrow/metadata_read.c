@@ -70,7 +70,7 @@ static void find_checksums(struct bc_flat *flat, const struct bc_flat_table *mes
                            const char **out_text, size_t *out_size) {
     *out_text = NULL;
     *out_size = 0;
-    struct bc_flat_vector pairs = bc__flat_vector(flat, message, MESSAGE_CUSTOM, 4, 4);
+    struct bc_flat_vector pairs = bc__flat_vector(flat, message, MESSAGE_CUSTOM, 4);
     for (uint32_t i = 0; i < pairs.n && !flat->broken; i++) {
         struct bc_flat_table pair = bc__flat_element(flat, &pairs, i);
         size_t size;
@@ -94,11 +94,11 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     enum bc_codec codec;
     if (read_codec(&flat, &record, &codec) != 0) return EINVAL;
     struct bc_flat_vector nodes =
-        bc__flat_vector(&flat, &record, BATCH_NODES, sizeof(struct bc_wire_node), 8);
+        bc__flat_vector(&flat, &record, BATCH_NODES, sizeof(struct bc_wire_node));
     struct bc_flat_vector buffers =
-        bc__flat_vector(&flat, &record, BATCH_BUFFERS, sizeof(struct bc_wire_buffer), 8);
+        bc__flat_vector(&flat, &record, BATCH_BUFFERS, sizeof(struct bc_wire_buffer));
     struct bc_flat_vector counts =
-        bc__flat_vector(&flat, &record, BATCH_VARIADIC, sizeof(int64_t), 8);
+        bc__flat_vector(&flat, &record, BATCH_VARIADIC, sizeof(int64_t));
     struct bc_wire_batch batch = {
         .is_dictionary = dictionary.at != 0,
         .is_delta = bc__flat_u8(&flat, &dictionary, DICTIONARY_DELTA, 0) != 0,
@@ -171,7 +171,7 @@ int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
 static struct bc_wire_blocks read_blocks(struct bc_flat *flat,
                                          const struct bc_flat_table *footer, int id) {
     struct bc_flat_vector blocks =
-        bc__flat_vector(flat, footer, id, sizeof(struct bc_wire_block), 8);
+        bc__flat_vector(flat, footer, id, sizeof(struct bc_wire_block));
     return (struct bc_wire_blocks){bc__flat_elements(flat, &blocks), blocks.n};
 }
 

@@ -84,7 +84,7 @@ static int append_text(struct reader *reader, const struct bc_flat_table *pair, 
 /* Custom metadata: field `id` of the table. */
 static int read_pairs(struct reader *reader, const struct bc_flat_table *table, int id,
                       const struct place *place, struct ArrowSchema *out) {
-    struct bc_flat_vector pairs = bc__flat_vector(reader->flat, table, id, 4, 4);
+    struct bc_flat_vector pairs = bc__flat_vector(reader->flat, table, id, 4);
     if (pairs.at == 0) return 0;
     reader->pairs_size = 0;
     int32_t n = (int32_t)pairs.n;
@@ -180,7 +180,7 @@ static int read_field(struct reader *reader, const struct bc_flat_table *table,
         values = out->dictionary;
     }
     struct bc_flat_vector children =
-        bc__flat_vector(reader->flat, table, FIELD_CHILDREN, 4, 4);
+        bc__flat_vector(reader->flat, table, FIELD_CHILDREN, 4);
     code = bc__type_read(reader->flat, table, children.n, values, &reader->problem);
     if (code == 0 && reader->flat->broken) code = EINVAL;
     if (code != 0) return refuse(reader, &place, code, reader->problem.words);
@@ -191,10 +191,12 @@ static int read_field(struct reader *reader, const struct bc_flat_table *table,
 static int check_features(struct reader *reader, const struct bc_flat_table *table,
                           const struct place *place) {
     struct bc_flat_vector features =
-        bc__flat_vector(reader->flat, table, SCHEMA_FEATURES, sizeof(int64_t), 8);
-    const int64_t *elements = bc__flat_elements(reader->flat, &features);
+        bc__flat_vector(reader->flat, table, SCHEMA_FEATURES, sizeof(int64_t));
+    const uint8_t *elements = bc__flat_elements(reader->flat, &features);
     for (uint32_t i = 0; i < features.n; i++) {
-        if (elements[i] >= 0 && elements[i] <= FEATURE_MAX) continue;
+        int64_t feature;
+        memcpy(&feature, elements + i * sizeof(feature), sizeof(feature));
+        if (feature >= 0 && feature <= FEATURE_MAX) continue;
         return refuse(reader, place, ENOTSUP, "needs a feature that is not known here");
     }
     return 0;
@@ -213,8 +215,7 @@ static int read_root(struct reader *reader, const struct bc_flat_table *table,
     if (ArrowSchemaSetFormat(out, "+s") != 0 || ArrowSchemaSetName(out, "") != 0) {
         return bc__error_memory(reader->error);
     }
-    struct bc_flat_vector fields =
-        bc__flat_vector(reader->flat, table, SCHEMA_FIELDS, 4, 4);
+    struct bc_flat_vector fields = bc__flat_vector(reader->flat, table, SCHEMA_FIELDS, 4);
     code = read_children(reader, &fields, &place, out);
     if (code == 0) code = read_pairs(reader, table, SCHEMA_CUSTOM, &place, out);
     if (code != 0 || !reader->flat->broken) return code;

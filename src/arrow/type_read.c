@@ -192,25 +192,26 @@ static int read_fixed_size(const struct type *type, const char *letters) {
 static int read_union(const struct type *type, uint32_t n_children) {
     int16_t mode = bc__flat_i16(type->flat, &type->table, UNION_MODE, 0);
     struct bc_flat_vector ids =
-        bc__flat_vector(type->flat, &type->table, UNION_IDS, sizeof(int32_t), 4);
+        bc__flat_vector(type->flat, &type->table, UNION_IDS, sizeof(int32_t));
     if (mode != 0 && mode != 1) {
         return refuse(type, EINVAL, "is a union of an unknown mode, %d", mode);
     }
-    if (n_children > UNION_CHILDREN_MAX || (ids.at != 0 && ids.n != n_children)) {
+    if (n_children > UNION_CHILDREN_MAX || (ids.n > 0 && ids.n != n_children)) {
         return refuse(type, EINVAL, "is a union of %u types with %u ids",
                       (unsigned)n_children, (unsigned)ids.n);
     }
-    const int32_t *elements = bc__flat_elements(type->flat, &ids);
+    const uint8_t *elements = bc__flat_elements(type->flat, &ids);
     char format[8 + UNION_CHILDREN_MAX * 4];
     size_t length = 0;
     length += (size_t)snprintf(format, sizeof(format), "+u%c:", mode == 0 ? 's' : 'd');
     for (uint32_t i = 0; i < n_children; i++) {
-        int id = elements == NULL ? (int)i : (int)elements[i];
+        int32_t id = (int32_t)i;
+        if (elements != NULL) memcpy(&id, elements + i * sizeof(id), sizeof(id));
         if (id < 0 || id >= UNION_CHILDREN_MAX) {
-            return refuse(type, EINVAL, "is a union with the type id %d", id);
+            return refuse(type, EINVAL, "is a union with the type id %d", (int)id);
         }
         length += (size_t)snprintf(format + length, sizeof(format) - length, "%s%d",
-                                   i == 0 ? "" : ",", id);
+                                   i == 0 ? "" : ",", (int)id);
     }
     return set_format(type, format);
 }

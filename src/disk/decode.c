@@ -72,7 +72,7 @@ static int take_buffer(struct decoder *decoder, int64_t bytes_min, size_t alignm
                        const void **out_data) {
     struct bc_parts *parts = &decoder->parts;
     if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
-    struct bc_wire_buffer buffer = parts->wire.buffers[parts->buffer++];
+    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer++);
     if (!bc__parts_holds(parts, buffer)) return EINVAL;
     if (parts->wire.codec != BC_CODEC_NONE && buffer.length > 0) {
         return decompress(decoder, buffer, bytes_min, out_data);
@@ -144,7 +144,7 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
 /* Views, then their variadic buffers, whose sizes make the last buffer. */
 static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (decoder->parts.view >= decoder->parts.wire.n_variadic_counts) return EINVAL;
-    int64_t n = decoder->parts.wire.variadic_counts[decoder->parts.view++];
+    int64_t n = bc__wire_variadic_count(&decoder->parts.wire, decoder->parts.view++);
     /* Somebody may change the file between the count of all and this one. */
     if (n < 0 || n > decoder->variadic_left) return EINVAL;
     decoder->variadic_left -= n;
@@ -177,7 +177,7 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     int32_t place = decoder->filled < 0 ? number : decoder->filled++;
     struct bc_node *node = &decoder->batch->nodes[place];
     if (decoder->parts.node >= decoder->parts.wire.n_nodes) return EINVAL;
-    struct bc_wire_node wire = decoder->parts.wire.nodes[decoder->parts.node++];
+    struct bc_wire_node wire = bc__wire_node(&decoder->parts.wire, decoder->parts.node++);
     if (wire.length < length_min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
         wire.null_count > wire.length) {
         return EINVAL;

@@ -63,14 +63,10 @@ int bc__message_open(struct bc_disk *disk, int64_t offset, int64_t size, bool co
     out->bytes = bc__window_at(window, offset);
     out->offset = offset;
     out->size = size;
-    out->parts.copy = NULL;
     return 0;
 }
 
-void bc__message_close(struct bc_opened *message) {
-    bc__parts_close(&message->parts);
-    bc__window_unref(message->window);
-}
+void bc__message_close(struct bc_opened *message) { bc__window_unref(message->window); }
 
 int bc__message_take_apart(struct bc_opened *message, bool checks) {
     int code = bc__parts_open(&message->parts, message->bytes, message->size);

@@ -61,7 +61,7 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
                            struct bc_error *error) {
     const struct bc_trailer *trailer = &disk->trailer;
     size_t size = (size_t)trailer->schema_bytes;
-    uint8_t *bytes = bc__malloc_aligned(8, size);
+    uint8_t *bytes = bc__malloc(size);
     if (bytes == NULL) return bc__error_memory(error);
     size_t got;
     int code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
@@ -135,7 +135,7 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
         footer_size <= 0 || footer_size > size - FILE_HEAD - FILE_TAIL) {
         return EINVAL;
     }
-    uint8_t *bytes = bc__malloc_aligned(8, (size_t)footer_size);
+    uint8_t *bytes = bc__malloc((size_t)footer_size);
     if (bytes == NULL) return ENOMEM;
     code = bc__sys_read(disk->file.file, bytes, (size_t)footer_size,
                         size - FILE_TAIL - footer_size, &got);
@@ -154,12 +154,12 @@ static int take_blocks(struct bc_disk *disk, int64_t size,
                        const struct bc_wire_blocks *batches, struct bc_error *error) {
     disk->dictionaries.is_unordered = true;
     for (size_t i = 0; i < dictionaries->n; i++) {
+        struct bc_wire_block block = bc__wire_block(dictionaries, i);
         struct bc_finding finding;
-        int code = bc__walk_look_at_block(disk, &dictionaries->blocks[i], size,
-                                          BC_FOUND_DICTIONARY, &finding);
+        int code =
+            bc__walk_look_at_block(disk, &block, size, BC_FOUND_DICTIONARY, &finding);
         if (code == 0) code = bc__walk_add_dictionary(disk, &finding);
-        if (code == EINVAL)
-            return bc__problem_message(disk, dictionaries->blocks[i].offset, error);
+        if (code == EINVAL) return bc__problem_message(disk, block.offset, error);
         if (code != 0) return bc__problem_reading(disk, code, error);
     }
     disk->blocks = bc__calloc(batches->n + 1, sizeof(disk->blocks[0]));

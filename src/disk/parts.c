@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/alloc.h"
-
 enum { LONG_PREFIX = 8, SHORT_PREFIX = 4 };
 
 /* The number that version V5 of the metadata has. */
@@ -36,7 +34,7 @@ static bool fits_body(const struct bc_wire_batch *wire) {
                        ? wire->body_bytes * SHARING_MAX
                        : INT64_MAX;
     for (size_t i = 0; i < wire->n_buffers; i++) {
-        int64_t length = wire->buffers[i].length;
+        int64_t length = bc__wire_buffer(wire, i).length;
         if (length < 0 || length > left) return false;
         left -= length;
     }
@@ -54,27 +52,12 @@ int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size)
     parts->metadata = (size_t)frame.metadata;
     parts->framed = (size_t)(frame.metadata + bytes);
     parts->body = message + parts->framed;
-    const uint8_t *metadata = message + frame.metadata;
-    if (((uintptr_t)metadata & 7) != 0) {
-        parts->copy = bc__malloc_aligned(8, (size_t)bytes);
-        if (parts->copy == NULL) return ENOMEM;
-        memcpy(parts->copy, metadata, (size_t)bytes);
-        metadata = parts->copy;
-    }
     struct bc_wire_batch *wire = &parts->wire;
-    code = bc__metadata_read_batch(metadata, (size_t)bytes, wire);
+    code = bc__metadata_read_batch(message + frame.metadata, (size_t)bytes, wire);
+    if (code != 0) return code;
     int64_t left = size - (int64_t)parts->framed;
-    if (code == 0 &&
-        (wire->body_bytes < 0 || wire->body_bytes > left || !fits_body(wire))) {
-        code = EINVAL;
-    }
-    if (code != 0) bc__parts_close(parts);
-    return code;
-}
-
-void bc__parts_close(struct bc_parts *parts) {
-    bc__free(parts->copy);
-    parts->copy = NULL;
+    bool fits = wire->body_bytes >= 0 && wire->body_bytes <= left && fits_body(wire);
+    return fits ? 0 : EINVAL;
 }
 
 bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer) {
@@ -87,7 +70,7 @@ int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n) {
     const struct bc_wire_batch *wire = &parts->wire;
     size_t n = 0;
     for (size_t i = 0; i < wire->n_variadic_counts; i++) {
-        int64_t count = wire->variadic_counts[i];
+        int64_t count = bc__wire_variadic_count(wire, i);
         if (count < 0 || (uint64_t)count > wire->n_buffers - n) return EINVAL;
         n += (size_t)count;
     }
@@ -109,7 +92,7 @@ int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
     if (field->kind == BC_KIND_VIEW) {
         if (parts->view >= parts->wire.n_variadic_counts) return EINVAL;
         /* The sizes are no buffer of the message. */
-        n_buffers += (size_t)parts->wire.variadic_counts[parts->view++] - 1;
+        n_buffers += (size_t)bc__wire_variadic_count(&parts->wire, parts->view++) - 1;
     }
     if (bc__parts_old_validity(parts, field)) n_buffers++;
     parts->node++;

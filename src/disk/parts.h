@@ -27,16 +27,14 @@ struct bc_parts {
     const uint8_t *body; /* wire.body_bytes */
     size_t metadata;     /* where it stands in the message */
     size_t framed;       /* bytes in front of the body */
-    uint8_t *copy; /* of metadata that stands unaligned: `wire` points into it; or NULL */
-    size_t node;   /* the next one, and those of the others: beyond the last, */
-    size_t buffer; /* where the message has fewer than its fields ask for */
+    size_t node;         /* the next one, and those of the others: beyond the last, */
+    size_t buffer;       /* where the message has fewer than its fields ask for */
     size_t view;
 };
 
 /* Reads the metadata of the message of `size` bytes at `message`. Its body lies inside,
- * its buffers may not; all of them are not much longer than the body. EINVAL, ENOMEM. */
+ * its buffers may not; all of them are not much longer than the body. EINVAL. */
 int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size);
-void bc__parts_close(struct bc_parts *parts);
 
 /* Whether a buffer lies in the body. */
 bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer);

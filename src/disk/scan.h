@@ -31,7 +31,7 @@ struct bc_scan {
     int file; /* borrowed */
     bool is_ours;
     int64_t at;       /* where the next message is */
-    uint8_t *scratch; /* the metadata last read, aligned to 8 */
+    uint8_t *scratch; /* the metadata last read */
     size_t capacity;
 };
 

@@ -14,7 +14,7 @@ static bool verify_buffers(const struct bc_parts *parts, const char *digits, siz
     const struct bc_wire_batch *wire = &parts->wire;
     if (end > wire->n_buffers) return false;
     for (size_t i = first; i < end; i++) {
-        struct bc_wire_buffer buffer = wire->buffers[i];
+        struct bc_wire_buffer buffer = bc__wire_buffer(wire, i);
         uint64_t expected;
         if (buffer.length == 0) continue;
         if (!bc__parts_holds(parts, buffer)) return false;
@@ -74,8 +74,8 @@ static bool verify_metadata(const uint8_t *message, size_t framed,
 static bool verify(const struct bc_schema *schema, const uint64_t *wanted,
                    const struct bc_parts *parts) {
     struct bc_parts walk = *parts;
-    /* What we write is aligned, and ends with its body. */
-    return parts->copy == NULL && parts->metadata == PREFIX &&
+    /* What we write has the long prefix, and ends with its body. */
+    return parts->metadata == PREFIX &&
            verify_metadata(parts->message, parts->framed, &parts->wire) &&
            parts->wire.body_bytes == parts->size - (int64_t)parts->framed &&
            verify_body(&walk, schema, wanted);
@@ -109,7 +109,7 @@ int bc__measure_columns(const struct bc_schema *schema, const struct bc_parts *p
         code = bc__parts_pass(&walk, schema, root->first_child + c);
         if (code == 0 && walk.buffer > walk.wire.n_buffers) code = EINVAL;
         for (size_t i = first; i < walk.buffer && code == 0; i++) {
-            int64_t length = walk.wire.buffers[i].length;
+            int64_t length = bc__wire_buffer(&walk.wire, i).length;
             if (length < 0 || length > walk.wire.body_bytes) code = EINVAL;
             if (code == 0) columns[c] += length;
         }

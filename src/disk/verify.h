@@ -11,7 +11,7 @@ bool bc__verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
                         const struct bc_parts *parts);
 /* The same for all of a batch or dictionary. */
 bool bc__verify_message(const struct bc_parts *parts);
-/* The same for the `framed` bytes in front of its body, which stand aligned to 8. */
+/* The same for the `framed` bytes in front of its body. */
 bool bc__verify_metadata(const uint8_t *message, size_t framed);
 
 /* Adds up the bytes of the buffers of each column. EINVAL. */

@@ -91,10 +91,7 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     if (code == 0 && got != size) code = EINVAL;
     struct bc_parts parts;
     if (code == 0) code = bc__parts_open(&parts, bytes, finding->size);
-    if (code == 0) {
-        if (!bc__verify_message(&parts)) code = EINVAL;
-        bc__parts_close(&parts);
-    }
+    if (code == 0 && !bc__verify_message(&parts)) code = EINVAL;
     bc__free(bytes);
     return code;
 }

@@ -153,7 +153,7 @@ static void seal_body(const struct bc_wire_batch *wire, const uint8_t *body) {
         return;
     }
     for (size_t i = 0; i < n && i < wire->n_buffers; i++) {
-        struct bc_wire_buffer buffer = wire->buffers[i];
+        struct bc_wire_buffer buffer = bc__wire_buffer(wire, i);
         if (buffer.offset < 0 || buffer.length < 0 || buffer.length > wire->body_bytes) {
             continue;
         }

@@ -23,6 +23,16 @@ def read_by_pyarrow(content: bytes) -> tuple[pa.Schema, Batches]:
         return stream.schema, list(stream)
 
 
+def same(got: Batches, wanted: Batches) -> None:
+    assert len(got) == len(wanted)
+    for one, other in zip(got, wanted, strict=True):
+        # Some types can only be compared as Python.
+        assert one.equals(other, check_metadata=True) or (
+            one.schema.equals(other.schema, check_metadata=True)
+            and one.to_pydict() == other.to_pydict()
+        )
+
+
 def write(make: Callable[..., Any], batches: Batches, **options: Any) -> bytes:
     """Return what pyarrow writes."""
     sink = io.BytesIO()

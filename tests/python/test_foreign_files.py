@@ -22,6 +22,7 @@ from foreign import (
     file_of,
     places_to_end,
     read_by_pyarrow,
+    same,
     stream_of,
 )
 from helpers import check_python
@@ -51,16 +52,6 @@ def check(content: bytes, wanted: Batches | None = None, **options: Any) -> None
     same(got, found)
     if wanted is not None:
         same(got, wanted)
-
-
-def same(got: Batches, wanted: Batches) -> None:
-    assert len(got) == len(wanted)
-    for one, other in zip(got, wanted, strict=True):
-        # Some types can only be compared as Python.
-        assert one.equals(other, check_metadata=True) or (
-            one.schema.equals(other.schema, check_metadata=True)
-            and one.to_pydict() == other.to_pydict()
-        )
 
 
 @pytest.mark.parametrize("writer", WRITERS)

@@ -310,14 +310,17 @@ static void check_batch(const struct bc_wire_batch *batch) {
     CHECK(again.n_variadic_counts == batch->n_variadic_counts);
     CHECK(again.checksums_size == batch->checksums_size);
     for (size_t i = 0; i < batch->n_nodes; i++) {
-        CHECK(memcmp(&again.nodes[i], &batch->nodes[i], sizeof(again.nodes[i])) == 0);
+        struct bc_wire_node node = bc__wire_node(&again, i);
+        struct bc_wire_node wanted = bc__wire_node(batch, i);
+        CHECK(memcmp(&node, &wanted, sizeof(node)) == 0);
     }
     for (size_t i = 0; i < batch->n_buffers; i++) {
-        CHECK(memcmp(&again.buffers[i], &batch->buffers[i], sizeof(again.buffers[i])) ==
-              0);
+        struct bc_wire_buffer buffer = bc__wire_buffer(&again, i);
+        struct bc_wire_buffer wanted = bc__wire_buffer(batch, i);
+        CHECK(memcmp(&buffer, &wanted, sizeof(buffer)) == 0);
     }
     for (size_t i = 0; i < batch->n_variadic_counts; i++) {
-        CHECK(again.variadic_counts[i] == batch->variadic_counts[i]);
+        CHECK(bc__wire_variadic_count(&again, i) == bc__wire_variadic_count(batch, i));
     }
     CHECK((again.checksums == NULL) == (batch->checksums == NULL));
     CHECK(batch->checksums == NULL ||
@@ -395,10 +398,11 @@ static void test_footers(void) {
         CHECK(bc__metadata_read_footer(flat.bytes, flat.size, &again, &dictionaries,
                                        &batches, NULL) == 0);
         compare(&schema->copy, &again->copy);
-        CHECK(dictionaries.n == 1 && dictionaries.blocks[0].metadata_bytes == 16);
-        CHECK(batches.n == 2 && batches.blocks[1].offset == 9);
-        CHECK(batches.blocks[1].metadata_bytes == 17);
-        CHECK(batches.blocks[1].body_bytes == 65);
+        CHECK(dictionaries.n == 1 && batches.n == 2);
+        CHECK(bc__wire_block(&dictionaries, 0).metadata_bytes == 16);
+        struct bc_wire_block second = bc__wire_block(&batches, 1);
+        CHECK(second.offset == 9 && second.metadata_bytes == 17);
+        CHECK(second.body_bytes == 65);
         bc__schema_free(again);
         bc__schema_free(schema);
         free(flat.bytes);
@@ -423,13 +427,15 @@ static uint64_t read_all(const struct flat *flat) {
     CHECK(code == 0 || code == EINVAL);
     if (code == 0) {
         for (size_t i = 0; i < batch.n_nodes; i++) {
-            sum += (uint64_t)batch.nodes[i].length + (uint64_t)batch.nodes[i].null_count;
+            struct bc_wire_node node = bc__wire_node(&batch, i);
+            sum += (uint64_t)node.length + (uint64_t)node.null_count;
         }
         for (size_t i = 0; i < batch.n_buffers; i++) {
-            sum += (uint64_t)batch.buffers[i].offset + (uint64_t)batch.buffers[i].length;
+            struct bc_wire_buffer buffer = bc__wire_buffer(&batch, i);
+            sum += (uint64_t)buffer.offset + (uint64_t)buffer.length;
         }
         for (size_t i = 0; i < batch.n_variadic_counts; i++) {
-            sum += (uint64_t)batch.variadic_counts[i];
+            sum += (uint64_t)bc__wire_variadic_count(&batch, i);
         }
         text = batch.checksums;
         size = batch.checksums_size;
@@ -451,18 +457,30 @@ static uint64_t read_all(const struct flat *flat) {
     if (code == 0) {
         for (size_t i = 0; i < blocks[0].n + blocks[1].n; i++) {
             const struct bc_wire_blocks *which = &blocks[i >= blocks[0].n];
-            const struct bc_wire_block *block =
-                &which->blocks[i >= blocks[0].n ? i - blocks[0].n : i];
-            sum += (uint64_t)block->offset + (uint64_t)block->body_bytes;
+            struct bc_wire_block block =
+                bc__wire_block(which, i >= blocks[0].n ? i - blocks[0].n : i);
+            sum += (uint64_t)block.offset + (uint64_t)block.body_bytes;
         }
         bc__schema_free(schema);
     }
     return sum;
 }
 
+/* Metadata is read at any address. */
+static void move(const struct flat *flat) {
+    uint8_t *place = malloc(flat->size + 8);
+    for (size_t shift = 1; shift < 8; shift++) {
+        const struct flat moved = {place + shift, flat->size};
+        memcpy(moved.bytes, flat->bytes, flat->size);
+        CHECK(read_all(&moved) == read_all(flat));
+    }
+    free(place);
+}
+
 /* Each bit the other way round, and each size that is too short. */
 static void damage(struct flat flat) {
     static volatile uint64_t sum;
+    move(&flat);
     for (size_t size = 0; size <= flat.size; size++) {
         struct flat cut = copy_of(flat.bytes, size);
         sum += read_all(&cut);

@@ -162,7 +162,6 @@ static int decode(int n, int n_nodes, bool all) {
         struct bc_batch *batch;
         code = bc__decode_batch(schema, projection, &parts, &batch);
         if (code == 0) bc__batch_unref(batch);
-        bc__parts_close(&parts);
     }
     free(message);
     bc__projection_free(projection);
@@ -202,7 +201,6 @@ static void test_variadic_counts(void) {
     struct bc_parts parts;
     CHECK(bc__parts_open(&parts, message, size) == 0);
     CHECK(bc__measure_columns(schema, &parts, columns) == EINVAL);
-    bc__parts_close(&parts);
     free(message);
     bc__schema_free(schema);
 }
