@@ -2,6 +2,8 @@
 #ifndef BC_TESTS_MESSAGES_H
 #define BC_TESTS_MESSAGES_H
 
+#include <stdio.h>
+
 #include "arrow/metadata.h"
 #include "flat.h"
 
@@ -29,6 +31,20 @@ static inline struct flat build_batch(const struct bc_wire_batch *batch) {
     struct flat flat = copy_of(bytes, size);
     bc__metadata_builder_free(builder);
     return flat;
+}
+
+/* Writes a message, which frees the metadata; a body of zeros where there is no `body`.
+ */
+static inline void write_message(FILE *file, struct flat metadata, const void *body,
+                                 size_t body_bytes) {
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
+    CHECK(fwrite(prefix, sizeof(prefix), 1, file) == 1);
+    CHECK(fwrite(metadata.bytes, metadata.size, 1, file) == 1);
+    free(metadata.bytes);
+    if (body_bytes == 0) return;
+    void *zeros = body == NULL ? calloc(1, body_bytes) : NULL;
+    CHECK(fwrite(body == NULL ? zeros : body, body_bytes, 1, file) == 1);
+    free(zeros);
 }
 
 #endif

@@ -150,18 +150,6 @@ static void test_memory_of_what_was_passed(void) {
     fixture_check_released(&fixture);
 }
 
-/* Writes a message with a body of zeros. */
-static void write_message(FILE *file, struct flat metadata, int64_t body_bytes) {
-    static const uint8_t zeros[64];
-    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
-    CHECK(fwrite(prefix, sizeof(prefix), 1, file) == 1);
-    CHECK(fwrite(metadata.bytes, metadata.size, 1, file) == 1);
-    free(metadata.bytes);
-    for (; body_bytes > 0; body_bytes -= (int64_t)sizeof(zeros)) {
-        CHECK(fwrite(zeros, sizeof(zeros), 1, file) == 1);
-    }
-}
-
 /* Writes `n_nodes` nodes, of which the last one is bytes. */
 static void write_part(FILE *file, int64_t id, int64_t length, size_t n_nodes,
                        bool is_delta) {
@@ -179,7 +167,7 @@ static void write_part(FILE *file, int64_t id, int64_t length, size_t n_nodes,
         .buffers = buffers,
         .n_buffers = n_nodes + 1,
     };
-    write_message(file, build_batch(&wire), wire.body_bytes);
+    write_message(file, build_batch(&wire), NULL, (size_t)wire.body_bytes);
 }
 
 static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes) {
@@ -217,7 +205,7 @@ static uint64_t count_nested(const char *path, int64_t batches) {
     int64_t inner_id = schema->fields[word].dictionary_id;
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
-    write_message(file, build_schema(schema, NULL), 0);
+    write_message(file, build_schema(schema, NULL), NULL, 0);
     bc__schema_free(schema);
     for (int64_t i = 0; i < batches; i++) {
         write_values(file, inner_id, 1 + i % 2, 1);
@@ -281,7 +269,7 @@ static uint64_t count_deltas(const char *path, int64_t batches, enum order order
     int64_t id = schema->fields[1].dictionary_id;
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
-    write_message(file, build_schema(schema, NULL), 0);
+    write_message(file, build_schema(schema, NULL), NULL, 0);
     bc__schema_free(schema);
     for (int64_t i = 0; i < batches; i++) {
         write_part(file, id, PART, 1, i % (batches / CHAINS) != 0);
