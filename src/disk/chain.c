@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-static const uint64_t CHAIN_BYTES_MAX = (uint64_t)128 << 20;
+static const uint64_t CHAIN_BYTES_MAX = (uint64_t)256 << 20;
 
 static void unlink_chain(struct bc_dictionaries *dictionaries, struct bc_chain *chain) {
     struct bc_chain **from_older =

@@ -34,10 +34,15 @@ static bool is_flat(const struct bc_field *field, const struct bc_node *node,
     return true;
 }
 
+/* The bytes are the same: where they stand at one place, they need not be read. */
+static bool same_bytes(const uint8_t *a, const uint8_t *b, int64_t n) {
+    return a == b || n == 0 || memcmp(a, b, (size_t)n) == 0;
+}
+
 /* The first `n` offsets (and the one behind), counted from the first, are the same. */
 static bool same_offsets(int32_t bits, const uint8_t *a, const uint8_t *b, int64_t n) {
     int64_t shift = bc__integer_at(b, bits, 0) - bc__integer_at(a, bits, 0);
-    if (shift == 0) return memcmp(a, b, (size_t)(n + 1) * (size_t)(bits / 8)) == 0;
+    if (shift == 0) return same_bytes(a, b, (n + 1) * (bits / 8));
     for (int64_t i = 0; i <= n; i++) {
         int64_t moved;
         if (__builtin_add_overflow(bc__integer_at(a, bits, i), shift, &moved) ||
@@ -57,11 +62,11 @@ enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node 
         return BC_GROWTH_NONE;
     }
     if (field->kind == BC_KIND_FIXED) {
-        size_t size = (size_t)before->length * (size_t)(field->bits / 8);
-        if (memcmp(old.values, new.values, size) != 0) return BC_GROWTH_NONE;
+        int64_t size = before->length * (field->bits / 8);
+        if (!same_bytes(old.values, new.values, size)) return BC_GROWTH_NONE;
     } else if (new.bytes < old.bytes ||
                !same_offsets(field->bits, old.values, new.values, before->length) ||
-               (old.bytes > 0 && memcmp(old.text, new.text, (size_t)old.bytes) != 0)) {
+               !same_bytes(old.text, new.text, old.bytes)) {
         return BC_GROWTH_NONE;
     }
     return before->length == values->length ? BC_GROWTH_SAME : BC_GROWTH_MORE;

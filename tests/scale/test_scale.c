@@ -196,8 +196,8 @@ static struct bc_schema *nested_schema(void) {
 }
 
 /* The steps to verify batches that each change a dictionary, in as many values as there
- * are batches. */
-static uint64_t count_nested(const char *path, int64_t batches) {
+ * are batches; these are one dictionary, or deltas. */
+static uint64_t count_nested(const char *path, int64_t batches, bool deltas) {
     struct bc_schema *schema = nested_schema();
     const struct bc_field *outer = &schema->fields[1];
     int64_t outer_id = outer->dictionary_id;
@@ -209,7 +209,8 @@ static uint64_t count_nested(const char *path, int64_t batches) {
     bc__schema_free(schema);
     for (int64_t i = 0; i < batches; i++) {
         write_values(file, inner_id, 1 + i % 2, 1);
-        if (i == 0) write_values(file, outer_id, batches, 2);
+        if (deltas) write_part(file, outer_id, 1, 2, i > 0);
+        if (!deltas && i == 0) write_values(file, outer_id, batches, 2);
         write_values(file, -1, 1, 1);
     }
     CHECK(fclose(file) == 0);
@@ -230,8 +231,10 @@ static uint64_t count_nested(const char *path, int64_t batches) {
 static void test_dictionaries_in_dictionaries(void) {
     struct place place;
     place_init(&place);
-    compare(count_nested(place.path, FEW),
-            count_nested(place.path, (int64_t)FEW * TIMES));
+    for (int deltas = 0; deltas < 2; deltas++) {
+        compare(count_nested(place.path, FEW, deltas != 0),
+                count_nested(place.path, (int64_t)FEW * TIMES, deltas != 0));
+    }
     place_finish(&place);
 }
 
