@@ -132,6 +132,7 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
         .path = is_recording ? options->record_path : options->disk_path,
         .is_recording = is_recording,
         .durable = options->durable != 0,
+        .is_named_later = making->is_nameless,
         .bytes_max = options->disk_bytes_max,
         .evicts = options->readers_max != 0,
         .checksums = options->checksums != 0,

@@ -24,7 +24,8 @@ static int open_path(const char *path, int given, int *out_file, struct bc_error
     int code =
         given >= 0 ? bc__sys_dup(given, out_file) : bc__sys_open(path, false, out_file);
     if (code == 0) return 0;
-    return bc__error_set(error, code, "Failed to open: %s: '%s'", strerror(code), path);
+    return bc__error_set(error, code, "Failed to open: %s: '%s'", bc__error_words(code),
+                         path);
 }
 
 int bc_file_open(const char *path, const struct bc_file_options *options,
@@ -187,19 +188,35 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
     code = bc__sys_dup(cache->disk.file.file, out_file);
     leave(cache);
     if (code == 0) return 0;
-    return bc__error_set(error, code, "Failed to save the recording: %s", strerror(code));
+    return bc__error_set(error, code, "Failed to save the recording: %s",
+                         bc__error_words(code));
 }
 
-/* Gives the open file the name. ENOTSUP: that cannot be. */
-static int link_file(int file, const char *path, bool replaces, bool durable) {
-    int code =
-        replaces ? bc__sys_replace(file, NULL, path) : bc__sys_link(file, NULL, path);
+/* Gives the open file, which has the name `from`, the name `path` too. ENOTSUP: that
+ * cannot be. */
+static int link_file(int file, const char *from, const char *path, bool replaces,
+                     bool durable) {
+    enum { TRIES = 4 };
+    struct bc_naming naming;
+    int code = bc__naming_init(&naming, path);
+    if (code != 0) return code;
+    /* So that nobody takes the hidden name for one that was left. */
+    bc__sys_lock_shared(file);
+    code = ENOENT;
+    for (int tries = 0; tries < TRIES && code == ENOENT; tries++) {
+        code = bc__naming_link(&naming, file, from);
+        if (code == 0) code = bc__naming_publish(&naming, file, replaces, false);
+        if (code == ENOENT) bc__naming_forget(&naming);
+    }
+    bc__sys_unlock(file);
     /* Another file system, one without links, or links that are not allowed: a copy
      * has the same errors where these are not the reason. */
-    if (code != 0) return code == EEXIST ? EEXIST : ENOTSUP;
-    if (!durable) return 0;
-    code = bc__sys_sync_dir_of(path);
-    if (code != 0 && !replaces) bc__sys_unname(file, path);
+    if (code != 0 && code != EEXIST) code = ENOTSUP;
+    if (code == 0 && durable) {
+        code = bc__naming_sync(&naming);
+        if (code != 0 && !replaces) bc__naming_unname(&naming, file);
+    }
+    bc__naming_finish(&naming, file);
     return code;
 }
 
@@ -222,13 +239,14 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     int file;
     code = dup_file(cache, &file, error);
     if (code != 0) return code;
-    if (disk->file.dir_path != NULL) code = bc__sys_publish_mode(file);
+    /* A copy has the right mode from the start. */
+    if (disk->file.dir_path != NULL && bc__sys_publish_mode(file) != 0) code = ENOTSUP;
     if (code == 0 && durable) code = bc__file_sync_as(&disk->file, file);
-    if (code == 0) code = link_file(file, path, replaces, durable);
+    if (code == 0) code = link_file(file, disk->file.path, path, replaces, durable);
     bc__sys_close(file);
     if (code == 0 || code == ENOTSUP) return code;
     return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
-                         strerror(code), path);
+                         bc__error_words(code), path);
 }
 
 /* Records the cache anew, in a file that gets its name when it is complete. */
@@ -263,7 +281,7 @@ static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
         bool damaged = code == EINVAL && is_opened(cache) && !atomic_load(&cache->closed);
         code = bc__error_set(error, damaged ? EBADMSG : code, "%s", reason.message);
     }
-    if (code == 0) code = bc__file_name(&copy->disk.file, path, replaces, error);
+    if (code == 0) code = bc__file_name(&copy->disk.file, replaces, error);
     bc_cache_unref(copy);
     return code;
 }
@@ -282,9 +300,19 @@ int bc_cache_save(struct bc_cache *cache, const char *path, int replaces, int du
 int bc_cache_has_writer(struct bc_cache *cache) {
     bc_assert(cache != NULL);
     if (enter(cache, NULL) != 0) return 0;
-    int has = is_opened(cache) && bc__sys_is_locked(cache->disk.file.file);
+    enum bc_lock lock = BC_LOCK_FREE;
+    if (is_opened(cache)) lock = bc__sys_look_at_lock(cache->disk.file.file);
     leave(cache);
-    return has;
+    return lock == BC_LOCK_UNKNOWN ? -1 : lock == BC_LOCK_HELD;
+}
+
+int bc_file_discard(const char *path, struct bc_error *error) {
+    bc_assert(path != NULL);
+    return bc__disk_discard(path, error);
+}
+
+int bc_cache_is_unlocked(const struct bc_cache *cache) {
+    return cache->has_disk && cache->disk.file.refused != 0;
 }
 
 /* ---- looking ---- */
@@ -427,7 +455,7 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
     int64_t size;
     int code = bc__sys_size(disk->file.file, &size);
     if (code != 0) {
-        return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+        return bc__error_set(error, code, "Disk read failed: %s", bc__error_words(code));
     }
     bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
     bool is_foreign = is_opened(cache) && !disk->scan.is_ours;

@@ -418,8 +418,19 @@ BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replac
 BC_EXPORT int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                              struct bc_error *error);
 
-/* 1 where another process is writing the recording that the cache follows. */
+/* 1 where another process is writing the recording that the cache follows, 0 where none
+ * is, -1 where the file system refuses to tell. */
 BC_EXPORT int bc_cache_has_writer(struct bc_cache *cache);
+
+/* 1 where the system refused the lock of the cache's own file (disk_path), else 0. Such a
+ * file works; if its process is killed, it stays, since no other process can tell. */
+BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
+
+/* Removes the recording that its writer left before it was complete, and no other file.
+ * EEXIST: it is complete; EBUSY: it is being written, or another file has taken its name;
+ * ENOLCK: the file system refuses locks, so neither can be told; EINVAL: not a recording;
+ * any errno of opening it. */
+BC_EXPORT int bc_file_discard(const char *path, struct bc_error *error);
 
 /* From now on the cache has these columns only, in this order: its schema is theirs, and
  * numbers of columns are among them. Before its first reader: EBUSY. EINVAL, ENOMEM. */

@@ -23,6 +23,7 @@ static void cut_whole(char *text) {
 int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     bc_assert(code != 0);
     bc_assert(format != NULL);
+    if (code >= BC_OF_SYSTEM) code = EIO;
     if (error == NULL) return code;
     error->code = code;
     va_list args;
@@ -31,6 +32,27 @@ int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     va_end(args);
     if (needed >= (int)sizeof(error->message)) cut_whole(error->message);
     return code;
+}
+
+int bc__error_of_system(int code) {
+    switch (code) {
+        case EAGAIN:
+        case EBADMSG:
+        case ECANCELED:
+        case EDEADLK:
+        case EINVAL:
+        case ENODATA:
+        case ENOSYS:
+        case ENOTSUP:
+        case EOWNERDEAD:
+            return code + BC_OF_SYSTEM;
+        default:
+            return code;
+    }
+}
+
+const char *bc__error_words(int code) {
+    return strerror(code >= BC_OF_SYSTEM ? code - BC_OF_SYSTEM : code);
 }
 
 int bc__error_memory(struct bc_error *error) {

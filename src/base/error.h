@@ -11,6 +11,15 @@
 __attribute__((format(printf, 3, 4))) int bc__error_set(struct bc_error *error, int code,
                                                         const char *format, ...);
 
+/* Errnos of the system that mean something of our own above src/base (EINVAL: data that
+ * is invalid, ENOTSUP: data that is not supported, EAGAIN: not yet, ...) come out of it
+ * as themselves plus this. bc__error_set makes EIO of them. */
+enum { BC_OF_SYSTEM = 1 << 16 };
+/* What src/base returns for an errno of the system, or 0. */
+int bc__error_of_system(int code);
+/* The system's words for what src/base returned. */
+const char *bc__error_words(int code);
+
 /* Out of memory: needs no memory to say so. */
 int bc__error_memory(struct bc_error *error);
 

@@ -10,7 +10,7 @@ static atomic_ulong countdown[BC_FAULT_KINDS];
 static atomic_int codes[BC_FAULT_KINDS];
 static atomic_int fired[BC_FAULT_KINDS];
 static _Atomic int64_t stopped_at = -1;
-static atomic_bool nameless_forbidden;
+static atomic_int poverty;
 static void (*watcher)(void *context, enum bc_fault_moment moment, int file);
 static void *watcher_context;
 
@@ -56,11 +56,9 @@ void bc__fault_synced(int file) {
     if (watcher != NULL) watcher(watcher_context, BC_MOMENT_SYNCED, file);
 }
 
-void bc__fault_forbid_nameless(bool forbidden) {
-    atomic_store(&nameless_forbidden, forbidden);
-}
+void bc__fault_make_poor(int level) { atomic_store(&poverty, level); }
 
-bool bc__fault_forbids_nameless(void) { return atomic_load(&nameless_forbidden); }
+int bc__fault_poverty(void) { return atomic_load(&poverty); }
 
 void bc__fault_clock(int64_t ms) { atomic_store(&stopped_at, ms); }
 

@@ -42,9 +42,10 @@ void bc__fault_kill(void);
 void bc__fault_watch(void (*watch)(void *context, enum bc_fault_moment moment, int file),
                      void *context);
 void bc__fault_synced(int file);
-/* Makes file systems have no files without names. */
-void bc__fault_forbid_nameless(bool forbidden);
-bool bc__fault_forbids_nameless(void);
+/* How poor file systems are. 1: names are not taken by RENAME_NOREPLACE; 2: nor by links.
+ */
+void bc__fault_make_poor(int level);
+int bc__fault_poverty(void);
 /* Makes the clock stand still at `ms`; -1: it goes again. */
 void bc__fault_clock(int64_t ms);
 /* What the clock shows that shows `now`. */
@@ -55,7 +56,7 @@ int64_t bc__fault_time(int64_t now);
 #define bc__fault_point() ((void)0)
 #define bc__fault_kill() ((void)0)
 #define bc__fault_synced(file) ((void)(file))
-#define bc__fault_forbids_nameless() false
+#define bc__fault_poverty() 0
 #define bc__fault_time(now) (now)
 #endif
 

@@ -1,7 +1,8 @@
 /* The only door to the operating system: files, mappings, time, process.
  *
- * Functions return 0 or an errno. EINTR and short transfers are handled here and never
- * seen above. */
+ * Functions return 0 or an errno, which bc__error_of_system has marked where above it
+ * would mean something else. EINTR and short transfers are handled here and never seen
+ * above. */
 #ifndef BC_BASE_SYS_H
 #define BC_BASE_SYS_H
 
@@ -22,18 +23,20 @@ int bc__sys_make_dirs(const char *path);
 int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
                              int *out_dir);
 /* Creates `name` in the directory, 0600, never through a link, never an existing one, and
- * holds an exclusive lock on it while it is open: it has no name before it is locked. */
-int bc__sys_create(int dir, const char *name, int *out_file);
+ * holds the owner's lock on it while it is open: it has no name before it is locked.
+ * Where the system refuses the lock, the errno is `*out_refused`, and the file's name
+ * `unlocked`: bc__sys_reclaim leaves it alone. */
+int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_file,
+                   int *out_refused);
 /* The name that it has before. */
 extern const char bc__sys_making[];
 /* Removes `name` if it is still the very file that `file` is. */
 int bc__sys_remove(int dir, const char *name, int file);
 int bc__sys_remove_dir(const char *path);
 /* Removes from `parent` the private directories of `prefix` whose file `file_name` nobody
- * holds the lock of: their processes are dead. What it cannot remove it leaves. */
+ * holds the lock of: their processes are dead. What it cannot remove it leaves. A large
+ * directory is not looked at each time. */
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
-/* Removes from `dir` the names on their way to `name` whose processes are dead. */
-void bc__sys_reclaim_names(const char *dir, const char *name);
 void bc__sys_close(int descriptor);
 
 /* Writes all pieces but the first `skip` bytes, of which the byte number 0 belongs at
@@ -51,8 +54,8 @@ int bc__sys_punch(int file, int64_t offset, int64_t size);
 
 /* Maps [0, size) of the file, read only; pages past its end become valid as it grows. The
  * mapping keeps no lock that `file` has: it is, where that can be, of another open file.
- */
-int bc__sys_map(int file, size_t size, const uint8_t **out_memory);
+ * `path` may be a name of the file. ENOMEM: so much address space is not there. */
+int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
 /* Zeroes the whole pages within what bc__calloc gave, which then take no memory; where
  * that cannot be, does nothing. */
@@ -69,49 +72,40 @@ int bc__sys_dup(int file, int *out_file);
 int bc__sys_check_regular(int file);
 /* Reads `size` bytes, or as many as there are. */
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
-/* Makes an empty file in the directory of `path`, with the mode that files of this
- * process have, and locks it. It has no name; or, where the file system needs one, the
- * hidden name `*out_path`, which bc__sys_discard takes away. What the dead left under
- * that name goes; EBUSY: somebody else is making it. Until the file has its name it must
- * stay locked. */
-int bc__sys_create_unnamed(const char *path, char **out_path, int *out_file);
-/* Removes the hidden name that the open file `path` may have yet. */
-int bc__sys_reclaim_hidden(int file, const char *path);
-/* Removes a hidden name, and frees it; NULL is accepted. */
-void bc__sys_discard(char *hidden);
-/* Takes the name `path` away again, if it is still that of the open file. */
-void bc__sys_unname(int file, const char *path);
-/* Gives an open file, which has the name `from` or none (NULL), the name `path` too.
- * EEXIST; EXDEV. */
-int bc__sys_link(int file, const char *from, const char *path);
-/* The same, taking the place of a file of that name in one step. */
-int bc__sys_replace(int file, const char *from, const char *path);
 /* `path` is a name of the open file. */
 bool bc__sys_is_name_of(const char *path, int file);
-/* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
- * file has the lock. Where the file system has no locks, that is 0. */
-int bc__sys_lock(int file);
-void bc__sys_unlock(int file);
-/* True while another open file has that lock. */
-bool bc__sys_is_locked(int file);
 /* Which file it is, whatever its name; all zeros where that cannot be told. */
 struct bc_identity {
     uint64_t device;
     uint64_t number;
 };
 struct bc_identity bc__sys_identity(int file);
-/* A descriptor of the same file, read only, without the locks of `file`; -1: none. Calls
- * only what is safe in a fork's child. */
-int bc__sys_another(int file);
+/* A descriptor of the same file, read only, without the locks of `file`; -1: none. `path`
+ * may be a name of the file. Calls only what is safe in a fork's child. */
+int bc__sys_another(int file, const char *path);
 /* In a fork's child: the descriptor is one of an open file of the child's own, read only,
  * so that locks end with the process that has them. Calls only what is safe there. */
-void bc__sys_reopen(int file);
-/* The file's content is on the disk; the directory entry of `path` is. */
+void bc__sys_reopen(int file, const char *path);
+/* The file's content is on the disk. */
 int bc__sys_sync(int file);
-int bc__sys_sync_dir_of(const char *path);
-/* Gives a private file the mode that files of this process have. */
+/* Gives a private file the mode that files of this process have. Fails where that is not
+ * known, or refused. */
 int bc__sys_publish_mode(int file);
 void bc__sys_sleep_ms(int64_t ms);
+
+/* ---- locks (sys_lock.c) ---- */
+
+/* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
+ * file has the lock; ENOLCK: the system refuses locks. */
+int bc__sys_lock(int file);
+/* Keeps others from that lock, where the system has locks. */
+void bc__sys_lock_shared(int file);
+void bc__sys_unlock(int file);
+/* Does another open file have that lock? */
+enum bc_lock { BC_LOCK_FREE, BC_LOCK_HELD, BC_LOCK_UNKNOWN };
+enum bc_lock bc__sys_look_at_lock(int file);
+/* The lock of a cache's file. EAGAIN: another process is its owner; ENOLCK: refused. */
+int bc__sys_own(int file);
 
 /* ---- time and process ---- */
 

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
 
@@ -25,7 +25,7 @@ enum { PIECES_PER_CALL = 256, NAME_BYTES = 8, NAME_TRIES = 16 };
 int bc__sys_make_dirs(const char *path) {
     bc_assert(path != NULL);
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     if (path[0] == '\0') return ENOENT;
     char *partial = bc__strdup(path);
     if (partial == NULL) return ENOMEM;
@@ -51,28 +51,46 @@ int bc__sys_make_dirs(const char *path) {
         if (kept == '\0') break;
     }
     bc__free(partial);
-    return code;
+    return bc__error_of_system(code);
 }
 
-static int random_name(char *out, size_t size, const char *prefix) {
+/* Bytes that differ between processes and calls. Names need no more: what has one already
+ * is never taken for ours. */
+static void make_unique(unsigned char *out, size_t size) {
+    if (getrandom(out, size, GRND_NONBLOCK) == (ssize_t)size) return;
+    static atomic_ullong calls;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t value = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    value ^= (uint64_t)getpid() << 32 ^ (uint64_t)(uintptr_t)&now;
+    value += atomic_fetch_add(&calls, 1) * 0x9e3779b97f4a7c15;
+    for (size_t i = 0; i < size; i++) {
+        /* splitmix64 */
+        uint64_t mixed = value += 0x9e3779b97f4a7c15;
+        mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9;
+        mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111eb;
+        out[i] = (unsigned char)(mixed >> 56);
+    }
+}
+
+static void random_name(char *out, size_t size, const char *prefix) {
     unsigned char bytes[NAME_BYTES];
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) return EIO;
+    make_unique(bytes, sizeof(bytes));
     int used = snprintf(out, size, "%s", prefix);
     bc_assert(used >= 0 && (size_t)used + 2 * sizeof(bytes) < size);
     for (size_t i = 0; i < sizeof(bytes); i++) {
         (void)snprintf(out + used + 2 * (int)i, 3, "%02x", bytes[i]);
     }
-    return 0;
 }
 
 int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
                              int *out_dir) {
     bc_assert(parent != NULL && prefix != NULL && strlen(prefix) < 32);
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     /* The path must outlive a change of the working directory. */
     char *absolute = realpath(parent, NULL);
-    if (absolute == NULL) return errno;
+    if (absolute == NULL) return bc__error_of_system(errno);
     char name[64];
     size_t size = strlen(absolute) + 1 + sizeof(name);
     char *path = bc__malloc(size);
@@ -81,11 +99,9 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
         return ENOMEM;
     }
     for (int tries = 0; tries < NAME_TRIES; tries++) {
-        code = random_name(name, sizeof(name), prefix);
-        if (code != 0) break;
+        random_name(name, sizeof(name), prefix);
         (void)snprintf(path, size, "%s/%s", absolute, name);
-        if (mkdir(path, 0700) == 0) break;
-        code = errno;
+        code = mkdir(path, 0700) == 0 ? 0 : errno;
         if (code != EEXIST) break;
     }
     free(absolute);
@@ -100,29 +116,31 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
         (void)rmdir(path);
     }
     bc__free(path);
-    return code;
+    return bc__error_of_system(code);
 }
 
 const char bc__sys_making[] = "making";
 
-int bc__sys_create(int dir, const char *name, int *out_file) {
-    bc_assert(dir >= 0 && name != NULL);
+int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_file,
+                   int *out_refused) {
+    bc_assert(dir >= 0 && name != NULL && unlocked != NULL);
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     /* Locked under another name, so that nobody takes it for one that was left behind. */
     int file = openat(dir, bc__sys_making,
                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0) return errno;
-    /* Some file systems have no locks: the cache works there all the same. */
-    (void)flock(file, LOCK_EX | LOCK_NB);
+    if (file < 0) return bc__error_of_system(errno);
+    int refused = bc__sys_own(file);
+    if (refused != 0) name = unlocked;
     code = bc__fault_call();
     if (code == 0 && renameat(dir, bc__sys_making, dir, name) != 0) code = errno;
     if (code != 0) {
         (void)unlinkat(dir, bc__sys_making, 0);
         (void)close(file);
-        return code;
+        return bc__error_of_system(code);
     }
     *out_file = file;
+    *out_refused = refused;
     return 0;
 }
 
@@ -214,8 +232,7 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size
         ssize_t written = write_some(file, pieces, n_pieces, skip, offset);
         if (written < 0) {
             if (errno == EINTR) continue;
-            /* EINVAL would be taken for data that is invalid. */
-            return errno == EINVAL ? EIO : errno;
+            return bc__error_of_system(errno);
         }
         if (written == 0) return EIO;
         offset += written;
@@ -228,27 +245,27 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size
 int bc__sys_truncate(int file, int64_t size) {
     bc_assert(file >= 0 && size >= 0);
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     while (ftruncate(file, (off_t)size) != 0) {
-        if (errno != EINTR) return errno;
+        if (errno != EINTR) return bc__error_of_system(errno);
     }
     return 0;
 }
 
 int bc__sys_size(int file, int64_t *out_size) {
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     struct stat status;
-    if (fstat(file, &status) != 0) return errno;
+    if (fstat(file, &status) != 0) return bc__error_of_system(errno);
     *out_size = (int64_t)status.st_size;
     return 0;
 }
 
 int bc__sys_end(int file, int64_t *out_size) {
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
     off_t end = lseek(file, 0, SEEK_END);
-    if (end < 0) return errno;
+    if (end < 0) return bc__error_of_system(errno);
     *out_size = (int64_t)end;
     return 0;
 }
@@ -256,11 +273,11 @@ int bc__sys_end(int file, int64_t *out_size) {
 int bc__sys_punch(int file, int64_t offset, int64_t size) {
     bc_assert(file >= 0 && offset >= 0 && size > 0);
     int code = bc__fault_call();
-    if (code != 0) return code;
+    if (code != 0) return bc__error_of_system(code);
 #ifdef FALLOC_FL_PUNCH_HOLE
     while (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
                      (off_t)size) != 0) {
-        if (errno != EINTR) return errno;
+        if (errno != EINTR) return bc__error_of_system(errno);
     }
     return 0;
 #else
@@ -268,16 +285,18 @@ int bc__sys_punch(int file, int64_t offset, int64_t size) {
 #endif
 }
 
-int bc__sys_map(int file, size_t size, const uint8_t **out_memory) {
+int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory) {
     bc_assert(file >= 0 && size > 0);
     int code = bc__fault_call();
-    if (code != 0) return code;
-    int another = bc__sys_another(file);
+    if (code != 0) return bc__error_of_system(code);
+    int another = bc__sys_another(file, path);
     int mapped = another < 0 ? file : another;
     void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, mapped, 0);
     code = memory == MAP_FAILED ? errno : 0;
     if (another >= 0) (void)close(another);
-    if (code != 0) return code;
+    /* Under valgrind, EINVAL: its address space is smaller. */
+    if (code == EINVAL) code = ENOMEM;
+    if (code != 0) return bc__error_of_system(code);
     *out_memory = memory;
     return 0;
 }

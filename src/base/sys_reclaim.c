@@ -3,10 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,14 +46,16 @@ static bool is_name_of_ours(const char *name, const char *prefix) {
 
 /* Removes the file unless somebody holds its lock: true when there is none any more. */
 static bool remove_unlocked(int dir, const char *file_name) {
-    int file = openat(dir, file_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    /* A pipe of that name must not make this wait. */
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int file = openat(dir, file_name, flags);
     if (file < 0 && !is_old(dir)) return false;
     if (file < 0) {
         bc__fault_point();
         return unlinkat(dir, bc__sys_making, 0) == 0 || errno == ENOENT;
     }
     bool removed = false;
-    if (flock(file, LOCK_EX | LOCK_NB) == 0) {
+    if (bc__sys_check_regular(file) == 0 && bc__sys_own(file) == 0) {
         bc__fault_point();
         removed = unlinkat(dir, file_name, 0) == 0;
     }
@@ -62,50 +63,69 @@ static bool remove_unlocked(int dir, const char *file_name) {
     return removed;
 }
 
+/* When directories are looked at again, by a hash of which it is and of the process: a
+ * fork's child looks for itself. Two with one place only look more often. */
+static struct {
+    _Atomic uint64_t key;
+    _Atomic int64_t next_ms;
+} looked_at[64];
+
+/* Its key, never 0. */
+static uint64_t key_of(const struct stat *parent) {
+    const uint64_t parts[] = {(uint64_t)parent->st_dev, (uint64_t)parent->st_ino,
+                              (uint64_t)bc__sys_process()};
+    uint64_t mixed = 1;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        mixed = (mixed ^ parts[i]) * 0x9e3779b97f4a7c15;
+        mixed ^= mixed >> 29;
+    }
+    return mixed | 1;
+}
+
+static bool is_due(uint64_t key) {
+    size_t place = key >> 1 & 63;
+    return atomic_load(&looked_at[place].key) != key ||
+           atomic_load(&looked_at[place].next_ms) <= bc__sys_now_ms();
+}
+
+/* Looking may take a twentieth of the time: a directory with few entries is looked at for
+ * every cache, one with thousands every other second. */
+static void plan_next(uint64_t key, int64_t entries, int64_t directories) {
+    enum { ENTRIES_A_US = 5, DIRECTORY_US = 20, FREE_US = 200, SHARE = 20 };
+    int64_t cost_us = entries / ENTRIES_A_US + directories * DIRECTORY_US;
+    int64_t pause_ms = cost_us < FREE_US ? 0 : cost_us * SHARE / 1000;
+    size_t place = key >> 1 & 63;
+    atomic_store(&looked_at[place].next_ms, bc__sys_now_ms() + pause_ms);
+    atomic_store(&looked_at[place].key, key);
+}
+
+/* Removes the directory, if nobody uses it. What holds anything else than the file stays.
+ */
+static void reclaim(int parent, const char *name, const char *file_name) {
+    int dir = open_private(parent, name);
+    if (dir < 0) return;
+    if (remove_unlocked(dir, file_name)) {
+        bc__fault_point();
+        (void)unlinkat(parent, name, AT_REMOVEDIR);
+    }
+    (void)close(dir);
+}
+
 void bc__sys_reclaim(const char *parent_path, const char *prefix, const char *file_name) {
     bc_assert(parent_path != NULL && prefix != NULL && file_name != NULL);
+    struct stat status;
+    if (stat(parent_path, &status) != 0 || !is_due(key_of(&status))) return;
     DIR *parent = opendir(parent_path);
     if (parent == NULL) return;
+    int64_t entries = 0;
+    int64_t directories = 0;
     const struct dirent *entry;
     while ((entry = readdir(parent)) != NULL) {
+        entries++;
         if (!is_name_of_ours(entry->d_name, prefix)) continue;
-        int dir = open_private(dirfd(parent), entry->d_name);
-        if (dir < 0) continue;
-        /* What holds anything else than the file stays. */
-        if (remove_unlocked(dir, file_name)) {
-            bc__fault_point();
-            (void)unlinkat(dirfd(parent), entry->d_name, AT_REMOVEDIR);
-        }
-        (void)close(dir);
+        directories++;
+        reclaim(dirfd(parent), entry->d_name, file_name);
     }
     (void)closedir(parent);
-}
-
-/* ".NAME.PROCESS-FILE", and the process does not exist. */
-static bool is_name_of_dead(const char *entry, const char *name) {
-    size_t size = strlen(name);
-    if (entry[0] != '.' || strncmp(entry + 1, name, size) != 0) return false;
-    const char *at = entry + 1 + size;
-    if (at[0] != '.' || at[1] < '1' || at[1] > '9') return false;
-    char *end;
-    errno = 0;
-    long process = strtol(at + 1, &end, 10);
-    if (errno != 0 || process > INT32_MAX || end[0] != '-' || end[1] == '\0' ||
-        strspn(end + 1, "0123456789") != strlen(end + 1)) {
-        return false;
-    }
-    return kill((pid_t)process, 0) != 0 && errno == ESRCH;
-}
-
-void bc__sys_reclaim_names(const char *dir, const char *name) {
-    bc_assert(dir != NULL && name != NULL);
-    DIR *parent = opendir(dir);
-    if (parent == NULL) return;
-    const struct dirent *entry;
-    while ((entry = readdir(parent)) != NULL) {
-        if (!is_name_of_dead(entry->d_name, name)) continue;
-        bc__fault_point();
-        (void)unlinkat(dirfd(parent), entry->d_name, 0);
-    }
-    (void)closedir(parent);
+    plan_next(key_of(&status), entries, directories);
 }

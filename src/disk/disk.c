@@ -15,7 +15,8 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                                 options->codec, error);
     if (code != 0) return code;
     code = options->is_recording
-               ? bc__file_record(&disk->file, options->path, options->durable, error)
+               ? bc__file_record(&disk->file, options->path, options->durable,
+                                 !options->is_named_later, error)
                : bc__file_create(&disk->file, options->path, options->bytes_max,
                                  options->evicts, error);
     if (code == 0) {
@@ -30,7 +31,7 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
 int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64_t reach,
                     struct bc_error *error) {
     disk->encoder.schema = schema;
-    int code = bc__map_init(&disk->map, disk->file.file, reach);
+    int code = bc__map_init(&disk->map, disk->file.file, disk->file.path, reach);
     if (code != 0) return bc__error_memory(error);
     code = bc__dictionaries_init(&disk->dictionaries, schema);
     if (code == 0) return 0;
@@ -76,7 +77,7 @@ int bc__disk_begin(struct bc_disk *disk, struct bc_error *error) {
     bc_assert(disk->file.publishes_last && disk->schema_bytes == 0);
     int code = bc__disk_append_schema(disk, error);
     if (code == 0) code = bc__file_flush(&disk->file, error);
-    if (code == 0) code = bc__file_name(&disk->file, disk->file.path, false, error);
+    if (code == 0) code = bc__file_name(&disk->file, false, error);
     return code;
 }
 

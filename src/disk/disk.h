@@ -18,8 +18,9 @@
 
 struct bc_disk_options {
     const char *path;
-    bool is_recording; /* `path` is its name, else the directory of a cache's file */
-    bool durable;      /* a recording: as bc_cache_options has it */
+    bool is_recording;   /* `path` is its name, else the directory of a cache's file */
+    bool durable;        /* a recording: as bc_cache_options has it */
+    bool is_named_later; /* a recording: when it is complete, so it needs no lock */
     uint64_t bytes_max;
     bool evicts;    /* batches are given up, and their room is wanted back */
     bool checksums; /* written, and verified where asked for */
@@ -90,6 +91,9 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
  * is at it; EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error);
+/* Removes a recording that was left before it was complete, and no other file. EEXIST,
+ * EBUSY as above; EINVAL: it is no recording; ENOLCK: nobody knows. (resume.c) */
+int bc__disk_discard(const char *path, struct bc_error *error);
 /* The next batch is written behind what was walked; what else stands there goes. */
 int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error);
 /* Where the next batch of a file without an index is, and its rows; `size` 0: there are

@@ -10,6 +10,7 @@
 #include "disk/at_exit.h"
 
 static const char file_name[] = "cache.arrow";
+static const char unlocked_name[] = "unlocked.arrow";
 static const char dir_prefix[] = "batchcorder-";
 
 /* A message as large as this gains nothing from waiting for others. */
@@ -19,9 +20,15 @@ static int start(struct bc_file *file, uint64_t bytes_max) {
     memset(file, 0, sizeof(*file));
     file->dir = -1;
     file->file = -1;
+    file->naming = BC_NAMING_NONE;
     atomic_init(&file->limit, bytes_max);
     file->process = bc__sys_process();
     return bc__mutex_init(&file->lock);
+}
+
+/* Of a cache's file. */
+static const char *name_of(const struct bc_file *file) {
+    return file->refused == 0 ? file_name : unlocked_name;
 }
 
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
@@ -35,15 +42,16 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     }
     if (code == 0) {
         what = "file";
-        code = bc__sys_create(file->dir, file_name, &file->file);
+        code = bc__sys_create(file->dir, file_name, unlocked_name, &file->file,
+                              &file->refused);
     }
     if (code == 0) {
-        size_t size = strlen(file->dir_path) + 1 + sizeof(file_name);
+        size_t size = strlen(file->dir_path) + 1 + sizeof(unlocked_name);
         file->path = bc__malloc(size);
         if (file->path == NULL) {
             code = ENOMEM;
         } else {
-            (void)snprintf(file->path, size, "%s/%s", file->dir_path, file_name);
+            (void)snprintf(file->path, size, "%s/%s", file->dir_path, name_of(file));
         }
     }
     if (code == 0 && evicts) code = bc__space_new(file->file, &file->space);
@@ -54,23 +62,36 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     }
     bc__file_finish(file);
     return bc__error_set(error, code, "Failed to create cache %s: %s: '%s'", what,
-                         strerror(code), path);
+                         bc__error_words(code), path);
 }
 
-int bc__file_record(struct bc_file *file, const char *path, bool durable,
+/* The words for the errno with which a recording could not be made. */
+static int fail_to_record(int code, const char *path, struct bc_error *error) {
+    if (code == ENOLCK) {
+        return bc__error_set(error, code,
+                             "Failed to create recording: the file system refuses locks, "
+                             "and without one two processes may write it: '%s'",
+                             path);
+    }
+    return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
+                         bc__error_words(code), path);
+}
+
+int bc__file_record(struct bc_file *file, const char *path, bool durable, bool needs_lock,
                     struct bc_error *error) {
     bc_assert(file != NULL && path != NULL);
     if (start(file, BC_BYTES_DEFAULT) != 0) return bc__error_memory(error);
     file->publishes_last = true;
     atomic_init(&file->is_public, true);
     file->durable = durable;
+    file->needs_lock = needs_lock;
     file->path = bc__strdup(path);
     int code = file->path == NULL ? ENOMEM : 0;
-    if (code == 0) code = bc__sys_create_unnamed(path, &file->hidden, &file->file);
+    if (code == 0) code = bc__naming_init(&file->naming, path);
+    if (code == 0) code = bc__naming_create(&file->naming, needs_lock, &file->file);
     if (code == 0) return 0;
     bc__file_finish(file);
-    return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
-                         strerror(code), path);
+    return fail_to_record(code, path, error);
 }
 
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size) {
@@ -90,28 +111,26 @@ int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64
     return ENOMEM;
 }
 
-int bc__file_name(struct bc_file *file, const char *path, bool replaces,
-                  struct bc_error *error) {
+int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
     bc_assert(file->file >= 0);
-    int code = replaces ? bc__sys_replace(file->file, file->hidden, path)
-                        : bc__sys_link(file->file, file->hidden, path);
+    struct bc_naming *naming = &file->naming;
+    int code = bc__naming_publish(naming, file->file, replaces, file->needs_lock);
     if (code == 0 && file->durable) {
-        code = bc__sys_sync_dir_of(path);
+        code = bc__naming_sync(naming);
         /* What took another file's place stays: that one is gone. */
-        if (code != 0 && !replaces) bc__sys_unname(file->file, path);
+        if (code != 0 && !replaces) bc__naming_unname(naming, file->file);
     }
-    if (code != 0) {
-        return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
-                             strerror(code), path);
-    }
+    if (code != 0) return fail_to_record(code, file->path, error);
     file->is_named = true;
-    bc__sys_discard(file->hidden);
-    file->hidden = NULL;
+    bc__naming_finish(naming, file->file);
     return 0;
 }
 
 void bc__file_unname(struct bc_file *file) {
-    if (file->is_named) bc__sys_unname(file->file, file->path);
+    struct bc_naming naming;
+    if (!file->is_named || bc__naming_init(&naming, file->path) != 0) return;
+    bc__naming_unname(&naming, file->file);
+    bc__naming_finish(&naming, file->file);
     file->is_named = false;
 }
 
@@ -265,7 +284,7 @@ static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_
 }
 
 static int fail(int code, struct bc_error *error) {
-    return bc__error_set(error, code, "Disk write failed: %s", strerror(code));
+    return bc__error_set(error, code, "Disk write failed: %s", bc__error_words(code));
 }
 
 int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
@@ -364,12 +383,12 @@ void bc__file_abandon(struct bc_file *file) {
 }
 
 void bc__file_forked(struct bc_file *file) {
-    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file);
+    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file, file->path);
 }
 
 void bc__file_unlink(struct bc_file *file) {
     if (file->dir < 0 || file->process != bc__sys_process()) return;
-    if (file->file >= 0) (void)bc__sys_remove(file->dir, file_name, file->file);
+    if (file->file >= 0) (void)bc__sys_remove(file->dir, name_of(file), file->file);
     (void)bc__sys_remove_dir(file->dir_path);
 }
 
@@ -377,14 +396,16 @@ void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
     if (file->dir_path != NULL) bc__at_exit_forget(file);
     /* A recording that never got its name goes. */
-    bc__sys_discard(file->hidden);
-    file->hidden = NULL;
+    bc__naming_finish(&file->naming, file->file);
     bc__space_close(file->space);
     bc__mutex_lock(&file->lock);
     bc__window_unref(file->block);
     file->block = NULL;
     file->collected = 0;
     bc__file_unlink(file);
+    /* A mapping may keep the open file, and with it the lock. */
+    bool may_last = file->publishes_last && file->process == bc__sys_process();
+    if (may_last && file->file >= 0) bc__sys_unlock(file->file);
     /* With the lock, for a fork's child that opens it anew. */
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);

@@ -24,6 +24,7 @@
 #ifndef BC_DISK_FILE_H
 #define BC_DISK_FILE_H
 
+#include "base/naming.h"
 #include "base/sync.h"
 #include "base/sys.h"
 #include "batchcorder/batchcorder.h"
@@ -35,15 +36,17 @@ struct bc_file {
     int file;
     char *dir_path; /* NULL: not a cache's */
     char *path;
-    char *hidden;          /* a recording's, until it has its name; or NULL */
-    bool is_named;         /* a recording that this cache gave its name, `path` */
-    bool publishes_last;   /* a recording that is being written */
-    bool durable;          /* what is published is on the disk */
-    bool is_lent;          /* the user's too, who may read it where its position is */
-    atomic_bool is_public; /* others may change it while it is read */
-    _Atomic int broken;    /* the errno with which synchronising failed: it stays */
-    int64_t published;     /* the producer's: never cut below */
-    int64_t reach;         /* the producer's: no write went beyond */
+    struct bc_naming naming; /* a recording's, until it has its name */
+    int refused;             /* the errno with which the owner's lock was refused */
+    bool needs_lock;         /* it has its name before it is complete */
+    bool is_named;           /* a recording that this cache gave its name, `path` */
+    bool publishes_last;     /* a recording that is being written */
+    bool durable;            /* what is published is on the disk */
+    bool is_lent;            /* the user's too, who may read it where its position is */
+    atomic_bool is_public;   /* others may change it while it is read */
+    _Atomic int broken;      /* the errno with which synchronising failed: it stays */
+    int64_t published;       /* the producer's: never cut below */
+    int64_t reach;           /* the producer's: no write went beyond */
     _Atomic int64_t size;
     _Atomic int64_t written;
     _Atomic uint64_t limit;    /* of bytes, holes not counted */
@@ -60,14 +63,14 @@ struct bc_file {
  * becomes room again. */
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                     bool evicts, struct bc_error *error);
-/* Makes an empty recording in the directory of `path`, without its name. */
-int bc__file_record(struct bc_file *file, const char *path, bool durable,
+/* Makes an empty recording in the directory of `path`, without its name. ENOLCK: locks
+ * are refused, and it `needs_lock`. */
+int bc__file_record(struct bc_file *file, const char *path, bool durable, bool needs_lock,
                     struct bc_error *error);
 /* Takes over an open file of `size` bytes, on failure too; `path` is for people. */
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size);
-/* Gives a recording its name. EEXIST, unless it `replaces`. */
-int bc__file_name(struct bc_file *file, const char *path, bool replaces,
-                  struct bc_error *error);
+/* Gives a recording its name, `path`. EEXIST, unless it `replaces`. */
+int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error);
 /* Takes the name away again that bc__file_name gave. */
 void bc__file_unname(struct bc_file *file);
 /* Appends pieces of `size` bytes in all, at the end: `*out_offset`. With `more`, another

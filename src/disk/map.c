@@ -9,10 +9,11 @@
 /* Address space for a file that may become large: more is mapped when it is needed. */
 static const uint64_t REACH = (uint64_t)64 << 30;
 
-int bc__map_init(struct bc_map *map, int file, uint64_t bytes_max) {
+int bc__map_init(struct bc_map *map, int file, const char *path, uint64_t bytes_max) {
     bc_assert(map != NULL && file >= 0);
     memset(map, 0, sizeof(*map));
     map->file = file;
+    map->path = path;
     map->first_reach = bytes_max < REACH ? bytes_max : REACH;
     return bc__mutex_init(&map->lock);
 }
@@ -32,9 +33,8 @@ static int make(const struct bc_map *map, uint64_t needed,
                 struct bc_window **out_window) {
     uint64_t reach = needed <= map->first_reach ? map->first_reach : needed * 2;
     for (;;) {
-        int code = bc__window_map(map->file, (size_t)reach, out_window);
-        /* Under valgrind, EINVAL: its address space is smaller. */
-        if ((code != ENOMEM && code != EINVAL) || reach == needed) return code;
+        int code = bc__window_map(map->file, map->path, (size_t)reach, out_window);
+        if (code != ENOMEM || reach == needed) return code;
         reach = reach / 4 > needed ? reach / 4 : needed;
     }
 }
@@ -58,5 +58,5 @@ int bc__map_get(struct bc_map *map, int64_t end, struct bc_window **out_window,
     bc__window_unref(old);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
-                         strerror(code));
+                         bc__error_words(code));
 }

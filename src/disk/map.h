@@ -14,11 +14,12 @@ struct bc_map {
     struct bc_mutex lock; /* guards current */
     struct bc_window *current;
     int file;             /* borrowed */
+    const char *path;     /* of the file, borrowed */
     uint64_t first_reach; /* where more is not needed */
 };
 
 /* `bytes_max`: the file is not expected to grow beyond. */
-int bc__map_init(struct bc_map *map, int file, uint64_t bytes_max);
+int bc__map_init(struct bc_map *map, int file, const char *path, uint64_t bytes_max);
 /* Gives up the current mapping; those that batches hold stay. Nobody is inside. */
 void bc__map_clear(struct bc_map *map);
 void bc__map_finish(struct bc_map *map);

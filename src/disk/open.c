@@ -66,7 +66,7 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     size_t got;
     int code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
     if (code != 0) {
-        (void)bc__problem_reading(disk, code, error);
+        code = bc__problem_reading(disk, code, error);
     } else if (got != size || bc__checksum(bytes, size) != trailer->schema_checksum) {
         code = bc__problem_checksum(disk, "the schema", error);
     }
@@ -311,9 +311,9 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     if (code == 0) code = bc__sys_size(source->file, &size);
     if (code != 0) {
         bc__sys_close(source->file);
-        return bc__error_set(error, code, "Failed to open: %s: '%s'",
-                             code == ESPIPE ? "Not a regular file" : strerror(code),
-                             source->path);
+        return bc__error_set(
+            error, code, "Failed to open: %s: '%s'",
+            code == ESPIPE ? "Not a regular file" : bc__error_words(code), source->path);
     }
     if (bc__file_adopt(&disk->file, source->file, source->path, size) != 0) {
         return bc__error_memory(error);

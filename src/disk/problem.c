@@ -17,7 +17,7 @@ int bc__problem_message(const struct bc_disk *disk, int64_t at, struct bc_error 
 
 int bc__problem_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
-    return bc__error_set(error, code, "Disk read failed: %s: '%s'", strerror(code),
+    return bc__error_set(error, code, "Disk read failed: %s: '%s'", bc__error_words(code),
                          disk->file.path);
 }
 
@@ -66,6 +66,7 @@ int bc__problem_batch(const struct bc_disk *disk, int code, uint64_t number,
                                  "nulls of its own: '%s'",
                                  (unsigned long long)number, disk->file.path);
         default:
-            return bc__error_set(error, code, "Disk read failed: %s", strerror(code));
+            return bc__error_set(error, code, "Disk read failed: %s",
+                                 bc__error_words(code));
     }
 }

@@ -7,8 +7,6 @@
 #include "base/error.h"
 #include "disk/problem.h"
 
-/* ---- going on with a recording ---- */
-
 static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     struct bc_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
@@ -20,7 +18,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     size_t got = 0;
     code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
     if (code != 0) {
-        (void)bc__problem_reading(disk, code, error);
+        code = bc__problem_reading(disk, code, error);
     } else if (memcmp(bytes, message.pieces[0].data, got) != 0) {
         code = bc__error_set(error, EINVAL,
                              "The source's schema is not that of the recording, which "
@@ -35,55 +33,135 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     return code;
 }
 
-static int open_to_resume(struct bc_disk *disk, const struct bc_disk_options *options,
-                          struct bc_error *error) {
+/* The words for what keeps a recording from being opened for writing. */
+static const char *words_of(int code) {
+    switch (code) {
+        case EAGAIN:
+        case EBUSY:
+            return "Another process or cache is writing it";
+        case ENOLCK:
+            return "the file system refuses locks, so whether it is being written cannot "
+                   "be told";
+        default:
+            return bc__error_words(code);
+    }
+}
+
+/* Opens a file that its writer may have left, and locks it. EAGAIN: another writer has
+ * it, or the name has another file now. */
+static int open_left(const char *path, struct bc_naming *out_naming, int *out_file) {
     int file;
-    int code = bc__sys_open(options->path, true, &file);
+    int code = bc__sys_open(path, true, &file);
+    if (code != 0) return code;
+    *out_naming = BC_NAMING_NONE;
+    code = bc__sys_check_regular(file);
+    if (code == 0) code = bc__sys_lock(file);
+    if (code == 0) code = bc__naming_init(out_naming, path);
     if (code == 0) {
-        code = bc__sys_check_regular(file);
-        if (code == 0) code = bc__sys_lock(file);
-        if (code == 0) code = bc__sys_reclaim_hidden(file, options->path);
-        /* Somebody may have made it anew before it was locked. */
-        if (code == 0 && !bc__sys_is_name_of(options->path, file)) code = EAGAIN;
-        if (code != 0) bc__sys_close(file);
+        bc__naming_reclaim(out_naming, file);
+        if (!bc__sys_is_name_of(path, file)) code = EAGAIN;
     }
-    if (code != 0) {
-        if (code == EAGAIN) code = EBUSY;
-        return bc__error_set(
-            error, code, "Failed to resume the recording: %s: '%s'",
-            code == EBUSY ? "Somebody else is writing it" : strerror(code),
-            options->path);
+    if (code == 0) {
+        *out_file = file;
+        return 0;
     }
+    bc__naming_finish(out_naming, file);
+    bc__sys_close(file);
+    return code;
+}
+
+/* EEXIST: the recording is complete. */
+static int check_incomplete(struct bc_disk *disk, struct bc_error *error) {
+    bool complete;
     int64_t size;
-    code = bc__sys_size(file, &size);
-    if (code != 0) {
-        bc__sys_close(file);
-        return bc__error_set(error, code, "Disk read failed: %s: '%s'", strerror(code),
-                             options->path);
+    int code = bc__sys_size(disk->file.file, &size);
+    if (code == 0) {
+        code = bc__trailer_read(disk->file.file, size, &disk->trailer, &complete);
     }
-    if (bc__file_adopt(&disk->file, file, options->path, size) != 0) {
+    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (!complete) return 0;
+    return bc__error_set(error, EEXIST, "The recording is complete: '%s'",
+                         disk->file.path);
+}
+
+static int open_to_resume(struct bc_disk *disk, const char *path, const char *verb,
+                          struct bc_error *error) {
+    struct bc_naming naming;
+    int file;
+    int code = open_left(path, &naming, &file);
+    if (code != 0) {
+        return bc__error_set(error, code == EAGAIN ? EBUSY : code,
+                             "Failed to %s the recording: %s: '%s'", verb, words_of(code),
+                             path);
+    }
+    if (bc__file_adopt(&disk->file, file, path, 0) != 0) {
+        bc__naming_finish(&naming, -1);
         return bc__error_memory(error);
     }
-    bool complete;
-    code = bc__trailer_read(file, size, &disk->trailer, &complete);
-    if (code != 0) {
-        (void)bc__problem_reading(disk, code, error);
-    } else if (complete) {
-        code = bc__error_set(error, EEXIST, "The recording is complete: '%s'",
-                             disk->file.path);
-    }
+    disk->file.naming = naming;
+    code = check_incomplete(disk, error);
     if (code != 0) bc__file_finish(&disk->file);
     return code;
 }
 
+/* ---- a recording that is not gone on with ---- */
+
+/* What a recording's writer may have left: a schema of ours, or the nothing that a loss
+ * of power leaves. EINVAL: it is another file. */
+static int check_ours(struct bc_disk *disk) {
+    static const uint8_t zeros[8];
+    uint8_t head[sizeof(zeros)] = {0};
+    size_t got;
+    int64_t size = 0;
+    int code = bc__sys_read(disk->file.file, head, sizeof(head), 0, &got);
+    if (code == 0) code = bc__sys_size(disk->file.file, &size);
+    if (code != 0 || memcmp(head, zeros, sizeof(head)) == 0) return code;
+    struct bc_finding finding;
+    disk->scan.file = disk->file.file;
+    code = bc__scan_look(&disk->scan, size, &finding);
+    if (code == 0 && finding.found != BC_FOUND_SCHEMA) code = EINVAL;
+    struct bc_schema *schema = NULL;
+    const char *digits = NULL;
+    size_t n_digits;
+    if (code == 0) {
+        code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size,
+                                        &schema, &digits, &n_digits, NULL);
+    }
+    if (code == 0 && digits == NULL) code = EINVAL;
+    bc__schema_free(schema);
+    bc__scan_finish(&disk->scan);
+    return code;
+}
+
+int bc__disk_discard(const char *path, struct bc_error *error) {
+    struct bc_disk disk;
+    memset(&disk, 0, sizeof(disk));
+    int code = open_to_resume(&disk, path, "discard", error);
+    if (code != 0) return code;
+    code = check_ours(&disk);
+    if (code == 0) code = bc__naming_remove(&disk.file.naming, disk.file.file);
+    if (code == EINVAL) {
+        (void)bc__error_set(error, code, "Not a recording, so it stays: '%s'", path);
+    } else if (code != 0) {
+        code = bc__error_set(error, code == EAGAIN ? EBUSY : code,
+                             "Failed to discard the recording: %s: '%s'", words_of(code),
+                             path);
+    }
+    bc__file_finish(&disk.file);
+    return code;
+}
+
+/* ---- one that is ---- */
+
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error) {
     memset(disk, 0, sizeof(*disk));
-    int code = open_to_resume(disk, options, error);
+    int code = open_to_resume(disk, options->path, "resume", error);
     if (code != 0) return code;
     code = bc__encoder_init(&disk->encoder, schema, options->checksums, options->codec,
                             error);
     if (code == 0) {
+        bc__naming_finish(&disk->file.naming, disk->file.file);
         disk->file.durable = options->durable;
         disk->scan.file = disk->file.file;
         disk->scan.is_ours = true;

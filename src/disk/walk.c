@@ -37,7 +37,14 @@ static int nothing_yet(struct bc_disk *disk, enum bc_found found, bool *again,
     bool had_looked = *again;
     *again = false;
     if (disk->follows) {
-        if (bc__sys_is_locked(disk->file.file)) return EAGAIN;
+        enum bc_lock lock = bc__sys_look_at_lock(disk->file.file);
+        if (lock == BC_LOCK_HELD) return EAGAIN;
+        if (lock == BC_LOCK_UNKNOWN && disk->scan.is_ours) {
+            return bc__error_set(error, ENOLCK,
+                                 "Cannot tell whether the recording is still being "
+                                 "written, because the file system refuses locks: '%s'",
+                                 disk->file.path);
+        }
         /* It may have come, and been completed, since the scan looked. */
         *again = !had_looked;
         if (*again) return 0;

@@ -10,11 +10,12 @@
 enum { HEAD = 64 };
 _Static_assert(sizeof(struct bc_window) <= HEAD, "a block's bytes are aligned");
 
-int bc__window_map(int file, size_t size, struct bc_window **out_window) {
+int bc__window_map(int file, const char *path, size_t size,
+                   struct bc_window **out_window) {
     bc_assert(size > 0 && out_window != NULL);
     struct bc_window *window = bc__calloc(1, sizeof(*window));
     if (window == NULL) return ENOMEM;
-    int code = bc__sys_map(file, size, &window->memory);
+    int code = bc__sys_map(file, path, size, &window->memory);
     if (code != 0) {
         bc__free(window);
         return code;

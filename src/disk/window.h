@@ -17,7 +17,8 @@ struct bc_window {
 };
 
 /* 0 or an errno of mapping; [0, size) of the file. */
-int bc__window_map(int file, size_t size, struct bc_window **out_window);
+int bc__window_map(int file, const char *path, size_t size,
+                   struct bc_window **out_window);
 /* A block of `size` bytes, which its maker fills and places; NULL without memory. */
 struct bc_window *bc__window_block(size_t size);
 uint8_t *bc__window_bytes(struct bc_window *block);

@@ -1,0 +1,360 @@
+#define _GNU_SOURCE
+#include "base/naming.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+
+enum { NAME_BYTES_MAX = 255, SLOTS = 16, TRIES = 16 };
+
+static const char suffix[] = ".unfinished";
+
+/* The next system call fails: its errno, or 0. */
+static int fault(void) { return bc__error_of_system(bc__fault_call()); }
+
+static int failure(void) { return bc__error_of_system(errno); }
+
+int bc__naming_init(struct bc_naming *naming, const char *path) {
+    bc_assert(naming != NULL && path != NULL);
+    *naming = BC_NAMING_NONE;
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    if (name[0] == '\0') return path[0] == '\0' ? ENOENT : EISDIR;
+    char *dir = bc__strdup(slash == NULL ? "." : path);
+    naming->name = bc__strdup(name);
+    int code = dir == NULL || naming->name == NULL ? ENOMEM : fault();
+    if (code == 0) {
+        /* "/" stays. */
+        if (slash != NULL) dir[slash == path ? 1 : slash - path] = '\0';
+        naming->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (naming->dir < 0) code = failure();
+    }
+    bc__free(dir);
+    if (code != 0) bc__naming_finish(naming, -1);
+    return code;
+}
+
+/* `name` is one of the open file. */
+static bool has_name(const struct bc_naming *naming, const char *name, int file) {
+    struct stat named;
+    struct stat held;
+    return fstatat(naming->dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstat(file, &held) == 0 && named.st_dev == held.st_dev &&
+           named.st_ino == held.st_ino;
+}
+
+static void remove_name(const struct bc_naming *naming, const char *name) {
+    bc__fault_point();
+    (void)unlinkat(naming->dir, name, 0);
+}
+
+void bc__naming_finish(struct bc_naming *naming, int file) {
+    if (naming->hidden != NULL && file >= 0 && has_name(naming, naming->hidden, file)) {
+        remove_name(naming, naming->hidden);
+    }
+    if (naming->dir >= 0) (void)close(naming->dir);
+    bc__free(naming->hidden);
+    bc__free(naming->name);
+    *naming = BC_NAMING_NONE;
+}
+
+void bc__naming_forget(struct bc_naming *naming) {
+    bc__free(naming->hidden);
+    naming->hidden = NULL;
+}
+
+/* FNV-1a: the same in every process. */
+static unsigned long long hash(const char *name) {
+    uint64_t value = 0xcbf29ce484222325;
+    for (; *name != '\0'; name++) {
+        value = (value ^ (unsigned char)*name) * 0x100000001b3;
+    }
+    return value;
+}
+
+/* Hidden name number `slot`, freed by the caller; NULL without memory. */
+static char *hidden_name(struct bc_naming *naming, int slot) {
+    size_t size = strlen(naming->name) + sizeof(".") + sizeof(suffix) + 3;
+    if (size > NAME_BYTES_MAX) naming->is_short = true;
+    if (size < 64) size = 64;
+    char *out = bc__malloc(size);
+    if (out == NULL) return NULL;
+    int used = naming->is_short ? snprintf(out, size, ".batchcorder-%016llx%s",
+                                           hash(naming->name), suffix)
+                                : snprintf(out, size, ".%s%s", naming->name, suffix);
+    if (slot > 0) (void)snprintf(out + used, size - (size_t)used, "-%d", slot);
+    return out;
+}
+
+/* Removes a hidden file that nobody has the lock of: whether the name is free. */
+static bool remove_left(const struct bc_naming *naming, const char *hidden) {
+    if (bc__fault_call() != 0) return false;
+    int file = openat(naming->dir, hidden, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return errno == ENOENT;
+    bool free = bc__sys_check_regular(file) == 0 && bc__sys_lock(file) == 0 &&
+                has_name(naming, hidden, file);
+    if (free) remove_name(naming, hidden);
+    (void)close(file);
+    return free;
+}
+
+/* Takes a free hidden name by `take`, which says EEXIST where it is not free, and EAGAIN
+ * where it may be. */
+static int take_slot(struct bc_naming *naming,
+                     int (*take)(const struct bc_naming *naming, const char *hidden,
+                                 void *context),
+                     void *context) {
+    bc_assert(naming->hidden == NULL);
+    int slot = 0;
+    for (int tries = 0; slot < SLOTS && tries < SLOTS + TRIES; tries++) {
+        char *hidden = hidden_name(naming, slot);
+        if (hidden == NULL) return ENOMEM;
+        int code = take(naming, hidden, context);
+        if (code == 0) {
+            naming->hidden = hidden;
+            /* One that was left when this one was taken. */
+            hidden = hidden_name(naming, slot + 1);
+            if (hidden != NULL && slot + 1 < SLOTS) (void)remove_left(naming, hidden);
+            bc__free(hidden);
+            return 0;
+        }
+        if (code == EEXIST && !remove_left(naming, hidden)) slot++;
+        bc__free(hidden);
+        bool is_too_long = code == ENAMETOOLONG && !naming->is_short;
+        if (is_too_long) naming->is_short = true;
+        if (code != EEXIST && code != EAGAIN && !is_too_long) return code;
+    }
+    return EBUSY;
+}
+
+struct creation {
+    bool needs_lock;
+    int file;
+};
+
+static int create(const struct bc_naming *naming, const char *hidden, void *context) {
+    struct creation *creation = context;
+    int code = fault();
+    if (code != 0) return code;
+    int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int file = openat(naming->dir, hidden, flags, 0666);
+    if (file < 0) return failure();
+    code = bc__sys_lock(file);
+    if (code == ENOLCK && !creation->needs_lock) code = 0;
+    /* Another process took it for one that was left, before it was locked. */
+    if (code == 0 && !has_name(naming, hidden, file)) code = EAGAIN;
+    if (code == 0) {
+        creation->file = file;
+        return 0;
+    }
+    if (code != EAGAIN) remove_name(naming, hidden);
+    (void)close(file);
+    return code;
+}
+
+int bc__naming_create(struct bc_naming *naming, bool needs_lock, int *out_file) {
+    struct creation creation = {needs_lock, -1};
+    int code = take_slot(naming, create, &creation);
+    if (code == 0) *out_file = creation.file;
+    return code;
+}
+
+struct link {
+    int file;
+    const char *from;
+};
+
+static int make_link(const struct bc_naming *naming, const char *hidden, void *context) {
+    const struct link *link = context;
+    int code = fault();
+    if (code != 0) return code;
+    char self[40];
+    (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", link->file);
+    code =
+        linkat(AT_FDCWD, self, naming->dir, hidden, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+    /* There may be no /proc. */
+    if (code != 0 && code != EEXIST && bc__sys_is_name_of(link->from, link->file)) {
+        code = linkat(AT_FDCWD, link->from, naming->dir, hidden, 0) == 0 ? 0 : errno;
+    }
+    if (code == 0 && !has_name(naming, hidden, link->file)) {
+        remove_name(naming, hidden);
+        code = ENOTSUP;
+    }
+    return bc__error_of_system(code);
+}
+
+int bc__naming_link(struct bc_naming *naming, int file, const char *from) {
+    struct link link = {file, from};
+    return take_slot(naming, make_link, &link);
+}
+
+/* ---- publication ---- */
+
+static int rename_exclusively(const struct bc_naming *naming, const char *from,
+                              const char *to) {
+    int code = bc__fault_call();
+    if (code != 0) return code;
+    if (bc__fault_poverty() >= 1) return EINVAL;
+#ifdef SYS_renameat2
+    /* The C library may be older than its function for that. */
+    enum { NO_REPLACE = 1 };
+    long done = syscall(SYS_renameat2, naming->dir, from, naming->dir, to, NO_REPLACE);
+    return done == 0 ? 0 : errno;
+#else
+    (void)naming;
+    (void)from;
+    (void)to;
+    return ENOSYS;
+#endif
+}
+
+/* The name leads to the open file, and shows its lock. */
+static bool shows_lock(const struct bc_naming *naming, int file) {
+    if (bc__fault_call() != 0 || !has_name(naming, naming->name, file)) return false;
+    int other =
+        openat(naming->dir, naming->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (other < 0) return false;
+    bool shown = bc__sys_look_at_lock(other) == BC_LOCK_HELD;
+    (void)close(other);
+    return shown;
+}
+
+static int link_exclusively(const struct bc_naming *naming, int file, bool needs_lock) {
+    int code = bc__fault_call();
+    if (code != 0) return code;
+    if (bc__fault_poverty() >= 2) return EPERM;
+    if (linkat(naming->dir, naming->hidden, naming->dir, naming->name, 0) != 0) {
+        return errno;
+    }
+    if (needs_lock && !shows_lock(naming, file)) {
+        remove_name(naming, naming->name);
+        return ENOTSUP;
+    }
+    remove_name(naming, naming->hidden);
+    return 0;
+}
+
+/* Takes the name with an empty file, which is locked: until its lock is given up, nobody
+ * takes it for a recording that was left. */
+static int replace_own(const struct bc_naming *naming, bool needs_lock) {
+    int code = fault();
+    if (code != 0) return code;
+    int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int own = openat(naming->dir, naming->name, flags, 0600);
+    if (own < 0) return failure();
+    code = bc__sys_lock(own);
+    if (code == ENOLCK && !needs_lock) code = 0;
+    bool is_own = has_name(naming, naming->name, own);
+    /* It was taken away before it was locked. */
+    if (code == EAGAIN || (code == 0 && !is_own)) code = EEXIST;
+    if (code == 0) code = fault();
+    if (code == 0 &&
+        renameat(naming->dir, naming->hidden, naming->dir, naming->name) != 0) {
+        code = failure();
+    }
+    if (code != 0 && code != EEXIST && is_own) remove_name(naming, naming->name);
+    (void)close(own);
+    return code;
+}
+
+static int publish_new(const struct bc_naming *naming, int file, bool needs_lock) {
+    int code = rename_exclusively(naming, naming->hidden, naming->name);
+    if (code == 0 || code == EEXIST) return code;
+    code = link_exclusively(naming, file, needs_lock);
+    if (code == 0 || code == EEXIST) return code;
+    return replace_own(naming, needs_lock);
+}
+
+static int publish_over(const struct bc_naming *naming, int file) {
+    int code = fault();
+    if (code == 0 &&
+        renameat(naming->dir, naming->hidden, naming->dir, naming->name) != 0) {
+        code = failure();
+    }
+    /* It is there yet where both are names of one file. */
+    if (code == 0 && has_name(naming, naming->hidden, file)) {
+        remove_name(naming, naming->hidden);
+    }
+    return code;
+}
+
+int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
+                       bool needs_lock) {
+    bc_assert(naming->hidden != NULL && file >= 0);
+    int code =
+        replaces ? publish_over(naming, file) : publish_new(naming, file, needs_lock);
+    if (code != 0) return code;
+    bc__naming_forget(naming);
+    if (!needs_lock || shows_lock(naming, file)) return 0;
+    bc__naming_unname(naming, file);
+    return ENOLCK;
+}
+
+int bc__naming_sync(const struct bc_naming *naming) {
+    int file = openat(naming->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code = file < 0 ? failure() : fault();
+    while (code == 0 && fsync(file) != 0) {
+        /* Some file systems have nothing to do here, and say so. */
+        if (errno == EINVAL) break;
+        if (errno != EINTR) code = failure();
+    }
+    if (file >= 0) (void)close(file);
+    return code;
+}
+
+/* ---- removal ---- */
+
+void bc__naming_unname(const struct bc_naming *naming, int file) {
+    bc_assert(file >= 0);
+    if (has_name(naming, naming->name, file)) remove_name(naming, naming->name);
+}
+
+void bc__naming_reclaim(struct bc_naming *naming, int file) {
+    for (int slot = 0; slot < SLOTS; slot++) {
+        char *hidden = hidden_name(naming, slot);
+        if (hidden == NULL) return;
+        if (has_name(naming, hidden, file)) {
+            remove_name(naming, hidden);
+        } else {
+            (void)remove_left(naming, hidden);
+        }
+        bc__free(hidden);
+    }
+}
+
+int bc__naming_remove(struct bc_naming *naming, int file) {
+    bc_assert(naming->hidden == NULL);
+    if (!has_name(naming, naming->name, file)) return EAGAIN;
+    int code = EEXIST;
+    for (int slot = SLOTS - 1; slot >= 0 && code == EEXIST; slot--) {
+        char *hidden = hidden_name(naming, slot);
+        if (hidden == NULL) return ENOMEM;
+        code = rename_exclusively(naming, naming->name, hidden);
+        if (code == 0 && has_name(naming, hidden, file)) {
+            remove_name(naming, hidden);
+        } else if (code == 0) {
+            /* Another file took the name a moment ago: it gets it back. */
+            (void)rename_exclusively(naming, hidden, naming->name);
+            code = EAGAIN;
+        }
+        bc__free(hidden);
+    }
+    if (code == 0 || code == EAGAIN || code == ENOENT)
+        return code == ENOENT ? EAGAIN : code;
+    /* There is no such call here. */
+    code = fault();
+    if (code == 0 && !has_name(naming, naming->name, file)) return EAGAIN;
+    if (code == 0 && unlinkat(naming->dir, naming->name, 0) != 0) code = failure();
+    return code;
+}
