@@ -177,6 +177,14 @@ class StreamCache(_core.StreamCache):
             prefetch=prefetch,
         )
         self._source_rows = _rows_of(reader)
+        if disk_path is not None and self._is_unlocked():
+            warnings.warn(
+                "the file system refuses locks: the cache works, but its file stays in "
+                f"{os.fsdecode(disk_path)!r} if this process is killed; disk_path= of "
+                "another file system avoids that",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     # How `open` opened it; None: it records.
     _opened: dict[str, bool] | None = None
@@ -795,8 +803,8 @@ class StreamCache(_core.StreamCache):
 
         return shuffle(self, seed, epoch, window)
 
-    def _is_written(self) -> bool:
-        """Return whether there is more, or somebody writes; of one that follows."""
+    def _is_written(self) -> bool | None:
+        """Return whether a recording that is followed has a writer; None: unknown."""
         return not self.upstream_exhausted and super()._has_writer()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,14 +7,24 @@ import errno
 import fcntl
 import logging
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Literal
+from hashlib import sha256
+from typing import Any, Literal
 
 from . import _core, _recordings
 from ._cache import StreamCache, absolute
 
 _logger = logging.getLogger("batchcorder")
+
+
+# What a system may call a lock that it refuses.
+_REFUSALS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+_NO_LOCKS = (
+    "The file system refuses locks, so whether another process is writing the recording "
+    "cannot be told: use a path on another file system"
+)
 
 
 class _Deciding(threading.local):
@@ -37,19 +47,26 @@ def _forget_locks() -> None:
 os.register_at_fork(after_in_child=_forget_locks)
 
 
-def _lock(path: bytes) -> int:
-    """
-    Return a descriptor of the file `path`, locked.
+def _call_lock(number: int, command: int, kind: int) -> None:
+    """Lock a whole file, by the locks that recordings have too (struct flock)."""
+    fcntl.fcntl(number, command, struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0))
 
-    The file is there only as long as somebody has the lock, or waits for it: whoever has
-    the lock of a file that lost its name tries again.
+
+def _lock(directory: int, name: bytes) -> int:
+    """
+    Return a descriptor of the file `name`, locked.
+
+    The file is there only as long as a process has the lock, or waits for it. A process
+    that gets the lock of a file without a name tries again.
     """
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        number = os.open(name, flags, 0o666, dir_fd=directory)
         _locks.add(number)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX)
-            held, named = os.fstat(number), os.stat(path, follow_symlinks=False)
+            _call_lock(number, fcntl.F_OFD_SETLKW, fcntl.F_WRLCK)
+            held = os.fstat(number)
+            named = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
                 return number
         except FileNotFoundError:
@@ -64,26 +81,48 @@ def _unlock(number: int) -> None:
     _locks.discard(number)
     # By its word, not by closing: a fork's child may have the descriptor too.
     with contextlib.suppress(OSError):
-        fcntl.flock(number, fcntl.LOCK_UN)
+        _call_lock(number, fcntl.F_OFD_SETLK, fcntl.F_UNLCK)
     os.close(number)
+
+
+def _lock_in(directory: int, name: bytes) -> tuple[int, bytes]:
+    """Return the locked file that guards the recording `name`, and the file's name."""
+    # A name that is long already has no room for more.
+    short = b".batchcorder-" + sha256(name).hexdigest()[:16].encode() + b".lock"
+    for lock_name in (b"." + name + b".lock", short):
+        try:
+            return _lock(directory, lock_name), lock_name
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG and lock_name != short:
+                continue
+            words = error.strerror or str(error)
+            if error.errno in _REFUSALS:
+                raise OSError(errno.ENOLCK, _NO_LOCKS) from None
+            # The hidden file's name would not help.
+            raise type(error)(error.errno, words) from None
+    raise AssertionError
 
 
 @contextlib.contextmanager
 def _decision(path: bytes) -> Iterator[None]:
-    """Keep others from making the recording `path` at the same time."""
+    """Keep other processes from making the recording `path` at the same time."""
     if path in _deciding.paths:
         raise RuntimeError(
             f"make_source asks for the recording that it is to make: {os.fsdecode(path)}"
         )
-    directory, name = os.path.split(path)
-    lock_path = os.path.join(directory, b"." + name + b".lock")
+    folder, name = os.path.split(path)
     process = os.getpid()
+    # The path of the hidden file may be too long where that of the recording is not.
     try:
-        number = _lock(lock_path)
+        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            number, lock_name = _lock_in(directory, name)
+        except BaseException:
+            os.close(directory)
+            raise
     except OSError as error:
-        # The hidden file's name would help nobody.
-        words = error.strerror or str(error)
-        raise type(error)(error.errno, words, os.fsdecode(path)) from None
+        error.filename = os.fsdecode(path)
+        raise
     _deciding.paths.add(path)
     try:
         yield
@@ -91,14 +130,16 @@ def _decision(path: bytes) -> Iterator[None]:
         _deciding.paths.discard(path)
         if os.getpid() == process:
             with contextlib.suppress(OSError):
-                os.unlink(lock_path)
+                os.unlink(lock_name, dir_fd=directory)
             _unlock(number)
+        os.close(directory)
 
 
 def _is_lost(path: bytes) -> bool:
     """Return whether the file begins with zeros, or is empty: power was lost."""
-    with open(path, "rb") as file:
-        return not any(file.read(8))
+    # A pipe that took the name must not make this wait.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        return not any(file.read(8) or b"")
 
 
 def _there(path: bytes) -> StreamCache | None:
@@ -128,7 +169,8 @@ def _there(path: bytes) -> StreamCache | None:
         if _is_lost(path):
             return None
         raise
-    if cache._is_written():
+    is_written = cache._is_written()
+    if is_written:
         return cache
     kind = cache.info()["kind"]
     cache.close()
@@ -137,7 +179,34 @@ def _there(path: bytes) -> StreamCache | None:
         return _recordings.open(path)
     if kind != "recording":
         raise cut_off
+    if is_written is None:
+        raise OSError(errno.ENOLCK, _NO_LOCKS, os.fsdecode(path))
     return None
+
+
+def _begin(
+    source: _core.ArrowStream, path: bytes, resume: bool, **how: Any
+) -> tuple[StreamCache, bool]:
+    """Return the recording, which this process begins or another one made, and whether
+    it is resumed."""
+    tries = 16
+    while True:
+        # `make_source` took its time, and another process may have used `record`.
+        cache = _there(path)
+        if cache is not None:
+            return cache, False
+        is_left = os.path.lexists(path)
+        resumes = resume and is_left and not _is_lost(path)
+        try:
+            if is_left and not resumes:
+                _core.discard(path)
+            return _recordings.start(source, path, resume=resumes, **how), resumes
+        except OSError as error:
+            # The file at the path is another one than it was a moment ago.
+            moved = error.errno in (errno.EEXIST, errno.EBUSY, errno.ENOENT)
+            tries -= 1
+            if not moved or tries == 0:
+                raise
 
 
 def cached(
@@ -210,22 +279,13 @@ def cached(
         cache = _there(name)
         if cache is not None:
             return cache
-        source = make_source()
-        # Which took its time, and somebody may have used `record` meanwhile.
-        cache = _there(name)
-        if cache is not None:
-            return cache
-        is_left = os.path.lexists(name)
-        resumes = resume and is_left and not _is_lost(name)
-        if is_left and not resumes:
-            os.unlink(name)
-        cache = _recordings.start(
-            source,
+        cache, resumes = _begin(
+            make_source(),
             name,
+            resume,
             compression=compression,
             durable=durable,
             prefetch=prefetch,
-            resume=resumes,
         )
     if resumes:
         _logger.warning(

@@ -73,7 +73,11 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _info_lines(info: dict[str, Any]) -> Iterator[str]:
-    complete = "no: it is being written" if info["is_written"] else "no: it is cut off"
+    complete = {
+        True: "no: it is being written",
+        False: "no: it is cut off",
+        None: "no: whether it is being written, the file system does not tell",
+    }[info["is_written"]]
     dictionaries = bytes_text(info["dictionary_bytes"])
     lines = {
         "path": info["path"],

@@ -94,7 +94,29 @@ PyObject *cache_has_writer(PyObject *object, PyObject *unused) {
     (void)unused;
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    return PyBool_FromLong(bc_cache_has_writer(self->cache));
+    int has = bc_cache_has_writer(self->cache);
+    if (has < 0) Py_RETURN_NONE;
+    return PyBool_FromLong(has);
+}
+
+PyObject *cache_is_unlocked(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    return PyBool_FromLong(bc_cache_is_unlocked(self->cache));
+}
+
+PyObject *file_discard(PyObject *module, PyObject *path) {
+    (void)module;
+    const char *name = PyBytes_AsString(path);
+    if (name == NULL) return NULL;
+    struct bc_error error = {0, ""};
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_file_discard(name, &error);
+    Py_END_ALLOW_THREADS;
+    if (code != 0) return raise_error(code, &error);
+    Py_RETURN_NONE;
 }
 
 /* The numbers as a list. */

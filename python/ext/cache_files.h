@@ -9,6 +9,8 @@ PyObject *cache_select(PyObject *object, PyObject *columns);
 PyObject *cache_save(PyObject *object, PyObject *args);
 PyObject *cache_share(PyObject *object, PyObject *unused);
 PyObject *cache_has_writer(PyObject *object, PyObject *unused);
+PyObject *cache_is_unlocked(PyObject *object, PyObject *unused);
+PyObject *file_discard(PyObject *module, PyObject *path);
 PyObject *cache_describe(PyObject *object, PyObject *unused);
 PyObject *cache_row_starts(PyObject *object, PyObject *start);
 

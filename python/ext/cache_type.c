@@ -365,7 +365,11 @@ static PyMethodDef cache_methods[] = {
      "_share($self)\n--\n\n"
      "Let other processes open the file; return how many batches it has.\n"},
     {"_has_writer", cache_has_writer, METH_NOARGS,
-     "_has_writer($self)\n--\n\nReturn whether another process writes the file.\n"},
+     "_has_writer($self)\n--\n\n"
+     "Return whether another process writes the file; None where nobody can tell.\n"},
+    {"_is_unlocked", cache_is_unlocked, METH_NOARGS,
+     "_is_unlocked($self)\n--\n\n"
+     "Return whether the system refused the lock of the cache's file.\n"},
     {"_describe", cache_describe, METH_NOARGS,
      "_describe($self)\n--\n\nReturn what the file is, as a dict.\n"},
     {"_row_starts", cache_row_starts, METH_O,

@@ -89,6 +89,9 @@ static PyMethodDef functions[] = {
     {"permutation", permutation, METH_VARARGS,
      "permutation(seed, epoch, n)\n--\n\n"
      "Return a permutation of the numbers below n, as the bytes of 64-bit numbers.\n"},
+    {"discard", file_discard, METH_O,
+     "discard(path)\n--\n\n"
+     "Remove a recording that its writer left, and no other file.\n"},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot slots[] = {
