@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	powerloss matrix exits test-duckdb1 test-pythons test-packages lint format bench wheel \
+	powerloss matrix exits test-duckdb1 test-peers test-pythons test-packages lint format bench wheel \
 	sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
@@ -187,6 +187,11 @@ fuzz: $(VENV)/.build.ok $(VENV)/.installed
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed
 	@tools/test_duckdb1.sh $(REPORTS) $(BIN)/python
+
+## make test-peers    other libraries' own tests, with the package in between (an hour)
+# PEERS='duckdb-2 polars:disk': these suites, this way only; tests/peers/suites.py has all.
+test-peers: $(VENV)/.installed
+	@tools/test_peers.sh $(REPORTS) $(BIN)/python $(PEERS)
 
 ## make test-pythons  builds and tests under other interpreters (PYTHONS='python3.12 ...')
 test-pythons:

@@ -22,7 +22,7 @@ SUBPROJECTS = Path(__file__).resolve().parent.parent / "subprojects"
 PACKAGEFILES = SUBPROJECTS / "packagefiles"
 
 # pip builds the metadata of whatever it downloads, which for nanoarrow takes 90 seconds
-# of compiling. Stand-ins for the two build backends answer that one question at once.
+# of compiling. Stand-ins for the build backends answer that one question at once.
 BACKEND = """\
 import os
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
@@ -34,7 +34,10 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 def get_requires_for_build_wheel(config_settings=None):
     return []
 """
-BACKEND_FILES = ("mesonpy.py", "setuptools/__init__.py", "setuptools/build_meta.py")
+BACKEND_FILES = (
+    *("mesonpy.py", "setuptools/__init__.py", "setuptools/build_meta.py", "maturin.py"),
+    *("hatchling/__init__.py", "hatchling/build.py"),
+)
 
 
 def check_hash(path: Path, expected: str) -> None:

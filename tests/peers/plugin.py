@@ -1,0 +1,261 @@
+"""
+A pytest plugin that runs another library's suite with the package in between.
+
+PEERS_WAY names a way of `ways.py`. Every stream that one library hands to another then
+passes through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
+variable of a test passes through every way, and must come back equal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import ways
+
+WAY = os.environ["PEERS_WAY"]
+SUITE = os.path.realpath(os.environ["PEERS_FOLDER"])
+through = ways.WAYS.get(WAY)
+
+
+# ---- streams ----
+
+
+def replace(cls: type, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a method of a class, of those too that Python calls immutable."""
+    namespace = gc.get_referents(cls.__dict__)[0]
+    if name not in namespace:
+        return
+    namespace[name] = make(namespace[name])
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
+
+
+def gives_capsule(original: Any) -> Any:
+    """Return `__arrow_c_stream__` with the package in between."""
+
+    def method(self: Any, requested_schema: Any = None) -> Any:
+        with ways.inside() as first:
+            arguments = () if requested_schema is None else (requested_schema,)
+            capsule = original(self, *arguments)
+            if not first or not is_stream_of_rows(self):
+                return capsule
+            return through(ways.Held(capsule)).__arrow_c_stream__()
+
+    return method
+
+
+def is_stream_of_rows(source: Any) -> bool:
+    """Return whether a source gives structs, which are rows, and not single values."""
+    kind = getattr(source, "type", None)
+    return not isinstance(kind, pa.DataType) or pa.types.is_struct(kind)
+
+
+def between(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_stream(through(reader))
+
+
+def gives_reader(original: Any) -> Any:
+    """Return a method that makes a RecordBatchReader, with the package in between."""
+    kind = type(original)
+    call = original.__func__ if kind in (staticmethod, classmethod) else original
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        with ways.inside() as first:
+            reader = call(*args, **kwargs)
+            return between(reader) if first else reader
+
+    return kind(method) if kind in (staticmethod, classmethod) else method
+
+
+def exports(original: Any) -> Any:
+    """Return `_export_to_c` of a reader, with the package in between."""
+
+    def _export_to_c(self: Any, pointer: int) -> None:
+        with ways.inside() as first:
+            original(between(self) if first else self, pointer)
+
+    return _export_to_c
+
+
+def patch_streams() -> None:
+    from pyarrow import dataset
+
+    reader = pa.RecordBatchReader
+    for cls in (pa.Table, pa.RecordBatch, reader, pa.ChunkedArray):
+        replace(cls, "__arrow_c_stream__", gives_capsule)
+    for name in ("from_batches", "from_stream", "_import_from_c"):
+        replace(reader, name, gives_reader)
+    replace(reader, "_export_to_c", exports)
+    replace(pa.Table, "to_reader", gives_reader)
+    replace(dataset.Scanner, "to_reader", gives_reader)
+    for module, names in {
+        "polars": ("DataFrame", "Series"),
+        "pandas": ("DataFrame",),
+        "duckdb": ("DuckDBPyRelation",),
+        "datafusion": ("DataFrame",),
+        "nanoarrow": ("ArrayStream", "Array"),
+        "nanoarrow.c_array_stream": ("CArrayStream",),
+        "arro3.core": ("Table", "RecordBatchReader"),
+        "adbc_driver_manager._reader": ("AdbcRecordBatchReader",),
+    }.items():
+        try:
+            found = __import__(module, fromlist=names)
+        except ImportError:
+            continue
+        for name in names:
+            if isinstance(cls := getattr(found, name, None), type):
+                replace(cls, "__arrow_c_stream__", gives_capsule)
+
+
+# ---- tables ----
+
+
+def as_table(value: Any) -> pa.Table | None:
+    """Return what a test has in a variable as a table, if that is what it is."""
+    kind = type(value)
+    try:
+        if kind is pa.Table:
+            return value
+        if kind is pa.RecordBatch:
+            return pa.Table.from_batches([value])
+        if kind is pa.ChunkedArray or isinstance(value, pa.Array):
+            return pa.table({"values": value})
+        if kind.__module__ == "polars.dataframe.frame" and kind.__name__ == "DataFrame":
+            return pa.table(value)
+        if kind.__module__ == "polars.series.series" and kind.__name__ == "Series":
+            return pa.table(value.to_frame("values"))
+        if kind.__name__ == "DataFrame" and kind.__module__.startswith("pandas"):
+            return pa.table(value)
+    except Exception:  # what no library makes a table of
+        return None
+    return None
+
+
+def is_equal(one: pa.Table, other: pa.Table) -> bool:
+    if not one.schema.equals(other.schema, check_metadata=True):
+        return False
+    if one.equals(other):
+        return True
+    # NaN differs from itself.
+    return repr(one.to_pylist()) == repr(other.to_pylist())
+
+
+def is_intact(table: pa.Table) -> bool:
+    try:
+        table.validate(full=True)
+    except Exception:  # tests make invalid tables too
+        return False
+    return True
+
+
+def problems(table: pa.Table) -> Iterator[str]:
+    """Yield what differs when a table passes through each way."""
+    if table.nbytes > 64 << 20 or not is_intact(table):
+        return
+    # What a C stream keeps of it without the package: extension types that only the
+    # test knows become their storage.
+    table = pa.table(ways.Held(table.__arrow_c_stream__()))
+    for name, way in ways.WAYS.items():
+        try:
+            got = pa.table(way(table))
+            got.validate(full=True)
+            if not is_equal(got, table):
+                yield f"{name}: {schema_of(table)}: other rows or types"
+        except Exception as error:
+            yield f"{name}: {schema_of(table)}: {type(error).__name__}: {error}"
+    if 0 < table.num_rows <= 1000:
+        try:
+            if not is_equal(ways.take(table), table):
+                yield f"take: {schema_of(table)}: other rows or types"
+        except Exception as error:
+            yield f"take: {schema_of(table)}: {type(error).__name__}: {error}"
+    yield from polars_problems(table)
+
+
+def polars_problems(table: pa.Table) -> Iterator[str]:
+    try:
+        import polars
+        from polars.testing import assert_frame_equal
+
+        frame = polars.DataFrame(table)
+    except BaseException:  # not there, or not for Polars: it panics
+        return
+    try:
+        assert_frame_equal(ways.polars(table), frame)
+    except BaseException as error:
+        yield f"polars: {schema_of(table)}: {type(error).__name__}: {error}"
+
+
+def schema_of(table: pa.Table) -> str:
+    return "; ".join(f"{field.name}: {field.type}" for field in table.schema)[:200]
+
+
+class Tables:
+    """Looks at the variables of every function of the suite when it returns."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.count = 0
+
+    def __call__(self, frame: types.FrameType, event: str, argument: Any) -> None:
+        if event != "return" or not frame.f_code.co_filename.startswith(SUITE):
+            return
+        sys.setprofile(None)
+        try:
+            with ways.inside():
+                for value in list(frame.f_locals.values()):
+                    self.look(value)
+        finally:
+            sys.setprofile(self)
+
+    def look(self, value: Any) -> None:
+        if isinstance(value, list | tuple) and len(value) <= 20:
+            for one in value:
+                if isinstance(one, pa.RecordBatch | pa.Table | pa.Array):
+                    self.look(one)
+            return
+        table = as_table(value)
+        if table is not None:
+            self.count += 1
+            self.found += problems(table)
+
+
+tables = Tables()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    if WAY != "tables":
+        return (yield)
+    tables.found.clear()
+    sys.setprofile(tables)
+    try:
+        result = yield
+    finally:
+        sys.setprofile(None)
+    if tables.found:
+        text = "\n".join(dict.fromkeys(tables.found))
+        pytest.fail(f"batchcorder:\n{text}", pytrace=False)
+    return result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if through is not None:
+        patch_streams()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    ways.remove_folder()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if WAY == "tables":
+        terminalreporter.write_line(f"{tables.count} tables through each way")

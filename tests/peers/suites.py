@@ -1,0 +1,103 @@
+"""The suites that `make test-peers` runs, where their tests are, and how they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Suite:
+    """Tests of another library."""
+
+    name: str
+    # requirements/NAME.txt: the environment.
+    requirements: str
+    # A source release of requirements/peers-sdists.txt; else the tests are installed.
+    sdist: str | None
+    # The folder of the tests, in the release or in site-packages.
+    folder: str
+    tests: list[str]
+    ways: tuple[str, ...] = ("memory", "disk", "recording", "dataset", "tables")
+    arguments: list[str] = field(default_factory=list)
+    # The folder to run in, whose conftest.py counts.
+    root: str = ""
+
+
+SUITES = [
+    Suite(
+        "pyarrow",
+        "peers",
+        None,
+        "pyarrow/tests",
+        # Not: files, flight, memory, threads and build tests, which make no tables.
+        [
+            *("test_table.py", "test_ipc.py", "test_cffi.py", "test_extension_type.py"),
+            *("test_dataset.py", "test_acero.py", "test_compute.py", "test_array.py"),
+            *("test_csv.py", "test_json.py", "test_feather.py", "test_orc.py"),
+            *("test_pandas.py", "test_convert_builtin.py", "test_udf.py", "parquet"),
+            *("test_types.py", "test_scalars.py", "test_schema.py", "interchange"),
+        ],
+        ways=("tables", "memory"),
+        root="pyarrow",
+    ),
+    Suite(
+        "duckdb-2",
+        "peers",
+        "duckdb",
+        "tests/fast/arrow",
+        ["."],
+        ways=("memory", "disk", "recording"),
+        root="tests",
+    ),
+    Suite(
+        "duckdb-1",
+        "peers-duckdb1",
+        "duckdb",
+        "tests/fast/arrow",
+        ["."],
+        ways=("memory", "disk", "recording"),
+        root="tests",
+    ),
+    Suite(
+        "polars",
+        "peers",
+        "polars",
+        "py-polars/tests/unit",
+        ["io", "interop"],
+        arguments=["-m", "not slow and not write_disk and not benchmark and not docs"],
+        root="py-polars/tests",
+    ),
+    Suite("nanoarrow", "peers", "nanoarrow", "tests", ["."]),
+    Suite(
+        "adbc-manager",
+        "peers",
+        "adbc_driver_manager",
+        "tests",
+        ["test_dbapi.py", "test_polars.py", "test_reader.py"],
+        arguments=["-p", "adbc"],
+    ),
+    Suite("adbc-sqlite", "peers", "adbc_driver_sqlite", "tests", ["."]),
+    Suite(
+        "pandas",
+        "peers",
+        None,
+        "pandas/tests",
+        [
+            *("io/test_parquet.py", "io/test_feather.py", "io/test_orc.py"),
+            *("frame/test_arrow_interface.py", "series/test_arrow_interface.py"),
+            *("interchange", "arrays/string_", "arrays/period/test_arrow_compat.py"),
+            *("arrays/masked/test_arrow_compat.py", "arrays/interval"),
+        ],
+        ways=("tables", "memory", "disk"),
+        root="pandas",
+    ),
+    # It uses the package itself: the run without ours is with batchcorder 0.1.3.
+    Suite(
+        "xorq",
+        "peers-xorq",
+        "xorq",
+        "python/xorq",
+        ["backends/xorq_datafusion", "expr/tests", "caching", "tests", "flight"],
+        ways=("ours",),
+    ),
+]
