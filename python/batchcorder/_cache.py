@@ -603,9 +603,12 @@ class StreamCache(_core.StreamCache):
         3
 
         """
-        import polars
+        from ._polars import check_height, frame
 
-        return polars.from_arrow(self.to_table(columns))
+        table = self.to_table(columns)
+        made = frame(table.to_reader(), table.schema).rechunk()
+        check_height(made, table.num_rows if made.width == 0 else made.height)
+        return made
 
     def dataset(self) -> CacheDataset:
         """
@@ -859,7 +862,10 @@ class StreamCache(_core.StreamCache):
         Raises
         ------
         ImportError
-            Polars is not installed.
+            Polars is not installed, or is older than 1.4. Versions before 1.24 have
+            errors of their own in such scans.
+        NotImplementedError
+            Polars has no such type.
 
         Examples
         --------

@@ -1,161 +1,45 @@
 """
 The recording as a pyarrow dataset: what engines push down, is done here.
 
-Projections become readers of some columns. Filters are applied by pyarrow's scanner,
-exactly; before that, batches whose minima and maxima exclude the filter are left out,
-which pyarrow decides too, as it does for partitions of files.
+Projections become readers of some columns. Filters are applied by pyarrow's scanner, or
+by ours where pyarrow's would fail (`_scanner.py`), exactly. Before that, batches whose
+minima and maxima exclude the filter are left out (`_statistics.py`).
 """
 
 from __future__ import annotations
 
 import bisect
-import functools
-import operator
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-from pyarrow import fs
+
+from . import _expression, _rows, _scanner, _served
+from ._random import row_numbers
+from ._statistics import Statistics
 
 if TYPE_CHECKING:
     from ._cache import StreamCache
 
-# What C++ code meets that takes the dataset for one of its own: a file that is not there.
-_TRAP = "this dataset is scanned from Python only; use its to_table() there"
-
 _Range = tuple[int, int | None]
 
 
-def _paths(
-    schema: pa.Schema, paths: list[str], guarantees: list[pc.Expression] | None = None
-) -> pads.FileSystemDataset:
-    """Return a dataset of files that nobody opens, with what is known of each."""
-    return pads.FileSystemDataset.from_paths(
-        paths,
-        schema=schema,
-        format=pads.IpcFileFormat(),
-        filesystem=fs.LocalFileSystem(),
-        partitions=guarantees,
-    )
-
-
-def _is_ordered(kind: pa.DataType) -> bool:
-    """Return whether pyarrow finds minima of the type, and compares with them."""
-    t = pa.types
-    numbers = (t.is_integer, t.is_float32, t.is_float64, t.is_boolean)
-    others = (t.is_decimal128, t.is_decimal256, t.is_date, t.is_time, t.is_timestamp)
-    texts = (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary)
-    return any(test(kind) for test in numbers + others + texts)
-
-
-def _guarantee(name: str, values: pa.Array) -> pc.Expression:
-    """Return what holds for every value of a column of one batch."""
-    field = pc.field(name)
-    if len(values) == 0:
-        return pc.scalar(False)
-    if values.null_count == len(values):
-        return field.is_null()
-    is_float = pa.types.is_floating(values.type)
-    if is_float and pc.any(pc.is_nan(values)).as_py():
-        return pc.scalar(True)
-    bounds = pc.min_max(values)
-    # An equality lets the column stand for its value, which tells 0.0 from -0.0.
-    if bounds["min"] == bounds["max"] and values.null_count == 0 and not is_float:
-        return field == bounds["min"]
-    low, high = field >= bounds["min"], field <= bounds["max"]
-    if values.null_count > 0:
-        low, high = low | field.is_null(), high | field.is_null()
-    return low & high
-
-
-class Statistics:
-    """
-    What is known of the columns of a cache's batches; gathered when asked for.
-
-    The cache keeps it, so it does not keep the cache.
-    """
-
-    def __init__(self) -> None:
-        # Replaced, never changed: threads that gather the same need no lock.
-        self._guarantees: dict[str, list[pc.Expression]] = {}
-        self._datasets: dict[tuple[str, ...], pads.FileSystemDataset] = {}
-
-    def _gather(self, cache: StreamCache, name: str, batches: int) -> list[pc.Expression]:
-        known = self._guarantees.get(name, [])
-        if len(known) < batches:
-            reader = cache.reader(columns=[name], start=len(known), stop=batches)
-            known = known + [_guarantee(name, batch.column(0)) for batch in reader]
-            self._guarantees[name] = known
-        return known[:batches]
-
-    def _dataset(
-        self, cache: StreamCache, names: tuple[str, ...], batches: int
-    ) -> pads.FileSystemDataset:
-        dataset = self._datasets.get(names)
-        if dataset is None or len(dataset.files) != batches:
-            columns = [self._gather(cache, name, batches) for name in names]
-            guarantees = [
-                functools.reduce(operator.and_, ones)
-                for ones in zip(*columns, strict=True)
-            ]
-            paths = [str(number) for number in range(batches)]
-            dataset = _paths(cache.schema, paths, guarantees)
-            self._datasets[names] = dataset
-        return dataset
-
-    def survivors(
-        self, cache: StreamCache, filter: pc.Expression, batches: int
-    ) -> list[int]:
-        """Return the numbers of those of the first batches that may have rows to give."""
-        schema = cache.schema
-        names = tuple(
-            name
-            for name in _referenced(schema, [filter])
-            if schema.names.count(name) == 1 and _is_ordered(schema.field(name).type)
-        )
-        # Bounds say nothing of what is compared with NaN.
-        if not names or re.search(r"\bnan\b", str(filter)):
-            return list(range(batches))
-        dataset = self._dataset(cache, names, batches)
-        try:
-            return sorted(int(part.path) for part in dataset.get_fragments(filter))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            # What the filter makes of the bounds; of the rows, the scanner decides.
-            return list(range(batches))
-
-
-def _referenced(schema: pa.Schema, expressions: Sequence[Any]) -> list[str]:
-    """
-    Return the names of the columns that expressions may refer to.
-
-    An expression does not tell, but its text has the names of all; a name that stands in
-    it by chance costs no more than reading that column too.
-    """
-    texts = [str(expression) for expression in expressions]
-    if any("FieldPath(" in text for text in texts):
-        return list(schema.names)
-    return [name for name in schema.names if any(name in text for text in texts)]
-
-
-def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[str] | None:
-    """Return the names of the columns that a scan reads; None: all."""
-    if columns is None or len(set(schema.names)) != len(schema):
+def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
+    """Return the numbers of the columns that a scan reads; None: all."""
+    if columns is None:
         return None
-    wanted: set[str] = set()
     if isinstance(columns, dict):
-        wanted.update(_referenced(schema, list(columns.values())))
+        wanted = _expression.referenced(schema, list(columns.values()))
     else:
-        wanted.update(name for name in columns if name in schema.names)
-        # "a.b" is a field of a.
-        others = [name for name in columns if name not in schema.names]
-        wanted.update(_referenced(schema, others))
+        # ".a.b" is a field of a.
+        paths = [name for name in columns if name not in schema.names]
+        wanted = {*columns, *(n for n in schema.names if any(n in p for p in paths))}
     if filter is not None:
-        wanted.update(_referenced(schema, [filter]))
-    return [name for name in schema.names if name in wanted]
+        wanted |= _expression.referenced(schema, [filter])
+    return [number for number, name in enumerate(schema.names) if name in wanted]
 
 
 def _runs(numbers: list[int], open_end: int | None) -> list[_Range]:
@@ -175,7 +59,7 @@ def _runs(numbers: list[int], open_end: int | None) -> list[_Range]:
 
 
 def _read(
-    cache: StreamCache, runs: list[_Range], columns: list[str] | None
+    cache: StreamCache, runs: list[_Range], columns: list[int] | None
 ) -> pa.RecordBatchReader:
     """Return a stream of some columns of some batches."""
     if len(runs) == 1:
@@ -184,7 +68,7 @@ def _read(
         return pa.RecordBatchReader.from_stream(reader)
     schema = cache.schema
     if columns is not None:
-        fields = [schema.field(name) for name in columns]
+        fields = [schema.field(number) for number in columns]
         schema = pa.schema(fields, metadata=schema.metadata)
 
     def generate() -> Iterator[pa.RecordBatch]:
@@ -198,6 +82,30 @@ def _both(one: pc.Expression | None, other: pc.Expression | None) -> Any:
     if one is None or other is None:
         return other if one is None else one
     return one & other
+
+
+def _check_rows(numbers: pa.Array, count: int) -> None:
+    """Raise IndexError where there is no such row."""
+    bounds = pc.min_max(numbers)
+    for row in (bounds["min"].as_py(), bounds["max"].as_py()):
+        if row is not None and not 0 <= row < count:
+            raise IndexError(f"row {row} of {count}")
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table with plain text in place of views, and runs written out."""
+    columns = [
+        pa.chunked_array(
+            [_rows.as_plain(chunk) for chunk in column.chunks],
+            _rows.written_out(column.type),
+        )
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _is_simple(schema: pa.Schema) -> bool:
+    return all(_rows.is_simple(field.type) for field in schema)
 
 
 class _Scan:
@@ -236,7 +144,7 @@ class _Scan:
         both = self._filters(filter)
         needed = _needed(self._cache.schema, columns, both)
         stream = _read(self._cache, self._runs(both), needed)
-        return pads.Scanner.from_batches(stream, columns=columns, filter=both, **options)
+        return _scanner.scanner(stream, columns, both, options)
 
     def to_batches(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
         """Return an iterator of record batches; see :meth:`scanner`."""
@@ -250,8 +158,10 @@ class _Scan:
         self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
     ) -> pa.Table:
         """Return the rows of these numbers; see :meth:`scanner`."""
+        rows = row_numbers(indices)
         table = self.scanner(columns=columns, filter=filter, **options).to_table()
-        return table.take(pa.array(indices, pa.int64()))
+        _check_rows(rows, table.num_rows)
+        return _rows.of(table, rows)
 
     def head(
         self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any
@@ -317,11 +227,18 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
     """
 
     def __init__(self, cache: StreamCache, filter: pc.Expression | None = None) -> None:
-        super().__init__(cache.schema, [_paths(cache.schema, [_TRAP])])
+        super().__init__(cache.schema, [self._served(cache, filter, cache.schema)])
         self._cache = cache
         self._filter = filter
         statistics = cache.__dict__.setdefault("_statistics", Statistics())
         self._statistics: Statistics = statistics
+
+    @classmethod
+    def _served(
+        cls, cache: StreamCache, filter: pc.Expression | None, schema: pa.Schema
+    ) -> pads.FileSystemDataset:
+        """Return what C++ code finds; it keeps the cache, but not the dataset."""
+        return _served.dataset(schema, lambda: cls(cache, filter).to_table())
 
     def _survivors(self, filter: pc.Expression | None, batches: int) -> list[int]:
         """Return the numbers of those of the first batches that must be read."""
@@ -372,15 +289,14 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         """
         if self._filters(filter) is not None or self._cache.max_readers is not None:
             return super().take(indices, columns, filter, **options)
-        return self._take(pa.array(indices, pa.int64()).to_pylist(), columns, options)
+        return self._take(row_numbers(indices), columns, options)
 
-    def _take(self, rows: list[int], columns: Any, options: dict[str, Any]) -> pa.Table:
+    def _take(self, numbers: pa.Array, columns: Any, options: dict[str, Any]) -> pa.Table:
         starts = [0]
         for batch in _read(self._cache, self._runs(None), []):
             starts.append(starts[-1] + batch.num_rows)
-        if rows and not 0 <= min(rows) <= max(rows) < starts[-1]:
-            wrong = min(rows) if min(rows) < 0 else max(rows)
-            raise IndexError(f"row {wrong} of {starts[-1]}")
+        _check_rows(numbers, starts[-1])
+        rows = numbers.to_pylist()
         batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
         batches = sorted(set(batch_of.values()))
         # What leads from a row's number to its place in what is read.
@@ -388,11 +304,11 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         for number in batches:
             steps[number] = count - starts[number]
             count += starts[number + 1] - starts[number]
-        names = _needed(self._cache.schema, columns, None)
-        read = _read(self._cache, _runs(batches, None), names)
-        table = pads.Scanner.from_batches(read, columns=columns, **options).to_table()
+        needed = _needed(self._cache.schema, columns, None)
+        read = _read(self._cache, _runs(batches, None), needed)
+        table = _scanner.scanner(read, columns, None, options).to_table()
         places = [row + steps[batch_of[row]] for row in rows]
-        return table.take(pa.array(places, pa.int64()))
+        return _rows.of(table, pa.array(places, pa.int64()))
 
     def filter(self, expression: pc.Expression) -> CacheDataset:
         """Return the dataset of the rows for which the expression is true too."""
@@ -409,28 +325,52 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
             runs = _runs(numbers[first:end], None)
             yield CacheFragment(self._cache, runs, self._filter)
 
-    def _in_memory(self) -> pads.InMemoryDataset:
-        return pads.InMemoryDataset(self.to_table())
-
-    def sort_by(self, sorting: Any, **options: Any) -> pads.InMemoryDataset:
+    def sort_by(self, sorting: Any, **options: Any) -> pads.Dataset:
         """Return the rows in another order, as a dataset in memory."""
-        return self._in_memory().sort_by(sorting, **options)
+        table = self.to_table()
+        if _is_simple(table.schema):
+            try:
+                return pads.InMemoryDataset(table).sort_by(sorting, **options)
+            except pa.ArrowInvalid:
+                pass  # dictionaries that do not fit one
+        from ._cache import StreamCache
+
+        by = [(sorting, "ascending")] if isinstance(sorting, str) else sorting
+        keys = _plain(table.select([name for name, _ in by]))
+        order = pc.sort_indices(keys, sort_keys=by, **options)
+        return StreamCache(_rows.of(table, order)).dataset()
 
     def join(self, right_dataset: Any, *args: Any, **options: Any) -> Any:
-        """Return a join with another dataset, as a dataset in memory."""
-        if isinstance(right_dataset, CacheDataset):
-            right_dataset = right_dataset._in_memory()
-        return self._in_memory().join(right_dataset, *args, **options)
+        """
+        Return a join with another dataset, as a dataset in memory.
+
+        pyarrow joins no views of text and no runs: they come as plain text, and values.
+        """
+        left, right = _to_join(self), _to_join(right_dataset)
+        return left.join(right, *args, **options)
 
     def join_asof(self, right_dataset: Any, *args: Any, **options: Any) -> Any:
         """Return an as-of join with another dataset, as a dataset in memory."""
-        if isinstance(right_dataset, CacheDataset):
-            right_dataset = right_dataset._in_memory()
-        return self._in_memory().join_asof(right_dataset, *args, **options)
+        left, right = _to_join(self), _to_join(right_dataset)
+        return left.join_asof(right, *args, **options)
 
-    def replace_schema(self, schema: pa.Schema) -> Any:
-        """Not there: `StreamCache.cast` makes a view of other types."""
-        raise NotImplementedError("cast the cache instead: cache.cast(schema)")
+    def replace_schema(self, schema: pa.Schema) -> pads.Dataset:
+        """
+        Return a dataset of pyarrow's with these columns, whose scans copy all rows.
+
+        Those that the stream does not have are null.
+
+        Raises
+        ------
+        NotImplementedError
+            The type of a column differs; ``cache.cast(schema)`` casts the cache.
+
+        """
+        own = self.schema
+        shared = [field.name for field in schema if own.names.count(field.name) == 1]
+        if any(schema.field(name).type != own.field(name).type for name in shared):
+            raise NotImplementedError("cast the cache instead: cache.cast(schema)")
+        return self._served(self._cache, self._filter, schema)
 
     def __reduce__(self) -> Any:
         """Pickle as the cache does: by its path."""
@@ -438,3 +378,12 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"<CacheDataset of {self._cache!r}>"
+
+
+def _to_join(dataset: Any) -> Any:
+    """Return a dataset that pyarrow joins."""
+    is_ours = isinstance(dataset, CacheDataset)
+    if not is_ours and _is_simple(dataset.schema):
+        return dataset
+    table = dataset.to_table()
+    return pads.InMemoryDataset(table if _is_simple(table.schema) else _plain(table))

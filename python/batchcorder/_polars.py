@@ -2,17 +2,88 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from . import _rows
 
 if TYPE_CHECKING:
     from ._cache import StreamCache
 
 
+def _has_fixed_lists(kind: pa.DataType) -> bool:
+    if pa.types.is_fixed_size_list(kind):
+        return True
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    return any(_has_fixed_lists(field.type) for field in fields)
+
+
+def _without_slices(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with fixed-size lists that Polars reads: it takes no slices."""
+    columns = [
+        _rows.without_slices(column) if _has_fixed_lists(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+class _Stream:
+    """An Arrow stream and nothing else: Polars before 1.18 reads others by their type."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._stream.__arrow_c_stream__()
+
+
+def frame(stream: Any, schema: pa.Schema) -> Any:
+    """
+    Return a polars.DataFrame of a stream.
+
+    As a stream, since Polars gives columns without a name another one in tables, and
+    loses the rows of batches without columns.
+    """
+    import polars as pl
+
+    if any(_has_fixed_lists(field.type) for field in schema):
+        batches = pa.RecordBatchReader.from_stream(stream)
+        stream = pa.RecordBatchReader.from_batches(schema, map(_without_slices, batches))
+    try:
+        made = pl.DataFrame(_Stream(stream))
+    except BaseException as error:
+        # Which is no Exception, and would end the interpreter.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise NotImplementedError(f"Polars cannot read this stream: {error}") from None
+    return made
+
+
+def check_height(made: Any, rows: int | None) -> None:
+    """Refuse a frame that has lost rows, which have no columns."""
+    if made.height != rows:
+        raise NotImplementedError("rows without columns need a later version of Polars")
+
+
+def _of_batch(batch: pa.RecordBatch) -> Any:
+    made = frame(pa.RecordBatchReader.from_batches(batch.schema, [batch]), batch.schema)
+    check_height(made, batch.num_rows)
+    return made
+
+
 def scan(cache: StreamCache) -> Any:
     """Return a polars.LazyFrame; see :meth:`StreamCache.scan_polars`."""
-    import polars as pl
-    from polars.io.plugins import register_io_source
+    try:
+        from polars.io.plugins import register_io_source
+    except ModuleNotFoundError as error:
+        raise ImportError(f"scan_polars() needs Polars 1.24 or later: {error}") from None
+
+    schema = cache.schema
+    empty = frame(pa.RecordBatchReader.from_batches(schema, []), schema)
+    number_of = {name: number for number, name in enumerate(empty.columns)}
 
     def generate(
         with_columns: list[str] | None,
@@ -21,15 +92,20 @@ def scan(cache: StreamCache) -> Any:
         batch_size: int | None,
     ) -> Iterator[Any]:
         """Yield the batches; the limit counts rows before the predicate, as Polars'."""
+        names = empty.columns if with_columns is None else with_columns
         left = n_rows
-        for batch in cache.reader(columns=with_columns):
+        for batch in cache.reader(columns=[number_of[name] for name in names]):
             if left is not None:
                 batch = batch.slice(0, left)
                 left -= batch.num_rows
-            frame: Any = pl.from_arrow(batch)
-            yield frame if predicate is None else frame.filter(predicate)
+            some = _of_batch(batch)
+            yield some if predicate is None else some.filter(predicate)
             if left == 0:
                 return
+        # Polars before 1.25 fails where it gets no frame.
+        yield empty.select(names)
 
-    empty: Any = pl.from_arrow(cache.schema.empty_table())
-    return register_io_source(generate, schema=empty.schema, is_pure=True)
+    options: dict[str, Any] = {"schema": empty.schema}
+    if "is_pure" in inspect.signature(register_io_source).parameters:
+        options["is_pure"] = True
+    return register_io_source(generate, **options)

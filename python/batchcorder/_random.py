@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _core
+from . import _core, _rows
 
 if TYPE_CHECKING:
     from ._cache import StreamCache
 
 
-# So few rows of views are slices of the batch's; more of them would have many buffers.
-_FEW = 64
-
-
-def _row_numbers(rows: Any) -> pa.Array:
-    """Return 64-bit integers from whatever holds some."""
+def row_numbers(rows: Any) -> pa.Array:
+    """Return 64-bit integers from whatever holds row numbers."""
     try:
         numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
     except OverflowError as error:
@@ -39,45 +34,6 @@ def _row_numbers(rows: Any) -> pa.Array:
         return numbers.cast(pa.int64())
     except pa.ArrowInvalid:
         raise IndexError(f"row {pc.max(numbers)} is beyond any stream's") from None
-
-
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    """Return the type that is like `kind`, but has no views of text in it."""
-    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    if pa.types.is_struct(kind):
-        return pa.struct([f.with_type(_without_views(f.type)) for f in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
-    return plain.get(kind, kind)
-
-
-def _of_column(column: pa.Array | pa.ChunkedArray, numbers: pa.Array) -> pa.Array:
-    """Return the rows of these numbers of a column of any type."""
-    try:
-        return column.take(numbers)
-    except pa.ArrowNotImplementedError:
-        pass  # views and runs
-    kind = column.type
-    plain = _without_views(kind)
-    if len(numbers) > _FEW and plain != kind:
-        return _of_column(column.cast(plain), numbers).cast(kind)
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    slices = [column.slice(number, 1) for number in numbers.to_pylist()]
-    return pa.concat_arrays(slices or [column.slice(0, 0)])
-
-
-def _of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
-    """Return the rows of these numbers of a table or a batch."""
-    if whole.num_columns == 0:
-        rows = pa.RecordBatch.from_struct_array(pa.nulls(len(numbers), pa.struct([])))
-        rows = rows.replace_schema_metadata(whole.schema.metadata)
-        return pa.Table.from_batches([rows]) if isinstance(whole, pa.Table) else rows
-    try:
-        return whole.take(numbers)
-    except pa.ArrowNotImplementedError:
-        columns = [_of_column(column, numbers) for column in whole.columns]
-        return type(whole).from_arrays(columns, schema=whole.schema)
 
 
 def _starts(cache: StreamCache) -> memoryview:
@@ -110,22 +66,15 @@ def _ask_for(cache: StreamCache, row: int) -> None:
 
 def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
     """Yield the rows of these numbers, which ascend."""
-    starts = _starts(cache)
-    numbers = memoryview(rows.buffers()[1]).cast("q")[rows.offset :][: len(rows)]
-    first = 0
-    while first < len(numbers):
-        batch = bisect.bisect_right(starts, numbers[first]) - 1
-        end = bisect.bisect_left(numbers, starts[batch + 1], first)
-        within = pc.subtract(rows.slice(first, end - first), starts[batch])
-        yield _of(cache[batch], within)
-        first = end
+    for batch, within in _rows.by_part(rows, _starts(cache)):
+        yield _rows.of(cache[batch], within)
 
 
 def take(cache: StreamCache, rows: Any) -> pa.Table:
     """Return the rows of these numbers, as :meth:`StreamCache.take` has it."""
-    numbers = _row_numbers(rows)
+    numbers = row_numbers(rows)
     if len(numbers) == 0:
-        return cache.schema.empty_table()
+        return pa.Table.from_batches([], cache.schema)
     bounds = pc.min_max(numbers)
     lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
     if lowest < 0:
@@ -139,7 +88,7 @@ def take(cache: StreamCache, rows: Any) -> pa.Table:
         numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
     order = pc.sort_indices(numbers)
     table = pa.Table.from_batches(_in_order(cache, numbers.take(order)), cache.schema)
-    return _of(table, pc.sort_indices(order))
+    return _rows.of(table, pc.sort_indices(order))
 
 
 def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[list[int]]:
@@ -155,6 +104,25 @@ def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[lis
             some, rows = [], 0
     if some:
         yield some
+
+
+def _in_lengths(
+    table: pa.Table, numbers: pa.Array, batches: list[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of these numbers as batches of the lengths of others."""
+    try:
+        rows: pa.Table | None = _rows.of(table, numbers).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        rows = None  # one dictionary cannot hold the values of all
+    first = 0
+    for batch in batches:
+        length = batch.num_rows
+        if rows is not None:
+            some = rows.slice(first, length)
+        else:
+            some = _rows.of(table, numbers.slice(first, length))
+        yield from some.to_batches() or [batch]
+        first += length
 
 
 def _batches(
@@ -174,11 +142,7 @@ def _batches(
         indices = pa.Array.from_buffers(
             pa.uint64(), table.num_rows, [None, pa.py_buffer(mixed)]
         )
-        rows = _of(table, indices).combine_chunks()
-        first = 0
-        for batch in batches:
-            yield from rows.slice(first, batch.num_rows).to_batches() or [batch]
-            first += batch.num_rows
+        yield from _in_lengths(table, indices, batches)
 
 
 def shuffle(

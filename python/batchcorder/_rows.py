@@ -1,0 +1,265 @@
+"""
+Rows of arrays and tables of any type, also of those that pyarrow has no kernels for.
+
+pyarrow's own `take` goes first. It refuses views of text and runs, at any depth, and
+chunks whose dictionaries do not fit one. Such columns are taken one by one:
+
+    views          cast to plain text, taken, cast back
+    runs           the runs that have the rows are taken
+    dictionaries   cut down to the values that the rows use; where these are too many for
+                   the type of the indices, the rows come as several chunks
+    others         a slice for each row
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# So few rows of views are slices of the batch's; more of them would have many buffers.
+_FEW = 64
+
+_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
+
+def _has_runs(kind: pa.DataType) -> bool:
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    return pa.types.is_run_end_encoded(kind) or any(_has_runs(f.type) for f in fields)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type that is like `kind`, with plain text in place of views."""
+    t = pa.types
+
+    def plain(field: pa.Field) -> pa.Field:
+        return field.with_type(plain_type(field.type))
+
+    # pyarrow casts no runs, and casts slices of what has runs in it wrongly.
+    if _has_runs(kind):
+        return kind
+    if t.is_struct(kind):
+        fields = [kind.field(number) for number in range(kind.num_fields)]
+        return pa.struct([plain(field) for field in fields])
+    if t.is_list(kind):
+        return pa.list_(plain(kind.value_field))
+    if t.is_large_list(kind):
+        return pa.large_list(plain(kind.value_field))
+    if t.is_fixed_size_list(kind):
+        return pa.list_(plain(kind.value_field), kind.list_size)
+    if t.is_map(kind):
+        return pa.map_(plain(kind.key_field), plain(kind.item_field), kind.keys_sorted)
+    if t.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, plain_type(kind.value_type), kind.ordered)
+    return _PLAIN.get(kind, kind)
+
+
+def is_simple(kind: pa.DataType) -> bool:
+    """Return whether pyarrow filters, takes and compares values of the type."""
+    t = pa.types
+    if kind in _PLAIN or t.is_run_end_encoded(kind):
+        return False
+    if isinstance(kind, pa.BaseExtensionType):
+        return is_simple(kind.storage_type)
+    if t.is_dictionary(kind):
+        return is_simple(kind.value_type)
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    return all(is_simple(field.type) for field in fields)
+
+
+def written_out(kind: pa.DataType) -> pa.DataType:
+    """Return the type of what `as_plain` makes of arrays of `kind`."""
+    if is_simple(kind):
+        return kind
+    if isinstance(kind, pa.BaseExtensionType):
+        return written_out(kind.storage_type)
+    if pa.types.is_run_end_encoded(kind):
+        return written_out(kind.value_type)
+    return plain_type(kind)
+
+
+def _run_numbers(column: pa.Array) -> pa.Array:
+    """Return for each row of an array of runs the number of its value."""
+    values = pa.array(range(len(column.values)), pa.int64())
+    runs = pa.RunEndEncodedArray.from_arrays(column.run_ends, values)
+    return pc.run_end_decode(runs.slice(column.offset, len(column)))
+
+
+def as_plain(column: pa.Array) -> pa.Array:
+    """Return an array with plain text in place of views, and with runs written out."""
+    if is_simple(column.type):
+        return column
+    if isinstance(column, pa.ExtensionArray):
+        return as_plain(column.storage)
+    if pa.types.is_run_end_encoded(column.type):
+        return of_column(as_plain(column.values), _run_numbers(column))
+    plain = plain_type(column.type)
+    return column if plain == column.type else column.cast(plain)
+
+
+def _rebuilt(column: pa.Array, offsets: list[Any], children: list[pa.Array]) -> pa.Array:
+    """Return an array with the validity of `column`, but other children."""
+    validity = column.is_valid().buffers()[1] if column.null_count else None
+    return pa.Array.from_buffers(
+        column.type, len(column), [validity, *offsets], children=children
+    )
+
+
+def _anew(column: pa.Array, of_dictionary: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return the array without a slice in it, with dictionaries, at any depth, mapped."""
+    t, kind = pa.types, column.type
+
+    def inner(array: pa.Array) -> pa.Array:
+        return _anew(array, of_dictionary)
+
+    if isinstance(column, pa.ExtensionArray):
+        return pa.ExtensionArray.from_storage(kind, inner(column.storage))
+    if t.is_dictionary(kind):
+        return of_dictionary(column)
+    if len(column) == 0:
+        return column
+    if t.is_struct(kind):
+        fields = [inner(column.field(number)) for number in range(kind.num_fields)]
+        return _rebuilt(column, [], fields)
+    if t.is_fixed_size_list(kind):
+        size = kind.list_size
+        values = column.values.slice(column.offset * size, len(column) * size)
+        return _rebuilt(column, [], [inner(values)])
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_map(kind):
+        offsets = column.offsets
+        first, last = offsets[0].as_py(), offsets[-1].as_py()
+        values = inner(column.values.slice(first, last - first))
+        offsets = pc.subtract(offsets, offsets[0])
+        return _rebuilt(column, [offsets.buffers()[1]], [values])
+    return column
+
+
+def without_slices(column: pa.Array) -> pa.Array:
+    """Return the array with lists, at any depth, that begin with their first value."""
+    return _anew(column, lambda dictionary: dictionary)
+
+
+def _compact(column: pa.Array) -> pa.Array:
+    """Return the array with dictionaries, at any depth, of the values in use only."""
+    return _anew(column, _of_used)
+
+
+def _of_used(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    used = pc.unique(column.indices).drop_null().sort()
+    used = used.filter(of_column(column.dictionary, used).is_valid())
+    indices = pc.index_in(column.indices, value_set=used).cast(column.type.index_type)
+    values = of_column(column.dictionary, used)
+    return pa.DictionaryArray.from_arrays(indices, values, ordered=column.type.ordered)
+
+
+def by_part(
+    numbers: pa.Array, starts: Sequence[int] | memoryview
+) -> Iterator[tuple[int, pa.Array]]:
+    """
+    Yield the parts that have rows of these numbers, and the rows' numbers in each.
+
+    The numbers are 64-bit integers that ascend; `starts` has the first row of each part,
+    and how many rows there are in all.
+    """
+    rows = memoryview(numbers.buffers()[1]).cast("q")[numbers.offset :][: len(numbers)]
+    first = 0
+    while first < len(rows):
+        part = bisect.bisect_right(starts, rows[first]) - 1
+        end = bisect.bisect_left(rows, starts[part + 1], first)
+        yield part, pc.subtract(numbers.slice(first, end - first), starts[part])
+        first = end
+
+
+def _of_chunks(column: pa.ChunkedArray, numbers: pa.Array) -> list[pa.Array]:
+    """Return rows of several chunks, in as few chunks as their dictionaries allow."""
+    starts = [0]
+    for chunk in column.chunks:
+        starts.append(starts[-1] + len(chunk))
+    order = pc.sort_indices(numbers)
+    parts = [
+        _compact(of_column(column.chunk(part), within))
+        for part, within in by_part(numbers.take(order), starts)
+    ]
+    try:
+        joined = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(numbers) < 2:
+            raise
+        half = len(numbers) // 2
+        halves = numbers.slice(0, half), numbers.slice(half)
+        return [chunk for some in halves for chunk in _of_chunks(column, some)]
+    return [of_column(joined, pc.sort_indices(order))]
+
+
+def _of_dense_union(column: pa.UnionArray, numbers: pa.Array) -> pa.Array:
+    """Return rows of a dense union, whose slices would have all of its values each."""
+    n, start, (_, codes, offsets, *_) = len(column), column.offset, column.buffers()
+    # The array's own properties forget that it is a slice.
+    codes = pa.Array.from_buffers(pa.int8(), n, [None, codes], offset=start).take(numbers)
+    offsets = pa.Array.from_buffers(pa.int32(), n, [None, offsets], offset=start)
+    offsets = offsets.take(numbers)
+    places, children = pa.nulls(len(numbers), pa.int32()), []
+    for number, code in enumerate(column.type.type_codes):
+        is_of_it = pc.equal(codes, code)
+        children.append(of_column(column.field(number), offsets.filter(is_of_it)))
+        count = pc.cumulative_sum(is_of_it.cast(pa.int32()))
+        places = pc.if_else(
+            is_of_it, pc.subtract(count, pa.scalar(1, pa.int32())), places
+        )
+    buffers = [None, codes.buffers()[1], places.buffers()[1]]
+    return pa.Array.from_buffers(column.type, len(numbers), buffers, children=children)
+
+
+def _one_by_one(column: pa.Array, numbers: pa.Array) -> pa.Array:
+    """Return rows of an array that pyarrow cannot take from."""
+    kind = column.type
+    if pa.types.is_run_end_encoded(kind):
+        taken = pc.run_end_encode(
+            _run_numbers(column).take(numbers), run_end_type=kind.run_end_type
+        )
+        values = of_column(column.values, taken.values)
+        return pa.RunEndEncodedArray.from_arrays(taken.run_ends, values, kind)
+    if isinstance(column, pa.ExtensionArray):
+        storage = of_column(column.storage, numbers)
+        return pa.ExtensionArray.from_storage(kind, storage)
+    if pa.types.is_union(kind) and kind.mode == "dense":
+        return _of_dense_union(column, numbers)
+    plain = plain_type(kind)
+    if len(numbers) > _FEW and plain != kind:
+        try:
+            return of_column(column.cast(plain), numbers).cast(kind)
+        except pa.ArrowNotImplementedError:
+            pass  # it has other such types as well
+    return pa.concat_arrays([column.slice(number, 1) for number in numbers.to_pylist()])
+
+
+def of_column(column: pa.Array | pa.ChunkedArray, numbers: pa.Array) -> Any:
+    """Return the rows of these numbers of a column of any type."""
+    try:
+        return column.take(numbers)
+    except pa.ArrowNotImplementedError:
+        pass  # views and runs
+    except pa.ArrowInvalid:
+        if not isinstance(column, pa.ChunkedArray):
+            raise
+    if isinstance(column, pa.ChunkedArray):
+        numbers = numbers.cast(pa.int64())
+        chunks = _of_chunks(column, numbers) if len(numbers) > 0 else []
+        return pa.chunked_array(chunks, column.type)
+    return _one_by_one(column, numbers) if len(numbers) > 0 else column.slice(0, 0)
+
+
+def of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
+    """Return the rows of these numbers of a table or a batch."""
+    if whole.num_columns == 0:
+        rows = pa.RecordBatch.from_struct_array(pa.nulls(len(numbers), pa.struct([])))
+        rows = rows.replace_schema_metadata(whole.schema.metadata)
+        return pa.Table.from_batches([rows]) if isinstance(whole, pa.Table) else rows
+    try:
+        return whole.take(numbers)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        columns = [of_column(column, numbers) for column in whole.columns]
+        return type(whole).from_arrays(columns, schema=whole.schema)

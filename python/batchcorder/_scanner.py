@@ -1,0 +1,183 @@
+"""
+Scanners over streams that pyarrow's own scanner does not take.
+
+pyarrow's scanner refuses columns of one name, filters over batches with views of text or
+runs, and most functions of them. Of such a stream the rows are filtered here, batch by
+batch, and expressions are computed over plain text. pyarrow's scanner gets the result:
+
+    stream ─▶ columns get names of their own ─▶ filter ─▶ computed columns ─▶ Scanner
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from . import _expression, _rows
+
+
+class _Pairs(dict[str, pc.Expression]):
+    """Columns to project, of which several may have the same name."""
+
+    def __init__(self, names: list[str], expressions: list[pc.Expression]) -> None:
+        super().__init__(zip(names, expressions, strict=True))
+        self._names, self._expressions = names, expressions
+
+    def keys(self) -> Any:
+        return self._names
+
+    def values(self) -> Any:
+        return self._expressions
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return the names, with others in place of those that stand there several times."""
+    taken = Counter(names)
+    distinct = []
+    for number, name in enumerate(names):
+        if taken[name] > 1:
+            name = f"{name} [{number}]"
+            while name in taken:
+                name += "'"
+            taken[name] = 1
+        distinct.append(name)
+    return distinct
+
+
+def _check_names(schema: pa.Schema, columns: Any, expressions: list[Any]) -> None:
+    """Refuse references to columns whose name stands there several times."""
+    asked = list(columns) if isinstance(columns, list) else []
+    for expression in expressions:
+        known = _expression.contents(expression)
+        asked += known.columns if known is not None else []
+    for name in asked:
+        if schema.names.count(name) > 1:
+            raise pa.ArrowInvalid(
+                f"Multiple matches for FieldRef.Name({name}) in {schema}"
+            )
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([f.with_type(_rows.written_out(f.type)) for f in schema])
+
+
+def _plain_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [_rows.as_plain(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+class _Computed:
+    """An expression over the batches of a stream; over plain text where it must be."""
+
+    def __init__(
+        self, schema: pa.Schema, expression: pc.Expression, is_filter: bool = False
+    ) -> None:
+        self._expression = expression
+        self._schema, self.is_plain = schema, False
+        try:
+            self.type = self._bind(schema, is_filter)
+        except (pa.ArrowNotImplementedError, TypeError):
+            self._schema, self.is_plain = _plain_schema(schema), True
+            self.type = self._bind(self._schema, is_filter)
+
+    def _bind(self, schema: pa.Schema, is_filter: bool) -> pa.DataType:
+        """Return the expression's type; raises where pyarrow cannot compute it."""
+        stream = pa.RecordBatchReader.from_batches(schema, [])
+        if is_filter:
+            pads.Scanner.from_batches(stream, filter=self._expression)
+            stream = pa.RecordBatchReader.from_batches(schema, [])
+        scanner = pads.Scanner.from_batches(stream, columns={"": self._expression})
+        return scanner.to_table().schema.field(0).type
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.Array:
+        """Return the values for the rows of a batch."""
+        if self.is_plain:
+            batch = _plain_batch(batch, self._schema)
+        stream = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+        scanner = pads.Scanner.from_batches(
+            stream, columns={"": self._expression}, use_threads=False
+        )
+        values = scanner.to_table().column(0)
+        return pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0)
+
+
+def _filtered(
+    stream: pa.RecordBatchReader,
+    schema: pa.Schema,
+    condition: _Computed | None,
+    kept: list[int],
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of the rows for which the condition is true."""
+    for batch in stream:
+        if schema.names != batch.schema.names:
+            batch = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        if condition is None:
+            yield batch
+            continue
+        numbers = pc.indices_nonzero(condition(batch))
+        some = batch.select(kept) if len(kept) < len(schema) else batch
+        if len(numbers) < batch.num_rows or not kept:
+            some = _rows.of(some, numbers)
+        if some.num_rows > 0:
+            yield some
+
+
+def _with_computed(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, computed: list[_Computed]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        columns = [*batch.columns, *(one(batch) for one in computed)]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _is_odd(schema: pa.Schema, columns: Any, filter: pc.Expression | None) -> bool:
+    """Return whether pyarrow's own scanner would fail."""
+    if len(set(schema.names)) < len(schema):
+        return True
+    if filter is None and not isinstance(columns, dict):
+        return False
+    return not all(_rows.is_simple(field.type) for field in schema)
+
+
+def scanner(
+    stream: pa.RecordBatchReader,
+    columns: Any,
+    filter: pc.Expression | None,
+    options: dict[str, Any],
+) -> pads.Scanner:
+    """Return a scanner of a stream, as :meth:`pyarrow.dataset.Scanner.from_batches`."""
+    make = pads.Scanner.from_batches
+    given = stream.schema
+    if not _is_odd(given, columns, filter):
+        return make(stream, columns=columns, filter=filter, **options)
+    expressions = list(columns.values()) if isinstance(columns, dict) else []
+    wanted = expressions if filter is None else [*expressions, filter]
+    _check_names(given, columns, wanted)
+    names = _distinct(given.names)
+    fields = [f.with_name(name) for f, name in zip(given, names, strict=True)]
+    schema = pa.schema(fields, metadata=given.metadata)
+    condition = None if filter is None else _Computed(schema, filter, is_filter=True)
+    kept = list(range(len(schema)))
+    if filter is not None and isinstance(columns, list) and {*columns} <= {*names}:
+        kept = [number for number in kept if names[number] in columns]
+    batches = _filtered(stream, schema, condition, kept)
+    schema = pa.schema([schema.field(number) for number in kept], schema.metadata)
+    if isinstance(columns, dict):
+        ones = {name: _Computed(schema, one) for name, one in columns.items()}
+        # Of those that pyarrow cannot compute of these types, the values are columns.
+        plain = {name: one for name, one in ones.items() if one.is_plain}
+        places = _distinct([*schema.names, *plain])[len(schema) :]
+        for place, (name, one) in zip(places, plain.items(), strict=True):
+            schema = schema.append(pa.field(place, one.type))
+            columns = {**columns, name: pc.field(place)}
+        if plain:
+            batches = _with_computed(batches, schema, list(plain.values()))
+    elif columns is None and names != given.names:
+        columns = _Pairs(given.names, [pc.field(name) for name in names])
+    stream = pa.RecordBatchReader.from_batches(schema, batches)
+    return make(stream, columns=columns, **options)
