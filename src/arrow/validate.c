@@ -73,7 +73,7 @@ static int check_shape(const struct validation *validation, struct array array) 
         __builtin_add_overflow(node->offset, node->length, &end)) {
         return broken(validation, array, "its length is impossible");
     }
-    /* -1: not counted yet, which a decoder never says. */
+    /* -1: not counted yet. */
     if (node->null_count != -1 && node->null_count != count_nulls(array)) {
         return broken(validation, array,
                       "its null count is not what its validity bitmap says");

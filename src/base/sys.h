@@ -70,8 +70,16 @@ int bc__sys_open(const char *path, bool writes, int *out_file);
 int bc__sys_dup(int file, int *out_file);
 /* 0 where it is a regular file; EISDIR, ESPIPE. */
 int bc__sys_check_regular(int file);
-/* Reads `size` bytes, or as many as there are. */
+/* Reads `size` bytes, or as many as there are. Where a hole is most of a large read, the
+ * bytes end with it: time and memory follow what the disk has, not what a file says. */
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
+/* So many of the bytes [offset, offset + size) bc__sys_read would read before such a
+ * hole; it knows nothing of the file's end. `size` where the file system cannot tell. */
+size_t bc__sys_dense(int file, int64_t offset, size_t size);
+/* Reads `size` bytes into memory that is zero, where holes leave it untouched; none where
+ * the file is shorter. */
+int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
+                            size_t *out_size);
 /* `path` is a name of the open file. */
 bool bc__sys_is_name_of(const char *path, int file);
 /* Which file it is, whatever its name; all zeros where that cannot be told. */

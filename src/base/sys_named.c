@@ -50,6 +50,7 @@ int bc__sys_check_regular(int file) {
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size) {
     bc_assert(file >= 0 && offset >= 0);
     size_t done = 0;
+    size = bc__sys_dense(file, offset, size);
     while (done < size) {
         int code = bc__fault(BC_FAULT_SYS);
         if (code == BC_FAULT_KILL_HALF) bc__fault_kill();

@@ -119,20 +119,32 @@ void bc__decompressor_finish(struct bc_decompressor *decompressor) {
     *decompressor = (struct bc_decompressor){NULL, NULL};
 }
 
-static int decompress_lz4(struct bc_decompressor *decompressor,
-                          const struct bc_compressed *compressed, uint8_t *out) {
+static LZ4F_dctx *lz4_of(struct bc_decompressor *decompressor) {
     if (decompressor->lz4 == NULL) {
         decompressor->lz4 =
             LZ4F_createDecompressionContext_advanced(lz4_memory, LZ4F_VERSION);
     }
-    LZ4F_dctx *context = decompressor->lz4;
+    if (decompressor->lz4 != NULL) LZ4F_resetDecompressionContext(decompressor->lz4);
+    return decompressor->lz4;
+}
+
+static ZSTD_DCtx *zstd_of(struct bc_decompressor *decompressor) {
+    if (decompressor->zstd == NULL) {
+        decompressor->zstd = ZSTD_createDCtx_advanced(zstd_memory);
+    }
+    return decompressor->zstd;
+}
+
+/* Writes `length` bytes: all that there are, unless it is the `start` alone. */
+static int decompress_lz4(struct bc_decompressor *decompressor,
+                          const struct bc_compressed *compressed, uint8_t *out,
+                          size_t length, bool start) {
+    LZ4F_dctx *context = lz4_of(decompressor);
     if (context == NULL) return ENOMEM;
-    LZ4F_resetDecompressionContext(context);
     const LZ4F_decompressOptions_t options = {.stableDst = 1};
     size_t from = 0;
     size_t to = 0;
     size_t size = (size_t)compressed->size;
-    size_t length = (size_t)compressed->length;
     for (;;) {
         size_t read = size - from;
         size_t written = length - to;
@@ -144,31 +156,61 @@ static int decompress_lz4(struct bc_decompressor *decompressor,
         }
         from += read;
         to += written;
+        if (start && to == length) return 0;
         if (hint == 0) break;
         if (read == 0 && written == 0) return EINVAL;
     }
     return from == size && to == length ? 0 : EINVAL;
 }
 
+static int zstd_error(size_t result) {
+    bool memory = ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation;
+    return memory ? ENOMEM : EINVAL;
+}
+
+static int start_zstd(struct bc_decompressor *decompressor,
+                      const struct bc_compressed *compressed, uint8_t *out,
+                      size_t length) {
+    ZSTD_DCtx *context = zstd_of(decompressor);
+    if (context == NULL) return ENOMEM;
+    (void)ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+    ZSTD_inBuffer in = {compressed->payload, (size_t)compressed->size, 0};
+    ZSTD_outBuffer to = {out, length, 0};
+    while (to.pos < to.size) {
+        size_t read = in.pos;
+        size_t written = to.pos;
+        size_t result = ZSTD_decompressStream(context, &to, &in);
+        if (ZSTD_isError(result)) return zstd_error(result);
+        if (in.pos == read && to.pos == written) return EINVAL;
+    }
+    return 0;
+}
+
 static int decompress_zstd(struct bc_decompressor *decompressor,
                            const struct bc_compressed *compressed, uint8_t *out) {
-    if (decompressor->zstd == NULL) {
-        decompressor->zstd = ZSTD_createDCtx_advanced(zstd_memory);
-    }
-    if (decompressor->zstd == NULL) return ENOMEM;
+    ZSTD_DCtx *context = zstd_of(decompressor);
+    if (context == NULL) return ENOMEM;
     size_t length = (size_t)compressed->length;
-    size_t result = ZSTD_decompressDCtx(decompressor->zstd, out, length,
-                                        compressed->payload, (size_t)compressed->size);
-    if (ZSTD_isError(result)) {
-        bool memory = ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation;
-        return memory ? ENOMEM : EINVAL;
-    }
+    size_t result = ZSTD_decompressDCtx(context, out, length, compressed->payload,
+                                        (size_t)compressed->size);
+    if (ZSTD_isError(result)) return zstd_error(result);
     return result == length ? 0 : EINVAL;
 }
 
 int bc__decompress(struct bc_decompressor *decompressor, enum bc_codec codec,
                    const struct bc_compressed *compressed, uint8_t *out) {
     bc_assert(!compressed->raw && compressed->length >= 0);
-    return codec == BC_CODEC_LZ4 ? decompress_lz4(decompressor, compressed, out)
-                                 : decompress_zstd(decompressor, compressed, out);
+    size_t length = (size_t)compressed->length;
+    return codec == BC_CODEC_LZ4
+               ? decompress_lz4(decompressor, compressed, out, length, false)
+               : decompress_zstd(decompressor, compressed, out);
+}
+
+int bc__decompress_start(struct bc_decompressor *decompressor, enum bc_codec codec,
+                         const struct bc_compressed *compressed, uint8_t *out,
+                         size_t size) {
+    bc_assert(!compressed->raw && size < (size_t)compressed->length);
+    return codec == BC_CODEC_LZ4
+               ? decompress_lz4(decompressor, compressed, out, size, true)
+               : start_zstd(decompressor, compressed, out, size);
 }

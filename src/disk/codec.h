@@ -54,5 +54,10 @@ void bc__decompressor_finish(struct bc_decompressor *decompressor);
  * anything, and the decompressor can be used again. */
 int bc__decompress(struct bc_decompressor *decompressor, enum bc_codec codec,
                    const struct bc_compressed *compressed, uint8_t *out);
+/* Writes the first `size` raw bytes alone, fewer than `compressed->length`. EINVAL where
+ * the payload has fewer, or breaks before them; what is behind them is not looked at. */
+int bc__decompress_start(struct bc_decompressor *decompressor, enum bc_codec codec,
+                         const struct bc_compressed *compressed, uint8_t *out,
+                         size_t size);
 
 #endif

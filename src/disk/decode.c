@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arrow/values.h"
 #include "base/check.h"
 #include "disk/codec.h"
 #include "disk/endian.h"
@@ -30,9 +31,18 @@ enum { COPIES_ALL = 0 };
 /* No codec makes more of a byte: a larger claim is none. */
 enum { EXPANSION_MAX = 1 << 16 };
 
-/* The raw bytes of a compressed buffer, in memory of the batch's own. */
+/* Some writers leave more in a buffer than its array has: this much is not worth to be
+ * left out. */
+enum { SURPLUS = 1 << 16, BLOATED = 16 };
+
+static bool is_compressed(const struct decoder *decoder) {
+    return decoder->parts.wire.codec != BC_CODEC_NONE;
+}
+
+/* The raw bytes of a compressed buffer, in memory of the batch's own; of many more than
+ * `bytes_max` only the first ones. */
 static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
-                      int64_t bytes_min, const void **out_data) {
+                      int64_t bytes_min, int64_t bytes_max, const void **out_data) {
     struct bc_compressed compressed;
     int code = bc__compressed_parse(decoder->parts.body + buffer.offset, buffer.length,
                                     &compressed);
@@ -41,48 +51,62 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
         compressed.length / EXPANSION_MAX > buffer.length) {
         return EINVAL;
     }
-    decoder->taken = compressed.length;
+    bool whole = compressed.length / 2 <= bytes_max || compressed.length <= SURPLUS;
+    int64_t bytes = whole ? compressed.length : bytes_max;
+    decoder->taken = bytes;
     *out_data = NULL;
-    if (compressed.length == 0) return 0;
-    uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)compressed.length);
+    if (bytes == 0) return 0;
+    uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (raw == NULL) return ENOMEM;
     *out_data = raw;
-    if (!compressed.raw) {
-        return bc__decompress(&decoder->decompressor, decoder->parts.wire.codec,
-                              &compressed, raw);
+    if (compressed.raw) {
+        /* The payload is not aligned. */
+        memcpy(raw, compressed.payload, (size_t)bytes);
+        return 0;
     }
-    /* The payload is not aligned. */
-    memcpy(raw, compressed.payload, (size_t)compressed.length);
-    return 0;
+    enum bc_codec codec = decoder->parts.wire.codec;
+    return whole ? bc__decompress(&decoder->decompressor, codec, &compressed, raw)
+                 : bc__decompress_start(&decoder->decompressor, codec, &compressed, raw,
+                                        (size_t)bytes);
 }
 
-/* A buffer that others left unaligned, in memory of the batch's own. */
-static int align(struct decoder *decoder, struct bc_wire_buffer buffer,
+/* `bytes` of a buffer that others left unaligned, in memory of the batch's own. */
+static int align(struct decoder *decoder, struct bc_wire_buffer buffer, int64_t bytes,
                  const void **out_data) {
-    uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)buffer.length);
+    *out_data = NULL;
+    if (bytes == 0) return 0;
+    uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (aligned == NULL) return ENOMEM;
-    memcpy(aligned, decoder->parts.body + buffer.offset, (size_t)buffer.length);
+    memcpy(aligned, decoder->parts.body + buffer.offset, (size_t)bytes);
     *out_data = aligned;
     return 0;
 }
 
 /* Takes the next buffer, which must have `bytes_min` bytes, aligned to `alignment`; an
- * empty one is NULL. */
-static int take_buffer(struct decoder *decoder, int64_t bytes_min, size_t alignment,
-                       const void **out_data) {
+ * empty one is NULL. What is behind `bytes_max` bytes is not wanted. */
+static int take(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
+                size_t alignment, const void **out_data) {
     struct bc_parts *parts = &decoder->parts;
     if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
     struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer++);
     if (!bc__parts_holds(parts, buffer)) return EINVAL;
-    if (parts->wire.codec != BC_CODEC_NONE && buffer.length > 0) {
-        return decompress(decoder, buffer, bytes_min, out_data);
+    if (is_compressed(decoder) && buffer.length > 0) {
+        return decompress(decoder, buffer, bytes_min, bytes_max, out_data);
     }
     if (buffer.length < bytes_min) return EINVAL;
     decoder->taken = buffer.length;
     *out_data = buffer.length == 0 ? NULL : parts->body + buffer.offset;
     bool aligned = ((uintptr_t)*out_data & (alignment - 1)) == 0;
     if (buffer.length == 0 || (aligned && !COPIES_ALL)) return 0;
-    return align(decoder, buffer, out_data);
+    int64_t bytes = buffer.length < bytes_max ? buffer.length : bytes_max;
+    decoder->taken = bytes;
+    return align(decoder, buffer, bytes, out_data);
+}
+
+/* The same for a buffer of which `bytes` are wanted. */
+static int take_buffer(struct decoder *decoder, int64_t bytes, size_t alignment,
+                       const void **out_data) {
+    return take(decoder, bytes, bytes, alignment, out_data);
 }
 
 /* Values of the other byte order become this machine's, in memory of the batch's own. */
@@ -141,6 +165,44 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
     return *out_reach < 0 ? EINVAL : 0;
 }
 
+/* A variadic buffer that says of itself that it is much larger than it is here. */
+static bool is_bloated(const struct decoder *decoder, size_t number) {
+    const struct bc_parts *parts = &decoder->parts;
+    if (number >= parts->wire.n_buffers) return false;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, number);
+    struct bc_compressed compressed;
+    return bc__parts_holds(parts, buffer) &&
+           bc__compressed_parse(parts->body + buffer.offset, buffer.length,
+                                &compressed) == 0 &&
+           compressed.length / BLOATED > buffer.length + SURPLUS;
+}
+
+/* How much of each of `n` variadic buffers the views want: goes where their sizes will
+ * stand. All of it, unless one says that it is very large. */
+static void measure_views(struct decoder *decoder, const struct bc_node *node,
+                          int64_t n) {
+    bool bloats = false;
+    for (int64_t i = 0; i < n; i++) {
+        decoder->sizes[i] = INT64_MAX;
+        bloats = bloats || (is_compressed(decoder) &&
+                            is_bloated(decoder, decoder->parts.buffer + (size_t)i));
+    }
+    if (!bloats) return;
+    memset(decoder->sizes, 0, (size_t)n * sizeof(decoder->sizes[0]));
+    const uint8_t *validity = node->null_count == 0 ? NULL : node->buffers[0];
+    const uint8_t *at = node->buffers[1];
+    for (int64_t i = 0; i < node->length; i++, at += sizeof(struct bc_view)) {
+        struct bc_view view;
+        memcpy(&view, at, sizeof(view));
+        if (view.length <= BC_VIEW_INLINE_MAX || view.buffer < 0 || view.buffer >= n ||
+            view.offset < 0 || !bc__is_valid(validity, i)) {
+            continue;
+        }
+        int64_t end = (int64_t)view.offset + view.length;
+        if (end > decoder->sizes[view.buffer]) decoder->sizes[view.buffer] = end;
+    }
+}
+
 /* Views, then their variadic buffers, whose sizes make the last buffer. */
 static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (decoder->parts.view >= decoder->parts.wire.n_variadic_counts) return EINVAL;
@@ -150,8 +212,9 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     decoder->variadic_left -= n;
     const void **buffers = node->buffers;
     int code = take_values(decoder, node->length * 16, 16, BC_UNIT_VIEW, &buffers[1]);
+    if (code == 0) measure_views(decoder, node, n);
     for (int64_t i = 0; i < n && code == 0; i++) {
-        code = take_buffer(decoder, 0, 1, &buffers[2 + i]);
+        code = take(decoder, 0, decoder->sizes[i], 1, &buffers[2 + i]);
         decoder->sizes[i] = decoder->taken;
     }
     buffers[2 + n] = decoder->sizes;
@@ -161,26 +224,140 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     return code;
 }
 
-static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min);
+/* How many values a field has for its parent, and how many any of these can reach. */
+struct need {
+    int64_t min;
+    int64_t max;
+};
 
-static int decode_children(struct decoder *decoder, int32_t number, int64_t length_min) {
+/* What its values take is in the file; but a compressed one may say that it has many. */
+static struct need need_of(const struct decoder *decoder, int64_t min, int64_t max) {
+    return (struct need){min, is_compressed(decoder) ? max : INT64_MAX};
+}
+
+static int decode_field(struct decoder *decoder, int32_t number, struct need need);
+
+static int decode_children(struct decoder *decoder, int32_t number, int64_t min,
+                           int64_t max) {
     const struct bc_field *field = &decoder->schema->fields[number];
+    struct need need = need_of(decoder, min, max);
     for (int32_t c = 0; c < field->n_children; c++) {
-        int code = decode_field(decoder, field->first_child + c, length_min);
+        int code = decode_field(decoder, field->first_child + c, need);
         if (code != 0) return code;
     }
     return 0;
 }
 
-static int decode_field(struct decoder *decoder, int32_t number, int64_t length_min) {
+static int decode_list(struct decoder *decoder, int32_t number,
+                       const struct bc_node *node) {
+    int64_t reach;
+    int code = take_offsets(decoder, &decoder->schema->fields[number], node->length,
+                            &node->buffers[1], &reach);
+    return code != 0 ? code : decode_children(decoder, number, reach, reach);
+}
+
+static int decode_list_view(struct decoder *decoder, int32_t number,
+                            const struct bc_node *node) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    const void **buffers = node->buffers;
+    enum bc_unit unit = bc__unit_of_values(field);
+    int64_t bytes = node->length * (field->bits / 8);
+    int code = take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
+    if (code == 0) {
+        code = take_values(decoder, bytes, field->alignment, unit, &buffers[2]);
+    }
+    if (code != 0) return code;
+    int64_t reach = 0;
+    for (int64_t i = 0; i < node->length && is_compressed(decoder); i++) {
+        int64_t end;
+        if (!__builtin_add_overflow(bc__integer_at(buffers[1], field->bits, i),
+                                    bc__integer_at(buffers[2], field->bits, i), &end) &&
+            end > reach) {
+            reach = end;
+        }
+    }
+    return decode_children(decoder, number, 0, reach);
+}
+
+static int decode_dense_union(struct decoder *decoder, int32_t number,
+                              const struct bc_node *node) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    const void **buffers = node->buffers;
+    int code = take_buffer(decoder, node->length, 1, &buffers[0]);
+    if (code == 0) {
+        code = take_values(decoder, node->length * 4, 4, BC_UNIT_4, &buffers[1]);
+    }
+    if (code != 0) return code;
+    int64_t reach[128] = {0};
+    const int8_t *ids = buffers[0];
+    for (int64_t i = 0; i < node->length && is_compressed(decoder); i++) {
+        int child = ids[i] < 0 ? -1 : field->union_children[ids[i]];
+        int64_t end = bc__integer_at(buffers[1], 32, i) + 1;
+        if (child >= 0 && end > reach[child]) reach[child] = end;
+    }
+    for (int32_t c = 0; c < field->n_children && code == 0; c++) {
+        struct need need = need_of(decoder, 0, reach[c]);
+        code = decode_field(decoder, field->first_child + c, need);
+    }
+    return code;
+}
+
+/* The buffers of a node behind its validity, and its children. */
+static int decode_values(struct decoder *decoder, int32_t number, struct bc_node *node) {
+    const struct bc_field *field = &decoder->schema->fields[number];
+    int64_t length = node->length;
+    int64_t reach;
+    int code;
+    switch (field->kind) {
+        case BC_KIND_NULL:
+            return 0;
+        case BC_KIND_FIXED:
+            if (field->bits > 1024 && length > INT64_MAX / field->bits) return EINVAL;
+            return take_values(decoder, bc__bit_bytes(length * field->bits),
+                               field->alignment, bc__unit_of_values(field),
+                               &node->buffers[1]);
+        case BC_KIND_BINARY:
+            code = take_offsets(decoder, field, length, &node->buffers[1], &reach);
+            return code != 0 ? code : take_buffer(decoder, reach, 1, &node->buffers[2]);
+        case BC_KIND_LIST:
+            return decode_list(decoder, number, node);
+        case BC_KIND_FIXED_LIST:
+            if (__builtin_mul_overflow(length, (int64_t)field->list_size, &reach)) {
+                return EINVAL;
+            }
+            return decode_children(decoder, number, reach, reach);
+        case BC_KIND_STRUCT:
+            return decode_children(decoder, number, length, length);
+        case BC_KIND_VIEW:
+            return take_views(decoder, node);
+        case BC_KIND_LIST_VIEW:
+            return decode_list_view(decoder, number, node);
+        case BC_KIND_SPARSE_UNION:
+            code = take_buffer(decoder, length, 1, &node->buffers[0]);
+            return code != 0 ? code : decode_children(decoder, number, length, length);
+        case BC_KIND_DENSE_UNION:
+            return decode_dense_union(decoder, number, node);
+        case BC_KIND_RUN_END:
+            /* Each run has a row at least. */
+            return decode_children(decoder, number, 0, length);
+    }
+    return EINVAL;
+}
+
+static int decode_field(struct decoder *decoder, int32_t number, struct need need) {
     const struct bc_field *field = &decoder->schema->fields[number];
     int32_t place = decoder->filled < 0 ? number : decoder->filled++;
     struct bc_node *node = &decoder->batch->nodes[place];
     if (decoder->parts.node >= decoder->parts.wire.n_nodes) return EINVAL;
     struct bc_wire_node wire = bc__wire_node(&decoder->parts.wire, decoder->parts.node++);
-    if (wire.length < length_min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
+    if (wire.length < need.min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
         wire.null_count > wire.length) {
         return EINVAL;
+    }
+    if (wire.length > need.max) {
+        /* Which of the nulls are left, nobody knows. */
+        wire.length = need.max;
+        if (wire.null_count != 0) wire.null_count = -1;
     }
     const void **buffers = decoder->tables;
     decoder->tables += field->n_buffers;
@@ -188,59 +365,12 @@ static int decode_field(struct decoder *decoder, int32_t number, int64_t length_
     node->null_count = bc__null_count(field, wire.length, wire.null_count);
     node->n_buffers = field->n_buffers;
     node->buffers = buffers;
-    int64_t reach = wire.length;
-    int64_t bytes;
-    enum bc_unit unit = bc__unit_of_values(field);
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
     if (bc__parts_old_validity(&decoder->parts, field)) {
         if (wire.null_count != 0) return ENOTSUP;
         decoder->parts.buffer++;
     }
-    if (code != 0) return code;
-    switch (field->kind) {
-        case BC_KIND_NULL:
-            return 0;
-        case BC_KIND_FIXED:
-            if (field->bits > 1024 && wire.length > INT64_MAX / field->bits)
-                return EINVAL;
-            bytes = bc__bit_bytes(wire.length * field->bits);
-            return take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
-        case BC_KIND_BINARY:
-            code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
-            return code != 0 ? code : take_buffer(decoder, reach, 1, &buffers[2]);
-        case BC_KIND_LIST:
-            code = take_offsets(decoder, field, wire.length, &buffers[1], &reach);
-            return code != 0 ? code : decode_children(decoder, number, reach);
-        case BC_KIND_FIXED_LIST:
-            if (__builtin_mul_overflow(wire.length, (int64_t)field->list_size, &reach)) {
-                return EINVAL;
-            }
-            return decode_children(decoder, number, reach);
-        case BC_KIND_STRUCT:
-            return decode_children(decoder, number, wire.length);
-        case BC_KIND_VIEW:
-            return take_views(decoder, node);
-        case BC_KIND_LIST_VIEW:
-            bytes = wire.length * (field->bits / 8);
-            code = take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
-            if (code == 0) {
-                code = take_values(decoder, bytes, field->alignment, unit, &buffers[2]);
-            }
-            return code != 0 ? code : decode_children(decoder, number, 0);
-        case BC_KIND_SPARSE_UNION:
-            code = take_buffer(decoder, wire.length, 1, &buffers[0]);
-            return code != 0 ? code : decode_children(decoder, number, wire.length);
-        case BC_KIND_DENSE_UNION:
-            code = take_buffer(decoder, wire.length, 1, &buffers[0]);
-            bytes = wire.length * 4;
-            if (code == 0) {
-                code = take_values(decoder, bytes, 4, BC_UNIT_4, &buffers[1]);
-            }
-            return code != 0 ? code : decode_children(decoder, number, 0);
-        case BC_KIND_RUN_END:
-            return decode_children(decoder, number, 0);
-    }
-    return EINVAL;
+    return code != 0 ? code : decode_values(decoder, number, node);
 }
 
 /* What a batch has room for. */
@@ -300,12 +430,19 @@ static int decode_columns(struct decoder *decoder,
     const struct bc_field *root = &decoder->schema->fields[0];
     for (int32_t c = 0; c < root->n_children; c++) {
         int32_t number = root->first_child + c;
-        int code = bc__projection_has(projection, c)
-                       ? decode_field(decoder, number, decoder->parts.wire.rows)
-                       : bc__parts_pass(&decoder->parts, decoder->schema, number);
-        if (code != 0) return code;
-        if (decoder->batch->nodes[number].length > decoder->parts.wire.rows)
+        if (!bc__projection_has(projection, c)) {
+            int code = bc__parts_pass(&decoder->parts, decoder->schema, number);
+            if (code != 0) return code;
+            continue;
+        }
+        const struct bc_wire_batch *wire = &decoder->parts.wire;
+        size_t node = decoder->parts.node;
+        if (node >= wire->n_nodes || bc__wire_node(wire, node).length != wire->rows) {
             return EINVAL;
+        }
+        int code =
+            decode_field(decoder, number, need_of(decoder, wire->rows, wire->rows));
+        if (code != 0) return code;
     }
     return 0;
 }
@@ -333,6 +470,8 @@ int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
     int32_t owner = schema->fields[dictionary].parent;
     bool is_it = decoder.parts.wire.is_dictionary &&
                  decoder.parts.wire.dictionary_id == schema->fields[owner].dictionary_id;
-    code = is_it ? decode_field(&decoder, dictionary, decoder.parts.wire.rows) : EINVAL;
+    int64_t rows = decoder.parts.wire.rows;
+    code = is_it ? decode_field(&decoder, dictionary, need_of(&decoder, rows, rows))
+                 : EINVAL;
     return finish(&decoder, code, out_batch);
 }

@@ -1,5 +1,9 @@
 /* A message in mapped memory as a batch whose buffers point into it, or, where they are
- * compressed, as a batch with buffers of its own. */
+ * compressed, as a batch with buffers of its own.
+ *
+ * A small compressed buffer may hold very much. So of what is compressed, as much is
+ * taken as the rows can reach: children have as many values as their parents' offsets ask
+ * for, text ends with the last offset, and variadic buffers with the last view. */
 #ifndef BC_DISK_DECODE_H
 #define BC_DISK_DECODE_H
 

@@ -34,6 +34,14 @@ static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
     size_t got;
     int code = bc__sys_read(disk->file.file, bc__window_bytes(block), (size_t)size,
                             offset, &got);
+    if (code == 0 && got != (size_t)size) {
+        /* It is shorter, or most of it is a hole. */
+        bc__window_unref(block);
+        block = bc__window_zeros((size_t)size);
+        if (block == NULL) return bc__error_memory(error);
+        code = bc__sys_read_over_holes(disk->file.file, bc__window_bytes(block),
+                                       (size_t)size, offset, &got);
+    }
     if (code != 0 || got != (size_t)size) {
         bc__window_unref(block);
         return bc__problem_reading(disk, code == 0 ? EIO : code, error);

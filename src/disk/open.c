@@ -139,7 +139,7 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
     if (bytes == NULL) return ENOMEM;
     code = bc__sys_read(disk->file.file, bytes, (size_t)footer_size,
                         size - FILE_TAIL - footer_size, &got);
-    if (code == 0 && got != (size_t)footer_size) code = EIO;
+    if (code == 0 && got != (size_t)footer_size) code = EINVAL;
     if (code != 0) {
         bc__free(bytes);
         return code;

@@ -146,6 +146,9 @@ int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
     if (got != sizeof(marker) || memcmp(marker, end_of_stream, sizeof(marker)) != 0) {
         return 0;
     }
+    /* All of the index is there. */
+    size_t index = (size_t)(size - trailer.end);
+    if (bc__sys_dense(file, trailer.end, index) != index) return 0;
     *out_trailer = trailer;
     *out_complete = true;
     return 0;

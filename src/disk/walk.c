@@ -91,15 +91,17 @@ static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error 
 static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     if (!disk->resumes) return 0;
     size_t size = (size_t)finding->size;
-    uint8_t *bytes = bc__malloc_aligned(64, size);
-    if (bytes == NULL) return ENOMEM;
+    struct bc_window *block = bc__window_zeros(size);
+    if (block == NULL) return ENOMEM;
+    const uint8_t *bytes = bc__window_bytes(block);
     size_t got = 0;
-    int code = bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got);
+    int code = bc__sys_read_over_holes(disk->file.file, bc__window_bytes(block), size,
+                                       disk->scan.at, &got);
     if (code == 0 && got != size) code = EINVAL;
     struct bc_parts parts;
     if (code == 0) code = bc__parts_open(&parts, bytes, finding->size);
     if (code == 0 && !bc__verify_message(&parts)) code = EINVAL;
-    bc__free(bytes);
+    bc__window_unref(block);
     return code;
 }
 

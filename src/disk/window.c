@@ -31,7 +31,22 @@ struct bc_window *bc__window_block(size_t size) {
     bc_assert(size > 0);
     struct bc_window *window = bc__malloc_aligned(HEAD, HEAD + size);
     if (window == NULL) return NULL;
-    *window = (struct bc_window){.size = size, .memory = (const uint8_t *)window + HEAD};
+    *window = (struct bc_window){
+        .size = size, .memory = (const uint8_t *)window + HEAD, .allocation = window};
+    atomic_init(&window->refs, 1);
+    return window;
+}
+
+struct bc_window *bc__window_zeros(size_t size) {
+    bc_assert(size > 0);
+    if (size > SIZE_MAX - 2 * (size_t)HEAD) return NULL;
+    uint8_t *allocation = bc__calloc(1, size + 2 * (size_t)HEAD);
+    if (allocation == NULL) return NULL;
+    uint8_t *start = allocation + (HEAD - (uintptr_t)allocation % HEAD) % HEAD;
+    struct bc_window *window = (struct bc_window *)(void *)start;
+    window->size = size;
+    window->memory = start + HEAD;
+    window->allocation = allocation;
     atomic_init(&window->refs, 1);
     return window;
 }
@@ -51,8 +66,12 @@ void bc__window_unref(struct bc_window *window) {
     unsigned before = atomic_fetch_sub_explicit(&window->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    if (window->is_mapping) bc__sys_unmap(window->memory, window->size);
-    bc__free(window);
+    if (window->is_mapping) {
+        bc__sys_unmap(window->memory, window->size);
+        bc__free(window);
+    } else {
+        bc__free(window->allocation);
+    }
 }
 
 const uint8_t *bc__window_at(const struct bc_window *window, int64_t offset) {

@@ -14,6 +14,7 @@ struct bc_window {
     int64_t offset; /* of the first byte, in the file */
     size_t size;
     const uint8_t *memory;
+    void *allocation; /* in which a block stands */
 };
 
 /* 0 or an errno of mapping; [0, size) of the file. */
@@ -21,6 +22,8 @@ int bc__window_map(int file, const char *path, size_t size,
                    struct bc_window **out_window);
 /* A block of `size` bytes, which its maker fills and places; NULL without memory. */
 struct bc_window *bc__window_block(size_t size);
+/* The same of zeros, which take no memory before they are touched where it is large. */
+struct bc_window *bc__window_zeros(size_t size);
 uint8_t *bc__window_bytes(struct bc_window *block);
 
 struct bc_window *bc__window_ref(struct bc_window *window);

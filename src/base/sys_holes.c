@@ -1,0 +1,71 @@
+/* Files with holes: a few bytes on a disk may be a file of very many. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+/* The first range of data in [at, end): `*out_end` is where it ends. False: there is none
+ * that this file system can tell. */
+static bool find_data(int file, int64_t at, int64_t end, int64_t *out_start,
+                      int64_t *out_end) {
+    off_t start = lseek(file, (off_t)at, SEEK_DATA);
+    if (start < 0 || start >= end) return false;
+    off_t stop = lseek(file, start, SEEK_HOLE);
+    if (stop < 0) return false;
+    *out_start = start;
+    *out_end = stop < end ? stop : end;
+    return true;
+}
+
+size_t bc__sys_dense(int file, int64_t offset, size_t size) {
+    enum { SMALL = 1 << 20, SHARE = 4 };
+    if (size < SMALL) return size;
+    /* Of its own: the position of `file` may be somebody's. */
+    int another = bc__sys_another(file, NULL);
+    if (another < 0) return size;
+    int64_t end = offset + (int64_t)size;
+    int64_t at = offset;
+    int64_t first_hole = -1;
+    int64_t wanted = (int64_t)size / SHARE;
+    int64_t start;
+    int64_t stop;
+    while (wanted > 0 && find_data(another, at, end, &start, &stop)) {
+        if (start > at && first_hole < 0) first_hole = at;
+        wanted -= stop - start;
+        at = stop;
+    }
+    bool can_tell = wanted <= 0 || at >= end || lseek(another, (off_t)at, SEEK_DATA) >= 0;
+    can_tell = can_tell || errno == ENXIO;
+    (void)close(another);
+    if (wanted <= 0 || !can_tell) return size;
+    return (size_t)((first_hole < 0 ? at : first_hole) - offset);
+}
+
+int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
+                            size_t *out_size) {
+    if (bc__sys_dense(file, offset, size) == size) {
+        return bc__sys_read(file, zeros, size, offset, out_size);
+    }
+    int64_t end;
+    int code = bc__sys_size(file, &end);
+    if (code != 0) return code;
+    *out_size = 0;
+    if (end < offset || (uint64_t)(end - offset) < size) return 0;
+    int another = bc__sys_another(file, NULL);
+    if (another < 0) return errno;
+    end = offset + (int64_t)size;
+    int64_t at = offset;
+    int64_t start;
+    int64_t stop;
+    while (code == 0 && find_data(another, at, end, &start, &stop)) {
+        size_t got;
+        size_t wanted = (size_t)(stop - start);
+        code = bc__sys_read(file, (char *)zeros + (start - offset), wanted, start, &got);
+        if (code == 0 && got != wanted) code = EIO;
+        at = stop;
+    }
+    (void)close(another);
+    if (code == 0) *out_size = size;
+    return code;
+}

@@ -1,0 +1,285 @@
+/* Compressed buffers that say of themselves, truly, that they hold very much, in messages
+ * whose rows can reach little of it: no more than that is taken. */
+#include "arrow/values.h"
+#include "bed.h"
+#include "disk/codec.h"
+#include "disk/decode.h"
+#include "messages.h"
+
+enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 16 };
+static const int64_t many_values = CLAIM;
+
+/* A message in the making. */
+struct maker {
+    enum bc_codec codec;
+    uint8_t *body;
+    int64_t bytes;
+    struct bc_wire_buffer buffers[MANY];
+    size_t n_buffers;
+    struct bc_wire_node nodes[MANY];
+    size_t n_nodes;
+    int64_t variadic[1];
+    size_t n_variadic;
+    const uint8_t *bomb;
+    size_t bomb_bytes;
+};
+
+static void add_bytes(struct maker *maker, const void *data, size_t size) {
+    CHECK(maker->bytes + (int64_t)size <= MESSAGE_MAX);
+    maker->buffers[maker->n_buffers++] =
+        (struct bc_wire_buffer){maker->bytes, (int64_t)size};
+    if (size > 0) memcpy(maker->body + maker->bytes, data, size);
+    maker->bytes += ((int64_t)size + 63) / 64 * 64;
+}
+
+/* A buffer that is not there. */
+static void none(struct maker *maker) { add_bytes(maker, NULL, 0); }
+
+/* A buffer of 64 MiB of zeros. */
+static void bomb(struct maker *maker) {
+    add_bytes(maker, maker->bomb, maker->bomb_bytes);
+}
+
+static void values(struct maker *maker, const void *data, size_t size) {
+    uint8_t out[4096];
+    CHECK(bc__compress_bound(maker->codec, size) <= sizeof(out));
+    struct bc_compressor compressor = {0};
+    size_t compressed;
+    CHECK(bc__compress(&compressor, maker->codec, data, size, out, sizeof(out),
+                       &compressed) == 0);
+    bc__compressor_finish(&compressor);
+    add_bytes(maker, out, compressed);
+}
+
+static void node(struct maker *maker, int64_t length, int64_t nulls) {
+    maker->nodes[maker->n_nodes++] = (struct bc_wire_node){length, nulls};
+}
+
+/* A column of int8 values, all of which are there. */
+static void bytes_of(struct maker *maker, int64_t length) {
+    node(maker, length, 0);
+    none(maker);
+    bomb(maker);
+}
+
+/* Each writes the nodes and buffers of a column of one row, or of a dictionary's value.
+ */
+static void make_fixed(struct maker *maker) { bytes_of(maker, 1); }
+
+static void make_nulls(struct maker *maker) {
+    node(maker, 1, 1);
+    bomb(maker);
+    values(maker, "\1", 1);
+}
+
+static void make_text(struct maker *maker) {
+    static const int32_t offsets[] = {0, 100};
+    node(maker, 1, 0);
+    none(maker);
+    values(maker, offsets, sizeof(offsets));
+    bomb(maker);
+}
+
+static void make_offsets(struct maker *maker) {
+    node(maker, 1, 0);
+    none(maker);
+    bomb(maker);
+    none(maker);
+}
+
+static void make_list(struct maker *maker) {
+    static const int64_t offsets[] = {3, 20};
+    node(maker, 1, 0);
+    none(maker);
+    values(maker, offsets, sizeof(offsets));
+    bytes_of(maker, many_values);
+}
+
+static void make_fixed_list(struct maker *maker) {
+    node(maker, 1, 0);
+    none(maker);
+    bytes_of(maker, many_values);
+}
+
+static void make_struct(struct maker *maker) {
+    node(maker, 1, 0);
+    none(maker);
+    node(maker, many_values, 7);
+    bomb(maker);
+    bomb(maker);
+}
+
+static void make_list_view(struct maker *maker) {
+    static const int32_t offset = 5;
+    static const int32_t size = 6;
+    node(maker, 1, 0);
+    none(maker);
+    values(maker, &offset, sizeof(offset));
+    values(maker, &size, sizeof(size));
+    bytes_of(maker, many_values);
+}
+
+static void make_dense(struct maker *maker) {
+    static const int32_t offset = 9;
+    node(maker, 1, 0);
+    values(maker, "\0", 1);
+    values(maker, &offset, sizeof(offset));
+    bytes_of(maker, many_values);
+    bytes_of(maker, many_values);
+}
+
+static void make_sparse(struct maker *maker) {
+    node(maker, 1, 0);
+    bomb(maker);
+    bytes_of(maker, many_values);
+    bytes_of(maker, many_values);
+}
+
+static void make_runs(struct maker *maker) {
+    node(maker, 1, 0);
+    node(maker, many_values / 4, 0);
+    none(maker);
+    bomb(maker);
+    bytes_of(maker, many_values);
+}
+
+static void make_views(struct maker *maker) {
+    static const struct bc_view view = {.length = 20, .offset = 1000};
+    node(maker, 1, 0);
+    none(maker);
+    values(maker, &view, sizeof(view));
+    bomb(maker);
+    bomb(maker);
+    maker->variadic[0] = 2;
+    maker->n_variadic = 1;
+}
+
+static uint8_t *bomb_of(enum bc_codec codec, size_t *out_size) {
+    uint8_t *zeros = calloc(1, CLAIM);
+    size_t capacity = bc__compress_bound(codec, CLAIM);
+    uint8_t *out = malloc(capacity);
+    struct bc_compressor compressor = {0};
+    CHECK(bc__compress(&compressor, codec, zeros, CLAIM, out, capacity, out_size) == 0);
+    bc__compressor_finish(&compressor);
+    free(zeros);
+    return out;
+}
+
+/* Decodes the column, or it as a dictionary's values; what the batch takes. */
+static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
+                       const struct maker *maker, int64_t rows, int expected) {
+    struct ArrowSchema indices = type("c", "x");
+    indices.dictionary = column;
+    struct bed bed = open_bed(is_dictionary ? &indices : column);
+    const struct bc_wire_batch wire = {
+        .is_dictionary = is_dictionary,
+        .codec = maker->codec,
+        .rows = rows,
+        .body_bytes = maker->bytes,
+        .nodes = maker->nodes,
+        .n_nodes = maker->n_nodes,
+        .buffers = maker->buffers,
+        .n_buffers = maker->n_buffers,
+        .variadic_counts = maker->variadic,
+        .n_variadic_counts = maker->n_variadic,
+    };
+    struct flat metadata = build_batch(&wire);
+    size_t size = 8 + metadata.size + (size_t)maker->bytes;
+    uint8_t *message = aligned_alloc(64, (size + 63) / 64 * 64);
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
+    memcpy(message, prefix, sizeof(prefix));
+    memcpy(message + 8, metadata.bytes, metadata.size);
+    memcpy(message + 8 + metadata.size, maker->body, (size_t)maker->bytes);
+    free(metadata.bytes);
+    struct bc_parts parts;
+    CHECK(bc__parts_open(&parts, message, (int64_t)size) == 0);
+    struct bc_batch *batch = NULL;
+    int32_t field = bed.schema->fields[1].dictionary;
+    int code = is_dictionary ? bc__decode_dictionary(bed.schema, field, &parts, &batch)
+                             : bc__decode_batch(bed.schema, NULL, &parts, &batch);
+    CHECK(code == expected);
+    uint64_t held = 0;
+    if (code == 0) {
+        held = batch->held_bytes;
+        int validated =
+            is_dictionary ? 0 : bc__validate_batch(bed.schema, NULL, batch, NULL);
+        /* Runs of zeros are none. */
+        CHECK(validated == 0 || column->format[1] == 'r');
+        bc__batch_unref(batch);
+    }
+    free(message);
+    close_bed(&bed);
+    return held;
+}
+
+/* Decodes what `make` writes, with each codec. */
+static void check(struct ArrowSchema *column, void (*make)(struct maker *)) {
+    for (int codec = BC_CODEC_LZ4; codec <= BC_CODEC_ZSTD; codec++) {
+        struct maker maker = {.codec = (enum bc_codec)codec};
+        uint8_t *zeros = bomb_of(maker.codec, &maker.bomb_bytes);
+        maker.bomb = zeros;
+        maker.body = calloc(1, MESSAGE_MAX);
+        make(&maker);
+        CHECK(decode(column, false, &maker, 1, 0) < HELD_MAX);
+        CHECK(decode(column, true, &maker, 1, 0) < HELD_MAX);
+        free(maker.body);
+        free(zeros);
+    }
+}
+
+static void check_flat(const char *format, void (*make)(struct maker *)) {
+    struct ArrowSchema column = type(format, "x");
+    check(&column, make);
+}
+
+static void check_nested(const char *format, const char *child, int n,
+                         void (*make)(struct maker *)) {
+    struct ArrowSchema children[] = {type(child, "a"), type("c", "b")};
+    struct ArrowSchema *pointers[] = {&children[0], &children[1]};
+    struct ArrowSchema column = type(format, "x");
+    column.n_children = n;
+    column.children = pointers;
+    check(&column, make);
+}
+
+static void test_flat(void) {
+    check_flat("c", make_fixed);
+    check_flat("c", make_nulls);
+    check_flat("z", make_text);
+    check_flat("Z", make_offsets);
+    check_flat("vz", make_views);
+}
+
+static void test_nested(void) {
+    check_nested("+L", "c", 1, make_list);
+    check_nested("+w:10", "c", 1, make_fixed_list);
+    check_nested("+s", "c", 1, make_struct);
+    check_nested("+vl", "c", 1, make_list_view);
+    check_nested("+ud:0,1", "c", 2, make_dense);
+    check_nested("+us:0,1", "c", 2, make_sparse);
+    check_nested("+r", "i", 2, make_runs);
+}
+
+/* A column that says that it has more rows than its batch is none of it. */
+static void test_rows(void) {
+    struct maker maker = {.codec = BC_CODEC_ZSTD};
+    uint8_t *zeros = bomb_of(maker.codec, &maker.bomb_bytes);
+    maker.bomb = zeros;
+    maker.body = calloc(1, MESSAGE_MAX);
+    bytes_of(&maker, many_values);
+    struct ArrowSchema column = type("c", "x");
+    (void)decode(&column, false, &maker, 1, EINVAL);
+    struct ArrowSchema again = type("c", "x");
+    CHECK(decode(&again, false, &maker, many_values, 0) >= CLAIM);
+    free(maker.body);
+    free(zeros);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_flat),
+        TAP_CASE(test_nested),
+        TAP_CASE(test_rows),
+    };
+    return TAP_RUN(cases);
+}
