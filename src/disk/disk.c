@@ -20,7 +20,7 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                : bc__file_create(&disk->file, options->path, options->bytes_max,
                                  options->evicts, error);
     if (code == 0) {
-        code = bc__disk_set_up(disk, schema, options->bytes_max, error);
+        code = bc__disk_set_up(disk, schema, error);
         if (code == 0) return 0;
         bc__file_finish(&disk->file);
     }
@@ -28,10 +28,10 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
     return code;
 }
 
-int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64_t reach,
+int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
                     struct bc_error *error) {
     disk->encoder.schema = schema;
-    int code = bc__map_init(&disk->map, disk->file.file, disk->file.path, reach);
+    int code = bc__map_init(&disk->map, disk->file.file, disk->file.path);
     if (code != 0) return bc__error_memory(error);
     code = bc__dictionaries_init(&disk->dictionaries, schema);
     if (code == 0) return 0;

@@ -65,9 +65,8 @@ void bc__disk_finish(struct bc_disk *disk);
 int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     const struct bc_extents *extents, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error);
-/* What a disk needs besides its file: a schema, a mapping of `reach` bytes of it, and
- * dictionaries. */
-int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema, uint64_t reach,
+/* What a disk needs besides its file: a schema, a mapping of it, and dictionaries. */
+int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
                     struct bc_error *error);
 
 /* A file to open. (open.c) */

@@ -5,16 +5,16 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/sys.h"
 
-/* Address space for a file that may become large: more is mapped when it is needed. */
-static const uint64_t REACH = (uint64_t)64 << 30;
+/* The least that is mapped. */
+enum { REACH_MIN = 1 << 16 };
 
-int bc__map_init(struct bc_map *map, int file, const char *path, uint64_t bytes_max) {
+int bc__map_init(struct bc_map *map, int file, const char *path) {
     bc_assert(map != NULL && file >= 0);
     memset(map, 0, sizeof(*map));
     map->file = file;
     map->path = path;
-    map->first_reach = bytes_max < REACH ? bytes_max : REACH;
     return bc__mutex_init(&map->lock);
 }
 
@@ -28,15 +28,29 @@ void bc__map_finish(struct bc_map *map) {
     bc__mutex_finish(&map->lock);
 }
 
-/* Maps at least `needed` bytes and, where the address space allows, much more. */
+/* What is mapped where `needed` bytes are wanted: all of the file, and up to as much
+ * again for it to grow, so that a growing file is mapped a few times only. */
+static uint64_t reach_of(const struct bc_map *map, uint64_t needed) {
+    int64_t size;
+    uint64_t wanted = needed;
+    if (bc__sys_size(map->file, &size) == 0 && (uint64_t)size > needed) {
+        wanted = (uint64_t)size;
+    }
+    uint64_t reach = REACH_MIN;
+    while (reach < wanted && reach < (uint64_t)INT64_MAX / 2) reach *= 2;
+    return reach < wanted ? wanted : reach;
+}
+
 static int make(const struct bc_map *map, uint64_t needed,
                 struct bc_window **out_window) {
-    uint64_t reach = needed <= map->first_reach ? map->first_reach : needed * 2;
-    for (;;) {
-        int code = bc__window_map(map->file, map->path, (size_t)reach, out_window);
-        if (code != ENOMEM || reach == needed) return code;
-        reach = reach / 4 > needed ? reach / 4 : needed;
-    }
+    if (needed > SIZE_MAX) return EFBIG;
+    uint64_t reach = reach_of(map, needed);
+    int code = ENOMEM;
+    if (reach <= SIZE_MAX)
+        code = bc__window_map(map->file, map->path, (size_t)reach, out_window);
+    /* Where address space is short, no more than must be. */
+    if (code != ENOMEM || reach == needed) return code;
+    return bc__window_map(map->file, map->path, (size_t)needed, out_window);
 }
 
 int bc__map_get(struct bc_map *map, int64_t end, struct bc_window **out_window,
@@ -45,7 +59,7 @@ int bc__map_get(struct bc_map *map, int64_t end, struct bc_window **out_window,
     struct bc_window *old = NULL;
     int code = 0;
     bc__mutex_lock(&map->lock);
-    if (map->current == NULL || map->current->size < (size_t)end) {
+    if (map->current == NULL || map->current->size < (uint64_t)end) {
         struct bc_window *larger;
         code = make(map, (uint64_t)end, &larger);
         if (code == 0) {

@@ -1,8 +1,9 @@
 /* The mapping of the growing cache file.
  *
- * It covers [0, reach) of the file, more than that has: pages past the end become valid
- * as it grows. When a message ends beyond it, a larger one takes its place; the old one
- * lives as long as a batch points into it. */
+ * It covers [0, reach) of the file, up to twice of what that has: pages past the end
+ * become valid as it grows. When a message ends beyond it, a larger one takes its place;
+ * the old one lives as long as a batch points into it. All of them are less than four
+ * times the largest size that the file had. */
 #ifndef BC_DISK_MAP_H
 #define BC_DISK_MAP_H
 
@@ -13,13 +14,11 @@
 struct bc_map {
     struct bc_mutex lock; /* guards current */
     struct bc_window *current;
-    int file;             /* borrowed */
-    const char *path;     /* of the file, borrowed */
-    uint64_t first_reach; /* where more is not needed */
+    int file;         /* borrowed */
+    const char *path; /* of the file, borrowed */
 };
 
-/* `bytes_max`: the file is not expected to grow beyond. */
-int bc__map_init(struct bc_map *map, int file, const char *path, uint64_t bytes_max);
+int bc__map_init(struct bc_map *map, int file, const char *path);
 /* Gives up the current mapping; those that batches hold stay. Nobody is inside. */
 void bc__map_clear(struct bc_map *map);
 void bc__map_finish(struct bc_map *map);

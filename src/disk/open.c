@@ -102,12 +102,12 @@ static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
     return code;
 }
 
-static int open_complete(struct bc_disk *disk, int64_t size,
-                         struct bc_schema **out_schema, struct bc_error *error) {
+static int open_complete(struct bc_disk *disk, struct bc_schema **out_schema,
+                         struct bc_error *error) {
     struct bc_schema *schema;
     int code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
-    code = bc__disk_set_up(disk, schema, (uint64_t)size, error);
+    code = bc__disk_set_up(disk, schema, error);
     if (code != 0) {
         bc__schema_free(schema);
         return code;
@@ -189,7 +189,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     code = bc__metadata_read_footer(footer, footer_size, &schema, &dictionaries, &batches,
                                     error);
     if (code == 0) {
-        code = bc__disk_set_up(disk, schema, (uint64_t)size, error);
+        code = bc__disk_set_up(disk, schema, error);
         if (code == 0) {
             code = take_blocks(disk, size, &dictionaries, &batches, error);
             code = settle(disk, code, schema, out_schema);
@@ -265,8 +265,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
         return code;
     }
     disk->scan.is_ours = digits != NULL;
-    uint64_t reach = disk->follows ? BC_BYTES_DEFAULT : (uint64_t)size;
-    code = bc__disk_set_up(disk, schema, reach, error);
+    code = bc__disk_set_up(disk, schema, error);
     if (code != 0) {
         bc__schema_free(schema);
         return code;
@@ -290,7 +289,7 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     if (code != 0) return bc__problem_reading(disk, code, error);
     /* Where some of its batches are wanted, it is as if there were no more. */
     if (complete && (uint64_t)disk->trailer.batches <= disk->batches_max) {
-        return open_complete(disk, size, out_schema, error);
+        return open_complete(disk, out_schema, error);
     }
     disk->scan.file = disk->file.file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {

@@ -169,7 +169,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         disk->resumes = true;
         disk->batches_max = UINT64_MAX;
         code = compare_schema(disk, error);
-        if (code == 0) code = bc__disk_set_up(disk, schema, BC_BYTES_DEFAULT, error);
+        if (code == 0) code = bc__disk_set_up(disk, schema, error);
         if (code == 0) return 0;
         bc__encoder_finish(&disk->encoder);
     }
