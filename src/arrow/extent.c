@@ -182,7 +182,7 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
             return ENOMEM;
         }
     }
-    if (code != 0 || n_variadic == 0) return code;
+    if (code != 0 || n_variadic == 0 || run.length == 0) return code;
     struct bc_extent *variadic = walk->out->extents + first;
     const uint8_t *at = (const uint8_t *)node->buffers[1] + run.offset * 16;
     for (int64_t i = 0; i < run.length; i++, at += 16) {

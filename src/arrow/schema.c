@@ -207,6 +207,8 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
         if (code == 0) code = fill_layout(field, &view);
         if (code != 0) {
             bc__schema_field_path(schema, i, path, sizeof(path));
+            bool is_cut = strlen(reason.message) == sizeof(reason.message) - 1;
+            if (is_cut) bc__text_end(reason.message);
             return bc__error_set(error, code, "Field '%s' has an invalid type '%s': %s",
                                  path, field->schema->format, reason.message);
         }
@@ -341,12 +343,10 @@ void bc__schema_field_path(const struct bc_schema *schema, int32_t field, char *
     out[0] = '\0';
     if (self->parent > 0) {
         bc__schema_field_path(schema, self->parent, out, size);
-        size_t used = strlen(out);
-        (void)snprintf(out + used, size - used, ".");
+        bc__text_append(out, size, ".");
     }
-    size_t used = strlen(out);
     bool is_dictionary =
         self->parent >= 0 && schema->fields[self->parent].dictionary == field;
     const char *name = is_dictionary ? "dictionary" : self->schema->name;
-    (void)snprintf(out + used, size - used, "%s", name == NULL ? "" : name);
+    bc__text_append(out, size, "%s", name == NULL ? "" : name);
 }

@@ -41,8 +41,7 @@ static void write_path(const struct place *place, char *out, size_t size) {
     out[0] = '\0';
     if (place->outer == NULL) return;
     write_path(place->outer, out, size);
-    size_t used = strlen(out);
-    (void)snprintf(out + used, size - used, "%s%s", used == 0 ? "" : ".", place->name);
+    bc__text_append(out, size, "%s%s", out[0] == '\0' ? "" : ".", place->name);
 }
 
 /* What is broken comes first: what was read of it may be anything. */

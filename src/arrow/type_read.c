@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/error.h"
 #include "nanoarrow/nanoarrow.h"
 
 /* Field numbers and values of Arrow's Schema.fbs. */
@@ -62,8 +63,10 @@ __attribute__((format(printf, 3, 4))) static int refuse(const struct type *type,
                                                         const char *format, ...) {
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(type->problem->words, sizeof(type->problem->words), format, args);
+    char *words = type->problem->words;
+    int needed = vsnprintf(words, sizeof(type->problem->words), format, args);
     va_end(args);
+    if (needed >= (int)sizeof(type->problem->words)) bc__text_end(words);
     return code;
 }
 

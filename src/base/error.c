@@ -6,8 +6,7 @@
 
 #include "base/check.h"
 
-/* Drops the character at the end that was cut in its middle, if there is one. */
-static void cut_whole(char *text) {
+void bc__text_end(char *text) {
     size_t end = strlen(text);
     size_t start = end;
     while (start > 0 && end - start < 3 &&
@@ -30,8 +29,18 @@ int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     va_start(args, format);
     int needed = vsnprintf(error->message, sizeof(error->message), format, args);
     va_end(args);
-    if (needed >= (int)sizeof(error->message)) cut_whole(error->message);
+    if (needed >= (int)sizeof(error->message)) bc__text_end(error->message);
     return code;
+}
+
+void bc__text_append(char *out, size_t size, const char *format, ...) {
+    size_t used = strlen(out);
+    bc_assert(used < size);
+    va_list args;
+    va_start(args, format);
+    int needed = vsnprintf(out + used, size - used, format, args);
+    va_end(args);
+    if (needed < 0 || (size_t)needed >= size - used) bc__text_end(out);
 }
 
 int bc__error_of_system(int code) {

@@ -20,6 +20,14 @@ int bc__error_of_system(int code);
 /* The system's words for what src/base returned. */
 const char *bc__error_words(int code);
 
+/* Formats behind the text in `out`, of `size` bytes in all; what is too long is cut
+ * between two characters. */
+__attribute__((format(printf, 3, 4))) void bc__text_append(char *out, size_t size,
+                                                           const char *format, ...);
+/* Drops the character at the end of a text that was cut in its middle, if there is one.
+ */
+void bc__text_end(char *text);
+
 /* Out of memory: needs no memory to say so. */
 int bc__error_memory(struct bc_error *error);
 

@@ -439,7 +439,8 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
         if (code != 0) return code;
         body->nodes[body->n_nodes++] = (struct bc_wire_node){layout.node->length, nulls};
     }
-    bc_assert(layout.extent == extents->extents + extents->n_extents);
+    bc_assert(extents->n_extents == 0 ||
+              layout.extent == extents->extents + extents->n_extents);
     return 0;
 }
 

@@ -43,9 +43,21 @@ static void test_cut_is_between_characters(void) {
     }
 }
 
+/* A name that is cut in the middle of a message. */
+static void test_parts_are_cut_between_characters(void) {
+    for (size_t size = 2; size < 20; size++) {
+        char text[20] = "";
+        for (int i = 0; i < 8; i++) bc__text_append(text, size, "%s", "a\u20ac");
+        size_t end = strlen(text);
+        CHECK(end < size && end + 4 > size);
+        CHECK(end % 4 == 0 || text[end - 1] == 'a');
+    }
+}
+
 int main(void) {
-    static const struct tap_case cases[] = {TAP_CASE(test_version), TAP_CASE(test_set),
-                                            TAP_CASE(test_long_message_is_cut),
-                                            TAP_CASE(test_cut_is_between_characters)};
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_version), TAP_CASE(test_set), TAP_CASE(test_long_message_is_cut),
+        TAP_CASE(test_cut_is_between_characters),
+        TAP_CASE(test_parts_are_cut_between_characters)};
     return TAP_RUN(cases);
 }
