@@ -117,13 +117,6 @@ static void free_parts(struct bc_cache *cache) {
     bc__free(cache);
 }
 
-/* Frees a cache that nobody uses and whose store is empty. */
-static void destroy(struct bc_cache *cache) {
-    bc__cache_delist(cache);
-    bc__store_finish(&cache->store);
-    free_parts(cache);
-}
-
 static int open_disk(struct bc_cache *cache, const struct bc_cache_options *options,
                      const struct bc_making *making, struct bc_error *error) {
     bool is_recording = options->record_path != NULL;
@@ -169,9 +162,13 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
 static void let_go(struct bc_cache *cache) {
     unsigned before = atomic_fetch_sub_explicit(&cache->holds, 1, memory_order_acq_rel);
     bc_assert(before > 0);
-    if (before != 1) return;
+    /* A source that forked in the thread that prefetches: the rest is the parent's. */
+    if (before != 1 || bc__cache_is_forked(cache)) return;
+    /* First: a fork has none of the locks, nor wants them, when they are destroyed. */
+    bc__cache_delist(cache);
     bc__ingest_finish(&cache->ingest);
-    destroy(cache);
+    bc__store_finish(&cache->store);
+    free_parts(cache);
 }
 
 static void prefetch(void *context) {
@@ -230,7 +227,10 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
     if (code != 0) return bc__error_memory(error);
     if (names) code = bc__disk_begin(&cache->disk, error);
     if (code == 0) {
+        if (cache->has_disk) cache->identity = bc__sys_identity(cache->disk.file.file);
+        bc__cache_enlist(cache);
         code = start_prefetch(cache, error);
+        if (code != 0) bc__cache_delist(cache);
         if (code != 0 && names) bc__file_unname(&cache->disk.file);
     }
     if (code != 0) bc__ingest_undo(&cache->ingest, source);
@@ -276,11 +276,9 @@ int bc__cache_make(struct ArrowArrayStream *source,
     if (code == 0) code = open_disk(cache, options, making, error);
     if (code == 0) code = open_store(cache, source, options, making, error);
     if (code == 0) {
-        if (cache->has_disk) cache->identity = bc__sys_identity(cache->disk.file.file);
         if (making->opening != NULL && making->opening->follows) {
             bc__cache_find_leader(cache);
         }
-        bc__cache_enlist(cache);
         *out_cache = cache;
         return 0;
     }
@@ -302,12 +300,6 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     return bc__cache_make(source, options, &making, out_cache, error);
 }
 
-/* In a fork's child, locks may be held by threads that are not there, and the source and
- * the file are the parent's: what closing gives back elsewhere, the child's exit does. */
-static bool is_forked(const struct bc_cache *cache) {
-    return cache->ingest.process != bc__sys_process();
-}
-
 struct bc_cache *bc_cache_ref(struct bc_cache *cache) {
     (void)atomic_fetch_add_explicit(&cache->refs, 1, memory_order_relaxed);
     return cache;
@@ -317,13 +309,13 @@ void bc_cache_unref(struct bc_cache *cache) {
     if (cache == NULL) return;
     unsigned before = atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
-    if (before != 1 || is_forked(cache)) return;
+    if (before != 1 || bc__cache_is_forked(cache)) return;
     bc_cache_close(cache);
     let_go(cache);
 }
 
 void bc_cache_close(struct bc_cache *cache) {
-    if (atomic_exchange(&cache->closed, true) || is_forked(cache)) return;
+    if (atomic_exchange(&cache->closed, true) || bc__cache_is_forked(cache)) return;
     bc__ingest_close(&cache->ingest);
     bc__mutex_lock(&cache->lock);
     for (struct bc_reader *reader = cache->readers; reader != NULL;

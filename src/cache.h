@@ -3,6 +3,7 @@
 #ifndef BC_CACHE_H
 #define BC_CACHE_H
 
+#include "base/sys.h"
 #include "disk/disk.h"
 #include "record/ingest.h"
 #include "replay/reader.h"
@@ -38,9 +39,14 @@ struct bc_cache {
     struct bc_pin *pins;
     uint64_t hits_memory; /* of readers that are gone */
     uint64_t hits_disk;
-    struct bc_cache *next; /* in the process's list (cache_fork.c) */
-    struct bc_cache *previous;
+    struct bc_member member; /* of what the process has (cache_fork.c) */
 };
+
+/* In a fork's child the source and the file are the parent's: what closing gives back
+ * elsewhere, the child's exit does. */
+static inline bool bc__cache_is_forked(const struct bc_cache *cache) {
+    return cache->ingest.process != bc__sys_process();
+}
 
 /* How a cache comes to be, beyond what its options say. */
 struct bc_making {
@@ -74,7 +80,8 @@ void bc__cache_leave_leader(struct bc_cache *cache);
 
 /* The cache of this process that writes this recording, with a reference; or NULL. */
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity);
-/* From here on, and until there, a fork waits for the cache's locks. */
+/* From here on, and until there, a fork waits for the cache's locks. In between they stay
+ * valid. */
 void bc__cache_enlist(struct bc_cache *cache);
 void bc__cache_delist(struct bc_cache *cache);
 

@@ -157,6 +157,22 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     return 0;
 }
 
+/* The batches recorded are in the file, which then gets its end if that is known. */
+static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *error) {
+    struct bc_disk *disk = &cache->disk;
+    if (bc__cache_is_forked(cache)) {
+        /* Without its end it is read all the same. */
+        if (disk->schema_bytes != 0 && bc__file_is_flushed(&disk->file)) return 0;
+        return bc__error_set(error, ECANCELED,
+                             "Batches recorded are not in the file yet, and only the "
+                             "process that made the cache can write it: save() the "
+                             "recording, or share it before the fork");
+    }
+    if (exhausted) return bc__cache_complete(disk, &cache->store, error);
+    int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;
+    return code == 0 ? bc__store_flush(&cache->store, error) : code;
+}
+
 int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                    struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
@@ -166,15 +182,9 @@ int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
     bool exhausted = bc__ingest_exhausted(&cache->ingest);
     code = check_all_on_disk(cache, error);
     if (code == 0 && !is_opened(cache)) {
-        struct bc_disk *disk = &cache->disk;
-        if (exhausted) {
-            code = bc__cache_complete(disk, &cache->store, error);
-        } else {
-            if (disk->schema_bytes == 0) code = bc__disk_append_schema(disk, error);
-            if (code == 0) code = bc__store_flush(&cache->store, error);
-        }
+        code = finish_file(cache, exhausted, error);
         /* From now on others may have it open. */
-        atomic_store(&disk->file.is_public, true);
+        atomic_store(&cache->disk.file.is_public, true);
     }
     if (code == 0) *out_batches = bc__store_published(&cache->store);
     leave(cache);
@@ -233,7 +243,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     uint64_t batches;
     int code = bc_cache_share(cache, &batches, &reason);
     /* Not all is in the file; or it is closed, which the copy says too. */
-    if (code == EINVAL) return ENOTSUP;
+    if (code == EINVAL || code == ECANCELED) return ENOTSUP;
     if (code != 0) return bc__error_set(error, code, "%s", reason.message);
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
     int file;

@@ -5,8 +5,10 @@
  *         ▲                     │ no
  *         └── the leader asks its source for it (or waits for the thread that does)
  *
- * A follower keeps its leader until it is closed, so what another part of the program
- * began and let go is still completed. */
+ * The leader is looked for when the follower is opened and whenever it waits, for this
+ * process may go on with the recording at any time. A follower keeps its leader until it
+ * is closed, or another one goes on, so what another part of the program began and let go
+ * is still completed. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -29,13 +31,35 @@ void bc__cache_leave_leader(struct bc_cache *cache) {
     bc_cache_unref(leader);
 }
 
-/* With a reference, or NULL. */
+/* Keeps the leader, whose reference moves in, in the place of another one. */
+static void keep_leader(struct bc_cache *cache, struct bc_cache *leader) {
+    bc__mutex_lock(&cache->lock);
+    struct bc_cache *old = leader;
+    /* Once closed, no follower would let it go. */
+    if (!atomic_load(&cache->closed)) {
+        old = cache->leader;
+        cache->leader = leader;
+    }
+    bc__mutex_unlock(&cache->lock);
+    bc_cache_unref(old);
+}
+
+/* With a reference, or NULL: the leader that was found, or else the cache that writes the
+ * recording now. */
 static struct bc_cache *leader_of(struct bc_cache *cache) {
     bc__mutex_lock(&cache->lock);
     struct bc_cache *leader = cache->leader;
     if (leader != NULL) (void)bc_cache_ref(leader);
     bc__mutex_unlock(&cache->lock);
-    return leader;
+    if (leader != NULL && bc__ingest_is_open(&leader->ingest)) return leader;
+    struct bc_cache *writer = bc__cache_writer_of(cache->identity);
+    if (writer == NULL || writer == leader) {
+        bc_cache_unref(writer);
+        return leader;
+    }
+    bc_cache_unref(leader);
+    keep_leader(cache, bc_cache_ref(writer));
+    return writer;
 }
 
 /* The writer has given up: the leader knows why. */

@@ -1,76 +1,106 @@
-/* Locks around a fork: a child reads what was recorded, and must find every lock free and
- * everything under it whole, though the threads that had them are not there.
+/* A cache around a fork (base/process.h): a child reads what was recorded, and finds
+ * every lock of the cache free and everything under it whole.
  *
- *     fork: take the locks of all caches ─▶ parent and child: give them back
- *
- * The list is the process's, and in the order of its caches' making; the locks of a cache
- * are taken in the order in which the code nests them. Of the ingest's only the one for
- * storing is among them, since a child looks, but never asks; nor are those of readers,
- * which take fresh ledgers there; nor that of the space, which a child leaves alone. */
-#include <pthread.h>
+ * The locks are taken in the order in which the code nests them. The space's is not among
+ * them, since a child leaves the space alone. A reader's lock is held while a batch is
+ * read from the file, so a fork waits for that read. */
+#include <errno.h>
+#include <stddef.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
 #include "base/sys.h"
 #include "cache.h"
 
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct bc_cache *caches;
+static struct bc_cache *cache_of(struct bc_member *member) {
+    return BC_OF_MEMBER(member, struct bc_cache, member);
+}
 
 static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
     act(&cache->lock);
+    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
+        act(&r->ledger->lock);
+    }
+    act(&cache->ingest.lock);
     act(&cache->ingest.storing);
     act(&cache->store.lock);
     if (!cache->has_disk) return;
     act(&cache->disk.dictionaries.grow_lock);
     act(&cache->disk.dictionaries.lock);
     act(&cache->disk.map.lock);
-    act(&cache->disk.file.lock);
 }
 
-static void before_fork(void) {
-    (void)pthread_mutex_lock(&list_lock);
-    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
-        for_locks(cache, bc__mutex_lock);
+static void hold(struct bc_member *member) {
+    for_locks(cache_of(member), bc__mutex_lock);
+}
+
+/* Not in reverse: with the list's lock the readers would go, of which each is locked. */
+static void let(struct bc_member *member) {
+    struct bc_cache *cache = cache_of(member);
+    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
+        bc__mutex_unlock(&r->ledger->lock);
     }
-}
-
-static void after_fork(void) {
-    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
-        for_locks(cache, bc__mutex_unlock);
+    bc__mutex_unlock(&cache->ingest.lock);
+    bc__mutex_unlock(&cache->ingest.storing);
+    bc__mutex_unlock(&cache->store.lock);
+    if (cache->has_disk) {
+        bc__mutex_unlock(&cache->disk.dictionaries.grow_lock);
+        bc__mutex_unlock(&cache->disk.dictionaries.lock);
+        bc__mutex_unlock(&cache->disk.map.lock);
     }
-    (void)pthread_mutex_unlock(&list_lock);
+    bc__mutex_unlock(&cache->lock);
 }
 
-/* A recording's lock is the parent's: it must not outlive that in a child. */
-static void in_child(void) {
-    for (struct bc_cache *cache = caches; cache != NULL; cache = cache->next) {
-        if (cache->has_disk) bc__file_forked(&cache->disk.file);
+static void in_child(struct bc_member *member) {
+    struct bc_cache *cache = cache_of(member);
+    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
+        bc__ledger_forked(r->ledger);
     }
-    after_fork();
+    /* They stand on the stacks of threads that are not there. */
+    cache->pins = NULL;
+    bc__ingest_forked(&cache->ingest);
+    let(member);
 }
-
-static void watch_forks(void) { (void)pthread_atfork(before_fork, after_fork, in_child); }
 
 void bc__cache_enlist(struct bc_cache *cache) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, watch_forks);
-    (void)pthread_mutex_lock(&list_lock);
-    cache->next = caches;
-    if (caches != NULL) caches->previous = cache;
-    caches = cache;
-    (void)pthread_mutex_unlock(&list_lock);
+    static const struct bc_member_calls calls = {hold, let, in_child, NULL};
+    bc__member_add(BC_MEMBER_CACHE, &cache->member, &calls);
 }
 
 void bc__cache_delist(struct bc_cache *cache) {
-    (void)pthread_mutex_lock(&list_lock);
-    if (cache->next != NULL) cache->next->previous = cache->previous;
-    if (cache->previous != NULL) {
-        cache->previous->next = cache->next;
-    } else {
-        bc_assert(caches == cache);
-        caches = cache->next;
-    }
-    (void)pthread_mutex_unlock(&list_lock);
+    bc__member_remove(BC_MEMBER_CACHE, &cache->member);
+}
+
+/* A binding's calls, which stay for good. */
+struct binding {
+    struct bc_member member;
+    struct bc_fork_calls calls;
+};
+
+static const struct bc_fork_calls *calls_of(struct bc_member *member) {
+    return &BC_OF_MEMBER(member, struct binding, member)->calls;
+}
+
+static void before(struct bc_member *member) {
+    calls_of(member)->before(calls_of(member)->context);
+}
+
+static void in_parent(struct bc_member *member) {
+    calls_of(member)->in_parent(calls_of(member)->context);
+}
+
+static void in_childs_binding(struct bc_member *member) {
+    calls_of(member)->in_child(calls_of(member)->context);
+}
+
+int bc_watch_forks(const struct bc_fork_calls *calls) {
+    static const struct bc_member_calls member_calls = {before, in_parent,
+                                                        in_childs_binding, NULL};
+    struct binding *binding = bc__calloc(1, sizeof(*binding));
+    if (binding == NULL) return ENOMEM;
+    binding->calls = *calls;
+    bc__member_add(BC_MEMBER_BINDING, &binding->member, &member_calls);
+    return 0;
 }
 
 /* Only while somebody else has one: the last one has closed it. */
@@ -81,18 +111,18 @@ static bool try_ref(struct bc_cache *cache) {
     return refs > 0;
 }
 
+/* Takes a reference where it is true. */
+static bool writes(struct bc_member *member, void *context) {
+    struct bc_cache *cache = cache_of(member);
+    const struct bc_identity *identity = context;
+    return cache->identity.number == identity->number &&
+           cache->identity.device == identity->device && cache->has_disk &&
+           cache->disk.file.publishes_last && !atomic_load(&cache->closed) &&
+           cache->ingest.process == bc__sys_process() && try_ref(cache);
+}
+
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity) {
     if (identity.number == 0) return NULL;
-    (void)pthread_mutex_lock(&list_lock);
-    struct bc_cache *cache = caches;
-    for (; cache != NULL; cache = cache->next) {
-        if (cache->identity.number == identity.number &&
-            cache->identity.device == identity.device && cache->has_disk &&
-            cache->disk.file.publishes_last && !atomic_load(&cache->closed) &&
-            cache->ingest.process == bc__sys_process() && try_ref(cache)) {
-            break;
-        }
-    }
-    (void)pthread_mutex_unlock(&list_lock);
-    return cache;
+    struct bc_member *member = bc__member_find(BC_MEMBER_CACHE, writes, &identity);
+    return member == NULL ? NULL : cache_of(member);
 }

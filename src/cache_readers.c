@@ -100,6 +100,8 @@ void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
 /* What a durable recording gives as recorded is on the disk. */
 static int harden(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk || !cache->disk.file.durable) return 0;
+    /* The parent does that. */
+    if (bc__cache_is_forked(cache)) return 0;
     bc__mutex_lock(&cache->ingest.storing);
     bool closed = atomic_load(&cache->closed);
     int code = closed ? 0 : bc__store_flush(&cache->store, error);

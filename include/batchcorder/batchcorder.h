@@ -478,6 +478,19 @@ BC_EXPORT int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out
  * `epoch` and `n`, the same in every version and on every machine. */
 BC_EXPORT void bc_shuffle(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
 
+/* What a binding does around a fork of the process, for locks of its own that a child
+ * needs: `before` takes them, the others give them back. The library's own locks are
+ * taken after `before`. Nothing of the library is called in these. */
+struct bc_fork_calls {
+    void (*before)(void *context);
+    void (*in_parent)(void *context);
+    void (*in_child)(void *context);
+    void *context;
+};
+
+/* Has them called around every fork from now on, for good; copied. ENOMEM. */
+BC_EXPORT int bc_watch_forks(const struct bc_fork_calls *calls);
+
 /* The version of the library, "major.minor.patch". */
 BC_EXPORT const char *bc_version(void);
 

@@ -27,6 +27,7 @@
 
 static atomic_bool ending;
 static atomic_int inside;
+static _Thread_local int this_inside; /* how often this thread is */
 /* A method of ours is about to call the core, and has not entered the slow path yet. */
 static _Thread_local bool method_calls;
 /* The slow path that this thread is in was entered by a method of ours. */
@@ -87,6 +88,7 @@ static int enter(void *context, struct bc_hook_state *state) {
         (void)atomic_fetch_sub(&inside, 1);
         return ENOMEM;
     }
+    this_inside++;
     state->data[0] = (void *)(gil | (intptr_t)method_waits << GIL_BITS);
     /* What the source calls in turn are calls of its own. */
     method_waits = method_calls;
@@ -103,6 +105,7 @@ static void leave(void *context, struct bc_hook_state *state) {
     method_waits = kept >> GIL_BITS != 0;
     PyEval_RestoreThread(state->data[1]);
     PyGILState_Release((PyGILState_STATE)(kept & ((1 << GIL_BITS) - 1)));
+    this_inside--;
     (void)atomic_fetch_sub(&inside, 1);
 }
 
@@ -137,14 +140,29 @@ static PyObject *end(PyObject *module, PyObject *unused) {
 
 static PyMethodDef end_method = {"_end", end, METH_NOARGS, NULL};
 
-/* A fork's child has none of the threads that were inside. */
-static void after_fork_in_child(void) {
-    atomic_store(&inside, 0);
+static void before_fork(void *unused) {
+    (void)unused;
+    lock_making();
+}
+
+static void in_parent(void *unused) {
+    (void)unused;
     unlock_making();
 }
 
+/* A fork's child has none of the threads that were inside, but perhaps the one that
+ * forked: in its source. */
+static void in_child(void *unused) {
+    (void)unused;
+    atomic_store(&inside, this_inside);
+    unlock_making();
+}
+
+static int watch_code;
+
 static void watch_forks(void) {
-    (void)pthread_atfork(lock_making, unlock_making, after_fork_in_child);
+    static const struct bc_fork_calls calls = {before_fork, in_parent, in_child, NULL};
+    watch_code = bc_watch_forks(&calls);
 }
 
 int hooks_add(PyObject *module) {
@@ -153,6 +171,10 @@ int hooks_add(PyObject *module) {
     /* Once: the module may be imported again, and a fork must not lock twice. */
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, watch_forks);
+    if (watch_code != 0) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
     PyObject *function = PyCFunction_New(&end_method, NULL);
     PyObject *atexit = function == NULL ? NULL : PyImport_ImportModule("atexit");
     PyObject *done = NULL;

@@ -56,6 +56,13 @@ int bc__cond_init(struct bc_cond *cond) {
 
 void bc__cond_finish(struct bc_cond *cond) { (void)pthread_cond_destroy(&cond->handle); }
 
+void bc__cond_forked(struct bc_cond *cond) {
+    /* What was initialised once can be again. */
+    int failed = bc__cond_init(cond);
+    bc_assert(failed == 0);
+    (void)failed;
+}
+
 void bc__cond_wake_all(struct bc_cond *cond) {
     (void)pthread_cond_broadcast(&cond->handle);
 }

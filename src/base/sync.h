@@ -22,6 +22,8 @@ void bc__mutex_unlock(struct bc_mutex *mutex);
 
 int bc__cond_init(struct bc_cond *cond);
 void bc__cond_finish(struct bc_cond *cond);
+/* In a fork's child: there is none of the threads that waited. */
+void bc__cond_forked(struct bc_cond *cond);
 void bc__cond_wake_all(struct bc_cond *cond);
 /* Waits at most `timeout_ms` milliseconds; false when the time ran out. */
 bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t timeout_ms);

@@ -121,7 +121,7 @@ int bc__sys_own(int file);
 int64_t bc__sys_now_ns(void);
 /* Milliseconds of a clock that only goes forward; cheap, a few ms coarse. */
 int64_t bc__sys_now_ms(void);
-/* The process, cheaply; another one in a fork's child. */
+/* The process, cheaply; another one in a fork's child. (process.c) */
 int64_t bc__sys_process(void);
 /* How often this process was forked. */
 uint64_t bc__sys_forks(void);

@@ -335,30 +335,6 @@ int64_t bc__sys_now_ms(void) {
     return bc__fault_time((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
-/* Kept, because asking the system costs more than a replayed batch. */
-static _Atomic int64_t process;
-
-static _Atomic uint64_t forks;
-
-static void know_process(void) { atomic_store(&process, (int64_t)getpid()); }
-
-static void count_fork(void) { (void)atomic_fetch_add(&forks, 1); }
-
-static void watch_forks(void) {
-    (void)pthread_atfork(count_fork, NULL, know_process);
-    know_process();
-}
-
-int64_t bc__sys_process(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    int64_t known = atomic_load_explicit(&process, memory_order_relaxed);
-    if (known != 0) return known;
-    (void)pthread_once(&once, watch_forks);
-    return atomic_load(&process);
-}
-
-uint64_t bc__sys_forks(void) { return atomic_load(&forks); }
-
 uintptr_t bc__sys_thread(void) {
     static _Thread_local char here;
     return (uintptr_t)&here;

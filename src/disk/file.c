@@ -7,7 +7,6 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/at_exit.h"
 
 static const char file_name[] = "cache.arrow";
 static const char unlocked_name[] = "unlocked.arrow";
@@ -16,6 +15,33 @@ static const char dir_prefix[] = "batchcorder-";
 /* A message as large as this gains nothing from waiting for others. */
 enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13, PREFIX = 8 };
 
+static struct bc_file *file_of(struct bc_member *member) {
+    return BC_OF_MEMBER(member, struct bc_file, member);
+}
+
+static void hold(struct bc_member *member) { bc__mutex_lock(&file_of(member)->lock); }
+
+static void let(struct bc_member *member) { bc__mutex_unlock(&file_of(member)->lock); }
+
+/* A recording's lock is the parent's: it must not outlive that in a child. */
+static void leave_lock(struct bc_member *member) {
+    struct bc_file *file = file_of(member);
+    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file, file->path);
+    let(member);
+}
+
+/* Files that a process which ends in good order takes with it, though their caches were
+ * not closed. The data stays readable to the very end; the names go. What a killed
+ * process leaves, the next cache reclaims. */
+static void unlink_at_exit(struct bc_member *member) {
+    hold(member);
+    bc__file_unlink(file_of(member));
+    let(member);
+}
+
+static const struct bc_member_calls member_calls = {hold, let, leave_lock,
+                                                    unlink_at_exit};
+
 static int start(struct bc_file *file, uint64_t bytes_max) {
     memset(file, 0, sizeof(*file));
     file->dir = -1;
@@ -23,7 +49,9 @@ static int start(struct bc_file *file, uint64_t bytes_max) {
     file->naming = BC_NAMING_NONE;
     atomic_init(&file->limit, bytes_max);
     file->process = bc__sys_process();
-    return bc__mutex_init(&file->lock);
+    int code = bc__mutex_init(&file->lock);
+    if (code == 0) bc__member_add(BC_MEMBER_FILE, &file->member, &member_calls);
+    return code;
 }
 
 /* Of a cache's file. */
@@ -56,7 +84,6 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     }
     if (code == 0 && evicts) code = bc__space_new(file->file, &file->space);
     if (code == 0) {
-        bc__at_exit_add(file);
         bc__sys_reclaim(path, dir_prefix, file_name);
         return 0;
     }
@@ -88,7 +115,10 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     file->path = bc__strdup(path);
     int code = file->path == NULL ? ENOMEM : 0;
     if (code == 0) code = bc__naming_init(&file->naming, path);
+    /* A child that had the file, and did not know, would keep it locked. */
+    bc__process_hold_forks();
     if (code == 0) code = bc__naming_create(&file->naming, needs_lock, &file->file);
+    bc__process_let_forks();
     if (code == 0) return 0;
     bc__file_finish(file);
     return fail_to_record(code, path, error);
@@ -161,6 +191,16 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
  * whatever the system says later, so that stays. */
 static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
 
+static bool is_forked(const struct bc_file *file) {
+    return file->process != bc__sys_process();
+}
+
+/* The errno with which nothing can be written any more, or 0. */
+static int check_writable(const struct bc_file *file) {
+    if (is_forked(file)) return ECANCELED;
+    return atomic_load_explicit(&file->broken, memory_order_relaxed);
+}
+
 /* Whether the 8 bytes are in the file, after their write failed. What cannot be read may
  * be there. */
 static bool may_have(const struct bc_file *file, const void *prefix, int64_t offset) {
@@ -173,6 +213,7 @@ static bool may_have(const struct bc_file *file, const void *prefix, int64_t off
 static int publish(struct bc_file *file, const void *prefix, int64_t offset,
                    int64_t end) {
     bc_assert(offset >= file->published && end > offset);
+    if (is_forked(file)) return ECANCELED;
     int code = file->durable ? sync(file) : 0;
     if (code != 0) return code;
     const struct bc_piece piece = {prefix, PREFIX};
@@ -264,7 +305,7 @@ static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n
 static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                   int64_t size, bool more) {
     int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
-    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    int code = check_writable(file);
     if (code == 0) code = bc__space_use(file->space, end, size);
     if (code != 0) return code;
     bc__mutex_lock(&file->lock);
@@ -284,6 +325,11 @@ static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_
 }
 
 static int fail(int code, struct bc_error *error) {
+    if (code == ECANCELED) {
+        return bc__error_set(error, code,
+                             "Disk write failed: only the process that made the file can "
+                             "write it, and no more once its source has failed");
+    }
     return bc__error_set(error, code, "Disk write failed: %s", bc__error_words(code));
 }
 
@@ -300,13 +346,15 @@ int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t 
     return 0;
 }
 
+bool bc__file_is_flushed(const struct bc_file *file) {
+    return atomic_load_explicit(&file->written, memory_order_relaxed) ==
+           atomic_load_explicit(&file->size, memory_order_relaxed);
+}
+
 int bc__file_flush(struct bc_file *file, struct bc_error *error) {
-    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    int code = check_writable(file);
     if (code != 0) return fail(code, error);
-    if (atomic_load_explicit(&file->written, memory_order_relaxed) ==
-        atomic_load_explicit(&file->size, memory_order_relaxed)) {
-        return 0;
-    }
+    if (bc__file_is_flushed(file)) return 0;
     bc__mutex_lock(&file->lock);
     code = write_block(file);
     bc__mutex_unlock(&file->lock);
@@ -328,9 +376,9 @@ int bc__file_sync(struct bc_file *file, struct bc_error *error) {
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error) {
     bc_assert(offset >= atomic_load_explicit(&file->written, memory_order_relaxed));
-    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    int code = check_writable(file);
     int64_t end = offset + (int64_t)size;
-    if (file->reach < end) file->reach = end;
+    if (code == 0 && file->reach < end) file->reach = end;
     const struct bc_piece piece = {data, size};
     if (code == 0) code = bc__sys_write(file->file, &piece, 1, 0, offset);
     return code == 0 ? 0 : fail(code, error);
@@ -353,7 +401,7 @@ int bc__file_go_on(struct bc_file *file, int64_t end, struct bc_error *error) {
 }
 
 int bc__file_cut(struct bc_file *file, struct bc_error *error) {
-    int code = cut(file);
+    int code = is_forked(file) ? ECANCELED : cut(file);
     return code == 0 ? 0 : fail(code, error);
 }
 
@@ -373,7 +421,7 @@ void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
 }
 
 void bc__file_abandon(struct bc_file *file) {
-    if (!file->publishes_last) return;
+    if (!file->publishes_last || is_forked(file)) return;
     bc__mutex_lock(&file->lock);
     if (atomic_load_explicit(&file->broken, memory_order_relaxed) == 0) {
         atomic_store_explicit(&file->broken, ECANCELED, memory_order_relaxed);
@@ -382,21 +430,16 @@ void bc__file_abandon(struct bc_file *file) {
     bc__mutex_unlock(&file->lock);
 }
 
-void bc__file_forked(struct bc_file *file) {
-    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file, file->path);
-}
-
 void bc__file_unlink(struct bc_file *file) {
-    if (file->dir < 0 || file->process != bc__sys_process()) return;
+    if (file->dir < 0 || is_forked(file)) return;
     if (file->file >= 0) (void)bc__sys_remove(file->dir, name_of(file), file->file);
     (void)bc__sys_remove_dir(file->dir_path);
 }
 
 void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
-    if (file->dir_path != NULL) bc__at_exit_forget(file);
     /* A recording that never got its name goes. */
-    bc__naming_finish(&file->naming, file->file);
+    if (!is_forked(file)) bc__naming_finish(&file->naming, file->file);
     bc__space_close(file->space);
     bc__mutex_lock(&file->lock);
     bc__window_unref(file->block);
@@ -404,14 +447,15 @@ void bc__file_remove(struct bc_file *file) {
     file->collected = 0;
     bc__file_unlink(file);
     /* A mapping may keep the open file, and with it the lock. */
-    bool may_last = file->publishes_last && file->process == bc__sys_process();
+    bool may_last = file->publishes_last && !is_forked(file);
     if (may_last && file->file >= 0) bc__sys_unlock(file->file);
-    /* With the lock, for a fork's child that opens it anew. */
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);
     file->file = -1;
     file->dir = -1;
     bc__mutex_unlock(&file->lock);
+    /* Afterwards: until it is closed, a fork's child must know of it. */
+    bc__member_remove(BC_MEMBER_FILE, &file->member);
 }
 
 void bc__file_finish(struct bc_file *file) {

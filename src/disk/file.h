@@ -8,6 +8,8 @@
  *      0 ............ written ............ size
  *      in the file        in `block`          not there yet
  *
+ * The process that opened the file writes it, and no child of a fork: ECANCELED.
+ *
  * Small messages that more will follow are collected in a block of memory and written
  * together. Only the producer appends; anyone may read, flush, and give up messages.
  *
@@ -25,6 +27,7 @@
 #define BC_DISK_FILE_H
 
 #include "base/naming.h"
+#include "base/process.h"
 #include "base/sync.h"
 #include "base/sys.h"
 #include "batchcorder/batchcorder.h"
@@ -49,12 +52,11 @@ struct bc_file {
     int64_t reach;           /* the producer's: no write went beyond */
     _Atomic int64_t size;
     _Atomic int64_t written;
-    _Atomic uint64_t limit;    /* of bytes, holes not counted */
-    int64_t process;           /* which may remove the file */
-    struct bc_space *space;    /* NULL: nothing is ever given up */
-    struct bc_file *next_open; /* at_exit.c's */
-    struct bc_file *previous_open;
-    struct bc_mutex lock; /* guards what follows */
+    _Atomic uint64_t limit;  /* of bytes, holes not counted */
+    int64_t process;         /* which may remove the file */
+    struct bc_space *space;  /* NULL: nothing is ever given up */
+    struct bc_member member; /* of what the process has */
+    struct bc_mutex lock;    /* guards what follows */
     struct bc_window *block;
     size_t collected; /* bytes in the block */
 };
@@ -78,6 +80,8 @@ void bc__file_unname(struct bc_file *file);
  * errno of the write, of this message or of one that waited. */
 int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
+/* Nothing waits. */
+bool bc__file_is_flushed(const struct bc_file *file);
 /* Writes what waits. After a failure it still waits, and can be read. */
 int bc__file_flush(struct bc_file *file, struct bc_error *error);
 /* What is in the file is on the disk when this returns 0. A failure stays: nothing more
@@ -106,8 +110,6 @@ uint64_t bc__file_used(const struct bc_file *file);
 
 /* Nothing will be written any more; a recording's lock goes, for others to see that. */
 void bc__file_abandon(struct bc_file *file);
-/* In a fork's child, with the lock held: a recording's lock is the parent's alone. */
-void bc__file_forked(struct bc_file *file);
 /* Takes away the names of the file and of its directory, in the process that made them;
  * what is in the file can be read and written on. */
 void bc__file_unlink(struct bc_file *file);

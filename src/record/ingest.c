@@ -21,6 +21,18 @@ static int state_of(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire);
 }
 
+/* A child of a fork that happened in foreign code, be it the source itself. What the
+ * child's copy of the source gives is not the parent's next batch. */
+static bool is_forked(const struct bc_ingest *ingest) {
+    return ingest->process != bc__sys_process();
+}
+
+static int refuse_forked(struct bc_error *error) {
+    return bc__error_set(error, ECANCELED,
+                         "A forked process reads what was recorded before the fork; only "
+                         "the process that made the cache can ask the source for more");
+}
+
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                     struct bc_store *store, const struct bc_ingest_options *options) {
     bc_assert(ingest != NULL && store != NULL);
@@ -199,6 +211,10 @@ static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
     *out_next = BC_INGEST_OPEN;
     if (ingest->supply.next != NULL) return bring_place(ingest, out_next, error);
     int code = pull(ingest, out_next, error);
+    if (is_forked(ingest)) {
+        *out_next = BC_INGEST_OPEN;
+        return refuse_forked(error);
+    }
     if (code != 0) return code;
     if (ingest->passed < ingest->resumed) return pass(ingest, out_next, error);
     if (ingest->ended) {
@@ -273,7 +289,7 @@ static void end_ownership(struct bc_ingest *ingest, int next) {
         bc__cond_wake_all(&ingest->prefetch.wanted);
     }
     bc__mutex_unlock(&ingest->lock);
-    if (!ended) return;
+    if (!ended || is_forked(ingest)) return;
     /* The state is final: nobody else will touch the source. */
     give_up_source(ingest);
     bc__mutex_lock(&ingest->lock);
@@ -331,6 +347,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         if (code >= 0) return code;
         code = check_interrupt(ingest, error);
         if (code != 0) return code;
+        /* Each time: hooks and releases may fork as well. */
+        if (is_forked(ingest)) return refuse_forked(error);
         bool taken;
         if (take_ownership(ingest, number, self, &taken, waits) == EDEADLK) {
             return bc__error_set(
@@ -363,6 +381,7 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
     if (waits) (void)atomic_fetch_sub(&ingest->waiters, 1);
     /* Who gives up waiting wants nothing any more; who still waits says so again. */
     if (code != 0) bc__prefetch_forget_demand(ingest);
+    if (is_forked(ingest)) return code;
     (void)flush(ingest, NULL);
     if (state_of(ingest) == BC_INGEST_FAILED) abandon(ingest);
     return code;
@@ -373,12 +392,7 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
     if (bc__store_published(ingest->store) > number) return 0;
     int code = final_answer(ingest, error);
     if (code >= 0) return code;
-    if (ingest->process != bc__sys_process()) {
-        return bc__error_set(
-            error, ECANCELED,
-            "A forked process reads what was recorded before the fork; only "
-            "the process that made the cache can ask the source for more");
-    }
+    if (is_forked(ingest)) return refuse_forked(error);
     if (ingest->hooks.enter == NULL) return advance_and_flush(ingest, number, error);
     struct bc_hook_state state = {{NULL, NULL}};
     bc__assert_no_lock();
@@ -392,8 +406,7 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
 int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
                            uint64_t number, struct bc_error *error) {
     if (state_of(ingest) != BC_INGEST_OPEN ||
-        bc__store_published(ingest->store) > number ||
-        ingest->process != bc__sys_process()) {
+        bc__store_published(ingest->store) > number || is_forked(ingest)) {
         return EAGAIN;
     }
     int code = asking->hooks.enter == ingest->hooks.enter
@@ -401,6 +414,11 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
                    : bc__ingest_advance(ingest, number, error);
     /* What has become of it will be seen in the file. */
     return state_of(ingest) == BC_INGEST_OPEN ? code : EAGAIN;
+}
+
+void bc__ingest_forked(struct bc_ingest *ingest) {
+    bc__cond_forked(&ingest->changed);
+    bc__cond_forked(&ingest->prefetch.wanted);
 }
 
 void bc__ingest_close(struct bc_ingest *ingest) {

@@ -14,7 +14,10 @@
  * `pending` and goes first next time. While small batches come fast, the disk may write
  * several together; it has all of them when nobody asks for more, and soon when the
  * source is slow. The source is released by whoever leaves OPEN with
- * the owner word, or by close when nobody has it. */
+ * the owner word, or by close when nobody has it.
+ *
+ * A fork's child stores nothing and changes no state. The fork may happen in the source
+ * itself, so the owner looks again when the source has returned: ECANCELED. */
 #ifndef BC_RECORD_INGEST_H
 #define BC_RECORD_INGEST_H
 
@@ -110,6 +113,14 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words);
 /* Wakes all and ends the recording. Does not wait for a producer that is inside the
  * source; when it returns, no batch goes into the store any more. */
 void bc__ingest_close(struct bc_ingest *ingest);
+
+/* In a fork's child, with the lock held: none of the threads that waited is there. */
+void bc__ingest_forked(struct bc_ingest *ingest);
+
+/* The source may have more. */
+static inline bool bc__ingest_is_open(const struct bc_ingest *ingest) {
+    return atomic_load_explicit(&ingest->state, memory_order_acquire) == BC_INGEST_OPEN;
+}
 
 static inline bool bc__ingest_exhausted(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire) ==

@@ -4,19 +4,32 @@
 #include <stddef.h>
 
 #include "base/check.h"
+#include "base/process.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bc_wait *waits;
 
-/* A fork's child has none of the threads that wait, nor the one that may hold the lock.
- */
-static void forget_all(void) {
-    static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
-    lock = fresh;
-    waits = NULL;
+static void hold(struct bc_member *member) {
+    (void)member;
+    (void)pthread_mutex_lock(&lock);
 }
 
-static void watch_forks(void) { (void)pthread_atfork(NULL, NULL, forget_all); }
+static void let(struct bc_member *member) {
+    (void)member;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* A fork's child has none of the threads that wait. */
+static void forget(struct bc_member *member) {
+    waits = NULL;
+    let(member);
+}
+
+static void watch_forks(void) {
+    static const struct bc_member_calls calls = {hold, let, forget, NULL};
+    static struct bc_member member;
+    bc__member_add(BC_MEMBER_WAITS, &member, &calls);
+}
 
 static bool is_over(const struct bc_awaited *awaited) {
     return atomic_load(awaited->count) > awaited->number ||

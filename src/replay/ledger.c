@@ -20,8 +20,15 @@ int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger) {
     return 0;
 }
 
-bool bc__ledger_is_ours(const struct bc_ledger *ledger) {
-    return ledger->process == bc__sys_process();
+void bc__ledger_forked(struct bc_ledger *ledger) {
+    struct bc_loan *loan = ledger->loans;
+    while (loan != NULL) {
+        struct bc_loan *next = loan->next;
+        *loan = (struct bc_loan){.batch = NULL};
+        loan = next;
+    }
+    ledger->loans = NULL;
+    ledger->process = bc__sys_process();
 }
 
 static void free_ledger(struct bc_ledger *ledger) {
@@ -32,7 +39,7 @@ static void free_ledger(struct bc_ledger *ledger) {
 
 void bc__ledger_abandon(struct bc_ledger *ledger) {
     bc_assert(ledger != NULL && !ledger->abandoned);
-    if (!bc__ledger_is_ours(ledger)) return;
+    bc_assert(ledger->process == bc__sys_process());
     bc__mutex_lock(&ledger->lock);
     bc__ledger_settle(ledger);
     ledger->abandoned = true;
@@ -58,13 +65,12 @@ void bc__ledger_settle(struct bc_ledger *ledger) {
 }
 
 void bc__loan_return(struct bc_loan *loan) {
-    bc_assert(loan->batch != NULL);
     struct bc_ledger *ledger = loan->ledger;
     if (ledger == NULL) {
         bc__batch_unref(loan->batch);
         return;
     }
-    if (!bc__ledger_is_ours(ledger)) return;
+    if (ledger->process != bc__sys_process()) return;
     bc__mutex_lock(&ledger->lock);
     if (loan->next != NULL) loan->next->previous = loan->previous;
     if (loan->previous != NULL) {

@@ -34,13 +34,13 @@ struct bc_ledger {
     int64_t process; /* in which it may be used */
 };
 
-/* False in a fork's child, where a thread that is not there may hold the lock: what
- * stands in the ledger is leaked there, and the reader takes a new one. */
-bool bc__ledger_is_ours(const struct bc_ledger *ledger);
-
 /* 0 or an errno. `lasts`: beyond one call, so that it is worth cache lines of its
  * own. */
 int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger);
+/* In a fork's child, with the lock held: the ledger goes on empty. What stood in it is
+ * leaked, because it is the parent's to give back; so are loans of ledgers whose readers
+ * are gone. */
+void bc__ledger_forked(struct bc_ledger *ledger);
 /* The reader is gone: settles, and frees the ledger now or with its last loan. */
 void bc__ledger_abandon(struct bc_ledger *ledger);
 

@@ -43,7 +43,6 @@ void bc__reader_discard(struct bc_reader *reader) {
 }
 
 void bc__reader_settle(struct bc_reader *reader) {
-    if (!bc__ledger_is_ours(reader->ledger)) return;
     bc__mutex_lock(&reader->ledger->lock);
     bc__ledger_settle(reader->ledger);
     bc__mutex_unlock(&reader->ledger->lock);
@@ -58,8 +57,7 @@ void bc_reader_unref(struct bc_reader *reader) {
     if (reader == NULL) return;
     unsigned before = atomic_fetch_sub_explicit(&reader->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
-    /* A fork's child leaves what is its parent's. */
-    if (before != 1 || !bc__ledger_is_ours(reader->ledger)) return;
+    if (before != 1) return;
     struct bc_feed feed = reader->feed;
     bc__reader_settle(reader);
     feed.left(feed.context, reader);
@@ -81,15 +79,6 @@ uint64_t bc_reader_position(const struct bc_reader *reader) {
 }
 
 enum step { STEP_TOOK, STEP_NOT_YET, STEP_ENDED, STEP_FAILED };
-
-/* Sees to it that the ledger is this process's. */
-static int own_ledger(struct bc_reader *reader) {
-    if (bc__ledger_is_ours(reader->ledger)) return 0;
-    struct bc_ledger *fresh;
-    int code = bc__ledger_new(true, &fresh);
-    if (code == 0) reader->ledger = fresh;
-    return code;
-}
 
 struct taken {
     uint64_t number;
@@ -157,7 +146,6 @@ static void tell(const struct bc_reader *reader, uint64_t cursor) {
 int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                    struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
-    if (own_ledger(reader) != 0) return bc__error_memory(error);
     const struct bc_feed *feed = &reader->feed;
     for (;;) {
         struct taken taken = {0, NULL, 0};
@@ -184,7 +172,6 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
 }
 
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
-    if (own_ledger(reader) != 0) return EAGAIN;
     const struct bc_feed *feed = &reader->feed;
     int code = 0;
     bc__mutex_lock(&reader->ledger->lock);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import threading
@@ -271,6 +272,94 @@ def test_the_writer_lives_as_long_as_who_follows_it(path: Path) -> None:
     del second
     assert ids(third) == ALL
     assert batchcorder.verify(path) == BATCHES
+
+
+def leave(path: Path, batches: int) -> None:
+    """Leave a recording behind that has so many batches."""
+    with batchcorder.cached(path, lambda: stream(BATCHES)) as cache:
+        cache._ingest_to(batches)
+
+
+def resume(path: Path, before: Callable[[int], Any] = lambda i: None) -> Any:
+    return batchcorder.cached(path, lambda: stream(BATCHES, before), resume=True)
+
+
+def fails_at_five(number: int) -> None:
+    if number == 5:
+        raise ZeroDivisionError("broken")
+
+
+def resumed_after_it_was_opened(path: Path) -> None:
+    leave(path, 2)
+    follower = batchcorder.open(path, follow=True)
+    writer = resume(path)
+    assert ids(follower) == ALL
+    assert writer.upstream_exhausted
+
+
+def resumed_while_it_reads(path: Path) -> None:
+    first = batchcorder.cached(path, lambda: stream(BATCHES))
+    first._ingest_to(2)
+    reader = batchcorder.open(path, follow=True).reader()
+    assert ids([next(reader)]) == ALL[:4]
+    first.close()
+    with resume(path):
+        assert ids(reader) == ALL[4:]
+
+
+def resumed_twice(path: Path) -> None:
+    """The writer that it found has failed, and another one goes on."""
+    leave(path, 2)
+    follower = batchcorder.open(path, follow=True)
+    first = resume(path, fails_at_five)
+    reader = follower.reader()
+    assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+    with pytest.raises(ZeroDivisionError):
+        first.ingest_all()
+    second = resume(path)
+    assert ids(reader) == ALL[12:]
+    second.close()
+
+
+def resumed_and_failed(path: Path) -> None:
+    """It asks why, of a writer that it never met."""
+    leave(path, 2)
+    follower = batchcorder.open(path, follow=True)
+    writer = resume(path, fails_at_five)
+    with pytest.raises(ZeroDivisionError):
+        writer.ingest_all()
+    reader = follower.reader()
+    assert ids([next(reader) for _ in range(5)]) == ALL[:20]
+    with pytest.raises(ZeroDivisionError, match="broken"):
+        next(reader)
+
+
+def closed_while_it_looks(path: Path) -> None:
+    """What it found is not kept beyond its own end."""
+    leave(path, 2)
+    with batchcorder.open(path, follow=True) as follower:
+        writer = resume(path)
+        reader = follower.reader()
+        assert ids([next(reader) for _ in range(3)]) == ALL[:12]
+    del writer
+    gc.collect()
+    assert not batchcorder.open(path, follow=True)._is_written()
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        resumed_after_it_was_opened,
+        resumed_while_it_reads,
+        resumed_twice,
+        resumed_and_failed,
+        closed_while_it_looks,
+    ],
+)
+def test_the_writer_is_looked_for_again(
+    path: Path, situation: Callable[[Path], None]
+) -> None:
+    assert status(fork(situation, path, seconds=20)) == 0
 
 
 def test_the_writer_is_closed(path: Path) -> None:

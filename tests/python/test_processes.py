@@ -472,3 +472,100 @@ def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
     assert task.result() == 4
     """
     )
+
+
+SOURCE_THAT_FORKS = """
+    import batchcorder
+    pids = []
+
+    def forks():
+        for i, one in enumerate(numbered(6)):
+            if i == 2 and not pids:
+                pids.append(os.fork())
+            # Another one in the child.
+            yield one if pids != [0] else numbered(100)[50 + i]
+
+    source = pa.RecordBatchReader.from_batches(SCHEMA, forks())
+
+    def ended():
+        _, status = os.waitpid(pids[0], 0)
+        return status == 0
+"""
+
+
+@pytest.mark.parametrize("prefetch", [None, 2])
+@pytest.mark.parametrize("tier", ["memory", "disk", "evict", "recording", "durable"])
+def test_a_source_that_forks(tier: str, prefetch: int | None, tmp_path: Path) -> None:
+    """The child cannot write its parent's file; a thread that prefetches ends there."""
+    check_python(
+        FORK
+        + SOURCE_THAT_FORKS
+        + f"""
+    path = {str(tmp_path)!r} + "/x.arrows"
+    how = {{"prefetch": {prefetch}}}
+    if {tier!r} == "memory":
+        cache = StreamCache(source, **how)
+    elif {tier!r} == "disk":
+        cache = on_disk(source, {str(tmp_path)!r}, memory_capacity=0, **how)
+    elif {tier!r} == "evict":
+        cache = on_disk(source, {str(tmp_path)!r}, write_policy="on_eviction", **how)
+    else:
+        cache = batchcorder.cached(path, lambda: source, durable={tier!r} == "durable")
+    try:
+        cache.ingest_all()
+        assert pids[0] > 0
+    except OSError as error:
+        assert pids == [0] and error.errno == 125, error
+        assert cache.ingested_count == 2
+        assert ids([cache[0], cache[1]]) == list(range(8))
+        os._exit(0)
+    assert ended()
+    assert ids(cache) == list(range(24))
+    if {tier!r} in ("recording", "durable"):
+        assert batchcorder.verify(path) == 6
+    """
+    )
+    assert cache_files(tmp_path) == []
+
+
+def test_a_child_of_a_source_exits_in_good_order(tmp_path: Path) -> None:
+    """Its interpreter ends, its caches go, and its parent's file stays."""
+    check_python(
+        FORK
+        + SOURCE_THAT_FORKS
+        + f"""
+    cache = on_disk(source, {str(tmp_path)!r})
+    try:
+        cache.ingest_all()
+    except OSError as error:
+        assert pids == [0] and error.errno == 125, error
+        sys.exit(0)
+    assert ended()
+    assert cache_file({str(tmp_path)!r}).exists()
+    assert ids(cache) == list(range(24))
+    """
+    )
+
+
+def test_a_child_pickles_what_was_recorded(tmp_path: Path) -> None:
+    """It opens its parent's file, and saves to a file of its own."""
+    check_python(
+        FORK
+        + f"""
+    import pickle
+    import warnings
+    import batchcorder
+    cache = on_disk(Source(numbered(5)), {str(tmp_path)!r})
+    cache.ingest_all()
+
+    def child():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert ids(pickle.loads(pickle.dumps(cache))) == list(range(20))
+        cache.save({str(tmp_path)!r} + "/mine.arrows")
+        assert batchcorder.verify({str(tmp_path)!r} + "/mine.arrows") == 5
+
+    in_child(child)
+    assert ids(cache) == list(range(20))
+    """
+    )

@@ -1,0 +1,448 @@
+/* Forks: while other threads use the caches, and in the middle of a source. A child reads
+ * what was recorded, on as many threads as it likes, and never stores anything. */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "place.h"
+
+enum { ROWS = 5, PATIENCE = 30 };
+
+static void check_child(pid_t child) {
+    int status;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    if (status != 0) printf("# status %d\n", status);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* ---- readers that a child inherits ---- */
+
+enum { BATCHES = 300, CHILD_THREADS = 4, RUNS = 25 };
+
+struct crowd {
+    struct fixture *fixture;
+    struct bc_reader *reader;
+    pthread_barrier_t ready;
+    _Atomic int seen[BATCHES];
+};
+
+static void *share_reader(void *context) {
+    struct crowd *crowd = context;
+    pthread_barrier_wait(&crowd->ready);
+    for (;;) {
+        struct ArrowArray array;
+        struct bc_batch_info info;
+        CHECK(bc_reader_next(crowd->reader, &array, &info, NULL) == 0);
+        if (array.release == NULL) return NULL;
+        atomic_fetch_add(&crowd->seen[info.number], 1);
+        fixture_check(crowd->fixture, &array, (int64_t)info.number);
+    }
+}
+
+/* In a child: several threads share the reader, and each batch from `first` on is given
+ * to one of them. */
+static void share_out(struct fixture *fixture, struct bc_reader *reader, int first) {
+    static struct crowd crowd;
+    crowd.fixture = fixture;
+    crowd.reader = reader;
+    CHECK(pthread_barrier_init(&crowd.ready, NULL, CHILD_THREADS) == 0);
+    pthread_t threads[CHILD_THREADS];
+    for (int i = 0; i < CHILD_THREADS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, share_reader, &crowd) == 0);
+    }
+    for (int i = 0; i < CHILD_THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < BATCHES; i++) CHECK(crowd.seen[i] == (i >= first));
+}
+
+static void inherit(const struct bc_cache_options *options) {
+    for (int run = 0; run < RUNS; run++) {
+        struct fixture fixture;
+        fixture_init(&fixture, BATCHES, ROWS);
+        struct bc_cache *cache = fixture_cache(&fixture, options);
+        struct bc_reader *reader = fixture_reader(cache);
+        uint64_t batches;
+        CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
+        struct ArrowArray lent;
+        CHECK(bc_reader_next(reader, &lent, NULL, NULL) == 0);
+        pid_t child = fork();
+        if (child == 0) {
+            (void)alarm(PATIENCE);
+            /* A grandchild inherits what the child has in use. */
+            child = fork();
+            share_out(&fixture, reader, 1);
+            if (child > 0) check_child(child);
+            fixture_check(&fixture, &lent, 0);
+            bc_reader_unref(reader);
+            bc_cache_unref(cache);
+            _exit(0);
+        }
+        check_child(child);
+        fixture_check(&fixture, &lent, 0);
+        CHECK(fixture_drain(&fixture, reader, 1) == BATCHES);
+        bc_reader_unref(reader);
+        bc_cache_unref(cache);
+        fixture_check_released(&fixture);
+    }
+}
+
+static void test_readers_shared_in_a_child(void) {
+    struct place place;
+    place_init(&place);
+    inherit(NULL);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = 1;
+    inherit(&options);
+    options.readers_max = 0;
+    options.memory_bytes_max = 0;
+    options.disk_path = place.caches;
+    options.compression = BC_COMPRESSION_LZ4;
+    inherit(&options);
+    place_finish(&place);
+}
+
+/* ---- forks while others are at work ---- */
+
+struct work {
+    struct place *place;
+    struct fixture fixture;
+    struct bc_cache *cache;
+    struct bc_reader *shared;
+    atomic_bool over;
+};
+
+static void *read_and_look(void *context) {
+    struct work *work = context;
+    while (!atomic_load(&work->over)) {
+        struct bc_reader *reader = fixture_reader(work->cache);
+        CHECK(fixture_drain(&work->fixture, reader, 0) == BATCHES);
+        bc_reader_unref(reader);
+        struct bc_file_info info = {.struct_size = sizeof(info)};
+        uint64_t columns[3];
+        CHECK(bc_cache_describe(work->cache, &info, columns, NULL) == 0);
+    }
+    return NULL;
+}
+
+/* Caches that are made, and whose last references go, while others fork. */
+static void *make_and_drop(void *context) {
+    struct work *work = context;
+    for (int i = 0; !atomic_load(&work->over); i++) {
+        struct fixture fixture;
+        fixture_init(&fixture, 2, ROWS);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        if (i % 3 == 1) options.disk_path = work->place->caches;
+        if (i % 3 == 2) options.prefetch = 1;
+        struct bc_cache *cache = fixture_cache(&fixture, &options);
+        struct bc_reader *reader = fixture_reader(cache);
+        bc_cache_unref(cache);
+        CHECK(fixture_drain(&fixture, reader, 0) == 2);
+        bc_reader_unref(reader);
+        while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
+    }
+    return NULL;
+}
+
+static void look_in_child(struct work *work) {
+    (void)alarm(PATIENCE);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(work->cache, &stats);
+    CHECK(stats.batches == BATCHES);
+    struct bc_file_info info = {.struct_size = sizeof(info)};
+    CHECK(bc_cache_describe(work->cache, &info, NULL, NULL) == 0);
+    share_out(&work->fixture, work->shared, 0);
+    bc_cache_close(work->cache);
+    bc_reader_unref(work->shared);
+    bc_cache_unref(work->cache);
+    _exit(0);
+}
+
+static void test_forks_while_others_work(void) {
+    enum { READERS = 2, MAKERS = 2, FORKS = 60 };
+    struct place place;
+    place_init(&place);
+    struct work work = {.place = &place};
+    fixture_init(&work.fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = place.caches;
+    options.memory_bytes_max = 0;
+    work.cache = fixture_cache(&work.fixture, &options);
+    work.shared = fixture_reader(work.cache);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(work.cache, &batches, NULL) == 0);
+    pthread_t threads[READERS + MAKERS];
+    for (int i = 0; i < READERS + MAKERS; i++) {
+        void *(*live)(void *) = i < READERS ? read_and_look : make_and_drop;
+        CHECK(pthread_create(&threads[i], NULL, live, &work) == 0);
+    }
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+        if (child == 0) look_in_child(&work);
+        check_child(child);
+    }
+    atomic_store(&work.over, true);
+    for (int i = 0; i < READERS + MAKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    bc_reader_unref(work.shared);
+    bc_cache_unref(work.cache);
+    fixture_check_released(&work.fixture);
+    place_finish(&place);
+}
+
+/* ---- sources that fork ---- */
+
+enum { AT = 3, ALL = 8, OTHER = 1000 };
+
+enum where { IN_NEXT, IN_NEXT_AND_FAIL, IN_NEXT_AND_END, IN_RELEASE, IN_ARRAY, IN_POLL };
+
+/* Where the source forks, once. */
+static struct {
+    enum where where;
+    struct fixture *fixture;
+    int64_t at;
+    atomic_bool forked;
+    _Atomic pid_t child; /* 0 in the child; -1: not yet */
+} scene;
+
+static void fork_here(void) {
+    if (atomic_exchange(&scene.forked, true)) return;
+    scene.child = fork();
+    if (scene.child == 0) (void)alarm(PATIENCE);
+}
+
+static void forking_array_release(struct ArrowArray *array) {
+    fork_here();
+    fixture_array_release(array);
+}
+
+static int forking_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    struct fixture *fixture = scene.fixture;
+    if (fixture->next == scene.at && scene.where <= IN_NEXT_AND_END) {
+        fork_here();
+        if (scene.child == 0) {
+            /* Another one's batches from here on, if any. */
+            fixture->next += OTHER;
+            fixture->n_batches += scene.where == IN_NEXT ? OTHER : 0;
+            if (scene.where == IN_NEXT_AND_FAIL) fixture->fail_at = fixture->next;
+        }
+    }
+    int code = fixture_next(stream, out);
+    bool last = fixture->next == scene.at + 1;
+    if (scene.where == IN_ARRAY && last && out->release != NULL) {
+        out->release = forking_array_release;
+    }
+    return code;
+}
+
+static void forking_release(struct ArrowArrayStream *stream) {
+    if (scene.where == IN_RELEASE) fork_here();
+    fixture_release(stream);
+}
+
+static int enter(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+    return 0;
+}
+
+static void leave(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+}
+
+static int poll(void *context) {
+    (void)context;
+    if (scene.where == IN_POLL && scene.fixture->next == scene.at) fork_here();
+    return 0;
+}
+
+static const struct bc_hooks hooks = {enter, leave, poll, NULL};
+
+/* What the child finds: the batches before the fork, and nothing else. It cannot store,
+ * nor change what its parent has. */
+static void check_in_child(struct bc_cache *cache, const struct place *place, int code,
+                           const struct bc_error *error) {
+    bool at_end = scene.where == IN_RELEASE;
+    CHECK(code == (at_end ? 0 : ECANCELED));
+    if (!at_end) CHECK(strstr(error->message, "forked process") != NULL);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    int64_t n = (int64_t)stats.batches;
+    int64_t stored = scene.at;
+    if (stored < (int64_t)stats.resumed) stored = (int64_t)stats.resumed;
+    /* A dictionary may keep the batch for longer. */
+    if (scene.where == IN_ARRAY && n > stored) stored = n;
+    CHECK(n == (at_end ? ALL : stored));
+    CHECK(stats.state == (at_end ? BC_STATE_EXHAUSTED : BC_STATE_OPEN));
+    struct bc_reader *reader = fixture_reader(cache);
+    for (int64_t i = 0; i < n; i++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        fixture_check(scene.fixture, &array, i);
+    }
+    struct ArrowArray array;
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == (at_end ? 0 : ECANCELED));
+    bc_reader_unref(reader);
+    uint64_t batches;
+    CHECK(bc_cache_ingest_to(cache, (uint64_t)n, &batches, NULL) == 0);
+    code = bc_cache_share(cache, &batches, NULL);
+    CHECK(code == 0 || code == EINVAL || code == ECANCELED);
+    code = bc_cache_save(cache, place->other, 0, 0, NULL);
+    CHECK(code == (at_end ? 0 : ECANCELED));
+    bc_cache_close(cache);
+    bc_cache_unref(cache);
+    _exit(0);
+}
+
+static void check_in_parent(struct bc_cache *cache, const struct place *place) {
+    /* What is released late is so by the thread that prefetches. */
+    while (scene.child < 0) (void)usleep(100);
+    check_child(scene.child);
+    struct bc_reader *reader = fixture_reader(cache);
+    CHECK(fixture_drain(scene.fixture, reader, 0) == ALL);
+    bc_reader_unref(reader);
+    uint64_t batches;
+    CHECK(bc_cache_save(cache, place->other, 1, 0, NULL) == 0);
+    CHECK(bc_file_verify(place->other, &batches, NULL) == 0 && batches == ALL);
+    CHECK(unlink(place->other) == 0);
+}
+
+/* Leaves a recording behind that has `batches` batches. */
+static void leave_recording(const struct bc_cache_options *options, uint64_t batches) {
+    struct fixture fixture;
+    fixture_init(&fixture, ALL, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, options);
+    CHECK(bc_cache_ingest_to(cache, batches, &batches, NULL) == 0);
+    bc_cache_unref(cache);
+}
+
+static void fork_at(const struct bc_cache_options *options, struct place *place,
+                    enum where where, int64_t at) {
+    struct fixture fixture;
+    fixture_init(&fixture, ALL, ROWS);
+    fixture.fail_code = EPIPE;
+    fixture.fail_text = "the pipe broke";
+    scene.where = where;
+    scene.fixture = &fixture;
+    scene.at = at;
+    scene.forked = false;
+    scene.child = -1;
+    struct bc_cache_options own = *options;
+    own.hooks = &hooks;
+    if (own.resume) {
+        own.resume = 0;
+        leave_recording(&own, 4);
+        own.resume = 1;
+    }
+    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    stream.get_next = forking_next;
+    stream.release = forking_release;
+    struct bc_cache *cache;
+    CHECK(bc_cache_new(&stream, &own, &cache, NULL) == 0);
+    struct bc_error error = {0, ""};
+    uint64_t batches;
+    int code = bc_cache_ingest(cache, &batches, &error);
+    /* With a thread that prefetches, the child is that thread, and ends with it. */
+    if (scene.child == 0) check_in_child(cache, place, code, &error);
+    CHECK(code == 0 && batches == ALL);
+    check_in_parent(cache, place);
+    bc_cache_unref(cache);
+    while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
+    fixture_check_released(&fixture);
+    if (own.record_path != NULL) {
+        CHECK(bc_file_verify(place->path, &batches, NULL) == 0 && batches == ALL);
+        CHECK(unlink(place->path) == 0);
+    }
+    CHECK(place_count(place->dir) == 0 && place_count(place->caches) == 0);
+}
+
+static void fork_everywhere(const struct bc_cache_options *options, struct place *place) {
+    for (int where = IN_NEXT; where <= IN_RELEASE; where++) {
+        fork_at(options, place, (enum where)where, AT);
+        fork_at(options, place, (enum where)where, ALL);
+    }
+    /* The release of a batch that is stored on disk only. */
+    if (options->memory_bytes_max == 0) fork_at(options, place, IN_ARRAY, AT);
+}
+
+static void test_sources_that_fork(void) {
+    struct place place;
+    place_init(&place);
+    for (uint64_t prefetch = 0; prefetch <= 2; prefetch += 2) {
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.prefetch = prefetch;
+        fork_everywhere(&options, &place);
+        options.disk_path = place.caches;
+        fork_everywhere(&options, &place);
+        options.memory_bytes_max = 0;
+        fork_everywhere(&options, &place);
+        options.write_policy = BC_WRITE_ON_EVICTION;
+        fork_everywhere(&options, &place);
+        options.write_policy = BC_WRITE_ON_INSERTION;
+        options.disk_path = NULL;
+        options.record_path = place.path;
+        fork_everywhere(&options, &place);
+        options.durable = 1;
+        fork_everywhere(&options, &place);
+        options.resume = 1;
+        fork_at(&options, &place, IN_NEXT, 1);
+        fork_at(&options, &place, IN_NEXT_AND_FAIL, 1);
+        fork_at(&options, &place, IN_NEXT, 6);
+    }
+    place_finish(&place);
+}
+
+static void test_a_hook_that_forks(void) {
+    struct place place;
+    place_init(&place);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.disk_path = place.caches;
+    options.memory_bytes_max = 0;
+    /* Asked now and then only: before the first batch here. */
+    (void)usleep(60000);
+    fork_at(&options, &place, IN_POLL, 0);
+    place_finish(&place);
+}
+
+/* A child goes on with a recording's readers while its parent records. */
+static void test_a_child_and_a_parent_that_records(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture fixture;
+    fixture_init(&fixture, ALL, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place.path;
+    options.durable = 1;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(PATIENCE);
+        (void)usleep(20000);
+        CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0 && batches == AT);
+        CHECK(bc_cache_ingest(cache, &batches, NULL) == ECANCELED);
+        CHECK(bc_cache_share(cache, &batches, NULL) == 0 && batches == AT);
+        bc_cache_unref(cache);
+        _exit(0);
+    }
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == ALL);
+    check_child(child);
+    bc_cache_unref(cache);
+    CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == ALL);
+    place_finish(&place);
+}
+
+int main(void) {
+#if defined(__SANITIZE_THREAD__)
+    printf("1..0 # SKIP ThreadSanitizer follows no fork\n");
+    return 0;
+#endif
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_readers_shared_in_a_child),
+        TAP_CASE(test_forks_while_others_work),
+        TAP_CASE(test_sources_that_fork),
+        TAP_CASE(test_a_hook_that_forks),
+        TAP_CASE(test_a_child_and_a_parent_that_records),
+    };
+    return TAP_RUN(cases);
+}
