@@ -36,6 +36,12 @@ void bc__mutex_lock(struct bc_mutex *mutex) {
     count_lock(1);
 }
 
+bool bc__mutex_try_lock(struct bc_mutex *mutex) {
+    if (pthread_mutex_trylock(&mutex->handle) != 0) return false;
+    count_lock(1);
+    return true;
+}
+
 void bc__mutex_unlock(struct bc_mutex *mutex) {
     count_lock(-1);
     int failed = pthread_mutex_unlock(&mutex->handle);
@@ -82,6 +88,36 @@ bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t time
     count_lock(1);
     bc_assert(failed == 0 || failed == ETIMEDOUT);
     return failed == 0;
+}
+
+int bc__turn_init(struct bc_turn *turn) {
+    turn->called = false;
+    int code = bc__mutex_init(&turn->lock);
+    if (code != 0) return code;
+    code = bc__cond_init(&turn->cond);
+    if (code != 0) bc__mutex_finish(&turn->lock);
+    return code;
+}
+
+bool bc__turn_wait_ms(struct bc_turn *turn, int64_t timeout_ms) {
+    bc__mutex_lock(&turn->lock);
+    if (!turn->called) (void)bc__cond_wait_ms(&turn->cond, &turn->lock, timeout_ms);
+    bool called = turn->called;
+    bc__mutex_unlock(&turn->lock);
+    return called;
+}
+
+void bc__turn_call(struct bc_turn *turn) {
+    bc__mutex_lock(&turn->lock);
+    turn->called = true;
+    /* With the lock: without it, the thread may be gone, and the turn with it. */
+    bc__cond_wake_all(&turn->cond);
+    bc__mutex_unlock(&turn->lock);
+}
+
+void bc__turn_finish(struct bc_turn *turn) {
+    bc__cond_finish(&turn->cond);
+    bc__mutex_finish(&turn->lock);
 }
 
 struct start {

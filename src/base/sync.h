@@ -19,6 +19,8 @@ int bc__mutex_init(struct bc_mutex *mutex);
 void bc__mutex_finish(struct bc_mutex *mutex);
 void bc__mutex_lock(struct bc_mutex *mutex);
 void bc__mutex_unlock(struct bc_mutex *mutex);
+/* False where another thread has it. */
+bool bc__mutex_try_lock(struct bc_mutex *mutex);
 
 int bc__cond_init(struct bc_cond *cond);
 void bc__cond_finish(struct bc_cond *cond);
@@ -27,6 +29,19 @@ void bc__cond_forked(struct bc_cond *cond);
 void bc__cond_wake_all(struct bc_cond *cond);
 /* Waits at most `timeout_ms` milliseconds; false when the time ran out. */
 bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t timeout_ms);
+
+/* A thread's turn: it sleeps until another one calls it, once. */
+struct bc_turn {
+    struct bc_mutex lock;
+    struct bc_cond cond;
+    bool called;
+};
+
+int bc__turn_init(struct bc_turn *turn);
+/* Was it called? Then nobody looks at the turn any more. */
+bool bc__turn_wait_ms(struct bc_turn *turn, int64_t timeout_ms);
+void bc__turn_call(struct bc_turn *turn);
+void bc__turn_finish(struct bc_turn *turn);
 
 /* Runs `run` on a thread of its own, which nobody joins and no signal goes to. 0 or an
  * errno. */

@@ -39,14 +39,10 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     memset(ingest, 0, sizeof(*ingest));
     int code = bc__mutex_init(&ingest->lock);
     if (code != 0) return code;
-    code = bc__cond_init(&ingest->changed);
+    code = bc__cond_init(&ingest->prefetch.wanted);
     if (code == 0) {
-        code = bc__cond_init(&ingest->prefetch.wanted);
-        if (code == 0) {
-            code = bc__mutex_init(&ingest->storing);
-            if (code != 0) bc__cond_finish(&ingest->prefetch.wanted);
-        }
-        if (code != 0) bc__cond_finish(&ingest->changed);
+        code = bc__mutex_init(&ingest->storing);
+        if (code != 0) bc__cond_finish(&ingest->prefetch.wanted);
     }
     if (code != 0) {
         bc__mutex_finish(&ingest->lock);
@@ -71,7 +67,6 @@ void bc__ingest_finish(struct bc_ingest *ingest) {
     bc__source_finish(&ingest->source);
     bc__mutex_finish(&ingest->storing);
     bc__cond_finish(&ingest->prefetch.wanted);
-    bc__cond_finish(&ingest->changed);
     bc__mutex_finish(&ingest->lock);
 }
 
@@ -237,18 +232,27 @@ static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
     return 0;
 }
 
-/* Waits a moment for batch `number`, with the lock: 0, or EDEADLK. */
+/* Waits a moment for batch `number`: 0, EDEADLK or ENOMEM. The lock is held before, and
+ * not after. */
 static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
+    struct bc_queued queued;
+    bool is_made = bc__queued_init(&queued, number, self) == 0;
     const _Atomic uintptr_t *owner =
         atomic_load(&ingest->owner) != 0 ? &ingest->owner : &ingest->prefetch.thread;
     const struct bc_awaited awaited = {owner, &ingest->store->published, number,
                                        &ingest->state};
     struct bc_wait wait;
-    if (!bc__wait_begin(&wait, self, awaited)) return EDEADLK;
-    if (ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
-    (void)bc__cond_wait_ms(&ingest->changed, &ingest->lock, WAIT_MS);
-    bc__wait_end(&wait);
-    return 0;
+    bool waits = is_made && bc__wait_begin(&wait, self, awaited);
+    if (waits && ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
+    if (waits) bc__queue_add(&ingest->waiting, &queued);
+    bc__mutex_unlock(&ingest->lock);
+    if (!is_made) return ENOMEM;
+    if (waits) {
+        bc__queue_wait_ms(&ingest->waiting, &queued, &ingest->lock, WAIT_MS);
+        bc__wait_end(&wait);
+    }
+    bc__queued_finish(&queued);
+    return waits ? 0 : EDEADLK;
 }
 
 /* Takes the owner word, or waits a moment for who has it. `*out_taken`: this thread is
@@ -256,39 +260,74 @@ static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t s
  * EDEADLK: it would wait for itself. */
 static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
                           bool *out_taken, bool *waits) {
-    int code = 0;
     *out_taken = false;
     bc__mutex_lock(&ingest->lock);
-    if (state_of(ingest) == BC_INGEST_OPEN &&
-        bc__store_published(ingest->store) <= number) {
-        if (atomic_load(&ingest->owner) == 0 &&
-            bc__prefetch_lets(&ingest->prefetch, self)) {
-            atomic_store(&ingest->owner, self);
-            *out_taken = true;
-        } else {
-            if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
-            *waits = true;
-            code = wait_for_owner(ingest, number, self);
-        }
+    bool wants = state_of(ingest) == BC_INGEST_OPEN &&
+                 bc__store_published(ingest->store) <= number;
+    bool takes = wants && atomic_load(&ingest->owner) == 0 &&
+                 bc__prefetch_lets(&ingest->prefetch, self);
+    if (wants && !takes) {
+        if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
+        *waits = true;
+        return wait_for_owner(ingest, number, self);
     }
+    if (takes) atomic_store(&ingest->owner, self);
+    *out_taken = takes;
     bc__mutex_unlock(&ingest->lock);
-    return code;
+    return 0;
 }
 
-/* Gives the owner word back, first moving to state `next` unless closed meanwhile. */
-static void end_ownership(struct bc_ingest *ingest, int next) {
+static bool may_wake(void *context, uintptr_t thread) {
+    (void)context;
+    (void)thread;
+    return true;
+}
+
+static bool may_own(void *context, uintptr_t thread) {
+    const struct bc_ingest *ingest = context;
+    return bc__prefetch_lets(&ingest->prefetch, thread);
+}
+
+/* Those whose wait is over, for bc__queue_call; and, unless the caller goes on with it,
+ * one that is to bring the next batch. The lock is held. */
+static struct bc_queued *take_woken(struct bc_ingest *ingest, bool goes_on) {
+    if (ingest->waiting.first == NULL) return NULL;
+    bool open = state_of(ingest) == BC_INGEST_OPEN;
+    struct bc_queued *chain;
+    chain = bc__queue_take(&ingest->waiting,
+                           open ? bc__store_published(ingest->store) : UINT64_MAX);
+    /* UINT64_MAX is a number that is waited for, too. */
+    while (!open && ingest->waiting.first != NULL) {
+        chain = bc__queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+    }
+    if (!open || goes_on || atomic_load(&ingest->owner) != 0) return chain;
+    return bc__queue_take_one(&ingest->waiting, chain, may_own, ingest);
+}
+
+/* Calls another thread, where this one leaves and nobody brings the next batch. */
+static void hand_on(struct bc_ingest *ingest) {
+    bc__mutex_lock(&ingest->lock);
+    struct bc_queued *chain = take_woken(ingest, false);
+    bc__mutex_unlock(&ingest->lock);
+    bc__queue_call(chain);
+}
+
+/* Gives the owner word back, first moving to state `next` unless closed meanwhile. If it
+ * `goes_on`, the thread takes the word again at once. */
+static void end_ownership(struct bc_ingest *ingest, int next, bool goes_on) {
     bc__mutex_lock(&ingest->lock);
     if (state_of(ingest) == BC_INGEST_OPEN && next != BC_INGEST_OPEN) {
         atomic_store_explicit(&ingest->state, next, memory_order_release);
     }
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
     if (!ended) atomic_store(&ingest->owner, 0);
-    if (atomic_load(&ingest->waiters) > 0) bc__cond_wake_all(&ingest->changed);
+    struct bc_queued *chain = take_woken(ingest, goes_on);
     if (atomic_load(&ingest->prefetch.stalled) && (ended || !bc__ingest_holds(ingest))) {
         atomic_store(&ingest->prefetch.stalled, false);
         bc__cond_wake_all(&ingest->prefetch.wanted);
     }
     bc__mutex_unlock(&ingest->lock);
+    bc__queue_call(chain);
     if (!ended || is_forked(ingest)) return;
     /* The state is final: nobody else will touch the source. */
     give_up_source(ingest);
@@ -350,7 +389,9 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         /* Each time: hooks and releases may fork as well. */
         if (is_forked(ingest)) return refuse_forked(error);
         bool taken;
-        if (take_ownership(ingest, number, self, &taken, waits) == EDEADLK) {
+        code = take_ownership(ingest, number, self, &taken, waits);
+        if (code == ENOMEM) return bc__error_memory(error);
+        if (code == EDEADLK) {
             return bc__error_set(
                 error, EDEADLK,
                 "The source asks for batch %llu of the very stream that it "
@@ -363,7 +404,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         bool more = bc__store_published(ingest->store) < number;
         code = bring_one(ingest, more, &next, &failure);
         if (next == BC_INGEST_FAILED) ingest->failure = failure;
-        end_ownership(ingest, next);
+        bool goes_on = code == 0 && bc__store_published(ingest->store) <= number;
+        end_ownership(ingest, next, goes_on);
         if (code != 0) {
             int closed = final_answer(ingest, error);
             if (closed >= 0) return closed;
@@ -379,8 +421,11 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
     bool waits = false;
     int code = advance(ingest, number, &waits, error);
     if (waits) (void)atomic_fetch_sub(&ingest->waiters, 1);
-    /* Who gives up waiting wants nothing any more; who still waits says so again. */
-    if (code != 0) bc__prefetch_forget_demand(ingest);
+    if (code != 0) {
+        /* Who gives up waiting wants nothing any more; who still waits says so again. */
+        bc__prefetch_forget_demand(ingest);
+        hand_on(ingest);
+    }
     if (is_forked(ingest)) return code;
     (void)flush(ingest, NULL);
     if (state_of(ingest) == BC_INGEST_FAILED) abandon(ingest);
@@ -417,8 +462,18 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
 }
 
 void bc__ingest_forked(struct bc_ingest *ingest) {
-    bc__cond_forked(&ingest->changed);
+    ingest->waiting.first = NULL;
     bc__cond_forked(&ingest->prefetch.wanted);
+}
+
+void bc__ingest_wake_all(struct bc_ingest *ingest) {
+    struct bc_queued *chain = NULL;
+    bc__mutex_lock(&ingest->lock);
+    while (ingest->waiting.first != NULL) {
+        chain = bc__queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+    }
+    bc__mutex_unlock(&ingest->lock);
+    bc__queue_call(chain);
 }
 
 void bc__ingest_close(struct bc_ingest *ingest) {
@@ -428,9 +483,10 @@ void bc__ingest_close(struct bc_ingest *ingest) {
     if (was_open)
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
     bool free_source = was_open && atomic_load(&ingest->owner) == 0;
-    bc__cond_wake_all(&ingest->changed);
+    struct bc_queued *chain = take_woken(ingest, false);
     bc__cond_wake_all(&ingest->prefetch.wanted);
     bc__mutex_unlock(&ingest->lock);
+    bc__queue_call(chain);
     bc__mutex_lock(&ingest->storing);
     bc__mutex_unlock(&ingest->storing);
     if (free_source) give_up_source(ingest);

@@ -10,11 +10,13 @@
  *
  * While OPEN, the thread that needs a batch takes the owner word and becomes the
  * producer: it pulls, stores and gives the word back, calling the source with no lock
- * held; the others wait. A batch that could not be stored (a budget, the disk) is kept as
- * `pending` and goes first next time. While small batches come fast, the disk may write
- * several together; it has all of them when nobody asks for more, and soon when the
- * source is slow. The source is released by whoever leaves OPEN with
- * the owner word, or by close when nobody has it.
+ * held; the others wait in a queue, each until its batch is there. When
+ * the producer stops, and there are some whose batch is not, it calls one of them to go
+ * on. Whoever leaves with an error calls another one. A batch that could not be stored (a
+ * budget, the disk) is kept as `pending` and goes first next time. While small batches
+ * come fast, the disk may write several together; it has all of them when nobody asks for
+ * more, and soon when the source is slow. The source is released by whoever leaves OPEN
+ * with the owner word, or by close when nobody has it.
  *
  * A fork's child stores nothing and changes no state. The fork may happen in the source
  * itself, so the owner looks again when the source has returned: ECANCELED. */
@@ -23,6 +25,7 @@
 
 #include "base/sync.h"
 #include "record/prefetch.h"
+#include "record/queue.h"
 #include "record/source.h"
 #include "store/store.h"
 
@@ -56,7 +59,7 @@ struct bc_supply {
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
-    struct bc_cond changed;
+    struct bc_queue waiting;  /* under the lock */
     struct bc_mutex storing;  /* held while a batch goes into the store, never around
                                  foreign code; close takes it once */
     _Atomic uintptr_t owner;  /* the producer's thread, or 0; written with the lock */
@@ -109,6 +112,9 @@ bool bc__ingest_holds(const struct bc_ingest *ingest);
 /* The errno with which the source failed, and its words, valid as long as the ingest; 0
  * while it has not failed. */
 int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words);
+
+/* Whoever waits looks again. The lock is not held. */
+void bc__ingest_wake_all(struct bc_ingest *ingest);
 
 /* Wakes all and ends the recording. Does not wait for a producer that is inside the
  * source; when it returns, no batch goes into the store any more. */

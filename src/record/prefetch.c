@@ -79,16 +79,18 @@ static uint64_t sleep_until_wanted(struct bc_ingest *ingest) {
 /* What could not be stored waits for who needs it; the rest is tried again soon. */
 static void after_failure(struct bc_ingest *ingest) {
     struct bc_prefetch *prefetch = &ingest->prefetch;
+    bool stalls = false;
     bc__mutex_lock(&ingest->lock);
     if (atomic_load(&ingest->state) == BC_INGEST_OPEN) {
-        if (bc__ingest_holds(ingest)) {
+        stalls = bc__ingest_holds(ingest);
+        if (stalls) {
             atomic_store(&prefetch->stalled, true);
-            bc__cond_wake_all(&ingest->changed);
         } else {
             (void)bc__cond_wait_ms(&prefetch->wanted, &ingest->lock, RETRY_MS);
         }
     }
     bc__mutex_unlock(&ingest->lock);
+    if (stalls) bc__ingest_wake_all(ingest);
 }
 
 /* The thread goes, and others may ask the source if there is more. */
@@ -96,8 +98,8 @@ static void leave(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->lock);
     atomic_store(&ingest->prefetch.thread, 0);
     atomic_store(&ingest->prefetch.over, true);
-    bc__cond_wake_all(&ingest->changed);
     bc__mutex_unlock(&ingest->lock);
+    bc__ingest_wake_all(ingest);
 }
 
 void bc__prefetch_run(struct bc_ingest *ingest) {

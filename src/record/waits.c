@@ -7,7 +7,13 @@
 #include "base/process.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct bc_wait *waits;
+/* By thread, so that looking for one does not take longer the more there are. */
+enum { BUCKETS = 256 };
+static struct bc_wait *waits[BUCKETS];
+
+static struct bc_wait **bucket_of(uintptr_t thread) {
+    return &waits[(uint64_t)thread * 0x9E3779B97F4A7C15U >> 56];
+}
 
 static void hold(struct bc_member *member) {
     (void)member;
@@ -21,7 +27,7 @@ static void let(struct bc_member *member) {
 
 /* A fork's child has none of the threads that wait. */
 static void forget(struct bc_member *member) {
-    waits = NULL;
+    for (int i = 0; i < BUCKETS; i++) waits[i] = NULL;
     let(member);
 }
 
@@ -43,7 +49,8 @@ static bool leads_to(uintptr_t thread, const struct bc_awaited *awaited) {
         uintptr_t next = atomic_load(awaited->owner);
         if (next == thread) return true;
         awaited = NULL;
-        for (const struct bc_wait *wait = waits; wait != NULL; wait = wait->next) {
+        for (const struct bc_wait *wait = *bucket_of(next); wait != NULL;
+             wait = wait->next) {
             if (wait->thread == next) awaited = &wait->awaited;
         }
     }
@@ -57,9 +64,10 @@ bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited aw
     (void)pthread_mutex_lock(&lock);
     bool cycle = leads_to(thread, &awaited);
     if (!cycle) {
-        *wait = (struct bc_wait){.thread = thread, .awaited = awaited, .next = waits};
-        if (waits != NULL) waits->previous = wait;
-        waits = wait;
+        struct bc_wait **bucket = bucket_of(thread);
+        *wait = (struct bc_wait){.thread = thread, .awaited = awaited, .next = *bucket};
+        if (*bucket != NULL) (*bucket)->previous = wait;
+        *bucket = wait;
     }
     (void)pthread_mutex_unlock(&lock);
     return !cycle;
@@ -71,8 +79,9 @@ void bc__wait_end(struct bc_wait *wait) {
     if (wait->previous != NULL) {
         wait->previous->next = wait->next;
     } else {
-        bc_assert(waits == wait);
-        waits = wait->next;
+        struct bc_wait **bucket = bucket_of(wait->thread);
+        bc_assert(*bucket == wait);
+        *bucket = wait->next;
     }
     (void)pthread_mutex_unlock(&lock);
 }

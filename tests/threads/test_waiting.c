@@ -1,0 +1,176 @@
+/* Many threads wait for one that brings the batches: each has its batch, whoever gives
+ * up, fails or closes meanwhile, and the source is always asked by somebody. */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+enum { BATCHES = 12, ROWS = 3, THREADS = 200, STACK = 1 << 17 };
+
+struct scene {
+    struct fixture fixture;
+    struct bc_cache *cache;
+    _Atomic int64_t given;
+    _Atomic int begun; /* threads that have their reader */
+    _Atomic int ended; /* threads that came to the end, or to the error in `code` */
+    int code;
+};
+
+static _Thread_local int polls_left = -1;
+
+static int enter(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+    return 0;
+}
+
+static void leave(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+}
+
+static int poll(void *context) {
+    (void)context;
+    if (polls_left < 0) return 0;
+    return polls_left-- == 0 ? EINTR : 0;
+}
+
+static const struct bc_hooks hooks = {enter, leave, poll, NULL};
+
+static void slowly(void *context, int64_t n) {
+    (void)context;
+    (void)n;
+    (void)usleep(2000);
+}
+
+static void *read_all(void *context) {
+    struct scene *scene = context;
+    struct bc_reader *reader = fixture_reader(scene->cache);
+    atomic_fetch_add(&scene->begun, 1);
+    for (int64_t number = 0;; number++) {
+        struct ArrowArray array;
+        int code = bc_reader_next(reader, &array, NULL, NULL);
+        CHECK(code == 0 || code == scene->code);
+        if (code != 0 || array.release == NULL) break;
+        fixture_check(&scene->fixture, &array, number);
+        atomic_fetch_add(&scene->given, 1);
+    }
+    atomic_fetch_add(&scene->ended, 1);
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+/* Is interrupted again and again, and comes back. */
+static void *read_interrupted(void *context) {
+    struct scene *scene = context;
+    struct bc_reader *reader = fixture_reader(scene->cache);
+    atomic_fetch_add(&scene->begun, 1);
+    for (int64_t number = 0;;) {
+        struct ArrowArray array;
+        polls_left = 0;
+        int code = bc_reader_next(reader, &array, NULL, NULL);
+        CHECK(code == 0 || code == EINTR);
+        if (code != 0) continue;
+        if (array.release == NULL) break;
+        fixture_check(&scene->fixture, &array, number++);
+        atomic_fetch_add(&scene->given, 1);
+    }
+    atomic_fetch_add(&scene->ended, 1);
+    bc_reader_unref(reader);
+    return NULL;
+}
+
+/* Waits for one batch far on, or for the end. */
+static void *ingest_far(void *context) {
+    struct scene *scene = context;
+    static _Atomic uint64_t turn;
+    uint64_t wanted = atomic_fetch_add(&turn, 1) % (BATCHES + 2);
+    uint64_t batches;
+    int code = bc_cache_ingest_to(scene->cache, wanted, &batches, NULL);
+    CHECK(code == 0 || code == scene->code);
+    CHECK(code != 0 || batches >= (wanted < BATCHES ? wanted : BATCHES));
+    atomic_fetch_add(&scene->ended, 1);
+    return NULL;
+}
+
+static void run(struct scene *scene, const struct bc_cache_options *options,
+                void *(*const *lives)(void *), int n_lives) {
+    scene->fixture.before = slowly;
+    scene->cache = fixture_cache(&scene->fixture, options);
+    pthread_attr_t attributes;
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, STACK) == 0);
+    static pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&threads[i], &attributes, lives[i % n_lives], scene) == 0);
+    }
+    if (scene->code == EINVAL) {
+        while (atomic_load(&scene->begun) < THREADS) (void)usleep(100);
+        bc_cache_close(scene->cache);
+    }
+    for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(pthread_attr_destroy(&attributes) == 0);
+    CHECK(atomic_load(&scene->ended) == THREADS);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(scene->cache, &stats);
+    CHECK(stats.waiting == 0 && stats.readers <= THREADS);
+    bc_cache_unref(scene->cache);
+    while (atomic_load(&scene->fixture.stream_alive) != 0) (void)usleep(100);
+    fixture_check_released(&scene->fixture);
+}
+
+static void *(*const all_kinds[])(void *) = {read_all, read_interrupted, ingest_far};
+static void *(*const readers[])(void *) = {read_all};
+
+static void test_each_has_its_batch(void) {
+    for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
+        struct scene scene = {.code = 0};
+        fixture_init(&scene.fixture, BATCHES, ROWS);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.hooks = &hooks;
+        options.prefetch = prefetch;
+        run(&scene, &options, all_kinds, 3);
+        CHECK(scene.given == (int64_t)BATCHES * (THREADS - THREADS / 3));
+    }
+}
+
+static void test_the_source_fails(void) {
+    for (int64_t at = 0; at < BATCHES; at += 5) {
+        struct scene scene = {.code = EPIPE};
+        fixture_init(&scene.fixture, BATCHES, ROWS);
+        scene.fixture.fail_at = at;
+        scene.fixture.fail_code = EPIPE;
+        scene.fixture.fail_text = "the pipe broke";
+        run(&scene, NULL, readers, 1);
+        CHECK(scene.given == at * THREADS);
+    }
+}
+
+static void test_closing_wakes_all(void) {
+    struct scene scene = {.code = EINVAL};
+    fixture_init(&scene.fixture, 1000, ROWS);
+    run(&scene, NULL, readers, 1);
+}
+
+/* A batch that fits nowhere: each that needs it is told so. */
+static void test_a_budget_refuses(void) {
+    for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
+        struct scene scene = {.code = ENOMEM};
+        fixture_init(&scene.fixture, BATCHES, 400);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.memory_bytes_max = 40000;
+        options.prefetch = prefetch;
+        run(&scene, &options, readers, 1);
+        CHECK(scene.given > 0 && scene.given < (int64_t)BATCHES * THREADS);
+    }
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_each_has_its_batch),
+        TAP_CASE(test_the_source_fails),
+        TAP_CASE(test_closing_wakes_all),
+        TAP_CASE(test_a_budget_refuses),
+    };
+    return TAP_RUN(cases);
+}
