@@ -42,6 +42,11 @@ static int backing_read(void *context, struct bc_place place, uint64_t number,
                          error);
 }
 
+static uint64_t backing_weigh(void *context, struct bc_place place, uint64_t rows,
+                              bool is_new) {
+    return bc__disk_weigh(context, place.offset, place.size, rows, is_new);
+}
+
 static void backing_give_up(void *context, struct bc_place place) {
     bc__disk_give_up(context, place.offset, place.size);
 }
@@ -145,6 +150,7 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
         .append = backing_append,
         .flush = backing_flush,
         .read = backing_read,
+        .weigh = backing_weigh,
         .give_up = backing_give_up,
         .tidy = backing_tidy,
         .check = backing_check,

@@ -289,8 +289,9 @@ int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *opti
     return bc__cache_reader(cache, options, true, out_reader, error);
 }
 
-int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
-                 struct bc_batch_info *out_info, struct bc_error *error) {
+static int get(struct bc_cache *cache, uint64_t number, bool quick,
+               struct ArrowArray *out_array, struct bc_batch_info *out_info,
+               struct bc_error *error) {
     bc_assert(cache != NULL && out_array != NULL);
     /* There is none of either number. */
     if (number == UINT64_MAX) number--;
@@ -301,9 +302,21 @@ int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out
     struct bc_reader *reader = NULL;
     int code = bc__cache_reader(cache, &options, false, &reader, error);
     if (code != 0) return code;
-    code = bc_reader_next(reader, out_array, out_info, error);
+    code = quick ? bc_reader_next_quick(reader, out_array, out_info, error)
+                 : bc_reader_next(reader, out_array, out_info, error);
     bc_reader_unref(reader);
     return code;
+}
+
+int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
+                 struct bc_batch_info *out_info, struct bc_error *error) {
+    return get(cache, number, false, out_array, out_info, error);
+}
+
+int bc_cache_get_quick(struct bc_cache *cache, uint64_t number,
+                       struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                       struct bc_error *error) {
+    return get(cache, number, true, out_array, out_info, error);
 }
 
 int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,

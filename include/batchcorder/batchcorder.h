@@ -309,6 +309,11 @@ BC_EXPORT int bc_cache_get(struct bc_cache *cache, uint64_t number,
                            struct ArrowArray *out_array, struct bc_batch_info *out_info,
                            struct bc_error *error);
 
+/* The same for bc_cache_get as bc_reader_next_quick is for bc_reader_next. */
+BC_EXPORT int bc_cache_get_quick(struct bc_cache *cache, uint64_t number,
+                                 struct ArrowArray *out_array,
+                                 struct bc_batch_info *out_info, struct bc_error *error);
+
 /* A new reader at batch 0 as an Arrow stream, released by the caller. */
 BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
                               struct bc_error *error);
@@ -329,6 +334,14 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  * stopped it. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                              struct bc_batch_info *out_info, struct bc_error *error);
+
+/* The same where it takes no long time to read the batch: EAGAIN, and the reader is where
+ * it was, if so much is to be verified or decompressed first that a binding does well to
+ * give its language's lock up for a call of bc_reader_next; or if another thread is at
+ * it. Asking the source and waiting, with the hooks around, is not meant. */
+BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
+                                   struct bc_batch_info *out_info,
+                                   struct bc_error *error);
 
 /* A copy of the schema of what the reader gives, released by the caller. Never waits. */
 BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,

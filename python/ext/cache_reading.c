@@ -1,5 +1,7 @@
 #include "cache_reading.h"
 
+#include <errno.h>
+
 #include "arguments.h"
 #include "capsule.h"
 #include "casting.h"
@@ -83,7 +85,12 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
     struct bc_batch_info info;
     struct bc_error error = {0, ""};
     hooks_begin_method();
-    int code = bc_cache_get(self->cache, number, &array, &info, &error);
+    int code = bc_cache_get_quick(self->cache, number, &array, &info, &error);
+    if (code == EAGAIN) {
+        Py_BEGIN_ALLOW_THREADS;
+        code = bc_cache_get(self->cache, number, &array, &info, &error);
+        Py_END_ALLOW_THREADS;
+    }
     hooks_end_method();
     if (code != 0) return raise_failure(self, code, &error);
     if (array.release == NULL) Py_RETURN_NONE;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <string.h>
 
 #include "capsule.h"
@@ -180,7 +181,12 @@ static PyObject *take_turn(const struct reader_object *self, struct turn *turn,
     struct bc_batch_info info;
     struct bc_error error;
     hooks_begin_method();
-    int code = bc_reader_next(turn->reader, turn->array, &info, &error);
+    int code = bc_reader_next_quick(turn->reader, turn->array, &info, &error);
+    if (code == EAGAIN) {
+        Py_BEGIN_ALLOW_THREADS;
+        code = bc_reader_next(turn->reader, turn->array, &info, &error);
+        Py_END_ALLOW_THREADS;
+    }
     hooks_end_method();
     if (code != 0) return raise_failure(turn->owner, code, &error);
     if (turn->array->release == NULL) {

@@ -47,6 +47,7 @@ struct bc_disk {
     int64_t walked_bytes;         /* of an Arrow file: in messages that were found */
     bool copies;                  /* messages are read into memory instead of mapped */
     bool validates; /* batches are looked at as a whole when they are first read */
+    atomic_bool decompresses;  /* a batch was read that is compressed */
     atomic_bool has_trailer;   /* `trailer` is in the file */
     struct bc_trailer trailer; /* written once, before `has_trailer` */
 };
@@ -139,6 +140,10 @@ struct bc_disk_read {
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error);
+/* The bytes that a read of the batch there touches, about: those it verifies, copies and
+ * decompresses, and the dictionaries that are read with it. Any thread. (weigh.c) */
+uint64_t bc__disk_weigh(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t rows,
+                        bool is_new);
 /* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. */
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error);

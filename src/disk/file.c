@@ -353,6 +353,8 @@ bool bc__file_is_flushed(const struct bc_file *file) {
 
 int bc__file_flush(struct bc_file *file, struct bc_error *error) {
     int code = check_writable(file);
+    /* Whoever may not write any more has nothing to write either. */
+    if (code == ECANCELED && bc__file_is_flushed(file)) return 0;
     if (code != 0) return fail(code, error);
     if (bc__file_is_flushed(file)) return 0;
     bc__mutex_lock(&file->lock);

@@ -117,6 +117,9 @@ static int read_batch(struct bc_disk *disk, struct bc_opened *message,
     if (is_new) prefetch(message);
     int code = bc__message_take_apart(message, checks);
     if (code != 0) return code;
+    if (message->parts.wire.codec != BC_CODEC_NONE) {
+        atomic_store_explicit(&disk->decompresses, true, memory_order_relaxed);
+    }
     const struct bc_schema *schema = disk->encoder.schema;
     if (checks && !bc__verify_columns(schema, what.unverified, &message->parts)) {
         return EBADMSG;

@@ -100,7 +100,7 @@ static void move(struct bc_reader *reader, uint64_t number) {
 }
 
 /* Takes the batch at the cursor if it is there. The reader's lock is held. */
-static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
+static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct taken *taken,
                       struct bc_error *error) {
     struct bc_store *store = reader->feed.store;
@@ -117,7 +117,7 @@ static enum step take(struct bc_reader *reader, struct ArrowArray *out_array,
     bool borrowed;
     struct bc_batch_info info;
     taken->code =
-        bc__store_get(store, number, projection, &batch, &borrowed, &info, error);
+        bc__store_get(store, number, projection, quick, &batch, &borrowed, &info, error);
     if (taken->code != 0) return STEP_FAILED;
     bool lend = borrowed && reader->feed.passed == NULL;
     if (borrowed && !lend) (void)bc__batch_ref(batch);
@@ -143,16 +143,20 @@ static void tell(const struct bc_reader *reader, uint64_t cursor) {
     }
 }
 
-int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
-                   struct bc_batch_info *out_info, struct bc_error *error) {
+static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
+                struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
     const struct bc_feed *feed = &reader->feed;
     for (;;) {
         struct taken taken = {0, NULL, 0};
         /* Asked before the count is read: a batch published before the end is seen. */
         bool exhausted = feed->exhausted(feed->context);
-        bc__mutex_lock(&reader->ledger->lock);
-        enum step step = take(reader, out_array, out_info, &taken, error);
+        if (!quick) {
+            bc__mutex_lock(&reader->ledger->lock);
+        } else if (!bc__mutex_try_lock(&reader->ledger->lock)) {
+            return EAGAIN;
+        }
+        enum step step = take(reader, quick, out_array, out_info, &taken, error);
         bc__mutex_unlock(&reader->ledger->lock);
         if (step == STEP_TOOK) {
             tell(reader, bc_reader_position(reader));
@@ -169,6 +173,16 @@ int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
         int code = feed->advance(feed->context, taken.number, error);
         if (code != 0) return code;
     }
+}
+
+int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
+                   struct bc_batch_info *out_info, struct bc_error *error) {
+    return next(reader, false, out_array, out_info, error);
+}
+
+int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
+                         struct bc_batch_info *out_info, struct bc_error *error) {
+    return next(reader, true, out_array, out_info, error);
 }
 
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {

@@ -292,12 +292,23 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_plac
     return code;
 }
 
+static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
+                     const struct bc_entry *entry) {
+    const struct bc_backing *backing = store->backing;
+    bool is_new =
+        !atomic_load_explicit(&slot->verified, memory_order_relaxed) &&
+        atomic_load_explicit(&slot->columns_verified, memory_order_relaxed) == NULL;
+    return backing->weigh(backing->context, entry->place, entry->rows, is_new) <=
+           BC_STORE_QUICK_BYTES;
+}
+
 /* Reads a batch from disk. Where that is all of it, its nodes stay in the slot for later
  * reads, which then cost what those from memory do, as long as all such nodes take little
  * memory. */
 static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                     const struct bc_projection *projection, struct bc_batch **out_batch,
-                     bool *out_borrowed, struct bc_error *error) {
+                     const struct bc_projection *projection, bool quick,
+                     struct bc_batch **out_batch, bool *out_borrowed,
+                     struct bc_error *error) {
     struct bc_entry entry;
     int code = bc__store_entry(store, number, &entry, error);
     if (code != 0) return code;
@@ -305,6 +316,7 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
     }
+    if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch;
     code = projection != NULL
                ? read_some(store, slot, entry.place, number, projection, &batch, error)
@@ -346,9 +358,9 @@ void bc__store_expect(const struct bc_store *store, uint64_t number) {
 }
 
 int bc__store_get(struct bc_store *store, uint64_t number,
-                  const struct bc_projection *projection, struct bc_batch **out_batch,
-                  bool *out_borrowed, struct bc_batch_info *out_info,
-                  struct bc_error *error) {
+                  const struct bc_projection *projection, bool quick,
+                  struct bc_batch **out_batch, bool *out_borrowed,
+                  struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
     const struct bc_backing *backing = store->backing;
@@ -362,8 +374,8 @@ int bc__store_get(struct bc_store *store, uint64_t number,
         *out_batch = batch;
         *out_borrowed = true;
     } else {
-        int code =
-            read_back(store, slot, number, projection, out_batch, out_borrowed, error);
+        int code = read_back(store, slot, number, projection, quick, out_batch,
+                             out_borrowed, error);
         if (code != 0) return code;
     }
     uint64_t rows = (uint64_t)(*out_batch)->nodes[0].length;

@@ -53,6 +53,9 @@ struct bc_backing {
     int (*read)(void *context, struct bc_place place, uint64_t number,
                 const struct bc_projection *projection, const uint64_t *unverified,
                 struct bc_batch **out_batch, struct bc_error *error);
+    /* The bytes that a read of a batch of so many rows touches, about; `is_new`: it is
+     * the first one. */
+    uint64_t (*weigh)(void *context, struct bc_place place, uint64_t rows, bool is_new);
     /* What is there will not be read any more, nor what was appended before it. */
     void (*give_up)(void *context, struct bc_place place);
     /* Releases what appends replaced, and with `done` what they kept for the next one.
@@ -149,13 +152,17 @@ void bc__store_tidy(struct bc_store *store, bool done);
 
 /* Batch `number` will be asked for: what is known of it is fetched into the caches. */
 void bc__store_expect(const struct bc_store *store, uint64_t number);
+/* What a read may touch that is quick: about a millisecond's work. */
+enum { BC_STORE_QUICK_BYTES = 1 << 20 };
+
 /* Batch `number`, which is published and not evicted; at least the columns of the
  * projection (NULL: all). `*out_borrowed`: it is the store's, and valid until the store
- * gives it up; else a reference goes to the caller. */
+ * gives it up; else a reference goes to the caller. EAGAIN: it is not quick, and only a
+ * `quick` one is wanted. */
 int bc__store_get(struct bc_store *store, uint64_t number,
-                  const struct bc_projection *projection, struct bc_batch **out_batch,
-                  bool *out_borrowed, struct bc_batch_info *out_info,
-                  struct bc_error *error);
+                  const struct bc_projection *projection, bool quick,
+                  struct bc_batch **out_batch, bool *out_borrowed,
+                  struct bc_batch_info *out_info, struct bc_error *error);
 
 /* Evicts the batches below `low` that are published. Any thread, no lock held. */
 void bc__store_trim(struct bc_store *store, uint64_t low);

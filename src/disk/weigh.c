@@ -1,0 +1,44 @@
+/* How much work a read is, before it is done. */
+#include "base/check.h"
+#include "disk/disk.h"
+
+/* Bytes that a value becomes, about, and those that compressed bytes become. */
+enum { VALUE_BYTES = 8, EXPANSION = 4 };
+
+static uint64_t weigh_decompressed(const struct bc_disk *disk, uint64_t size,
+                                   uint64_t rows) {
+    uint64_t each = VALUE_BYTES * (uint64_t)disk->encoder.schema->n_fields;
+    uint64_t bytes;
+    if (__builtin_mul_overflow(rows, each, &bytes)) return UINT64_MAX / 4;
+    return bytes > EXPANSION * size ? bytes : EXPANSION * size;
+}
+
+static uint64_t weigh_dictionaries(struct bc_disk *disk, int64_t offset) {
+    struct bc_dictionaries *dictionaries = &disk->dictionaries;
+    uint64_t bytes = 0;
+    for (int32_t i = 0; i < dictionaries->n; i++) {
+        struct bc_version version;
+        if (dictionaries->all[i].same != i ||
+            !bc__dictionaries_find(dictionaries, i, offset, &version)) {
+            continue;
+        }
+        if (version.decoded == NULL) bytes += (uint64_t)version.size;
+        bc__batch_unref(version.decoded);
+    }
+    return bytes;
+}
+
+uint64_t bc__disk_weigh(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t rows,
+                        bool is_new) {
+    bc_assert(size > 0);
+    uint64_t bytes = disk->copies ? (uint64_t)size : 0;
+    bool is_opened = disk->encoder.metadata == NULL;
+    /* Of a file of others, the first look says whether it is compressed. */
+    bool decompresses = disk->encoder.body.codec != BC_CODEC_NONE ||
+                        (is_opened && is_new) ||
+                        atomic_load_explicit(&disk->decompresses, memory_order_relaxed);
+    if (decompresses) bytes += weigh_decompressed(disk, (uint64_t)size, rows);
+    if (!is_new) return bytes;
+    if (disk->encoder.checksums || disk->validates) bytes += (uint64_t)size;
+    return bytes + weigh_dictionaries(disk, offset);
+}

@@ -1,0 +1,78 @@
+"""Long reads from disk leave the interpreter to other threads (see test_quick.c)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import check_python
+
+# The counting thread runs only while another one has given the lock up by itself.
+COUNTING = """
+    import sys
+    import threading
+    import time
+    import numpy as np
+    import batchcorder
+    from helpers import *
+
+    counted = 0
+    over = False
+
+    def count():
+        global counted
+        while not over:
+            counted += 1
+            time.sleep(0)
+
+    def batches(number, rows):
+        rng = np.random.default_rng(1)
+        for i in range(number):
+            x = pa.array(rng.integers(0, 1000, rows))
+            yield pa.record_batch({"x": x, "t": x})
+
+    def recorded(number, rows, **how):
+        schema = pa.schema({"x": pa.int64(), "t": pa.int64()})
+        source = pa.RecordBatchReader.from_batches(schema, batches(number, rows))
+        cache = on_disk(source, DIRECTORY, memory_capacity=0, **how)
+        cache.ingest_all()
+        return cache
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    sys.setswitchinterval(1000)
+
+    def passed(call):
+        before = counted
+        call()
+        return counted - before
+"""
+END = """
+    over = True
+    sys.setswitchinterval(0.005)
+    thread.join()
+"""
+
+READS = {
+    "reader": "reader = cache.reader(); reads = lambda i: next(reader)",
+    "columns": 'reader = cache.reader(columns=["t"]); reads = lambda i: next(reader)',
+    "get": "reads = lambda i: cache[i]",
+}
+
+
+@pytest.mark.parametrize("how", READS)
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_a_long_read_gives_it_up(
+    compression: str | None, how: str, tmp_path: Path
+) -> None:
+    check_python(
+        f"DIRECTORY = {str(tmp_path)!r}\n{COUNTING}\n".replace("\n    ", "\n")
+        + f"""
+cache = recorded(6, 1_000_000, compression={compression!r})
+{READS[how]}
+assert sum(passed(lambda: reads(i)) for i in range(6)) > 0
+"""
+        + END.replace("\n    ", "\n"),
+        timeout=120,
+    )
