@@ -189,8 +189,8 @@ static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number
     bc__schema_field_path(schema, field, path, sizeof(path));
     return bc__error_set(error, EINVAL,
                          "Batch %llu does not fit the stream's schema: %s%s%s%s",
-                         (unsigned long long)number, field == 0 ? "" : "field '", path,
-                         field == 0 ? "" : "': ", reason);
+                         (unsigned long long)number, field == 0 ? "" : "field '",
+                         field == 0 ? "" : path, field == 0 ? "" : "': ", reason);
 }
 
 /* Whether the first `end` values of a whole array need bytes behind its last offset, the

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Run the fuzzers: run.py BUILD SECONDS REPORT.
 
-Each target of the meson build folder BUILD gets what is in tests/fuzz/regressions, one
-by one, and then fuzzes for so many seconds, beginning with BUILD/seeds (which seeds.py
-makes). What it finds that reaches more code is kept in BUILD/corpus for the next run,
-what it finds wrong in BUILD/findings. REPORT is a JUnit file: one test for each
-regression, and one for each target.
+Builds the targets in the meson build folder BUILD. Each gets what is in
+tests/fuzz/regressions, one by one, and then fuzzes for so many seconds, beginning with
+BUILD/seeds (which seeds.py makes). What it finds that reaches more code is kept in
+BUILD/corpus for the next run, what it finds wrong in BUILD/findings. REPORT is a JUnit
+file: one test for each regression, and one for each target.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-TARGETS = ("open", "mutate")
+TARGETS = ("open", "mutate", "producer")
 LIMITS = ["-timeout=10", "-rss_limit_mb=2048"]
 # What is claimed to be there when it is decompressed is reserved, not touched.
 LIMITS += ["-malloc_limit_mb=1000000"]
@@ -82,6 +82,8 @@ def fuzz(suite: ET.Element, build: Path, target: str, seconds: int) -> None:
 
 
 def main(build: Path, seconds: int, path: Path) -> None:
+    programs = [f"fuzz_{target}" for target in TARGETS]
+    subprocess.run(["meson", "compile", "-C", build, *programs], check=True)
     suite = ET.Element("testsuite", name="fuzz")
     for target in TARGETS:
         fuzz(suite, build, target, seconds)

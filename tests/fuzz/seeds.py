@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make the fuzzers' seed corpora: seeds.py FOLDER makes FOLDER/open and FOLDER/mutate.
+"""Make the fuzzers' seed corpora: seeds.py FOLDER makes a folder in it for each target.
 
 The first has files that are read from their first byte: recordings of every type, whole
 and cut, and what pyarrow writes as streams and files in all versions, framings and
 codecs, and in both byte orders; with ARROW_TESTING, the Arrow project's golden files and
 its fuzzers' streams too.
-The second has lists of edits, which tests/fuzz/fuzz_mutate.c describes.
+The second has lists of edits, which tests/fuzz/fuzz_mutate.c describes. The third has
+choices of a producer of streams (tests/fuzz/producer.c): few of them lies.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from swapped import big_file, big_stream
 
 SIZE_MAX = 65536
 EDITS = 400
+STREAMS = 300
+TARGETS = ("open", "mutate", "producer")
 
 
 def dictionary_batches(nested: bool) -> list[pa.RecordBatch]:
@@ -138,13 +141,23 @@ def make_mutate(folder: Path) -> None:
         (folder / f"{number}").write_bytes(content)
 
 
+def make_producer(folder: Path) -> None:
+    draw = random.Random(2)
+    for number in range(STREAMS):
+        # One choice in sixteen is a lie where it is 15 modulo 16.
+        truths = [byte for byte in range(256) if byte % 16 != 15 or number % 3 == 0]
+        content = bytes(draw.choices(truths, k=draw.choice([40, 150, 400, 1200])))
+        (folder / f"{number}").write_bytes(content)
+
+
 def main(folder: Path) -> None:
-    for name in ("open", "mutate"):
+    for name in TARGETS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     make_open(folder / "open")
     copy_testing(folder / "open")
     make_mutate(folder / "mutate")
-    for name in ("open", "mutate"):
+    make_producer(folder / "producer")
+    for name in TARGETS:
         sizes = [path.stat().st_size for path in (folder / name).iterdir()]
         print(f"{name}: {len(sizes)} seeds, {sum(sizes)} bytes")
 
