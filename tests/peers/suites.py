@@ -38,6 +38,8 @@ SUITES = [
             *("test_types.py", "test_scalars.py", "test_schema.py", "interchange"),
         ],
         ways=("tables", "memory"),
+        # Ctrl-C does not reach a job in the background, and these tests wait for it.
+        arguments=["-k", "not cancellation"],
         root="pyarrow",
     ),
     Suite(
@@ -60,7 +62,7 @@ SUITES = [
     ),
     Suite(
         "polars",
-        "peers",
+        "peers-polars",
         "polars",
         "py-polars/tests/unit",
         ["io", "interop"],
