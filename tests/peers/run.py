@@ -108,6 +108,8 @@ def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
     command += [folder / test for test in suite.tests if (folder / test).exists()]
     with report.with_suffix(".log").open("w") as log:
         subprocess.run(command, cwd=root, env=env, stdout=log, stderr=log, timeout=7200)
+    if not report.exists():
+        sys.exit(f"{suite.name}: pytest ended without a report, see {log.name}")
     return outcomes_of(report)
 
 
