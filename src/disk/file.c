@@ -35,7 +35,7 @@ static void leave_lock(struct bc_member *member) {
  * process leaves, the next cache reclaims. */
 static void unlink_at_exit(struct bc_member *member) {
     hold(member);
-    bc__file_unlink(file_of(member));
+    (void)bc__file_unlink(file_of(member));
     let(member);
 }
 
@@ -432,10 +432,10 @@ void bc__file_abandon(struct bc_file *file) {
     bc__mutex_unlock(&file->lock);
 }
 
-void bc__file_unlink(struct bc_file *file) {
-    if (file->dir < 0 || is_forked(file)) return;
+bool bc__file_unlink(struct bc_file *file) {
+    if (file->dir < 0 || is_forked(file)) return true;
     if (file->file >= 0) (void)bc__sys_remove(file->dir, name_of(file), file->file);
-    (void)bc__sys_remove_dir(file->dir_path);
+    return bc__sys_remove_dir(file->dir_path) == 0;
 }
 
 void bc__file_remove(struct bc_file *file) {
@@ -447,12 +447,14 @@ void bc__file_remove(struct bc_file *file) {
     bc__window_unref(file->block);
     file->block = NULL;
     file->collected = 0;
-    bc__file_unlink(file);
+    bool is_gone = bc__file_unlink(file);
     /* A mapping may keep the open file, and with it the lock. */
     bool may_last = file->publishes_last && !is_forked(file);
     if (may_last && file->file >= 0) bc__sys_unlock(file->file);
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);
+    /* FUSE and NFS keep an open file in its directory, under a name of their own. */
+    if (!is_gone) (void)bc__sys_remove_dir(file->dir_path);
     file->file = -1;
     file->dir = -1;
     bc__mutex_unlock(&file->lock);

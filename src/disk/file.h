@@ -111,8 +111,8 @@ uint64_t bc__file_used(const struct bc_file *file);
 /* Nothing will be written any more; a recording's lock goes, for others to see that. */
 void bc__file_abandon(struct bc_file *file);
 /* Takes away the names of the file and of its directory, in the process that made them;
- * what is in the file can be read and written on. */
-void bc__file_unlink(struct bc_file *file);
+ * what is in the file can be read and written on. False: the directory is there yet. */
+bool bc__file_unlink(struct bc_file *file);
 /* Removes the file and its directory (in the process that made them), gives the
  * descriptors back. Again, it does nothing. */
 void bc__file_remove(struct bc_file *file);
