@@ -179,9 +179,11 @@ struct bc_cache_options {
  * EINVAL: not a stream of structs, or options that make no sense. ENOTSUP: a disk tier
  * and a type that the Arrow IPC format cannot hold; the message names the field. ENOMEM;
  * any errno of making the directory and the file, EEXIST for a recording whose name is
- * taken; the errno of the stream's get_schema. With `resume`: EINVAL, the schema is not
- * the recording's; EEXIST, it is complete; EBUSY, somebody is writing it. A source that
- * turns out to be another one fails with EINVAL when it is asked. */
+ * taken, ENOLCK where the file system refuses the lock that a recording needs, EIO where
+ * the system refuses a call otherwise; the errno of the stream's get_schema. With
+ * `resume`: EINVAL, the schema is not the recording's; EEXIST, it is complete; EBUSY,
+ * somebody is writing it. A source that turns out to be another one fails with EINVAL
+ * when it is asked. */
 BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
                            const struct bc_cache_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);

@@ -97,6 +97,8 @@ def _lock_in(directory: int, name: bytes) -> tuple[int, bytes]:
                 continue
             words = error.strerror or str(error)
             if error.errno in _REFUSALS:
+                with contextlib.suppress(OSError):
+                    os.unlink(lock_name, dir_fd=directory)
                 raise OSError(errno.ENOLCK, _NO_LOCKS) from None
             # The hidden file's name would not help.
             raise type(error)(error.errno, words) from None
