@@ -16,7 +16,7 @@
 #include "base/fault.h"
 #include "base/sys.h"
 
-enum { NAME_BYTES_MAX = 255, SLOTS = 16, TRIES = 16 };
+enum { NAME_BYTES_MAX = 255, SLOTS = 1000, TRIES = 16 };
 
 static const char suffix[] = ".unfinished";
 
@@ -219,8 +219,7 @@ static int rename_exclusively(const struct bc_naming *naming, const char *from,
 #endif
 }
 
-/* The name leads to the open file, and shows its lock. */
-static bool shows_lock(const struct bc_naming *naming, int file) {
+bool bc__naming_shows_lock(const struct bc_naming *naming, int file) {
     if (bc__fault_call() != 0 || !has_name(naming, naming->name, file)) return false;
     int other =
         openat(naming->dir, naming->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -237,7 +236,7 @@ static int link_exclusively(const struct bc_naming *naming, int file, bool needs
     if (linkat(naming->dir, naming->hidden, naming->dir, naming->name, 0) != 0) {
         return errno;
     }
-    if (needs_lock && !shows_lock(naming, file)) {
+    if (needs_lock && !bc__naming_shows_lock(naming, file)) {
         remove_name(naming, naming->name);
         return ENOTSUP;
     }
@@ -296,7 +295,7 @@ int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
         replaces ? publish_over(naming, file) : publish_new(naming, file, needs_lock);
     if (code != 0) return code;
     bc__naming_forget(naming);
-    if (!needs_lock || shows_lock(naming, file)) return 0;
+    if (!needs_lock || bc__naming_shows_lock(naming, file)) return 0;
     bc__naming_unname(naming, file);
     return ENOLCK;
 }
@@ -322,14 +321,17 @@ void bc__naming_unname(const struct bc_naming *naming, int file) {
 
 void bc__naming_reclaim(struct bc_naming *naming, int file) {
     for (int slot = 0; slot < SLOTS; slot++) {
+        struct stat status;
         char *hidden = hidden_name(naming, slot);
-        if (hidden == NULL) return;
-        if (has_name(naming, hidden, file)) {
+        bool is_there = hidden != NULL &&
+                        fstatat(naming->dir, hidden, &status, AT_SYMLINK_NOFOLLOW) == 0;
+        if (is_there && has_name(naming, hidden, file)) {
             remove_name(naming, hidden);
-        } else {
+        } else if (is_there) {
             (void)remove_left(naming, hidden);
         }
         bc__free(hidden);
+        if (!is_there) return;
     }
 }
 

@@ -3,9 +3,9 @@
  *
  *     .NAME.unfinished ── create, lock ─▶ written ── publish ─▶ NAME, still locked
  *
- * A hidden name has one of a few numbers, so that it can be looked up. A process that is
- * killed leaves its hidden file behind, unlocked; the next file that is made for NAME
- * removes it. A name that is too long with the additions is replaced by its hash.
+ * A hidden name has the first number that is free, so that it can be looked up. A process
+ * that is killed leaves its hidden file behind, unlocked; the next file that is made for
+ * NAME removes it. A name that is too long with the additions is replaced by its hash.
  *
  * Publication needs one of these of the file system, tried in this order:
  *
@@ -48,6 +48,8 @@ int bc__naming_link(struct bc_naming *naming, int file, const char *from);
  * which it `needs`, is not seen through the name; then it has no name. */
 int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
                        bool needs_lock);
+/* The name leads to the open file, and shows its lock to others. */
+bool bc__naming_shows_lock(const struct bc_naming *naming, int file);
 /* The directory's entries are on the disk. */
 int bc__naming_sync(const struct bc_naming *naming);
 /* Removes the name, if it is that of `file`. */

@@ -59,7 +59,12 @@ static int open_left(const char *path, struct bc_naming *out_naming, int *out_fi
     if (code == 0) code = bc__naming_init(out_naming, path);
     if (code == 0) {
         bc__naming_reclaim(out_naming, file);
-        if (!bc__sys_is_name_of(path, file)) code = EAGAIN;
+        bool shown = bc__naming_shows_lock(out_naming, file);
+        if (!bc__sys_is_name_of(path, file)) {
+            code = EAGAIN;
+        } else if (!shown) {
+            code = ENOLCK;
+        }
     }
     if (code == 0) {
         *out_file = file;
