@@ -206,19 +206,18 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
  * cannot be. */
 static int link_file(int file, const char *from, const char *path, bool replaces,
                      bool durable) {
-    enum { TRIES = 4 };
     struct bc_naming naming;
     int code = bc__naming_init(&naming, path);
     if (code != 0) return code;
-    /* So that nobody takes the hidden name for one that was left. */
-    bc__sys_lock_shared(file);
-    code = ENOENT;
-    for (int tries = 0; tries < TRIES && code == ENOENT; tries++) {
-        code = bc__naming_link(&naming, file, from);
-        if (code == 0) code = bc__naming_publish(&naming, file, replaces, false);
-        if (code == ENOENT) bc__naming_forget(&naming);
-    }
-    bc__sys_unlock(file);
+    /* No process may take the hidden name for one that was left. The lock is of an open
+     * file of its own, since other threads may save the same one. */
+    int another = bc__sys_another(file, from);
+    code = another < 0 ? ENOTSUP : bc__sys_lock_shared(another);
+    /* Then no process can say that it was left. */
+    if (code == ENOLCK) code = 0;
+    if (code == 0) code = bc__naming_link(&naming, file, from);
+    if (code == 0) code = bc__naming_publish(&naming, file, replaces, false);
+    if (another >= 0) bc__sys_close(another);
     /* Another file system, one without links, or links that are not allowed: a copy
      * has the same errors where these are not the reason. */
     if (code != 0 && code != EEXIST) code = ENOTSUP;

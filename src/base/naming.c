@@ -69,11 +69,6 @@ void bc__naming_finish(struct bc_naming *naming, int file) {
     *naming = BC_NAMING_NONE;
 }
 
-void bc__naming_forget(struct bc_naming *naming) {
-    bc__free(naming->hidden);
-    naming->hidden = NULL;
-}
-
 /* FNV-1a: the same in every process. */
 static unsigned long long hash(const char *name) {
     uint64_t value = 0xcbf29ce484222325;
@@ -276,25 +271,27 @@ static int publish_new(const struct bc_naming *naming, int file, bool needs_lock
 }
 
 static int publish_over(const struct bc_naming *naming, int file) {
-    int code = fault();
-    if (code == 0 &&
-        renameat(naming->dir, naming->hidden, naming->dir, naming->name) != 0) {
-        code = failure();
-    }
-    /* It is there yet where both are names of one file. */
-    if (code == 0 && has_name(naming, naming->hidden, file)) {
+    /* rename does nothing where both are names of one file. */
+    if (has_name(naming, naming->name, file)) {
         remove_name(naming, naming->hidden);
+        return 0;
     }
-    return code;
+    int code = fault();
+    if (code != 0) return code;
+    return renameat(naming->dir, naming->hidden, naming->dir, naming->name) == 0
+               ? 0
+               : failure();
 }
 
 int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
                        bool needs_lock) {
     bc_assert(naming->hidden != NULL && file >= 0);
+    if (!has_name(naming, naming->hidden, file)) return ENOENT;
     int code =
         replaces ? publish_over(naming, file) : publish_new(naming, file, needs_lock);
     if (code != 0) return code;
-    bc__naming_forget(naming);
+    bc__free(naming->hidden);
+    naming->hidden = NULL;
     if (!needs_lock || bc__naming_shows_lock(naming, file)) return 0;
     bc__naming_unname(naming, file);
     return ENOLCK;

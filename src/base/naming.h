@@ -35,17 +35,16 @@ int bc__naming_init(struct bc_naming *naming, const char *path);
 /* Gives everything back; removes the hidden name, if it is that of `file` (or -1). */
 void bc__naming_finish(struct bc_naming *naming, int file);
 
-/* The hidden name is not there any more. */
-void bc__naming_forget(struct bc_naming *naming);
-
 /* Makes an empty hidden file, with the mode that files of this process have, and locks
  * it. ENOLCK: locks are refused, and it `needs_lock`. EBUSY: all hidden names are taken.
  */
 int bc__naming_create(struct bc_naming *naming, bool needs_lock, int *out_file);
-/* Gives an open file, one of whose names may be `from`, a hidden name. */
+/* Gives an open file, one of whose names may be `from`, a hidden name. Until it has its
+ * name, an open file of its own must have the shared lock. */
 int bc__naming_link(struct bc_naming *naming, int file, const char *from);
-/* Moves the hidden name to the name. EEXIST, unless it `replaces`. ENOLCK: the lock,
- * which it `needs`, is not seen through the name; then it has no name. */
+/* Moves the hidden name to the name. EEXIST, unless it `replaces`; ENOENT: the hidden
+ * name is another file's. ENOLCK: the lock, which it `needs`, is not seen through the
+ * name; then it has no name. */
 int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
                        bool needs_lock);
 /* The name leads to the open file, and shows its lock to others. */

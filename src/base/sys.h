@@ -106,8 +106,8 @@ void bc__sys_sleep_ms(int64_t ms);
 /* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
  * file has the lock; ENOLCK: the system refuses locks. */
 int bc__sys_lock(int file);
-/* Keeps others from that lock, where the system has locks. */
-void bc__sys_lock_shared(int file);
+/* Keeps others from that lock. */
+int bc__sys_lock_shared(int file);
 void bc__sys_unlock(int file);
 /* Does another open file have that lock? */
 enum bc_lock { BC_LOCK_FREE, BC_LOCK_HELD, BC_LOCK_UNKNOWN };

@@ -42,9 +42,10 @@ int bc__sys_lock(int file) {
     return code_of(code == 0 ? call(file, F_OFD_SETLK, &lock) : code);
 }
 
-void bc__sys_lock_shared(int file) {
+int bc__sys_lock_shared(int file) {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-    (void)call(file, F_OFD_SETLK, &lock);
+    int code = bc__fault_call();
+    return code_of(code == 0 ? call(file, F_OFD_SETLK, &lock) : code);
 }
 
 void bc__sys_unlock(int file) {

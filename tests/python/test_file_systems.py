@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,30 @@ def test_cached_removes_only_what_was_left(
                     assert cache.to_table() == (fresh if saved else own)
             assert saved or (resume and name == "discard") or name == "_is_lost"
             path.unlink()
+
+
+def test_threads_that_save_one_name(tmp_path: Path) -> None:
+    """Links of one file and files of their own: the name always leads to a whole one."""
+    path = tmp_path / "x.arrows"
+    table = pa.table({"x": [7] * 5})
+    errors: list[BaseException] = []
+    with (
+        StreamCache(table) as memory,
+        StreamCache.on_disk(table, path=tmp_path / "tier") as disk,
+    ):
+
+        def save() -> None:
+            try:
+                for i in range(40):
+                    (memory if i % 2 else disk).save(path, overwrite=True)
+                    assert batchcorder.open(path).to_table() == table
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=save) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    assert sorted(os.listdir(tmp_path)) == ["tier", "x.arrows"]
