@@ -211,11 +211,11 @@ static int add_encoding(flatcc_builder_t *b, const struct bc_field *field,
     return encoding == 0 ? -1 : ns(Field_dictionary_add(b, encoding));
 }
 
-/* The fields below `number`, whose dictionary, if it has one, stands for its values. */
+/* The fields below `number`, whose dictionary, if it has one, stands for its values. The
+ * vector is there when it is empty too: Polars reads no structs without it. */
 static int add_children(struct bc_metadata_builder *builder,
                         const struct bc_schema *schema, int32_t number) {
     const struct bc_field *field = &schema->fields[number];
-    if (field->n_children == 0) return 0;
     flatcc_builder_t *b = &builder->flatcc;
     if (ns(Field_children_start(b))) return -1;
     for (int32_t c = 0; c < field->n_children; c++) {
