@@ -34,6 +34,9 @@ int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const uint8_t **out_bytes, size_t *out_size,
                               size_t *out_digits, struct bc_error *error);
 
+/* The versions of the metadata that are read, as the format numbers them. */
+enum { BC_METADATA_V4 = 3, BC_METADATA_V5 = 4 };
+
 /* How the buffers of a body are compressed, each for itself. */
 enum bc_codec { BC_CODEC_NONE = 0, BC_CODEC_LZ4, BC_CODEC_ZSTD };
 
@@ -146,7 +149,7 @@ static inline struct bc_wire_block bc__wire_block(const struct bc_wire_blocks *b
 }
 
 /* Reads the Footer of an IPC file: its schema as of a message, and where its messages
- * are. Fails as bc__metadata_read_schema does. */
+ * are. Fails as bc__metadata_read_schema does. The version is that of the messages. */
 int bc__metadata_read_footer(const uint8_t *bytes, size_t size,
                              struct bc_schema **out_schema,
                              struct bc_wire_blocks *out_dictionaries,

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 
 #include "arrow/flatbuffer.h"
 #include "arrow/metadata.h"
@@ -14,7 +15,11 @@ enum { BATCH_ROWS, BATCH_NODES, BATCH_BUFFERS, BATCH_COMPRESSION, BATCH_VARIADIC
 enum { COMPRESSION_CODEC, COMPRESSION_METHOD };
 enum { CODEC_LZ4, CODEC_ZSTD };
 enum { PAIR_KEY, PAIR_VALUE };
+/* The footer's version is left out by Arrow Java up to 0.14, and says nothing that its
+ * messages do not say. */
 enum { FOOTER_VERSION, FOOTER_SCHEMA, FOOTER_DICTIONARIES, FOOTER_BATCHES };
+
+#define EARLY_COMPRESSION_KEY "ARROW:experimental_compression"
 
 _Static_assert(sizeof(struct bc_wire_block) == 24, "wire layout");
 
@@ -53,33 +58,63 @@ static struct bc_flat_table record_of(struct bc_flat *flat, const struct message
     return bc__flat_table(flat, out_dictionary, DICTIONARY_DATA);
 }
 
-/* The codec of a record: 0, or EINVAL for one that is not known. */
-static int read_codec(struct bc_flat *flat, const struct bc_flat_table *record,
-                      enum bc_codec *out_codec) {
+/* The value under `key` in the message's custom metadata; NULL and 0 where it is none. */
+static const char *find_value(struct bc_flat *flat, const struct bc_flat_table *message,
+                              const char *key, size_t *out_size) {
+    *out_size = 0;
+    size_t key_size = strlen(key);
+    struct bc_flat_vector pairs = bc__flat_vector(flat, message, MESSAGE_CUSTOM, 4);
+    for (uint32_t i = 0; i < pairs.n && !flat->broken; i++) {
+        struct bc_flat_table pair = bc__flat_element(flat, &pairs, i);
+        size_t size;
+        const char *found = bc__flat_string(flat, &pair, PAIR_KEY, &size);
+        if (found == NULL || size != key_size) continue;
+        if (memcmp(found, key, size) != 0) continue;
+        const char *value = bc__flat_string(flat, &pair, PAIR_VALUE, out_size);
+        if (value != NULL) return value;
+    }
+    return NULL;
+}
+
+/* Arrow C++ 0.17 compressed before the format had a place to say so, and named the codec
+ * in the message's custom metadata. Later versions of the metadata give the key no
+ * meaning. EINVAL for another codec. */
+static int read_early_codec(struct bc_flat *flat, const struct bc_flat_table *message,
+                            enum bc_codec *out_codec) {
+    static const struct {
+        const char *name;
+        enum bc_codec codec;
+    } codecs[] = {{"lz4", BC_CODEC_LZ4},
+                  {"lz4_frame", BC_CODEC_LZ4},
+                  {"zstd", BC_CODEC_ZSTD},
+                  {"none", BC_CODEC_NONE},
+                  {"uncompressed", BC_CODEC_NONE}};
+    size_t size;
+    const char *name = find_value(flat, message, EARLY_COMPRESSION_KEY, &size);
+    if (name == NULL) return 0;
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        if (strlen(codecs[i].name) != size) continue;
+        if (strncasecmp(codecs[i].name, name, size) != 0) continue;
+        *out_codec = codecs[i].codec;
+        return 0;
+    }
+    return EINVAL;
+}
+
+/* The codec of a message's record: 0, or EINVAL for one that is not known. */
+static int read_codec(struct bc_flat *flat, const struct message *message,
+                      const struct bc_flat_table *record, enum bc_codec *out_codec) {
     *out_codec = BC_CODEC_NONE;
     struct bc_flat_table compression = bc__flat_table(flat, record, BATCH_COMPRESSION);
-    if (compression.at == 0) return 0;
+    if (compression.at == 0) {
+        bool may_be_early = message->version == BC_METADATA_V4;
+        return may_be_early ? read_early_codec(flat, &message->root, out_codec) : 0;
+    }
     uint8_t method = bc__flat_u8(flat, &compression, COMPRESSION_METHOD, 0);
     uint8_t codec = bc__flat_u8(flat, &compression, COMPRESSION_CODEC, CODEC_LZ4);
     if (method != 0 || codec > CODEC_ZSTD) return EINVAL;
     *out_codec = codec == CODEC_ZSTD ? BC_CODEC_ZSTD : BC_CODEC_LZ4;
     return 0;
-}
-
-static void find_checksums(struct bc_flat *flat, const struct bc_flat_table *message,
-                           const char **out_text, size_t *out_size) {
-    *out_text = NULL;
-    *out_size = 0;
-    struct bc_flat_vector pairs = bc__flat_vector(flat, message, MESSAGE_CUSTOM, 4);
-    for (uint32_t i = 0; i < pairs.n && !flat->broken; i++) {
-        struct bc_flat_table pair = bc__flat_element(flat, &pairs, i);
-        size_t size;
-        const char *key = bc__flat_string(flat, &pair, PAIR_KEY, &size);
-        if (key == NULL || size != sizeof(BC_CHECKSUM_KEY) - 1) continue;
-        if (memcmp(key, BC_CHECKSUM_KEY, size) != 0) continue;
-        *out_text = bc__flat_string(flat, &pair, PAIR_VALUE, out_size);
-        if (*out_text != NULL) return;
-    }
 }
 
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
@@ -92,7 +127,7 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
     struct bc_flat_table record = record_of(&flat, &message, &dictionary);
     if (record.at == 0) return EINVAL;
     enum bc_codec codec;
-    if (read_codec(&flat, &record, &codec) != 0) return EINVAL;
+    if (read_codec(&flat, &message, &record, &codec) != 0) return EINVAL;
     struct bc_flat_vector nodes =
         bc__flat_vector(&flat, &record, BATCH_NODES, sizeof(struct bc_wire_node));
     struct bc_flat_vector buffers =
@@ -114,7 +149,8 @@ int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
         .variadic_counts = bc__flat_elements(&flat, &counts),
         .n_variadic_counts = counts.n,
     };
-    find_checksums(&flat, &message.root, &batch.checksums, &batch.checksums_size);
+    batch.checksums =
+        find_value(&flat, &message.root, BC_CHECKSUM_KEY, &batch.checksums_size);
     if (flat.broken || batch.rows < 0 || batch.rows > BC_LENGTH_MAX) return EINVAL;
     *out_batch = batch;
     return 0;
@@ -154,7 +190,7 @@ int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
     size_t checksums_size;
     int code = read_message(&flat, bytes, size, &message);
     if (code == 0) {
-        find_checksums(&flat, &message.root, &checksums, &checksums_size);
+        checksums = find_value(&flat, &message.root, BC_CHECKSUM_KEY, &checksums_size);
         if (flat.broken || message.kind != KIND_SCHEMA) code = EINVAL;
     }
     if (code != 0) {
@@ -181,15 +217,13 @@ int bc__metadata_read_footer(const uint8_t *bytes, size_t size,
                              struct bc_wire_blocks *out_batches, struct bc_error *error) {
     struct bc_flat flat;
     struct bc_flat_table footer = bc__flat_init(&flat, bytes, size);
-    int16_t version = bc__flat_i16(&flat, &footer, FOOTER_VERSION, 0);
     struct bc_flat_table schema = bc__flat_table(&flat, &footer, FOOTER_SCHEMA);
     struct bc_wire_blocks dictionaries = read_blocks(&flat, &footer, FOOTER_DICTIONARIES);
     struct bc_wire_blocks batches = read_blocks(&flat, &footer, FOOTER_BATCHES);
     if (flat.broken || schema.at == 0) {
         return bc__error_set(error, EINVAL, "The Arrow metadata is no footer of a file");
     }
-    int code = bc__schema_read_version(version, error);
-    if (code == 0) code = bc__schema_read(&flat, &schema, out_schema, error);
+    int code = bc__schema_read(&flat, &schema, out_schema, error);
     if (code != 0) return code;
     *out_dictionaries = dictionaries;
     *out_batches = batches;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arrow/metadata.h"
 #include "arrow/type_read.h"
 #include "base/alloc.h"
 #include "base/check.h"
@@ -15,7 +16,6 @@ enum { FIELD_NAME, FIELD_NULLABLE, FIELD_DICTIONARY = 4, FIELD_CHILDREN, FIELD_C
 enum { ENCODING_ID, ENCODING_INDEX, ENCODING_ORDERED, ENCODING_KIND };
 enum { PAIR_KEY, PAIR_VALUE };
 enum { FEATURE_MAX = 2 }; /* compressed bodies, after dictionary replacement */
-enum { VERSION_4 = 3, VERSION_5 = 4 };
 
 /* Where a field is: for messages, and for the bound of the recursion. */
 struct place {
@@ -222,7 +222,7 @@ static int read_root(struct reader *reader, const struct bc_flat_table *table,
 }
 
 int bc__schema_read_version(int version, struct bc_error *error) {
-    if (version == VERSION_4 || version == VERSION_5) return 0;
+    if (version == BC_METADATA_V4 || version == BC_METADATA_V5) return 0;
     return bc__error_set(error, ENOTSUP,
                          "The Arrow metadata is of version V%d; V4 and V5 can be read",
                          version + 1);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "disk/other_formats.h"
 #include "disk/problem.h"
 #include "disk/walk.h"
 
@@ -149,6 +150,63 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
     return 0;
 }
 
+/* Where the last message ends that the footer lists; 0 where it lists none. Blocks are
+ * looked at later: those that make no sense count as nothing here. */
+static int64_t end_of(const struct bc_wire_blocks *lists, int64_t footer) {
+    int64_t end = 0;
+    for (int list = 0; list < 2; list++) {
+        for (size_t i = 0; i < lists[list].n; i++) {
+            struct bc_wire_block block = bc__wire_block(&lists[list], i);
+            int64_t after;
+            if (__builtin_add_overflow(block.offset, block.body_bytes, &after)) continue;
+            if (__builtin_add_overflow(after, block.metadata_bytes, &after)) continue;
+            if (after > end && after <= footer) end = after;
+        }
+    }
+    return end;
+}
+
+/* Where the last of several files begins that were put behind each other, or -1. Its
+ * footer knows nothing of the files in front: its offsets lead into the first one. The
+ * messages, which have the length that they have in their own file, then end long before
+ * the footer, and that length in front of the footer the last file begins. Without
+ * messages it has little more than its schema, which the footer has too. */
+static int find_another(struct bc_disk *disk, int64_t footer, size_t footer_size,
+                        const struct bc_wire_blocks *lists, int64_t *out_start) {
+    enum { END_MAX = 128, MORE = 512 }; /* the stream's end, padding; a message's frame */
+    *out_start = -1;
+    int64_t end = end_of(lists, footer);
+    int64_t last = end == 0 ? footer - FILE_HEAD : footer - end;
+    int64_t first = last - (end == 0 ? (int64_t)footer_size + MORE : END_MAX);
+    if (first < FILE_HEAD) first = FILE_HEAD;
+    if (first < end) first = end;
+    if (first > last) return 0;
+    size_t size = (size_t)(last - first) + FILE_HEAD;
+    uint8_t *bytes = bc__malloc(size);
+    if (bytes == NULL) return ENOMEM;
+    size_t got = 0;
+    int code = bc__sys_read(disk->file.file, bytes, size, first, &got);
+    for (size_t i = 0; code == 0 && i + FILE_HEAD <= got; i++) {
+        if (memcmp(bytes + i, arrow_magic, FILE_HEAD) == 0)
+            *out_start = first + (int64_t)i;
+    }
+    bc__free(bytes);
+    return code;
+}
+
+static int check_alone(struct bc_disk *disk, int64_t size, size_t footer_size,
+                       const struct bc_wire_blocks *lists, struct bc_error *error) {
+    int64_t start;
+    int64_t footer = size - FILE_TAIL - (int64_t)footer_size;
+    int code = find_another(disk, footer, footer_size, lists, &start);
+    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (start < 0) return 0;
+    return bc__error_set(error, EBADMSG,
+                         "Another Arrow file begins at byte %lld; open each file by "
+                         "itself: '%s'",
+                         (long long)start, disk->file.path);
+}
+
 static int take_blocks(struct bc_disk *disk, int64_t size,
                        const struct bc_wire_blocks *dictionaries,
                        const struct bc_wire_blocks *batches, struct bc_error *error) {
@@ -159,8 +217,7 @@ static int take_blocks(struct bc_disk *disk, int64_t size,
         int code =
             bc__walk_look_at_block(disk, &block, size, BC_FOUND_DICTIONARY, &finding);
         if (code == 0) code = bc__walk_add_dictionary(disk, &finding);
-        if (code == EINVAL) return bc__problem_message(disk, block.offset, error);
-        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (code != 0) return bc__problem_found(disk, code, block.offset, error);
     }
     disk->blocks = bc__calloc(batches->n + 1, sizeof(disk->blocks[0]));
     if (disk->blocks == NULL) return bc__error_memory(error);
@@ -184,14 +241,14 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     }
     if (code != 0) return bc__problem_reading(disk, code, error);
     struct bc_schema *schema;
-    struct bc_wire_blocks dictionaries;
-    struct bc_wire_blocks batches;
-    code = bc__metadata_read_footer(footer, footer_size, &schema, &dictionaries, &batches,
+    struct bc_wire_blocks lists[2]; /* of dictionaries, of batches */
+    code = bc__metadata_read_footer(footer, footer_size, &schema, &lists[0], &lists[1],
                                     error);
     if (code == 0) {
         code = bc__disk_set_up(disk, schema, error);
         if (code == 0) {
-            code = take_blocks(disk, size, &dictionaries, &batches, error);
+            code = check_alone(disk, size, footer_size, lists, error);
+            if (code == 0) code = take_blocks(disk, size, &lists[0], &lists[1], error);
             code = settle(disk, code, schema, out_schema);
         } else {
             bc__schema_free(schema);
@@ -202,6 +259,25 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
 }
 
 /* ---- a stream without an index ---- */
+
+/* The file does not begin with a schema. */
+static int refuse_other(const struct bc_disk *disk, struct bc_error *error) {
+    uint8_t head[BC_FORMAT_HEAD];
+    size_t got;
+    struct bc_other_format other = {NULL, NULL};
+    if (bc__sys_read(disk->file.file, head, sizeof(head), 0, &got) == 0) {
+        other = bc__other_format(head, got);
+    }
+    if (other.name != NULL) {
+        return bc__error_set(error, EINVAL,
+                             "Not an Arrow stream or file, but %s: %s: '%s'", other.name,
+                             other.advice, disk->file.path);
+    }
+    return bc__error_set(error, EINVAL,
+                         "Not an Arrow stream or file: it does not begin with a schema: "
+                         "'%s'",
+                         disk->file.path);
+}
 
 /* The file ends within what begins like a stream. */
 static bool is_cut_schema(const struct bc_disk *disk, const struct bc_finding *finding,
@@ -239,16 +315,15 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     struct bc_finding finding;
     int64_t start = disk->scan.at;
     int code = bc__scan_look(&disk->scan, size, &finding);
-    if (code != 0 && code != EINVAL) return bc__problem_reading(disk, code, error);
+    if (code != 0 && code != EINVAL && code != ENOTSUP) {
+        return bc__problem_reading(disk, code, error);
+    }
     if (code == 0 && is_cut_schema(disk, &finding, size)) {
         return bc__error_set(error, ENODATA, "The file ends before its schema does: '%s'",
                              disk->file.path);
     }
     if (code != 0 || finding.found != BC_FOUND_SCHEMA) {
-        return bc__error_set(error, EINVAL,
-                             "Not an Arrow stream or file: it does not begin with a "
-                             "schema: '%s'",
-                             disk->file.path);
+        return refuse_other(disk, error);
     }
     struct bc_schema *schema;
     const char *digits;

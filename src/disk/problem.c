@@ -1,5 +1,6 @@
 #include "disk/problem.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,6 +14,27 @@ int bc__problem_message(const struct bc_disk *disk, int64_t at, struct bc_error 
                          "What stands at byte %lld is no message of an Arrow stream; the "
                          "file may be corrupted: '%s'",
                          (long long)at, disk->file.path);
+}
+
+int bc__problem_found(const struct bc_disk *disk, int code, int64_t at,
+                      struct bc_error *error) {
+    switch (code) {
+        case EINVAL:
+            return bc__problem_message(disk, at, error);
+        case EBADMSG:
+            return bc__error_set(error, EBADMSG,
+                                 "The message at byte %lld has another size than the "
+                                 "file's footer says; the file may be corrupted: '%s'",
+                                 (long long)at, disk->file.path);
+        case ENOTSUP:
+            return bc__error_set(error, ENOTSUP,
+                                 "The message at byte %lld has metadata of a version "
+                                 "that cannot be read; write the file again with Arrow "
+                                 "0.8 or later: '%s'",
+                                 (long long)at, disk->file.path);
+        default:
+            return bc__problem_reading(disk, code, error);
+    }
 }
 
 int bc__problem_reading(const struct bc_disk *disk, int code, struct bc_error *error) {

@@ -74,6 +74,8 @@ int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_find
     code = bc__metadata_peek(scan->scratch, (size_t)frame.metadata_size, head);
     if (code != 0) return code;
     if (head->kind == BC_WIRE_OTHER) return EINVAL;
+    bool is_read = head->version == BC_METADATA_V4 || head->version == BC_METADATA_V5;
+    if (head->kind != BC_WIRE_SCHEMA && !is_read) return ENOTSUP;
     int64_t before = frame.metadata + frame.metadata_size;
     if (head->body_bytes > left - before) return 0;
     out_finding->found = kind_of(head);

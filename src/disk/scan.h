@@ -38,7 +38,8 @@ struct bc_scan {
 void bc__scan_finish(struct bc_scan *scan);
 
 /* Looks at what is at `scan->at`, which stays, in a file of `end` bytes. EINVAL: no
- * message; errnos of reading; ENOMEM. The metadata is in `scratch` then. */
+ * message; ENOTSUP: a batch or dictionary with metadata of a version that is not read;
+ * errnos of reading; ENOMEM. The metadata is in `scratch` then. */
 int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_finding);
 
 #endif

@@ -26,6 +26,9 @@ int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *blo
     int code = bc__scan_look(&disk->scan, size, out);
     if (code != 0) return code;
     if (out->found != kind) return EINVAL;
+    bool agree = block->metadata_bytes == out->size - out->head.body_bytes &&
+                 block->body_bytes == out->head.body_bytes;
+    if (!agree) return EBADMSG;
     /* Many blocks may not be one message, or the file takes longer than its size. */
     disk->walked_bytes += out->size;
     return disk->walked_bytes <= size ? 0 : EINVAL;
@@ -66,8 +69,7 @@ static int next_block(struct bc_disk *disk, int64_t end, struct bc_finding *out_
     if (disk->next_block == disk->n_blocks) return 0;
     const struct bc_wire_block *block = &disk->blocks[disk->next_block];
     int code = bc__walk_look_at_block(disk, block, end, BC_FOUND_BATCH, out_finding);
-    if (code == EINVAL) return bc__problem_message(disk, block->offset, error);
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__problem_found(disk, code, block->offset, error);
     disk->next_block++;
     return 0;
 }
@@ -133,11 +135,11 @@ static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
             }
         }
         if (code == 0 && out_finding->found == BC_FOUND_SCHEMA) code = EINVAL;
-        if (code == EINVAL) {
+        if ((code == EINVAL || code == ENOTSUP) && disk->is_partial) {
             out_finding->size = 0;
-            return disk->is_partial ? 0 : bc__problem_message(disk, disk->scan.at, error);
+            return 0;
         }
-        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (code != 0) return bc__problem_found(disk, code, disk->scan.at, error);
         if (out_finding->found == BC_FOUND_END) {
             bool is_end = true;
             code = is_right_end(disk, &is_end, error);
