@@ -55,8 +55,9 @@ static inline struct bc_schema *delta_schema(void) {
  * all, in which the byte order stands behind that. */
 static inline struct flat delta_say_big(struct flat old) {
     enum { ROOM = 32 };
-    struct flat flat = {calloc(1, old.size + ROOM), old.size + ROOM};
-    CHECK(flat.bytes != NULL && old.size % 8 == 0);
+    size_t end = (old.size + 7) & ~(size_t)7;
+    struct flat flat = {calloc(1, end + ROOM), end + ROOM};
+    CHECK(flat.bytes != NULL);
     memcpy(flat.bytes, old.bytes, old.size);
     free(old.bytes);
     uint32_t root;
@@ -74,7 +75,7 @@ static inline struct flat delta_say_big(struct flat old) {
     CHECK(vtable[0] <= sizeof(vtable));
     memcpy(vtable, flat.bytes + ((int64_t)schema - back), vtable[0]);
     if (vtable[0] < 6) vtable[0] = 6;
-    size_t at = old.size;
+    size_t at = end;
     size_t value = at + sizeof(vtable);
     vtable[2] = (uint16_t)(value - schema);
     vtable[1] = (uint16_t)(vtable[2] + 2);

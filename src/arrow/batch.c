@@ -125,6 +125,26 @@ static size_t alignment_of(const struct bc_field *field, int which) {
     return has_width ? field->alignment : 1;
 }
 
+/* Whether a bitmap stands in front of the buffers of a kind that has none. Polars gives
+ * one to null columns; Arrow C++ up to 1.0 also to unions. */
+static bool has_old_bitmap(const struct bc_field *field, const struct ArrowArray *node) {
+    return !field->has_validity && node->n_buffers == field->n_buffers + 1;
+}
+
+/* The buffers that the kind has. */
+static const void **buffers_of(const struct bc_field *field,
+                               const struct ArrowArray *node) {
+    bool skips = field->n_buffers > 0 && has_old_bitmap(field, node);
+    return skips ? node->buffers + 1 : node->buffers;
+}
+
+/* Whether an old bitmap says more than the types that lost it can. */
+static bool has_nulls_of_its_own(const struct ArrowArray *node) {
+    const uint8_t *validity = node->buffers[0];
+    if (validity == NULL || node->null_count == 0) return false;
+    return bc__bits_count(validity, node->offset, node->length) != node->length;
+}
+
 /* What is wrong with a node, or NULL. Bounds every product that comes later. */
 static const char *check_shape(const struct bc_field *field,
                                const struct ArrowArray *node) {
@@ -138,8 +158,9 @@ static const char *check_shape(const struct bc_field *field,
     if (node->null_count < -1 || node->null_count > node->length) {
         return "its null count is impossible";
     }
-    if (field->kind == BC_KIND_VIEW ? node->n_buffers < field->n_buffers
-                                    : node->n_buffers != field->n_buffers) {
+    if (field->kind == BC_KIND_VIEW
+            ? node->n_buffers < field->n_buffers
+            : node->n_buffers != field->n_buffers && !has_old_bitmap(field, node)) {
         return "it has another number of buffers than its type";
     }
     if (node->n_children != field->n_children) {
@@ -149,17 +170,21 @@ static const char *check_shape(const struct bc_field *field,
         return field->dictionary >= 0 ? "its dictionary is missing"
                                       : "it has a dictionary that its type has not";
     }
-    if ((node->n_buffers > 0 && node->buffers == NULL) ||
+    if ((field->n_buffers > 0 && node->buffers == NULL) ||
         (node->n_children > 0 && node->children == NULL)) {
         return "its pointers are missing";
     }
     if (field->has_validity && node->null_count > 0 && node->buffers[0] == NULL) {
         return "it has nulls but no validity bitmap";
     }
+    const void **buffers = buffers_of(field, node);
+    if (buffers != node->buffers && has_nulls_of_its_own(node)) {
+        return "it is a union with nulls of its own, which no consumer takes";
+    }
     int64_t elements = node->offset + node->length;
     for (int which = field->has_validity ? 1 : 0; which < field->n_buffers; which++) {
         if (node->length > 0 && reach(field, which, elements) > 0 &&
-            node->buffers[which] == NULL) {
+            buffers[which] == NULL) {
             return "a buffer is missing";
         }
     }
@@ -253,6 +278,13 @@ static int realign_node(struct bc_batch *batch, struct bc_node *node,
     return 0;
 }
 
+/* Nulls that nobody counted. Consumers refuse maps whose keys may have some. */
+static int64_t count_nulls(const struct ArrowArray *array) {
+    const uint8_t *validity = array->buffers[0];
+    if (validity == NULL) return 0;
+    return array->length - bc__bits_count(validity, array->offset, array->length);
+}
+
 /* Takes over node `number`, which stands in `arrays`, and lists its children there. What
  * is wrong with it, or NULL. */
 static const char *take_node(const struct bc_schema *schema, struct bc_batch *batch,
@@ -263,8 +295,10 @@ static const char *take_node(const struct bc_schema *schema, struct bc_batch *ba
     if (reason != NULL) return reason;
     struct bc_node *node = &batch->nodes[number];
     int64_t nulls = bc__null_count(field, array->length, array->null_count);
-    *node = (struct bc_node){array->length, nulls, array->offset, array->n_buffers,
-                             array->buffers};
+    if (nulls < 0 && field->is_required) nulls = count_nulls(array);
+    int64_t n_buffers = field->has_validity ? array->n_buffers : field->n_buffers;
+    *node = (struct bc_node){array->length, nulls, array->offset, n_buffers,
+                             buffers_of(field, array)};
     /* Nothing is nowhere: some consumers look for the values before an offset. */
     if (node->length == 0) node->offset = 0;
     int64_t child_min = child_length_min(field, node);

@@ -34,6 +34,32 @@ static int64_t count_fields(const struct ArrowSchema *schema, int depth,
     return fields > BC_FIELDS_MAX ? -1 : fields;
 }
 
+static bool is_map(const struct ArrowSchema *schema) {
+    return strcmp(schema->format, "+m") == 0;
+}
+
+/* The entries of a map that has entries of two children, else NULL. */
+static struct ArrowSchema *entries_of(const struct ArrowSchema *schema) {
+    if (!is_map(schema) || schema->n_children != 1) return NULL;
+    struct ArrowSchema *entries = schema->children[0];
+    return entries->n_children == 2 ? entries : NULL;
+}
+
+/* Leaves out the flags that say nothing, or what is not so. The recursion is bounded as
+ * in count_fields. */
+static void normalize(struct ArrowSchema *schema) {
+    int64_t known = ARROW_FLAG_NULLABLE;
+    if (schema->dictionary != NULL) known |= ARROW_FLAG_DICTIONARY_ORDERED;
+    if (is_map(schema)) known |= ARROW_FLAG_MAP_KEYS_SORTED;
+    schema->flags &= known;
+    for (int64_t i = 0; i < schema->n_children; i++) normalize(schema->children[i]);
+    if (schema->dictionary != NULL) normalize(schema->dictionary);
+    struct ArrowSchema *entries = entries_of(schema);
+    if (entries == NULL) return;
+    entries->flags &= ~ARROW_FLAG_NULLABLE;
+    entries->children[0]->flags &= ~ARROW_FLAG_NULLABLE;
+}
+
 static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_validity,
                        int32_t n_buffers, int32_t bits, size_t alignment) {
     field->kind = kind;
@@ -192,6 +218,13 @@ static int fill_union(const char *format, int64_t n_children, int8_t *table) {
     return *at == '\0' ? 0 : EINVAL;
 }
 
+/* Whether the field is the first below a map's entries. */
+static bool is_keys(const struct bc_schema *schema, int32_t number) {
+    int32_t parent = schema->fields[number].parent;
+    if (parent <= 0 || schema->fields[parent].first_child != number) return false;
+    return is_map(schema->fields[schema->fields[parent].parent].schema);
+}
+
 /* Fields appends the children of each field in turn: breadth first. */
 static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
     int32_t n = 1;
@@ -225,6 +258,9 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
         }
         field->n_children = (int32_t)field->schema->n_children;
         field->first_child = n;
+        if (!field->has_validity) schema->n_without_bitmap++;
+        bool is_entries = i > 0 && is_map(schema->fields[field->parent].schema);
+        field->is_required = is_entries || is_keys(schema, i);
         for (int32_t c = 0; c < field->n_children; c++, n++) {
             schema->fields[n].schema = field->schema->children[c];
             schema->fields[n].parent = i;
@@ -301,6 +337,7 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
     if (schema->union_tables == NULL || ArrowSchemaDeepCopy(source, &schema->copy) != 0) {
         code = bc__error_memory(error);
     } else {
+        normalize(&schema->copy);
         code = fill_fields(schema, error);
         if (code == 0) code = check_run_ends(schema, error);
         int64_t id = 0;

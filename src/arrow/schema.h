@@ -33,6 +33,7 @@ enum { BC_FIELDS_MAX = 1 << 20, BC_DEPTH_MAX = 128 };
 struct bc_field {
     enum bc_kind kind;
     bool has_validity;
+    bool is_required;  /* a map's entries and keys: no null in them */
     int32_t n_buffers; /* of the C data interface; the least, where it varies (views) */
     int32_t bits;
     int32_t list_size;
@@ -48,13 +49,16 @@ struct bc_field {
 
 struct bc_schema {
     int32_t n_fields;
-    bool is_big_endian; /* the buffers of the file that it was read from are */
+    int32_t n_without_bitmap; /* fields of kinds that have none */
+    bool is_big_endian;       /* the buffers of the file that it was read from are */
     struct ArrowSchema copy;
     int8_t *union_tables;
     struct bc_field fields[];
 };
 
-/* Copies `source`, whose root must be a struct. EINVAL, ENOMEM. */
+/* Copies `source`, whose root must be a struct. Flags that mean nothing where they stand
+ * are left out, and a map's entries and keys are not nullable whatever a producer (DuckDB
+ * up to 1.1) says: consumers refuse such fields. EINVAL, ENOMEM. */
 int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_schema,
                    struct bc_error *error);
 /* Frees it, NULL and half-built ones too. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arrow/bits.h"
 #include "arrow/values.h"
 #include "base/check.h"
 #include "disk/codec.h"
@@ -89,15 +90,19 @@ static int take(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
     struct bc_parts *parts = &decoder->parts;
     if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
     struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer++);
+    decoder->taken = 0;
+    *out_data = NULL;
+    /* The offset of an empty buffer means nothing. */
+    if (buffer.length == 0) return bytes_min == 0 ? 0 : EINVAL;
     if (!bc__parts_holds(parts, buffer)) return EINVAL;
-    if (is_compressed(decoder) && buffer.length > 0) {
+    if (is_compressed(decoder)) {
         return decompress(decoder, buffer, bytes_min, bytes_max, out_data);
     }
     if (buffer.length < bytes_min) return EINVAL;
     decoder->taken = buffer.length;
-    *out_data = buffer.length == 0 ? NULL : parts->body + buffer.offset;
+    *out_data = parts->body + buffer.offset;
     bool aligned = ((uintptr_t)*out_data & (alignment - 1)) == 0;
-    if (buffer.length == 0 || (aligned && !COPIES_ALL)) return 0;
+    if (aligned && !COPIES_ALL) return 0;
     int64_t bytes = buffer.length < bytes_max ? buffer.length : bytes_max;
     decoder->taken = bytes;
     return align(decoder, buffer, bytes, out_data);
@@ -132,12 +137,23 @@ static int take_values(struct decoder *decoder, int64_t bytes, size_t alignment,
     return turn(decoder, unit, bytes, out_data);
 }
 
+/* A bitmap without a null is passed by unread. Nulls that the writer did not count, -1,
+ * are counted here; there are none where there is no bitmap. */
 static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
-    int64_t bytes = node->null_count == 0 ? 0 : bc__bit_bytes(node->length);
-    int code = take_buffer(decoder, bytes, 1, out_data);
-    if (node->null_count == 0) *out_data = NULL;
-    return code;
+    struct bc_parts *parts = &decoder->parts;
+    if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
+    bool is_counted = node->null_count >= 0;
+    bool is_empty = bc__wire_buffer(&parts->wire, parts->buffer).length == 0;
+    if (!is_counted && (is_empty || node->length == 0)) node->null_count = 0;
+    if (node->null_count == 0) {
+        parts->buffer++;
+        return 0;
+    }
+    int code = take_buffer(decoder, bc__bit_bytes(node->length), 1, out_data);
+    if (code != 0 || is_counted) return code;
+    node->null_count = node->length - bc__bits_count(*out_data, 0, node->length);
+    return 0;
 }
 
 /* Offsets, then what they point to must reach: the last offset, in elements. */
@@ -350,7 +366,7 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     struct bc_node *node = &decoder->batch->nodes[place];
     if (decoder->parts.node >= decoder->parts.wire.n_nodes) return EINVAL;
     struct bc_wire_node wire = bc__wire_node(&decoder->parts.wire, decoder->parts.node++);
-    if (wire.length < need.min || wire.length > BC_LENGTH_MAX || wire.null_count < 0 ||
+    if (wire.length < need.min || wire.length > BC_LENGTH_MAX || wire.null_count < -1 ||
         wire.null_count > wire.length) {
         return EINVAL;
     }
@@ -366,10 +382,9 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     node->n_buffers = field->n_buffers;
     node->buffers = buffers;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
-    if (bc__parts_old_validity(&decoder->parts, field)) {
-        if (wire.null_count != 0) return ENOTSUP;
-        decoder->parts.buffer++;
-    }
+    size_t extras = bc__parts_extras(&decoder->parts, field);
+    if (extras > 0 && field->kind != BC_KIND_NULL && wire.null_count != 0) return ENOTSUP;
+    decoder->parts.buffer += extras;
     return code != 0 ? code : decode_values(decoder, number, node);
 }
 
@@ -399,6 +414,7 @@ static int start(struct decoder *decoder, const struct bc_schema *schema, int32_
     add_room(schema, values, &room);
     size_t n_variadic;
     int code = bc__parts_variadic(parts, &n_variadic);
+    if (code == 0) code = bc__parts_fit(&decoder->parts, schema, values);
     /* Or a small message takes as long as the schema is wide. The root has no node. */
     size_t n_nodes = (size_t)room.nodes - (values == 0);
     if (parts->wire.n_nodes < n_nodes) code = EINVAL;

@@ -3,10 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LONG_PREFIX = 8, SHORT_PREFIX = 4 };
-
-/* The number that version V5 of the metadata has. */
-enum { METADATA_V5 = 4 };
+enum { LONG_PREFIX = 8, SHORT_PREFIX = 4, NULL_EXTRAS_MAX = 2 };
 
 int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame) {
     if (size < SHORT_PREFIX) return EAGAIN;
@@ -78,11 +75,55 @@ int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n) {
     return 0;
 }
 
-/* Before metadata V5, unions had a bitmap, and Arrow C++ writes one for run ends too. */
-bool bc__parts_old_validity(const struct bc_parts *parts, const struct bc_field *field) {
-    return parts->wire.version < METADATA_V5 &&
-           (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION ||
-            field->kind == BC_KIND_RUN_END);
+/* What fields have. */
+struct tally {
+    size_t buffers; /* in a message: variadic ones aside */
+    size_t nulls;   /* fields of that type */
+    size_t others;  /* without a bitmap: unions, run-end encoded ones */
+};
+
+static void count(const struct bc_schema *schema, int32_t number, struct tally *tally) {
+    const struct bc_field *field = &schema->fields[number];
+    bool is_null = field->kind == BC_KIND_NULL;
+    /* The sizes of variadic buffers are no buffer of the message, and the root has no
+     * bitmap there. */
+    bool has_less = field->kind == BC_KIND_VIEW || number == 0;
+    tally->buffers += (size_t)field->n_buffers - has_less;
+    tally->nulls += is_null;
+    tally->others += !is_null && !field->has_validity;
+    for (int32_t c = 0; c < field->n_children; c++) {
+        count(schema, field->first_child + c, tally);
+    }
+}
+
+/* Unions had a bitmap before metadata V5, and Arrow C++ writes one for run ends too. Null
+ * columns had two buffers in Arrow C++ up to 0.14, and one with other writers, which no
+ * version tells. */
+int bc__parts_fit(struct bc_parts *parts, const struct bc_schema *schema,
+                  int32_t values) {
+    if (schema->n_without_bitmap == 0) return 0;
+    size_t n_variadic;
+    int code = bc__parts_variadic(parts, &n_variadic);
+    if (code != 0) return code;
+    struct tally tally = {0, 0, 0};
+    count(schema, values, &tally);
+    size_t found = parts->wire.n_buffers;
+    size_t wanted = tally.buffers + n_variadic;
+    parts->union_extras = parts->wire.version < BC_METADATA_V5;
+    for (size_t unions = parts->union_extras; unions <= 1; unions++) {
+        for (size_t nulls = 0; nulls <= NULL_EXTRAS_MAX; nulls++) {
+            if (found != wanted + unions * tally.others + nulls * tally.nulls) continue;
+            parts->union_extras = unions;
+            parts->null_extras = nulls;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *field) {
+    if (field->has_validity) return 0;
+    return field->kind == BC_KIND_NULL ? parts->null_extras : parts->union_extras;
 }
 
 int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
@@ -94,7 +135,7 @@ int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
         /* The sizes are no buffer of the message. */
         n_buffers += (size_t)bc__wire_variadic_count(&parts->wire, parts->view++) - 1;
     }
-    if (bc__parts_old_validity(parts, field)) n_buffers++;
+    n_buffers += bc__parts_extras(parts, field);
     parts->node++;
     parts->buffer += n_buffers;
     for (int32_t c = 0; c < field->n_children; c++) {

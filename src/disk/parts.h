@@ -30,6 +30,9 @@ struct bc_parts {
     size_t node;         /* the next one, and those of the others: beyond the last, */
     size_t buffer;       /* where the message has fewer than its fields ask for */
     size_t view;
+    /* Buffers of older writers that the fields have no longer, in front of the others. */
+    size_t union_extras; /* of each union, and run-end encoded field: 0 or 1 */
+    size_t null_extras;  /* of each null column: 0 to 2 */
 };
 
 /* Reads the metadata of the message of `size` bytes at `message`. Its body lies inside,
@@ -42,8 +45,12 @@ bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer)
 /* The variadic buffers of all fields, of which there are no more than buffers. EINVAL. */
 int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n);
 
-/* Whether a bitmap stands in front of the field's buffers that it has no longer. */
-bool bc__parts_old_validity(const struct bc_parts *parts, const struct bc_field *field);
+/* Finds out which buffers stand in the message that its fields have no longer, by the
+ * number of all; the fields are all of the schema, or those of the dictionary's
+ * values number `values` > 0. Nothing is passed yet. EINVAL. */
+int bc__parts_fit(struct bc_parts *parts, const struct bc_schema *schema, int32_t values);
+/* How many such buffers stand in front of the field's own. */
+size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *field);
 
 /* Passes a field by, with all below it, without looking at its bytes. EINVAL. */
 int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,

@@ -103,6 +103,7 @@ int bc__measure_columns(const struct bc_schema *schema, const struct bc_parts *p
     struct bc_parts walk = *parts;
     size_t n_variadic;
     int code = bc__parts_variadic(parts, &n_variadic);
+    if (code == 0) code = bc__parts_fit(&walk, schema, 0);
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children && code == 0; c++) {
         size_t first = walk.buffer;

@@ -10,7 +10,10 @@ import pytest
 import batchcorder
 from foreign import read_by_pyarrow, same
 
-FILES = sorted((Path(__file__).parent.parent / "foreign" / "data").iterdir())
+FOLDER = Path(__file__).parent.parent / "foreign" / "data"
+# Those with null columns of two buffers, which pyarrow reads wrong.
+STEM_BEFORE_0_15 = "arrow-0.14.1"
+FILES = [path for path in sorted(FOLDER.iterdir()) if path.stem != STEM_BEFORE_0_15]
 
 
 @pytest.mark.parametrize("options", [{}, {"mmap": False}, {"verify": True}], ids=str)
@@ -39,3 +42,31 @@ def test_what_old_writers_wrote_is_recorded(path: Path, tmp_path: Path) -> None:
         batchcorder.record(cache, tmp_path / "x.arrows")
     with batchcorder.open(tmp_path / "x.arrows", verify=True) as again:
         same(list(again), wanted)
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
+def test_null_columns_had_buffers(suffix: str) -> None:
+    _, wanted = read_by_pyarrow((FOLDER / f"arrow-0.15.1{suffix}").read_bytes())
+    path = FOLDER / f"{STEM_BEFORE_0_15}{suffix}"
+    for options in ({}, {"mmap": False}, {"verify": True}):
+        with batchcorder.open(path, **options) as cache:
+            same(list(cache), wanted)
+            reader = cache.reader(columns=["u"])
+            same(list(reader), [batch.select(["u"]) for batch in wanted])
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_compression_that_custom_metadata_names(codec: str, tmp_path: Path) -> None:
+    """Arrow C++ 0.17 named the codec there; case does not matter, other names do."""
+    content = (FOLDER / f"arrow-0.17.1-{codec}.arrows").read_bytes()
+    _, wanted = read_by_pyarrow(content)
+    name = codec.upper().encode()
+    path = tmp_path / "x.arrows"
+    for other in (codec.encode(), codec.title().encode()):
+        path.write_bytes(content.replace(name, other))
+        with batchcorder.open(path, verify=True) as cache:
+            same(list(cache), wanted)
+            assert cache.info()["compression"] == codec
+    path.write_bytes(content.replace(name, b"x" * len(name)))
+    with pytest.raises(OSError, match="Batch 0"), batchcorder.open(path) as cache:
+        list(cache)
