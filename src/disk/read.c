@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "disk/decode.h"
+#include "disk/fit.h"
 #include "disk/message.h"
 #include "disk/problem.h"
 #include "disk/read_dictionary.h"
@@ -121,7 +122,9 @@ static int read_batch(struct bc_disk *disk, struct bc_opened *message,
         atomic_store_explicit(&disk->decompresses, true, memory_order_relaxed);
     }
     const struct bc_schema *schema = disk->encoder.schema;
-    if (checks && !bc__verify_columns(schema, what.unverified, &message->parts)) {
+    const struct bc_parts *parts = &message->parts;
+    if (checks && (!bc__fits_batch(schema, parts) ||
+                   !bc__verify_columns(schema, what.unverified, parts))) {
         return EBADMSG;
     }
     return decode(disk, message, what.projection, is_new && disk->validates, out_batch,

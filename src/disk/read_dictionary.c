@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "disk/chain.h"
 #include "disk/decode.h"
+#include "disk/fit.h"
 #include "disk/message.h"
 #include "disk/verify.h"
 
@@ -14,10 +15,15 @@ static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *
                          bool checks, struct bc_batch **out_batch) {
     int code = bc__message_take_apart(message, checks);
     if (code != 0) return code;
-    if (checks && !bc__verify_message(&message->parts)) return EBADMSG;
-    struct bc_batch *decoded;
+    const struct bc_schema *schema = disk->encoder.schema;
+    const struct bc_parts *parts = &message->parts;
     int32_t field = disk->dictionaries.all[which].field;
-    code = bc__decode_dictionary(disk->encoder.schema, field, &message->parts, &decoded);
+    if (checks &&
+        (!bc__fits_dictionary(schema, field, parts) || !bc__verify_message(parts))) {
+        return EBADMSG;
+    }
+    struct bc_batch *decoded;
+    code = bc__decode_dictionary(schema, field, parts, &decoded);
     if (code != 0) return code;
     code = bc__message_hold(disk, decoded, message, 0, NULL);
     if (code != 0) {

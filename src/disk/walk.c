@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "disk/fit.h"
 #include "disk/problem.h"
 #include "disk/verify.h"
 
@@ -102,6 +103,10 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     if (code == 0 && got != size) code = EINVAL;
     struct bc_parts parts;
     if (code == 0) code = bc__parts_open(&parts, bytes, finding->size);
+    bool is_batch = finding->found == BC_FOUND_BATCH;
+    if (code == 0 && is_batch && !bc__fits_batch(disk->encoder.schema, &parts)) {
+        code = EINVAL;
+    }
     if (code == 0 && !bc__verify_message(&parts)) code = EINVAL;
     bc__window_unref(block);
     return code;

@@ -1,6 +1,7 @@
 /* Files whose parts lie on each other: to read them all takes no longer than their size.
  */
 #include "disk/decode.h"
+#include "disk/fit.h"
 #include "disk/trailer.h"
 #include "disk/verify.h"
 #include "messages.h"
@@ -205,6 +206,34 @@ static void test_variadic_counts(void) {
     bc__schema_free(schema);
 }
 
+/* A buffer of a few rows that says that it is very large, in a sparse file. */
+static void test_buffers_larger_than_their_rows(void) {
+    enum { BODY = 4 << 20 };
+    const struct bc_wire_node nodes[] = {{BODY / 8, 0}};
+    const struct bc_wire_node few[] = {{1, 0}};
+    const struct bc_wire_buffer buffers[] = {{0, 0}, {0, BODY}};
+    struct bc_wire_batch wire = {
+        .rows = BODY / 8,
+        .body_bytes = BODY,
+        .nodes = nodes,
+        .n_nodes = 1,
+        .buffers = buffers,
+        .n_buffers = 2,
+    };
+    struct bc_schema *schema = schema_of(1, NANOARROW_TYPE_INT64);
+    for (int i = 0; i < 2; i++) {
+        int64_t size;
+        uint8_t *message = message_of(&wire, &size);
+        struct bc_parts parts;
+        CHECK(bc__parts_open(&parts, message, size) == 0);
+        CHECK(bc__fits_batch(schema, &parts) == (i == 0));
+        free(message);
+        wire.rows = 1;
+        wire.nodes = few;
+    }
+    bc__schema_free(schema);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_batches),
@@ -213,6 +242,7 @@ int main(void) {
         TAP_CASE(test_buffers),
         TAP_CASE(test_nodes_that_are_missing),
         TAP_CASE(test_variadic_counts),
+        TAP_CASE(test_buffers_larger_than_their_rows),
     };
     return TAP_RUN(cases);
 }
