@@ -1,0 +1,149 @@
+/* The model of tests/threads/test_api.c: what must come out of random calls. */
+#ifndef BC_TESTS_API_MODEL_H
+#define BC_TESTS_API_MODEL_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "place.h"
+
+enum { THREADS = 4, SLOTS = 5, BATCHES = 20, ROWS = 4, PATIENCE = 60 };
+
+struct subject {
+    struct fixture fixture;
+    struct bc_cache *cache;
+    struct bc_reader *shared; /* by all threads, or NULL */
+    _Atomic int seen[BATCHES];
+    bool evicts;
+    bool durable;
+    char path[PLACE_PATH]; /* of a recording, or empty */
+    struct subject *next;
+};
+
+struct world {
+    pthread_mutex_t lock; /* guards what follows */
+    struct subject *slots[SLOTS];
+    struct subject *all;
+    int made;
+    struct place place;
+    double until;
+    bool fails; /* calls are made to fail */
+    uint64_t seed;
+    _Atomic uint64_t calls, given, refused, children;
+};
+
+struct thread {
+    pthread_t handle;
+    struct world *world;
+    uint64_t state;
+    char path[PLACE_PATH]; /* for files of its own */
+};
+
+static inline double now(void) {
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* xorshift64*: a number below `n`. */
+static inline uint64_t below(struct thread *thread, uint64_t n) {
+    thread->state ^= thread->state >> 12;
+    thread->state ^= thread->state << 25;
+    thread->state ^= thread->state >> 27;
+    return (thread->state * 0x2545F4914F6CDD1DU >> 33) % n;
+}
+
+static inline bool one_in(struct thread *thread, uint64_t n) {
+    return below(thread, n) == 0;
+}
+
+/* ---- the model ---- */
+
+/* Batches that the source gives before it ends or fails. */
+static inline int64_t batches_of(const struct subject *subject) {
+    int64_t fails = subject->fixture.fail_at;
+    return fails >= 0 && fails < BATCHES ? fails : BATCHES;
+}
+
+/* A call may fail so: a limit, a cache that is closed, a source that failed, a fault. */
+static inline void check_refused(struct thread *thread, const struct subject *subject,
+                                 int code, const struct bc_error *error) {
+    bool of_source = code == EPIPE && batches_of(subject) < BATCHES;
+    bool of_fault = thread->world->fails &&
+                    (code == EIO || code == ENOSPC || code == ENOLCK || code == EAGAIN);
+    if (!of_source && !of_fault && code != EINVAL && code != ENOMEM) {
+        printf("# %d %s\n", code, error->message);
+    }
+    CHECK(of_source || of_fault || code == EINVAL || code == ENOMEM);
+    CHECK(error->message[0] != '\0' && error->code == code);
+    atomic_fetch_add(&thread->world->refused, 1);
+}
+
+static inline void check_given(struct thread *thread, const struct subject *subject,
+                               struct ArrowArray *array, int64_t number) {
+    CHECK(number < batches_of(subject));
+    fixture_check(&subject->fixture, array, number);
+    atomic_fetch_add(&thread->world->given, 1);
+}
+
+/* Reads on from batch `number`, at most `most` batches: 0, or the code of what failed. */
+static inline int read_on(struct thread *thread, const struct subject *subject,
+                          struct bc_reader *reader, int64_t number, uint64_t most,
+                          struct bc_error *error) {
+    for (; most > 0; most--, number++) {
+        struct ArrowArray array;
+        struct bc_batch_info info;
+        bool quick = one_in(thread, 2);
+        int code = quick ? bc_reader_next_quick(reader, &array, &info, error)
+                         : bc_reader_next(reader, &array, &info, error);
+        if (code == EAGAIN) code = bc_reader_next(reader, &array, &info, error);
+        if (code != 0) {
+            CHECK(code != EPIPE || number == batches_of(subject));
+            CHECK(bc_reader_position(reader) == (uint64_t)number);
+            return code;
+        }
+        if (array.release == NULL) {
+            CHECK(number == BATCHES);
+            return 0;
+        }
+        CHECK(info.number == (uint64_t)number && info.rows == ROWS);
+        check_given(thread, subject, &array, number);
+        if (one_in(thread, 6) && bc_reader_skip(reader, (uint64_t)number + 1) == 0) {
+            number++;
+        }
+    }
+    return 0;
+}
+
+/* Opens the file, and finds `batches` right ones in it. */
+static inline void check_file(struct thread *thread, const struct subject *subject,
+                              const char *path, uint64_t batches) {
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.partial = 1;
+    options.batches_max = batches;
+    options.copies = one_in(thread, 2);
+    options.verify = 1;
+    struct bc_cache *cache;
+    struct bc_error error = {0, ""};
+    int code = bc_file_open(path, &options, &cache, &error);
+    if (code != 0) {
+        check_refused(thread, subject, code, &error);
+        return;
+    }
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.batches == batches && stats.rows == batches * ROWS);
+    for (uint64_t i = 0; i < batches; i++) {
+        struct ArrowArray array;
+        code = bc_cache_get(cache, i, &array, NULL, &error);
+        if (code != 0) check_refused(thread, subject, code, &error);
+        if (code == 0) check_given(thread, subject, &array, (int64_t)i);
+    }
+    bc_cache_unref(cache);
+}
+
+#endif
