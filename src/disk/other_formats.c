@@ -39,12 +39,15 @@ static bool is_space(uint8_t byte) {
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
 }
 
-/* Whether the bytes may be text: no control characters. */
+/* Fewer bytes may be of anything. */
+enum { TEXT_MIN = 8 };
+
+/* Whether the bytes may be text: some, without control characters. */
 static bool is_text(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < size; i++) {
         if ((bytes[i] < ' ' && !is_space(bytes[i])) || bytes[i] == 0x7f) return false;
     }
-    return size > 0;
+    return size >= TEXT_MIN;
 }
 
 static struct bc_other_format text_format(const uint8_t *bytes, size_t size) {
