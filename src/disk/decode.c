@@ -128,12 +128,17 @@ static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
     return 0;
 }
 
+/* The unit of the field's values, where that matters. */
+static enum bc_unit unit_of(const struct decoder *decoder, const struct bc_field *field) {
+    return decoder->schema->is_big_endian ? bc__unit_of_values(field) : BC_UNIT_BYTE;
+}
+
 /* Takes the next buffer, which has `bytes` bytes of numbers or views. */
 static int take_values(struct decoder *decoder, int64_t bytes, size_t alignment,
                        enum bc_unit unit, const void **out_data) {
     int code = take_buffer(decoder, bytes, alignment, out_data);
-    bool is_native = !decoder->schema->is_big_endian || unit == BC_UNIT_BYTE;
-    if (code != 0 || is_native || bytes == 0) return code;
+    bool is_turned = decoder->schema->is_big_endian && unit != BC_UNIT_BYTE;
+    if (code != 0 || !is_turned || bytes == 0) return code;
     return turn(decoder, unit, bytes, out_data);
 }
 
@@ -161,7 +166,7 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
                         int64_t length, const void **out_data, int64_t *out_reach) {
     static const int64_t none;
     int64_t bytes = length == 0 ? 0 : (length + 1) * (field->bits / 8);
-    enum bc_unit unit = bc__unit_of_bits(field->bits);
+    enum bc_unit unit = field->bits == 32 ? BC_UNIT_4 : BC_UNIT_8;
     int code = take_values(decoder, bytes, field->alignment, unit, out_data);
     if (code != 0) return code;
     *out_reach = 0;
@@ -276,7 +281,7 @@ static int decode_list_view(struct decoder *decoder, int32_t number,
                             const struct bc_node *node) {
     const struct bc_field *field = &decoder->schema->fields[number];
     const void **buffers = node->buffers;
-    enum bc_unit unit = bc__unit_of_values(field);
+    enum bc_unit unit = unit_of(decoder, field);
     int64_t bytes = node->length * (field->bits / 8);
     int code = take_values(decoder, bytes, field->alignment, unit, &buffers[1]);
     if (code == 0) {
@@ -330,7 +335,7 @@ static int decode_values(struct decoder *decoder, int32_t number, struct bc_node
         case BC_KIND_FIXED:
             if (field->bits > 1024 && length > INT64_MAX / field->bits) return EINVAL;
             return take_values(decoder, bc__bit_bytes(length * field->bits),
-                               field->alignment, bc__unit_of_values(field),
+                               field->alignment, unit_of(decoder, field),
                                &node->buffers[1]);
         case BC_KIND_BINARY:
             code = take_offsets(decoder, field, length, &node->buffers[1], &reach);

@@ -62,6 +62,8 @@ def all_batches() -> Iterator[tuple[str, list[pa.RecordBatch]]]:
         yield name, kinds.slices_of(kinds.batch_of(name))[:3]
     yield "growing", dictionary_batches(nested=False)
     yield "growing-nested", dictionary_batches(nested=True)
+    for name, values in kinds.VALUES.items():
+        yield f"growing-{name}", kinds.growing(values, (3, 9, kinds.ROWS))
     yield "wide", wide_batches()
     rows = pa.array([{}] * 5, pa.struct([]))
     yield "no-columns", [pa.RecordBatch.from_struct_array(rows)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -222,3 +223,21 @@ def slices_of(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
         batch.slice(ROWS - 1),
         batch.slice(1),
     ]
+
+
+def growing(values: pa.Array, sizes: Sequence[int]) -> list[pa.RecordBatch]:
+    """Return batches of one column, whose dictionary has the first so many values."""
+    batches = []
+    for n in sizes:
+        indices = pa.array([0, None, n - 1, n // 2], pa.int8())
+        column = pa.DictionaryArray.from_arrays(indices, values[:n], safe=False)
+        batches.append(pa.RecordBatch.from_arrays([column], ["d"]))
+    return batches
+
+
+# A dictionary's values have no extension type in the format, and are no dictionary.
+VALUES: dict[str, pa.Array] = {
+    name: values.storage if isinstance(values, pa.ExtensionArray) else values
+    for name, values in ALL.items()
+    if "dictionary" not in name
+}

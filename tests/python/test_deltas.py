@@ -13,16 +13,10 @@ import pytest
 
 import batchcorder
 from foreign import V4, Batches, file_of, read_by_pyarrow, stream_of
-from kinds import ALL, ROWS
+from kinds import ROWS, VALUES, growing
 from swapped import big_stream, root_of
 
 SIZES = (3, 9, 9, 16, ROWS)
-# A dictionary's values have no extension type in the format, and are no dictionary.
-VALUES = {
-    name: values.storage if isinstance(values, pa.ExtensionArray) else values
-    for name, values in ALL.items()
-    if "dictionary" not in name
-}
 OPTIONS: dict[str, dict[str, Any]] = {
     "v5": {},
     "v4": {"metadata_version": V4},
@@ -31,14 +25,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def batches_of(values: pa.Array, sizes: tuple[int, ...] = SIZES) -> Batches:
-    """Return batches whose dictionary has more of the values each time."""
-    batches = []
-    for n in sizes:
-        indices = pa.array([0, None, n - 1, n // 2], pa.int8())
-        column = pa.DictionaryArray.from_arrays(indices, values[:n], safe=False)
-        batches.append(pa.RecordBatch.from_arrays([column], ["d"]))
-    return batches
+def batches_of(values: pa.Array) -> Batches:
+    return growing(values, SIZES)
 
 
 def messages(content: bytes) -> list[tuple[str, bytes]]:
