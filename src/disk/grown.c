@@ -20,8 +20,7 @@ struct mark {
 struct bc_grown {
     atomic_uint refs;
     struct bc_columns columns;
-    struct bc_column *before; /* scratch */
-    struct mark *marks;       /* of all columns, part after part */
+    struct mark *marks; /* of all columns, part after part */
     uint64_t n_parts;
     size_t marks_capacity;
 };
@@ -44,8 +43,7 @@ struct bc_grown *bc__grown_new(const struct bc_schema *schema, int32_t field) {
     atomic_init(&grown->refs, 1);
     size_t n = (size_t)list(schema, field, NULL, 0);
     grown->columns.all = bc__calloc(n, sizeof(grown->columns.all[0]));
-    grown->before = bc__calloc(n, sizeof(grown->before[0]));
-    if (grown->columns.all == NULL || grown->before == NULL) {
+    if (grown->columns.all == NULL) {
         bc__grown_unref(grown);
         return NULL;
     }
@@ -59,7 +57,6 @@ void bc__grown_unref(struct bc_grown *grown) {
     bc_assert(before > 0);
     if (before != 1) return;
     bc__columns_finish(&grown->columns);
-    bc__free(grown->before);
     bc__free(grown->marks);
     bc__free(grown);
 }
@@ -67,7 +64,8 @@ void bc__grown_unref(struct bc_grown *grown) {
 uint64_t bc__grown_parts(const struct bc_grown *grown) { return grown->n_parts; }
 
 uint64_t bc__grown_bytes(const struct bc_grown *grown) {
-    return grown->columns.bytes + grown->marks_capacity * sizeof(struct mark);
+    return grown->columns.bytes + grown->marks_capacity * sizeof(struct mark) +
+           (uint64_t)grown->columns.n * sizeof(struct bc_column);
 }
 
 /* The marks of all columns after a part. */
@@ -84,7 +82,7 @@ int bc__grown_append(struct bc_grown *grown, const struct bc_batch *part) {
         return ENOMEM;
     }
     columns->is_shared = atomic_load_explicit(&grown->refs, memory_order_acquire) > 1;
-    int code = bc__columns_append(columns, grown->before, part);
+    int code = bc__columns_append(columns, part);
     if (code != 0) return code;
     struct mark *marks = marks_of(grown, grown->n_parts++);
     for (int32_t i = 0; i < columns->n; i++) {

@@ -453,9 +453,10 @@ static void undo(struct bc_columns *columns, const struct bc_column *before) {
     }
 }
 
-int bc__columns_append(struct bc_columns *columns, struct bc_column *before,
-                       const struct bc_batch *part) {
+int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part) {
     bc_assert(part->n_nodes == columns->n);
+    struct bc_column *before = bc__malloc((size_t)columns->n * sizeof(*before));
+    if (before == NULL) return ENOMEM;
     for (int32_t i = 0; i < columns->n; i++) {
         struct bc_column *column = &columns->all[i];
         size_t n = column->n_chunks;
@@ -465,6 +466,7 @@ int bc__columns_append(struct bc_columns *columns, struct bc_column *before,
     struct part appended = {columns, part->nodes};
     int code = append_run(&appended, 0, 0, part->nodes[0].length);
     if (code != 0) undo(columns, before);
+    bc__free(before);
     return code;
 }
 

@@ -37,9 +37,8 @@ struct bc_columns {
 };
 
 /* Appends the part's nodes. EINVAL, ENOMEM: the columns are as they were, but for the
- * capacity of rooms. `before` has room for a copy of all columns. */
-int bc__columns_append(struct bc_columns *columns, struct bc_column *before,
-                       const struct bc_batch *part);
+ * capacity of rooms. */
+int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part);
 void bc__columns_finish(struct bc_columns *columns);
 
 #endif
