@@ -10,10 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import batchcorder
 from foreign import V4, Batches, file_of, read_by_pyarrow, stream_of
 from kinds import ROWS, VALUES, growing
+from strategies import Stream, streams
 from swapped import big_stream, root_of
 
 SIZES = (3, 9, 9, 16, ROWS)
@@ -148,6 +151,46 @@ def delta(message: bytes) -> bytes:
     data += bytes(-len(data) % 8)
     head = message[:4] + len(data).to_bytes(4, "little")
     return head + bytes(data) + message[8 + size :]
+
+
+def deltas_by_hand(parts: list[pa.Array]) -> tuple[bytes, pa.Schema]:
+    """Return a stream each batch of which adds values to those before."""
+    content = b""
+    for i, part in enumerate(parts):
+        indices = pa.array([None], pa.int64())
+        column = pa.DictionaryArray.from_arrays(indices, part, safe=False)
+        one = pa.RecordBatch.from_arrays([column], ["d"])
+        head, values, rows = [message for _, message in messages(stream_of([one]))]
+        content += head + values + rows if i == 0 else delta(values) + rows
+    return content, one.schema
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(stream=streams(), is_big=st.booleans(), copies=st.booleans())
+def test_random_values(stream: Stream, is_big: bool, copies: bool) -> None:
+    """Slices of random arrays, as the parts of one dictionary."""
+    batches = stream.build()
+    for number, field in enumerate(stream.schema):
+        if "dictionary" in str(field.type) or "extension" in str(field.type):
+            continue
+        parts = [one.column(number) for one in batches]
+        content, schema = deltas_by_hand(parts)
+        if is_big:
+            content = big_stream(content, schema)
+        with batchcorder.open(io.BytesIO(content), mmap=not copies, verify=True) as cache:
+            for i in reversed(range(len(parts))):
+                values = cache[i]["d"].dictionary
+                values.validate(full=True)
+                start = 0
+                for part in parts[: i + 1]:
+                    assert values.slice(start, len(part)).equals(part)
+                    start += len(part)
+                assert start == len(values)
 
 
 @pytest.mark.parametrize("verify", [False, True])
