@@ -158,12 +158,14 @@ static void make_runs(struct producer *producer, const struct field *field,
     out->children[1] = make_child(producer, held, field->children[1], n);
     const struct ArrowArray *ends = out->children[0];
     int bits = producer->plan.fields[field->children[0]].kind->bits;
-    if (ends->buffers == NULL || ends->buffers[1] == NULL || ends->length < 0 ||
-        ends->offset < 0 || ends->n_buffers < 2) {
+    bool is_absurd = ends->length < 0 || ends->length > 2 * ROWS_MAX ||
+                     ends->offset < 0 || ends->offset > 2 * ROWS_MAX;
+    if (is_absurd || ends->buffers == NULL || ends->n_buffers < 2 ||
+        ends->buffers[1] == NULL) {
         return;
     }
     int64_t all = ends->offset + ends->length;
-    for (int64_t i = 0; all <= ROWS_MAX * 2 && i < all; i++) {
+    for (int64_t i = 0; i < all; i++) {
         if (fuzz_lies(producer->choices)) continue;
         int64_t value = i + 1 >= n ? end : i + 1;
         put((void *)(uintptr_t)ends->buffers[1], bits, i, value);
