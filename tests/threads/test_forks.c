@@ -367,7 +367,14 @@ static void fork_everywhere(const struct bc_cache_options *options, struct place
 static void test_sources_that_fork(void) {
     struct place place;
     place_init(&place);
-    for (uint64_t prefetch = 0; prefetch <= 2; prefetch += 2) {
+#if defined(__SANITIZE_ADDRESS__)
+    /* A child that ends with its only thread has lost the stack that holds all the rest,
+     * which then counts as leaked. */
+    const uint64_t prefetch_max = 0;
+#else
+    const uint64_t prefetch_max = 2;
+#endif
+    for (uint64_t prefetch = 0; prefetch <= prefetch_max; prefetch += 2) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.prefetch = prefetch;
         fork_everywhere(&options, &place);
