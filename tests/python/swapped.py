@@ -125,6 +125,8 @@ def own_units(kind: pa.DataType) -> list[Unit]:
         return [kind.byte_width if pa.types.is_decimal(kind) else 1]
     if name == "month_day_nano_interval":
         return ["months"]
+    if name == "day_time_interval":
+        return [4]
     return [kind.bit_width // 8]
 
 
