@@ -47,16 +47,19 @@ def _rows_of(source: Any) -> int | None:
     return None
 
 
-def column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
+def column_numbers(names: list[str], columns: Any) -> tuple[int, ...]:
     """Return the numbers of columns that are given by name or by number."""
     if isinstance(columns, (str, bytes)):
         raise TypeError(
             f"argument 'columns': expected a list of names or numbers, got {columns!r}"
         )
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        places.setdefault(name, []).append(number)
     numbers = []
     for column in columns:
         if isinstance(column, str):
-            found = schema.get_all_field_indices(column)
+            found = places.get(column, [])
             if len(found) != 1:
                 times = "does not exist" if not found else f"stands {len(found)} times"
                 raise KeyError(f'Field "{column}" {times} in schema')
@@ -69,9 +72,9 @@ def column_numbers(schema: pa.Schema, columns: Any) -> tuple[int, ...]:
                 "argument 'columns': expected names or numbers, got "
                 f"'{type(column).__name__}'"
             ) from None
-        if not -len(schema) <= number < len(schema):
-            raise IndexError(f"column {number} of {len(schema)} columns")
-        numbers.append(number % len(schema))
+        if not -len(names) <= number < len(names):
+            raise IndexError(f"column {number} of {len(names)} columns")
+        numbers.append(number % len(names))
     return tuple(numbers)
 
 
@@ -385,7 +388,7 @@ class StreamCache(_core.StreamCache):
             start = UNLIMITED
         elif start == UNLIMITED:
             start -= 1  # the core's word for the frontier
-        numbers = None if columns is None else column_numbers(self.schema, columns)
+        numbers = None if columns is None else column_numbers(self._names(), columns)
         return self._open_reader(start, stop, step, numbers)
 
     def ingest_all(self, progress: bool = False) -> int:

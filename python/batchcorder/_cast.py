@@ -38,16 +38,18 @@ def _schema_in(capsule: Any, argument: str) -> pa.Schema:
     return pa.Schema._import_from_c_capsule(capsule)
 
 
+def _kind_of(source: StreamCache | StreamCacheReader) -> Any:
+    return StreamCache if isinstance(source, StreamCache) else StreamCacheReader
+
+
 def _cast_stream(source: StreamCache | StreamCacheReader, target: pa.Schema) -> Any:
     """Return a stream capsule of `source`, cast; asks nothing that is overridden."""
-    kind = StreamCache if isinstance(source, StreamCache) else StreamCacheReader
+    kind = _kind_of(source)
     schema = vars(kind)["schema"].__get__(source)
     if target.equals(schema, check_metadata=True):
-        return kind.__arrow_c_stream__(source)  # type: ignore[arg-type]
+        return kind.__arrow_c_stream__(source)
     _check_cast(schema, target)
-    stream = pa.RecordBatchReader._import_from_c_capsule(
-        kind.__arrow_c_stream__(source)  # type: ignore[arg-type]
-    )
+    stream = pa.RecordBatchReader._import_from_c_capsule(kind.__arrow_c_stream__(source))
     return stream.cast(target).__arrow_c_stream__()
 
 
@@ -58,6 +60,12 @@ def cast_reader(reader: StreamCacheReader, target_schema: Any) -> pa.RecordBatch
 
 def stream_as_requested(source: StreamCache | StreamCacheReader, requested: Any) -> Any:
     """Return a stream capsule of `source` in the schema that a consumer asks for."""
+    kind = _kind_of(source)
+    try:
+        _ = vars(kind)["schema"].__get__(source)
+    except Exception:
+        # pyarrow refuses the stream's schema, and casts nothing: no request is met.
+        return kind.__arrow_c_stream__(source)
     return _cast_stream(source, _schema_in(requested, "requested_schema"))
 
 

@@ -126,7 +126,7 @@ def open(
             cache = _open_path(StreamCache, os.fsencode(name), number, how)
         cache._is_nameless = True
     if columns is not None:
-        cache._narrow(column_numbers(cache.schema, columns))
+        cache._narrow(column_numbers(cache._names(), columns))
     return cache
 
 
@@ -302,12 +302,14 @@ def verify(path: Path | IO[bytes], progress: bool = False) -> int:
 
     """
     with open(path, verify=True) as cache:
-        batches: Any = cache
+        batches: Any = range(len(cache))
         if progress:
             from tqdm import tqdm
 
-            batches = tqdm(cache, total=len(cache), unit=" batches", desc="verifying")
-        return sum(1 for _ in batches)
+            batches = tqdm(batches, unit=" batches", desc="verifying")
+        for number in batches:
+            cache._look_at(number)
+        return len(cache)
 
 
 __all__ = ["open", "record", "reopen", "start", "verify"]

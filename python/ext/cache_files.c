@@ -43,17 +43,14 @@ PyObject *cache_select(PyObject *object, PyObject *columns) {
     struct bc_error error = {0, ""};
     int code = bc_cache_select(self->cache, numbers, n, &error);
     PyMem_Free(numbers);
-    struct ArrowSchema schema = {0};
-    if (code == 0) code = bc_cache_schema(self->cache, &schema, &error);
-    PyObject *some =
-        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
-    if (some == NULL) return NULL;
+    if (code != 0) return raise_error(code, &error);
     PyObject *old;
     GUARD_BEGIN(object);
     old = self->schema;
-    self->schema = some;
+    self->schema = NULL;
+    self->n_columns = n;
     GUARD_END();
-    Py_DECREF(old);
+    Py_XDECREF(old);
     Py_RETURN_NONE;
 }
 
@@ -135,8 +132,7 @@ PyObject *cache_describe(PyObject *object, PyObject *unused) {
     if (self->cache == NULL) return cache_not_initialised();
     static const char *const kinds[] = {"memory", "cache", "recording", "stream", "file"};
     static const char *const codecs[] = {NULL, "lz4", "zstd"};
-    Py_ssize_t n = PyObject_Size(self->schema);
-    if (n < 0) return NULL;
+    Py_ssize_t n = self->n_columns;
     uint64_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
     if (columns == NULL) return PyErr_NoMemory();
     struct bc_file_info info = {.struct_size = sizeof(info)};

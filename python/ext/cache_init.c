@@ -86,11 +86,17 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
     return 0;
 }
 
-static PyObject *import_schema(const struct module_state *state, struct bc_cache *cache) {
+Py_ssize_t count_columns(struct bc_cache *cache) {
     struct ArrowSchema schema = {0};
     struct bc_error error = {0, ""};
     int code = bc_cache_schema(cache, &schema, &error);
-    return code != 0 ? raise_error(code, &error) : schema_object(state, &schema);
+    if (code != 0) {
+        (void)raise_error(code, &error);
+        return -1;
+    }
+    Py_ssize_t n = (Py_ssize_t)schema.n_children;
+    schema.release(&schema);
+    return n;
 }
 
 void cache_give_up(struct bc_cache *cache) {
@@ -101,24 +107,19 @@ void cache_give_up(struct bc_cache *cache) {
 
 static int fill_in(struct cache_object *self, struct bc_cache *cache,
                    uint64_t readers_max) {
-    PyObject *schema = import_schema(self->state, cache);
-    if (schema == NULL) return -1;
-    Py_ssize_t columns = PyObject_Size(schema);
-    int failed = columns < 0;
+    Py_ssize_t columns = count_columns(cache);
+    if (columns < 0) return -1;
+    int failed;
+    GUARD_BEGIN((PyObject *)self);
+    failed = self->cache != NULL;
     if (!failed) {
-        GUARD_BEGIN((PyObject *)self);
-        failed = self->cache != NULL;
-        if (!failed) {
-            self->cache = cache;
-            self->schema = schema;
-            self->readers_max = readers_max;
-            self->kept_bytes_each = cache_kept_bytes(columns);
-        }
-        GUARD_END();
-        if (failed) (void)initialised_before();
+        self->cache = cache;
+        self->n_columns = columns;
+        self->readers_max = readers_max;
+        self->kept_bytes_each = cache_kept_bytes(columns);
     }
-    if (failed) Py_DECREF(schema);
-    return failed ? -1 : 0;
+    GUARD_END();
+    return failed ? initialised_before() : 0;
 }
 
 /* Fills the object in at the end and at once: until then other threads, and the source,

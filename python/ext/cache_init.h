@@ -10,6 +10,8 @@ int cache_init(PyObject *object, PyObject *args, PyObject *kwargs);
  * either way. */
 int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
                   uint64_t readers_max);
+/* The number of the cache's columns, or -1 and an exception. */
+Py_ssize_t count_columns(struct bc_cache *cache);
 /* Gives the core's cache back, without the GIL. */
 void cache_give_up(struct bc_cache *cache);
 

@@ -1,6 +1,7 @@
 #include "cache_reading.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "arguments.h"
 #include "capsule.h"
@@ -16,20 +17,7 @@ static PyObject *new_reader(struct cache_object *self,
     struct bc_error error = {0, ""};
     int code = bc_cache_reader(self->cache, options, &reader, &error);
     if (code != 0) return raise_error(code, &error);
-    if (options == NULL || options->columns == NULL) {
-        return reader_object_new(self, reader, self->schema, 1);
-    }
-    struct ArrowSchema schema = {0};
-    code = bc_reader_schema(reader, &schema, &error);
-    PyObject *some =
-        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
-    if (some == NULL) {
-        bc_reader_unref(reader);
-        return NULL;
-    }
-    PyObject *object = reader_object_new(self, reader, some, 0);
-    Py_DECREF(some);
-    return object;
+    return reader_object_new(self, reader, options == NULL || options->columns == NULL);
 }
 
 int32_t *column_numbers(PyObject *tuple, Py_ssize_t n) {
@@ -99,9 +87,58 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
         array.release(&array);
         return kept;
     }
-    PyObject *batch = batch_object(self->state, &array, self->schema);
+    PyObject *schema = cache_schema_object(self);
+    PyObject *batch = NULL;
+    if (schema == NULL) {
+        array.release(&array);
+    } else {
+        batch = batch_object(self->state, &array, schema);
+        Py_DECREF(schema);
+    }
     if (batch != NULL) cache_keep(self, &info, batch);
     return batch;
+}
+
+PyObject *cache_look_at(PyObject *object, PyObject *value) {
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    uint64_t number;
+    if (argument_count(value, "number", &number) != 0) return NULL;
+    struct ArrowArray array;
+    struct bc_error error = {0, ""};
+    hooks_begin_method();
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = bc_cache_get(self->cache, number, &array, NULL, &error);
+    Py_END_ALLOW_THREADS;
+    hooks_end_method();
+    if (code != 0) return raise_failure(self, code, &error);
+    if (array.release != NULL) array.release(&array);
+    Py_RETURN_NONE;
+}
+
+static PyObject *names_of(const struct ArrowSchema *schema) {
+    PyObject *names = PyList_New((Py_ssize_t)schema->n_children);
+    for (Py_ssize_t i = 0; i < schema->n_children && names != NULL; i++) {
+        const char *name = schema->children[i]->name;
+        if (name == NULL) name = "";
+        PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace");
+        if (text == NULL || PyList_SetItem(names, i, text) != 0) Py_CLEAR(names);
+    }
+    return names;
+}
+
+PyObject *cache_names(PyObject *object, PyObject *unused) {
+    (void)unused;
+    struct cache_object *self = (struct cache_object *)object;
+    if (self->cache == NULL) return cache_not_initialised();
+    struct ArrowSchema schema = {0};
+    struct bc_error error = {0, ""};
+    int code = bc_cache_schema(self->cache, &schema, &error);
+    if (code != 0) return raise_error(code, &error);
+    PyObject *names = names_of(&schema);
+    schema.release(&schema);
+    return names;
 }
 
 PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs) {

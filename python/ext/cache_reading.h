@@ -14,6 +14,10 @@ PyObject *cache_reader(PyObject *object, PyObject *args, PyObject *kwargs);
 PyObject *cache_open_reader(PyObject *object, PyObject *args);
 PyObject *cache_iter(PyObject *object);
 PyObject *cache_get(PyObject *object, PyObject *value);
+/* Reads a batch, and gives it back. */
+PyObject *cache_look_at(PyObject *object, PyObject *value);
+/* The names of the columns, as a list. */
+PyObject *cache_names(PyObject *object, PyObject *unused);
 PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs);
 
 #endif

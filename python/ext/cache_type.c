@@ -7,6 +7,7 @@
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
+#include "guard.h"
 #include "hooks.h"
 #include "kept.h"
 #include "module.h"
@@ -85,12 +86,40 @@ static void cache_dealloc(PyObject *object) {
 
 /* ---- properties ---- */
 
+static PyObject *known_schema(struct cache_object *self) {
+    PyObject *schema;
+    GUARD_BEGIN((PyObject *)self);
+    schema = self->schema;
+    Py_XINCREF(schema);
+    GUARD_END();
+    return schema;
+}
+
+PyObject *cache_schema_object(struct cache_object *self) {
+    if (self->cache == NULL) return cache_not_initialised();
+    PyObject *known = known_schema(self);
+    if (known != NULL) return known;
+    struct ArrowSchema schema = {0};
+    struct bc_error error = {0, ""};
+    int code = bc_cache_schema(self->cache, &schema, &error);
+    PyObject *made =
+        code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
+    if (made == NULL) return NULL;
+    GUARD_BEGIN((PyObject *)self);
+    if (self->schema == NULL) {
+        Py_INCREF(made);
+        self->schema = made;
+    }
+    known = self->schema;
+    Py_INCREF(known);
+    GUARD_END();
+    Py_DECREF(made);
+    return known;
+}
+
 static PyObject *cache_schema(PyObject *object, void *unused) {
     (void)unused;
-    const struct cache_object *self = (const struct cache_object *)object;
-    if (self->schema == NULL) return cache_not_initialised();
-    Py_INCREF(self->schema);
-    return self->schema;
+    return cache_schema_object((struct cache_object *)object);
 }
 
 static PyObject *cache_ingested_count(PyObject *object, void *unused) {
@@ -185,7 +214,12 @@ static PyObject *cache_exhausted(PyObject *object, void *unused) {
 }
 
 PyObject *schema_text(PyObject *schema) {
+    if (schema == NULL) {
+        PyErr_Clear();
+        return PyUnicode_FromString("not one that pyarrow reads");
+    }
     PyObject *lines = PyObject_Str(schema);
+    Py_DECREF(schema);
     if (lines == NULL) return NULL;
     PyObject *text = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
     Py_DECREF(lines);
@@ -193,12 +227,12 @@ PyObject *schema_text(PyObject *schema) {
 }
 
 static PyObject *cache_repr(PyObject *object) {
-    const struct cache_object *self = (const struct cache_object *)object;
+    struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL)
         return PyUnicode_FromString("<StreamCache, not initialised>");
     struct bc_cache_stats stats;
     get_stats(self, &stats);
-    PyObject *fields = schema_text(self->schema);
+    PyObject *fields = schema_text(cache_schema_object(self));
     if (fields == NULL) return NULL;
     PyObject *result = PyUnicode_FromFormat(
         "StreamCache(ingested=%llu, exhausted=%s, schema=[%U])",
@@ -351,6 +385,10 @@ static PyMethodDef cache_methods[] = {
      "Return a reader of some batches and columns (a tuple of numbers, or None).\n"},
     {"_get", cache_get, METH_O,
      "_get($self, number)\n--\n\nReturn one batch, or None behind the last one.\n"},
+    {"_look_at", cache_look_at, METH_O,
+     "_look_at($self, number)\n--\n\nRead one batch, and give it to no consumer.\n"},
+    {"_names", cache_names, METH_NOARGS,
+     "_names($self)\n--\n\nReturn the names of the columns, without pyarrow.\n"},
     {"_ingest_to", cache_ingest_to, METH_O,
      "_ingest_to($self, batches)\n--\n\n"
      "Read the source until so many batches are recorded; return how many are.\n"},

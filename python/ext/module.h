@@ -22,7 +22,8 @@ struct cache_object {
     PyObject *module; /* keeps the state alive */
     struct module_state *state;
     struct bc_cache *cache; /* NULL: __init__ has not succeeded */
-    PyObject *schema;       /* pyarrow.Schema */
+    PyObject *schema;       /* pyarrow.Schema, or NULL: not asked for yet */
+    Py_ssize_t n_columns;
     uint64_t readers_max;
     int interrupted; /* the source saw Ctrl-C, and that was raised */
     /* Batches of the memory tier that were made into Python objects before, by number.
@@ -40,7 +41,7 @@ struct reader_object {
     PyObject *weakrefs;
     struct cache_object *owner; /* NULL where the reader is: it keeps nothing then */
     struct bc_reader *reader;   /* NULL: used up */
-    PyObject *schema;           /* pyarrow.Schema of what it gives */
+    PyObject *schema;           /* pyarrow.Schema of what it gives, or NULL, as there */
     int whole;                  /* all columns: what is kept of the cache will do */
     int ended;                  /* iterated to its end */
     /* Where batches pass through on their way to pyarrow, and its address as an int;
@@ -53,7 +54,12 @@ struct reader_object {
 int cache_type_add(PyObject *module, struct module_state *state);
 int reader_type_add(PyObject *module, struct module_state *state);
 
-/* The fields of a pyarrow.Schema in one line. */
+/* The pyarrow.Schema of a cache, a new reference. It is made when it is first asked for,
+ * since there are schemas that pyarrow refuses: what needs none does not ask. */
+PyObject *cache_schema_object(struct cache_object *self);
+
+/* The fields of a pyarrow.Schema in one line. Takes the reference over; NULL, with an
+ * exception, is a schema that pyarrow refuses. */
 PyObject *schema_text(PyObject *schema);
 
 /* The pyarrow.Schema of `schema`, which moves into it, also on failure. */
@@ -63,9 +69,9 @@ PyObject *schema_object(const struct module_state *state, struct ArrowSchema *sc
 PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
                        PyObject *schema);
 
-/* A reader object of `schema`; takes the reader over, also on failure. `whole`: it gives
- * all columns. */
+/* A reader object; takes the reader over, also on failure. `whole`: it gives all
+ * columns. */
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
-                            PyObject *schema, int whole);
+                            int whole);
 
 #endif

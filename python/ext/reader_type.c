@@ -13,7 +13,7 @@
 #include <structmember.h>
 
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
-                            PyObject *schema, int whole) {
+                            int whole) {
     PyTypeObject *type = owner->state->reader_type;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct reader_object *self = (struct reader_object *)allocate(type, 0);
@@ -22,10 +22,8 @@ PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader
         return NULL;
     }
     Py_INCREF((PyObject *)owner);
-    Py_INCREF(schema);
     self->owner = owner;
     self->reader = reader;
-    self->schema = schema;
     self->whole = whole;
     self->array_address = PyLong_FromVoidPtr(&self->array);
     if (self->array_address == NULL) {
@@ -40,6 +38,48 @@ static PyObject *refuse_used(void) {
     return NULL;
 }
 
+/* The pyarrow.Schema of what the reader gives, a new reference; of one that is used up
+ * what was made before, or NULL. */
+static PyObject *schema_of(struct reader_object *self, struct bc_reader *reader,
+                           struct cache_object *owner) {
+    PyObject *schema;
+    GUARD_BEGIN((PyObject *)self);
+    schema = self->schema;
+    Py_XINCREF(schema);
+    GUARD_END();
+    if (schema != NULL || reader == NULL) return schema;
+    if (self->whole) {
+        schema = cache_schema_object(owner);
+    } else {
+        struct ArrowSchema own = {0};
+        struct bc_error error = {0, ""};
+        int code = bc_reader_schema(reader, &own, &error);
+        schema =
+            code != 0 ? raise_error(code, &error) : schema_object(owner->state, &own);
+    }
+    GUARD_BEGIN((PyObject *)self);
+    if (self->schema == NULL) {
+        Py_XINCREF(schema);
+        self->schema = schema;
+    }
+    GUARD_END();
+    return schema;
+}
+
+/* References to the reader and its cache, or neither where it is used up. */
+static void hold_both(struct reader_object *self, struct bc_reader **out_reader,
+                      struct cache_object **out_owner) {
+    *out_reader = NULL;
+    *out_owner = NULL;
+    GUARD_BEGIN((PyObject *)self);
+    if (self->reader != NULL) {
+        *out_reader = bc_reader_ref(self->reader);
+        *out_owner = self->owner;
+        Py_INCREF((PyObject *)self->owner);
+    }
+    GUARD_END();
+}
+
 /* Uses the reader up: it is the caller's then, or NULL where it was used up before. An
  * exported stream of it keeps what it needs. */
 static struct bc_reader *take_reader(struct reader_object *self) {
@@ -51,6 +91,11 @@ static struct bc_reader *take_reader(struct reader_object *self) {
     self->reader = NULL;
     self->owner = NULL;
     GUARD_END();
+    /* For its repr. */
+    if (reader != NULL) {
+        Py_XDECREF(schema_of(self, reader, owner));
+        PyErr_Clear();
+    }
     Py_XDECREF((PyObject *)owner);
     return reader;
 }
@@ -176,10 +221,12 @@ static int end_turn(struct reader_object *self, const struct turn *turn, int end
 }
 
 /* The next batch. At the end NULL without an exception, and `*out_ended`. */
-static PyObject *take_turn(const struct reader_object *self, struct turn *turn,
+static PyObject *take_turn(struct reader_object *self, struct turn *turn,
                            int *out_ended) {
     struct bc_batch_info info;
     struct bc_error error;
+    PyObject *schema = schema_of(self, turn->reader, turn->owner);
+    if (schema == NULL) return NULL;
     hooks_begin_method();
     int code = bc_reader_next_quick(turn->reader, turn->array, &info, &error);
     if (code == EAGAIN) {
@@ -188,13 +235,17 @@ static PyObject *take_turn(const struct reader_object *self, struct turn *turn,
         Py_END_ALLOW_THREADS;
     }
     hooks_end_method();
-    if (code != 0) return raise_failure(turn->owner, code, &error);
-    if (turn->array->release == NULL) {
+    PyObject *batch = NULL;
+    if (code != 0) {
+        (void)raise_failure(turn->owner, code, &error);
+    } else if (turn->array->release == NULL) {
         *out_ended = 1;
-        return NULL;
+    } else {
+        batch = PyObject_CallFunctionObjArgs(turn->owner->state->import_batch,
+                                             turn->address, schema, NULL);
     }
-    PyObject *batch = PyObject_CallFunctionObjArgs(turn->owner->state->import_batch,
-                                                   turn->address, self->schema, NULL);
+    Py_DECREF(schema);
+    if (code != 0 || *out_ended) return NULL;
     if (turn->array->release != NULL) turn->array->release(turn->array);
     if (batch != NULL && self->whole) cache_keep(turn->owner, &info, batch);
     return batch;
@@ -228,9 +279,14 @@ static PyObject *reader_next(PyObject *object) {
 static PyObject *reader_schema(PyObject *object, void *unused) {
     (void)unused;
     struct reader_object *self = (struct reader_object *)object;
-    if (is_used_up(self)) return refuse_used();
-    Py_INCREF(self->schema);
-    return self->schema;
+    struct bc_reader *reader;
+    struct cache_object *owner;
+    hold_both(self, &reader, &owner);
+    if (reader == NULL) return refuse_used();
+    PyObject *schema = schema_of(self, reader, owner);
+    give_up(reader);
+    Py_DECREF((PyObject *)owner);
+    return schema;
 }
 
 static PyObject *reader_closed(PyObject *object, void *unused) {
@@ -240,7 +296,12 @@ static PyObject *reader_closed(PyObject *object, void *unused) {
 
 static PyObject *reader_repr(PyObject *object) {
     struct reader_object *self = (struct reader_object *)object;
-    PyObject *fields = schema_text(self->schema);
+    struct bc_reader *reader;
+    struct cache_object *owner;
+    hold_both(self, &reader, &owner);
+    PyObject *fields = schema_text(schema_of(self, reader, owner));
+    give_up(reader);
+    Py_XDECREF((PyObject *)owner);
     if (fields == NULL) return NULL;
     PyObject *result = PyUnicode_FromFormat("StreamCacheReader(closed=%s, schema=[%U])",
                                             is_closed(self) ? "True" : "False", fields);
