@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "hooks.h"
+
 static PyObject *type_of(int code) {
     switch (code) {
         case EINVAL:
@@ -18,8 +20,9 @@ static PyObject *type_of(int code) {
 }
 
 PyObject *raise_error(int code, const struct bc_error *error) {
-    /* A signal handler raised while the core waited. */
+    /* A signal handler raised while the core waited, or before, in a stream below. */
     if (code == EINTR && PyErr_Occurred()) return NULL;
+    if (hooks_raise_kept()) return NULL;
     PyObject *type = type_of(code);
     /* The source's words may be in any encoding. */
     PyObject *words = PyUnicode_DecodeUTF8(error->message,
@@ -59,6 +62,7 @@ static PyObject *source_error(const char *words) {
 PyObject *raise_failure(struct cache_object *cache, int code,
                         const struct bc_error *error) {
     const char *words;
+    if (hooks_raise_kept()) return NULL;
     if (!is_source_failure(cache, code, error, &words)) return raise_error(code, error);
     PyObject *found = source_error(words);
     if (found == NULL) return NULL;

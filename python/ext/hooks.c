@@ -10,6 +10,11 @@
  * thread. The state is the process's, not the module's, because streams outlive modules
  * (and only the main interpreter may import this module).
  *
+ * A signal's handler that raises in a method's slow path ends the method, with its
+ * exception. In a consumer's stream the exception is kept, and raised in the main thread
+ * once that runs Python again, as it is where no handler was run for it: the stream goes
+ * on. It fails with EINTR only if it waits on, and for Ctrl-C, which is sent again.
+ *
  * A thread of another library, or the one that prefetches, gets a thread state for the
  * time that it is inside. Making one takes a lock of the interpreter without the GIL, and
  * Python before 3.12 waits for that lock in a forked child before it makes it anew: a
@@ -69,6 +74,13 @@ static PyThreadState *make_state(void) {
     return state;
 }
 
+/* The exception of a handler that is still to be raised, in the main thread, where
+ * handlers run; under the GIL. */
+static PyObject *kept;
+static unsigned long kept_thread;
+/* This thread has kept one since it entered its slow path. */
+static _Thread_local bool has_kept;
+
 static int enter(void *context, struct bc_hook_state *state) {
     (void)context;
     /* In this order, so that `end` waits for who has seen nothing yet. */
@@ -93,6 +105,7 @@ static int enter(void *context, struct bc_hook_state *state) {
     /* What the source calls in turn are calls of its own. */
     method_waits = method_calls;
     method_calls = false;
+    has_kept = false;
     return 0;
 }
 
@@ -109,17 +122,69 @@ static void leave(void *context, struct bc_hook_state *state) {
     (void)atomic_fetch_sub(&inside, 1);
 }
 
+static PyObject *take_kept(void) {
+    PyObject *taken = kept;
+    kept = NULL;
+    return taken;
+}
+
+static int raise_as_pending(void *unused) {
+    (void)unused;
+    return hooks_raise_kept() ? -1 : 0;
+}
+
+bool hooks_raise_kept(void) {
+    if (kept == NULL || kept_thread != PyThread_get_thread_ident()) return false;
+    PyObject *value = take_kept();
+    PyErr_Clear();
+    PyObject *traceback = PyException_GetTraceback(value);
+    PyObject *type = (PyObject *)Py_TYPE(value);
+    Py_INCREF(type);
+    PyErr_Restore(type, value, traceback);
+    return true;
+}
+
+/* Keeps the exception that is set; one that was kept before becomes its context. */
+static void keep_exception(void) {
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) (void)PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    PyObject *before = take_kept();
+    if (before != NULL && before != value) {
+        PyException_SetContext(value, before);
+    } else {
+        Py_XDECREF(before);
+    }
+    kept = value;
+    kept_thread = PyThread_get_thread_ident();
+    has_kept = true;
+    (void)Py_AddPendingCall(raise_as_pending, NULL);
+}
+
+/* A handler has raised while a consumer's stream is in its slow path. */
+static int hand_on(void) {
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+        return EINTR;
+    }
+    keep_exception();
+    return 0;
+}
+
 static int poll(void *context) {
     (void)context;
     if (atomic_load(&ending)) return ECANCELED;
     assert_no_gil();
     PyGILState_STATE gil = PyGILState_Ensure();
-    int code = PyErr_CheckSignals() == 0 ? 0 : EINTR;
-    if (code != 0 && !method_waits) {
-        bool interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        PyErr_Clear();
-        if (interrupt) PyErr_SetInterrupt();
-    }
+    /* A wait goes on: what was kept is not raised before it ends. */
+    int code = has_kept ? EINTR : 0;
+    if (PyErr_CheckSignals() != 0) code = method_waits ? EINTR : hand_on();
     PyGILState_Release(gil);
     return code;
 }

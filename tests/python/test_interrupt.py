@@ -277,3 +277,99 @@ def test_a_storm_of_signals_changes_nothing(options: str, tmp_path: Path) -> Non
     signal.setitimer(signal.ITIMER_REAL, 0)
     """
     )
+
+
+HANDED_ON = (
+    PRELUDE
+    + """
+    class Mine(Exception):
+        pass
+
+    made = []
+
+    def handler(*_):
+        made.append(Mine("from the handler"))
+        raise made[-1]
+
+    rows = 20_000
+    table = pa.table({"id": pa.array(range(rows), pa.int64())})
+
+    def use(consume):
+        # The handler runs in the slow path: the source is C, and nothing else polls.
+        signal.signal(signal.SIGALRM, handler)
+        cache = StreamCache(table.to_reader(max_chunksize=1))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            consume(cache)
+        except Mine as error:
+            assert error is made.pop() and not made
+        else:
+            raise AssertionError("the handler's exception is lost")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert cache.ingest_all() == rows
+        assert pa.table(cache).equals(table)
+"""
+)
+
+
+def test_a_handlers_exception_in_a_c_stream() -> None:
+    check_python(
+        HANDED_ON
+        + """
+    use(lambda cache: pa.RecordBatchReader.from_stream(cache).read_all())
+    use(lambda cache: pa.table(cache))
+    use(lambda cache: StreamCache(cache).ingest_all())
+    use(lambda cache: list(StreamCache(cache)))
+    """
+    )
+
+
+def test_a_handlers_exception_in_adbc() -> None:
+    check_python(
+        HANDED_ON
+        + """
+    import adbc_driver_sqlite.dbapi
+
+    def ingest(cache):
+        with adbc_driver_sqlite.dbapi.connect() as connection:
+            with connection.cursor() as cursor:
+                cursor.adbc_ingest("t", pa.RecordBatchReader.from_stream(cache))
+
+    use(ingest)
+    """
+    )
+
+
+def test_a_handlers_exception_while_a_c_stream_waits() -> None:
+    """It ends the wait: a handler may be what breaks it off."""
+    check_python(
+        PRELUDE
+        + """
+    class Mine(Exception):
+        pass
+
+    def handler(*_):
+        raise Mine
+
+    gate = Gate(numbered(4), at=2)
+    cache = StreamCache(gate)
+    producer = Task(cache.ingest_all)
+    assert gate.reached.wait(10)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        try:
+            pa.RecordBatchReader.from_stream(cache).read_all()
+        except OSError as error:
+            assert "Interrupted" in str(error)
+        for _ in range(100_000):
+            pass
+    except Mine:
+        pass
+    else:
+        raise AssertionError("not handed on")
+    gate.opened.set()
+    assert producer.result() == 4
+    assert ids(cache) == list(range(16))
+    """
+    )
