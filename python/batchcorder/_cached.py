@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from . import _core, _recordings
 from ._cache import StreamCache, absolute
+from ._maker import check, digest, remember
 
 _logger = logging.getLogger("batchcorder")
 
@@ -174,7 +175,7 @@ def _there(path: bytes) -> StreamCache | None:
     is_written = cache._is_written()
     if is_written:
         return cache
-    kind = cache.info()["kind"]
+    kind = cache._describe()["kind"]
     cache.close()
     # It may have been completed a moment ago.
     with contextlib.suppress(OSError):
@@ -233,8 +234,10 @@ def cached(
     ----------
     path : str, bytes or os.PathLike
     make_source : callable
-        Returns an object with ``__arrow_c_stream__``; not called where the recording is
-        there.
+        Returns an object with ``__arrow_c_stream__``. Where the recording is there, it is
+        called only if its code, or text that it uses, is not what made the recording:
+        then the schemas are compared, and no batch is asked for. If that call fails, the
+        recording is used.
     resume : bool, optional
         Go on behind the batches that an earlier run left. The source must give the same
         stream again: its schema and the numbers of rows of the batches that are skipped
@@ -250,7 +253,8 @@ def cached(
     Raises
     ------
     ValueError
-        `resume`, and the source is not the one that was recorded.
+        `resume`, and the source is not the one that was recorded; the stream of another
+        `make_source` has another schema than the recording.
     OSError
         The recording cannot be opened, made or written.
     Exception
@@ -274,21 +278,26 @@ def cached(
             errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
         )
     name = os.path.realpath(name)
-    cache = _there(name)
-    if cache is not None:
-        return cache
-    with _decision(name):
-        cache = _there(name)
-        if cache is not None:
-            return cache
-        cache, resumes = _begin(
-            make_source(),
-            name,
-            resume,
-            compression=compression,
-            durable=durable,
-            prefetch=prefetch,
-        )
+    cache, resumes = _there(name), False
+    if cache is None:
+        with _decision(name):
+            cache = _there(name)
+            if cache is None:
+                # What is resumed is followed by others before this function returns.
+                if resume and os.path.lexists(name):
+                    remember(name, digest(make_source))
+                cache, resumes = _begin(
+                    make_source(),
+                    name,
+                    resume,
+                    compression=compression,
+                    durable=durable,
+                    prefetch=prefetch,
+                )
+    if cache._opened is None:
+        remember(name, digest(make_source))
+    else:
+        check(name, cache, make_source)
     if resumes:
         _logger.warning(
             "%s: resumed; %d batches are there, and are skipped in the source",

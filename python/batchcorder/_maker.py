@@ -1,0 +1,166 @@
+"""
+Which function made a recording: an opened recording is not taken for another's.
+
+`cached` opens a recording without calling `make_source`. A digest of the function's code
+and of the text in its reach stands in an attribute of the file. If the digest of the
+function that is given differs, the function is called, and its stream's schema compared:
+
+    no digest ─▶ opened          same digest ─▶ opened
+    other digest ─▶ called ─┬─▶ fails, or same schema ─▶ opened
+                            └─▶ other schema ─▶ ValueError
+
+Where the file system keeps no attributes, this process remembers the digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+import os
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ._cache import StreamCache
+
+_ATTRIBUTE = "user.batchcorder.source"
+_DEPTH = 4
+_logger = logging.getLogger("batchcorder")
+# By the device and number of the file.
+_remembered: dict[tuple[int, int], bytes] = {}
+
+
+def _schema_in(value: Any) -> pa.Schema | None:
+    """Return the schema of an object that tells it without giving a stream."""
+    with contextlib.suppress(Exception):
+        schema = getattr(value, "schema", None)
+        if isinstance(schema, pa.Schema):
+            return schema
+        if hasattr(value, "__arrow_c_schema__"):
+            return pa.Schema._import_from_c_capsule(value.__arrow_c_schema__())
+    return None
+
+
+def _of_function(function: types.FunctionType, depth: int) -> Iterator[str]:
+    yield from _of_code(function.__code__)
+    for value in (function.__defaults__, function.__kwdefaults__):
+        yield from _words(value, depth, exact=True)
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):
+            yield from _words(cell.cell_contents, depth)
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield from _words(function.__globals__[name], depth)
+
+
+def _of_code(code: types.CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield repr(code.co_names)
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            yield from _of_code(value)
+        else:
+            yield repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
+
+
+def _words(value: Any, depth: int, exact: bool = False) -> Iterator[str]:
+    """Yield what a stream's schema may depend on; `exact`: numbers and containers too."""
+    if depth == 0:
+        return
+    if value is None or isinstance(value, str | bytes | bool):
+        yield repr(value)
+    elif isinstance(value, types.FunctionType):
+        yield from _of_function(value, depth - 1)
+    elif isinstance(value, types.MethodType):
+        yield from _words(value.__func__, depth)
+        yield from _words(value.__self__, depth - 1)
+    elif isinstance(value, functools.partial):
+        for part in (value.func, value.args, value.keywords):
+            yield from _words(part, depth - 1, exact=True)
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _words(part, depth - 1, exact)
+    elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):
+        yield value.__name__
+    elif exact and isinstance(value, int | float):
+        yield repr(value)
+    elif exact and isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else value
+        yield from _words(tuple(parts), depth, exact)
+    else:
+        # Numbers and containers out there count and collect, and change by themselves.
+        yield type(value).__qualname__
+        schema = _schema_in(value)
+        if schema is not None:
+            yield str(schema.remove_metadata())
+        yield from _words(vars(type(value)).get("__call__"), depth - 1)
+
+
+def digest(make_source: Callable[[], Any]) -> bytes:
+    """Return a digest of a function, of the functions that it calls and their text."""
+    words = "\0".join(_words(make_source, _DEPTH))
+    return hashlib.sha256(words.encode("utf-8", "backslashreplace")).hexdigest().encode()
+
+
+def remember(path: bytes, made_by: bytes) -> None:
+    """Keep by which function the recording was made."""
+    try:
+        os.setxattr(path, _ATTRIBUTE, made_by)
+    except OSError:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            _remembered[status.st_dev, status.st_ino] = made_by
+
+
+def _made_by(path: bytes) -> bytes | None:
+    with contextlib.suppress(OSError):
+        return os.getxattr(path, _ATTRIBUTE)
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return _remembered.get((status.st_dev, status.st_ino))
+    return None
+
+
+def _schema_of(make_source: Callable[[], Any]) -> pa.Schema | None:
+    """Return the schema of the function's stream, of which no batch is asked for."""
+    try:
+        source = make_source()
+        schema = _schema_in(source)
+        if schema is None:
+            schema = pa.RecordBatchReader.from_stream(source).schema
+    except Exception as error:
+        _logger.info(
+            "make_source has changed and fails, its recording is used: %s", error
+        )
+        return None
+    return schema
+
+
+def check(path: bytes, cache: StreamCache, make_source: Callable[[], Any]) -> None:
+    """Raise ValueError where the function makes a stream of another schema."""
+    before, now = _made_by(path), digest(make_source)
+    if before is None or before == now:
+        return
+    wanted = _schema_of(make_source)
+    if wanted is None:
+        return
+    try:
+        recorded = cache.schema
+    except Exception:
+        return  # pyarrow refuses it: there is nothing to compare with
+    if not recorded.equals(wanted):
+        cache.close()
+        raise ValueError(
+            f"{os.fsdecode(path)}: make_source gives a stream of another schema than "
+            f"the recording has: {_line(wanted)} instead of {_line(recorded)}; remove "
+            "the recording, or give its stream another path"
+        )
+    remember(path, now)
+
+
+def _line(schema: pa.Schema) -> str:
+    return "[" + ", ".join(f"{field.name}: {field.type}" for field in schema) + "]"

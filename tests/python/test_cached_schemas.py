@@ -1,0 +1,161 @@
+"""`cached` with another function: its rows are not those of the recording's name."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import batchcorder
+from batchcorder import cached
+from helpers import check_python
+
+ONE, OTHER = pa.table({"x": [1, 2]}), pa.table({"y": ["a"]})
+TEXT = "x"
+
+
+def make_named(name: str) -> Any:
+    return lambda: pa.table({name: [1]})
+
+
+def from_text() -> pa.Table:
+    return pa.table({TEXT: [1]})
+
+
+class Query:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, name: str = "x") -> pa.Table:
+        return pa.table({name: [1]})
+
+
+class Counted:
+    """A stream that can be read once, and says who has."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.reader, self.streams = table.to_reader(), 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.reader.schema
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        self.streams += 1
+        return self.reader.__arrow_c_stream__()
+
+
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "lambdas": (lambda: ONE, lambda: OTHER),
+    "closures": (make_named("x"), make_named("y")),
+    "partials": (
+        functools.partial(Query("q").run, "x"),
+        functools.partial(Query("q").run, "y"),
+    ),
+    "types": (lambda: pa.table({"x": [1]}), lambda: pa.table({"x": [1.5]})),
+    "streams": (lambda: ONE.to_reader(), lambda: OTHER.to_reader()),
+    "more columns": (lambda: ONE, lambda: ONE.append_column("z", [[1, 2]])),
+}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("name", PAIRS)
+def test_another_schema_is_refused(name: str, complete: bool, tmp_path: Path) -> None:
+    path, (first, second) = tmp_path / "x.arrows", PAIRS[name]
+    writer = cached(path, first)
+    if complete:
+        writer.ingest_all()
+        writer.close()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="another schema than the recording"):
+            cached(path, second)
+    assert pa.table(cached(path, first)).equals(pa.table(first()))
+    os.unlink(path)
+    assert pa.table(cached(path, second)).equals(pa.table(second()))
+
+
+def test_text_of_the_module_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.arrows"
+    cached(path, from_text).ingest_all()
+    cached(path, from_text)
+    monkeypatch.setitem(globals(), "TEXT", "y")
+    with pytest.raises(ValueError, match=r"\[y: int64\] instead of \[x: int64\]"):
+        cached(path, from_text)
+
+
+def test_the_same_function_is_not_called(tmp_path: Path) -> None:
+    calls = []
+
+    def make() -> pa.Table:
+        calls.append(1)
+        return ONE
+
+    path = tmp_path / "x.arrows"
+    for _ in range(3):
+        cached(path, make).ingest_all()
+    assert calls == [1]
+
+
+def test_another_function_of_the_schema_is_called_once(tmp_path: Path) -> None:
+    path, calls = tmp_path / "x.arrows", []
+    cached(path, lambda: ONE).ingest_all()
+
+    def later() -> pa.Table:
+        calls.append(1)
+        return ONE.slice(1).replace_schema_metadata({"a": "b"})
+
+    for _ in range(3):
+        assert pa.table(cached(path, later)).num_rows == 2, "the recording's rows"
+    assert calls == [1]
+
+
+def test_nothing_is_consumed(tmp_path: Path) -> None:
+    path, once = tmp_path / "x.arrows", Counted(OTHER)
+    cached(path, lambda: ONE).ingest_all()
+    with pytest.raises(ValueError, match="another schema"):
+        cached(path, lambda: once)
+    assert once.streams == 0
+    assert pa.table(once).equals(OTHER)
+
+
+def test_a_function_that_fails_leaves_the_recording_usable(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    cached(path, lambda: ONE).ingest_all()
+
+    def fails() -> Any:
+        raise ConnectionError("the database is gone")
+
+    assert pa.table(cached(path, fails)).equals(ONE)
+
+
+def test_files_of_other_calls_are_opened(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    batchcorder.record(ONE, path)
+    assert pa.table(cached(path, lambda: OTHER)).equals(ONE)
+
+
+def test_another_process(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.arrows")
+    for name, fails in (("x", False), ("x", False), ("y", True)):
+        check_python(
+            f"""
+    import batchcorder, pyarrow as pa, os, pytest
+    def query():
+        return pa.table({{"{name}": [1]}})
+    try:
+        os.setxattr({str(tmp_path)!r}, "user.batchcorder.test", b"1")
+    except OSError:
+        raise SystemExit  # the digest is known to one process only
+    if {fails}:
+        with pytest.raises(ValueError, match="another schema"):
+            batchcorder.cached({path!r}, query)
+    else:
+        assert batchcorder.cached({path!r}, query).ingest_all() == 1
+    """
+        )
