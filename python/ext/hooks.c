@@ -112,12 +112,12 @@ static int enter(void *context, struct bc_hook_state *state) {
 static void leave(void *context, struct bc_hook_state *state) {
     (void)context;
     assert_no_gil();
-    intptr_t kept = (intptr_t)state->data[0];
+    intptr_t entered = (intptr_t)state->data[0];
     /* The same call of the core may enter again. */
     method_calls = method_waits;
-    method_waits = kept >> GIL_BITS != 0;
+    method_waits = entered >> GIL_BITS != 0;
     PyEval_RestoreThread(state->data[1]);
-    PyGILState_Release((PyGILState_STATE)(kept & ((1 << GIL_BITS) - 1)));
+    PyGILState_Release((PyGILState_STATE)(entered & ((1 << GIL_BITS) - 1)));
     this_inside--;
     (void)atomic_fetch_sub(&inside, 1);
 }

@@ -70,6 +70,11 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
 int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
                     struct bc_error *error);
 
+/* Compares the schema's message, which was just looked at, with its checksum, whose
+ * digits are at `digits` of its metadata. EBADMSG: they differ. (open.c) */
+int bc__disk_check_schema(struct bc_disk *disk, const struct bc_finding *finding,
+                          size_t digits, struct bc_error *error);
+
 /* A file to open. (open.c) */
 struct bc_disk_source {
     int file; /* moves in, on failure too */

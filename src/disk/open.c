@@ -288,10 +288,8 @@ static bool is_cut_schema(const struct bc_disk *disk, const struct bc_finding *f
     return finding->found == BC_FOUND_PART && memcmp(disk->scan.scratch, marker, n) == 0;
 }
 
-/* Holds what the schema's message says against its checksum, which is at `digits` of its
- * metadata. */
-static int check_own_schema(struct bc_disk *disk, const struct bc_finding *finding,
-                            size_t digits, struct bc_error *error) {
+int bc__disk_check_schema(struct bc_disk *disk, const struct bc_finding *finding,
+                          size_t digits, struct bc_error *error) {
     size_t size = (size_t)finding->size;
     size_t framing = size - finding->metadata_size;
     uint64_t expected;
@@ -333,7 +331,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     if (code != 0) return code;
     if (digits != NULL) {
         size_t at = (size_t)(digits - (const char *)disk->scan.scratch);
-        code = check_own_schema(disk, &finding, at, error);
+        code = bc__disk_check_schema(disk, &finding, at, error);
     }
     if (code != 0) {
         bc__schema_free(schema);

@@ -7,30 +7,94 @@
 #include "base/error.h"
 #include "disk/problem.h"
 
+/* Encodes the schema of the file as this version does, and compares it with `wanted`: an
+ * earlier version may have written the same schema in other bytes. `*out_size`: the size
+ * of the file's message, or 0 if its schema is another one. */
+static int compare_decoded(struct bc_disk *disk, const struct bc_piece *wanted,
+                           int64_t *out_size) {
+    *out_size = 0;
+    int64_t end = 0;
+    struct bc_finding finding;
+    struct bc_schema *schema = NULL;
+    const char *digits = NULL;
+    size_t n_digits;
+    struct bc_encoder encoder = {0};
+    struct bc_message message;
+    int code = bc__sys_size(disk->file.file, &end);
+    /* A schema's checksum has a place of its own. */
+    disk->scan.is_ours = false;
+    if (code == 0) code = bc__scan_look(&disk->scan, end, &finding);
+    disk->scan.is_ours = true;
+    if (code == 0 && finding.found != BC_FOUND_SCHEMA) return 0;
+    if (code == 0) {
+        code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size,
+                                        &schema, &digits, &n_digits, NULL);
+    }
+    if (code == 0 && digits == NULL) code = EINVAL;
+    if (code == 0) {
+        size_t at = (size_t)(digits - (const char *)disk->scan.scratch);
+        code = bc__disk_check_schema(disk, &finding, at, NULL);
+    }
+    if (code == 0) {
+        code = bc__encoder_init(&encoder, schema, disk->encoder.checksums,
+                                disk->encoder.body.codec, NULL);
+    }
+    if (code == 0) code = bc__encode_schema(&encoder, &message, NULL);
+    if (code == 0 && message.pieces[0].size == wanted->size &&
+        memcmp(message.pieces[0].data, wanted->data, wanted->size) == 0) {
+        *out_size = finding.size;
+    }
+    bc__encoder_finish(&encoder);
+    bc__schema_free(schema);
+    return code == EINVAL || code == ENOTSUP || code == EBADMSG ? 0 : code;
+}
+
+/* Reads up to `size` bytes from the start of the file, freed by the caller. */
+static int read_start(struct bc_disk *disk, size_t size, uint8_t **out_bytes,
+                      size_t *out_got, struct bc_error *error) {
+    uint8_t *bytes = bc__malloc(size);
+    if (bytes == NULL) return bc__error_memory(error);
+    int code = bc__sys_read(disk->file.file, bytes, size, 0, out_got);
+    if (code != 0) {
+        bc__free(bytes);
+        return bc__problem_reading(disk, code, error);
+    }
+    *out_bytes = bytes;
+    return 0;
+}
+
 static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     struct bc_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
     bc_assert(message.n_pieces == 1);
-    size_t size = message.pieces[0].size;
-    uint8_t *bytes = bc__malloc(size);
-    if (bytes == NULL) return bc__error_memory(error);
-    size_t got = 0;
-    code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
-    if (code != 0) {
-        code = bc__problem_reading(disk, code, error);
-    } else if (memcmp(bytes, message.pieces[0].data, got) != 0) {
-        code = bc__error_set(error, EINVAL,
-                             "The source's schema is not that of the recording, which "
-                             "therefore cannot be resumed: '%s'",
-                             disk->file.path);
+    const struct bc_piece *wanted = &message.pieces[0];
+    size_t size = wanted->size;
+    uint8_t *bytes;
+    size_t got;
+    code = read_start(disk, size, &bytes, &got, error);
+    if (code != 0) return code;
+    if (memcmp(bytes, wanted->data, got) != 0) {
+        bc__free(bytes);
+        int64_t there;
+        code = compare_decoded(disk, wanted, &there);
+        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (there == 0) {
+            return bc__error_set(error, EINVAL,
+                                 "The source's schema is not that of the recording, "
+                                 "which therefore cannot be resumed: '%s'",
+                                 disk->file.path);
+        }
+        size = (size_t)there;
+        code = read_start(disk, size, &bytes, &got, error);
+        if (code != 0) return code;
     }
     /* A loss of power may leave a name and no more. */
     disk->schema_bytes = got == size ? (int64_t)size : 0;
     disk->schema_checksum = bc__checksum(bytes, size);
     disk->scan.at = disk->schema_bytes;
     bc__free(bytes);
-    return code;
+    return 0;
 }
 
 /* The words for what keeps a recording from being opened for writing. */
@@ -177,6 +241,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         if (code == 0) code = bc__disk_set_up(disk, schema, error);
         if (code == 0) return 0;
         bc__encoder_finish(&disk->encoder);
+        bc__scan_finish(&disk->scan);
     }
     bc__file_finish(&disk->file);
     return code;

@@ -162,7 +162,7 @@ HAZARDS: dict[int, tuple[str, str]] = {
         "test_killed.py::test_what_was_left_is_an_exact_prefix "
         "test_killed.py::test_what_was_left_is_resumed "
         "kill/test_kill.c::test_save_copy_replaces "
-        "fault/test_recording_faults.c::test_names_of_the_dead",
+        "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
     ),
     18: (
         "planted links",

@@ -68,6 +68,11 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> list[Left]:
         mode, size, _, _ = file.name.split(".")
         batches, rows = map(int, size.split("x"))
         content = file.read_bytes()
+        if not content:
+            # The last way to take a name begins with an empty file (base/naming.h).
+            assert mode.endswith("_over_own"), file.name
+            file.unlink()
+            continue
         saved = mode.startswith("save")
         key = (f"{size} {saved}", hashlib.sha256(content).digest())
         found.setdefault(key, Left(file.name, content, batches, rows, saved))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import batchcorder
@@ -70,3 +72,23 @@ def test_compression_that_custom_metadata_names(codec: str, tmp_path: Path) -> N
     path.write_bytes(content.replace(name, b"x" * len(name)))
     with pytest.raises(OSError, match="Batch 0"), batchcorder.open(path) as cache:
         list(cache)
+
+
+def test_a_recording_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
+    """Its schema is the same in other bytes: vectors without elements were left out."""
+    path = tmp_path / "x.arrows"
+    left = FOLDER.parent / "left" / "recording.arrows"
+    path.write_bytes(left.read_bytes())
+    spec = importlib.util.spec_from_file_location("w", left.parent / "write.py")
+    assert spec is not None and spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    with batchcorder.cached(path, writer.source, resume=True) as cache:
+        assert cache.ingest_all() == 5
+        assert cache.stats()["resumed"] == 2
+        assert list(cache) == list(writer.source())
+    assert batchcorder.verify(path) == 5
+    path.write_bytes(left.read_bytes())
+    other = pa.table({"x": pa.array([1], pa.int64())})
+    with pytest.raises(ValueError, match="schema is not that of the recording"):
+        batchcorder.cached(path, lambda: other, resume=True)
