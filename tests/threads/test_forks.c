@@ -103,6 +103,10 @@ static void test_readers_shared_in_a_child(void) {
 
 /* ---- forks while others are at work ---- */
 
+/* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
+ * locks taken. */
+#if !defined(__SANITIZE_ADDRESS__)
+
 struct work {
     struct place *place;
     struct fixture fixture;
@@ -187,6 +191,8 @@ static void test_forks_while_others_work(void) {
     fixture_check_released(&work.fixture);
     place_finish(&place);
 }
+
+#endif
 
 /* ---- sources that fork ---- */
 
@@ -446,7 +452,9 @@ int main(void) {
 #endif
     static const struct tap_case cases[] = {
         TAP_CASE(test_readers_shared_in_a_child),
+#if !defined(__SANITIZE_ADDRESS__)
         TAP_CASE(test_forks_while_others_work),
+#endif
         TAP_CASE(test_sources_that_fork),
         TAP_CASE(test_a_hook_that_forks),
         TAP_CASE(test_a_child_and_a_parent_that_records),
