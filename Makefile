@@ -162,10 +162,11 @@ powerloss: build/test/build.ninja
 
 ## make soak          threads at random under both sanitizers, SOAK_SECONDS=120 each
 soak: build/asan/build.ninja build/tsan/build.ninja
-	@export BC_SOAK_SECONDS=$(SOAK_SECONDS) BC_SOAK_SEED=$$(date +%s); \
+	@export BC_SOAK_SECONDS=$(SOAK_SECONDS) BC_SOAK_SEED=$$(date +%s) \
+	BC_API_SECONDS=$(SOAK_SECONDS) BC_API_SEED=$$(date +%s); \
 	echo "BC_SOAK_SEED=$$BC_SOAK_SEED"; status=0; \
-	$(asan_options); $(call c_tests,asan,--timeout-multiplier 100 random); \
-	$(tsan_options); $(call c_tests,tsan,--timeout-multiplier 100 random); \
+	$(asan_options); $(call c_tests,asan,--timeout-multiplier 100 random api); \
+	$(tsan_options); $(call c_tests,tsan,--timeout-multiplier 100 random api); \
 	$(count) $(REPORTS)/asan.json $(REPORTS)/tsan.json || status=1; exit $$status
 
 ## make fuzz          files of any bytes, and damaged recordings, FUZZ_SECONDS=60 each

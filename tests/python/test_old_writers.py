@@ -80,7 +80,8 @@ def test_a_recording_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     left = FOLDER.parent / "left" / "recording.arrows"
     path.write_bytes(left.read_bytes())
     spec = importlib.util.spec_from_file_location("w", left.parent / "write.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     writer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(writer)
     with batchcorder.cached(path, writer.source, resume=True) as cache:
