@@ -108,7 +108,7 @@ test-asan: build/asan/build.ninja
 ## make test-tsan     the C thread tests under ThreadSanitizer
 test-tsan: build/tsan/build.ninja
 	@$(tsan_options); status=0; \
-	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads); \
+	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads --suite forks); \
 	$(count) $(REPORTS)/tsan.json || status=1; exit $$status
 
 # What calls our own C in many ways; the rest of the Python tests run so by
@@ -126,7 +126,8 @@ VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full \
 	--errors-for-leak-kinds=definite --fair-sched=yes
 
 ## make test-valgrind the C tests under valgrind
-# Without the sweeps of all faults, which take too long and run under AddressSanitizer.
+# Without the sweeps of all faults, which take too long and run under AddressSanitizer, and
+# without forks.
 test-valgrind: build/test/build.ninja
 	@if ! valgrind --version; then \
 		echo 'SKIPPED: valgrind is missing (on Debian and Ubuntu: the package valgrind)'; \
