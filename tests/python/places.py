@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import stat
 import subprocess
@@ -26,7 +27,7 @@ import batchcorder
 from batchcorder import StreamCache
 
 TABLE = pa.table({"a": range(8)})
-OTHER = pa.table({"b": [1]})
+OTHER = pa.table({"a": [1]})
 
 # What is refused, each alone and together. A container may have no /proc, an old kernel
 # no renameat2, a network file system no locks.
@@ -87,6 +88,8 @@ def check(cache: StreamCache) -> None:
 
 def names(where: Path) -> set[str]:
     """Return what is in the directory, and forget it."""
+    # The frames of an error that was caught may keep a mapping, and FUSE then the file.
+    gc.collect()
     found = {path.name for path in where.iterdir()}
     for path in where.iterdir():
         path.unlink()
@@ -121,14 +124,14 @@ def follow(where: Path) -> None:
         for number, batch in enumerate(batches()):
             if number == 4:
                 with batchcorder.cached(where / "x", lambda: OTHER) as other:
-                    seen.append(other.schema)
+                    seen.append(other[0])
                 with batchcorder.open(where / "x", follow=True) as other:
-                    seen.append(other.schema)
+                    seen.append(other[0])
             yield batch
 
     with batchcorder.cached(where / "x", lambda: stream(source())) as cache:
         check(cache)
-    assert seen == [TABLE.schema] * 2
+    assert seen == [next(batches())] * 2
     check(batchcorder.cached(where / "x", lambda: OTHER))
     assert names(where) == {"x"}
 
@@ -243,10 +246,10 @@ def share(where: Path) -> None:
                 seen.append(
                     other_process(
                         f"path = {path!r}\n"
-                        f"other = lambda: pa.table({{'b': [1]}})\n"
-                        f"print(batchcorder.cached(path, other).schema.names)\n"
+                        f"other = lambda: pa.table({{'a': [1]}})\n"
+                        f"print(batchcorder.cached(path, other)[0]['a'].to_pylist())\n"
                         f"c = batchcorder.cached(path, other, resume=True)\n"
-                        f"print(c.schema.names)\n"
+                        f"print(c[0]['a'].to_pylist())\n"
                         f"print(batchcorder.open(path, follow=True)._is_written())"
                     )
                 )
@@ -254,7 +257,7 @@ def share(where: Path) -> None:
 
     with batchcorder.cached(path, lambda: stream(source())) as cache:
         assert pa.table(cache) == TABLE
-    assert seen == ["['a']\n['a']\nTrue"], seen
+    assert seen == ["[0]\n[0]\nTrue"], seen
     # What a process that is killed leaves is made anew.
     other_process(
         f"import os\n"
