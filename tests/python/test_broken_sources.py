@@ -261,10 +261,10 @@ def test_very_deep_types_neither_crash_nor_hang() -> None:
             one = pa.RecordBatch.from_arrays([column], schema=schema)
             try:
                 cache = StreamCache(pa.RecordBatchReader.from_batches(schema, [one]))
+                assert list(cache)[0].equals(one)
             except ValueError:
+                # pyarrow imports schemas of 64 levels at most.
                 assert depth > 60
-                continue
-            assert list(cache)[0].equals(one)
         """
     )
 
