@@ -291,7 +291,7 @@ HANDED_ON = (
         made.append(Mine("from the handler"))
         raise made[-1]
 
-    rows = 20_000
+    rows = 200_000
     table = pa.table({"id": pa.array(range(rows), pa.int64())})
 
     def use(consume):
