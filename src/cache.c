@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
+#include "disk/problem.h"
 
 const char *bc_version(void) { return BC_VERSION; }
 
@@ -216,6 +217,14 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
     return bc__disk_go_on(disk, error);
 }
 
+/* A recording's file, for a follower in this process to find who writes it. */
+static int identify(struct bc_cache *cache, struct bc_error *error) {
+    const struct bc_disk *disk = &cache->disk;
+    if (!cache->has_disk || !(disk->follows || disk->file.publishes_last)) return 0;
+    int code = bc__sys_identity(disk->file.file, &cache->identity);
+    return code == 0 ? 0 : bc__problem_reading(disk, code, error);
+}
+
 /* What fills the store; a source moves in on success. */
 static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
                        const struct bc_cache_options *options, bool names,
@@ -231,9 +240,9 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
     }
     int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
     if (code != 0) return bc__error_memory(error);
-    if (names) code = bc__disk_begin(&cache->disk, error);
+    code = identify(cache, error);
+    if (code == 0 && names) code = bc__disk_begin(&cache->disk, error);
     if (code == 0) {
-        if (cache->has_disk) cache->identity = bc__sys_identity(cache->disk.file.file);
         bc__cache_enlist(cache);
         code = start_prefetch(cache, error);
         if (code != 0) bc__cache_delist(cache);

@@ -102,7 +102,6 @@ static inline int read_on(struct thread *thread, const struct subject *subject,
                          : bc_reader_next(reader, &array, &info, error);
         if (code == EAGAIN) code = bc_reader_next(reader, &array, &info, error);
         if (code != 0) {
-            CHECK(code != EPIPE || number == batches_of(subject));
             CHECK(bc_reader_position(reader) == (uint64_t)number);
             return code;
         }
@@ -117,6 +116,13 @@ static inline int read_on(struct thread *thread, const struct subject *subject,
         }
     }
     return 0;
+}
+
+/* The source's failure comes behind all that it gave. */
+static inline void check_failed_at(const struct subject *subject,
+                                   const struct bc_reader *reader, int code) {
+    uint64_t number = (uint64_t)batches_of(subject);
+    CHECK(code != EPIPE || bc_reader_position(reader) == number);
 }
 
 /* Opens the file, and finds `batches` right ones in it. */

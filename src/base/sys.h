@@ -82,12 +82,12 @@ int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
                             size_t *out_size);
 /* `path` is a name of the open file. */
 bool bc__sys_is_name_of(const char *path, int file);
-/* Which file it is, whatever its name; all zeros where that cannot be told. */
+/* Which file it is, whatever its name. */
 struct bc_identity {
     uint64_t device;
     uint64_t number;
 };
-struct bc_identity bc__sys_identity(int file);
+int bc__sys_identity(int file, struct bc_identity *out);
 /* A descriptor of the same file, read only, without the locks of `file`; -1: none. `path`
  * may be a name of the file. Calls only what is safe in a fork's child. */
 int bc__sys_another(int file, const char *path);

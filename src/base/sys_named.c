@@ -72,12 +72,13 @@ int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_s
     return 0;
 }
 
-struct bc_identity bc__sys_identity(int file) {
+int bc__sys_identity(int file, struct bc_identity *out) {
     struct stat status;
-    if (bc__fault_call() != 0 || fstat(file, &status) != 0) {
-        return (struct bc_identity){0, 0};
-    }
-    return (struct bc_identity){(uint64_t)status.st_dev, (uint64_t)status.st_ino};
+    int code = bc__fault_call();
+    if (code == 0 && fstat(file, &status) != 0) code = errno;
+    if (code != 0) return bc__error_of_system(code);
+    *out = (struct bc_identity){(uint64_t)status.st_dev, (uint64_t)status.st_ino};
+    return 0;
 }
 
 static bool is_same(const struct stat *a, const struct stat *b) {

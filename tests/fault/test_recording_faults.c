@@ -587,6 +587,37 @@ static void test_follow(void) {
     place_finish(&place);
 }
 
+/* A follower that opens knows who brings what it waits for, or it would wait for ever. */
+static void test_follow_a_leader(void) {
+    struct place place;
+    place_init(&place);
+    bool fired = true;
+    for (unsigned long nth = 1; fired; nth++) {
+        struct fixture source;
+        fixture_init(&source, BATCHES, 5);
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.record_path = place.path;
+        struct bc_cache *writer = fixture_cache(&source, &options);
+        struct bc_file_options follow = BC_FILE_OPTIONS_INIT;
+        follow.follow = 1;
+        struct bc_cache *cache;
+        bc__fault_arm(BC_FAULT_SYS, nth, EIO);
+        int code = bc_file_open(place.path, &follow, &cache, NULL);
+        fired = bc__fault_fired(BC_FAULT_SYS);
+        bc__fault_arm(BC_FAULT_SYS, 0, 0);
+        CHECK(code == 0 || fired);
+        if (code == 0) {
+            struct bc_reader *reader = fixture_reader(cache);
+            CHECK(fixture_drain(&source, reader, 0) == BATCHES);
+            bc_reader_unref(reader);
+            bc_cache_unref(cache);
+        }
+        bc_cache_unref(writer);
+        CHECK(unlink(place.path) == 0);
+    }
+    place_finish(&place);
+}
+
 static void test_save(void) {
     for (int i = 0; i < 24; i++) {
         struct scenario scenario = saving;
@@ -641,6 +672,7 @@ int main(void) {
                                             TAP_CASE(test_record_together),
                                             TAP_CASE(test_resume),
                                             TAP_CASE(test_follow),
+                                            TAP_CASE(test_follow_a_leader),
                                             TAP_CASE(test_save),
                                             TAP_CASE(test_share),
                                             TAP_CASE(test_open),
