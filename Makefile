@@ -90,11 +90,15 @@ build/tpch/lineitem.parquet: | $(VENV)/.demo.ok
 	rm -rf build/tpch
 	$(BIN)/tpchgen-cli parquet -s 0.1 --output-dir build/tpch
 
+# Processes that share the Python tests.
+export WORKERS ?= 2
+
 ## make test          every test: C, the installed library, Python
 test: build/test/build.ninja $(VENV)/.test.ok $(VENV)/.installed peer
 	@status=0; $(call c_tests,test); \
 	rm -f $(REPORTS)/python.xml; \
-	$(BIN)/python -m pytest tests/python --junitxml=$(REPORTS)/python.xml || status=1; \
+	$(BIN)/python -m pytest -n $(WORKERS) tests/python \
+	--junitxml=$(REPORTS)/python.xml || status=1; \
 	$(count) $(REPORTS)/test.json $(REPORTS)/python.xml || status=1; exit $$status
 
 SOAK_SECONDS ?= 120

@@ -32,7 +32,7 @@ export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
 # Without the C++ library, ASan does not find what it puts itself in front of.
 export LD_PRELOAD="$runtime $(${CC:-cc} -print-file-name=libstdc++.so.6)"
 status=0
-"$venv/bin/python" -m pytest -p no:cacheprovider "$@" --junitxml="$report" || status=1
+"$venv/bin/python" -m pytest -n "${WORKERS:-2}" -p no:cacheprovider "$@" --junitxml="$report" || status=1
 unset LD_PRELOAD
 python3 tools/count_tests.py "$report" || status=1
 exit "$status"

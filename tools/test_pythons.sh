@@ -38,7 +38,7 @@ for name in "$@"; do
     "$venv/bin/pip" install --quiet -r requirements/build.txt -r requirements/test.txt &&
         "$venv/bin/pip" install --quiet --no-deps --no-build-isolation \
             --config-settings=build-dir="build/python-$version" . &&
-        "$venv/bin/python" -m pytest tests/python --junitxml="$report" || status=1
+        "$venv/bin/python" -m pytest -n "${WORKERS:-2}" tests/python --junitxml="$report" || status=1
 done
 
 if [ ${#written[@]} -eq 0 ]; then

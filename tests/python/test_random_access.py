@@ -167,7 +167,7 @@ def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
         [[1]],
         {"a": 1},
     ],
-    ids=repr,
+    ids=str,
 )
 def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
     with pytest.raises(TypeError):
