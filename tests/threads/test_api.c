@@ -182,8 +182,8 @@ static void arm_fault(struct thread *thread) {
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 static void call_fork(struct thread *thread, struct subject *subject) {
-    /* ThreadSanitizer follows no fork. The allocator of gcc 12's AddressSanitizer leaves a
-     * child its locks taken where other threads allocate. */
+    /* ThreadSanitizer follows no fork. The allocator of gcc 12's AddressSanitizer leaves
+     * a child its locks taken where other threads allocate. */
     (void)thread;
     (void)subject;
 }
