@@ -163,7 +163,11 @@ def _there(path: bytes) -> StreamCache | None:
     except OSError as error:
         if error.errno != errno.ENODATA:
             raise
-        cut_off = error
+        return _unfinished(path, error)
+
+
+def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
+    """Return the recording that is being written; raise `cut_off` for other files."""
     try:
         cache = _recordings.open(path, follow=True)
     except FileNotFoundError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import random
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,22 @@ def test_again_while_the_first_is_not_read(path: Path) -> None:
     assert ids(second) == ALL
     assert ids(first) == ALL
     check_whole(path)
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_cache_goes_with_its_last_reference(path: Path, follows: bool) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        first = cached(path, source)
+        cache = cached(path, never) if follows else first
+        gone = weakref.ref(cache)
+        del cache
+        first.close()
+        del first
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_as_in_a_notebook(path: Path) -> None:
