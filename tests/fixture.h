@@ -238,6 +238,18 @@ static inline void fixture_check_released(struct fixture *fixture) {
     CHECK(atomic_load(&fixture->stream_alive) == 0);
 }
 
+/* Hooks that have nothing to give up. */
+static inline int fixture_enter(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+    return 0;
+}
+
+static inline void fixture_leave(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+}
+
 /* A fresh directory for a test's files; removed with fixture_remove. */
 static inline char *fixture_directory(void) {
     const char *base = getenv("TMPDIR");

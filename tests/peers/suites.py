@@ -42,23 +42,17 @@ SUITES = [
         arguments=["-k", "not cancellation"],
         root="pyarrow",
     ),
-    Suite(
-        "duckdb-2",
-        "peers",
-        "duckdb",
-        "tests/fast/arrow",
-        ["."],
-        ways=("memory", "disk", "recording"),
-        root="tests",
-    ),
-    Suite(
-        "duckdb-1",
-        "peers-duckdb1",
-        "duckdb",
-        "tests/fast/arrow",
-        ["."],
-        ways=("memory", "disk", "recording"),
-        root="tests",
+    *(
+        Suite(
+            name,
+            requirements,
+            "duckdb",
+            "tests/fast/arrow",
+            ["."],
+            ways=("memory", "disk", "recording"),
+            root="tests",
+        )
+        for name, requirements in [("duckdb-2", "peers"), ("duckdb-1", "peers-duckdb1")]
     ),
     Suite(
         "polars",

@@ -150,6 +150,54 @@ static void test_memory_of_what_was_passed(void) {
     fixture_check_released(&fixture);
 }
 
+/* ---- files that are made message by message ---- */
+
+enum { CHAINS = 2 };
+
+/* How batches are read whose dictionaries are deltas. */
+enum order { IN_ORDER, BACKWARDS, BY_TURNS };
+
+static uint64_t number_of(enum order order, uint64_t i, uint64_t batches) {
+    if (order == IN_ORDER) return i;
+    if (order == BACKWARDS) return batches - 1 - i;
+    return i % CHAINS * (batches / CHAINS) + i / CHAINS;
+}
+
+/* Begins a file with the schema, which is freed. */
+static FILE *begin_file(const char *path, struct bc_schema *schema) {
+    FILE *file = fopen(path, "wb");
+    CHECK(file != NULL);
+    write_message(file, build_schema(schema, NULL), NULL, 0);
+    bc__schema_free(schema);
+    return file;
+}
+
+/* The steps to read and verify every batch of the file, which is closed before. The
+ * dictionary of batch `i` has `length_of(i, batches)` values, if that is known. */
+static uint64_t count_reads(FILE *file, const char *path, int64_t batches,
+                            enum order order,
+                            int64_t (*length_of)(int64_t number, int64_t batches)) {
+    CHECK(fclose(file) == 0);
+    uint64_t before = steps;
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.verify = 1;
+    struct bc_cache *cache;
+    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
+    for (uint64_t i = 0; i < (uint64_t)batches; i++) {
+        struct ArrowArray array;
+        uint64_t number = number_of(order, i, (uint64_t)batches);
+        CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
+        CHECK(array.release != NULL);
+        if (length_of != NULL) {
+            int64_t length = array.children[0]->dictionary->length;
+            CHECK(length == length_of((int64_t)number, batches));
+        }
+        array.release(&array);
+    }
+    bc_cache_unref(cache);
+    return steps - before;
+}
+
 /* Writes `n_nodes` nodes, of which the last one is bytes. */
 static void write_part(FILE *file, int64_t id, int64_t length, size_t n_nodes,
                        bool is_delta) {
@@ -203,29 +251,14 @@ static uint64_t count_nested(const char *path, int64_t batches, bool deltas) {
     int64_t outer_id = outer->dictionary_id;
     int32_t word = schema->fields[outer->dictionary].first_child;
     int64_t inner_id = schema->fields[word].dictionary_id;
-    FILE *file = fopen(path, "wb");
-    CHECK(file != NULL);
-    write_message(file, build_schema(schema, NULL), NULL, 0);
-    bc__schema_free(schema);
+    FILE *file = begin_file(path, schema);
     for (int64_t i = 0; i < batches; i++) {
         write_values(file, inner_id, 1 + i % 2, 1);
         if (deltas) write_part(file, outer_id, 1, 2, i > 0);
         if (!deltas && i == 0) write_values(file, outer_id, batches, 2);
         write_values(file, -1, 1, 1);
     }
-    CHECK(fclose(file) == 0);
-    uint64_t before = steps;
-    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-    options.verify = 1;
-    struct bc_cache *cache;
-    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
-    for (uint64_t i = 0; i < (uint64_t)batches; i++) {
-        struct ArrowArray array;
-        CHECK(bc_cache_get(cache, i, &array, NULL, NULL) == 0 && array.release != NULL);
-        array.release(&array);
-    }
-    bc_cache_unref(cache);
-    return steps - before;
+    return count_reads(file, path, batches, IN_ORDER, NULL);
 }
 
 static void test_dictionaries_in_dictionaries(void) {
@@ -240,16 +273,7 @@ static void test_dictionaries_in_dictionaries(void) {
 
 /* ---- deltas ---- */
 
-enum { CHAINS = 2, PART = 8 };
-
-/* How batches are read whose dictionaries are deltas. */
-enum order { IN_ORDER, BACKWARDS, BY_TURNS };
-
-static uint64_t number_of(enum order order, uint64_t i, uint64_t batches) {
-    if (order == IN_ORDER) return i;
-    if (order == BACKWARDS) return batches - 1 - i;
-    return i % CHAINS * (batches / CHAINS) + i / CHAINS;
-}
+enum { PART = 8 };
 
 static struct bc_schema *dictionary_schema(void) {
     struct ArrowSchema source;
@@ -266,34 +290,20 @@ static struct bc_schema *dictionary_schema(void) {
     return schema;
 }
 
+static int64_t length_in_chain(int64_t number, int64_t batches) {
+    return (number % (batches / CHAINS) + 1) * PART;
+}
+
 /* The steps to read batches each of which has a part of one of two chains. */
 static uint64_t count_deltas(const char *path, int64_t batches, enum order order) {
     struct bc_schema *schema = dictionary_schema();
     int64_t id = schema->fields[1].dictionary_id;
-    FILE *file = fopen(path, "wb");
-    CHECK(file != NULL);
-    write_message(file, build_schema(schema, NULL), NULL, 0);
-    bc__schema_free(schema);
+    FILE *file = begin_file(path, schema);
     for (int64_t i = 0; i < batches; i++) {
         write_part(file, id, PART, 1, i % (batches / CHAINS) != 0);
         write_values(file, -1, 1, 1);
     }
-    CHECK(fclose(file) == 0);
-    uint64_t before = steps;
-    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-    options.verify = 1;
-    struct bc_cache *cache;
-    CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
-    for (uint64_t i = 0; i < (uint64_t)batches; i++) {
-        struct ArrowArray array;
-        uint64_t number = number_of(order, i, (uint64_t)batches);
-        CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
-        int64_t part = (int64_t)number % (batches / CHAINS);
-        CHECK(array.children[0]->dictionary->length == (part + 1) * PART);
-        array.release(&array);
-    }
-    bc_cache_unref(cache);
-    return steps - before;
+    return count_reads(file, path, batches, order, length_in_chain);
 }
 
 static void test_deltas_in_any_order(void) {

@@ -244,24 +244,13 @@ static void forking_release(struct ArrowArrayStream *stream) {
     fixture_release(stream);
 }
 
-static int enter(void *context, struct bc_hook_state *state) {
-    (void)context;
-    (void)state;
-    return 0;
-}
-
-static void leave(void *context, struct bc_hook_state *state) {
-    (void)context;
-    (void)state;
-}
-
 static int poll(void *context) {
     (void)context;
     if (scene.where == IN_POLL && scene.fixture->next == scene.at) fork_here();
     return 0;
 }
 
-static const struct bc_hooks hooks = {enter, leave, poll, NULL};
+static const struct bc_hooks hooks = {fixture_enter, fixture_leave, poll, NULL};
 
 /* What the child finds: the batches before the fork, and nothing else. It cannot store,
  * nor change what its parent has. */

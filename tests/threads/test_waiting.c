@@ -18,24 +18,13 @@ struct scene {
 
 static _Thread_local int polls_left = -1;
 
-static int enter(void *context, struct bc_hook_state *state) {
-    (void)context;
-    (void)state;
-    return 0;
-}
-
-static void leave(void *context, struct bc_hook_state *state) {
-    (void)context;
-    (void)state;
-}
-
 static int poll(void *context) {
     (void)context;
     if (polls_left < 0) return 0;
     return polls_left-- == 0 ? EINTR : 0;
 }
 
-static const struct bc_hooks hooks = {enter, leave, poll, NULL};
+static const struct bc_hooks hooks = {fixture_enter, fixture_leave, poll, NULL};
 
 static void slowly(void *context, int64_t n) {
     (void)context;
