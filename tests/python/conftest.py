@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sysconfig
 from collections.abc import Callable
@@ -14,6 +15,10 @@ import pytest
 
 from batchcorder import StreamCache
 from helpers import HERE
+
+# A shell starts its background jobs with the signal ignored, and so their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeCache = Callable[..., StreamCache]
 Tier = dict[str, str]
