@@ -21,13 +21,18 @@ def _has_fixed_lists(kind: pa.DataType) -> bool:
     return any(_has_fixed_lists(field.type) for field in fields)
 
 
-def _without_slices(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with fixed-size lists that Polars reads: it takes no slices."""
-    columns = [
-        _rows.without_slices(column) if _has_fixed_lists(column.type) else column
-        for column in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+def _wide(leaf: pa.DataType) -> pa.DataType:
+    """Return the type that Polars reads a decimal of: of smaller ones it reads others."""
+    if pa.types.is_decimal32(leaf) or pa.types.is_decimal64(leaf):
+        return pa.decimal128(leaf.precision, leaf.scale)
+    return leaf
+
+
+def _readable(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return the column as Polars reads it: of this type, with no slices of lists."""
+    if column.type != kind:
+        column = column.cast(kind)
+    return _rows.without_slices(column) if _has_fixed_lists(kind) else column
 
 
 class _Stream:
@@ -49,9 +54,18 @@ def frame(stream: Any, schema: pa.Schema) -> Any:
     """
     import polars as pl
 
-    if any(_has_fixed_lists(field.type) for field in schema):
-        batches = pa.RecordBatchReader.from_stream(stream)
-        stream = pa.RecordBatchReader.from_batches(schema, map(_without_slices, batches))
+    wide = pa.schema(
+        [field.with_type(_rows.replaced(field.type, _wide)) for field in schema],
+        schema.metadata,
+    )
+    if wide != schema or any(_has_fixed_lists(field.type) for field in wide):
+        read = (
+            pa.RecordBatch.from_arrays(
+                [*map(_readable, batch.columns, wide.types)], schema=wide
+            )
+            for batch in pa.RecordBatchReader.from_stream(stream)
+        )
+        stream = pa.RecordBatchReader.from_batches(wide, read)
     try:
         made = pl.DataFrame(_Stream(stream))
     except BaseException as error:

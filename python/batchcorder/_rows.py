@@ -31,30 +31,38 @@ def _has_runs(kind: pa.DataType) -> bool:
     return pa.types.is_run_end_encoded(kind) or any(_has_runs(f.type) for f in fields)
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type that is like `kind`, with plain text in place of views."""
+def replaced(
+    kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]
+) -> pa.DataType:
+    """Return the type with other types in place of its leaves, that pyarrow casts to."""
     t = pa.types
 
-    def plain(field: pa.Field) -> pa.Field:
-        return field.with_type(plain_type(field.type))
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(replaced(field.type, leaf))
 
     # pyarrow casts no runs, and casts slices of what has runs in it wrongly.
     if _has_runs(kind):
         return kind
     if t.is_struct(kind):
         fields = [kind.field(number) for number in range(kind.num_fields)]
-        return pa.struct([plain(field) for field in fields])
+        return pa.struct([inner(field) for field in fields])
     if t.is_list(kind):
-        return pa.list_(plain(kind.value_field))
+        return pa.list_(inner(kind.value_field))
     if t.is_large_list(kind):
-        return pa.large_list(plain(kind.value_field))
+        return pa.large_list(inner(kind.value_field))
     if t.is_fixed_size_list(kind):
-        return pa.list_(plain(kind.value_field), kind.list_size)
+        return pa.list_(inner(kind.value_field), kind.list_size)
     if t.is_map(kind):
-        return pa.map_(plain(kind.key_field), plain(kind.item_field), kind.keys_sorted)
+        return pa.map_(inner(kind.key_field), inner(kind.item_field), kind.keys_sorted)
     if t.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, plain_type(kind.value_type), kind.ordered)
-    return _PLAIN.get(kind, kind)
+        values = replaced(kind.value_type, leaf)
+        return pa.dictionary(kind.index_type, values, kind.ordered)
+    return leaf(kind)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type that is like `kind`, with plain text in place of views."""
+    return replaced(kind, lambda leaf: _PLAIN.get(leaf, leaf))
 
 
 def is_simple(kind: pa.DataType) -> bool:
@@ -143,13 +151,27 @@ def without_slices(column: pa.Array) -> pa.Array:
 
 
 def _compact(column: pa.Array) -> pa.Array:
-    """Return the array with dictionaries, at any depth, of the values in use only."""
-    return _anew(column, _of_used)
+    """
+    Return the array with dictionaries, at any depth, of the values in use only.
+
+    pyarrow joins no dictionaries with a null in them: rows that refer to one become
+    null themselves. In a map's keys they may not.
+    """
+    keeps = _has_maps(column.type)
+    return _anew(column, lambda dictionary: _of_used(dictionary, keeps))
 
 
-def _of_used(column: pa.DictionaryArray) -> pa.DictionaryArray:
+def _has_maps(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return _has_maps(kind.storage_type)
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    return pa.types.is_map(kind) or any(_has_maps(field.type) for field in fields)
+
+
+def _of_used(column: pa.DictionaryArray, keeps_nulls: bool) -> pa.DictionaryArray:
     used = pc.unique(column.indices).drop_null().sort()
-    used = used.filter(of_column(column.dictionary, used).is_valid())
+    if not keeps_nulls:
+        used = used.filter(of_column(column.dictionary, used).is_valid())
     indices = pc.index_in(column.indices, value_set=used).cast(column.type.index_type)
     values = of_column(column.dictionary, used)
     return pa.DictionaryArray.from_arrays(indices, values, ordered=column.type.ordered)

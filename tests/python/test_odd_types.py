@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -328,6 +329,61 @@ def test_scans_of_every_type_do_not_end_in_a_panic(name: str) -> None:
             cache.scan_polars().collect()
     else:
         assert cache.scan_polars().collect().equals(wanted)
+
+
+DECIMALS = pa.array([Decimal("1.25"), None, Decimal("-3.50"), Decimal("0")])
+NESTS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "alone": lambda x: x,
+    "sliced": lambda x: x.slice(1),
+    "struct": lambda x: pa.StructArray.from_arrays([x.slice(1)], ["d"]),
+    "list": lambda x: pa.ListArray.from_arrays(pa.array([0, 1, 4], pa.int32()), x),
+    "fixed list": lambda x: pa.FixedSizeListArray.from_arrays(x, 2),
+}
+
+
+@pytest.mark.parametrize("nest", NESTS)
+@pytest.mark.parametrize(
+    "kind", [pa.decimal32(7, 2), pa.decimal64(12, 2), pa.decimal128(20, 2)], ids=str
+)
+def test_decimals_of_every_width_in_polars(kind: pa.DataType, nest: str) -> None:
+    """Polars reads small decimals of other people's streams as others."""
+    column = NESTS[nest](DECIMALS.cast(kind))
+    table = pa.table({"d": column})
+    cache = StreamCache(table.to_reader(max_chunksize=1))
+    assert cache.to_polars()["d"].to_list() == column.to_pylist()
+    assert cache.scan_polars().collect()["d"].to_list() == column.to_pylist()
+
+
+def map_of_words(words: list[str | None]) -> pa.MapArray:
+    """Return a row for each word, with the word as the key."""
+    n = len(words)
+    keys = pa.DictionaryArray.from_arrays(pa.array(range(n), pa.int8()), pa.array(words))
+    items = pa.array([str(number) for number in range(n)], pa.string_view())
+    pairs = pa.StructArray.from_arrays(
+        [keys, items],
+        fields=[
+            pa.field("key", keys.type, nullable=False),
+            pa.field("value", items.type),
+        ],
+    )
+    offsets = pa.array(range(n + 1), pa.int32()).buffers()[1]
+    kind = pa.map_(keys.type, items.type)
+    return pa.Array.from_buffers(kind, n, [None, offsets], children=[pairs])
+
+
+@pytest.mark.parametrize("how", ["take", "dataset", "shuffle"])
+def test_keys_that_refer_to_nulls(how: str) -> None:
+    """pyarrow ends the process where a map's key is null."""
+    columns = [map_of_words(["a", None]), map_of_words(["c", None])]
+    batches = [pa.record_batch([column], names=["m"]) for column in columns]
+    cache = StreamCache(pa.RecordBatchReader.from_batches(batches[0].schema, batches))
+    if how == "shuffle":
+        taken = cache.shuffle(1, window=4).read_all()
+        rows = sorted(taken["m"].to_pylist(), key=str)
+        assert rows == sorted(cache.to_table()["m"].to_pylist(), key=str)
+        return
+    source = cache.dataset() if how == "dataset" else cache
+    assert source.take([1, 2])["m"].to_pylist() == [[(None, "1")], [("c", "0")]]
 
 
 # ---- only what is certain leaves batches out ----
