@@ -442,6 +442,7 @@ BC_EXPORT int bc_cache_has_writer(struct bc_cache *cache);
 BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
 
 /* Removes the recording that its writer left before it was complete, and no other file.
+ * A file that is empty or has zeros only counts as one: a loss of power leaves that.
  * EEXIST: it is complete; EBUSY: it is being written, or another file has taken its name;
  * ENOLCK: the file system refuses locks, so neither can be told; EINVAL: not a recording;
  * any errno of opening it. */

@@ -139,10 +139,24 @@ def _decision(path: bytes) -> Iterator[None]:
 
 
 def _is_lost(path: bytes) -> bool:
-    """Return whether the file begins with zeros, or is empty: power was lost."""
+    """
+    Return whether the file is gone, empty, or begins with zeros.
+
+    A loss of power may leave such a file. `discard` tells it from those of others.
+    """
     # A pipe that took the name must not make this wait.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
-        return not any(file.read(8) or b"")
+    with contextlib.suppress(FileNotFoundError):
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(number, "rb", buffering=0) as file:
+            return not any(file.read(8) or b"")
+    return True
+
+
+def _discard_lost(path: bytes) -> None:
+    """Remove what a loss of power left; ValueError: the file is another's."""
+    if _is_lost(path):
+        with contextlib.suppress(FileNotFoundError):
+            _core.discard(path)
 
 
 def _there(path: bytes) -> StreamCache | None:
@@ -287,6 +301,7 @@ def cached(
         with _decision(name):
             cache = _there(name)
             if cache is None:
+                _discard_lost(name)
                 # What is resumed is followed by others before this function returns.
                 if resume and os.path.lexists(name):
                     remember(name, digest(make_source))

@@ -175,16 +175,54 @@ static int open_to_resume(struct bc_disk *disk, const char *path, const char *ve
 
 /* ---- a recording that is not gone on with ---- */
 
-/* What a recording's writer may have left: a schema of ours, or the nothing that a loss
- * of power leaves. EINVAL: it is another file. */
+static bool is_zero(const uint8_t *bytes, size_t size) {
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+static bool has_key(const uint8_t *bytes, size_t size) {
+    static const char key[] = BC_CHECKSUM_KEY;
+    const uint8_t *end = bytes + size;
+    while ((size_t)(end - bytes) >= sizeof(key) - 1) {
+        bytes = memchr(bytes, key[0], (size_t)(end - bytes) - (sizeof(key) - 2));
+        if (bytes == NULL) return false;
+        if (memcmp(bytes, key, sizeof(key) - 1) == 0) return true;
+        bytes++;
+    }
+    return false;
+}
+
+/* A loss of power may leave zeros in the place of a recording's first pages, or of all.
+ * EINVAL: behind the zeros is no message of a recording. */
+static int check_zeroed(int file, int64_t size) {
+    enum { BLOCK = 1 << 20, OVERLAP = sizeof(BC_CHECKSUM_KEY) };
+    uint8_t *block = bc__malloc(BLOCK);
+    if (block == NULL) return ENOMEM;
+    bool only_zeros = true;
+    bool is_ours = false;
+    int code = 0;
+    for (int64_t at = 0; code == 0 && !is_ours && at < size; at += BLOCK - OVERLAP) {
+        size_t wanted = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
+        size_t got = 0;
+        memset(block, 0, wanted);
+        code = bc__sys_read_over_holes(file, block, wanted, at, &got);
+        only_zeros = only_zeros && is_zero(block, got);
+        is_ours = has_key(block, got);
+    }
+    bc__free(block);
+    if (code != 0 || is_ours || only_zeros) return code;
+    return EINVAL;
+}
+
+/* What a recording's writer may have left: a schema of ours, or what a loss of power
+ * makes of it. EINVAL: it is another file. */
 static int check_ours(struct bc_disk *disk) {
-    static const uint8_t zeros[8];
-    uint8_t head[sizeof(zeros)] = {0};
+    uint8_t head[8] = {0};
     size_t got;
     int64_t size = 0;
     int code = bc__sys_read(disk->file.file, head, sizeof(head), 0, &got);
     if (code == 0) code = bc__sys_size(disk->file.file, &size);
-    if (code != 0 || memcmp(head, zeros, sizeof(head)) == 0) return code;
+    if (code != 0) return code;
+    if (is_zero(head, sizeof(head))) return check_zeroed(disk->file.file, size);
     struct bc_finding finding;
     disk->scan.file = disk->file.file;
     code = bc__scan_look(&disk->scan, size, &finding);

@@ -325,6 +325,31 @@ def test_a_file_of_zeros_is_none(path: Path, size: int, resume: bool) -> None:
     check_whole(path)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_recording_that_lost_its_start_is_none(path: Path, resume: bool) -> None:
+    cache = cached(path, source)
+    assert len(cache[:3]) == 3
+    cache.close()
+    left = path.read_bytes()
+    assert len(left) > 512
+    path.write_bytes(bytes(512) + left[512:])
+    read(path, source, resume)
+    check_whole(path)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("start", [8, 4096, 3 << 20])
+def test_a_file_of_another_that_begins_with_zeros_stays(
+    path: Path, start: int, resume: bool
+) -> None:
+    """As the image of a disk, whose first sectors are empty."""
+    content = bytes(start) + b"CD001" + bytes(3000)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="Not a recording, so it stays"):
+        cached(path, never, resume=resume)
+    assert path.read_bytes() == content
+
+
 # ---- going on ----
 
 
