@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 
 def _has_fixed_lists(kind: pa.DataType) -> bool:
-    if pa.types.is_fixed_size_list(kind):
-        return True
-    fields = [kind.field(number) for number in range(kind.num_fields)]
-    return any(_has_fixed_lists(field.type) for field in fields)
+    """Polars reads slices of such lists wrongly."""
+    return _rows.has(kind, pa.types.is_fixed_size_list)
 
 
 def _wide(leaf: pa.DataType) -> pa.DataType:

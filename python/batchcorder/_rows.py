@@ -26,9 +26,31 @@ _FEW = 64
 _PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 
-def _has_runs(kind: pa.DataType) -> bool:
-    fields = [kind.field(number) for number in range(kind.num_fields)]
-    return pa.types.is_run_end_encoded(kind) or any(_has_runs(f.type) for f in fields)
+def children(kind: pa.DataType) -> list[pa.DataType]:
+    """Return the types that the type is made of."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return [kind.storage_type]
+    if pa.types.is_dictionary(kind):
+        return [kind.value_type]
+    return [kind.field(number).type for number in range(kind.num_fields)]
+
+
+def has(kind: pa.DataType, wanted: Callable[[pa.DataType], bool]) -> bool:
+    """Return whether the type, or one that it is made of, is wanted."""
+    return wanted(kind) or any(has(child, wanted) for child in children(kind))
+
+
+def _is_cast_wrongly(kind: pa.DataType) -> bool:
+    """
+    Return whether pyarrow's casts of nested types must leave the type alone.
+
+    It casts no runs. Of children that keep their type it loses the slice (runs, unions)
+    or the buffers of text (extensions of views).
+    """
+    t = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return not is_simple(kind.storage_type)
+    return bool(t.is_run_end_encoded(kind) or t.is_union(kind))
 
 
 def replaced(
@@ -40,8 +62,7 @@ def replaced(
     def inner(field: pa.Field) -> pa.Field:
         return field.with_type(replaced(field.type, leaf))
 
-    # pyarrow casts no runs, and casts slices of what has runs in it wrongly.
-    if _has_runs(kind):
+    if has(kind, _is_cast_wrongly):
         return kind
     if t.is_struct(kind):
         fields = [kind.field(number) for number in range(kind.num_fields)]
@@ -68,14 +89,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def is_simple(kind: pa.DataType) -> bool:
     """Return whether pyarrow filters, takes and compares values of the type."""
     t = pa.types
-    if kind in _PLAIN or t.is_run_end_encoded(kind):
-        return False
-    if isinstance(kind, pa.BaseExtensionType):
-        return is_simple(kind.storage_type)
-    if t.is_dictionary(kind):
-        return is_simple(kind.value_type)
-    fields = [kind.field(number) for number in range(kind.num_fields)]
-    return all(is_simple(field.type) for field in fields)
+    return not has(kind, lambda part: part in _PLAIN or t.is_run_end_encoded(part))
 
 
 def written_out(kind: pa.DataType) -> pa.DataType:
@@ -147,7 +161,14 @@ def _anew(column: pa.Array, of_dictionary: Callable[[pa.Array], pa.Array]) -> pa
 
 def without_slices(column: pa.Array) -> pa.Array:
     """Return the array with lists, at any depth, that begin with their first value."""
-    return _anew(column, lambda dictionary: dictionary)
+
+    def of_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
+        values = without_slices(column.dictionary)
+        return pa.DictionaryArray.from_arrays(
+            column.indices, values, ordered=column.type.ordered
+        )
+
+    return _anew(column, of_dictionary)
 
 
 def _compact(column: pa.Array) -> pa.Array:
@@ -157,15 +178,8 @@ def _compact(column: pa.Array) -> pa.Array:
     pyarrow joins no dictionaries with a null in them: rows that refer to one become
     null themselves. In a map's keys they may not.
     """
-    keeps = _has_maps(column.type)
+    keeps = has(column.type, pa.types.is_map)
     return _anew(column, lambda dictionary: _of_used(dictionary, keeps))
-
-
-def _has_maps(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return _has_maps(kind.storage_type)
-    fields = [kind.field(number) for number in range(kind.num_fields)]
-    return pa.types.is_map(kind) or any(_has_maps(field.type) for field in fields)
 
 
 def _of_used(column: pa.DictionaryArray, keeps_nulls: bool) -> pa.DictionaryArray:
