@@ -2,8 +2,9 @@
 Which function made a recording: an opened recording is not taken for another's.
 
 `cached` opens a recording without calling `make_source`. A digest of the function's code
-and of the text in its reach stands in an attribute of the file. If the digest of the
-function that is given differs, the function is called, and its stream's schema compared:
+and of the text in its reach stands in an attribute of the file, with those of other
+functions whose streams had the same schema. If the digest of the function that is given
+is not there, the function is called, and its stream's schema compared:
 
     no digest ─▶ opened          same digest ─▶ opened
     other digest ─▶ called ─┬─▶ fails, or same schema ─▶ opened
@@ -29,6 +30,10 @@ from ._cache import StreamCache
 
 _ATTRIBUTE = "user.batchcorder.source"
 _DEPTH = 4
+# So many functions may take turns and are not called again.
+_DIGESTS_MAX = 16
+# The depth to which each function was walked, by its id.
+_Walked = dict[int, int]
 _logger = logging.getLogger("batchcorder")
 # By the device and number of the file.
 _remembered: dict[tuple[int, int], bytes] = {}
@@ -45,16 +50,21 @@ def _schema_in(value: Any) -> pa.Schema | None:
     return None
 
 
-def _of_function(function: types.FunctionType, depth: int) -> Iterator[str]:
+def _of_function(
+    function: types.FunctionType, depth: int, walked: _Walked
+) -> Iterator[str]:
+    if walked.get(id(function), 0) > depth:
+        return
+    walked[id(function)] = depth + 1
     yield from _of_code(function.__code__)
     for value in (function.__defaults__, function.__kwdefaults__):
-        yield from _words(value, depth, exact=True)
+        yield from _words(value, depth, walked, exact=True)
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):
-            yield from _words(cell.cell_contents, depth)
+            yield from _words(cell.cell_contents, depth, walked)
     for name in function.__code__.co_names:
         if name in function.__globals__:
-            yield from _words(function.__globals__[name], depth)
+            yield from _words(function.__globals__[name], depth, walked)
 
 
 def _of_code(code: types.CodeType) -> Iterator[str]:
@@ -67,62 +77,64 @@ def _of_code(code: types.CodeType) -> Iterator[str]:
             yield repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
 
 
-def _words(value: Any, depth: int, exact: bool = False) -> Iterator[str]:
+def _words(value: Any, depth: int, walked: _Walked, exact: bool = False) -> Iterator[str]:
     """Yield what a stream's schema may depend on; `exact`: numbers and containers too."""
     if depth == 0:
         return
     if value is None or isinstance(value, str | bytes | bool):
         yield repr(value)
     elif isinstance(value, types.FunctionType):
-        yield from _of_function(value, depth - 1)
+        yield from _of_function(value, depth - 1, walked)
     elif isinstance(value, types.MethodType):
-        yield from _words(value.__func__, depth)
-        yield from _words(value.__self__, depth - 1)
+        yield from _words(value.__func__, depth, walked)
+        yield from _words(value.__self__, depth - 1, walked)
     elif isinstance(value, functools.partial):
         for part in (value.func, value.args, value.keywords):
-            yield from _words(part, depth - 1, exact=True)
+            yield from _words(part, depth - 1, walked, exact=True)
     elif isinstance(value, tuple):
         for part in value:
-            yield from _words(part, depth - 1, exact)
+            yield from _words(part, depth - 1, walked, exact)
     elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):
         yield value.__name__
     elif exact and isinstance(value, int | float):
         yield repr(value)
     elif exact and isinstance(value, dict | list):
         parts = value.items() if isinstance(value, dict) else value
-        yield from _words(tuple(parts), depth, exact)
+        yield from _words(tuple(parts), depth, walked, exact)
     else:
         # Numbers and containers out there count and collect, and change by themselves.
         yield type(value).__qualname__
         schema = _schema_in(value)
         if schema is not None:
             yield str(schema.remove_metadata())
-        yield from _words(vars(type(value)).get("__call__"), depth - 1)
+        yield from _words(vars(type(value)).get("__call__"), depth - 1, walked)
 
 
 def digest(make_source: Callable[[], Any]) -> bytes:
     """Return a digest of a function, of the functions that it calls and their text."""
-    words = "\0".join(_words(make_source, _DEPTH))
+    words = "\0".join(_words(make_source, _DEPTH, {}))
     return hashlib.sha256(words.encode("utf-8", "backslashreplace")).hexdigest().encode()
 
 
-def remember(path: bytes, made_by: bytes) -> None:
-    """Keep by which function the recording was made."""
+def remember(path: bytes, *digests: bytes) -> None:
+    """Keep by which function the recording was made, or could have been."""
+    kept = b"\n".join(digests[:_DIGESTS_MAX])
     try:
-        os.setxattr(path, _ATTRIBUTE, made_by)
+        os.setxattr(path, _ATTRIBUTE, kept)
     except OSError:
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            _remembered[status.st_dev, status.st_ino] = made_by
+            _remembered[status.st_dev, status.st_ino] = kept
 
 
-def _made_by(path: bytes) -> bytes | None:
+def _made_by(path: bytes) -> list[bytes]:
+    """Return the digests that were kept."""
     with contextlib.suppress(OSError):
-        return os.getxattr(path, _ATTRIBUTE)
+        return os.getxattr(path, _ATTRIBUTE).split(b"\n")
     with contextlib.suppress(OSError):
         status = os.stat(path)
-        return _remembered.get((status.st_dev, status.st_ino))
-    return None
+        return _remembered.get((status.st_dev, status.st_ino), b"").split()
+    return []
 
 
 def _schema_of(make_source: Callable[[], Any]) -> pa.Schema | None:
@@ -143,7 +155,7 @@ def _schema_of(make_source: Callable[[], Any]) -> pa.Schema | None:
 def check(path: bytes, cache: StreamCache, make_source: Callable[[], Any]) -> None:
     """Raise ValueError where the function makes a stream of another schema."""
     before, now = _made_by(path), digest(make_source)
-    if before is None or before == now:
+    if not before or now in before:
         return
     wanted = _schema_of(make_source)
     if wanted is None:
@@ -159,7 +171,7 @@ def check(path: bytes, cache: StreamCache, make_source: Callable[[], Any]) -> No
             f"the recording has: {_line(wanted)} instead of {_line(recorded)}; remove "
             "the recording, or give its stream another path"
         )
-    remember(path, now)
+    remember(path, now, *before)
 
 
 def _line(schema: pa.Schema) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import cached
+from batchcorder import _maker, cached
 from helpers import check_python
 
 ONE, OTHER = pa.table({"x": [1, 2]}), pa.table({"y": ["a"]})
@@ -113,6 +113,34 @@ def test_another_function_of_the_schema_is_called_once(tmp_path: Path) -> None:
     for _ in range(3):
         assert pa.table(cached(path, later)).num_rows == 2, "the recording's rows"
     assert calls == [1]
+
+
+def test_functions_that_take_turns_are_called_once_each(tmp_path: Path) -> None:
+    path, calls = tmp_path / "x.arrows", []
+
+    def first() -> pa.Table:
+        calls.append("first")
+        return ONE
+
+    def second() -> pa.Table:
+        calls.append("second")
+        return ONE
+
+    for _ in range(3):
+        for make in (first, second):
+            cached(path, make).ingest_all()
+    assert calls == ["first", "second"]
+
+
+def test_functions_that_call_each_other_are_read_in_little_time() -> None:
+    """The digest has each function a few times, not once for each path to it."""
+    names: dict[str, Any] = {}
+    count = 50
+    everything = ", ".join(f"f{i}" for i in range(count))
+    for i in range(count):
+        exec(f"def f{i}():\n    return {everything}", names)
+    words = sum(1 for _ in _maker._words(names["f0"], _maker._DEPTH, {}))
+    assert words < 20 * count * _maker._DEPTH
 
 
 def test_nothing_is_consumed(tmp_path: Path) -> None:
