@@ -253,7 +253,7 @@ def cached(
     path : str, bytes or os.PathLike
     make_source : callable
         Returns an object with ``__arrow_c_stream__``. Where the recording is there, it is
-        called only if its code, or text that it uses, is not what made the recording:
+        called only if its code, or a value that it uses, is not what made the recording:
         then the schemas are compared, and no batch is asked for. If that call fails, the
         recording is used.
     resume : bool, optional

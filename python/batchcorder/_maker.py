@@ -2,7 +2,7 @@
 Which function made a recording: an opened recording is not taken for another's.
 
 `cached` opens a recording without calling `make_source`. A digest of the function's code
-and of the text in its reach stands in an attribute of the file, with those of other
+and of the values in its reach stands in an attribute of the file, with those of other
 functions whose streams had the same schema. If the digest of the function that is given
 is not there, the function is called, and its stream's schema compared:
 
@@ -16,11 +16,17 @@ Where the file system keeps no attributes, this process remembers the digest.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import decimal
+import enum
 import functools
 import hashlib
+import itertools
 import logging
 import os
+import pathlib
 import types
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +38,15 @@ _ATTRIBUTE = "user.batchcorder.source"
 _DEPTH = 4
 # So many functions may take turns and are not called again.
 _DIGESTS_MAX = 16
-# The depth to which each function was walked, by its id.
+# Of a container, so many parts count.
+_PARTS_MAX = 1000
+_PLAIN = (
+    *(str, bytes, bool, int, float, complex, range, enum.Enum, pathlib.PurePath),
+    *(datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID),
+    *(pa.DataType, pa.Field),
+)
+_CONTAINERS = (tuple, list, dict, set, frozenset)
+# The depth to which each function and container was walked, by its id.
 _Walked = dict[int, int]
 _logger = logging.getLogger("batchcorder")
 # By the device and number of the file.
@@ -42,12 +56,27 @@ _remembered: dict[tuple[int, int], bytes] = {}
 def _schema_in(value: Any) -> pa.Schema | None:
     """Return the schema of an object that tells it without giving a stream."""
     with contextlib.suppress(Exception):
-        schema = getattr(value, "schema", None)
+        # Polars warns of what a lazy frame's schema costs.
+        lazy = hasattr(value, "collect_schema")
+        schema = None if lazy else getattr(value, "schema", None)
         if isinstance(schema, pa.Schema):
             return schema
         if hasattr(value, "__arrow_c_schema__"):
             return pa.Schema._import_from_c_capsule(value.__arrow_c_schema__())
     return None
+
+
+def _columns_of(value: Any) -> str:
+    """Return what an object tells of its columns: a stream, a frame, a relation."""
+    schema = _schema_in(value)
+    if schema is not None:
+        return str(schema.remove_metadata())
+    with contextlib.suppress(Exception):
+        if hasattr(value, "collect_schema"):
+            return str(value.collect_schema())
+        if hasattr(value, "__arrow_c_stream__"):
+            return f"{value.columns} {value.types}"
+    return ""
 
 
 def _of_function(
@@ -58,7 +87,7 @@ def _of_function(
     walked[id(function)] = depth + 1
     yield from _of_code(function.__code__)
     for value in (function.__defaults__, function.__kwdefaults__):
-        yield from _words(value, depth, walked, exact=True)
+        yield from _words(value, depth, walked)
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):
             yield from _words(cell.cell_contents, depth, walked)
@@ -77,12 +106,35 @@ def _of_code(code: types.CodeType) -> Iterator[str]:
             yield repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
 
 
-def _words(value: Any, depth: int, walked: _Walked, exact: bool = False) -> Iterator[str]:
-    """Yield what a stream's schema may depend on; `exact`: numbers and containers too."""
+def _of_container(value: Any, depth: int, walked: _Walked) -> Iterator[str]:
+    if walked.get(id(value), 0) >= depth:
+        return
+    walked[id(value)] = depth
+    yield f"{type(value).__name__} {len(value)}"
+    parts: Any = value.items() if isinstance(value, dict) else value
+    if isinstance(value, set | frozenset):
+        parts = sorted(parts, key=repr)
+    for part in itertools.islice(parts, _PARTS_MAX):
+        for one in part if isinstance(value, dict) else (part,):
+            yield from _words(one, depth, walked)
+
+
+def _of_object(value: Any, depth: int, walked: _Walked) -> Iterator[str]:
+    yield type(value).__qualname__
+    yield _columns_of(value)
+    yield from _words(vars(type(value)).get("__call__"), depth - 1, walked)
+    # Of an object in an object, the type alone.
+    yield from _words(getattr(value, "__dict__", None), min(depth - 1, 1), walked)
+
+
+def _words(value: Any, depth: int, walked: _Walked) -> Iterator[str]:
+    """Yield what a stream's schema may depend on."""
     if depth == 0:
         return
-    if value is None or isinstance(value, str | bytes | bool):
+    if value is None or isinstance(value, _PLAIN):
         yield repr(value)
+    elif isinstance(value, _CONTAINERS):
+        yield from _of_container(value, depth, walked)
     elif isinstance(value, types.FunctionType):
         yield from _of_function(value, depth - 1, walked)
     elif isinstance(value, types.MethodType):
@@ -90,28 +142,18 @@ def _words(value: Any, depth: int, walked: _Walked, exact: bool = False) -> Iter
         yield from _words(value.__self__, depth - 1, walked)
     elif isinstance(value, functools.partial):
         for part in (value.func, value.args, value.keywords):
-            yield from _words(part, depth - 1, walked, exact=True)
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _words(part, depth - 1, walked, exact)
-    elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):
+            yield from _words(part, depth - 1, walked)
+    elif isinstance(value, type | types.ModuleType):
         yield value.__name__
-    elif exact and isinstance(value, int | float):
-        yield repr(value)
-    elif exact and isinstance(value, dict | list):
-        parts = value.items() if isinstance(value, dict) else value
-        yield from _words(tuple(parts), depth, walked, exact)
+    elif isinstance(value, types.BuiltinFunctionType):
+        yield value.__name__
+        yield from _words(value.__self__, depth - 1, walked)
     else:
-        # Numbers and containers out there count and collect, and change by themselves.
-        yield type(value).__qualname__
-        schema = _schema_in(value)
-        if schema is not None:
-            yield str(schema.remove_metadata())
-        yield from _words(vars(type(value)).get("__call__"), depth - 1, walked)
+        yield from _of_object(value, depth, walked)
 
 
 def digest(make_source: Callable[[], Any]) -> bytes:
-    """Return a digest of a function, of the functions that it calls and their text."""
+    """Return a digest of a function, the functions that it calls and their values."""
     words = "\0".join(_words(make_source, _DEPTH, {}))
     return hashlib.sha256(words.encode("utf-8", "backslashreplace")).hexdigest().encode()
 
@@ -171,7 +213,8 @@ def check(path: bytes, cache: StreamCache, make_source: Callable[[], Any]) -> No
             f"the recording has: {_line(wanted)} instead of {_line(recorded)}; remove "
             "the recording, or give its stream another path"
         )
-    remember(path, now, *before)
+    # The call may have changed what it counts or collects in.
+    remember(path, digest(make_source), *before)
 
 
 def _line(schema: pa.Schema) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
 import functools
 import os
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -15,6 +20,7 @@ from batchcorder import _maker, cached
 from helpers import check_python
 
 ONE, OTHER = pa.table({"x": [1, 2]}), pa.table({"y": ["a"]})
+BOTH = pa.table({"x": [1], "y": ["a"]})
 TEXT = "x"
 
 
@@ -49,7 +55,104 @@ class Counted:
         return self.reader.__arrow_c_stream__()
 
 
+class Called:
+    """A function that is an object."""
+
+    def __init__(self, columns: Any) -> None:
+        self.columns = columns
+
+    def __call__(self) -> pa.Table:
+        return BOTH.select(self.columns)
+
+    def run(self) -> pa.Table:
+        return self()
+
+
+@dataclasses.dataclass
+class Data:
+    column: str
+
+    def __call__(self) -> pa.Table:
+        return BOTH.select([self.column])
+
+
+class Column(enum.Enum):
+    X = "x"
+    Y = "y"
+
+
+class Counter:
+    """How often was which called? No digest looks into its slots."""
+
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+def using(make: Any, value: Any) -> Any:
+    """Return a function that calls `make` with a value."""
+    return lambda: make(value)
+
+
+def selected(columns: Any) -> pa.Table:
+    return BOTH.select(columns)
+
+
+def named(value: Any) -> pa.Table:
+    return pa.table({str(value): [1]})
+
+
+def typed(kind: Any) -> pa.Table:
+    return pa.table({"x": pa.array([1]).cast(kind)})
+
+
+VALUES: dict[str, tuple[Any, Any, Any]] = {
+    "list": (selected, ["x"], ["y"]),
+    "tuple": (selected, ("x",), ("y",)),
+    "set": (lambda s: selected(sorted(s)), {"x"}, {"x", "y"}),
+    "dict": (lambda d: selected(d["of"]), {"of": ["x"]}, {"of": ["y"]}),
+    "nested": (
+        lambda d: selected(d["a"][0]["b"]),
+        {"a": [{"b": ["x"]}]},
+        {"a": [{"b": []}]},
+    ),
+    "int": (named, 1, 2),
+    "path": (named, Path("x"), Path("y")),
+    "enum": (lambda e: selected([e.value]), Column.X, Column.Y),
+    "date": (named, datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)),
+    "type": (typed, pa.int8(), pa.float64()),
+    "schema": (
+        lambda schema: pa.table({"x": [1]}, schema=schema),
+        pa.schema({"x": pa.int8()}),
+        pa.schema({"x": pa.float64()}),
+    ),
+    "lazy frame": (
+        lambda frame: frame.collect(),
+        pl.LazyFrame({"x": [1]}),
+        pl.LazyFrame({"y": [1]}),
+    ),
+    "relation": (
+        lambda relation: relation,
+        duckdb.connect().sql("select 1 as x"),
+        duckdb.connect().sql("select 1 as y"),
+    ),
+    "method of C": (
+        lambda method: method(),
+        BOTH.select(["x"]).to_reader,
+        BOTH.to_reader,
+    ),
+}
 PAIRS: dict[str, tuple[Any, Any]] = {
+    **{f"a {n}": (using(f, a), using(f, b)) for n, (f, a, b) in VALUES.items()},
+    "objects": (Called(["x"]), Called(["y"])),
+    "methods": (Called(["x"]).run, Called(["y"]).run),
+    "data classes": (Data("x"), Data("y")),
+    "partials of lists": (
+        functools.partial(selected, columns=["x"]),
+        functools.partial(selected, columns=["y"]),
+    ),
+    "defaults": (lambda c=("x",): selected(c), lambda c=("y",): selected(c)),
     "lambdas": (lambda: ONE, lambda: OTHER),
     "closures": (make_named("x"), make_named("y")),
     "partials": (
@@ -116,20 +219,20 @@ def test_another_function_of_the_schema_is_called_once(tmp_path: Path) -> None:
 
 
 def test_functions_that_take_turns_are_called_once_each(tmp_path: Path) -> None:
-    path, calls = tmp_path / "x.arrows", []
+    path, calls = tmp_path / "x.arrows", Counter()
 
     def first() -> pa.Table:
-        calls.append("first")
+        calls.names.append("first")
         return ONE
 
     def second() -> pa.Table:
-        calls.append("second")
+        calls.names.append("second")
         return ONE
 
     for _ in range(3):
         for make in (first, second):
             cached(path, make).ingest_all()
-    assert calls == ["first", "second"]
+    assert calls.names == ["first", "second"]
 
 
 def test_functions_that_call_each_other_are_read_in_little_time() -> None:
