@@ -296,6 +296,7 @@ static const char *take_node(const struct bc_schema *schema, struct bc_batch *ba
     struct bc_node *node = &batch->nodes[number];
     int64_t nulls = bc__null_count(field, array->length, array->null_count);
     if (nulls < 0 && field->is_required) nulls = count_nulls(array);
+    if (nulls > 0 && field->is_required) return "a map's entries or keys have nulls";
     int64_t n_buffers = field->has_validity ? array->n_buffers : field->n_buffers;
     *node = (struct bc_node){array->length, nulls, array->offset, n_buffers,
                              buffers_of(field, array)};

@@ -387,6 +387,7 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     node->n_buffers = field->n_buffers;
     node->buffers = buffers;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
+    if (code == 0 && field->is_required && node->null_count > 0) return EINVAL;
     size_t extras = bc__parts_extras(&decoder->parts, field);
     if (extras > 0 && field->kind != BC_KIND_NULL && wire.null_count != 0) return ENOTSUP;
     decoder->parts.buffer += extras;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections.abc import Callable
 from ctypes import POINTER, c_void_p
 from pathlib import Path
@@ -213,3 +214,48 @@ def test_types_without_children_are_read_everywhere(name: str, tmp_path: Path) -
         assert pa.table(stream).equals(table)
     polars = pytest.importorskip("polars")
     assert polars.read_ipc_stream(path).height == table.num_rows
+
+
+# ---- maps whose keys are null ----
+
+PAIRS = pa.StructArray.from_arrays(
+    [pa.array(["a", None, "c"]), pa.array([1, 2, 3])], ["key", "value"]
+)
+LISTS = pa.record_batch({"m": pa.ListArray.from_arrays(pa.array([0, 2, 3], "i4"), PAIRS)})
+MAPPED = pa.schema({"m": pa.map_(pa.string(), pa.int64())})
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_producer_gives_a_null_key(counted: bool, tmp_path: Path) -> None:
+    """pyarrow ends the process where it is given such a map."""
+
+    def change(array: ArrowArray) -> None:
+        keys = array.children[0].contents.children[0].contents.children[0].contents
+        assert keys.null_count == 1
+        keys.null_count = 1 if counted else -1
+
+    for take in (StreamCache, lambda source: on_disk(source, tmp_path)):
+        cache = take(RawStream(MAPPED, [LISTS, None], change=change))
+        with pytest.raises(ValueError, match=r"'m\.entries\.key': a map's entries or k"):
+            cache.ingest_all()
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_has_a_null_key(verify: bool, tmp_path: Path) -> None:
+    """A map's batches have the bytes of a list's of pairs."""
+
+    def written(schema: pa.Schema, batches: list[pa.RecordBatch]) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+
+    path = tmp_path / "x.arrows"
+    head = len(written(LISTS.schema, [])) - 8
+    path.write_bytes(written(MAPPED, [])[:-8] + written(LISTS.schema, [LISTS])[head:])
+    with batchcorder.open(path, verify=verify) as cache:
+        for read in (cache.to_table, lambda: cache[0], lambda: list(cache)):
+            with pytest.raises(OSError, match="corrupt") as raised:
+                read()
+            assert raised.value.errno == errno.EBADMSG
