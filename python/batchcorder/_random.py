@@ -67,7 +67,7 @@ def _ask_for(cache: StreamCache, row: int) -> None:
 def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
     """Yield the rows of these numbers, which ascend."""
     for batch, within in _rows.by_part(rows, _starts(cache)):
-        yield _rows.of(cache[batch], within)
+        yield from _rows.batches_of(cache[batch], within)
 
 
 def take(cache: StreamCache, rows: Any) -> pa.Table:

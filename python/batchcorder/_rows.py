@@ -6,6 +6,7 @@ chunks whose dictionaries do not fit one. Such columns are taken one by one:
 
     views          cast to plain text, taken, cast back
     runs           the runs that have the rows are taken
+    structs, lists their children are taken
     dictionaries   cut down to the values that the rows use; where these are too many for
                    the type of the indices, the rows come as several chunks
     others         a slice for each row
@@ -122,11 +123,16 @@ def as_plain(column: pa.Array) -> pa.Array:
     return column if plain == column.type else column.cast(plain)
 
 
-def _rebuilt(column: pa.Array, offsets: list[Any], children: list[pa.Array]) -> pa.Array:
-    """Return an array with the validity of `column`, but other children."""
-    validity = column.is_valid().buffers()[1] if column.null_count else None
+def _rebuilt(
+    valid: pa.BooleanArray,
+    kind: pa.DataType,
+    offsets: list[pa.Buffer],
+    children: list[pa.Array],
+) -> pa.Array:
+    """Return an array of a nested type."""
+    validity = None if pc.all(valid).as_py() else valid.buffers()[1]
     return pa.Array.from_buffers(
-        column.type, len(column), [validity, *offsets], children=children
+        kind, len(valid), [validity, *offsets], children=children
     )
 
 
@@ -145,17 +151,17 @@ def _anew(column: pa.Array, of_dictionary: Callable[[pa.Array], pa.Array]) -> pa
         return column
     if t.is_struct(kind):
         fields = [inner(column.field(number)) for number in range(kind.num_fields)]
-        return _rebuilt(column, [], fields)
+        return _rebuilt(column.is_valid(), kind, [], fields)
     if t.is_fixed_size_list(kind):
         size = kind.list_size
         values = column.values.slice(column.offset * size, len(column) * size)
-        return _rebuilt(column, [], [inner(values)])
+        return _rebuilt(column.is_valid(), kind, [], [inner(values)])
     if t.is_list(kind) or t.is_large_list(kind) or t.is_map(kind):
         offsets = column.offsets
         first, last = offsets[0].as_py(), offsets[-1].as_py()
         values = inner(column.values.slice(first, last - first))
         offsets = pc.subtract(offsets, offsets[0])
-        return _rebuilt(column, [offsets.buffers()[1]], [values])
+        return _rebuilt(column.is_valid(), kind, [offsets.buffers()[1]], [values])
     return column
 
 
@@ -215,19 +221,19 @@ def _of_chunks(column: pa.ChunkedArray, numbers: pa.Array) -> list[pa.Array]:
     for chunk in column.chunks:
         starts.append(starts[-1] + len(chunk))
     order = pc.sort_indices(numbers)
-    parts = [
-        _compact(of_column(column.chunk(part), within))
-        for part, within in by_part(numbers.take(order), starts)
-    ]
     try:
+        parts = [
+            _compact(of_column(column.chunk(part), within))
+            for part, within in by_part(numbers.take(order), starts)
+        ]
         joined = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+        return [of_column(joined, pc.sort_indices(order))]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if len(numbers) < 2:
             raise
-        half = len(numbers) // 2
-        halves = numbers.slice(0, half), numbers.slice(half)
-        return [chunk for some in halves for chunk in _of_chunks(column, some)]
-    return [of_column(joined, pc.sort_indices(order))]
+    half = len(numbers) // 2
+    halves = numbers.slice(0, half), numbers.slice(half)
+    return [chunk for some in halves for chunk in _of_chunks(column, some)]
 
 
 def _of_dense_union(column: pa.UnionArray, numbers: pa.Array) -> pa.Array:
@@ -249,7 +255,36 @@ def _of_dense_union(column: pa.UnionArray, numbers: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(column.type, len(numbers), buffers, children=children)
 
 
-def _one_by_one(column: pa.Array, numbers: pa.Array) -> pa.Array:
+def _of_struct(column: pa.StructArray, numbers: pa.Array) -> pa.Array:
+    kind = column.type
+    fields = [of_column(column.field(n), numbers) for n in range(kind.num_fields)]
+    return _rebuilt(column.is_valid().take(numbers), kind, [], fields)
+
+
+def _of_lists(column: pa.Array, numbers: pa.Array) -> pa.Array:
+    """Return rows of lists: those of lists of positions tell which values they have."""
+    t, kind, values = pa.types, column.type, column.values
+    if t.is_fixed_size_list(kind):
+        twin = pa.list_(pa.int64(), kind.list_size)
+    else:
+        twin = (pa.large_list if t.is_large_list(kind) else pa.list_)(pa.int64())
+    buffers = column.buffers()[: 1 if t.is_fixed_size_list(kind) else 2]
+    positions = pc.cumulative_sum(pa.repeat(1, len(values)), start=-1)
+    taken = pa.Array.from_buffers(
+        twin, len(column), buffers, offset=column.offset, children=[positions]
+    ).take(numbers)
+    offsets = [] if t.is_fixed_size_list(kind) else [taken.offsets.buffers()[1]]
+    values = of_column(values, taken.values.fill_null(0))
+    return _rebuilt(taken.is_valid(), kind, offsets, [values])
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    t = pa.types
+    lists = t.is_list(kind) or t.is_large_list(kind) or t.is_map(kind)
+    return bool(lists or t.is_fixed_size_list(kind))
+
+
+def _by_parts(column: pa.Array, numbers: pa.Array) -> pa.Array:
     """Return rows of an array that pyarrow cannot take from."""
     kind = column.type
     if pa.types.is_run_end_encoded(kind):
@@ -263,12 +298,12 @@ def _one_by_one(column: pa.Array, numbers: pa.Array) -> pa.Array:
         return pa.ExtensionArray.from_storage(kind, storage)
     if pa.types.is_union(kind) and kind.mode == "dense":
         return _of_dense_union(column, numbers)
-    plain = plain_type(kind)
-    if len(numbers) > _FEW and plain != kind:
-        try:
-            return of_column(column.cast(plain), numbers).cast(kind)
-        except pa.ArrowNotImplementedError:
-            pass  # it has other such types as well
+    if pa.types.is_struct(kind):
+        return _of_struct(column, numbers)
+    if _is_list(kind):
+        return _of_lists(column, numbers)
+    if len(numbers) > _FEW and kind in _PLAIN:
+        return of_column(column.cast(_PLAIN[kind]), numbers).cast(kind)
     return pa.concat_arrays([column.slice(number, 1) for number in numbers.to_pylist()])
 
 
@@ -285,7 +320,7 @@ def of_column(column: pa.Array | pa.ChunkedArray, numbers: pa.Array) -> Any:
         numbers = numbers.cast(pa.int64())
         chunks = _of_chunks(column, numbers) if len(numbers) > 0 else []
         return pa.chunked_array(chunks, column.type)
-    return _one_by_one(column, numbers) if len(numbers) > 0 else column.slice(0, 0)
+    return _by_parts(column, numbers) if len(numbers) > 0 else column.slice(0, 0)
 
 
 def of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
@@ -299,3 +334,15 @@ def of(whole: pa.Table | pa.RecordBatch, numbers: pa.Array) -> Any:
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         columns = [of_column(column, numbers) for column in whole.columns]
         return type(whole).from_arrays(columns, schema=whole.schema)
+
+
+def batches_of(batch: pa.RecordBatch, numbers: pa.Array) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of these numbers, in as few batches as their run ends can count."""
+    try:
+        yield of(batch, numbers)
+    except pa.ArrowInvalid:
+        if len(numbers) < 2:
+            raise
+        half = len(numbers) // 2
+        yield from batches_of(batch, numbers.slice(0, half))
+        yield from batches_of(batch, numbers.slice(half))

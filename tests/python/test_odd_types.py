@@ -369,6 +369,37 @@ def test_scans_of_every_type_do_not_end_in_a_panic(name: str) -> None:
         assert cache.scan_polars().collect().equals(wanted)
 
 
+@pytest.mark.parametrize("around", ["struct", "list", "map"])
+def test_rows_of_large_unions_take_memory_for_themselves(around: str) -> None:
+    """A slice of a dense union has all of its values."""
+    n, few = 100_000, 500
+    numbers = pa.array(range(n))
+    union = pa.UnionArray.from_dense(
+        pa.array([0] * n, pa.int8()),
+        numbers.cast(pa.int32()),
+        [numbers],
+    )
+    text = pa.array(["x"] * n, pa.string_view())
+    beside = pa.StructArray.from_arrays([union, text], ["u", "t"])
+    offsets = pa.array(range(n + 1), pa.int32())
+    column = {
+        "struct": lambda: beside,
+        "list": lambda: pa.ListArray.from_arrays(offsets, beside),
+        "map": lambda: pa.MapArray.from_arrays(offsets, text, beside),
+    }[around]()
+    cache = StreamCache(pa.table({"v": column}))
+    wanted = [number * 199 for number in range(few)]
+    taken = cache.take(wanted)["v"]
+    assert taken.to_pylist() == [column[number].as_py() for number in wanted]
+    assert taken.nbytes < 1 << 20
+
+
+def test_more_rows_than_run_ends_can_count() -> None:
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([1, 2], pa.int16()), ["a", "b"])
+    cache = StreamCache(pa.table({"r": runs}))
+    assert cache.take([0] * 40_000)["r"].to_pylist() == ["a"] * 40_000
+
+
 DECIMALS = pa.array([Decimal("1.25"), None, Decimal("-3.50"), Decimal("0")])
 NESTS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "alone": lambda x: x,
