@@ -112,7 +112,6 @@ def printable(text: str) -> str:
 # The key under which a recording's messages have their checksums, in two parts, of which
 # one is left where the other is damaged.
 _CHECKSUMS = (b"batchcorder", b".xxh3")
-_SCHEMA_MAX = 16 << 20
 # Fields of the format's tables Message and Schema.
 _HEADER, _ENDIANNESS = 2, 0
 
@@ -152,18 +151,16 @@ def _piped(file: Any) -> Any:
     """Return an Arrow stream of what comes in through a pipe."""
     head = file.read(8)
     is_marked = head[:4] == b"\xff\xff\xff\xff"
-    # Before Arrow 0.15 the size came first.
-    size = int.from_bytes(head[4:] if is_marked else head[:4], "little")
-    if is_marked and size <= _SCHEMA_MAX:
+    size = int.from_bytes(head[4:], "little")
+    if is_marked and size <= _recordings.SCHEMA_MAX:
         head += file.read(size)
     pipe: Any = _Stream(head, file)
     # All of these is needed: to tell whether they are whole and right, or because pyarrow
     # does not read all types of big-endian streams.
     is_whole = head.startswith(b"ARROW1") or any(part in head for part in _CHECKSUMS)
-    if is_whole or _is_big_endian(head[8 if is_marked else 4 :]):
+    is_other = not _recordings.may_be_arrow(head)
+    if is_whole or is_other or _is_big_endian(head[8 if is_marked else 4 :]):
         return _recordings.open(pipe)
-    if not is_marked and size > _SCHEMA_MAX:
-        raise _no_stream()
     return _stream(pipe, is_marked)
 
 
@@ -189,19 +186,15 @@ def _is_big_endian(message: bytes) -> bool:
         return False
 
 
-def _no_stream() -> ValueError:
-    return ValueError(
-        "no Arrow stream: only one, or an Arrow file, can come in by a pipe"
-    )
-
-
 def _stream(pipe: Any, is_marked: bool) -> pa.RecordBatchReader:
     """Return the batches of a stream; an end that is not marked is an error."""
     try:
         reader = pa.ipc.open_stream(pipe)
     except (pa.ArrowException, OSError) as error:
         if not is_marked:
-            raise _no_stream() from None
+            raise ValueError(
+                "no Arrow stream: only one, or an Arrow file, can come in by a pipe"
+            ) from None
         raise OSError(errno.EINVAL, f"no Arrow stream: {error}") from None
 
     def batches() -> Iterator[pa.RecordBatch]:

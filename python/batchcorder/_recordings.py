@@ -19,11 +19,41 @@ from ._cache import UNLIMITED, StreamCache, absolute, check_progress, column_num
 Path = str | bytes | PathLike[str] | PathLike[bytes]
 
 
+# The size of a schema, which comes first in a stream, is less.
+SCHEMA_MAX = 16 << 20
+# So many bytes tell which format another file has.
+_HEAD = 4096
+# Other formats that begin with what could be the size of a schema.
+_NO_SIZES = (b"\x1f\x8b", b"ORC", b"BZh", b"PK")
+
+
+def may_be_arrow(head: bytes) -> bool:
+    """Return whether an Arrow stream or file may begin with these eight bytes."""
+    if len(head) < 8:
+        return False
+    if head.startswith((b"\xff\xff\xff\xff", b"ARROW1")):
+        return True
+    # Before Arrow 0.15 the size came first.
+    size = int.from_bytes(head[:4], "little")
+    return 0 < size <= SCHEMA_MAX and not head.startswith(_NO_SIZES)
+
+
 def copied(file: Any) -> IO[bytes]:
-    """Return a file without a name of what a pipe, or memory, holds."""
+    """
+    Return a file without a name of what a pipe, or memory, holds.
+
+    Of what is not Arrow it has the beginning, which is enough to be refused.
+    """
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     try:
-        shutil.copyfileobj(file, copy, 1 << 20)
+        head = b""
+        while len(head) < 8 and (part := file.read(8 - len(head))):
+            head += part
+        copy.write(head)
+        if may_be_arrow(head):
+            shutil.copyfileobj(file, copy, 1 << 20)
+        else:
+            copy.write(file.read(_HEAD) or b"")
         copy.flush()
     except BaseException:
         copy.close()

@@ -31,7 +31,13 @@ static const struct signature {
     {0, 3, "BZh", {"compressed with bzip2", DECOMPRESS}},
     {0, 6, "\xfd\x37zXZ\0", {"compressed with xz", DECOMPRESS}},
     {0, 10, "\xff\x06\0\0sNaPpY", {"compressed with snappy", DECOMPRESS}},
+    {0, 4, "\x02\x21\x4c\x18", {"compressed with lz4", DECOMPRESS}},
     {0, 4, "PK\3\4", {"a zip archive", UNPACK}},
+    {0, 4, "PK\5\6", {"a zip archive", UNPACK}},
+    {0, 6, "7z\xbc\xaf\x27\x1c", {"a 7z archive", UNPACK}},
+    {0, 6, "Rar!\x1a\x07", {"a rar archive", UNPACK}},
+    {0, 5, "%PDF-", {"a PDF document", READ_IT("a program that extracts its tables")}},
+    {0, 10, "MATLAB 5.0", {"a MATLAB file", READ_IT("a MATLAB reader")}},
     {257, 5, "ustar", {"a tar archive", UNPACK}},
 };
 

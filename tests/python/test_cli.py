@@ -525,7 +525,7 @@ def test_record_of_other_things_in_a_pipe() -> None:
     assert ids(batchcorder.open("y")) == IDS
     done = run("record", "-", "z", input=b"a,b\n1,2\n" * 99)
     assert done.returncode == 1
-    assert done.stderr.startswith("batchcorder record: standard input: no Arrow stream: ")
+    assert "standard input: Not an Arrow stream or file, but text" in done.stderr
 
 
 def test_info_of_a_pipe(x: str) -> None:
@@ -582,13 +582,17 @@ def test_record_of_other_files_by_a_pipe(x: str) -> None:
     with gzip.open("x.gz", "w") as packed:
         packed.write(Path(x).read_bytes())
     Path("x.none").touch()
-    for name in ("x.parquet", "x.csv", "x.gz", "x.none"):
-        done = shell(f"cat {name} | batchcorder record - to")
-        assert done.returncode == 1
-        assert done.stderr == (
-            "batchcorder record: standard input: no Arrow stream: only one, or an Arrow "
-            "file, can come in by a pipe\n"
-        )
+    other = "Not an Arrow stream or file, but"
+    for name, words in {
+        "x.parquet": f"{other} a Parquet file",
+        "x.csv": f"{other} text, perhaps CSV",
+        "x.gz": f"{other} compressed with gzip",
+        "x.none": "The file ends before its schema does",
+    }.items():
+        for command in (f"cat {name} |", f"<{name}"):
+            done = shell(f"{command} batchcorder record - to")
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"batchcorder record: standard input: {words}")
     assert not os.path.exists("to")
     # As Arrow wrote streams before 0.15.
     how = pa.ipc.IpcWriteOptions(use_legacy_format=True)
@@ -598,6 +602,15 @@ def test_record_of_other_files_by_a_pipe(x: str) -> None:
     done = shell("cat x.old | batchcorder record - to")
     assert done.returncode == 0, done.stderr
     assert ids(cat("to")) == IDS
+
+
+@pytest.mark.parametrize("endless", ["yes", "cat /dev/zero", "cat /dev/urandom"])
+@pytest.mark.parametrize("command", ["record - to", "head -", "verify -", "info -"])
+def test_an_endless_pipe_is_refused_by_its_beginning(endless: str, command: str) -> None:
+    """It would fill the disk."""
+    done = shell(f"{endless} 2>&- | batchcorder {command}")
+    assert done.returncode == 1
+    assert "Not an Arrow stream or file" in done.stderr
 
 
 def test_errors_show_names_of_columns_that_are_printable() -> None:

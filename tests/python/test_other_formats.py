@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.orc
@@ -75,6 +76,16 @@ OTHERS: dict[str, bytes] = {
     "a zip archive": by(zipped),
     "a tar archive": by(tarred),
     "an Avro file": b"Obj\1\2\x16avro.schema",
+    "an encrypted Parquet file": b"PARE" + bytes(60) + b"PARE",
+    "a Vortex file": b"VTXF" + bytes(60) + b"VTXF",
+    "a NumPy file": by(lambda sink: np.save(sink, np.arange(5))),
+    "an HDF5 file": b"\x89HDF\r\n\x1a\n" + bytes(60),
+    "a DuckDB database": bytes(8) + b"DUCK" + bytes(60),
+    "compressed with snappy": b"\xff\x06\0\0sNaPpY" + bytes(60),
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c" + bytes(60),
+    "a rar archive": b"Rar!\x1a\x07\1\0" + bytes(60),
+    "a PDF document": b"%PDF-1.7\n" + bytes(60),
+    "a MATLAB file": b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(128),
     "JSON": b'\n[{"i": 1}, {"i": 2}]',
     "HTML or XML": b"<!DOCTYPE html><html>404 not found</html>",
     "text": b"nothing of interest",
