@@ -67,6 +67,9 @@ def _lock(directory: int, name: bytes) -> int:
         try:
             _call_lock(number, fcntl.F_OFD_SETLKW, fcntl.F_WRLCK)
             held = os.fstat(number)
+            # It would be removed in the end.
+            if held.st_size > 0:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             named = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
                 return number
@@ -101,7 +104,8 @@ def _lock_in(directory: int, name: bytes) -> tuple[int, bytes]:
                 with contextlib.suppress(OSError):
                     os.unlink(lock_name, dir_fd=directory)
                 raise OSError(errno.ENOLCK, _NO_LOCKS) from None
-            # The hidden file's name would not help.
+            if error.errno in (errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                words += f": '{os.fsdecode(lock_name)}' is kept for this recording's lock"
             raise type(error)(error.errno, words) from None
     raise AssertionError
 

@@ -350,6 +350,21 @@ def test_a_file_of_another_that_begins_with_zeros_stays(
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_a_file_of_another_in_the_place_of_the_lock(path: Path, kind: str) -> None:
+    lock = path.with_name(f".{path.name}.lock")
+    if kind == "file":
+        lock.write_text("of another")
+    elif kind == "directory":
+        lock.mkdir()
+    else:
+        lock.symlink_to("elsewhere")
+    with pytest.raises(OSError, match=r"'\.x\.arrows\.lock' is kept for") as raised:
+        cached(path, never)
+    assert raised.value.filename == str(path)
+    assert os.listdir(path.parent) == [lock.name]
+
+
 # ---- going on ----
 
 
