@@ -12,8 +12,8 @@
 
 enum { ROOM_MIN = 64, VIEW = 16, UNION_IDS = 128 };
 
-/* A bitmap of ones may be as large as what is in memory already, and this. Values of
- * types without bytes can be more than any memory has bits. */
+/* Ones that no part has bytes of may take as much as all bytes of the parts, and this.
+ * Values of types without bytes can be more than any memory has bits. */
 enum { ONES_BYTES_MAX = 16 << 20 };
 
 /* A part that is being appended. */
@@ -59,6 +59,7 @@ static int take(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
     if (code != 0) return code;
     *out_to = room->data + room->used;
     room->used += bytes;
+    columns->brought += bytes;
     return 0;
 }
 
@@ -102,6 +103,14 @@ static const uint8_t *validity_of(const struct bc_node *node) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
+/* Appends `n` ones. EINVAL: they would be too many. */
+static int append_ones(struct bc_columns *columns, struct bc_room *room, int64_t n) {
+    int64_t ones = columns->ones + n;
+    if (bc__bit_bytes(ones) > columns->brought + ONES_BYTES_MAX) return EINVAL;
+    columns->ones = ones;
+    return append_bits(columns, room, NULL, 0, n);
+}
+
 /* Bits stand for all values of the column, or for none. */
 static int append_validity(struct part *part, struct bc_column *column,
                            const struct bc_node *node, int64_t first, int64_t n) {
@@ -110,13 +119,13 @@ static int append_validity(struct part *part, struct bc_column *column,
     if (nulls == 0 && column->null_count == 0) return 0;
     int code = 0;
     if (column->null_count == 0) {
-        uint64_t bytes = (uint64_t)bc__bit_bytes(column->length);
-        if (bytes > part->columns->bytes + ONES_BYTES_MAX) return EINVAL;
         column->validity.used = 0;
-        code = append_bits(part->columns, &column->validity, NULL, 0, column->length);
+        code = append_ones(part->columns, &column->validity, column->length);
     }
     if (code == 0) {
-        code = append_bits(part->columns, &column->validity, bitmap, first, n);
+        code = bitmap == NULL
+                   ? append_ones(part->columns, &column->validity, n)
+                   : append_bits(part->columns, &column->validity, bitmap, first, n);
     }
     column->null_count += nulls;
     return code;
@@ -463,9 +472,14 @@ int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part) 
         column->last_chunk_used = n == 0 ? 0 : column->chunks[n - 1].used;
         before[i] = *column;
     }
+    const struct bc_columns old = *columns;
     struct part appended = {columns, part->nodes};
     int code = append_run(&appended, 0, 0, part->nodes[0].length);
-    if (code != 0) undo(columns, before);
+    if (code != 0) {
+        undo(columns, before);
+        columns->brought = old.brought;
+        columns->ones = old.ones;
+    }
     bc__free(before);
     return code;
 }

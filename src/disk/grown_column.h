@@ -33,7 +33,9 @@ struct bc_columns {
     bool is_shared; /* batches may point into the memory: it must stay */
     void **retired;
     size_t n_retired, retired_capacity;
-    uint64_t bytes; /* of all rooms, and of what is retired */
+    uint64_t bytes;  /* of all rooms, and of what is retired */
+    int64_t brought; /* bytes that the parts had, their bitmaps aside */
+    int64_t ones;    /* bits of bitmaps that the parts had not */
 };
 
 /* Appends the part's nodes. EINVAL, ENOMEM: the columns are as they were, but for the

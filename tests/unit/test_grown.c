@@ -243,9 +243,33 @@ static void test_values_without_bytes(void) {
     bc__schema_free(schema);
 }
 
+/* The ones of a part count as those before it do. */
+static void test_parts_without_bytes(void) {
+    static const int64_t lengths[] = {1, (int64_t)1 << 31, (int64_t)1 << 26,
+                                      (int64_t)1 << 26, (int64_t)1 << 26};
+    struct bc_schema *schema = schema_of("w:0", 0);
+    struct bc_grown *grown = bc__grown_new(schema, 1);
+    static const uint8_t validity = 0;
+    for (int turn = 0; turn < 5; turn++) {
+        struct part part;
+        open_part(&part, schema, lengths[turn]);
+        part.batch->nodes[0].null_count = turn == 0;
+        part.buffers[0][0] = turn == 0 ? &validity : NULL;
+        CHECK(append(grown, &part) == (turn == 1 || turn == 4 ? EINVAL : 0));
+    }
+    CHECK(bc__grown_parts(grown) == 3);
+    bc__grown_unref(grown);
+    bc__schema_free(schema);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_parts), TAP_CASE(test_bits), TAP_CASE(test_parts_that_are_wrong),
-        TAP_CASE(test_runs), TAP_CASE(test_values_without_bytes)};
+        TAP_CASE(test_parts),
+        TAP_CASE(test_bits),
+        TAP_CASE(test_parts_that_are_wrong),
+        TAP_CASE(test_runs),
+        TAP_CASE(test_values_without_bytes),
+        TAP_CASE(test_parts_without_bytes),
+    };
     return TAP_RUN(cases);
 }
