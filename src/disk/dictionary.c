@@ -253,6 +253,16 @@ static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t 
     return &dictionary->versions[index];
 }
 
+/* What is kept of version `number` may be given up for another one's, while batches keep
+ * it. The lock is held. */
+static bool is_charged(const struct bc_dictionaries *dictionaries, int32_t which,
+                       uint64_t number) {
+    const struct bc_dictionary *dictionary = &dictionaries->all[which];
+    bool is_large = dictionary->has_large && dictionary->large == number;
+    return is_large && !dictionaries->is_unordered &&
+           dictionary->versions[dictionary->n_versions - 1].number > 0;
+}
+
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
                            int64_t batch_offset, struct bc_version *out_version) {
     bc_assert(which >= 0 && which < dictionaries->n);
@@ -262,6 +272,7 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
         version_before(&dictionaries->all[which], batch_offset);
     if (found != NULL) {
         *out_version = *found;
+        out_version->is_charged = is_charged(dictionaries, which, found->number);
         if (found->decoded != NULL) (void)bc__batch_ref(found->decoded);
     }
     bc__mutex_unlock(&dictionaries->lock);
@@ -323,7 +334,7 @@ void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which
     bc__batch_unref(decoded);
 }
 
-void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded) {
     struct bc_batch *replaced = NULL;
     uint64_t bytes = bc__batch_bytes(decoded);
@@ -345,8 +356,10 @@ void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
             dictionary->large = number;
         }
     }
+    bool charged = version->decoded != decoded || is_charged(dictionaries, which, number);
     bc__mutex_unlock(&dictionaries->lock);
     bc__batch_unref(replaced);
+    return charged;
 }
 
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,

@@ -29,8 +29,9 @@ struct bc_version {
     uint64_t base;
     int64_t offset;
     int64_t size;
-    int64_t length;           /* values, those before a delta included */
-    bool verified;            /* read before, and right */
+    int64_t length;  /* values, those before a delta included */
+    bool verified;   /* read before, and right */
+    bool is_charged; /* found: the batch that takes `decoded` is charged for it */
     struct bc_batch *decoded; /* its nodes, once it was read */
     struct bc_chain *chain;   /* of a base: it and its deltas put together, or NULL */
 };
@@ -141,8 +142,9 @@ void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which
 /* Gives all chains up. Nobody is inside. (chain.c) */
 void bc__chains_clear(struct bc_dictionaries *dictionaries);
 /* Version `number` was read: keeps `decoded`, unless there is one; where all that is kept
- * is too much, in the place of another version's. */
-void bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
+ * is too much, in the place of another version's. True where the batch that has `decoded`
+ * is charged for it: it may be the only one that keeps it. */
+bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
                            uint64_t number, struct bc_batch *decoded);
 /* Counts the messages, adds up their bytes, and adds these to their columns'. */
 void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,

@@ -162,8 +162,10 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
         code = bc__dictionaries_validate(dictionaries, which, &version, is_copied, batch,
                                          reason);
     }
-    if (code == 0 && is_new) {
-        bc__dictionaries_keep(dictionaries, same, version.number, *held);
-    }
-    return code;
+    if (code != 0) return code;
+    bool is_charged =
+        is_new ? bc__dictionaries_keep(dictionaries, same, version.number, *held)
+               : version.is_charged;
+    if (is_charged) batch->held_bytes += bc__batch_bytes(*held);
+    return 0;
 }
