@@ -18,26 +18,48 @@ static bool find_data(int file, int64_t at, int64_t end, int64_t *out_start,
     return true;
 }
 
+/* A descriptor whose position may move: of an open file of its own, since the position of
+ * `file` may be somebody's. */
+struct probe {
+    int file;
+    bool is_own;
+    off_t position; /* of a file that is not */
+};
+
+/* Where no further descriptor can be had, it is `file`, put back afterwards. */
+static struct probe open_probe(int file) {
+    int another = bc__sys_another(file, NULL);
+    if (another >= 0) return (struct probe){.file = another, .is_own = true};
+    return (struct probe){.file = file, .position = lseek(file, 0, SEEK_CUR)};
+}
+
+static void close_probe(struct probe probe) {
+    if (probe.is_own) {
+        (void)close(probe.file);
+    } else if (probe.position >= 0) {
+        (void)lseek(probe.file, probe.position, SEEK_SET);
+    }
+}
+
 size_t bc__sys_dense(int file, int64_t offset, size_t size) {
     enum { SMALL = 1 << 20, SHARE = 4 };
     if (size < SMALL) return size;
-    /* Of its own: the position of `file` may be somebody's. */
-    int another = bc__sys_another(file, NULL);
-    if (another < 0) return size;
+    struct probe probe = open_probe(file);
     int64_t end = offset + (int64_t)size;
     int64_t at = offset;
     int64_t first_hole = -1;
     int64_t wanted = (int64_t)size / SHARE;
     int64_t start;
     int64_t stop;
-    while (wanted > 0 && find_data(another, at, end, &start, &stop)) {
+    while (wanted > 0 && find_data(probe.file, at, end, &start, &stop)) {
         if (start > at && first_hole < 0) first_hole = at;
         wanted -= stop - start;
         at = stop;
     }
-    bool can_tell = wanted <= 0 || at >= end || lseek(another, (off_t)at, SEEK_DATA) >= 0;
+    bool can_tell =
+        wanted <= 0 || at >= end || lseek(probe.file, (off_t)at, SEEK_DATA) >= 0;
     can_tell = can_tell || errno == ENXIO;
-    (void)close(another);
+    close_probe(probe);
     if (wanted <= 0 || !can_tell) return size;
     return (size_t)((first_hole < 0 ? at : first_hole) - offset);
 }
@@ -52,20 +74,19 @@ int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
     if (code != 0) return code;
     *out_size = 0;
     if (end < offset || (uint64_t)(end - offset) < size) return 0;
-    int another = bc__sys_another(file, NULL);
-    if (another < 0) return errno;
+    struct probe probe = open_probe(file);
     end = offset + (int64_t)size;
     int64_t at = offset;
     int64_t start;
     int64_t stop;
-    while (code == 0 && find_data(another, at, end, &start, &stop)) {
+    while (code == 0 && find_data(probe.file, at, end, &start, &stop)) {
         size_t got;
         size_t wanted = (size_t)(stop - start);
         code = bc__sys_read(file, (char *)zeros + (start - offset), wanted, start, &got);
         if (code == 0 && got != wanted) code = EIO;
         at = stop;
     }
-    (void)close(another);
+    close_probe(probe);
     if (code == 0) *out_size = size;
     return code;
 }

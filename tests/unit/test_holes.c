@@ -1,0 +1,62 @@
+/* Reads of sparse files where no further descriptor can be had: without /proc, or where
+ * the process has as many as it may. */
+#include <sys/resource.h>
+
+#include "base/sys.h"
+#include "place.h"
+
+enum { SIZE = 64 << 20, POSITION = 12345 };
+
+/* A file of zeros, with a byte at its start, one in the middle and one at its end. */
+static int open_sparse(const struct place *place) {
+    int file = open(place->path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(file >= 0);
+    CHECK(pwrite(file, "a", 1, 0) == 1 && pwrite(file, "b", 1, SIZE / 2) == 1);
+    CHECK(pwrite(file, "c", 1, SIZE - 1) == 1);
+    CHECK(lseek(file, POSITION, SEEK_SET) == POSITION);
+    return file;
+}
+
+/* Whether the file system knows of holes at all. */
+static bool has_holes(int file) {
+    struct stat status;
+    CHECK(fstat(file, &status) == 0);
+    return (int64_t)status.st_blocks * 512 < SIZE / 4;
+}
+
+static void check_reads(int file) {
+    uint8_t *bytes = calloc(1, SIZE);
+    CHECK(bytes != NULL);
+    size_t got = 0;
+    CHECK(bc__sys_dense(file, 0, SIZE) < SIZE / 4);
+    CHECK(bc__sys_read(file, bytes, SIZE, 0, &got) == 0 && got < SIZE / 4);
+    CHECK(bc__sys_read_over_holes(file, bytes, SIZE, 0, &got) == 0 && got == SIZE);
+    CHECK(bytes[0] == 'a' && bytes[SIZE / 2] == 'b' && bytes[SIZE - 1] == 'c');
+    /* It may be a descriptor of the user's. */
+    CHECK(lseek(file, 0, SEEK_CUR) == POSITION);
+    free(bytes);
+}
+
+static void test_reads_without_another_descriptor(void) {
+    struct place place;
+    place_init(&place);
+    int file = open_sparse(&place);
+    if (has_holes(file)) {
+        check_reads(file);
+        struct rlimit before;
+        CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+        struct rlimit none = {0, before.rlim_max};
+        CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+        check_reads(file);
+        CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    }
+    CHECK(close(file) == 0);
+    place_finish(&place);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_reads_without_another_descriptor),
+    };
+    return TAP_RUN(cases);
+}
