@@ -19,6 +19,7 @@ struct decoder {
     int32_t filled;        /* nodes of a dictionary, depth first; -1: those of a batch */
     int64_t variadic_left; /* buffers that the tables have room for */
     int64_t taken;         /* bytes of the buffer taken last */
+    int64_t spare;         /* bytes that may be decompressed beyond what rows reach */
     struct bc_decompressor decompressor;
 };
 
@@ -32,16 +33,23 @@ enum { COPIES_ALL = 0 };
 /* No codec makes more of a byte: a larger claim is none. */
 enum { EXPANSION_MAX = 1 << 16 };
 
-/* Some writers leave more in a buffer than its array has: this much is not worth to be
- * left out. */
-enum { SURPLUS = 1 << 16, BLOATED = 16 };
+/* Some writers leave more in a buffer than its array has. All buffers of a message may
+ * have so many times the bytes of the body of it, and this. */
+enum { SPARE_TIMES = 3, SPARE_MIN = 1 << 16 };
 
 static bool is_compressed(const struct decoder *decoder) {
     return decoder->parts.wire.codec != BC_CODEC_NONE;
 }
 
-/* The raw bytes of a compressed buffer, in memory of the batch's own; of many more than
- * `bytes_max` only the first ones. */
+/* Takes bytes that no row reaches out of the spare ones. False: there are not as many. */
+static bool spend_spare(struct decoder *decoder, int64_t bytes) {
+    if (bytes > decoder->spare) return false;
+    if (bytes > 0) decoder->spare -= bytes;
+    return true;
+}
+
+/* The raw bytes of a compressed buffer, in memory of the batch's own; those beyond
+ * `bytes_max` only as long as there are spare ones. */
 static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
                       int64_t bytes_min, int64_t bytes_max, const void **out_data) {
     struct bc_compressed compressed;
@@ -52,7 +60,7 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
         compressed.length / EXPANSION_MAX > buffer.length) {
         return EINVAL;
     }
-    bool whole = compressed.length / 2 <= bytes_max || compressed.length <= SURPLUS;
+    bool whole = spend_spare(decoder, compressed.length - bytes_max);
     int64_t bytes = whole ? compressed.length : bytes_max;
     decoder->taken = bytes;
     *out_data = NULL;
@@ -186,29 +194,17 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
     return *out_reach < 0 ? EINVAL : 0;
 }
 
-/* A variadic buffer that says of itself that it is much larger than it is here. */
-static bool is_bloated(const struct decoder *decoder, size_t number) {
-    const struct bc_parts *parts = &decoder->parts;
-    if (number >= parts->wire.n_buffers) return false;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, number);
-    struct bc_compressed compressed;
-    return bc__parts_holds(parts, buffer) &&
-           bc__compressed_parse(parts->body + buffer.offset, buffer.length,
-                                &compressed) == 0 &&
-           compressed.length / BLOATED > buffer.length + SURPLUS;
-}
-
 /* How much of each of `n` variadic buffers the views want: goes where their sizes will
- * stand. All of it, unless one says that it is very large. */
+ * stand. All of it, where that is little. */
 static void measure_views(struct decoder *decoder, const struct bc_node *node,
                           int64_t n) {
-    bool bloats = false;
-    for (int64_t i = 0; i < n; i++) {
-        decoder->sizes[i] = INT64_MAX;
-        bloats = bloats || (is_compressed(decoder) &&
-                            is_bloated(decoder, decoder->parts.buffer + (size_t)i));
+    /* Text seldom takes much more than its views, which are there. */
+    decoder->spare += node->length * (int64_t)sizeof(struct bc_view);
+    int64_t claimed = bc__parts_claimed(&decoder->parts, n, decoder->spare);
+    if (spend_spare(decoder, claimed)) {
+        for (int64_t i = 0; i < n; i++) decoder->sizes[i] = INT64_MAX;
+        return;
     }
-    if (!bloats) return;
     memset(decoder->sizes, 0, (size_t)n * sizeof(decoder->sizes[0]));
     const uint8_t *validity = node->null_count == 0 ? NULL : node->buffers[0];
     const uint8_t *at = node->buffers[1];
@@ -415,7 +411,11 @@ static void add_room(const struct bc_schema *schema, int32_t number, struct room
 static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
                  const struct bc_parts *parts) {
     *decoder = (struct decoder){
-        .schema = schema, .parts = *parts, .filled = values > 0 ? 0 : -1};
+        .schema = schema,
+        .parts = *parts,
+        .filled = values > 0 ? 0 : -1,
+        .spare = SPARE_TIMES * parts->wire.body_bytes + SPARE_MIN,
+    };
     struct room room = {0, 0};
     add_room(schema, values, &room);
     size_t n_variadic;

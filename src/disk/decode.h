@@ -3,7 +3,9 @@
  *
  * A small compressed buffer may hold very much. So of what is compressed, as much is
  * taken as the rows can reach: children have as many values as their parents' offsets ask
- * for, text ends with the last offset, and variadic buffers with the last view. */
+ * for, text ends with the last offset, and variadic buffers with the last view.
+ * Beyond that, all buffers of a message together give three times the bytes of its body
+ * and 64 KiB. */
 #ifndef BC_DISK_DECODE_H
 #define BC_DISK_DECODE_H
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "disk/codec.h"
+
 enum { LONG_PREFIX = 8, SHORT_PREFIX = 4, NULL_EXTRAS_MAX = 2 };
 
 int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame) {
@@ -143,4 +145,21 @@ int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
         if (code != 0) return code;
     }
     return 0;
+}
+
+int64_t bc__parts_claimed(const struct bc_parts *parts, int64_t n, int64_t most) {
+    int64_t claimed = 0;
+    if (parts->wire.codec == BC_CODEC_NONE) return 0;
+    for (size_t i = parts->buffer; n > 0 && i < parts->wire.n_buffers; i++, n--) {
+        struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, i);
+        struct bc_compressed compressed;
+        if (buffer.length == 0 || !bc__parts_holds(parts, buffer) ||
+            bc__compressed_parse(parts->body + buffer.offset, buffer.length,
+                                 &compressed) != 0) {
+            continue;
+        }
+        if (compressed.length > most - claimed) return most + 1;
+        claimed += compressed.length;
+    }
+    return claimed;
 }

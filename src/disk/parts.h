@@ -56,4 +56,9 @@ size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *fie
 int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
                    int32_t number);
 
+/* Bytes that the next `n` buffers say they have when decompressed: one more than `most`
+ * where it is more, and 0 where they are not compressed. What is wrong with them is found
+ * when they are taken. */
+int64_t bc__parts_claimed(const struct bc_parts *parts, int64_t n, int64_t most);
+
 #endif

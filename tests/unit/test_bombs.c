@@ -6,7 +6,7 @@
 #include "disk/decode.h"
 #include "messages.h"
 
-enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 16 };
+enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 2048 };
 static const int64_t many_values = CLAIM;
 
 /* A message in the making. */
@@ -35,13 +35,19 @@ static void add_bytes(struct maker *maker, const void *data, size_t size) {
 /* A buffer that is not there. */
 static void none(struct maker *maker) { add_bytes(maker, NULL, 0); }
 
+/* Another buffer of the same bytes as the last one. */
+static void again(struct maker *maker) {
+    maker->buffers[maker->n_buffers] = maker->buffers[maker->n_buffers - 1];
+    maker->n_buffers++;
+}
+
 /* A buffer of 64 MiB of zeros. */
 static void bomb(struct maker *maker) {
     add_bytes(maker, maker->bomb, maker->bomb_bytes);
 }
 
 static void values(struct maker *maker, const void *data, size_t size) {
-    uint8_t out[4096];
+    static uint8_t out[1 << 17];
     CHECK(bc__compress_bound(maker->codec, size) <= sizeof(out));
     struct bc_compressor compressor = {0};
     size_t compressed;
@@ -154,12 +160,13 @@ static void make_views(struct maker *maker) {
     maker->n_variadic = 1;
 }
 
-static uint8_t *bomb_of(enum bc_codec codec, size_t *out_size) {
-    uint8_t *zeros = calloc(1, CLAIM);
-    size_t capacity = bc__compress_bound(codec, CLAIM);
+/* Compressed zeros. */
+static uint8_t *zeros_of(enum bc_codec codec, size_t n, size_t *out_size) {
+    uint8_t *zeros = calloc(1, n);
+    size_t capacity = bc__compress_bound(codec, n);
     uint8_t *out = malloc(capacity);
     struct bc_compressor compressor = {0};
-    CHECK(bc__compress(&compressor, codec, zeros, CLAIM, out, capacity, out_size) == 0);
+    CHECK(bc__compress(&compressor, codec, zeros, n, out, capacity, out_size) == 0);
     bc__compressor_finish(&compressor);
     free(zeros);
     return out;
@@ -216,12 +223,13 @@ static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
 static void check(struct ArrowSchema *column, void (*make)(struct maker *)) {
     for (int codec = BC_CODEC_LZ4; codec <= BC_CODEC_ZSTD; codec++) {
         struct maker maker = {.codec = (enum bc_codec)codec};
-        uint8_t *zeros = bomb_of(maker.codec, &maker.bomb_bytes);
+        uint8_t *zeros = zeros_of(maker.codec, CLAIM, &maker.bomb_bytes);
         maker.bomb = zeros;
         maker.body = calloc(1, MESSAGE_MAX);
         make(&maker);
-        CHECK(decode(column, false, &maker, 1, 0) < HELD_MAX);
-        CHECK(decode(column, true, &maker, 1, 0) < HELD_MAX);
+        uint64_t held_max = HELD_MAX + 4 * (uint64_t)maker.bytes;
+        CHECK(decode(column, false, &maker, 1, 0) < held_max);
+        CHECK(decode(column, true, &maker, 1, 0) < held_max);
         free(maker.body);
         free(zeros);
     }
@@ -263,7 +271,7 @@ static void test_nested(void) {
 /* A column that says that it has more rows than its batch is none of it. */
 static void test_rows(void) {
     struct maker maker = {.codec = BC_CODEC_ZSTD};
-    uint8_t *zeros = bomb_of(maker.codec, &maker.bomb_bytes);
+    uint8_t *zeros = zeros_of(maker.codec, CLAIM, &maker.bomb_bytes);
     maker.bomb = zeros;
     maker.body = calloc(1, MESSAGE_MAX);
     bytes_of(&maker, many_values);
@@ -275,11 +283,97 @@ static void test_rows(void) {
     free(zeros);
 }
 
+/* Small bombs, each of which would do no harm: up to four lie on the same bytes. */
+static void make_many_views(struct maker *maker) {
+    static const struct bc_view view = {.length = 1, .prefix = "a"};
+    enum { BOMBS = 2000, EACH = 1 << 20 };
+    size_t size;
+    uint8_t *zeros = zeros_of(maker->codec, EACH, &size);
+    node(maker, 1, 0);
+    none(maker);
+    values(maker, &view, sizeof(view));
+    for (int i = 0; i < BOMBS; i++) {
+        if (i % 4 == 0 && maker->bytes + (int64_t)size < MESSAGE_MAX / 2) {
+            add_bytes(maker, zeros, size);
+        } else if (i % 4 != 0) {
+            again(maker);
+        } else {
+            none(maker);
+        }
+    }
+    maker->variadic[0] = BOMBS;
+    maker->n_variadic = 1;
+    free(zeros);
+}
+
+static void make_many_columns(struct maker *maker) {
+    enum { COLUMNS = 100, EACH = 1 << 16 };
+    size_t size;
+    uint8_t *zeros = zeros_of(maker->codec, EACH, &size);
+    node(maker, 1, 0);
+    none(maker);
+    for (int i = 0; i < COLUMNS; i++) {
+        node(maker, 1, 0);
+        none(maker);
+        add_bytes(maker, zeros, size);
+    }
+    free(zeros);
+}
+
+/* What all buffers of a message have in excess of their rows counts together. */
+static void test_many_small_bombs(void) {
+    enum { COLUMNS = 100 };
+    static struct ArrowSchema children[COLUMNS];
+    static struct ArrowSchema *pointers[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++) {
+        children[i] = type("c", "x");
+        pointers[i] = &children[i];
+    }
+    struct ArrowSchema column = type("+s", "x");
+    column.n_children = COLUMNS;
+    column.children = pointers;
+    check(&column, make_many_columns);
+    check_flat("vz", make_many_views);
+}
+
+/* Rows that reach all of it get all of it. */
+static void test_rows_of_one_text(void) {
+    enum { N = 4000, TEXT = 10000 };
+    static int32_t offsets[N + 1];
+    static struct bc_view views[N];
+    for (int i = 0; i < N; i++) {
+        offsets[i + 1] = (i + 1) * TEXT;
+        views[i] = (struct bc_view){.length = TEXT, .offset = i * TEXT};
+    }
+    for (size_t is_view = 0; is_view < 2; is_view++) {
+        struct maker maker = {.codec = BC_CODEC_ZSTD, .bytes = 0};
+        size_t size;
+        uint8_t *zeros = zeros_of(maker.codec, (size_t)N * TEXT, &size);
+        maker.body = calloc(1, MESSAGE_MAX);
+        node(&maker, N, 0);
+        none(&maker);
+        if (is_view) {
+            values(&maker, views, sizeof(views));
+        } else {
+            values(&maker, offsets, sizeof(offsets));
+        }
+        add_bytes(&maker, zeros, size);
+        maker.variadic[0] = 1;
+        maker.n_variadic = is_view;
+        struct ArrowSchema column = type(is_view ? "vz" : "z", "x");
+        CHECK(decode(&column, false, &maker, N, 0) >= (uint64_t)N * TEXT);
+        free(maker.body);
+        free(zeros);
+    }
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_flat),
         TAP_CASE(test_nested),
         TAP_CASE(test_rows),
+        TAP_CASE(test_many_small_bombs),
+        TAP_CASE(test_rows_of_one_text),
     };
     return TAP_RUN(cases);
 }
