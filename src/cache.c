@@ -36,16 +36,16 @@ static int backing_flush(void *context, struct bc_error *error) {
 
 static int backing_read(void *context, struct bc_place place, uint64_t number,
                         const struct bc_projection *projection,
-                        const uint64_t *unverified, struct bc_batch **out_batch,
-                        struct bc_error *error) {
-    const struct bc_disk_read what = {projection, unverified};
+                        const uint64_t *unverified, int64_t bytes_max,
+                        struct bc_batch **out_batch, struct bc_error *error) {
+    const struct bc_disk_read what = {projection, unverified, bytes_max};
     return bc__disk_read(context, place.offset, place.size, number, what, out_batch,
                          error);
 }
 
 static uint64_t backing_weigh(void *context, struct bc_place place, uint64_t rows,
                               bool is_new) {
-    return bc__disk_weigh(context, place.offset, place.size, rows, is_new);
+    return bc__disk_weigh(context, place.size, rows, is_new);
 }
 
 static void backing_give_up(void *context, struct bc_place place) {

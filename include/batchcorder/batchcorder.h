@@ -353,7 +353,8 @@ BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,
 BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
 
 /* Passes batch `number` without having it: 0, or EAGAIN when the reader is not there (any
- * more) or the batch is not recorded yet, EINVAL when the cache is closed. */
+ * more), another thread is at it, or the batch is not recorded yet, EINVAL when the cache
+ * is closed. */
 BC_EXPORT int bc_reader_skip(struct bc_reader *reader, uint64_t number);
 
 /* One more reference; returns `reader`. */

@@ -20,6 +20,7 @@ struct decoder {
     int64_t variadic_left; /* buffers that the tables have room for */
     int64_t taken;         /* bytes of the buffer taken last */
     int64_t spare;         /* bytes that may be decompressed beyond what rows reach */
+    int64_t *left;         /* bytes that may be decompressed at all; NULL: any */
     struct bc_decompressor decompressor;
 };
 
@@ -65,6 +66,7 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
     decoder->taken = bytes;
     *out_data = NULL;
     if (bytes == 0) return 0;
+    if (bc__parts_spend(decoder->left, bytes) != 0) return EAGAIN;
     uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (raw == NULL) return ENOMEM;
     *out_data = raw;
@@ -409,13 +411,10 @@ static void add_room(const struct bc_schema *schema, int32_t number, struct room
 /* Makes an empty batch with room for the nodes and all buffer tables of the message, or
  * of a dictionary's values (`values` > 0). */
 static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
-                 const struct bc_parts *parts) {
+                 const struct bc_parts *parts, int64_t *left) {
     *decoder = (struct decoder){
-        .schema = schema,
-        .parts = *parts,
-        .filled = values > 0 ? 0 : -1,
-        .spare = SPARE_TIMES * parts->wire.body_bytes + SPARE_MIN,
-    };
+        .schema = schema, .parts = *parts, .filled = values > 0 ? 0 : -1, .left = left};
+    decoder->spare = SPARE_TIMES * parts->wire.body_bytes + SPARE_MIN;
     struct room room = {0, 0};
     add_room(schema, values, &room);
     size_t n_variadic;
@@ -471,9 +470,9 @@ static int decode_columns(struct decoder *decoder,
 
 int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_projection *projection, const struct bc_parts *parts,
-                     struct bc_batch **out_batch) {
+                     int64_t *left, struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, 0, parts);
+    int code = start(&decoder, schema, 0, parts, left);
     if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.parts.wire.rows;
@@ -485,9 +484,10 @@ int bc__decode_batch(const struct bc_schema *schema,
 }
 
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const struct bc_parts *parts, struct bc_batch **out_batch) {
+                          const struct bc_parts *parts, int64_t *left,
+                          struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, dictionary, parts);
+    int code = start(&decoder, schema, dictionary, parts, left);
     if (code != 0) return code;
     int32_t owner = schema->fields[dictionary].parent;
     bool is_it = decoder.parts.wire.is_dictionary &&

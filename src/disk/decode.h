@@ -17,14 +17,16 @@
  * other nodes zeroed and their bytes untouched. The message may be one of other writers:
  * what stands unaligned is copied. Every node and buffer is checked to lie inside it and
  * to be long enough for its type. The batch's owner is the caller's to set. EINVAL: not
- * such a message; ENOTSUP: one of an old version with null unions; ENOMEM. */
+ * such a message; ENOTSUP: one of an old version with null unions; ENOMEM; EAGAIN: more
+ * than `left` bytes (NULL: any) are to be decompressed, which are taken from it. */
 int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_projection *projection, const struct bc_parts *parts,
-                     struct bc_batch **out_batch);
+                     int64_t *left, struct bc_batch **out_batch);
 
 /* The same for a DictionaryBatch message: the batch has the nodes of the dictionary's
  * values alone, depth first. */
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const struct bc_parts *parts, struct bc_batch **out_batch);
+                          const struct bc_parts *parts, int64_t *left,
+                          struct bc_batch **out_batch);
 
 #endif

@@ -108,6 +108,14 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
                            int64_t batch_offset);
 
+/* Takes the grow lock. False: another thread has it, and this one does not wait. */
+static inline bool bc__dictionaries_lock_chains(struct bc_dictionaries *dictionaries,
+                                                bool waits) {
+    if (!waits) return bc__mutex_try_lock(&dictionaries->grow_lock);
+    bc__mutex_lock(&dictionaries->grow_lock);
+    return true;
+}
+
 /* Are there dictionaries in the values of dictionary number `which`? */
 static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionaries,
                                          int32_t which) {
@@ -116,10 +124,12 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
 /* Looks at the values of dictionary number `which`, and whether their indices are in the
  * dictionaries in them, all of which are in the batch. Where the values of the version
  * were looked at before, unless they are `is_copied` anew, only the sizes of the
- * dictionaries in them matter. EINVAL. (nested.c) */
+ * dictionaries in them matter. EINVAL; EAGAIN, unless it `waits`: another thread has the
+ * grow lock. (nested.c) */
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
                               const struct bc_version *version, bool is_copied,
-                              const struct bc_batch *batch, struct bc_error *error);
+                              bool waits, const struct bc_batch *batch,
+                              struct bc_error *error);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,

@@ -135,19 +135,21 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
 
 /* Releases what appends replaced, and with `done` what they kept. No lock is held. */
 void bc__disk_tidy(struct bc_disk *disk, bool done);
-/* What of a batch is wanted, and what of that was not verified yet. */
+/* What of a batch is wanted, what of that was not verified yet, and for how much work. */
 struct bc_disk_read {
     const struct bc_projection *projection; /* NULL: all columns */
     const uint64_t *unverified;             /* columns, a bit each; NULL: none */
+    int64_t bytes_max; /* to verify, decompress and append to chains; 0: any */
 };
 
-/* Batch `number` from where append put it. Any thread. (read.c) */
+/* Batch `number` from where append put it. Any thread. With `bytes_max` it waits for no
+ * other thread's read; EAGAIN: it must, or there is more to do. (read.c) */
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                   struct bc_disk_read what, struct bc_batch **out_batch,
                   struct bc_error *error);
-/* The bytes that a read of the batch there touches, about: those it verifies, copies and
- * decompresses, and the dictionaries that are read with it. Any thread. (weigh.c) */
-uint64_t bc__disk_weigh(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t rows,
+/* The bytes that a read of the batch there touches at least, about: those it verifies,
+ * copies and decompresses. Any thread. (weigh.c) */
+uint64_t bc__disk_weigh(const struct bc_disk *disk, int64_t size, uint64_t rows,
                         bool is_new);
 /* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. */
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,

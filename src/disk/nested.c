@@ -1,5 +1,7 @@
 /* Dictionaries in the values of others: verified once for each message of the values, and
  * held against what their indices reach where one in them changes. */
+#include <errno.h>
+
 #include "arrow/flaw.h"
 #include "arrow/validate.h"
 #include "base/check.h"
@@ -65,11 +67,12 @@ static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
 
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
                               const struct bc_version *version, bool is_copied,
-                              const struct bc_batch *batch, struct bc_error *error) {
+                              bool waits, const struct bc_batch *batch,
+                              struct bc_error *error) {
     bc_assert(version->offset > 0 && bc__dictionaries_nest(dictionaries, which));
     struct bc_dictionary *dictionary = &dictionaries->all[which];
     int code = 0;
-    bc__mutex_lock(&dictionaries->grow_lock);
+    if (!bc__dictionaries_lock_chains(dictionaries, waits)) return EAGAIN;
     bool is_known = dictionary->validated == version->offset && !is_copied;
     if (!is_known) is_known = note_chain(dictionaries, which, version);
     if (!is_known || !reaches(dictionaries, which, batch)) {

@@ -9,6 +9,8 @@
 #ifndef BC_DISK_PARTS_H
 #define BC_DISK_PARTS_H
 
+#include <errno.h>
+
 #include "arrow/metadata.h"
 #include "arrow/schema.h"
 
@@ -55,6 +57,14 @@ size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *fie
 /* Passes a field by, with all below it, without looking at its bytes. EINVAL. */
 int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
                    int32_t number);
+
+/* Takes `bytes` from what a read may still do, NULL: all. EAGAIN: that is less. */
+static inline int bc__parts_spend(int64_t *left, int64_t bytes) {
+    if (left == NULL) return 0;
+    if (bytes > *left) return EAGAIN;
+    *left -= bytes;
+    return 0;
+}
 
 /* Bytes that the next `n` buffers say they have when decompressed: one more than `most`
  * where it is more, and 0 where they are not compressed. What is wrong with them is found

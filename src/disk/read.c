@@ -39,12 +39,12 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
  * `validates`, looks at all that a file that is not trusted may have wrong; `reason` says
  * what that is. */
 static int decode(struct bc_disk *disk, struct bc_opened *message,
-                  const struct bc_projection *projection, bool validates,
+                  const struct bc_projection *projection, bool validates, int64_t *left,
                   struct bc_batch **out_batch, struct bc_error *reason) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
-    int code = bc__decode_batch(schema, projection, &message->parts, &batch);
+    int code = bc__decode_batch(schema, projection, &message->parts, left, &batch);
     if (code != 0) return code;
     struct bc_batch **held;
     code = bc__message_hold(disk, batch, message, dictionaries->n, &held);
@@ -52,7 +52,7 @@ static int decode(struct bc_disk *disk, struct bc_opened *message,
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         int32_t column = bc__schema_column_of(schema, dictionary->field);
         if (!bc__projection_has(projection, column)) continue;
-        code = bc__dictionary_read(disk, i, message->offset, validates, batch,
+        code = bc__dictionary_read(disk, i, message->offset, validates, left, batch,
                                    &held[dictionary->same], reason);
     }
     if (code == 0 && validates) {
@@ -111,8 +111,8 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
 
 /* The batch of a message; `reason` as decode has it. */
 static int read_batch(struct bc_disk *disk, struct bc_opened *message,
-                      struct bc_disk_read what, struct bc_batch **out_batch,
-                      struct bc_error *reason) {
+                      struct bc_disk_read what, int64_t *left,
+                      struct bc_batch **out_batch, struct bc_error *reason) {
     bool is_new = what.unverified != NULL;
     bool checks = is_new && disk->encoder.checksums;
     if (is_new) prefetch(message);
@@ -127,8 +127,8 @@ static int read_batch(struct bc_disk *disk, struct bc_opened *message,
                    !bc__verify_columns(schema, what.unverified, parts))) {
         return EBADMSG;
     }
-    return decode(disk, message, what.projection, is_new && disk->validates, out_batch,
-                  reason);
+    return decode(disk, message, what.projection, is_new && disk->validates, left,
+                  out_batch, reason);
 }
 
 int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
@@ -136,17 +136,22 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                   struct bc_error *error) {
     bc_assert(offset >= 0 && size > 0);
     int code = 0;
-    if (what.unverified != NULL && disk->encoder.checksums) {
-        code = verify_schema(disk, error);
+    int64_t *left = what.bytes_max == 0 ? NULL : &what.bytes_max;
+    bool is_new = what.unverified != NULL;
+    if (is_new && (disk->encoder.checksums || disk->validates)) {
+        code = bc__parts_spend(left, size);
+        if (code != 0) return code;
     }
+    if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_opened message;
     if (code == 0)
         code = bc__message_open(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
-    code = read_batch(disk, &message, what, out_batch, &reason);
+    code = read_batch(disk, &message, what, left, out_batch, &reason);
     bc__message_close(&message);
+    if (code == EAGAIN) return code;
     if (reason.code == EINVAL) {
         return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
                              (unsigned long long)number, reason.message, disk->file.path);

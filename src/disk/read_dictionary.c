@@ -12,7 +12,7 @@
 
 /* A dictionary's message as a batch; `checks`: its checksums must be right. */
 static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *message,
-                         bool checks, struct bc_batch **out_batch) {
+                         bool checks, int64_t *left, struct bc_batch **out_batch) {
     int code = bc__message_take_apart(message, checks);
     if (code != 0) return code;
     const struct bc_schema *schema = disk->encoder.schema;
@@ -23,7 +23,7 @@ static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *
         return EBADMSG;
     }
     struct bc_batch *decoded;
-    code = bc__decode_dictionary(schema, field, parts, &decoded);
+    code = bc__decode_dictionary(schema, field, parts, left, &decoded);
     if (code != 0) return code;
     code = bc__message_hold(disk, decoded, message, 0, NULL);
     if (code != 0) {
@@ -36,15 +36,17 @@ static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *
 
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
-                          const struct bc_version *version, bool copies,
+                          const struct bc_version *version, bool copies, int64_t *left,
                           struct bc_batch **out_batch) {
-    struct bc_opened message;
-    int code =
-        bc__message_open(disk, version->offset, version->size, copies, &message, NULL);
-    if (code != 0) return code;
     bool is_new = !version->verified || disk->copies;
     bool checks = is_new && disk->encoder.checksums;
-    code = decode_values(disk, which, &message, checks, out_batch);
+    bool looks = copies || checks || (is_new && disk->validates);
+    int code = looks ? bc__parts_spend(left, version->size) : 0;
+    if (code != 0) return code;
+    struct bc_opened message;
+    code = bc__message_open(disk, version->offset, version->size, copies, &message, NULL);
+    if (code != 0) return code;
+    code = decode_values(disk, which, &message, checks, left, out_batch);
     bc__message_close(&message);
     return code;
 }
@@ -74,15 +76,19 @@ static int validate_part(const struct bc_disk *disk, int32_t which,
                                    whole, NULL);
 }
 
+/* To append a part takes as long as to copy so many bytes, and its own. */
+enum { PART_BYTES = 4096 };
+
 /* Appends the chain's next version to it. */
-static int append_version(struct bc_disk *disk, struct bc_chain *chain,
+static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t *left,
                           struct bc_batch *whole) {
     uint64_t number = chain->base + bc__grown_parts(chain->grown);
     struct bc_version version =
         bc__dictionaries_version(&disk->dictionaries, chain->which, number);
     struct bc_batch *part;
+    int code = bc__parts_spend(left, PART_BYTES);
     /* Its values are looked at more than once. */
-    int code = decode_version(disk, chain->which, &version, true, &part);
+    if (code == 0) code = decode_version(disk, chain->which, &version, true, left, &part);
     if (code != 0) return code;
     if (whole != NULL) code = validate_part(disk, chain->which, part, whole);
     if (code == 0) code = bc__grown_append(chain->grown, part);
@@ -91,7 +97,8 @@ static int append_version(struct bc_disk *disk, struct bc_chain *chain,
 }
 
 /* Brings the chain up to version `number`. */
-static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number) {
+static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number,
+                int64_t *left) {
     uint64_t wanted = number - chain->base + 1;
     if (bc__grown_parts(chain->grown) >= wanted) return 0;
     struct bc_batch *whole = NULL;
@@ -101,7 +108,7 @@ static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number) {
     }
     int code = 0;
     while (bc__grown_parts(chain->grown) < wanted && code == 0) {
-        code = append_version(disk, chain, whole);
+        code = append_version(disk, chain, left, whole);
     }
     bc__batch_unref(whole);
     return code;
@@ -109,11 +116,12 @@ static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number) {
 
 /* A version that is a delta, with all that it adds to. */
 static int decode_chained(struct bc_disk *disk, int32_t which,
-                          const struct bc_version *version, struct bc_batch **out_batch) {
+                          const struct bc_version *version, int64_t *left,
+                          struct bc_batch **out_batch) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
-    bc__mutex_lock(&dictionaries->grow_lock);
+    if (!bc__dictionaries_lock_chains(dictionaries, left == NULL)) return EAGAIN;
     struct bc_chain *chain = bc__chains_use(dictionaries, which, version->base);
-    int code = chain == NULL ? ENOMEM : grow(disk, chain, version->number);
+    int code = chain == NULL ? ENOMEM : grow(disk, chain, version->number, left);
     if (code == 0) {
         uint64_t part = version->number - version->base;
         code = bc__grown_batch(chain->grown, part, out_batch);
@@ -126,21 +134,21 @@ static int decode_chained(struct bc_disk *disk, int32_t which,
 /* A version's values, decoded now; their nodes go into `batch`, and the reference that
  * keeps them to `*held`, on failure too, unless that is NULL then. */
 static int read_version(struct bc_disk *disk, int32_t which,
-                        const struct bc_version *version, struct bc_batch *batch,
-                        struct bc_batch **held) {
+                        const struct bc_version *version, int64_t *left,
+                        struct bc_batch *batch, struct bc_batch **held) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     int32_t same = dictionaries->all[which].same;
     bool is_whole = version->base == version->number;
-    int code = is_whole ? decode_version(disk, same, version, disk->copies, held)
-                        : decode_chained(disk, same, version, held);
+    int code = is_whole ? decode_version(disk, same, version, disk->copies, left, held)
+                        : decode_chained(disk, same, version, left, held);
     if (code != 0) return code;
     bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
     return is_whole ? validate_values(disk, which, version, batch) : 0;
 }
 
 int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
-                        bool validates, struct bc_batch *batch, struct bc_batch **held,
-                        struct bc_error *reason) {
+                        bool validates, int64_t *left, struct bc_batch *batch,
+                        struct bc_batch **held, struct bc_error *reason) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     if (*held != NULL) {
         bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
@@ -153,14 +161,14 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
     bool is_new = *held == NULL;
     int code = 0;
     if (is_new) {
-        code = read_version(disk, which, &version, batch, held);
+        code = read_version(disk, which, &version, left, batch, held);
     } else {
         bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
     }
     if (code == 0 && validates && bc__dictionaries_nest(dictionaries, which)) {
         bool is_copied = is_new && disk->copies;
-        code = bc__dictionaries_validate(dictionaries, which, &version, is_copied, batch,
-                                         reason);
+        code = bc__dictionaries_validate(dictionaries, which, &version, is_copied,
+                                         left == NULL, batch, reason);
     }
     if (code != 0) return code;
     bool is_charged =

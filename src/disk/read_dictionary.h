@@ -9,9 +9,10 @@
  * The dictionaries in its values are there. What is held already is what the batch has of
  * another dictionary of that id. With `validates`, values with dictionaries in them are
  * looked at; `reason` says what is wrong with them. EINVAL: the file has none, or a
- * broken one; EBADMSG: its checksum is wrong; ENOMEM. */
+ * broken one; EBADMSG: its checksum is wrong; ENOMEM; EAGAIN: there is more to do than
+ * `left` says (NULL: any), or another thread is at it. */
 int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
-                        bool validates, struct bc_batch *batch, struct bc_batch **held,
-                        struct bc_error *reason);
+                        bool validates, int64_t *left, struct bc_batch *batch,
+                        struct bc_batch **held, struct bc_error *reason);
 
 #endif

@@ -1,4 +1,5 @@
-/* How much work a read is, before it is done. */
+/* How much work a read is, before it is done. What a look at the file's bytes would say
+ * is found out by the read itself. */
 #include "base/check.h"
 #include "disk/disk.h"
 
@@ -13,22 +14,7 @@ static uint64_t weigh_decompressed(const struct bc_disk *disk, uint64_t size,
     return bytes > EXPANSION * size ? bytes : EXPANSION * size;
 }
 
-static uint64_t weigh_dictionaries(struct bc_disk *disk, int64_t offset) {
-    struct bc_dictionaries *dictionaries = &disk->dictionaries;
-    uint64_t bytes = 0;
-    for (int32_t i = 0; i < dictionaries->n; i++) {
-        struct bc_version version;
-        if (dictionaries->all[i].same != i ||
-            !bc__dictionaries_find(dictionaries, i, offset, &version)) {
-            continue;
-        }
-        if (version.decoded == NULL) bytes += (uint64_t)version.size;
-        bc__batch_unref(version.decoded);
-    }
-    return bytes;
-}
-
-uint64_t bc__disk_weigh(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t rows,
+uint64_t bc__disk_weigh(const struct bc_disk *disk, int64_t size, uint64_t rows,
                         bool is_new) {
     bc_assert(size > 0);
     uint64_t bytes = disk->copies ? (uint64_t)size : 0;
@@ -38,7 +24,6 @@ uint64_t bc__disk_weigh(struct bc_disk *disk, int64_t offset, int64_t size, uint
                         (is_opened && is_new) ||
                         atomic_load_explicit(&disk->decompresses, memory_order_relaxed);
     if (decompresses) bytes += weigh_decompressed(disk, (uint64_t)size, rows);
-    if (!is_new) return bytes;
-    if (disk->encoder.checksums || disk->validates) bytes += (uint64_t)size;
-    return bytes + weigh_dictionaries(disk, offset);
+    if (is_new && (disk->encoder.checksums || disk->validates)) bytes += (uint64_t)size;
+    return bytes;
 }

@@ -188,7 +188,8 @@ int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     const struct bc_feed *feed = &reader->feed;
     int code = 0;
-    bc__mutex_lock(&reader->ledger->lock);
+    /* Another thread may have it for as long as a read takes. */
+    if (!bc__mutex_try_lock(&reader->ledger->lock)) return EAGAIN;
     if (atomic_load_explicit(feed->closed, memory_order_acquire)) {
         code = EINVAL;
     } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||

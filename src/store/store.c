@@ -246,12 +246,13 @@ static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) 
 /* Reads some columns of a batch from disk. */
 static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
                      uint64_t number, const struct bc_projection *projection,
-                     struct bc_batch **out_batch, struct bc_error *error) {
+                     int64_t bytes_max, struct bc_batch **out_batch,
+                     struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     if (!backing->rereads &&
         atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        return backing->read(backing->context, place, number, projection, NULL, out_batch,
-                             error);
+        return backing->read(backing->context, place, number, projection, NULL, bytes_max,
+                             out_batch, error);
     }
     size_t n_words = projection->n_words;
     _Atomic uint64_t *verified = columns_verified(slot, n_words);
@@ -269,7 +270,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
         any = any || unverified[i] != 0;
     }
     int code = backing->read(backing->context, place, number, projection,
-                             any ? unverified : NULL, out_batch, error);
+                             any ? unverified : NULL, bytes_max, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
     }
@@ -279,13 +280,14 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
 
 /* Reads a whole batch from disk. */
 static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
-                    uint64_t number, struct bc_batch **out_batch,
+                    uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
                     struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     bool verified =
         !backing->rereads && atomic_load_explicit(&slot->verified, memory_order_relaxed);
-    int code = backing->read(backing->context, place, number, NULL,
-                             verified ? NULL : store->all_columns, out_batch, error);
+    int code =
+        backing->read(backing->context, place, number, NULL,
+                      verified ? NULL : store->all_columns, bytes_max, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     }
@@ -318,9 +320,11 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     }
     if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch;
+    int64_t most = quick ? BC_STORE_QUICK_BYTES : 0;
+    struct bc_place place = entry.place;
     code = projection != NULL
-               ? read_some(store, slot, entry.place, number, projection, &batch, error)
-               : read_all(store, slot, entry.place, number, &batch, error);
+               ? read_some(store, slot, place, number, projection, most, &batch, error)
+               : read_all(store, slot, place, number, most, &batch, error);
     if (code != 0) return code;
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
         bc__batch_unref(batch);

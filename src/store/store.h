@@ -49,12 +49,14 @@ struct bc_backing {
     /* Writes what waits. Any thread. */
     int (*flush)(void *context, struct bc_error *error);
     /* The columns of the projection (NULL: all); those that `unverified` has a bit for
-     * are read for the first time, and their checksums are looked at (NULL: none). */
+     * are read for the first time, and their checksums are looked at (NULL: none).
+     * EAGAIN: it is more work than `bytes_max` bytes are (0: any), or another thread is
+     * at it. */
     int (*read)(void *context, struct bc_place place, uint64_t number,
                 const struct bc_projection *projection, const uint64_t *unverified,
-                struct bc_batch **out_batch, struct bc_error *error);
-    /* The bytes that a read of a batch of so many rows touches, about; `is_new`: it is
-     * the first one. */
+                int64_t bytes_max, struct bc_batch **out_batch, struct bc_error *error);
+    /* The bytes that a read of a batch of so many rows touches at least, about; `is_new`:
+     * it is the first one. */
     uint64_t (*weigh)(void *context, struct bc_place place, uint64_t rows, bool is_new);
     /* What is there will not be read any more, nor what was appended before it. */
     void (*give_up)(void *context, struct bc_place place);

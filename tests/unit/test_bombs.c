@@ -202,8 +202,9 @@ static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
     CHECK(bc__parts_open(&parts, message, (int64_t)size) == 0);
     struct bc_batch *batch = NULL;
     int32_t field = bed.schema->fields[1].dictionary;
-    int code = is_dictionary ? bc__decode_dictionary(bed.schema, field, &parts, &batch)
-                             : bc__decode_batch(bed.schema, NULL, &parts, &batch);
+    int code = is_dictionary
+                   ? bc__decode_dictionary(bed.schema, field, &parts, NULL, &batch)
+                   : bc__decode_batch(bed.schema, NULL, &parts, NULL, &batch);
     CHECK(code == expected);
     uint64_t held = 0;
     if (code == 0) {

@@ -24,8 +24,8 @@ static void test_mappings_are_replaced(void) {
         .path = path, .bytes_max = BC_BYTES_DEFAULT, .checksums = true};
     CHECK(bc__disk_open(&disk, schema, &options, NULL) == 0);
     const uint64_t columns = UINT64_MAX;
-    const struct bc_disk_read whole = {NULL, &columns};
-    const struct bc_disk_read verified = {NULL, NULL};
+    const struct bc_disk_read whole = {NULL, &columns, 0};
+    const struct bc_disk_read verified = {NULL, NULL, 0};
     struct bc_slab *slab = NULL;
     struct bc_extents extents = {0};
     int64_t offsets[BATCHES];

@@ -161,7 +161,7 @@ static int decode(int n, int n_nodes, bool all) {
     int code = bc__parts_open(&parts, message, size);
     if (code == 0) {
         struct bc_batch *batch;
-        code = bc__decode_batch(schema, projection, &parts, &batch);
+        code = bc__decode_batch(schema, projection, &parts, NULL, &batch);
         if (code == 0) bc__batch_unref(batch);
     }
     free(message);

@@ -1,6 +1,10 @@
 /* Calls that read a batch only if that is quick: from memory, small ones, and those whose
  * bytes need not be looked at. */
+#include "cache.h"
+#include "deltas.h"
+#include "disk/codec.h"
 #include "place.h"
+#include "replay/reader.h"
 
 enum { BATCHES = 3, FEW = 100, MANY = 100000 };
 
@@ -100,11 +104,234 @@ static void test_a_quick_call_asks_the_source(void) {
     fixture_check_released(&fixture);
 }
 
+/* ---- files that say little of their work ---- */
+
+static void check_one(struct bc_cache *cache, uint64_t number, int expected) {
+    struct ArrowArray array = {0};
+    CHECK(bc_cache_get_quick(cache, number, &array, NULL, NULL) == expected);
+    if (expected == 0) array.release(&array);
+}
+
+static void read_one(struct bc_cache *cache, uint64_t number) {
+    struct ArrowArray array;
+    CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
+    array.release(&array);
+}
+
+static struct bc_cache *open_file(const char *path) {
+    struct bc_cache *cache;
+    CHECK(bc_file_open(path, NULL, &cache, NULL) == 0);
+    return cache;
+}
+
+enum { TEXT_ROWS = 1000, TEXT_EACH = 50000 };
+
+/* Writes a batch of few rows of zstd's text, 50 MB in a few KB. */
+static void write_text(const char *path) {
+    static int32_t offsets[TEXT_ROWS + 1];
+    for (int i = 0; i <= TEXT_ROWS; i++) offsets[i] = i * TEXT_EACH;
+    size_t sizes[] = {sizeof(offsets), (size_t)TEXT_ROWS * TEXT_EACH};
+    void *texts = calloc(1, sizes[1]);
+    const void *raw[] = {offsets, texts};
+    uint8_t *body = calloc(1, 1 << 20);
+    struct bc_wire_buffer buffers[3] = {{0, 0}};
+    int64_t end = 0;
+    struct bc_compressor compressor = {0};
+    for (int i = 0; i < 2; i++) {
+        size_t capacity = bc__compress_bound(BC_CODEC_ZSTD, sizes[i]);
+        uint8_t *out = malloc(capacity);
+        size_t size;
+        CHECK(bc__compress(&compressor, BC_CODEC_ZSTD, raw[i], sizes[i], out, capacity,
+                           &size) == 0);
+        memcpy(body + end, out, size);
+        buffers[i + 1] = (struct bc_wire_buffer){end, (int64_t)size};
+        end += ((int64_t)size + 63) / 64 * 64;
+        free(out);
+    }
+    bc__compressor_finish(&compressor);
+    const struct bc_wire_node node = {TEXT_ROWS, 0};
+    const struct bc_wire_batch wire = {.rows = TEXT_ROWS,
+                                       .codec = BC_CODEC_ZSTD,
+                                       .body_bytes = end,
+                                       .nodes = &node,
+                                       .n_nodes = 1,
+                                       .buffers = buffers,
+                                       .n_buffers = 3};
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    CHECK(ArrowSchemaSetType(source.children[0], NANOARROW_TYPE_STRING) == 0);
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    FILE *file = fopen(path, "wb");
+    write_message(file, build_schema(schema, NULL), NULL, 0);
+    write_message(file, build_batch(&wire), body, (size_t)end);
+    CHECK(fclose(file) == 0);
+    bc__schema_free(schema);
+    free(body);
+    free(texts);
+}
+
+static void test_much_compressed_text_is_not_quick(void) {
+    struct place place;
+    place_init(&place);
+    write_text(place.path);
+    struct bc_cache *cache = open_file(place.path);
+    for (int i = 0; i < 2; i++) {
+        check_one(cache, 0, EAGAIN);
+        read_one(cache, 0);
+    }
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+/* Writes batches, each with a dictionary of 40 MB of its own. */
+static void write_dictionaries(const char *path, int n) {
+    enum { VALUES = 5 << 20 };
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    CHECK(ArrowSchemaSetType(source.children[0], NANOARROW_TYPE_INT32) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(source.children[0]) == 0);
+    ArrowSchemaInit(source.children[0]->dictionary);
+    CHECK(ArrowSchemaSetType(source.children[0]->dictionary, NANOARROW_TYPE_INT64) == 0);
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    size_t raw = (size_t)VALUES * 8;
+    void *zeros = calloc(1, raw);
+    size_t capacity = bc__compress_bound(BC_CODEC_ZSTD, raw);
+    uint8_t *body = calloc(1, capacity + 64);
+    size_t size;
+    struct bc_compressor compressor = {0};
+    CHECK(bc__compress(&compressor, BC_CODEC_ZSTD, zeros, raw, body, capacity, &size) ==
+          0);
+    bc__compressor_finish(&compressor);
+    FILE *file = fopen(path, "wb");
+    write_message(file, build_schema(schema, NULL), NULL, 0);
+    for (int i = 0; i < n; i++) {
+        const struct bc_wire_node values = {VALUES, 0};
+        const struct bc_wire_buffer buffers[] = {{0, 0}, {0, (int64_t)size}};
+        const struct bc_wire_batch dictionary = {
+            .is_dictionary = true,
+            .codec = BC_CODEC_ZSTD,
+            .dictionary_id = schema->fields[1].dictionary_id,
+            .rows = VALUES,
+            .body_bytes = ((int64_t)size + 63) / 64 * 64,
+            .nodes = &values,
+            .n_nodes = 1,
+            .buffers = buffers,
+            .n_buffers = 2};
+        write_message(file, build_batch(&dictionary), body,
+                      (size_t)dictionary.body_bytes);
+        static const uint8_t index[64];
+        const struct bc_wire_node node = {1, 0};
+        const struct bc_wire_buffer indices[] = {{0, 0}, {0, 4}};
+        const struct bc_wire_batch batch = {.rows = 1,
+                                            .body_bytes = 64,
+                                            .nodes = &node,
+                                            .n_nodes = 1,
+                                            .buffers = indices,
+                                            .n_buffers = 2};
+        write_message(file, build_batch(&batch), index, sizeof(index));
+    }
+    CHECK(fclose(file) == 0);
+    bc__schema_free(schema);
+    free(body);
+    free(zeros);
+}
+
+/* The second one takes the first one's place. */
+static void test_dictionaries_that_were_given_up_are_not_quick(void) {
+    struct place place;
+    place_init(&place);
+    write_dictionaries(place.path, 2);
+    struct bc_cache *cache = open_file(place.path);
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t i = 0; i < 2; i++) {
+            check_one(cache, i, EAGAIN);
+            read_one(cache, i);
+            check_one(cache, i, 0);
+        }
+    }
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+/* What a delta adds to is read with it. */
+static void test_long_chains_are_not_quick(void) {
+    enum { PARTS = 3000 };
+    struct place place;
+    place_init(&place);
+    delta_write(place.path, PARTS, PARTS, false);
+    struct bc_cache *cache = open_file(place.path);
+    check_one(cache, 10, 0);
+    check_one(cache, PARTS - 1, EAGAIN);
+    read_one(cache, PARTS - 1);
+    check_one(cache, PARTS - 1, 0);
+    check_one(cache, PARTS - 2, 0);
+    bc_cache_unref(cache);
+    place_finish(&place);
+}
+
+/* ---- locks that another thread has for long ---- */
+
+struct call {
+    struct bc_cache *cache;
+    struct bc_reader *reader;
+    int code;
+};
+
+static void *get_quick(void *context) {
+    struct call *call = context;
+    struct ArrowArray array;
+    call->code = bc_cache_get_quick(call->cache, 1, &array, NULL, NULL);
+    return NULL;
+}
+
+static void *skip(void *context) {
+    struct call *call = context;
+    call->code = bc_reader_skip(call->reader, 0);
+    return NULL;
+}
+
+/* A thread's call while this one has the lock: it must not wait, or the test ends here.
+ */
+static void check_locked(struct bc_mutex *lock, void *(*run)(void *), struct call *call) {
+    pthread_t thread;
+    (void)alarm(20);
+    bc__mutex_lock(lock);
+    CHECK(pthread_create(&thread, NULL, run, call) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    bc__mutex_unlock(lock);
+    (void)alarm(0);
+    CHECK(call->code == EAGAIN);
+}
+
+static void test_quick_calls_wait_for_no_thread(void) {
+    struct place place;
+    place_init(&place);
+    delta_write(place.path, 4, 4, false);
+    struct call call = {.cache = open_file(place.path)};
+    check_locked(&call.cache->disk.dictionaries.grow_lock, get_quick, &call);
+    read_one(call.cache, 0);
+    call.reader = fixture_reader(call.cache);
+    check_locked(&call.reader->ledger->lock, skip, &call);
+    bc_reader_unref(call.reader);
+    bc_cache_unref(call.cache);
+    place_finish(&place);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_quick_reads),
         TAP_CASE(test_quick_reads_of_files),
         TAP_CASE(test_a_quick_call_asks_the_source),
+        TAP_CASE(test_much_compressed_text_is_not_quick),
+        TAP_CASE(test_dictionaries_that_were_given_up_are_not_quick),
+        TAP_CASE(test_long_chains_are_not_quick),
+        TAP_CASE(test_quick_calls_wait_for_no_thread),
     };
     return TAP_RUN(cases);
 }
