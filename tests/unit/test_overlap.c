@@ -1,5 +1,6 @@
 /* Files whose parts lie on each other: to read them all takes no longer than their size.
  */
+#include "arrow/values.h"
 #include "disk/decode.h"
 #include "disk/fit.h"
 #include "disk/trailer.h"
@@ -234,6 +235,82 @@ static void test_buffers_larger_than_their_rows(void) {
     bc__schema_free(schema);
 }
 
+/* A schema of one column, which has the format; its children are int8. */
+static struct bc_schema *schema_of_format(const char *format, int64_t n_children) {
+    struct ArrowSchema source;
+    ArrowSchemaInit(&source);
+    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
+    struct ArrowSchema *column = source.children[0];
+    CHECK(ArrowSchemaSetFormat(column, format) == 0);
+    CHECK(ArrowSchemaAllocateChildren(column, n_children) == 0);
+    for (int64_t i = 0; i < n_children; i++) {
+        ArrowSchemaInit(column->children[i]);
+        CHECK(ArrowSchemaSetType(column->children[i], NANOARROW_TYPE_INT8) == 0);
+        CHECK(ArrowSchemaSetName(column->children[i], "x") == 0);
+    }
+    struct bc_schema *schema;
+    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
+    source.release(&source);
+    return schema;
+}
+
+/* A column of one row, which reaches so much of what is in front of the hole. */
+struct reach {
+    const char *format;
+    int64_t n_children;
+    const void *row; /* 64 bytes of the body: what the buffers below lie on */
+    struct bc_wire_buffer buffers[6];
+    size_t n_buffers;
+    bool is_far;
+};
+
+/* Children have as many values as the offsets and sizes reach, variadic buffers as much
+ * text as the views do. */
+static void test_children_larger_than_their_rows(void) {
+    enum { BODY = 4 << 20, REST = BODY - 64, ROW = 64 };
+    static const struct bc_view near_view[4] = {{20, "", 0, 0}};
+    static const struct bc_view far_view[4] = {{REST, "", 0, 0}};
+    static const struct bc_view inlined[4] = {{12, "", 0, 0}};
+    static const int32_t near_list[ROW / 4] = {[2] = 30};
+    static const int32_t far_list[ROW / 4] = {[2] = REST};
+    static const int32_t near_child[ROW / 4] = {[2] = 50};
+    static const int32_t far_child[ROW / 4] = {[2] = REST - 1};
+    const struct bc_wire_buffer rest = {64, REST};
+    const struct reach all[] = {
+        {"vz", 0, near_view, {{0, 0}, {0, 16}, rest}, 3, false},
+        {"vz", 0, inlined, {{0, 0}, {0, 16}, rest}, 3, false},
+        {"vz", 0, far_view, {{0, 0}, {0, 16}, rest}, 3, true},
+        {"+vl", 1, near_list, {{0, 0}, {0, 4}, {8, 4}, {0, 0}, rest}, 5, false},
+        {"+vl", 1, far_list, {{0, 0}, {0, 4}, {8, 4}, {0, 0}, rest}, 5, true},
+        {"+ud:0", 1, near_child, {{0, 1}, {8, 4}, {0, 0}, rest}, 4, false},
+        {"+ud:0", 1, far_child, {{0, 1}, {8, 4}, {0, 0}, rest}, 4, true},
+    };
+    static const struct bc_wire_node nodes[] = {{1, 0}, {REST, 0}};
+    static const int64_t variadic = 1;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        const struct reach *reach = &all[i];
+        struct bc_wire_batch wire = {
+            .rows = 1,
+            .body_bytes = BODY,
+            .nodes = nodes,
+            .n_nodes = 1 + (size_t)reach->n_children,
+            .buffers = reach->buffers,
+            .n_buffers = reach->n_buffers,
+            .variadic_counts = &variadic,
+            .n_variadic_counts = reach->format[0] == 'v',
+        };
+        int64_t size;
+        uint8_t *message = message_of(&wire, &size);
+        memcpy(message + size - BODY, reach->row, ROW);
+        struct bc_schema *schema = schema_of_format(reach->format, reach->n_children);
+        struct bc_parts parts;
+        CHECK(bc__parts_open(&parts, message, size) == 0);
+        CHECK(bc__fits_batch(schema, &parts) == reach->is_far);
+        bc__schema_free(schema);
+        free(message);
+    }
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_batches),
@@ -243,6 +320,7 @@ int main(void) {
         TAP_CASE(test_nodes_that_are_missing),
         TAP_CASE(test_variadic_counts),
         TAP_CASE(test_buffers_larger_than_their_rows),
+        TAP_CASE(test_children_larger_than_their_rows),
     };
     return TAP_RUN(cases);
 }
