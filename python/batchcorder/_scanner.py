@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.acero as acero
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
@@ -71,39 +72,41 @@ def _plain_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _values(table: pa.Table, expression: pc.Expression) -> pa.ChunkedArray:
+    """
+    Return an expression's values for the rows of a table.
+
+    They are computed in the calling thread. pyarrow calls `_filtered` in the threads of
+    its pools: a scan that needed another of these threads could wait for ever.
+    """
+    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
+    options = acero.ProjectNodeOptions([expression], [""])
+    project = acero.Declaration("project", options, [source])
+    return project.to_table(use_threads=False).column(0)
+
+
 class _Computed:
     """An expression over the batches of a stream; over plain text where it must be."""
 
-    def __init__(
-        self, schema: pa.Schema, expression: pc.Expression, is_filter: bool = False
-    ) -> None:
+    def __init__(self, schema: pa.Schema, expression: pc.Expression) -> None:
         self._expression = expression
         self._schema, self.is_plain = schema, False
         try:
-            self.type = self._bind(schema, is_filter)
+            self.type = self._bind(schema)
         except (pa.ArrowNotImplementedError, TypeError):
             self._schema, self.is_plain = _plain_schema(schema), True
-            self.type = self._bind(self._schema, is_filter)
+            self.type = self._bind(self._schema)
 
-    def _bind(self, schema: pa.Schema, is_filter: bool) -> pa.DataType:
+    def _bind(self, schema: pa.Schema) -> pa.DataType:
         """Return the expression's type; raises where pyarrow cannot compute it."""
-        stream = pa.RecordBatchReader.from_batches(schema, [])
-        if is_filter:
-            pads.Scanner.from_batches(stream, filter=self._expression)
-            stream = pa.RecordBatchReader.from_batches(schema, [])
-        scanner = pads.Scanner.from_batches(stream, columns={"": self._expression})
-        return scanner.to_table().schema.field(0).type
+        return _values(pa.Table.from_batches([], schema), self._expression).type
 
     def __call__(self, batch: pa.RecordBatch) -> pa.Array:
         """Return the values for the rows of a batch."""
         if self.is_plain:
             batch = _plain_batch(batch, self._schema)
-        stream = pa.RecordBatchReader.from_batches(batch.schema, [batch])
-        scanner = pads.Scanner.from_batches(
-            stream, columns={"": self._expression}, use_threads=False
-        )
-        values = scanner.to_table().column(0)
-        return pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0)
+        values = _values(pa.Table.from_batches([batch]), self._expression)
+        return pa.concat_arrays(values.chunks or [pa.nulls(0, self.type)])
 
 
 def _filtered(
@@ -161,7 +164,7 @@ def scanner(
     names = _distinct(given.names)
     fields = [f.with_name(name) for f, name in zip(given, names, strict=True)]
     schema = pa.schema(fields, metadata=given.metadata)
-    condition = None if filter is None else _Computed(schema, filter, is_filter=True)
+    condition = None if filter is None else _Computed(schema, filter)
     kept = list(range(len(schema)))
     if filter is not None and isinstance(columns, list) and {*columns} <= {*names}:
         kept = [number for number in kept if names[number] in columns]

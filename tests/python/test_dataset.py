@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from batchcorder import StreamCache
 from conftest import MakeCache, maker
-from helpers import Source, Task, cache_file, on_disk
+from helpers import Source, Task, cache_file, check_python, on_disk
 
 ROWS, CHUNK = 1000, 100
 x, y, z = pc.field("x"), pc.field("y"), pc.field("z")
@@ -319,6 +319,43 @@ def test_code_that_does_not_ask_python() -> None:
             columns = wanted.schema.names[:2]  # acero's scan adds its own
             got, wanted = got.select(columns), wanted.select(columns)
         assert got == wanted
+
+
+def test_scans_over_views_need_no_second_thread() -> None:
+    """pyarrow reads the filtered batches in the one thread that its scan has."""
+    check_python(
+        """
+    import pyarrow as pa, pyarrow.compute as pc
+    from batchcorder import StreamCache
+
+    pa.set_io_thread_count(1)
+    words = pa.array([f"word {i} that is not inlined" for i in range(100)])
+    table = pa.table({"s": words.cast(pa.string_view()), "x": range(100)})
+    dataset = StreamCache(table.to_reader(max_chunksize=10)).dataset()
+    s = pc.field("s")
+    assert dataset.count_rows(filter=s != "word") == 100
+    upper = dataset.to_table(columns={"u": pc.utf8_upper(s)}, filter=pc.scalar(True))
+    assert upper["u"].to_pylist() == pc.utf8_upper(words).to_pylist()
+    """
+    )
+
+
+def test_scans_over_views_side_by_side() -> None:
+    check_python(
+        """
+    import pyarrow as pa, pyarrow.compute as pc
+    from batchcorder import StreamCache
+    from helpers import Task
+
+    words = pa.array([f"word {i} that is not inlined" for i in range(1000)])
+    table = pa.table({"s": words.cast(pa.string_view())})
+    dataset = StreamCache(table.to_reader(max_chunksize=10)).dataset()
+    count = lambda: dataset.count_rows(filter=pc.field("s") != "word")
+    tasks = [Task(count) for _ in range(2 * pa.io_thread_count())]
+    assert {task.result(60) for task in tasks} == {1000}
+    """,
+        timeout=90,
+    )
 
 
 def test_recorded_while_it_is_scanned() -> None:
