@@ -58,6 +58,14 @@ def _runs(numbers: list[int], open_end: int | None) -> list[_Range]:
     return runs
 
 
+def _batches(
+    cache: StreamCache, runs: list[_Range], columns: list[int] | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of some batches."""
+    for start, stop in runs:
+        yield from cache.reader(columns=columns, start=start, stop=stop)
+
+
 def _read(
     cache: StreamCache, runs: list[_Range], columns: list[int] | None
 ) -> pa.RecordBatchReader:
@@ -70,12 +78,7 @@ def _read(
     if columns is not None:
         fields = [schema.field(number) for number in columns]
         schema = pa.schema(fields, metadata=schema.metadata)
-
-    def generate() -> Iterator[pa.RecordBatch]:
-        for start, stop in runs:
-            yield from cache.reader(columns=columns, start=start, stop=stop)
-
-    return pa.RecordBatchReader.from_batches(schema, generate())
+    return pa.RecordBatchReader.from_batches(schema, _batches(cache, runs, columns))
 
 
 def _both(one: pc.Expression | None, other: pc.Expression | None) -> Any:
@@ -238,7 +241,13 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         cls, cache: StreamCache, filter: pc.Expression | None, schema: pa.Schema
     ) -> pads.FileSystemDataset:
         """Return what C++ code finds; it keeps the cache, but not the dataset."""
-        return _served.dataset(schema, lambda: cls(cache, filter).to_table())
+        return _served.dataset(schema, lambda: cls(cache, filter)._read_all())
+
+    def _read_all(self) -> pa.Table:
+        """Return all rows, without a scan: pyarrow calls this in threads of its pools."""
+        filter = self._filter
+        batches = _batches(self._cache, self._runs(filter), None)
+        return _scanner.filtered(self._cache.schema, batches, filter)
 
     def _survivors(self, filter: pc.Expression | None, batches: int) -> list[int]:
         """Return the numbers of those of the first batches that must be read."""

@@ -11,7 +11,7 @@ batch, and expressions are computed over plain text. pyarrow's scanner gets the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -76,8 +76,8 @@ def _values(table: pa.Table, expression: pc.Expression) -> pa.ChunkedArray:
     """
     Return an expression's values for the rows of a table.
 
-    They are computed in the calling thread. pyarrow calls `_filtered` in the threads of
-    its pools: a scan that needed another of these threads could wait for ever.
+    They are computed in the calling thread. pyarrow calls this in the threads of its
+    pools: a scan that needed another of these threads could wait for ever.
     """
     source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
     options = acero.ProjectNodeOptions([expression], [""])
@@ -110,13 +110,13 @@ class _Computed:
 
 
 def _filtered(
-    stream: pa.RecordBatchReader,
+    batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     condition: _Computed | None,
     kept: list[int],
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of the rows for which the condition is true."""
-    for batch in stream:
+    for batch in batches:
         if schema.names != batch.schema.names:
             batch = pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         if condition is None:
@@ -128,6 +128,26 @@ def _filtered(
             some = _rows.of(some, numbers)
         if some.num_rows > 0:
             yield some
+
+
+def _named(schema: pa.Schema) -> pa.Schema:
+    """Return a schema whose columns have names of their own."""
+    names = _distinct(schema.names)
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def filtered(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], filter: pc.Expression | None
+) -> pa.Table:
+    """Return the rows for which a filter is true, computed in the calling thread."""
+    if filter is None:
+        return pa.Table.from_batches(batches, schema)
+    _check_names(schema, None, [filter])
+    named = _named(schema)
+    every = list(range(len(schema)))
+    rows = _filtered(batches, named, _Computed(named, filter), every)
+    return pa.Table.from_batches(rows, named).rename_columns(schema.names)
 
 
 def _with_computed(
@@ -161,9 +181,8 @@ def scanner(
     expressions = list(columns.values()) if isinstance(columns, dict) else []
     wanted = expressions if filter is None else [*expressions, filter]
     _check_names(given, columns, wanted)
-    names = _distinct(given.names)
-    fields = [f.with_name(name) for f, name in zip(given, names, strict=True)]
-    schema = pa.schema(fields, metadata=given.metadata)
+    schema = _named(given)
+    names = schema.names
     condition = None if filter is None else _Computed(schema, filter)
     kept = list(range(len(schema)))
     if filter is not None and isinstance(columns, list) and {*columns} <= {*names}:

@@ -358,6 +358,28 @@ def test_scans_over_views_side_by_side() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["plain", "views"])
+def test_unions_need_no_second_thread(name: str) -> None:
+    """pyarrow opens the parts of a union in the one thread that computes."""
+    check_python(
+        f"""
+    import pyarrow as pa, pyarrow.compute as pc, pyarrow.dataset as pads
+    from batchcorder import StreamCache
+
+    pa.set_cpu_count(1)
+    text = pa.string_view() if {name == "views"} else pa.string()
+    table = pa.table({{"s": pa.array(["a", "b"] * 50, text), "x": range(100)}})
+    dataset = StreamCache(table.to_reader(max_chunksize=10)).dataset()
+    filtered = dataset.filter((pc.field("s") == "a") & (pc.field("x") > 49))
+    for one, rows in ((dataset, 100), (filtered, 25)):
+        union = pads.dataset([one] * 16)
+        for _ in range(3):
+            assert union.to_table().num_rows == 16 * rows
+            assert union.count_rows(filter=pc.field("x") >= 0) == 16 * rows
+    """
+    )
+
+
 def test_recorded_while_it_is_scanned() -> None:
     """What is not recorded yet is read from the source, once."""
     source = Source(TABLE.select(["x", "z"]).to_batches(max_chunksize=CHUNK))
