@@ -130,6 +130,15 @@ def _filtered(
             yield some
 
 
+def _condition(schema: pa.Schema, filter: pc.Expression) -> _Computed:
+    condition = _Computed(schema, filter)
+    if not pa.types.is_boolean(condition.type):
+        raise pa.ArrowTypeError(
+            f"Filter expression must evaluate to bool, but this is {condition.type}"
+        )
+    return condition
+
+
 def _named(schema: pa.Schema) -> pa.Schema:
     """Return a schema whose columns have names of their own."""
     names = _distinct(schema.names)
@@ -146,7 +155,7 @@ def filtered(
     _check_names(schema, None, [filter])
     named = _named(schema)
     every = list(range(len(schema)))
-    rows = _filtered(batches, named, _Computed(named, filter), every)
+    rows = _filtered(batches, named, _condition(named, filter), every)
     return pa.Table.from_batches(rows, named).rename_columns(schema.names)
 
 
@@ -183,7 +192,7 @@ def scanner(
     _check_names(given, columns, wanted)
     schema = _named(given)
     names = schema.names
-    condition = None if filter is None else _Computed(schema, filter)
+    condition = None if filter is None else _condition(schema, filter)
     kept = list(range(len(schema)))
     if filter is not None and isinstance(columns, list) and {*columns} <= {*names}:
         kept = [number for number in kept if names[number] in columns]

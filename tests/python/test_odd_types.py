@@ -170,6 +170,18 @@ def test_filters_over_the_odd_column_itself(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["text", *VIEWS])
+def test_filters_that_are_not_boolean(name: str) -> None:
+    dataset = StreamCache(table_of(COLUMNS[name])).dataset()
+    for filter in (i, i + 1, pc.field("v"), pc.scalar(None), pc.scalar(1)):
+        with pytest.raises(pa.ArrowTypeError, match="must evaluate to bool"):
+            dataset.to_table(filter=filter)
+        with pytest.raises(pa.ArrowTypeError, match="must evaluate to bool"):
+            pads.Scanner.from_dataset(dataset.filter(filter)).to_table()
+    unknown = pc.scalar(pa.scalar(None, pa.bool_()))
+    assert dataset.to_table(filter=unknown).num_rows == 0
+
+
 def test_joins_of_views() -> None:
     left = pl.DataFrame({"k": [1, 2, 3], "s": ["a", "b", None]})
     right = pl.DataFrame({"k": [2, 3, 4], "t": ["x", "y", "z"]})
