@@ -9,6 +9,7 @@ minima and maxima exclude the filter are left out (`_statistics.py`).
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,17 @@ def _is_simple(schema: pa.Schema) -> bool:
     return all(_rows.is_simple(field.type) for field in schema)
 
 
+@contextlib.contextmanager
+def _errors_of(cache: StreamCache) -> Iterator[None]:
+    """Raise the source's exception, where pyarrow's scanner has made another of it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError):
+        if cache.stats()["state"] == "failed":
+            cache.ingest_all()
+        raise
+
+
 class _Scan:
     """What datasets and fragments have in common: they make scanners."""
 
@@ -151,18 +163,26 @@ class _Scan:
 
     def to_batches(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
         """Return an iterator of record batches; see :meth:`scanner`."""
-        return self.scanner(columns=columns, filter=filter, **options).to_batches()
+        scanner = self.scanner(columns=columns, filter=filter, **options)
+
+        def generate() -> Iterator[pa.RecordBatch]:
+            with _errors_of(self._cache):
+                yield from scanner.to_batches()
+
+        return generate()
 
     def to_table(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
         """Return a pyarrow.Table; see :meth:`scanner`."""
-        return self.scanner(columns=columns, filter=filter, **options).to_table()
+        scanner = self.scanner(columns=columns, filter=filter, **options)
+        with _errors_of(self._cache):
+            return scanner.to_table()
 
     def take(
         self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
     ) -> pa.Table:
         """Return the rows of these numbers; see :meth:`scanner`."""
         rows = row_numbers(indices)
-        table = self.scanner(columns=columns, filter=filter, **options).to_table()
+        table = self.to_table(columns, filter, **options)
         _check_rows(rows, table.num_rows)
         return _rows.of(table, rows)
 
@@ -171,11 +191,14 @@ class _Scan:
     ) -> pa.Table:
         """Return the first rows; see :meth:`scanner`."""
         scanner = self.scanner(columns=columns, filter=filter, **options)
-        return scanner.head(num_rows)
+        with _errors_of(self._cache):
+            return scanner.head(num_rows)
 
     def count_rows(self, filter: Any = None, **options: Any) -> int:
         """Return the number of rows; without a filter, none of them is read."""
-        return int(self.scanner(columns=[], filter=filter, **options).count_rows())
+        scanner = self.scanner(columns=[], filter=filter, **options)
+        with _errors_of(self._cache):
+            return int(scanner.count_rows())
 
 
 class CacheFragment(_Scan):
@@ -302,7 +325,7 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
 
     def _take(self, numbers: pa.Array, columns: Any, options: dict[str, Any]) -> pa.Table:
         starts = [0]
-        for batch in _read(self._cache, self._runs(None), []):
+        for batch in _batches(self._cache, self._runs(None), []):
             starts.append(starts[-1] + batch.num_rows)
         _check_rows(numbers, starts[-1])
         rows = numbers.to_pylist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import errno
 import gc
 import pickle
 import threading
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchcorder import StreamCache
+from batchcorder._dataset import CacheDataset
 from conftest import MakeCache, maker
 from helpers import Source, Task, cache_file, check_python, on_disk
 
@@ -422,11 +424,48 @@ def test_a_dataset_keeps_the_recording_and_sees_it_closed(tmp_path: Path) -> Non
         dataset.to_table()
 
 
-def test_errors_of_the_source() -> None:
-    cache = StreamCache(Source(TABLE.to_batches(max_chunksize=CHUNK), 3, KeyError("k")))
+class OwnError(Exception):
+    pass
+
+
+SCANS: dict[str, Callable[[CacheDataset], Any]] = {
+    "to_table": lambda dataset: dataset.to_table(),
+    "filter": lambda dataset: dataset.to_table(filter=x != 150),
+    "to_batches": lambda dataset: list(dataset.to_batches(filter=x != 150)),
+    "head": lambda dataset: dataset.head(ROWS),
+    "count_rows": lambda dataset: dataset.count_rows(),
+    "count": lambda dataset: dataset.count_rows(filter=x != 150),
+    "take": lambda dataset: dataset.take([0]),
+    "take of some": lambda dataset: dataset.take([0], filter=x != 150),
+    "sort_by": lambda dataset: dataset.sort_by("x"),
+    "fragments": lambda dataset: list(dataset.get_fragments()),
+    "C++": lambda dataset: pads.Scanner.from_dataset(dataset).to_table(),
+    "C++, filter": lambda dataset: pads.dataset([dataset.filter(x != 150)]).to_table(),
+}
+
+
+@pytest.mark.parametrize("known", [0, 3])
+@pytest.mark.parametrize(
+    "error", [OwnError("k"), KeyError("k"), OSError(28, "k")], ids=repr
+)
+@pytest.mark.parametrize("scan", SCANS)
+def test_a_sources_exception_is_itself(scan: str, error: Exception, known: int) -> None:
+    batches = TABLE.select(["x"]).to_batches(max_chunksize=CHUNK)
+    cache = StreamCache(Source(batches, 3, error))
+    cache[:known]
     for _ in range(2):
-        with pytest.raises(Exception, match="'k'"):
-            cache.dataset().to_table(filter=x > 1)
+        with pytest.raises(type(error), match="k") as caught:
+            SCANS[scan](cache.dataset())
+        assert type(caught.value) is type(error)
+        assert caught.value.args == error.args
+
+
+def test_an_error_of_the_scan_itself_after_the_sources() -> None:
+    cache = StreamCache(Source(TABLE.to_batches(max_chunksize=CHUNK), 3, OwnError("k")))
+    with pytest.raises(OwnError):
+        cache.ingest_all()
+    with pytest.raises(pa.ArrowInvalid, match="No match"):
+        cache.dataset().to_table(filter=pc.field("none") == 1)
 
 
 def test_from_many_threads(make_cache: MakeCache) -> None:
