@@ -108,6 +108,18 @@ def _plain(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=table.column_names)
 
 
+def _sort_keys(table: pa.Table) -> pa.Table:
+    """Return columns that pyarrow sorts by, with values in place of dictionaries."""
+    plain = _plain(table)
+    columns = [
+        column.cast(column.type.value_type)
+        if pa.types.is_dictionary(column.type)
+        else column
+        for column in plain.columns
+    ]
+    return pa.Table.from_arrays(columns, names=plain.column_names)
+
+
 def _is_simple(schema: pa.Schema) -> bool:
     return all(_rows.is_simple(field.type) for field in schema)
 
@@ -363,12 +375,12 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         if _is_simple(table.schema):
             try:
                 return pads.InMemoryDataset(table).sort_by(sorting, **options)
-            except pa.ArrowInvalid:
-                pass  # dictionaries that do not fit one
+            except pa.ArrowException:
+                pass  # dictionaries that differ, or do not fit one
         from ._cache import StreamCache
 
         by = [(sorting, "ascending")] if isinstance(sorting, str) else sorting
-        keys = _plain(table.select([name for name, _ in by]))
+        keys = _sort_keys(table.select([name for name, _ in by]))
         order = pc.sort_indices(keys, sort_keys=by, **options)
         return StreamCache(_rows.of(table, order)).dataset()
 

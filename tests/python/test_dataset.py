@@ -446,7 +446,7 @@ SCANS: dict[str, Callable[[CacheDataset], Any]] = {
 
 @pytest.mark.parametrize("known", [0, 3])
 @pytest.mark.parametrize(
-    "error", [OwnError("k"), KeyError("k"), OSError(28, "k")], ids=repr
+    "error", [OwnError("k"), KeyError("k"), OSError(errno.ENOSPC, "k")], ids=repr
 )
 @pytest.mark.parametrize("scan", SCANS)
 def test_a_sources_exception_is_itself(scan: str, error: Exception, known: int) -> None:

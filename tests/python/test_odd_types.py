@@ -267,6 +267,41 @@ def test_small_indices_of_dictionaries_of_their_own(name: str) -> None:
         assert sorted(mixed, key=lambda row: row["n"]) == rows
 
 
+def test_sorting_by_dictionaries_that_do_not_fit_one() -> None:
+    table = pa.Table.from_batches(
+        [chunk(n, lambda column: column) for n in (0, 100, 200)]
+    )
+    dataset = StreamCache(table.to_reader()).dataset()
+    by: list[tuple[str, str]] = [("v", "descending"), ("n", "ascending")]
+    plain = table.set_column(1, "v", table["v"].cast(pa.string()))
+    got = dataset.sort_by(by).to_table()
+    assert got.schema == table.schema
+    assert got.to_pylist() == plain.sort_by(by).to_pylist()
+    assert dataset.sort_by("v").head(1).to_pylist() == plain.sort_by("v")[:1].to_pylist()
+
+
+def words(first: int, last: str | None) -> pa.RecordBatch:
+    values = pa.array([*(f"value {n}" for n in range(first, first + 99)), last])
+    indices = pa.array(range(100), pa.int8())
+    return pa.record_batch({"v": pa.DictionaryArray.from_arrays(indices, values)})
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [("x", "requires a larger index type"), (None, "dictionaries with nulls")],
+)
+def test_code_that_needs_one_dictionary(last: str | None, error: str) -> None:
+    """pyarrow's C++ gets the rows of a dataset as a file, which has one dictionary."""
+    batches = [words(0, last), words(99, last)]
+    dataset = StreamCache(pa.Table.from_batches(batches)).dataset()
+    with pytest.raises(pa.ArrowException, match=error):
+        pads.Scanner.from_dataset(dataset).to_table()
+    with pytest.raises(pa.ArrowException, match=error):
+        pads.dataset([dataset]).to_table()
+    one = StreamCache(batches[0]).dataset()
+    assert pads.dataset([one]).to_table().equals(pa.Table.from_batches(batches[:1]))
+
+
 def test_dictionaries_that_pyarrow_cannot_combine() -> None:
     def one(n: int) -> pa.RecordBatch:
         column = pa.DictionaryArray.from_arrays(
