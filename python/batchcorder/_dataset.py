@@ -193,7 +193,7 @@ class _Scan:
         self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
     ) -> pa.Table:
         """Return the rows of these numbers; see :meth:`scanner`."""
-        rows = row_numbers(indices)
+        rows = row_numbers(indices, "indices")
         table = self.to_table(columns, filter, **options)
         _check_rows(rows, table.num_rows)
         return _rows.of(table, rows)
@@ -333,7 +333,7 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         """
         if self._filters(filter) is not None or self._cache.max_readers is not None:
             return super().take(indices, columns, filter, **options)
-        return self._take(row_numbers(indices), columns, options)
+        return self._take(row_numbers(indices, "indices"), columns, options)
 
     def _take(self, numbers: pa.Array, columns: Any, options: dict[str, Any]) -> pa.Table:
         starts = [0]

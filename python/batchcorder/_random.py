@@ -15,25 +15,29 @@ if TYPE_CHECKING:
     from ._cache import StreamCache
 
 
-def row_numbers(rows: Any) -> pa.Array:
-    """Return 64-bit integers from whatever holds row numbers."""
+def row_numbers(rows: Any, name: str) -> pa.Array:
+    """Return 64-bit integers from row numbers, which are the argument of this name."""
     try:
         numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
-    except OverflowError as error:
-        raise IndexError(f"argument 'rows': {error}") from None
+    except OverflowError:
+        raise IndexError(f"argument {name!r}: a row number that no stream has") from None
+    except (pa.ArrowException, TypeError) as error:
+        raise TypeError(f"argument {name!r}: expected row numbers: {error}") from None
     if isinstance(numbers, pa.ChunkedArray):
         numbers = numbers.combine_chunks()
     if len(numbers) == 0:
         return pa.array([], pa.int64())
     if not pa.types.is_integer(numbers.type) or numbers.null_count > 0:
         raise TypeError(
-            f"argument 'rows': expected numbers of rows, got {numbers.type} with "
+            f"argument {name!r}: expected row numbers, got {numbers.type} with "
             f"{numbers.null_count} nulls"
         )
     try:
         return numbers.cast(pa.int64())
     except pa.ArrowInvalid:
-        raise IndexError(f"row {pc.max(numbers)} is beyond any stream's") from None
+        raise IndexError(
+            f"argument {name!r}: row {pc.max(numbers)}, which no stream has"
+        ) from None
 
 
 def _starts(cache: StreamCache) -> memoryview:
@@ -72,7 +76,9 @@ def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
 
 def take(cache: StreamCache, rows: Any) -> pa.Table:
     """Return the rows of these numbers, as :meth:`StreamCache.take` has it."""
-    numbers = row_numbers(rows)
+    numbers = row_numbers(rows, "rows")
+    if cache.stats()["state"] == "closed":
+        raise ValueError("Dataset has been closed")
     if len(numbers) == 0:
         return pa.Table.from_batches([], cache.schema)
     bounds = pc.min_max(numbers)

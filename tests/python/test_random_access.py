@@ -166,12 +166,39 @@ def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
         5,
         [[1]],
         {"a": 1},
+        [1, "a"],
+        ["a", 1],
+        np.array([[1, 2]]),
+        pa.table({"a": [1]}),
+        pa.scalar(1),
     ],
     ids=str,
 )
 def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^argument 'rows': "):
         cache.take(rows)
+    with pytest.raises(TypeError, match=r"^argument 'indices': "):
+        cache.dataset().take(rows)
+
+
+def test_numbers_of_rows_that_need_more_than_64_bits() -> None:
+    cache = StreamCache(Source(BATCHES))
+    for rows in ([1 << 70], [-(1 << 70)], [1, 1 << 63]):
+        with pytest.raises(IndexError, match=r"^argument 'rows': .* no stream has"):
+            cache.take(rows)
+        with pytest.raises(IndexError, match=r"^argument 'indices': .* no stream has"):
+            cache.dataset().take(rows)
+
+
+def test_no_rows_of_a_closed_cache() -> None:
+    cache = StreamCache(Source(BATCHES))
+    assert cache.take([0]).num_rows == 1
+    cache.close()
+    for rows in ([], [0]):
+        with pytest.raises(ValueError, match=CLOSED):
+            cache.take(rows)
+        with pytest.raises(ValueError, match=CLOSED):
+            cache.dataset().take(rows)
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk", "recording"])
