@@ -595,6 +595,10 @@ class StreamCache(_core.StreamCache):
         ------
         ImportError
             Polars is not installed.
+        NotImplementedError
+            Polars has no such type.
+        polars.exceptions.DuplicateError
+            Several of the columns have one name.
         Exception
             As :meth:`to_table` does.
 
@@ -865,10 +869,12 @@ class StreamCache(_core.StreamCache):
         Raises
         ------
         ImportError
-            Polars is not installed, or is older than 1.4. Versions before 1.24 have
-            errors of their own in such scans.
+            Polars is not installed, or does not have such scans: Polars 1.24 or later
+            is needed. Some older versions scan, with errors of their own.
         NotImplementedError
             Polars has no such type.
+        polars.exceptions.DuplicateError
+            Several columns have one name.
 
         Examples
         --------

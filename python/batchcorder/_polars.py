@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,13 @@ def frame(stream: Any, schema: pa.Schema) -> Any:
     """
     import polars as pl
 
+    repeated = [name for name, times in Counter(schema.names).items() if times > 1]
+    if repeated:
+        # If the stream has no batches, Polars panics.
+        raise pl.exceptions.DuplicateError(
+            f"Polars has no frames with several columns of one name: {repeated[0]!r}; "
+            "to_polars(columns=[...]) takes columns by their numbers"
+        )
     wide = pa.schema(
         [field.with_type(_rows.replaced(field.type, _wide)) for field in schema],
         schema.metadata,

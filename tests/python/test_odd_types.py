@@ -376,6 +376,15 @@ def test_columns_of_one_name() -> None:
             ask()
 
 
+def test_columns_of_one_name_in_polars(capfd: pytest.CaptureFixture[str]) -> None:
+    cache = StreamCache(pa.table([[1, 2], [3, 4], [5, 6]], names=["a", "b", "a"]))
+    for ask in (cache.to_polars, cache.scan_polars):
+        with pytest.raises(pl.exceptions.DuplicateError, match="one name: 'a'"):
+            ask()
+    assert capfd.readouterr().err == ""
+    assert cache.to_polars(columns=[1, 2]).rows() == [(3, 5), (4, 6)]
+
+
 FIXED = pa.array([[1, 2], None, [3, None], None, [5, 6]], pa.list_(pa.int64(), 2))
 LISTS = {
     "alone": FIXED,
