@@ -461,6 +461,9 @@ class StreamCache(_core.StreamCache):
 
             waiting : threads that wait for a batch that another one brings
 
+            resumed : batches that the recording had before it was resumed; 0 if it was
+            not
+
         Examples
         --------
         >>> import pyarrow as pa

@@ -83,3 +83,9 @@ def test_time_in_the_source_and_waiting_threads() -> None:
     stats = cache.stats()
     assert (stats["waiting"], stats["source_calls"]) == (0, 4)
     assert stats["source_seconds"] > 0
+
+
+def test_the_docstring_names_every_number() -> None:
+    documented = str(StreamCache.stats.__doc__).partition("Examples")[0]
+    words = set(documented.replace(",", " ").split())
+    assert StreamCache(Source([])).stats().keys() <= words
