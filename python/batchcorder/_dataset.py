@@ -165,7 +165,8 @@ class _Scan:
         filter : pyarrow.compute.Expression, optional
             Rows for which it is not true are not given.
         **options
-            Others of :meth:`pyarrow.dataset.Scanner.from_batches`.
+            Others of :meth:`pyarrow.dataset.Scanner.from_batches`. As there,
+            `batch_size` has no effect: each batch has rows of one recorded batch.
 
         """
         both = self._filters(filter)

@@ -245,6 +245,14 @@ def test_filters_add_up(cache: StreamCache) -> None:
     assert sum(f.count_rows() for f in some.get_fragments()) == 200
 
 
+def test_batches_keep_their_lengths(cache: StreamCache) -> None:
+    """As those of pyarrow's Scanner.from_batches, and as the docstring says."""
+    for options in ({}, {"batch_size": 7}, {"batch_size": 2 * CHUNK, "filter": x >= 0}):
+        batches = cache.dataset().to_batches(**options)
+        assert [batch.num_rows for batch in batches] == [CHUNK] * (ROWS // CHUNK)
+    assert "`batch_size` has no effect" in str(CacheDataset.scanner.__doc__)
+
+
 def test_fragments_cover_all_once(cache: StreamCache) -> None:
     dataset = cache.dataset()
     fragments = list(dataset.get_fragments())
