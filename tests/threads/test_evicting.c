@@ -12,11 +12,12 @@ struct scene {
     struct bc_cache *cache;
     struct bc_reader *reader;
     bool on_disk;
+    pthread_barrier_t looked;
     atomic_bool over;
-    _Atomic uint64_t right;
 };
 
-static void look_at_rows(struct scene *scene) {
+/* Returns whether the batches were still there. */
+static bool look_at_rows(struct scene *scene) {
     struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene->cache, &stats);
     uint64_t first = stats.batches_evicted;
@@ -24,6 +25,7 @@ static void look_at_rows(struct scene *scene) {
     struct bc_error error = {0, ""};
     uint64_t n = stats.batches - first < 4 ? stats.batches - first : 4;
     int code = bc_cache_row_starts(scene->cache, first, n, starts, &error);
+    bool right = code == 0;
     CHECK(code == 0 || code == EINVAL);
     for (uint64_t i = 0; i <= n && code == 0; i++) CHECK(starts[i] == (first + i) * ROWS);
     if (code != 0) CHECK(strstr(error.message, "no longer cached") != NULL);
@@ -33,7 +35,7 @@ static void look_at_rows(struct scene *scene) {
     code = bc_cache_find_row(scene->cache, row, &number, &within, &error);
     CHECK(code == 0 || code == EINVAL);
     if (code == 0) CHECK(number == first + 1 && within == 1);
-    atomic_fetch_add(&scene->right, code == 0);
+    return right && code == 0;
 }
 
 static void look_at_file(struct scene *scene, bool measures) {
@@ -47,6 +49,9 @@ static void look_at_file(struct scene *scene, bool measures) {
 
 static void *look(void *context) {
     struct scene *scene = context;
+    /* Before any batch is evicted, nothing can be gone. */
+    CHECK(look_at_rows(scene));
+    pthread_barrier_wait(&scene->looked);
     while (!atomic_load(&scene->over)) {
         look_at_rows(scene);
         look_at_file(scene, true);
@@ -66,13 +71,16 @@ static void look_while_evicting(const char *path, int64_t batches) {
     scene.reader = fixture_reader(scene.cache);
     uint64_t n;
     CHECK(bc_cache_ingest(scene.cache, &n, NULL) == 0);
+    CHECK(pthread_barrier_init(&scene.looked, NULL, LOOKERS + 1) == 0);
     pthread_t threads[LOOKERS];
     for (int i = 0; i < LOOKERS; i++) {
         CHECK(pthread_create(&threads[i], NULL, look, &scene) == 0);
     }
+    pthread_barrier_wait(&scene.looked);
     CHECK(fixture_drain(&scene.fixture, scene.reader, 0) == batches);
     atomic_store(&scene.over, true);
     for (int i = 0; i < LOOKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(pthread_barrier_destroy(&scene.looked) == 0);
     /* What the lookers held back is gone with them. */
     struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene.cache, &stats);
