@@ -271,18 +271,24 @@ def test_files_of_other_calls_are_opened(tmp_path: Path) -> None:
     assert pa.table(cached(path, lambda: OTHER)).equals(ONE)
 
 
+def keeps_attributes(folder: Path) -> bool:
+    try:
+        os.setxattr(folder, "user.batchcorder.test", b"1")
+    except OSError:
+        return False
+    return True
+
+
 def test_another_process(tmp_path: Path) -> None:
+    if not keeps_attributes(tmp_path):
+        pytest.skip("without attributes of files, one process only knows the digest")
     path = str(tmp_path / "x.arrows")
     for name, fails in (("x", False), ("x", False), ("y", True)):
         check_python(
             f"""
-    import batchcorder, pyarrow as pa, os, pytest
+    import batchcorder, pyarrow as pa, pytest
     def query():
         return pa.table({{"{name}": [1]}})
-    try:
-        os.setxattr({str(tmp_path)!r}, "user.batchcorder.test", b"1")
-    except OSError:
-        raise SystemExit  # the digest is known to one process only
     if {fails}:
         with pytest.raises(ValueError, match="another schema"):
             batchcorder.cached({path!r}, query)

@@ -90,7 +90,8 @@ def test_rows_of_every_type(name: str) -> None:
     check(dataset.sort_by([("i", "descending")]).to_table(), rows[::-1])
     check(dataset.sort_by("i").to_table(filter=i < 2), rows[:2])
     fragments = [one.to_table(filter=i >= 69) for one in dataset.get_fragments(i < 80)]
-    assert sorted(n for one in fragments for n in one["i"].to_pylist())[:1] == [69]
+    # Of batches of 70 rows, the first two have some of these.
+    assert pa.concat_tables(fragments)["i"].to_pylist() == list(range(69, 140))
     assert dataset.count_rows(filter=i >= 100) == 200
     assert sum(b.num_rows for b in dataset.to_batches(filter=i >= 100)) == 200
     assert dataset.to_table(columns=["i"], filter=i > 297)["i"].to_pylist() == [298, 299]
@@ -412,17 +413,24 @@ def test_slices_of_fixed_size_lists(name: str) -> None:
         assert cache.scan_polars().head(1).collect()["f"].to_list() == wanted[:1]
 
 
+NOT_IN_POLARS = {
+    *("runs", "runs of views", "struct of runs"),
+    *("sparse union", "dense union", "list view"),
+}
+
+
 @pytest.mark.parametrize("name", COLUMNS)
 def test_scans_of_every_type_do_not_end_in_a_panic(name: str) -> None:
-    table = table_of(COLUMNS[name])
-    cache = StreamCache(table)
-    try:
-        wanted = cache.to_polars()
-    except Exception:
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            cache.scan_polars().collect()
-    else:
-        assert cache.scan_polars().collect().equals(wanted)
+    cache = StreamCache(table_of(COLUMNS[name]))
+    scans = (cache.to_polars, lambda: cache.scan_polars().collect())
+    if name not in NOT_IN_POLARS:
+        one, other = (scan() for scan in scans)
+        assert one.height == ROWS
+        assert one.equals(other)
+        return
+    for scan in scans:
+        with pytest.raises((NotImplementedError, ValueError), match="support"):
+            scan()
 
 
 @pytest.mark.parametrize("around", ["struct", "list", "map"])
