@@ -175,30 +175,37 @@ def compare(
     return cases
 
 
+def wanted_runs(names: list[str]) -> list[tuple[Suite, list[str]]]:
+    """Return suites with ways, of names as SUITE or SUITE:WAY; without names, all."""
+    known = {suite.name: suite for suite in SUITES}
+    runs: dict[str, list[str]] = {}
+    for name in names or known:
+        suite, _, way = name.partition(":")
+        if suite not in known or way not in ("", *known[suite].ways):
+            sys.exit(f"{name}: no such suite or way, see tests/peers/suites.py")
+        runs.setdefault(suite, []).extend([way] if way else known[suite].ways)
+    return [(known[suite], list(dict.fromkeys(ways))) for suite, ways in runs.items()]
+
+
 def main() -> None:
     package, work, report = map(Path, sys.argv[1:4])
-    wanted = dict(name.partition(":")[::2] for name in sys.argv[4:])
+    runs = wanted_runs(sys.argv[4:])
     work.mkdir(parents=True, exist_ok=True)
     known = Differences()
     root = ET.Element("testsuites")
-    for suite in SUITES:
-        if wanted and suite.name not in wanted:
-            continue
+    for suite, ways in runs:
         without = run(suite, None, work, package)
-        for way in suite.ways:
-            if wanted.get(suite.name) in (None, "", way):
-                with_us = run(suite, way, work, package)
-                cases = compare(suite, way, without, with_us, known)
-                root.append(cases)
-                kinds = [
-                    len(cases.findall(f"testcase/{k}")) for k in ("failure", "skipped")
-                ]
-                print(
-                    f"{suite.name} {way}: {len(cases)} tests, {kinds[0]} differ without "
-                    f"a reason, {kinds[1]} with one",
-                    flush=True,
-                )
-                ET.ElementTree(root).write(report)
+        for way in ways:
+            with_us = run(suite, way, work, package)
+            cases = compare(suite, way, without, with_us, known)
+            root.append(cases)
+            kinds = [len(cases.findall(f"testcase/{k}")) for k in ("failure", "skipped")]
+            print(
+                f"{suite.name} {way}: {len(cases)} tests, {kinds[0]} differ without a "
+                f"reason, {kinds[1]} with one",
+                flush=True,
+            )
+            ET.ElementTree(root).write(report)
 
 
 if __name__ == "__main__":
