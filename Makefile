@@ -109,7 +109,7 @@ test-asan: build/asan/build.ninja
 	$(call c_tests,asan,--timeout-multiplier 5); \
 	$(count) $(REPORTS)/asan.json || status=1; exit $$status
 
-## make test-tsan     the C thread tests under ThreadSanitizer
+## make test-tsan     the C tests with threads under ThreadSanitizer
 test-tsan: build/tsan/build.ninja
 	@$(tsan_options); status=0; \
 	$(call c_tests,tsan,--timeout-multiplier 10 --suite threads --suite forks); \
@@ -174,7 +174,7 @@ soak: build/asan/build.ninja build/tsan/build.ninja
 	$(tsan_options); $(call c_tests,tsan,--timeout-multiplier 100 random api); \
 	$(count) $(REPORTS)/asan.json $(REPORTS)/tsan.json || status=1; exit $$status
 
-## make fuzz          files of any bytes, and damaged recordings, FUZZ_SECONDS=60 each
+## make fuzz          files, damaged recordings and hostile streams, FUZZ_SECONDS=60 each
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.build.ok $(VENV)/.installed
 	@if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
@@ -184,7 +184,6 @@ fuzz: $(VENV)/.build.ok $(VENV)/.installed
 		echo '0 passed, 0 failed, 0 skipped'; exit 0; fi; \
 	status=0; rm -rf build/fuzz/seeds $(REPORTS)/fuzz.xml; \
 	$(MAKE) --no-print-directory build/fuzz/build.ninja && \
-	$(BIN)/meson compile -C build/fuzz fuzz_open fuzz_mutate && \
 	$(BIN)/python tests/fuzz/seeds.py build/fuzz/seeds && \
 	$(BIN)/python tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS) $(REPORTS)/fuzz.xml || \
 	status=1; \

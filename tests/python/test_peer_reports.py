@@ -210,13 +210,12 @@ def test_queries_that_scan_twice() -> None:
 NAN = float("nan")
 
 
-@pytest.mark.parametrize("wanted", [pc.field("x").is_null(nan_is_null=True)])
-def test_batches_of_nan_alone(wanted: Any) -> None:
+def test_batches_of_nan_alone() -> None:
     """Batches of NaN alone were left out where NaN counts as null."""
     table = pa.table({"x": [NAN, NAN, None, 1.0, 2.0, NAN]})
     dataset = StreamCache(table.to_reader(max_chunksize=2)).dataset()
     for _ in range(2):
-        assert dataset.count_rows(wanted) == 4
+        assert dataset.count_rows(pc.field("x").is_null(nan_is_null=True)) == 4
 
 
 @pytest.mark.parametrize(
