@@ -171,6 +171,19 @@ def test_filters_over_the_odd_column_itself(name: str) -> None:
     )
 
 
+def test_a_batch_that_pyarrow_computes_in_parts() -> None:
+    """Acero cuts batches of more than 32,768 rows, and the parts stay in order."""
+    rows = 200_001
+    text = pa.array([str(n) for n in range(rows)])
+    table = pa.table({"s": text.cast(pa.string_view()), "n": range(rows)})
+    dataset = StreamCache(table).dataset()
+    s = pc.field("s")
+    left = dataset.to_table(columns=["n"], filter=s != "70000")
+    assert left["n"].to_pylist() == [n for n in range(rows) if n != 70_000]
+    turned = dataset.to_table(columns={"t": pc.utf8_reverse(s)})
+    assert turned["t"].to_pylist() == [str(n)[::-1] for n in range(rows)]
+
+
 @pytest.mark.parametrize("name", ["text", *VIEWS])
 def test_filters_that_are_not_boolean(name: str) -> None:
     dataset = StreamCache(table_of(COLUMNS[name])).dataset()
