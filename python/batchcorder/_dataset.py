@@ -375,7 +375,8 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         table = self.to_table()
         if _is_simple(table.schema):
             try:
-                return pads.InMemoryDataset(table).sort_by(sorting, **options)
+                # A dataset's own sort crashes for unions of extension types.
+                return pads.InMemoryDataset(table.sort_by(sorting, **options))
             except pa.ArrowException:
                 pass  # dictionaries that differ, or do not fit one
         from ._cache import StreamCache

@@ -14,6 +14,7 @@ import pyarrow.dataset as pads
 import pytest
 
 from batchcorder import StreamCache
+from helpers import check_python
 
 ROWS = 300
 TEXT = [None if i % 5 == 0 else f"text that is not inlined {i}" for i in range(ROWS)]
@@ -469,6 +470,35 @@ def test_rows_of_large_unions_take_memory_for_themselves(around: str) -> None:
     taken = cache.take(wanted)["v"]
     assert taken.to_pylist() == [column[number].as_py() for number in wanted]
     assert taken.nbytes < 1 << 20
+
+
+def test_sorting_beside_a_union_of_extensions() -> None:
+    """Which ends the process in a dataset of pyarrow's."""
+    check_python("""
+        import pyarrow as pa
+        from batchcorder import StreamCache
+
+        def batch(rows, offset):
+            n = rows + 2
+            numbers = pa.array(range(n), pa.uint16())
+            inner = pa.ExtensionArray.from_storage(
+                pa.opaque(numbers.type, "t", "v"), numbers
+            )
+            fixed = pa.array([b"abc"] * n, pa.binary(3))
+            fields = [pa.field("a", inner.type), pa.field("b", fixed.type)]
+            kind = pa.sparse_union(fields, [0, 7])
+            codes = pa.array([0, 7] * n, pa.int8()).buffers()[1]
+            union = pa.Array.from_buffers(
+                kind, n, [None, codes], children=[inner, fixed]
+            )
+            column = pa.ExtensionArray.from_storage(pa.opaque(kind, "t", "v"), union)
+            i = pa.array(range(rows), pa.int32())
+            return pa.record_batch({"v": column.slice(offset, rows), "i": i})
+
+        table = pa.Table.from_batches([batch(0, 0), batch(9, 1)])
+        got = StreamCache(table).dataset().sort_by([("i", "descending")]).to_table()
+        assert got.to_pylist() == table.to_pylist()[::-1]
+    """)
 
 
 def test_more_rows_than_run_ends_can_count() -> None:
