@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/sync.h"
 #include "base/sys.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -73,6 +74,7 @@ int64_t bc__sys_process(void) {
 uint64_t bc__sys_forks(void) { return atomic_load(&forks); }
 
 void bc__process_hold_forks(void) {
+    bc__assert_no_lock();
     watch_once();
     (void)pthread_mutex_lock(&lock);
 }

@@ -62,7 +62,8 @@ struct bc_member *bc__member_find(enum bc_member_kind kind,
                                   bool (*is_it)(struct bc_member *member, void *context),
                                   void *context);
 
-/* From here on, and until there, no thread forks. */
+/* From here on, and until there, no thread forks. No lock is held: a fork takes the locks
+ * of the members behind the registry's. */
 void bc__process_hold_forks(void);
 void bc__process_let_forks(void);
 

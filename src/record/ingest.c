@@ -37,6 +37,7 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                     struct bc_store *store, const struct bc_ingest_options *options) {
     bc_assert(ingest != NULL && store != NULL);
     memset(ingest, 0, sizeof(*ingest));
+    bc__waits_init();
     int code = bc__mutex_init(&ingest->lock);
     if (code != 0) return code;
     code = bc__cond_init(&ingest->prefetch.wanted);

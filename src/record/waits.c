@@ -57,10 +57,13 @@ static bool leads_to(uintptr_t thread, const struct bc_awaited *awaited) {
     return false;
 }
 
-bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited) {
-    bc_assert(wait != NULL && thread != 0 && awaited.owner != NULL);
+void bc__waits_init(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, watch_forks);
+}
+
+bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited) {
+    bc_assert(wait != NULL && thread != 0 && awaited.owner != NULL);
     (void)pthread_mutex_lock(&lock);
     bool cycle = leads_to(thread, &awaited);
     if (!cycle) {

@@ -29,6 +29,9 @@ struct bc_wait {
     struct bc_wait *previous;
 };
 
+/* Enters the list in the registry of the process, once. A call of this comes before the
+ * first wait. No lock is held: a fork locks the registry first. */
+void bc__waits_init(void);
 /* Enters the wait of `thread` in the list; false where it would wait for itself. What is
  * awaited stays valid until bc__wait_end. */
 bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited);
