@@ -421,7 +421,8 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
                              struct bc_error *error) {
     bool waits = false;
     int code = advance(ingest, number, &waits, error);
-    if (waits) (void)atomic_fetch_sub(&ingest->waiters, 1);
+    /* A child counts its own threads only, none of which waits. */
+    if (waits && !is_forked(ingest)) (void)atomic_fetch_sub(&ingest->waiters, 1);
     if (code != 0) {
         /* Who gives up waiting wants nothing any more; who still waits says so again. */
         bc__prefetch_forget_demand(ingest);
@@ -464,6 +465,7 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
 
 void bc__ingest_forked(struct bc_ingest *ingest) {
     ingest->waiting.first = NULL;
+    atomic_store(&ingest->waiters, 0);
     bc__cond_forked(&ingest->prefetch.wanted);
 }
 

@@ -62,6 +62,12 @@ static void close_scene(struct scene *scene) {
     fixture_check_released(&scene->fixture);
 }
 
+static uint64_t waiting_in(struct bc_cache *cache) {
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    return stats.waiting;
+}
+
 /* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
  * locks taken. */
 #if !defined(__SANITIZE_ADDRESS__)
@@ -110,6 +116,45 @@ static void test_the_first_wait_while_another_thread_forks(void) {
     close_scene(&scene);
 }
 
+/* ---- a thread that forks while it waits itself ---- */
+
+static struct scene *waited_in;
+static pid_t child_of_hook = -1;
+static _Thread_local bool forks_in_hook;
+
+static int fork_among_waiting(void *context) {
+    (void)context;
+    if (!forks_in_hook || waiting_in(waited_in->cache) < 2) return 0;
+    forks_in_hook = false;
+    child_of_hook = fork_patiently();
+    if (child_of_hook > 0) atomic_store(&waited_in->goes_on, true);
+    return 0;
+}
+
+static void test_a_child_has_no_waiting_threads(void) {
+    static const struct bc_hooks hooks = {fixture_enter, fixture_leave,
+                                          fork_among_waiting, NULL};
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.hooks = &hooks;
+    struct scene scene;
+    open_scene(&scene, &options);
+    waited_in = &scene;
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, ingest_one, &scene) == 0);
+    forks_in_hook = true;
+    uint64_t batches;
+    int code = bc_cache_ingest_to(scene.cache, 1, &batches, NULL);
+    if (child_of_hook == 0) {
+        CHECK(code == ECANCELED && waiting_in(scene.cache) == 0);
+        _exit(0);
+    }
+    CHECK(code == 0);
+    check_child(child_of_hook);
+    CHECK(pthread_join(other, NULL) == 0);
+    CHECK(waiting_in(scene.cache) == 0);
+    close_scene(&scene);
+}
+
 #endif
 
 int main(void) {
@@ -120,6 +165,7 @@ int main(void) {
     static const struct tap_case cases[] = {
 #if !defined(__SANITIZE_ADDRESS__)
         TAP_CASE(test_the_first_wait_while_another_thread_forks),
+        TAP_CASE(test_a_child_has_no_waiting_threads),
 #endif
     };
     return TAP_RUN(cases);
