@@ -41,7 +41,8 @@ int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger);
  * leaked, because it is the parent's to give back; so are loans of ledgers whose readers
  * are gone. */
 void bc__ledger_forked(struct bc_ledger *ledger);
-/* The reader is gone: settles, and frees the ledger now or with its last loan. */
+/* The reader is gone: settles, and frees the ledger now or with its last loan. In a
+ * fork's child, a ledger of the parent's is leaked. */
 void bc__ledger_abandon(struct bc_ledger *ledger);
 
 /* Lends a batch of the store. The lock is held. */

@@ -68,6 +68,59 @@ static uint64_t waiting_in(struct bc_cache *cache) {
     return stats.waiting;
 }
 
+/* ---- releases that fork ---- */
+
+static pid_t child_of_release;
+static bool forks_in_release;
+
+static void fork_in_release(struct ArrowArray *array) {
+    if (forks_in_release) {
+        forks_in_release = false;
+        child_of_release = fork_patiently();
+    }
+    fixture_array_release(array);
+}
+
+static int next_to_fork(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    int code = fixture_next(stream, out);
+    if (code == 0 && out->release != NULL) out->release = fork_in_release;
+    return code;
+}
+
+/* A cache of all batches that evicts, with no reader yet. */
+static struct bc_cache *open_evicting(struct fixture *fixture, uint64_t readers_max) {
+    fixture_init(fixture, ALL, ROWS);
+    struct ArrowArrayStream stream = fixture_stream(fixture);
+    stream.get_next = next_to_fork;
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.readers_max = readers_max;
+    struct bc_cache *cache;
+    CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == ALL);
+    return cache;
+}
+
+static void test_a_release_that_forks_while_a_reader_leaves(void) {
+    struct fixture fixture;
+    struct bc_cache *cache = open_evicting(&fixture, 2);
+    struct bc_reader *ahead = fixture_reader(cache);
+    struct bc_reader *behind = fixture_reader(cache);
+    CHECK(fixture_drain(&fixture, ahead, 0) == ALL);
+    forks_in_release = true;
+    bc_reader_unref(behind);
+    CHECK(!forks_in_release);
+    if (child_of_release == 0) {
+        bc_reader_unref(ahead);
+        bc_cache_unref(cache);
+        _exit(0);
+    }
+    check_child(child_of_release);
+    bc_reader_unref(ahead);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
 /* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
  * locks taken. */
 #if !defined(__SANITIZE_ADDRESS__)
@@ -163,6 +216,7 @@ int main(void) {
     return 0;
 #endif
     static const struct tap_case cases[] = {
+        TAP_CASE(test_a_release_that_forks_while_a_reader_leaves),
 #if !defined(__SANITIZE_ADDRESS__)
         TAP_CASE(test_the_first_wait_while_another_thread_forks),
         TAP_CASE(test_a_child_has_no_waiting_threads),
