@@ -13,6 +13,7 @@
  * stands. On the caller's stack, in the cache's list. */
 struct bc_pin {
     uint64_t number;
+    uintptr_t thread;
     struct bc_pin *next;
     struct bc_pin *previous;
 };
@@ -68,6 +69,9 @@ void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin);
 /* The pin holds the batches from `number` on. No lock is held. */
 void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number);
 void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin);
+/* In a fork's child, with the cache's lock held: the pins of this thread stay. The others
+ * stand on the stacks of threads that are not there. */
+void bc__cache_pins_forked(struct bc_cache *cache);
 /* The trailer, with the ingest's `storing` lock held or nobody else inside. */
 int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error);

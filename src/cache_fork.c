@@ -56,8 +56,7 @@ static void in_child(struct bc_member *member) {
     for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
         bc__ledger_forked(r->ledger);
     }
-    /* They stand on the stacks of threads that are not there. */
-    cache->pins = NULL;
+    bc__cache_pins_forked(cache);
     bc__ingest_forked(&cache->ingest);
     let(member);
 }

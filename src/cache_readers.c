@@ -49,6 +49,7 @@ static int refuse_evicted(const struct bc_cache *cache, uint64_t number,
 
 /* The cache's lock is held. */
 static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
+    pin->thread = bc__sys_thread();
     pin->previous = NULL;
     pin->next = cache->pins;
     if (pin->next != NULL) pin->next->previous = pin;
@@ -73,6 +74,17 @@ void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
     pin->number = cache->evicted_below;
     enlist_pin(cache, pin);
     bc__mutex_unlock(&cache->lock);
+}
+
+void bc__cache_pins_forked(struct bc_cache *cache) {
+    const uintptr_t self = bc__sys_thread();
+    struct bc_pin *pin = cache->pins;
+    cache->pins = NULL;
+    while (pin != NULL) {
+        struct bc_pin *next = pin->next;
+        if (pin->thread == self) enlist_pin(cache, pin);
+        pin = next;
+    }
 }
 
 void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number) {

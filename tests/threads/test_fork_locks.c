@@ -125,6 +125,66 @@ static void test_a_release_that_forks_while_a_reader_leaves(void) {
  * locks taken. */
 #if !defined(__SANITIZE_ADDRESS__)
 
+/* ---- pins ---- */
+
+/* Another thread's pin, which stands on its stack: at first at batch 0, then far on. */
+struct pinning {
+    struct bc_cache *cache;
+    pthread_barrier_t turns;
+};
+
+static void *pin_and_move(void *context) {
+    struct pinning *pinning = context;
+    struct bc_pin pin;
+    bc__cache_pin_first(pinning->cache, &pin);
+    pthread_barrier_wait(&pinning->turns);
+    pthread_barrier_wait(&pinning->turns);
+    bc__cache_move_pin(pinning->cache, &pin, ALL);
+    pthread_barrier_wait(&pinning->turns);
+    pthread_barrier_wait(&pinning->turns);
+    bc__cache_unpin(pinning->cache, &pin);
+    return NULL;
+}
+
+static void check_pin_in_child(struct bc_cache *cache, struct bc_pin *pin) {
+    CHECK(cache->pins == pin && pin->next == NULL && pin->previous == NULL);
+    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    bc__cache_move_pin(cache, pin, 3);
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.batches_evicted == 3);
+    bc__cache_unpin(cache, pin);
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.batches_evicted == ALL && cache->pins == NULL);
+    _exit(0);
+}
+
+static void test_a_child_keeps_its_own_pin_alone(void) {
+    struct fixture fixture;
+    struct pinning pinning = {.cache = open_evicting(&fixture, 1)};
+    CHECK(pthread_barrier_init(&pinning.turns, NULL, 2) == 0);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, pin_and_move, &pinning) == 0);
+    pthread_barrier_wait(&pinning.turns);
+    struct bc_pin pin;
+    bc__cache_pin_first(pinning.cache, &pin);
+    struct bc_reader *reader = fixture_reader(pinning.cache);
+    CHECK(fixture_drain(&fixture, reader, 0) == ALL);
+    pthread_barrier_wait(&pinning.turns);
+    pthread_barrier_wait(&pinning.turns);
+    forks_in_release = true;
+    bc__cache_move_pin(pinning.cache, &pin, 2);
+    CHECK(!forks_in_release);
+    if (child_of_release == 0) check_pin_in_child(pinning.cache, &pin);
+    check_child(child_of_release);
+    bc__cache_unpin(pinning.cache, &pin);
+    pthread_barrier_wait(&pinning.turns);
+    CHECK(pthread_join(other, NULL) == 0);
+    CHECK(pthread_barrier_destroy(&pinning.turns) == 0);
+    bc_reader_unref(reader);
+    bc_cache_unref(pinning.cache);
+    fixture_check_released(&fixture);
+}
+
 /* ---- a thread that begins to wait ---- */
 
 /* A member of the registry whose turn in a fork comes before the cache's. */
@@ -220,6 +280,7 @@ int main(void) {
 #if !defined(__SANITIZE_ADDRESS__)
         TAP_CASE(test_the_first_wait_while_another_thread_forks),
         TAP_CASE(test_a_child_has_no_waiting_threads),
+        TAP_CASE(test_a_child_keeps_its_own_pin_alone),
 #endif
     };
     return TAP_RUN(cases);
