@@ -26,7 +26,7 @@ static void let(struct bc_member *member) { bc__mutex_unlock(&file_of(member)->l
 /* A recording's lock is the parent's: it must not outlive that in a child. */
 static void leave_lock(struct bc_member *member) {
     struct bc_file *file = file_of(member);
-    if (file->publishes_last && file->file >= 0) bc__sys_reopen(file->file, file->path);
+    if (file->is_locked && file->file >= 0) bc__sys_reopen(file->file, file->path);
     let(member);
 }
 
@@ -109,6 +109,7 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     bc_assert(file != NULL && path != NULL);
     if (start(file, BC_BYTES_DEFAULT) != 0) return bc__error_memory(error);
     file->publishes_last = true;
+    file->is_locked = true;
     atomic_init(&file->is_public, true);
     file->durable = durable;
     file->needs_lock = needs_lock;
@@ -124,21 +125,40 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     return fail_to_record(code, path, error);
 }
 
+/* A file that was written before: all but its descriptor and its size. */
+static int start_opened(struct bc_file *file, const char *path) {
+    int code = start(file, BC_BYTES_DEFAULT);
+    if (code != 0) return code;
+    atomic_init(&file->is_public, true);
+    file->path = bc__strdup(path);
+    if (file->path != NULL) return 0;
+    bc__file_finish(file);
+    return ENOMEM;
+}
+
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size) {
     bc_assert(file != NULL && descriptor >= 0 && path != NULL && size >= 0);
-    int code = start(file, BC_BYTES_DEFAULT);
+    int code = start_opened(file, path);
     if (code != 0) {
         bc__sys_close(descriptor);
         return code;
     }
     file->file = descriptor;
-    atomic_init(&file->is_public, true);
     atomic_init(&file->size, size);
     atomic_init(&file->written, size);
-    file->path = bc__strdup(path);
-    if (file->path != NULL) return 0;
-    bc__file_finish(file);
-    return ENOMEM;
+    return 0;
+}
+
+int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener *open) {
+    bc_assert(file != NULL && path != NULL && open != NULL);
+    int code = start_opened(file, path);
+    if (code != 0) return code;
+    bc__process_hold_forks();
+    code = open(path, &file->naming, &file->file);
+    file->is_locked = code == 0;
+    bc__process_let_forks();
+    if (code != 0) bc__file_finish(file);
+    return code;
 }
 
 int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
@@ -449,7 +469,7 @@ void bc__file_remove(struct bc_file *file) {
     file->collected = 0;
     bool is_gone = bc__file_unlink(file);
     /* A mapping may keep the open file, and with it the lock. */
-    bool may_last = file->publishes_last && !is_forked(file);
+    bool may_last = file->is_locked && !is_forked(file);
     if (may_last && file->file >= 0) bc__sys_unlock(file->file);
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);

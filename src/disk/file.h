@@ -43,6 +43,7 @@ struct bc_file {
     int refused;             /* the errno with which the owner's lock was refused */
     bool needs_lock;         /* it has its name before it is complete */
     bool is_named;           /* a recording that this cache gave its name, `path` */
+    bool is_locked;          /* a recording's lock is this process's, and no child's */
     bool publishes_last;     /* a recording that is being written */
     bool durable;            /* what is published is on the disk */
     bool is_lent;            /* the user's too, who may read it where its position is */
@@ -71,6 +72,12 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
                     struct bc_error *error);
 /* Takes over an open file of `size` bytes, on failure too; `path` is for people. */
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size);
+/* Opens the file at `path`, locks it, and has `*out_naming` for its name; both stay as
+ * they are on failure. */
+typedef int bc_file_opener(const char *path, struct bc_naming *out_naming, int *out_file);
+/* Takes over a recording that `open` opens, and no fork sees between the two: a child
+ * that had the file, and did not know, would keep it locked. 0 or an errno. */
+int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener *open);
 /* Gives a recording its name, `path`. EEXIST, unless it `replaces`. */
 int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error);
 /* Takes the name away again that bc__file_name gave. */

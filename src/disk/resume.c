@@ -117,13 +117,13 @@ static int open_left(const char *path, struct bc_naming *out_naming, int *out_fi
     int file;
     int code = bc__sys_open(path, true, &file);
     if (code != 0) return code;
-    *out_naming = BC_NAMING_NONE;
+    struct bc_naming naming = BC_NAMING_NONE;
     code = bc__sys_check_regular(file);
     if (code == 0) code = bc__sys_lock(file);
-    if (code == 0) code = bc__naming_init(out_naming, path);
+    if (code == 0) code = bc__naming_init(&naming, path);
     if (code == 0) {
-        bc__naming_reclaim(out_naming, file);
-        bool shown = bc__naming_shows_lock(out_naming, file);
+        bc__naming_reclaim(&naming, file);
+        bool shown = bc__naming_shows_lock(&naming, file);
         if (!bc__sys_is_name_of(path, file)) {
             code = EAGAIN;
         } else if (!shown) {
@@ -131,10 +131,11 @@ static int open_left(const char *path, struct bc_naming *out_naming, int *out_fi
         }
     }
     if (code == 0) {
+        *out_naming = naming;
         *out_file = file;
         return 0;
     }
-    bc__naming_finish(out_naming, file);
+    bc__naming_finish(&naming, file);
     bc__sys_close(file);
     return code;
 }
@@ -155,19 +156,13 @@ static int check_incomplete(struct bc_disk *disk, struct bc_error *error) {
 
 static int open_to_resume(struct bc_disk *disk, const char *path, const char *verb,
                           struct bc_error *error) {
-    struct bc_naming naming;
-    int file;
-    int code = open_left(path, &naming, &file);
+    int code = bc__file_adopt_locked(&disk->file, path, open_left);
+    if (code == ENOMEM) return bc__error_memory(error);
     if (code != 0) {
         return bc__error_set(error, code == EAGAIN ? EBUSY : code,
                              "Failed to %s the recording: %s: '%s'", verb, words_of(code),
                              path);
     }
-    if (bc__file_adopt(&disk->file, file, path, 0) != 0) {
-        bc__naming_finish(&naming, -1);
-        return bc__error_memory(error);
-    }
-    disk->file.naming = naming;
     code = check_incomplete(disk, error);
     if (code != 0) bc__file_finish(&disk->file);
     return code;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "cache.h"
 #include "place.h"
 
@@ -119,6 +120,83 @@ static void test_a_release_that_forks_while_a_reader_leaves(void) {
     bc_reader_unref(ahead);
     bc_cache_unref(cache);
     fixture_check_released(&fixture);
+}
+
+/* ---- a recording that is gone on with ---- */
+
+enum { LEFT = 40 };
+
+/* Forks before system call `at`, and ends when the child is there, which lives until the
+ * test closes `lives`. */
+static struct {
+    int at;
+    int calls;
+    int born[2];
+    int lives[2];
+} resuming;
+
+static void live_on(void) {
+    char byte = 0;
+    CHECK(write(resuming.born[1], &byte, 1) == 1);
+    CHECK(close(resuming.lives[1]) == 0);
+    _exit((int)read(resuming.lives[0], &byte, 1));
+}
+
+static void fork_at_a_call(void *context, enum bc_fault_moment moment, int file) {
+    (void)context;
+    (void)file;
+    if (moment != BC_MOMENT_CALL || ++resuming.calls != resuming.at) return;
+    if (fork_patiently() == 0) live_on();
+    char byte;
+    CHECK(read(resuming.born[0], &byte, 1) == 1);
+    _exit(0);
+}
+
+static int resume(const char *path, bool counts) {
+    struct fixture fixture;
+    fixture_init(&fixture, LEFT, ROWS);
+    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    options.resume = 1;
+    struct bc_cache *cache;
+    struct bc_error error = {0, ""};
+    if (counts) bc__fault_watch(fork_at_a_call, NULL);
+    int code = bc_cache_new(&stream, &options, &cache, &error);
+    bc__fault_watch(NULL, NULL);
+    if (code != 0) printf("# %s\n", error.message);
+    if (code == 0) bc_cache_unref(cache);
+    return code;
+}
+
+/* A process goes on with a recording, is forked while it walks that, and ends. */
+static void leave_a_child(const char *path, int at) {
+    CHECK(pipe(resuming.born) == 0 && pipe(resuming.lives) == 0);
+    resuming.at = at;
+    resuming.calls = 0;
+    pid_t process = fork_patiently();
+    if (process == 0) _exit(resume(path, true) == 0 ? 2 : 3);
+    check_child(process);
+    CHECK(close(resuming.born[0]) == 0 && close(resuming.born[1]) == 0);
+    CHECK(close(resuming.lives[0]) == 0);
+    CHECK(resume(path, false) == 0);
+    CHECK(close(resuming.lives[1]) == 0);
+}
+
+static void test_a_child_keeps_no_lock_of_one_that_is_gone_on_with(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture fixture;
+    fixture_init(&fixture, LEFT + 1, ROWS);
+    place_record(place.path, fixture, LEFT);
+    resuming.at = 0;
+    CHECK(resume(place.path, true) == 0 && resuming.calls > LEFT);
+    /* Neither opening the file nor cutting it off: the walk lies between. */
+    int calls = resuming.calls;
+    for (int at = calls / 4; at < calls * 3 / 4; at += calls / 8) {
+        leave_a_child(place.path, at);
+    }
+    place_finish(&place);
 }
 
 /* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
@@ -277,6 +355,7 @@ int main(void) {
 #endif
     static const struct tap_case cases[] = {
         TAP_CASE(test_a_release_that_forks_while_a_reader_leaves),
+        TAP_CASE(test_a_child_keeps_no_lock_of_one_that_is_gone_on_with),
 #if !defined(__SANITIZE_ADDRESS__)
         TAP_CASE(test_the_first_wait_while_another_thread_forks),
         TAP_CASE(test_a_child_has_no_waiting_threads),
