@@ -452,9 +452,11 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
 
 int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
                            uint64_t number, struct bc_error *error) {
-    if (state_of(ingest) != BC_INGEST_OPEN ||
-        bc__store_published(ingest->store) > number || is_forked(ingest)) {
-        return EAGAIN;
+    if (state_of(ingest) != BC_INGEST_OPEN || is_forked(ingest)) return EAGAIN;
+    if (bc__store_published(ingest->store) > number) {
+        /* It may wait in the block, since a write failed. */
+        int code = flush(ingest, error);
+        return code == 0 ? EAGAIN : code;
     }
     int code = asking->hooks.enter == ingest->hooks.enter
                    ? advance_and_flush(ingest, number, error)

@@ -1,8 +1,12 @@
 /* A recording, its readers and its followers at the same time, and closings among them.
  */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "fixture.h"
 
 enum { BATCHES = 200, ROWS = 7, READERS = 3, FOLLOWERS = 3, ROUNDS = 6 };
@@ -156,10 +160,73 @@ static void test_opened_and_read_at_random(void) {
     free(directory);
 }
 
+/* ---- a writer whose block could not be written ---- */
+
+enum { FAST_FROM = 64, RECORDED = 100 };
+
+/* The clock stands, so that all batches of a tick come fast and are collected; then the
+ * disk is full. */
+static void fill_the_disk(void *context, int64_t number) {
+    struct rlimit *limit = context;
+    if (number == FAST_FROM) bc__fault_clock(1005);
+    if (number != RECORDED - 1) return;
+    struct stat status;
+    CHECK(stat(path, &status) == 0 && getrlimit(RLIMIT_FSIZE, limit) == 0);
+    const struct rlimit full = {(rlim_t)status.st_size, limit->rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &full) == 0);
+}
+
+/* Reads from batch `number` on, to an error or the end: the batch that comes next. */
+static int64_t read_on(struct bc_reader *reader, const struct fixture *fixture,
+                       int64_t number, int *out_code) {
+    for (;; number++) {
+        struct ArrowArray array;
+        *out_code = bc_reader_next(reader, &array, NULL, NULL);
+        if (*out_code != 0 || array.release == NULL) return number;
+        fixture_check(fixture, &array, number);
+    }
+}
+
+/* A follower in the writer's process has the block written, or is told why not. */
+static void test_a_follower_of_a_block_that_waits(void) {
+    char *directory = fixture_directory();
+    (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    bc__fault_clock(1000);
+    struct rlimit limit;
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    fixture.before = fill_the_disk;
+    fixture.context = &limit;
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    struct bc_cache *writer = fixture_cache(&fixture, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest_to(writer, RECORDED, &batches, NULL) != 0);
+    bc__fault_clock(-1);
+    struct bc_cache *follower = open_following();
+    struct bc_reader *reader = fixture_reader(follower);
+    struct fixture expected;
+    fixture_init(&expected, BATCHES, ROWS);
+    atomic_store(&expected.arrays_alive, BATCHES);
+    int code;
+    int64_t n = read_on(reader, &expected, 0, &code);
+    CHECK(code != 0 && n > 0 && n < RECORDED);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(read_on(reader, &expected, n, &code) == BATCHES && code == 0);
+    bc_reader_unref(reader);
+    bc_cache_unref(follower);
+    bc_cache_unref(writer);
+    fixture_check_released(&fixture);
+    CHECK(unlink(path) == 0 && rmdir(directory) == 0);
+    free(directory);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_written_read_and_followed),
         TAP_CASE(test_opened_and_read_at_random),
+        TAP_CASE(test_a_follower_of_a_block_that_waits),
     };
     return TAP_RUN(cases);
 }
