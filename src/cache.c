@@ -294,6 +294,7 @@ int bc__cache_make(struct ArrowArrayStream *source,
         if (making->opening != NULL && making->opening->follows) {
             bc__cache_find_leader(cache);
         }
+        atomic_store(&cache->is_made, true);
         *out_cache = cache;
         return 0;
     }

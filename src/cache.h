@@ -22,6 +22,7 @@ struct bc_cache {
     atomic_uint refs;
     atomic_uint holds;
     atomic_bool closed;
+    atomic_bool is_made; /* nothing can fail any more that would free it */
     bool has_disk;
     struct bc_schema *schema;
     int32_t *columns; /* that it is narrowed to, or NULL; before its first reader */

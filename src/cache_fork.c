@@ -116,8 +116,9 @@ static bool writes(struct bc_member *member, void *context) {
     const struct bc_identity *identity = context;
     return cache->identity.number == identity->number &&
            cache->identity.device == identity->device && cache->has_disk &&
-           cache->disk.file.publishes_last && !atomic_load(&cache->closed) &&
-           cache->ingest.process == bc__sys_process() && try_ref(cache);
+           cache->disk.file.publishes_last && atomic_load(&cache->is_made) &&
+           !atomic_load(&cache->closed) && cache->ingest.process == bc__sys_process() &&
+           try_ref(cache);
 }
 
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity) {

@@ -1,0 +1,94 @@
+/* A follower in the writer's own process that opens a recording while that is being made:
+ * the writer may yet fail, and goes then, whoever has found it. */
+#include <pthread.h>
+
+#include "base/fault.h"
+#include "cache.h"
+#include "place.h"
+
+enum { BATCHES = 4, ROWS = 5 };
+
+/* The writer's call `nth` fails; right before it, a follower opens what there is. */
+static struct {
+    pthread_t writer;
+    const char *path;
+    unsigned long calls, nth;
+    struct bc_cache *follower; /* NULL: there was no recording yet */
+} scene;
+
+static void follow_and_fail(void *context, enum bc_fault_moment moment, int file) {
+    (void)context;
+    (void)file;
+    bool is_writer = pthread_equal(pthread_self(), scene.writer) != 0;
+    if (!is_writer || moment != BC_MOMENT_CALL || ++scene.calls != scene.nth) return;
+    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
+    options.follow = 1;
+    (void)bc_file_open(scene.path, &options, &scene.follower, NULL);
+    bc__fault_arm(BC_FAULT_SYS, 1, EIO);
+}
+
+static void check_follower(const struct fixture *fixture, bool has_writer) {
+    struct bc_cache *follower = scene.follower;
+    if (follower == NULL) return;
+    CHECK(has_writer || follower->leader == NULL);
+    struct bc_reader *reader = fixture_reader(follower);
+    if (has_writer) {
+        CHECK(fixture_drain(fixture, reader, 0) == BATCHES);
+    } else {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) != 0);
+    }
+    bc_reader_unref(reader);
+    bc_cache_unref(follower);
+}
+
+/* True where the making had such a call. `*followed` counts the followers of a writer
+ * that failed. */
+static bool fail_at(const struct place *place, unsigned long nth, uint64_t prefetch,
+                    int *followed) {
+    scene.path = place->path;
+    scene.writer = pthread_self();
+    scene.calls = 0;
+    scene.nth = nth;
+    scene.follower = NULL;
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place->path;
+    options.prefetch = prefetch;
+    struct bc_cache *cache = NULL;
+    bc__fault_watch(follow_and_fail, NULL);
+    int code = bc_cache_new(&stream, &options, &cache, NULL);
+    bool fired = scene.calls >= nth;
+    bc__fault_watch(NULL, NULL);
+    bc__fault_arm(BC_FAULT_SYS, 0, 0);
+    CHECK(code == 0 || fired);
+    *followed += code != 0 && scene.follower != NULL;
+    check_follower(&fixture, code == 0);
+    bc_cache_unref(cache);
+    if (code != 0) stream.release(&stream);
+    while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
+    fixture_check_released(&fixture);
+    CHECK(unlink(place->path) == 0 || code != 0);
+    return fired;
+}
+
+static void test_a_writer_that_cannot_be_made_has_no_follower(void) {
+    struct place place;
+    place_init(&place);
+    for (uint64_t prefetch = 0; prefetch <= 2; prefetch += 2) {
+        int followed = 0;
+        unsigned long nth = 1;
+        while (fail_at(&place, nth, prefetch, &followed)) nth++;
+        /* The thread that prefetches is the last thing that can fail. */
+        CHECK(nth > 4 && (prefetch == 0 || followed > 0));
+    }
+    place_finish(&place);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_a_writer_that_cannot_be_made_has_no_follower)};
+    return TAP_RUN(cases);
+}
