@@ -15,6 +15,9 @@ void bc__queued_finish(struct bc_queued *queued) {
 }
 
 void bc__queue_add(struct bc_queue *queue, struct bc_queued *queued) {
+    if (queue->first == NULL || queued->number < queue->lowest) {
+        queue->lowest = queued->number;
+    }
     queued->listed = true;
     queued->previous = NULL;
     queued->next = queue->first;
@@ -34,14 +37,18 @@ static void take_out(struct bc_queue *queue, struct bc_queued *queued) {
 }
 
 struct bc_queued *bc__queue_take(struct bc_queue *queue, uint64_t published) {
+    if (queue->first == NULL || queue->lowest >= published) return NULL;
     struct bc_queued *chain = NULL;
     struct bc_queued *queued = queue->first;
+    queue->lowest = UINT64_MAX;
     while (queued != NULL) {
         struct bc_queued *next = queued->next;
         if (queued->number < published) {
             take_out(queue, queued);
             queued->next = chain;
             chain = queued;
+        } else if (queued->number < queue->lowest) {
+            queue->lowest = queued->number;
         }
         queued = next;
     }

@@ -27,6 +27,8 @@ struct bc_queued {
 
 struct bc_queue {
     struct bc_queued *first;
+    uint64_t lowest; /* no listed thread waits for a batch below it; so a batch for which
+                        none waits costs no look at each of them */
 };
 
 /* 0 or an errno. */

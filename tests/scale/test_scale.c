@@ -4,6 +4,7 @@
  * of ours at each) and the bytes that it moves, so that no clock is needed. */
 #include "messages.h"
 #include "place.h"
+#include "record/queue.h"
 
 enum { FEW = 1000, TIMES = 8, BYTES_PER_STEP = 8 };
 
@@ -316,15 +317,51 @@ static void test_deltas_in_any_order(void) {
     place_finish(&place);
 }
 
+/* ---- threads that wait for a batch far on ---- */
+
+enum { WAITING = 100 };
+
+/* The steps to look `FEW` times for threads whose batch is there, which none is. */
+static uint64_t count_looks(int waiting) {
+    static struct bc_queued queued[WAITING];
+    struct bc_queue queue = {.first = NULL};
+    for (int i = 0; i < waiting; i++) {
+        CHECK(bc__queued_init(&queued[i], FEW, 1) == 0);
+        bc__queue_add(&queue, &queued[i]);
+    }
+    uint64_t before = steps;
+    for (uint64_t published = 1; published <= FEW; published++) {
+        CHECK(bc__queue_take(&queue, published) == NULL);
+    }
+    uint64_t taken = steps - before;
+    struct bc_queued *chain = bc__queue_take(&queue, FEW + 1);
+    for (; chain != NULL; waiting--) {
+        struct bc_queued *next = chain->next;
+        bc__queued_finish(chain);
+        chain = next;
+    }
+    CHECK(waiting == 0);
+    return taken;
+}
+
+static void test_threads_that_wait_for_a_batch_far_on(void) {
+    uint64_t one = count_looks(1);
+    uint64_t many = count_looks(WAITING);
+    printf("# %.1f steps a batch, then %.1f\n", (double)one / FEW, (double)many / FEW);
+    CHECK(one > 0 && many <= one * 2);
+}
+
 int main(void) {
-    static const struct tap_case cases[] = {TAP_CASE(test_memory),
-                                            TAP_CASE(test_disk),
-                                            TAP_CASE(test_all_at_once),
-                                            TAP_CASE(test_batches_go_as_they_are_passed),
-                                            TAP_CASE(test_all_at_once_then_passed),
-                                            TAP_CASE(test_compression),
-                                            TAP_CASE(test_memory_of_what_was_passed),
-                                            TAP_CASE(test_dictionaries_in_dictionaries),
-                                            TAP_CASE(test_deltas_in_any_order)};
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_memory),
+        TAP_CASE(test_disk),
+        TAP_CASE(test_all_at_once),
+        TAP_CASE(test_batches_go_as_they_are_passed),
+        TAP_CASE(test_all_at_once_then_passed),
+        TAP_CASE(test_compression),
+        TAP_CASE(test_memory_of_what_was_passed),
+        TAP_CASE(test_dictionaries_in_dictionaries),
+        TAP_CASE(test_deltas_in_any_order),
+        TAP_CASE(test_threads_that_wait_for_a_batch_far_on)};
     return TAP_RUN(cases);
 }

@@ -1,0 +1,80 @@
+/* The threads that wait for a batch: each is taken out when its batch is there, no sooner
+ * and no later, whoever came or left meanwhile. */
+#include <string.h>
+
+#include "record/queue.h"
+#include "tap.h"
+
+enum { THREADS = 64, BATCHES = 40, RUNS = 200 };
+
+struct crowd {
+    struct bc_queue queue;
+    struct bc_queued queued[THREADS];
+    bool waits[THREADS];
+    unsigned state;
+};
+
+static unsigned draw(struct crowd *crowd, unsigned n) {
+    crowd->state = crowd->state * 1103515245 + 12345;
+    return (crowd->state >> 16) % n;
+}
+
+static bool may(void *context, uintptr_t thread) {
+    const uintptr_t *wanted = context;
+    return *wanted == thread;
+}
+
+static void come(struct crowd *crowd, uint64_t published) {
+    unsigned i = draw(crowd, THREADS);
+    if (crowd->waits[i]) return;
+    uint64_t number = published + draw(crowd, 8);
+    CHECK(bc__queued_init(&crowd->queued[i], number, i + 1) == 0);
+    bc__queue_add(&crowd->queue, &crowd->queued[i]);
+    crowd->waits[i] = true;
+}
+
+/* Takes the waiting threads of the chain out of the model. */
+static void leave(struct crowd *crowd, struct bc_queued *chain) {
+    while (chain != NULL) {
+        struct bc_queued *next = chain->next;
+        CHECK(crowd->waits[chain->thread - 1] && !chain->listed);
+        crowd->waits[chain->thread - 1] = false;
+        bc__queued_finish(chain);
+        chain = next;
+    }
+}
+
+static void give_up(struct crowd *crowd) {
+    uintptr_t thread = draw(crowd, THREADS) + 1;
+    struct bc_queued *chain = bc__queue_take_one(&crowd->queue, NULL, may, &thread);
+    CHECK((chain != NULL) == crowd->waits[thread - 1]);
+    leave(crowd, chain);
+}
+
+static void test_each_is_taken_when_its_batch_is_there(void) {
+    struct crowd crowd;
+    memset(&crowd, 0, sizeof(crowd));
+    for (int run = 0; run < RUNS; run++) {
+        for (uint64_t published = 0; published < BATCHES; published++) {
+            for (unsigned n = draw(&crowd, 5); n > 0; n--) come(&crowd, published);
+            if (draw(&crowd, 3) == 0) give_up(&crowd);
+            struct bc_queued *chain = bc__queue_take(&crowd.queue, published);
+            for (const struct bc_queued *q = chain; q != NULL; q = q->next) {
+                CHECK(q->number < published);
+            }
+            leave(&crowd, chain);
+            for (int i = 0; i < THREADS; i++) {
+                CHECK(!crowd.waits[i] || crowd.queued[i].number >= published);
+            }
+        }
+        leave(&crowd, bc__queue_take(&crowd.queue, UINT64_MAX));
+        CHECK(crowd.queue.first == NULL);
+    }
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_each_is_taken_when_its_batch_is_there),
+    };
+    return TAP_RUN(cases);
+}
