@@ -95,10 +95,12 @@ static void in_childs_binding(struct bc_member *member) {
 int bc_watch_forks(const struct bc_fork_calls *calls) {
     static const struct bc_member_calls member_calls = {before, in_parent,
                                                         in_childs_binding, NULL};
+    bc_assert(calls != NULL && calls->before != NULL && calls->in_parent != NULL &&
+              calls->in_child != NULL);
     struct binding *binding = bc__calloc(1, sizeof(*binding));
     if (binding == NULL) return ENOMEM;
     binding->calls = *calls;
-    bc__member_add(BC_MEMBER_BINDING, &binding->member, &member_calls);
+    bc__binding_add(&binding->member, &member_calls);
     return 0;
 }
 

@@ -496,8 +496,14 @@ BC_EXPORT int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out
 BC_EXPORT void bc_shuffle(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
 
 /* What a binding does around a fork of the process, for locks of its own that a child
- * needs: `before` takes them, the others give them back. The library's own locks are
- * taken after `before`. Nothing of the library is called in these. */
+ * needs: `before` takes them, the others give them back. The thread that forks calls all
+ * three; none is NULL, and none calls the library.
+ *
+ * The library takes no lock of its own before `before` has returned, and has given all
+ * back when it calls `in_parent` or `in_child`. So a binding may hold its locks around
+ * any call of the library. Of several bindings, the latest one's `before` comes first,
+ * and its `in_parent` or `in_child` last. Two threads may fork at once, and each calls
+ * `before`. */
 struct bc_fork_calls {
     void (*before)(void *context);
     void (*in_parent)(void *context);
@@ -505,7 +511,8 @@ struct bc_fork_calls {
     void *context;
 };
 
-/* Has them called around every fork from now on, for good; copied. ENOMEM. */
+/* Has them called around every fork that begins from now on, for good. `calls` is copied;
+ * its `context` is valid as long as the process. ENOMEM. */
 BC_EXPORT int bc_watch_forks(const struct bc_fork_calls *calls);
 
 /* The version of the library, "major.minor.patch". */

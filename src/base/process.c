@@ -12,13 +12,20 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bc_member *members[BC_MEMBER_KINDS];
+/* They stay, so who forks walks them without the lock. */
+static struct bc_member *_Atomic bindings;
+/* The latest binding that the fork under way has called. With the lock. */
+static struct bc_member *called_by_fork;
 
 /* Kept, because asking the system costs more than a replayed batch. */
 static _Atomic int64_t process;
 static _Atomic uint64_t forks;
 
 static void before_fork(void) {
+    struct bc_member *latest = atomic_load(&bindings);
+    for (struct bc_member *m = latest; m != NULL; m = m->next) m->calls->prepare(m);
     (void)pthread_mutex_lock(&lock);
+    called_by_fork = latest;
     (void)atomic_fetch_add(&forks, 1);
     for (int kind = 0; kind < BC_MEMBER_KINDS; kind++) {
         for (struct bc_member *m = members[kind]; m != NULL; m = m->next) {
@@ -27,13 +34,28 @@ static void before_fork(void) {
     }
 }
 
+static void call_after(struct bc_member *member, bool in_child) {
+    (in_child ? member->calls->child : member->calls->parent)(member);
+}
+
+/* From the first to the latest that was called before the fork. */
+static void call_bindings_after(struct bc_member *latest, bool in_child) {
+    if (latest == NULL) return;
+    struct bc_member *m = latest;
+    while (m->next != NULL) m = m->next;
+    for (; m != latest; m = m->previous) call_after(m, in_child);
+    call_after(latest, in_child);
+}
+
 static void after_fork(bool in_child) {
     for (int kind = BC_MEMBER_KINDS - 1; kind >= 0; kind--) {
         for (struct bc_member *m = members[kind]; m != NULL; m = m->next) {
-            (in_child ? m->calls->child : m->calls->parent)(m);
+            call_after(m, in_child);
         }
     }
+    struct bc_member *latest = called_by_fork;
     (void)pthread_mutex_unlock(&lock);
+    call_bindings_after(latest, in_child);
 }
 
 static void in_parent(void) { after_fork(false); }
@@ -80,6 +102,16 @@ void bc__process_hold_forks(void) {
 }
 
 void bc__process_let_forks(void) { (void)pthread_mutex_unlock(&lock); }
+
+void bc__binding_add(struct bc_member *binding, const struct bc_member_calls *calls) {
+    bc_assert(calls->prepare != NULL && calls->parent != NULL && calls->child != NULL);
+    bc__process_hold_forks();
+    struct bc_member *next = atomic_load(&bindings);
+    *binding = (struct bc_member){.calls = calls, .next = next};
+    if (next != NULL) next->previous = binding;
+    atomic_store(&bindings, binding);
+    bc__process_let_forks();
+}
 
 void bc__member_add(enum bc_member_kind kind, struct bc_member *member,
                     const struct bc_member_calls *calls) {

@@ -1,9 +1,8 @@
 /* What the process has that a fork or its end concerns: one registry, one order.
  *
- *     fork ─▶ registry ─▶ bindings ─▶ caches ─▶ files ─▶ waits ─▶ the system forks
+ *     fork ─▶ bindings ─▶ registry ─▶ caches ─▶ files ─▶ waits ─▶ the system forks
  *                                                                   │
- *             registry ◀─ bindings ◀─ caches ◀─ files ◀─ waits ◀────┴─ in parent and
- * child
+ *             bindings ◀─ registry ◀─ caches ◀─ files ◀─ waits ◀────┴─ parent and child
  *
  * Before the fork every member takes its locks, so that the child finds them free, and
  * whole what they guard, though the threads that had them do not exist there. After it
@@ -11,12 +10,15 @@
  * kinds stand in the order in which the code nests their locks; a thread holds those of
  * one cache, and of its file, at most. Within a kind the latest member goes first.
  *
- *     binding  what its bc_watch_forks says
- *     cache    its lock ─▶ each reader's ─▶ ingest ─▶ storing ─▶ store ─▶ dictionaries
- *              (grow, list) ─▶ map. Child: readers go on with their own ledgers, the
- * source is not asked, nothing is stored file     its lock. Child: a recording's lock
- * stays the parent's. Exit: the names of a cache's file go waits    their lock. Child:
- * there are none
+ *     binding   what its bc_watch_forks says. It may hold its lock around any call of the
+ *               library, so the registry's is taken behind it. It never leaves
+ *     registry  its lock: no member comes, goes or is looked for during a fork
+ *     cache     its lock ─▶ each reader's ─▶ ingest ─▶ storing ─▶ store ─▶ dictionaries
+ *               (grow, list) ─▶ map. Child: readers go on with their own ledgers, the
+ *               source is not asked, nothing is stored
+ *     file      its lock. Child: a recording's lock stays the parent's. Exit: the names
+ *               of a cache's file go
+ *     waits     their lock. Child: there are none
  *
  * A member is entered when its locks can be taken, and leaves before they are destroyed.
  * Leaving waits for a fork that is under way. */
@@ -25,17 +27,12 @@
 
 #include <stdbool.h>
 
-enum bc_member_kind {
-    BC_MEMBER_BINDING,
-    BC_MEMBER_CACHE,
-    BC_MEMBER_FILE,
-    BC_MEMBER_WAITS,
-    BC_MEMBER_KINDS
-};
+enum bc_member_kind { BC_MEMBER_CACHE, BC_MEMBER_FILE, BC_MEMBER_WAITS, BC_MEMBER_KINDS };
 
 struct bc_member;
 
-/* No allocation, and nothing of the registry, is called in these. */
+/* No allocation, and nothing of the registry, is called in these; a binding's may be
+ * foreign code. */
 struct bc_member_calls {
     void (*prepare)(struct bc_member *member); /* takes the locks */
     void (*parent)(struct bc_member *member);  /* gives them back */
@@ -53,6 +50,8 @@ struct bc_member {
 /* Any thread, no lock held. */
 void bc__member_add(enum bc_member_kind kind, struct bc_member *member,
                     const struct bc_member_calls *calls);
+/* A binding, which stays as long as the process. Any thread, no lock held. */
+void bc__binding_add(struct bc_member *binding, const struct bc_member_calls *calls);
 /* When it returns, no fork and no exit looks at the member any more. One that is not in
  * the registry is accepted. */
 void bc__member_remove(enum bc_member_kind kind, struct bc_member *member);

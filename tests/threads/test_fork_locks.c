@@ -199,6 +199,37 @@ static void test_a_child_keeps_no_lock_of_one_that_is_gone_on_with(void) {
     place_finish(&place);
 }
 
+/* ---- several bindings ---- */
+
+static char order[16];
+
+static void note(char letter) {
+    size_t n = strlen(order);
+    CHECK(n + 1 < sizeof(order));
+    order[n] = letter;
+}
+
+static void note_before(void *context) { note(*(const char *)context); }
+static void note_after(void *context) {
+    note((char)(*(const char *)context - 'A' + 'a'));
+}
+
+static void test_bindings_nest_around_a_fork(void) {
+    static char names[] = {'A', 'B'};
+    for (int i = 0; i < 2; i++) {
+        const struct bc_fork_calls calls = {note_before, note_after, note_after,
+                                            &names[i]};
+        CHECK(bc_watch_forks(&calls) == 0);
+    }
+    pid_t child = fork_patiently();
+    if (child == 0) {
+        CHECK(strcmp(order, "BAab") == 0);
+        _exit(0);
+    }
+    check_child(child);
+    CHECK(strcmp(order, "BAab") == 0);
+}
+
 /* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
  * locks taken. */
 #if !defined(__SANITIZE_ADDRESS__)
@@ -307,6 +338,61 @@ static void test_the_first_wait_while_another_thread_forks(void) {
     close_scene(&scene);
 }
 
+/* ---- a binding's lock ---- */
+
+/* A thread that has it makes and drops a cache while another one forks. */
+static struct {
+    pthread_mutex_t lock;
+    atomic_bool is_used;
+    atomic_bool forks;
+    int between; /* of a fork's two calls */
+} binding = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void lock_binding(void *context) {
+    CHECK(context == &binding);
+    atomic_store(&binding.forks, true);
+    CHECK(pthread_mutex_lock(&binding.lock) == 0);
+    CHECK(binding.between++ == 0);
+}
+
+static void unlock_binding(void *context) {
+    CHECK(context == &binding);
+    CHECK(binding.between-- == 1);
+    CHECK(pthread_mutex_unlock(&binding.lock) == 0);
+}
+
+static void *use_binding(void *unused) {
+    (void)unused;
+    CHECK(pthread_mutex_lock(&binding.lock) == 0);
+    atomic_store(&binding.is_used, true);
+    while (!atomic_load(&binding.forks)) (void)usleep(100);
+    struct fixture fixture;
+    fixture_init(&fixture, 2, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+    CHECK(pthread_mutex_unlock(&binding.lock) == 0);
+    return NULL;
+}
+
+static void test_a_binding_whose_lock_is_held_around_calls(void) {
+    static const struct bc_fork_calls calls = {lock_binding, unlock_binding,
+                                               unlock_binding, &binding};
+    CHECK(bc_watch_forks(&calls) == 0);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, use_binding, NULL) == 0);
+    while (!atomic_load(&binding.is_used)) (void)usleep(100);
+    pid_t child = fork_patiently();
+    if (child == 0) {
+        CHECK(pthread_mutex_lock(&binding.lock) == 0 && binding.between == 0);
+        _exit(0);
+    }
+    check_child(child);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(pthread_mutex_lock(&binding.lock) == 0 && binding.between == 0);
+    CHECK(pthread_mutex_unlock(&binding.lock) == 0);
+}
+
 /* ---- a thread that forks while it waits itself ---- */
 
 static struct scene *waited_in;
@@ -360,7 +446,9 @@ int main(void) {
         TAP_CASE(test_the_first_wait_while_another_thread_forks),
         TAP_CASE(test_a_child_has_no_waiting_threads),
         TAP_CASE(test_a_child_keeps_its_own_pin_alone),
+        TAP_CASE(test_a_binding_whose_lock_is_held_around_calls),
 #endif
+        TAP_CASE(test_bindings_nest_around_a_fork),
     };
     return TAP_RUN(cases);
 }
