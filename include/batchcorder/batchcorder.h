@@ -423,7 +423,8 @@ BC_EXPORT int bc_file_verify(const char *path, uint64_t *out_batches,
  * `durable`: it is on the disk when this returns. EINVAL: batches were evicted; EBADMSG:
  * the cache is of an opened file, in which a batch has wrong offsets; else as
  * bc_cache_ingest, and any errno of writing: then there is no such file, or the one that
- * there was. */
+ * there was. With `durable` and `replaces`, a directory that cannot be synchronised is an
+ * error after the new file has taken the other one's place. */
 BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replaces,
                             int durable, struct bc_error *error);
 
