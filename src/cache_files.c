@@ -341,8 +341,8 @@ int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_co
     }
     if (n_columns > 0) memcpy(copy, columns, (size_t)n_columns * sizeof(*copy));
     bc__mutex_lock(&cache->lock);
-    bool busy =
-        cache->readers_made > 0 || cache->readers != NULL || cache->columns != NULL;
+    bool is_selected = cache->columns != NULL;
+    bool busy = is_selected || cache->readers_made > 0 || cache->readers != NULL;
     if (!busy) {
         cache->columns = copy;
         cache->selection = selection;
@@ -351,7 +351,9 @@ int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_co
     if (!busy) return 0;
     bc__projection_free(selection);
     bc__free(copy);
-    return bc__error_set(error, EBUSY, "The cache is being read");
+    return bc__error_set(error, EBUSY, "%s",
+                         is_selected ? "The cache's columns are selected already"
+                                     : "The cache is being read");
 }
 
 int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,

@@ -333,14 +333,20 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  * offsets that leave their array; with a disk tier also any wrong offset, view, type id
  * or run end. EDEADLK: the source itself asks for a batch that
  * only it can bring. EINVAL: the cache is closed. ECANCELED: hooks, or a fork's child,
- * stopped it. */
+ * stopped it. EINTR, or another errno: the hooks said so.
+ *
+ * A batch that is read from a file: EBADMSG, it is damaged; EIO, the file is shorter than
+ * it was, or the system refuses a call. A recording that is followed: EOWNERDEAD, its
+ * writer died or gave up; ENOLCK, the file system refuses locks, so neither can be
+ * told. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                              struct bc_batch_info *out_info, struct bc_error *error);
 
 /* The same where it takes no long time to read the batch: EAGAIN, and the reader is where
  * it was, if so much is to be verified or decompressed first that a binding does well to
  * give its language's lock up for a call of bc_reader_next; or if another thread is at
- * it. Asking the source and waiting, with the hooks around, is not meant. */
+ * it. Asking the source and waiting, with the hooks around, is not meant. If the source
+ * itself failed with EAGAIN, that is the error of both functions, and stays. */
 BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
                                    struct bc_batch_info *out_info,
                                    struct bc_error *error);
@@ -431,12 +437,14 @@ BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replac
 /* Sees to it that the file at bc_cache_path can be opened by other processes: what is
  * recorded is in it, and where the source has ended it is complete. `*out_batches` of
  * them, from the first one on. EINVAL: some are in memory only, or were or will be
- * evicted. */
+ * evicted; or the cache is closed. ECANCELED: in a fork's child, some are not in the file
+ * yet, which only the parent writes. Else any errno of writing. */
 BC_EXPORT int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
                              struct bc_error *error);
 
-/* 1 where another process is writing the recording that the cache follows, 0 where none
- * is, -1 where the file system refuses to tell. */
+/* 1 where the recording that the cache has opened is being written, by another process or
+ * by a cache of this one; -1 where the file system refuses to tell; else 0, also where
+ * the cache is closed or has opened no file, and so for the writer itself. */
 BC_EXPORT int bc_cache_has_writer(struct bc_cache *cache);
 
 /* 1 where the system refused the lock of the cache's own file (disk_path), else 0. Such a
@@ -451,7 +459,8 @@ BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
 BC_EXPORT int bc_file_discard(const char *path, struct bc_error *error);
 
 /* From now on the cache has these columns only, in this order: its schema is theirs, and
- * numbers of columns are among them. Before its first reader: EBUSY. EINVAL, ENOMEM. */
+ * a reader's numbers of columns count among them. Once, before its first reader; else it
+ * is EBUSY. EINVAL: a column does not exist. ENOMEM. */
 BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
                               int64_t n_columns, struct bc_error *error);
 

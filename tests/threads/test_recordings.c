@@ -205,6 +205,7 @@ static void test_a_follower_of_a_block_that_waits(void) {
     CHECK(bc_cache_ingest_to(writer, RECORDED, &batches, NULL) != 0);
     bc__fault_clock(-1);
     struct bc_cache *follower = open_following();
+    CHECK(bc_cache_has_writer(follower) == 1 && bc_cache_has_writer(writer) == 0);
     struct bc_reader *reader = fixture_reader(follower);
     struct fixture expected;
     fixture_init(&expected, BATCHES, ROWS);
@@ -215,6 +216,8 @@ static void test_a_follower_of_a_block_that_waits(void) {
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     CHECK(read_on(reader, &expected, n, &code) == BATCHES && code == 0);
     bc_reader_unref(reader);
+    bc_cache_close(follower);
+    CHECK(bc_cache_has_writer(follower) == 0);
     bc_cache_unref(follower);
     bc_cache_unref(writer);
     fixture_check_released(&fixture);

@@ -367,6 +367,9 @@ static void test_select_and_step(void) {
     CHECK(open_file(place.path, 0, 0, &cache) == 0);
     const int32_t columns[] = {1, 0};
     CHECK(bc_cache_select(cache, columns, 2, NULL) == 0);
+    struct bc_error error = {0, ""};
+    CHECK(bc_cache_select(cache, columns, 1, &error) == EBUSY);
+    CHECK(strstr(error.message, "selected already") != NULL);
     struct ArrowSchema schema;
     CHECK(bc_cache_schema(cache, &schema, NULL) == 0);
     CHECK(schema.n_children == 2 && strcmp(schema.children[0]->name, "s") == 0);
