@@ -38,11 +38,17 @@ def may_be_arrow(head: bytes) -> bool:
     return 0 < size <= SCHEMA_MAX and not head.startswith(_NO_SIZES)
 
 
+def _is_in_memory(file: Any) -> bool:
+    with contextlib.suppress(AttributeError, OSError):
+        return bool(file.seekable())
+    return False
+
+
 def copied(file: Any) -> IO[bytes]:
     """
     Return a file without a name of what a pipe, or memory, holds.
 
-    Of what is not Arrow it has the beginning, which is enough to be refused.
+    Of a pipe that is not Arrow it has the beginning, which is enough to refuse it.
     """
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     try:
@@ -50,7 +56,7 @@ def copied(file: Any) -> IO[bytes]:
         while len(head) < 8 and (part := file.read(8 - len(head))):
             head += part
         copy.write(head)
-        if may_be_arrow(head):
+        if may_be_arrow(head) or _is_in_memory(file):
             shutil.copyfileobj(file, copy, 1 << 20)
         else:
             copy.write(file.read(_HEAD) or b"")
