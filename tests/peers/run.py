@@ -18,6 +18,8 @@ import sys
 import tarfile
 import venv
 import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -86,6 +88,10 @@ def outcomes_of(report: Path) -> Outcomes:
     return found
 
 
+class NoReportError(Exception):
+    """The process that ran a suite ended before its report: a crash, or a hang."""
+
+
 def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
     """Run a suite, by a way or without the package; return the outcome of each test."""
     python = environment(work, suite.requirements)
@@ -95,7 +101,8 @@ def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
     report.unlink(missing_ok=True)
     command = [python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", *suite.arguments]
-    command += ["--tb=short", f"--junitxml={report}"]
+    command += ["--tb=short", f"--junitxml={report}", "-o", "faulthandler_timeout=300"]
+    command += ["-o", "faulthandler_exit_on_timeout=true"]
     root = base / suite.root if suite.root else folder
     command += [f"--rootdir={root}", f"--confcutdir={root}"]
     paths = [str(root), str(HERE)] if suite.sdist else [str(HERE)]
@@ -109,8 +116,14 @@ def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
     with report.with_suffix(".log").open("w") as log:
         subprocess.run(command, cwd=root, env=env, stdout=log, stderr=log, timeout=7200)
     if not report.exists():
-        sys.exit(f"{suite.name}: pytest ended without a report, see {log.name}")
+        raise NoReportError(f"{suite.name} {way}: no report, see {log.name}")
     return outcomes_of(report)
+
+
+def counts(outcomes: Outcomes) -> str:
+    """Return how many tests had which outcome, in words."""
+    kinds = Counter(outcome.partition(":")[0] for outcome in outcomes.values())
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 class Differences:
@@ -175,6 +188,31 @@ def compare(
     return cases
 
 
+def reports(
+    suite: Suite, ways: list[str], work: Path, package: Path, known: Differences
+) -> Iterator[ET.Element]:
+    """Yield the report of each way of a suite."""
+    try:
+        without = run(suite, None, work, package)
+        words = counts(without)
+        for way in ways:
+            with_us = run(suite, way, work, package)
+            cases = compare(suite, way, without, with_us, known)
+            kinds = [len(cases.findall(f"testcase/{k}")) for k in ("failure", "skipped")]
+            print(
+                f"{suite.name} {way}: {len(cases)} tests, {kinds[0]} differ without "
+                f"a reason, {kinds[1]} with one; without: {words}",
+                flush=True,
+            )
+            yield cases
+    except (NoReportError, subprocess.TimeoutExpired) as error:
+        print(error, flush=True)
+        cases = ET.Element("testsuite", name=suite.name)
+        case = ET.SubElement(cases, "testcase", classname=suite.name, name="ends")
+        ET.SubElement(case, "failure", message=str(error))
+        yield cases
+
+
 def wanted_runs(names: list[str]) -> list[tuple[Suite, list[str]]]:
     """Return suites with ways, of names as SUITE or SUITE:WAY; without names, all."""
     known = {suite.name: suite for suite in SUITES}
@@ -188,23 +226,14 @@ def wanted_runs(names: list[str]) -> list[tuple[Suite, list[str]]]:
 
 
 def main() -> None:
-    package, work, report = map(Path, sys.argv[1:4])
+    package, work, report = (Path(name).absolute() for name in sys.argv[1:4])
     runs = wanted_runs(sys.argv[4:])
     work.mkdir(parents=True, exist_ok=True)
     known = Differences()
     root = ET.Element("testsuites")
     for suite, ways in runs:
-        without = run(suite, None, work, package)
-        for way in ways:
-            with_us = run(suite, way, work, package)
-            cases = compare(suite, way, without, with_us, known)
+        for cases in reports(suite, ways, work, package, known):
             root.append(cases)
-            kinds = [len(cases.findall(f"testcase/{k}")) for k in ("failure", "skipped")]
-            print(
-                f"{suite.name} {way}: {len(cases)} tests, {kinds[0]} differ without a "
-                f"reason, {kinds[1]} with one",
-                flush=True,
-            )
             ET.ElementTree(root).write(report)
 
 
