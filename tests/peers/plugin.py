@@ -45,17 +45,46 @@ def gives_capsule(original: Any) -> Any:
         with ways.inside() as first:
             arguments = () if requested_schema is None else (requested_schema,)
             capsule = original(self, *arguments)
-            if not first or not is_stream_of_rows(self):
+            if not first or not is_stream_of_rows(capsule):
                 return capsule
             return through(ways.Held(capsule)).__arrow_c_stream__()
 
     return method
 
 
-def is_stream_of_rows(source: Any) -> bool:
-    """Return whether a source gives structs, which are rows, and not single values."""
-    kind = getattr(source, "type", None)
-    return not isinstance(kind, pa.DataType) or pa.types.is_struct(kind)
+class Schema(ctypes.Structure):
+    """ArrowSchema."""
+
+    _fields_ = (
+        ("format", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
+        ("metadata", ctypes.c_void_p),
+        ("flags", ctypes.c_int64),
+        ("n_children", ctypes.c_int64),
+        ("children", ctypes.c_void_p),
+        ("dictionary", ctypes.c_void_p),
+        ("release", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+        ("private_data", ctypes.c_void_p),
+    )
+
+
+# The first member of ArrowArrayStream.
+GetSchema = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+capsule_pointer.restype = ctypes.c_void_p
+capsule_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+
+
+def is_stream_of_rows(capsule: Any) -> bool:
+    """Return whether a stream gives structs, which are rows, and not single values."""
+    stream = capsule_pointer(capsule, b"arrow_array_stream")
+    schema = Schema()
+    get_schema = ctypes.cast(ctypes.c_void_p.from_address(stream).value, GetSchema)
+    if get_schema(stream, ctypes.addressof(schema)) != 0:
+        return True
+    is_rows = schema.format == b"+s" and not schema.dictionary
+    schema.release(ctypes.addressof(schema))
+    return is_rows
 
 
 def between(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
