@@ -71,7 +71,15 @@ def recording(stream: Any) -> Any:
 
 
 def dataset(stream: Any) -> Any:
-    return StreamCache(stream).dataset().scanner().to_reader()
+    """
+    Return what pyarrow's scanner makes of a recorded stream.
+
+    nanoarrow holds the GIL while it waits for pyarrow's threads. Before Python 3.12 these
+    need the GIL if they ask a source, so the source is asked before.
+    """
+    cache = StreamCache(stream)
+    cache.ingest_all()
+    return cache.dataset().scanner().to_reader()
 
 
 def cast(stream: Any) -> Any:
