@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import os
 import sys
 import types
@@ -24,6 +25,7 @@ import ways
 WAY = os.environ["PEERS_WAY"]
 SUITE = os.path.realpath(os.environ["PEERS_FOLDER"])
 through = ways.WAYS.get(WAY)
+streams = itertools.count()
 
 
 # ---- streams ----
@@ -47,6 +49,7 @@ def gives_capsule(original: Any) -> Any:
             capsule = original(self, *arguments)
             if not first or not is_stream_of_rows(capsule):
                 return capsule
+            next(streams)
             return through(ways.Held(capsule)).__arrow_c_stream__()
 
     return method
@@ -88,6 +91,7 @@ def is_stream_of_rows(capsule: Any) -> bool:
 
 
 def between(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    next(streams)
     return pa.RecordBatchReader.from_stream(through(reader))
 
 
@@ -288,3 +292,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if WAY == "tables":
         terminalreporter.write_line(f"{tables.count} tables through each way")
+    elif through is not None:
+        terminalreporter.write_line(f"{next(streams)} streams through {WAY}")
