@@ -15,11 +15,13 @@
  * once that runs Python again, as it is where no handler was run for it: the stream goes
  * on. It fails with EINTR only if it waits on, and for Ctrl-C, which is sent again.
  *
- * A thread of another library, or the one that prefetches, gets a thread state for the
- * time that it is inside. Making one takes a lock of the interpreter without the GIL, and
- * Python before 3.12 waits for that lock in a forked child before it makes it anew: a
- * fork at that moment would leave a child that hangs. So forks wait for `making` there.
- * Later ones make it anew first, or hold it themselves when we are asked to wait. */
+ * A thread of another library, or the one that prefetches, has no thread state. It does
+ * not take the GIL: a client may hold the GIL while it waits for that thread (nanoarrow,
+ * for a scanner of pyarrow's). A source that runs Python makes a state itself. Making one
+ * takes a lock of the interpreter without the GIL, and Python before 3.12 waits for that
+ * lock in a forked child before it makes it anew: a fork at that moment would leave a
+ * child that hangs. So there the state is made here, for the time that the thread is
+ * inside, and forks wait for `making`; only the end of that state takes the GIL. */
 #define _POSIX_C_SOURCE 200809L
 #include "hooks.h"
 
@@ -90,15 +92,16 @@ static int enter(void *context, struct bc_hook_state *state) {
         return ECANCELED;
     }
     intptr_t gil = (intptr_t)PyGILState_UNLOCKED;
-    if (PyGILState_GetThisThreadState() == NULL) {
-        state->data[1] = make_state();
-    } else {
+    state->data[1] = NULL;
+    if (PyGILState_GetThisThreadState() != NULL) {
         gil = (intptr_t)PyGILState_Ensure();
         state->data[1] = PyEval_SaveThread();
-    }
-    if (state->data[1] == NULL) {
-        (void)atomic_fetch_sub(&inside, 1);
-        return ENOMEM;
+    } else if (forks_wait()) {
+        state->data[1] = make_state();
+        if (state->data[1] == NULL) {
+            (void)atomic_fetch_sub(&inside, 1);
+            return ENOMEM;
+        }
     }
     this_inside++;
     state->data[0] = (void *)(gil | (intptr_t)method_waits << GIL_BITS);
@@ -116,8 +119,10 @@ static void leave(void *context, struct bc_hook_state *state) {
     /* The same call of the core may enter again. */
     method_calls = method_waits;
     method_waits = entered >> GIL_BITS != 0;
-    PyEval_RestoreThread(state->data[1]);
-    PyGILState_Release((PyGILState_STATE)(entered & ((1 << GIL_BITS) - 1)));
+    if (state->data[1] != NULL) {
+        PyEval_RestoreThread(state->data[1]);
+        PyGILState_Release((PyGILState_STATE)(entered & ((1 << GIL_BITS) - 1)));
+    }
     this_inside--;
     (void)atomic_fetch_sub(&inside, 1);
 }
@@ -181,6 +186,8 @@ static int poll(void *context) {
     (void)context;
     if (atomic_load(&ending)) return ECANCELED;
     assert_no_gil();
+    /* Handlers run in the main thread, which has a state. */
+    if (PyGILState_GetThisThreadState() == NULL) return 0;
     PyGILState_STATE gil = PyGILState_Ensure();
     /* A wait goes on: what was kept is not raised before it ends. */
     int code = has_kept ? EINTR : 0;

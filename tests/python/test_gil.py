@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,4 +80,28 @@ else:
 """
         + END.replace("\n    ", "\n"),
         timeout=120,
+    )
+
+
+SCANS = {
+    "nanoarrow": "import nanoarrow; read = lambda s: nanoarrow.ArrayStream(s).read_all()",
+    "arro3": "from arro3.core import Table; read = Table.from_arrow",
+    "datafusion": "import datafusion; read = datafusion.SessionContext().from_arrow",
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="threads make states, see hooks.c")
+@pytest.mark.parametrize("name", SCANS)
+def test_a_client_with_the_gil_waits_for_a_scanner(name: str) -> None:
+    """Its threads ask the source of a cache, which is C code, without the GIL."""
+    check_python(
+        f"""
+    from helpers import *
+    {SCANS[name]}
+    table = pa.table({{"x": range(200_000)}})
+    cache = StreamCache(table.to_reader(max_chunksize=10))
+    read(cache.dataset().scanner().to_reader())
+    assert cache.upstream_exhausted
+    """,
+        timeout=60,
     )
