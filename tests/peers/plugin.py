@@ -161,10 +161,13 @@ def as_table(value: Any) -> pa.Table | None:
             return pa.Table.from_batches([value])
         if kind is pa.ChunkedArray or isinstance(value, pa.Array):
             return pa.table({"values": value})
-        if kind.__module__ == "polars.dataframe.frame" and kind.__name__ == "DataFrame":
-            return pa.table(value)
         if kind.__module__ == "polars.series.series" and kind.__name__ == "Series":
-            return pa.table(value.to_frame("values"))
+            return as_table(value.to_frame("values"))
+        if kind.__module__ == "polars.dataframe.frame" and kind.__name__ == "DataFrame":
+            # Polars aborts the process when it exports Python's objects.
+            if any("Object" in str(dtype) for dtype in value.dtypes):
+                return None
+            return pa.table(value)
         if kind.__name__ == "DataFrame" and kind.__module__.startswith("pandas"):
             return pa.table(value)
     except Exception:  # what no library makes a table of
