@@ -27,7 +27,13 @@ POLARS_MARKS = (
     *("benchmark", "ci_only", "debug", "docs", "may_fail_auto_streaming"),
     *("may_fail_cloud", "release", "slow", "write_disk", "xdist_group"),
 )
-POLARS_IGNORED = ("test_aws", "test_async", "test_iceberg", "test_json")
+POLARS_IGNORED = (
+    "test_aws",
+    "test_async",
+    "test_iceberg",
+    "test_json",
+    "test_spreadsheet",
+)
 
 SUITES = [
     Suite(
@@ -76,7 +82,8 @@ SUITES = [
             *("-m", "not slow and not write_disk and not benchmark and not docs"),
             # The release leaves the project's own list of marks out.
             *("-o", "markers=" + "\n".join(POLARS_MARKS)),
-            # Two files of one name. Others need orjson, greenlet, pyiceberg and moto.
+            # Two files have one name. Others need orjson, greenlet, pyiceberg, moto, and
+            # libraries for spreadsheets.
             "--import-mode=importlib",
             *(f"--ignore-glob=*/{name}.py" for name in POLARS_IGNORED),
         ],
@@ -110,9 +117,10 @@ SUITES = [
     Suite(
         "xorq",
         "peers-xorq",
+        None,
         "xorq",
-        "python/xorq",
         ["backends/xorq_datafusion", "expr/tests", "caching", "tests", "flight"],
         ways=("ours",),
+        root="xorq",
     ),
 ]
