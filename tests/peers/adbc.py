@@ -1,4 +1,4 @@
-"""The fixtures and marks that ADBC's source releases leave out."""
+"""The fixtures that ADBC's source releases leave out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "sqlite: needs the SQLite driver")
 
 
 @pytest.fixture
