@@ -21,9 +21,13 @@ def _has_fixed_lists(kind: pa.DataType) -> bool:
 
 
 def _wide(leaf: pa.DataType) -> pa.DataType:
-    """Return the type that Polars reads a decimal of: of smaller ones it reads others."""
+    """Return the type that Polars reads: of smaller ones it reads other numbers."""
+    import polars as pl
+
     if pa.types.is_decimal32(leaf) or pa.types.is_decimal64(leaf):
         return pa.decimal128(leaf.precision, leaf.scale)
+    if pa.types.is_float16(leaf) and not hasattr(pl, "Float16"):
+        return pa.float32()
     return leaf
 
 

@@ -427,6 +427,17 @@ def test_slices_of_fixed_size_lists(name: str) -> None:
         assert cache.scan_polars().head(1).collect()["f"].to_list() == wanted[:1]
 
 
+def test_half_floats_for_a_polars_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = pa.array([1.0, 1.5, None], pa.float16())
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), half)
+    cache = StreamCache(pa.table({"x": half, "in lists": lists}))
+    monkeypatch.delattr(pl, "Float16")
+    for frame in (cache.to_polars(), cache.scan_polars().collect()):
+        assert frame.dtypes == [pl.Float32, pl.List(pl.Float32)]
+        assert frame["x"].to_list() == [1.0, 1.5, None]
+        assert frame["in lists"].to_list() == [[1.0], [1.5], [None]]
+
+
 NOT_IN_POLARS = {
     *("runs", "runs of views", "struct of runs"),
     *("sparse union", "dense union", "list view"),
