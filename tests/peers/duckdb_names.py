@@ -18,6 +18,11 @@ def reader(self: Any, rows_per_batch: int = 1_000_000) -> Any:
     return self.to_arrow_reader(rows_per_batch)
 
 
+def itself(self: Any) -> Any:
+    """Return the relation: those of DuckDB 2 are executed by each call of a result."""
+    return self
+
+
 def pytest_configure() -> None:
     for cls in (duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation):
         namespace = gc.get_referents(cls.__dict__)[0]
@@ -25,4 +30,6 @@ def pytest_configure() -> None:
         namespace |= dict.fromkeys(
             ("fetch_record_batch", "fetch_arrow_reader", "record_batch"), reader
         )
+        if cls is duckdb.DuckDBPyRelation and int(duckdb.__version__.split(".")[0]) > 1:
+            namespace["execute"] = itself
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
