@@ -146,7 +146,7 @@ def _is_lost(path: bytes) -> bool:
     """
     Return whether the file is gone, empty, or begins with zeros.
 
-    A loss of power may leave such a file. `discard` tells it from those of others.
+    A loss of power may leave such a file. `discard` then checks the rest of the file.
     """
     # A pipe that took the name must not make this wait.
     with contextlib.suppress(FileNotFoundError):
