@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 #include "cache.h"
-#include "disk/decode.h"
+#include "ipc/decode.h"
 
 /* Until `leave`, the cache is not closed, and nothing is stored. */
 static int enter(struct bc_cache *cache, struct bc_error *error) {

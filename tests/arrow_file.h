@@ -2,9 +2,9 @@
 #ifndef BC_TESTS_ARROW_FILE_H
 #define BC_TESTS_ARROW_FILE_H
 
-#include "arrow/metadata.h"
 #include "disk/trailer.h"
 #include "flat.h"
+#include "ipc/metadata.h"
 #include "place.h"
 
 enum { ARROW_HEAD = 8, MESSAGE_PREFIX = 8 };

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#include "arrow/metadata.h"
 #include "flat.h"
+#include "ipc/metadata.h"
 
 static inline struct flat build_schema(const struct bc_schema *schema,
                                        const char *checksums) {

@@ -15,7 +15,7 @@
 #define BC_DISK_CHAIN_H
 
 #include "disk/dictionary.h"
-#include "disk/grown.h"
+#include "ipc/grown.h"
 
 struct bc_chain {
     struct bc_chain *newer, *older;

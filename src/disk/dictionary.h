@@ -21,8 +21,8 @@
 #define BC_DISK_DICTIONARY_H
 
 #include "base/sync.h"
-#include "disk/encode.h"
 #include "disk/file.h"
+#include "ipc/encode.h"
 
 struct bc_version {
     uint64_t number;

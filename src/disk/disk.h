@@ -10,11 +10,11 @@
 #define BC_DISK_DISK_H
 
 #include "disk/dictionary.h"
-#include "disk/encode.h"
 #include "disk/file.h"
 #include "disk/map.h"
 #include "disk/scan.h"
 #include "disk/trailer.h"
+#include "ipc/encode.h"
 
 struct bc_disk_options {
     const char *path;

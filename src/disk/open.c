@@ -6,9 +6,9 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/other_formats.h"
 #include "disk/problem.h"
 #include "disk/walk.h"
+#include "ipc/other_formats.h"
 
 /* "ARROW1" and two zeros begin an Arrow file; its footer's size and "ARROW1" end it. */
 static const char arrow_magic[8] = "ARROW1\0";

@@ -4,12 +4,12 @@
 #include "arrow/validate.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/decode.h"
-#include "disk/fit.h"
 #include "disk/message.h"
 #include "disk/problem.h"
 #include "disk/read_dictionary.h"
-#include "disk/verify.h"
+#include "ipc/decode.h"
+#include "ipc/fit.h"
+#include "ipc/verify.h"
 
 /* Memory is asked for all of a message at once, not for one line after the other: those
  * of its metadata depend on each other. Beyond this the processor sees it coming. */

@@ -5,10 +5,10 @@
 #include "arrow/validate.h"
 #include "base/error.h"
 #include "disk/chain.h"
-#include "disk/decode.h"
-#include "disk/fit.h"
 #include "disk/message.h"
-#include "disk/verify.h"
+#include "ipc/decode.h"
+#include "ipc/fit.h"
+#include "ipc/verify.h"
 
 /* A dictionary's message as a batch; `checks`: its checksums must be right. */
 static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *message,

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/sys.h"
-#include "disk/verify.h"
+#include "ipc/verify.h"
 
 enum { READ_AHEAD = 4096 };
 

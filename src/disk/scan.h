@@ -8,7 +8,7 @@
 #define BC_DISK_SCAN_H
 
 #include "disk/dictionary.h"
-#include "disk/parts.h"
+#include "ipc/parts.h"
 
 /* What stands at a place. */
 enum bc_found {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "disk/checksum.h"
+#include "ipc/checksum.h"
 
 enum { VERSION = 1, FLAG_CHECKSUMS = 1, CHECKED = 112, ALIGNMENT = 64 };
 

@@ -4,9 +4,9 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "disk/fit.h"
 #include "disk/problem.h"
-#include "disk/verify.h"
+#include "ipc/fit.h"
+#include "ipc/verify.h"
 
 int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {
     const struct bc_dictionary_message message = {

@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "consume.h"
-#include "disk/checksum.h"
-#include "disk/parts.h"
 #include "disk/trailer.h"
+#include "ipc/checksum.h"
+#include "ipc/parts.h"
 #include "read.h"
 #include "sample.h"
 

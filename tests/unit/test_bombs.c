@@ -2,8 +2,8 @@
  * whose rows can reach little of it: no more than that is taken. */
 #include "arrow/values.h"
 #include "bed.h"
-#include "disk/codec.h"
-#include "disk/decode.h"
+#include "ipc/codec.h"
+#include "ipc/decode.h"
 #include "messages.h"
 
 enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 2048 };

@@ -2,7 +2,7 @@
  * an error, not a write to memory of others. */
 #include "arrow/values.h"
 #include "bed.h"
-#include "disk/body.h"
+#include "ipc/body.h"
 
 enum { VIEWS = 4, TEXT = 200, LENGTH = 20 };
 

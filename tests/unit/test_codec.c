@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "disk/codec.h"
+#include "ipc/codec.h"
 #include "tap.h"
 
 enum { LARGE = 1 << 20 };

@@ -1,8 +1,8 @@
 /* Values of the other byte order. */
 #include "arrow/values.h"
 #include "base/check.h"
-#include "disk/endian.h"
 #include "fixture.h"
+#include "ipc/endian.h"
 
 static struct bc_field field_of(enum bc_kind kind, int32_t bits, size_t alignment) {
     return (struct bc_field){.kind = kind, .bits = bits, .alignment = alignment};

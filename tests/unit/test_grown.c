@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "arrow/values.h"
-#include "disk/grown.h"
 #include "fixture.h"
+#include "ipc/grown.h"
 
 /* A schema of one column, which has the format; its children are int32. */
 static struct bc_schema *schema_of(const char *format, int64_t n_children) {

@@ -1,8 +1,8 @@
 /* What counts as growth of a dictionary's values. */
 #include <string.h>
 
-#include "disk/growth.h"
 #include "fixture.h"
+#include "ipc/growth.h"
 
 static const struct bc_field numbers = {
     .kind = BC_KIND_FIXED, .has_validity = true, .n_buffers = 2, .bits = 32};

@@ -1,7 +1,7 @@
 /* IPC metadata: what we build is read back whole, and what nobody should have built ends.
  */
-#include "arrow/metadata.h"
 #include "fixture.h"
+#include "ipc/metadata.h"
 #include "messages.h"
 
 /* ---- schemas, written down ---- */

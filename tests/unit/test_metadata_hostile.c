@@ -1,8 +1,8 @@
 /* IPC metadata that nobody's writer makes, put together by hand: it is refused, and at
  * once; and what writers may leave out. */
-#include "arrow/metadata.h"
 #include "fixture.h"
 #include "flat.h"
+#include "ipc/metadata.h"
 
 /* Where the fields are in the tables that we make: only those that we need. */
 enum { IN_VERSION = 4, IN_KIND = 6, IN_HEADER = 8, IN_FIELDS = 4, IN_ENDIANNESS = 8 };

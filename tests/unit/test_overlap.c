@@ -1,10 +1,10 @@
 /* Files whose parts lie on each other: to read them all takes no longer than their size.
  */
 #include "arrow/values.h"
-#include "disk/decode.h"
-#include "disk/fit.h"
 #include "disk/trailer.h"
-#include "disk/verify.h"
+#include "ipc/decode.h"
+#include "ipc/fit.h"
+#include "ipc/verify.h"
 #include "messages.h"
 #include "place.h"
 

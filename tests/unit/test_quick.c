@@ -2,7 +2,7 @@
  * bytes need not be looked at. */
 #include "cache.h"
 #include "deltas.h"
-#include "disk/codec.h"
+#include "ipc/codec.h"
 #include "place.h"
 #include "replay/reader.h"
 

@@ -1,0 +1,459 @@
+#include "ipc/body.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "arrow/values.h"
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+
+static const uint8_t zeros[BC_BODY_ALIGNMENT];
+
+/* A layout in progress: the current node, and the extents that are not used up. */
+struct layout {
+    struct bc_body *body;
+    const struct bc_schema *schema;
+    const struct bc_batch *batch;
+    const struct bc_extent_node *node;
+    const struct bc_extent_node *parent; /* the node before it in the walk */
+    const struct bc_extent *extent;
+    struct bc_error *error;
+};
+
+static int broken(const struct layout *layout, const char *reason) {
+    return bc__extents_broken(layout->schema, layout->batch, layout->node->field, reason,
+                              layout->error);
+}
+
+static int add_piece(struct bc_body *body, const void *data, size_t size) {
+    if (size == 0) return 0;
+    if (bc__grow((void **)&body->pieces, &body->pieces_capacity, body->n_pieces + 1,
+                 sizeof(body->pieces[0])) != 0) {
+        return ENOMEM;
+    }
+    body->pieces[body->n_pieces++] = (struct bc_piece){data, size};
+    return 0;
+}
+
+int bc__body_reset(struct bc_body *body) {
+    bc_assert(body != NULL);
+    bc__arena_reset(&body->arena);
+    body->n_nodes = 0;
+    body->n_buffers = 0;
+    body->n_variadic_counts = 0;
+    body->n_pieces = 0;
+    body->bytes = 0;
+    return add_piece(body, zeros, 1);
+}
+
+void bc__body_finish(struct bc_body *body) {
+    bc__arena_finish(&body->arena);
+    bc__free(body->nodes);
+    bc__free(body->buffers);
+    bc__free(body->variadic_counts);
+    bc__free(body->pieces);
+    bc__compressor_finish(&body->compressor);
+    memset(body, 0, sizeof(*body));
+}
+
+/* Compresses a buffer in place of itself. */
+static int compress(struct bc_body *body, const void **data, int64_t *bytes) {
+    size_t capacity = bc__compress_bound(body->codec, (size_t)*bytes);
+    uint8_t *out = bc__arena_take(&body->arena, capacity);
+    if (out == NULL) return ENOMEM;
+    size_t size;
+    int code = bc__compress(&body->compressor, body->codec, *data, (size_t)*bytes, out,
+                            capacity, &size);
+    if (code != 0) return code;
+    *data = out;
+    *bytes = (int64_t)size;
+    return 0;
+}
+
+/* Appends a buffer of bytes that outlive the body's use. */
+static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
+    int code = 0;
+    if (body->codec != BC_CODEC_NONE && bytes > 0) code = compress(body, &data, &bytes);
+    if (code != 0) return code;
+    if (bc__grow((void **)&body->buffers, &body->buffers_capacity, body->n_buffers + 1,
+                 sizeof(body->buffers[0])) != 0) {
+        return ENOMEM;
+    }
+    body->buffers[body->n_buffers++] = (struct bc_wire_buffer){body->bytes, bytes};
+    if (bytes == 0) return 0;
+    int64_t padded = bc__round_up(bytes, BC_BODY_ALIGNMENT);
+    body->bytes += padded;
+    code = add_piece(body, data, (size_t)bytes);
+    return code != 0 ? code : add_piece(body, zeros, (size_t)(padded - bytes));
+}
+
+static void *take(const struct layout *layout, int64_t bytes) {
+    return bc__arena_take(&layout->body->arena, (size_t)bytes);
+}
+
+static int add_bits(const struct layout *layout, const struct bc_extent *extent) {
+    int64_t length = layout->node->length;
+    if (extent->bytes == 0 || (extent->bit_offset == 0 && length % 8 == 0)) {
+        return add_buffer(layout->body, extent->data, extent->bytes);
+    }
+    uint8_t *copy = take(layout, extent->bytes);
+    if (copy == NULL) return ENOMEM;
+    bc__bits_copy(copy, extent->data, extent->bit_offset, length);
+    return add_buffer(layout->body, copy, extent->bytes);
+}
+
+/* None of `n` offsets is less than the one before. */
+static bool rise_32(const int32_t *offsets, int64_t n) {
+    int falls = 0;
+    for (int64_t i = 1; i < n; i++) falls |= offsets[i] < offsets[i - 1];
+    return falls == 0;
+}
+
+static bool rise_64(const int64_t *offsets, int64_t n) {
+    int falls = 0;
+    for (int64_t i = 1; i < n; i++) falls |= offsets[i] < offsets[i - 1];
+    return falls == 0;
+}
+
+static bool rise(const void *offsets, enum bc_extent_kind kind, int64_t bytes) {
+    return kind == BC_EXTENT_OFFSETS32 ? rise_32(offsets, bytes / 4)
+                                       : rise_64(offsets, bytes / 8);
+}
+
+static int add_offsets(const struct layout *layout, const struct bc_extent *extent) {
+    if (extent->bytes == 0) {
+        /* No values have one offset all the same: some readers look at it. */
+        int32_t bits = layout->schema->fields[layout->node->field].bits;
+        return add_buffer(layout->body, zeros, bits / 8);
+    }
+    if (!rise(extent->data, extent->kind, extent->bytes)) {
+        return broken(layout, "its offsets decrease");
+    }
+    if (extent->base == 0) return add_buffer(layout->body, extent->data, extent->bytes);
+    void *copy = take(layout, extent->bytes);
+    if (copy == NULL) return ENOMEM;
+    if (extent->kind == BC_EXTENT_OFFSETS32) {
+        const int32_t *offsets = (const int32_t *)(const void *)extent->data;
+        /* Unsigned: what a mapped file holds may be anything. */
+        uint32_t base = (uint32_t)extent->base;
+        for (int64_t i = 0; i < extent->bytes / 4; i++) {
+            ((int32_t *)copy)[i] = (int32_t)((uint32_t)offsets[i] - base);
+        }
+    } else {
+        const int64_t *offsets = (const int64_t *)(const void *)extent->data;
+        for (int64_t i = 0; i < extent->bytes / 8; i++) {
+            ((int64_t *)copy)[i] =
+                (int64_t)((uint64_t)offsets[i] - (uint64_t)extent->base);
+        }
+    }
+    return add_buffer(layout->body, copy, extent->bytes);
+}
+
+/* Bits of the node's validity, or NULL where all are valid. */
+static const uint8_t *validity_of(const struct layout *layout) {
+    const struct bc_node *node = &layout->batch->nodes[layout->node->field];
+    return node->null_count == 0 ? NULL : node->buffers[0];
+}
+
+/* Offsets from where the child's range starts; of empty and null lists, all zero. */
+static int add_list_view(const struct layout *layout, const struct bc_extent *offsets,
+                         const struct bc_extent *sizes) {
+    int32_t bits = layout->schema->fields[layout->node->field].bits;
+    const uint8_t *validity = validity_of(layout);
+    void *new_offsets = take(layout, offsets->bytes);
+    void *new_sizes = take(layout, sizes->bytes);
+    if (new_offsets == NULL || new_sizes == NULL) return ENOMEM;
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        int64_t size = bc__integer_at(sizes->data, bits, i);
+        if (!bc__is_valid(validity, layout->node->offset + i)) size = 0;
+        /* Where nothing is, the offset may be anything. */
+        int64_t at = 0;
+        if (size != 0) {
+            /* Unsigned: a mapped file may have been changed. */
+            at = (int64_t)((uint64_t)bc__integer_at(offsets->data, bits, i) -
+                           (uint64_t)offsets->base);
+        }
+        bc__integer_set(new_offsets, bits, i, at);
+        bc__integer_set(new_sizes, bits, i, size);
+    }
+    int code = add_buffer(layout->body, new_offsets, offsets->bytes);
+    return code != 0 ? code : add_buffer(layout->body, new_sizes, sizes->bytes);
+}
+
+static const char not_an_id[] = "a type id is not among its type's";
+static const char not_a_view[] = "a view lies outside its buffers";
+
+/* The child of a type id, or -1. */
+static int child_of(const struct bc_field *field, uint8_t id) {
+    return id < 128 ? field->union_children[id] : -1;
+}
+
+/* Offsets from where each child's range starts. The mapped file that the batch stands in
+ * may have been changed since the walk. */
+static int add_dense_union(const struct layout *layout, const struct bc_extent *ids,
+                           const struct bc_extent *offsets) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    const int32_t *old = (const int32_t *)(const void *)offsets->data;
+    int64_t n = layout->node->length;
+    int32_t low[128];
+    for (int c = 0; c < 128; c++) low[c] = INT32_MAX;
+    for (int64_t i = 0; i < n; i++) {
+        int child = child_of(field, ids->data[i]);
+        if (child < 0) return broken(layout, not_an_id);
+        if (old[i] < low[child]) low[child] = old[i];
+    }
+    int32_t *copy = take(layout, offsets->bytes);
+    if (copy == NULL) return ENOMEM;
+    for (int64_t i = 0; i < n; i++) {
+        int child = child_of(field, ids->data[i]);
+        if (child < 0) return broken(layout, not_an_id);
+        copy[i] = (int32_t)((uint32_t)old[i] - (uint32_t)low[child]);
+    }
+    int code = add_buffer(layout->body, ids->data, ids->bytes);
+    return code != 0 ? code : add_buffer(layout->body, copy, offsets->bytes);
+}
+
+static int add_ids(const struct layout *layout, const struct bc_extent *ids) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        if (child_of(field, ids->data[i]) < 0) return broken(layout, not_an_id);
+    }
+    return add_buffer(layout->body, ids->data, ids->bytes);
+}
+
+/* Run ends count from the slice's start, and the last one ends with it. */
+static int add_run_ends(const struct layout *layout, const struct bc_extent *ends) {
+    int32_t bits = layout->schema->fields[layout->node->field].bits;
+    int64_t n = layout->node->length;
+    int64_t start = layout->parent->offset;
+    int64_t length = layout->parent->length;
+    int64_t before = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t end = bc__integer_at(ends->data, bits, i);
+        if (end <= before) return broken(layout, "its run has no length");
+        before = end;
+    }
+    if (n > 0 && before - start < length) {
+        return broken(layout, "its runs end before their parent does");
+    }
+    if (n == 0 || (start == 0 && bc__integer_at(ends->data, bits, n - 1) == length)) {
+        return add_buffer(layout->body, ends->data, ends->bytes);
+    }
+    void *copy = take(layout, ends->bytes);
+    if (copy == NULL) return ENOMEM;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t end = bc__integer_at(ends->data, bits, i) - start;
+        bc__integer_set(copy, bits, i, end < length ? end : length);
+    }
+    return add_buffer(layout->body, copy, ends->bytes);
+}
+
+enum { GATHERED_BUFFER_MAX = 1 << 30 };
+
+static int add_variadic_count(struct bc_body *body, int64_t count) {
+    if (bc__grow((void **)&body->variadic_counts, &body->variadic_counts_capacity,
+                 body->n_variadic_counts + 1, sizeof(body->variadic_counts[0])) != 0) {
+        return ENOMEM;
+    }
+    body->variadic_counts[body->n_variadic_counts++] = count;
+    return 0;
+}
+
+/* Gathered text: buffers of at most a gibibyte, so that 32-bit offsets reach it. */
+struct gathered {
+    uint8_t *bytes;
+    int64_t starts[64];
+    int32_t n; /* of `starts`: buffers so far */
+    int64_t used;
+};
+
+static void gather_view(struct gathered *gathered, struct bc_view *view,
+                        const uint8_t *text) {
+    int64_t start = gathered->n == 0 ? 0 : gathered->starts[gathered->n - 1];
+    if (gathered->n == 0 || gathered->used - start > GATHERED_BUFFER_MAX) {
+        start = gathered->used;
+        gathered->starts[gathered->n++] = start;
+    }
+    memcpy(gathered->bytes + gathered->used, text, (size_t)view->length);
+    view->buffer = gathered->n - 1;
+    view->offset = (int32_t)(gathered->used - start);
+    gathered->used += view->length;
+}
+
+/* Views of what is reached only, in new buffers. */
+static int add_gathered_views(const struct layout *layout, const struct bc_extent *views,
+                              const struct bc_extent *variadic, int64_t used) {
+    const uint8_t *validity = validity_of(layout);
+    struct gathered gathered = {.bytes = take(layout, used)};
+    struct bc_view *copies = take(layout, views->bytes);
+    if (gathered.bytes == NULL || copies == NULL) return ENOMEM;
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        struct bc_view view = {0};
+        if (bc__is_valid(validity, layout->node->offset + i)) {
+            memcpy(&view, views->data + i * 16, sizeof(view));
+        }
+        if (view.length > BC_VIEW_INLINE_MAX) {
+            /* Somebody may change a mapped file after the extents were looked at. */
+            if (view.buffer < 0 || view.buffer >= layout->node->n_variadic ||
+                view.offset < 0 || view.length > used - gathered.used ||
+                view.length > variadic[view.buffer].bytes - view.offset) {
+                return broken(layout, not_a_view);
+            }
+            gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
+        }
+        copies[i] = view;
+    }
+    if (gathered.used != used) return broken(layout, not_a_view);
+    int code = add_buffer(layout->body, copies, views->bytes);
+    for (int32_t b = 0; b < gathered.n && code == 0; b++) {
+        int64_t end = b + 1 < gathered.n ? gathered.starts[b + 1] : gathered.used;
+        code = add_buffer(layout->body, gathered.bytes + gathered.starts[b],
+                          end - gathered.starts[b]);
+    }
+    return code != 0 ? code : add_variadic_count(layout->body, gathered.n);
+}
+
+/* The walk looks at views only where there are buffers for them. */
+static bool are_inline(const struct layout *layout, const struct bc_extent *views) {
+    const uint8_t *validity = validity_of(layout);
+    for (int64_t i = 0; i < layout->node->length; i++) {
+        int32_t length;
+        memcpy(&length, views->data + i * 16, sizeof(length));
+        if ((uint32_t)length > BC_VIEW_INLINE_MAX &&
+            bc__is_valid(validity, layout->node->offset + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Variadic buffers go as they are where nearly all of them is reached. */
+static int add_views(const struct layout *layout, const struct bc_extent *views,
+                     const struct bc_extent *variadic) {
+    int64_t used = 0;
+    int64_t bytes = 0;
+    int32_t n = layout->node->n_variadic;
+    for (int32_t i = 0; i < n; i++) {
+        used += variadic[i].used;
+        bytes += variadic[i].bytes;
+    }
+    if (used < bytes - bytes / 4 && used <= (int64_t)GATHERED_BUFFER_MAX * 60) {
+        return add_gathered_views(layout, views, variadic, used);
+    }
+    if (n == 0 && !are_inline(layout, views)) return broken(layout, not_a_view);
+    int code = add_buffer(layout->body, views->data, views->bytes);
+    for (int32_t i = 0; i < n && code == 0; i++) {
+        code = add_buffer(layout->body, variadic[i].data, variadic[i].bytes);
+    }
+    return code != 0 ? code : add_variadic_count(layout->body, n);
+}
+
+/* The validity bitmap, left out where no value is null; counts the nulls. */
+static int add_validity(const struct layout *layout, const struct bc_extent *validity,
+                        int64_t *out_nulls) {
+    int64_t nulls = layout->node->null_count;
+    if (validity->bytes == 0) {
+        nulls = 0;
+    } else if (nulls != 0) {
+        /* Also where the producer said a number. */
+        int64_t length = layout->node->length;
+        nulls = length - bc__bits_count(validity->data, validity->bit_offset, length);
+    }
+    *out_nulls = nulls;
+    if (nulls == 0) return add_buffer(layout->body, NULL, 0);
+    return add_bits(layout, validity);
+}
+
+static bool is_run_ends(const struct layout *layout) {
+    int32_t parent = layout->schema->fields[layout->node->field].parent;
+    return layout->schema->fields[parent].kind == BC_KIND_RUN_END &&
+           layout->schema->fields[parent].first_child == layout->node->field;
+}
+
+/* Lays out the buffers behind the validity bitmap; moves on over their extents. */
+static int add_values(struct layout *layout) {
+    const struct bc_field *field = &layout->schema->fields[layout->node->field];
+    const struct bc_extent *extent = layout->extent;
+    int code = 0;
+    switch (field->kind) {
+        case BC_KIND_NULL:
+        case BC_KIND_FIXED_LIST:
+        case BC_KIND_STRUCT:
+        case BC_KIND_RUN_END:
+            return 0;
+        case BC_KIND_FIXED:
+            layout->extent += 1;
+            if (field->bits == 1) return add_bits(layout, extent);
+            if (is_run_ends(layout)) return add_run_ends(layout, extent);
+            return add_buffer(layout->body, extent->data, extent->bytes);
+        case BC_KIND_SPARSE_UNION:
+            layout->extent += 1;
+            return add_ids(layout, extent);
+        case BC_KIND_LIST:
+            layout->extent += 1;
+            return add_offsets(layout, extent);
+        case BC_KIND_BINARY:
+            layout->extent += 2;
+            code = add_offsets(layout, &extent[0]);
+            if (code != 0) return code;
+            return add_buffer(layout->body, extent[1].data, extent[1].bytes);
+        case BC_KIND_LIST_VIEW:
+            layout->extent += 2;
+            return add_list_view(layout, &extent[0], &extent[1]);
+        case BC_KIND_DENSE_UNION:
+            layout->extent += 2;
+            return add_dense_union(layout, &extent[0], &extent[1]);
+        case BC_KIND_VIEW:
+            layout->extent += 1 + layout->node->n_variadic;
+            return add_views(layout, &extent[0], &extent[1]);
+    }
+    bc_assert(!"every kind is handled");
+    return EINVAL;
+}
+
+int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
+                     const struct bc_batch *batch, const struct bc_extents *extents,
+                     struct bc_error *error) {
+    bc_assert(body->n_pieces == 1);
+    struct layout layout = {.body = body,
+                            .schema = schema,
+                            .batch = batch,
+                            .extent = extents->extents,
+                            .error = error};
+    for (size_t i = 0; i < extents->n_nodes; i++) {
+        layout.node = &extents->nodes[i];
+        layout.parent = i == 0 ? NULL : &extents->nodes[i - 1];
+        int64_t nulls = layout.node->null_count;
+        int code = 0;
+        if (schema->fields[layout.node->field].has_validity) {
+            code = add_validity(&layout, layout.extent++, &nulls);
+        }
+        if (code == 0) code = add_values(&layout);
+        if (code == 0) {
+            code = bc__grow((void **)&body->nodes, &body->nodes_capacity,
+                            body->n_nodes + 1, sizeof(body->nodes[0]));
+        }
+        if (code == ENOMEM) return bc__error_memory(error);
+        if (code != 0) return code;
+        body->nodes[body->n_nodes++] = (struct bc_wire_node){layout.node->length, nulls};
+    }
+    bc_assert(extents->n_extents == 0 ||
+              layout.extent == extents->extents + extents->n_extents);
+    return 0;
+}
+
+int bc__body_gather(struct bc_body *body) {
+    if (body->n_pieces <= 2) return 0;
+    uint8_t *bytes = bc__arena_take(&body->arena, (size_t)body->bytes);
+    if (bytes == NULL) return ENOMEM;
+    size_t at = 0;
+    for (size_t i = 1; i < body->n_pieces; i++) {
+        memcpy(bytes + at, body->pieces[i].data, body->pieces[i].size);
+        at += body->pieces[i].size;
+    }
+    bc_assert(at == (size_t)body->bytes);
+    body->n_pieces = 1;
+    return add_piece(body, bytes, at);
+}

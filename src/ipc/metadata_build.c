@@ -1,0 +1,456 @@
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "flatcc/flatcc_builder.h"
+#include "ipc/metadata.h"
+#include "nanoarrow/ipc/flatcc_generated.h"
+#include "nanoarrow/nanoarrow.h"
+
+#define ns(name) FLATBUFFERS_WRAP_NAMESPACE(org_apache_arrow_flatbuf, name)
+
+_Static_assert(sizeof(struct bc_wire_node) == sizeof(ns(FieldNode_t)), "wire layout");
+_Static_assert(sizeof(struct bc_wire_buffer) == sizeof(ns(Buffer_t)), "wire layout");
+
+/* Where the numbers of a batch's message are in its bytes. */
+struct places {
+    size_t rows;
+    size_t body_bytes;
+    size_t nodes;
+    size_t buffers;
+    size_t variadic_counts;
+    size_t checksums;
+};
+
+struct bc_metadata_builder {
+    flatcc_builder_t flatcc;
+    uint8_t *bytes; /* of the last message */
+    size_t size;
+    size_t capacity;
+    bool is_batch; /* the last message is one of `shape`, its numbers at `places` */
+    struct bc_wire_batch shape;
+    struct places places;
+};
+
+int bc__metadata_builder_new(struct bc_metadata_builder **out_builder) {
+    struct bc_metadata_builder *builder = bc__calloc(1, sizeof(*builder));
+    if (builder == NULL) return ENOMEM;
+    if (flatcc_builder_init(&builder->flatcc) != 0) {
+        bc__free(builder);
+        return ENOMEM;
+    }
+    *out_builder = builder;
+    return 0;
+}
+
+void bc__metadata_builder_free(struct bc_metadata_builder *builder) {
+    if (builder == NULL) return;
+    flatcc_builder_clear(&builder->flatcc);
+    bc__free(builder->bytes);
+    bc__free(builder);
+}
+
+static int add_int(flatcc_builder_t *b, uint16_t bits, bool is_signed) {
+    return ns(Field_type_Int_create(b, bits, is_signed));
+}
+
+static int add_timestamp(flatcc_builder_t *b, const struct ArrowSchemaView *view) {
+    if (ns(Field_type_Timestamp_start(b))) return -1;
+    if (ns(Timestamp_unit_add(b, (ns(TimeUnit_enum_t))view->time_unit))) return -1;
+    if (view->timezone != NULL && view->timezone[0] != '\0' &&
+        ns(Timestamp_timezone_create_str(b, view->timezone))) {
+        return -1;
+    }
+    return ns(Field_type_Timestamp_end(b));
+}
+
+static int add_union(flatcc_builder_t *b, const struct bc_field *field) {
+    if (ns(Field_type_Union_start(b))) return -1;
+    bool dense = field->kind == BC_KIND_DENSE_UNION;
+    if (ns(Union_mode_add(b, dense ? ns(UnionMode_Dense) : ns(UnionMode_Sparse))))
+        return -1;
+    int32_t ids[128];
+    for (int id = 0; id < 128; id++) {
+        if (field->union_children[id] >= 0) ids[field->union_children[id]] = id;
+    }
+    if (ns(Union_typeIds_create(b, ids, (size_t)field->n_children))) return -1;
+    return ns(Field_type_Union_end(b));
+}
+
+/* Adds the type that `view` describes; -1 when the builder fails or has no such type. */
+static int add_type(flatcc_builder_t *b, const struct bc_field *field,
+                    const struct ArrowSchemaView *view) {
+    ns(TimeUnit_enum_t) unit = (ns(TimeUnit_enum_t))view->time_unit;
+    switch (view->type) {
+        case NANOARROW_TYPE_NA:
+            return ns(Field_type_Null_create(b));
+        case NANOARROW_TYPE_BOOL:
+            return ns(Field_type_Bool_create(b));
+        case NANOARROW_TYPE_INT8:
+            return add_int(b, 8, true);
+        case NANOARROW_TYPE_UINT8:
+            return add_int(b, 8, false);
+        case NANOARROW_TYPE_INT16:
+            return add_int(b, 16, true);
+        case NANOARROW_TYPE_UINT16:
+            return add_int(b, 16, false);
+        case NANOARROW_TYPE_INT32:
+            return add_int(b, 32, true);
+        case NANOARROW_TYPE_UINT32:
+            return add_int(b, 32, false);
+        case NANOARROW_TYPE_INT64:
+            return add_int(b, 64, true);
+        case NANOARROW_TYPE_UINT64:
+            return add_int(b, 64, false);
+        case NANOARROW_TYPE_HALF_FLOAT:
+            return ns(Field_type_FloatingPoint_create(b, ns(Precision_HALF)));
+        case NANOARROW_TYPE_FLOAT:
+            return ns(Field_type_FloatingPoint_create(b, ns(Precision_SINGLE)));
+        case NANOARROW_TYPE_DOUBLE:
+            return ns(Field_type_FloatingPoint_create(b, ns(Precision_DOUBLE)));
+        case NANOARROW_TYPE_DECIMAL32:
+        case NANOARROW_TYPE_DECIMAL64:
+        case NANOARROW_TYPE_DECIMAL128:
+        case NANOARROW_TYPE_DECIMAL256:
+            return ns(Field_type_Decimal_create(
+                b, view->decimal_precision, view->decimal_scale, view->decimal_bitwidth));
+        case NANOARROW_TYPE_STRING:
+            return ns(Field_type_Utf8_create(b));
+        case NANOARROW_TYPE_LARGE_STRING:
+            return ns(Field_type_LargeUtf8_create(b));
+        case NANOARROW_TYPE_STRING_VIEW:
+            return ns(Field_type_Utf8View_create(b));
+        case NANOARROW_TYPE_BINARY:
+            return ns(Field_type_Binary_create(b));
+        case NANOARROW_TYPE_LARGE_BINARY:
+            return ns(Field_type_LargeBinary_create(b));
+        case NANOARROW_TYPE_BINARY_VIEW:
+            return ns(Field_type_BinaryView_create(b));
+        case NANOARROW_TYPE_FIXED_SIZE_BINARY:
+            return ns(Field_type_FixedSizeBinary_create(b, view->fixed_size));
+        case NANOARROW_TYPE_DATE32:
+            return ns(Field_type_Date_create(b, ns(DateUnit_DAY)));
+        case NANOARROW_TYPE_DATE64:
+            return ns(Field_type_Date_create(b, ns(DateUnit_MILLISECOND)));
+        case NANOARROW_TYPE_TIME32:
+            return ns(Field_type_Time_create(b, unit, 32));
+        case NANOARROW_TYPE_TIME64:
+            return ns(Field_type_Time_create(b, unit, 64));
+        case NANOARROW_TYPE_TIMESTAMP:
+            return add_timestamp(b, view);
+        case NANOARROW_TYPE_DURATION:
+            return ns(Field_type_Duration_create(b, unit));
+        case NANOARROW_TYPE_INTERVAL_MONTHS:
+            return ns(Field_type_Interval_create(b, ns(IntervalUnit_YEAR_MONTH)));
+        case NANOARROW_TYPE_INTERVAL_DAY_TIME:
+            return ns(Field_type_Interval_create(b, ns(IntervalUnit_DAY_TIME)));
+        case NANOARROW_TYPE_INTERVAL_MONTH_DAY_NANO:
+            return ns(Field_type_Interval_create(b, ns(IntervalUnit_MONTH_DAY_NANO)));
+        case NANOARROW_TYPE_LIST:
+            return ns(Field_type_List_create(b));
+        case NANOARROW_TYPE_LARGE_LIST:
+            return ns(Field_type_LargeList_create(b));
+        case NANOARROW_TYPE_LIST_VIEW:
+            return ns(Field_type_ListView_create(b));
+        case NANOARROW_TYPE_LARGE_LIST_VIEW:
+            return ns(Field_type_LargeListView_create(b));
+        case NANOARROW_TYPE_FIXED_SIZE_LIST:
+            return ns(Field_type_FixedSizeList_create(b, view->fixed_size));
+        case NANOARROW_TYPE_STRUCT:
+            return ns(Field_type_Struct__create(b));
+        case NANOARROW_TYPE_MAP:
+            return ns(Field_type_Map_create(
+                b, (view->schema->flags & ARROW_FLAG_MAP_KEYS_SORTED) != 0));
+        case NANOARROW_TYPE_SPARSE_UNION:
+        case NANOARROW_TYPE_DENSE_UNION:
+            return add_union(b, field);
+        case NANOARROW_TYPE_RUN_END_ENCODED:
+            return ns(Field_type_RunEndEncoded_create(b));
+        default:
+            return -1;
+    }
+}
+
+/* Adds a vector of KeyValue for an Arrow metadata string, between a start and an end. */
+static int add_pairs(flatcc_builder_t *b, const char *metadata,
+                     int (*push_start)(flatcc_builder_t *),
+                     ns(KeyValue_ref_t) * (*push_end)(flatcc_builder_t *)) {
+    struct ArrowMetadataReader reader;
+    if (ArrowMetadataReaderInit(&reader, metadata) != 0) return -1;
+    while (reader.remaining_keys > 0) {
+        struct ArrowStringView key;
+        struct ArrowStringView value;
+        if (ArrowMetadataReaderRead(&reader, &key, &value) != 0) return -1;
+        if (push_start(b)) return -1;
+        if (ns(KeyValue_key_create(b, key.data, (size_t)key.size_bytes))) return -1;
+        if (ns(KeyValue_value_create(b, value.data, (size_t)value.size_bytes))) {
+            return -1;
+        }
+        if (push_end(b) == NULL) return -1;
+    }
+    return 0;
+}
+
+static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
+                     int32_t number);
+
+/* The field's index type and dictionary id. */
+static int add_encoding(flatcc_builder_t *b, const struct bc_field *field,
+                        const struct ArrowSchemaView *view) {
+    bool is_signed = view->storage_type == NANOARROW_TYPE_INT8 ||
+                     view->storage_type == NANOARROW_TYPE_INT16 ||
+                     view->storage_type == NANOARROW_TYPE_INT32 ||
+                     view->storage_type == NANOARROW_TYPE_INT64;
+    int32_t bits = (int32_t)view->layout.element_size_bits[1];
+    ns(Int_ref_t) index = ns(Int_create(b, bits, is_signed));
+    if (index == 0) return -1;
+    bool ordered = (field->schema->flags & ARROW_FLAG_DICTIONARY_ORDERED) != 0;
+    ns(DictionaryEncoding_ref_t) encoding = ns(DictionaryEncoding_create(
+        b, field->dictionary_id, index, ordered, ns(DictionaryKind_DenseArray)));
+    return encoding == 0 ? -1 : ns(Field_dictionary_add(b, encoding));
+}
+
+/* The fields below `number`, whose dictionary, if it has one, stands for its values. The
+ * vector is there when it is empty too: Polars reads no structs without it. */
+static int add_children(struct bc_metadata_builder *builder,
+                        const struct bc_schema *schema, int32_t number) {
+    const struct bc_field *field = &schema->fields[number];
+    flatcc_builder_t *b = &builder->flatcc;
+    if (ns(Field_children_start(b))) return -1;
+    for (int32_t c = 0; c < field->n_children; c++) {
+        if (ns(Field_children_push_start(b))) return -1;
+        if (add_field(builder, schema, field->first_child + c) != 0) return -1;
+        if (ns(Field_children_push_end(b)) == NULL) return -1;
+    }
+    return ns(Field_children_end(b));
+}
+
+static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
+                     int32_t number) {
+    flatcc_builder_t *b = &builder->flatcc;
+    const struct ArrowSchema *field = schema->fields[number].schema;
+    struct ArrowSchemaView view;
+    if (bc__schema_view(field, &view, NULL) != 0) return -1;
+    if (ns(Field_name_create_str(b, field->name == NULL ? "" : field->name))) return -1;
+    if (ns(Field_nullable_add(b, (field->flags & ARROW_FLAG_NULLABLE) != 0))) return -1;
+    int32_t values = number;
+    if (field->dictionary != NULL) {
+        if (add_encoding(b, &schema->fields[number], &view) != 0) return -1;
+        values = schema->fields[number].dictionary;
+        if (bc__schema_view(field->dictionary, &view, NULL) != 0) return -1;
+    }
+    if (add_type(b, &schema->fields[values], &view) != 0) return -1;
+    if (add_children(builder, schema, values) != 0) return -1;
+    if (field->metadata == NULL) return 0;
+    if (ns(Field_custom_metadata_start(b))) return -1;
+    if (add_pairs(b, field->metadata, ns(Field_custom_metadata_push_start),
+                  ns(Field_custom_metadata_push_end)) != 0) {
+        return -1;
+    }
+    return ns(Field_custom_metadata_end(b));
+}
+
+static int add_schema(struct bc_metadata_builder *builder,
+                      const struct bc_schema *schema) {
+    flatcc_builder_t *b = &builder->flatcc;
+    const struct bc_field *root = &schema->fields[0];
+    if (ns(Message_header_Schema_start(b))) return -1;
+    if (ns(Schema_endianness_add(b, ns(Endianness_Little)))) return -1;
+    if (ns(Schema_fields_start(b))) return -1;
+    for (int32_t c = 0; c < root->n_children; c++) {
+        if (ns(Schema_fields_push_start(b))) return -1;
+        if (add_field(builder, schema, root->first_child + c) != 0) return -1;
+        if (ns(Schema_fields_push_end(b)) == NULL) return -1;
+    }
+    if (ns(Schema_fields_end(b))) return -1;
+    if (root->schema->metadata != NULL) {
+        if (ns(Schema_custom_metadata_start(b))) return -1;
+        if (add_pairs(b, root->schema->metadata, ns(Schema_custom_metadata_push_start),
+                      ns(Schema_custom_metadata_push_end)) != 0) {
+            return -1;
+        }
+        if (ns(Schema_custom_metadata_end(b))) return -1;
+    }
+    return ns(Message_header_Schema_end(b));
+}
+
+static int add_checksums(flatcc_builder_t *b, const char *text, size_t size) {
+    if (text == NULL) return 0;
+    if (ns(Message_custom_metadata_start(b))) return -1;
+    if (ns(Message_custom_metadata_push_start(b))) return -1;
+    if (ns(KeyValue_key_create_str(b, BC_CHECKSUM_KEY))) return -1;
+    if (ns(KeyValue_value_create_strn(b, text, size))) return -1;
+    if (ns(Message_custom_metadata_push_end(b)) == NULL) return -1;
+    return ns(Message_custom_metadata_end(b));
+}
+
+/* Starts a message. The builder is reset first: a failed build leaves nothing behind. */
+static int start_message(struct bc_metadata_builder *builder) {
+    flatcc_builder_t *b = &builder->flatcc;
+    builder->is_batch = false;
+    if (flatcc_builder_reset(b) != 0) return -1;
+    if (ns(Message_start_as_root(b))) return -1;
+    return ns(Message_version_add(b, ns(MetadataVersion_V5)));
+}
+
+/* Ends it and copies its bytes out. */
+static int end_message(struct bc_metadata_builder *builder) {
+    flatcc_builder_t *b = &builder->flatcc;
+    if (ns(Message_end_as_root(b)) == 0) return ENOMEM;
+    builder->size = flatcc_builder_get_buffer_size(b);
+    if (bc__grow((void **)&builder->bytes, &builder->capacity, builder->size, 1) != 0) {
+        return ENOMEM;
+    }
+    if (flatcc_builder_copy_buffer(b, builder->bytes, builder->size) == NULL) {
+        return ENOMEM;
+    }
+    return 0;
+}
+
+static size_t place_of(const struct bc_metadata_builder *builder, const void *at) {
+    return at == NULL ? 0 : (size_t)((const uint8_t *)at - builder->bytes);
+}
+
+/* The checksums are the only custom metadata of what we build. */
+static size_t place_of_checksums(const struct bc_metadata_builder *builder) {
+    ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
+    ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
+    if (ns(KeyValue_vec_len(pairs)) == 0) return 0;
+    return place_of(builder, ns(KeyValue_value(ns(KeyValue_vec_at(pairs, 0)))));
+}
+
+int bc__metadata_build_schema(struct bc_metadata_builder *builder,
+                              const struct bc_schema *schema, const char *checksums,
+                              const uint8_t **out_bytes, size_t *out_size,
+                              size_t *out_digits, struct bc_error *error) {
+    bc_assert(builder != NULL && schema != NULL);
+    size_t checksums_size = checksums == NULL ? 0 : strlen(checksums);
+    if (start_message(builder) != 0 || add_schema(builder, schema) != 0 ||
+        add_checksums(&builder->flatcc, checksums, checksums_size) != 0 ||
+        ns(Message_bodyLength_add(&builder->flatcc, 0)) != 0) {
+        return bc__error_set(error, ENOMEM, "The schema's message could not be built");
+    }
+    if (end_message(builder) != 0) return bc__error_memory(error);
+    *out_bytes = builder->bytes;
+    *out_size = builder->size;
+    *out_digits = place_of_checksums(builder);
+    return 0;
+}
+
+static ns(CompressionType_enum_t) codec_of(enum bc_codec codec) {
+    return codec == BC_CODEC_LZ4 ? ns(CompressionType_LZ4_FRAME)
+                                 : ns(CompressionType_ZSTD);
+}
+
+/* Fills the RecordBatch table that is open. */
+static int add_record(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
+    if (ns(RecordBatch_length_force_add(b, batch->rows))) return -1;
+    if (batch->codec != BC_CODEC_NONE &&
+        ns(RecordBatch_compression_create(b, codec_of(batch->codec),
+                                          ns(BodyCompressionMethod_BUFFER)))) {
+        return -1;
+    }
+    if (ns(RecordBatch_nodes_create(b, batch->nodes, batch->n_nodes))) {
+        return -1;
+    }
+    if (ns(RecordBatch_buffers_create(b, batch->buffers, batch->n_buffers))) {
+        return -1;
+    }
+    if (batch->n_variadic_counts == 0) return 0;
+    return ns(RecordBatch_variadicBufferCounts_create(b, batch->variadic_counts,
+                                                      batch->n_variadic_counts));
+}
+
+static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
+    if (!batch->is_dictionary) {
+        if (ns(Message_header_RecordBatch_start(b))) return -1;
+        if (add_record(b, batch) != 0) return -1;
+        return ns(Message_header_RecordBatch_end(b));
+    }
+    if (ns(Message_header_DictionaryBatch_start(b))) return -1;
+    if (ns(DictionaryBatch_id_add(b, batch->dictionary_id))) return -1;
+    if (ns(DictionaryBatch_data_start(b))) return -1;
+    if (add_record(b, batch) != 0) return -1;
+    if (ns(DictionaryBatch_data_end(b))) return -1;
+    if (ns(DictionaryBatch_isDelta_add(b, batch->is_delta))) return -1;
+    return ns(Message_header_DictionaryBatch_end(b));
+}
+
+/* The record of the batch's or dictionary's message that was just built. */
+static ns(RecordBatch_table_t) record_of(ns(Message_table_t) message) {
+    flatbuffers_generic_t header = ns(Message_header(message));
+    if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
+        return (ns(RecordBatch_table_t))header;
+    }
+    return ns(DictionaryBatch_data((ns(DictionaryBatch_table_t))header));
+}
+
+/* Remembers where the numbers of the message are that was just built. */
+static void learn_places(struct bc_metadata_builder *builder,
+                         const struct bc_wire_batch *batch) {
+    ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
+    ns(RecordBatch_table_t) record = record_of(message);
+    builder->places = (struct places){
+        .rows = place_of(builder, ns(RecordBatch_length_get_ptr(record))),
+        .body_bytes = place_of(builder, ns(Message_bodyLength_get_ptr(message))),
+        .nodes = place_of(builder, ns(RecordBatch_nodes(record))),
+        .buffers = place_of(builder, ns(RecordBatch_buffers(record))),
+        .variadic_counts =
+            place_of(builder, ns(RecordBatch_variadicBufferCounts(record))),
+        .checksums = place_of_checksums(builder),
+    };
+    builder->shape = *batch;
+    builder->is_batch = true;
+}
+
+static bool is_same_shape(const struct bc_wire_batch *a, const struct bc_wire_batch *b) {
+    return a->is_dictionary == b->is_dictionary && a->is_delta == b->is_delta &&
+           a->codec == b->codec && a->dictionary_id == b->dictionary_id &&
+           a->n_nodes == b->n_nodes && a->n_buffers == b->n_buffers &&
+           a->n_variadic_counts == b->n_variadic_counts &&
+           a->checksums_size == b->checksums_size;
+}
+
+static void put(struct bc_metadata_builder *builder, size_t place, const void *data,
+                size_t size) {
+    if (size > 0) memcpy(builder->bytes + place, data, size);
+}
+
+/* Gives the last message the numbers of `batch`, which has its shape. */
+static void renumber(struct bc_metadata_builder *builder,
+                     const struct bc_wire_batch *batch) {
+    const struct places *places = &builder->places;
+    put(builder, places->rows, &batch->rows, sizeof(batch->rows));
+    put(builder, places->body_bytes, &batch->body_bytes, sizeof(batch->body_bytes));
+    put(builder, places->nodes, batch->nodes,
+        batch->n_nodes * sizeof(struct bc_wire_node));
+    put(builder, places->buffers, batch->buffers,
+        batch->n_buffers * sizeof(struct bc_wire_buffer));
+    put(builder, places->variadic_counts, batch->variadic_counts,
+        batch->n_variadic_counts * sizeof(int64_t));
+    put(builder, places->checksums, batch->checksums, batch->checksums_size);
+}
+
+int bc__metadata_build_batch(struct bc_metadata_builder *builder,
+                             const struct bc_wire_batch *batch, const uint8_t **out_bytes,
+                             size_t *out_size, size_t *out_digits,
+                             struct bc_error *error) {
+    bc_assert(builder != NULL && batch != NULL && batch->rows >= 0);
+    flatcc_builder_t *b = &builder->flatcc;
+    if (builder->is_batch && is_same_shape(&builder->shape, batch)) {
+        renumber(builder, batch);
+    } else {
+        if (start_message(builder) != 0 || add_batch(b, batch) != 0 ||
+            add_checksums(b, batch->checksums, batch->checksums_size) != 0 ||
+            ns(Message_bodyLength_force_add(b, batch->body_bytes)) != 0 ||
+            end_message(builder) != 0) {
+            return bc__error_memory(error);
+        }
+        learn_places(builder, batch);
+    }
+    *out_bytes = builder->bytes;
+    *out_size = builder->size;
+    *out_digits = builder->places.checksums;
+    return 0;
+}

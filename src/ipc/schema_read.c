@@ -1,0 +1,254 @@
+#include "ipc/schema_read.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "ipc/metadata.h"
+#include "ipc/type_read.h"
+#include "nanoarrow/nanoarrow.h"
+
+/* Field numbers and values of Arrow's Schema.fbs. */
+enum { SCHEMA_ENDIANNESS, SCHEMA_FIELDS, SCHEMA_CUSTOM, SCHEMA_FEATURES };
+enum { FIELD_NAME, FIELD_NULLABLE, FIELD_DICTIONARY = 4, FIELD_CHILDREN, FIELD_CUSTOM };
+enum { ENCODING_ID, ENCODING_INDEX, ENCODING_ORDERED, ENCODING_KIND };
+enum { PAIR_KEY, PAIR_VALUE };
+enum { FEATURE_MAX = 2 }; /* compressed bodies, after dictionary replacement */
+
+/* Where a field is: for messages, and for the bound of the recursion. */
+struct place {
+    const struct place *outer; /* NULL: the schema itself */
+    const char *name;
+    int depth;
+};
+
+struct reader {
+    struct bc_flat *flat;
+    struct bc_error *error;
+    bool is_big_endian;
+    int64_t n_fields;
+    int64_t *ids; /* of the dictionaries, depth first as bc_schema numbers them */
+    size_t n_ids, ids_capacity;
+    char *pairs; /* scratch: metadata as the C data interface has it */
+    size_t pairs_size, pairs_capacity;
+    struct bc_type_problem problem;
+};
+
+/* The dotted path, as bc__schema_field_path makes it. */
+static void write_path(const struct place *place, char *out, size_t size) {
+    out[0] = '\0';
+    if (place->outer == NULL) return;
+    write_path(place->outer, out, size);
+    bc__text_append(out, size, "%s%s", out[0] == '\0' ? "" : ".", place->name);
+}
+
+/* What is broken comes first: what was read of it may be anything. */
+static int refuse(struct reader *reader, const struct place *place, int code,
+                  const char *words) {
+    if (code == ENOMEM) return bc__error_memory(reader->error);
+    if (reader->flat->broken) {
+        return bc__error_set(reader->error, EINVAL,
+                             "The schema's metadata is broken: something in it lies "
+                             "outside of it, or is referred to too often");
+    }
+    if (place->outer == NULL) {
+        return bc__error_set(reader->error, code, "The schema %s", words);
+    }
+    char path[256];
+    write_path(place, path, sizeof(path));
+    return bc__error_set(reader->error, code, "Field '%s' %s", path, words);
+}
+
+static int append(struct reader *reader, const void *data, size_t size) {
+    size_t needed = reader->pairs_size + size;
+    if (bc__grow((void **)&reader->pairs, &reader->pairs_capacity, needed, 1) != 0) {
+        return ENOMEM;
+    }
+    if (size > 0) memcpy(reader->pairs + reader->pairs_size, data, size);
+    reader->pairs_size = needed;
+    return 0;
+}
+
+/* A key or a value; one that is absent is empty. */
+static int append_text(struct reader *reader, const struct bc_flat_table *pair, int id) {
+    size_t size;
+    const char *text = bc__flat_string(reader->flat, pair, id, &size);
+    int32_t length = (int32_t)size;
+    int code = append(reader, &length, sizeof(length));
+    return code != 0 ? code : append(reader, text, size);
+}
+
+/* Custom metadata: field `id` of the table. */
+static int read_pairs(struct reader *reader, const struct bc_flat_table *table, int id,
+                      const struct place *place, struct ArrowSchema *out) {
+    struct bc_flat_vector pairs = bc__flat_vector(reader->flat, table, id, 4);
+    if (pairs.at == 0) return 0;
+    reader->pairs_size = 0;
+    int32_t n = (int32_t)pairs.n;
+    int code = append(reader, &n, sizeof(n));
+    for (uint32_t i = 0; i < pairs.n && code == 0 && !reader->flat->broken; i++) {
+        struct bc_flat_table pair = bc__flat_element(reader->flat, &pairs, i);
+        code = append_text(reader, &pair, PAIR_KEY);
+        if (code == 0) code = append_text(reader, &pair, PAIR_VALUE);
+    }
+    if (code == 0 && reader->flat->broken) code = EINVAL;
+    if (code == 0 && ArrowSchemaSetMetadata(out, reader->pairs) != 0) code = ENOMEM;
+    return code == 0 ? 0 : refuse(reader, place, code, "has broken metadata");
+}
+
+/* Makes `out`, of no type yet, the indices of a dictionary, and gives it the dictionary
+ * that gets the type. */
+static int read_encoding(struct reader *reader, const struct bc_flat_table *encoding,
+                         const struct place *place, struct ArrowSchema *out) {
+    int64_t id = bc__flat_i64(reader->flat, encoding, ENCODING_ID, 0);
+    int16_t kind = bc__flat_i16(reader->flat, encoding, ENCODING_KIND, 0);
+    if (kind != 0) {
+        return refuse(reader, place, ENOTSUP,
+                      "has a dictionary of a kind not known here");
+    }
+    struct bc_flat_table index = bc__flat_table(reader->flat, encoding, ENCODING_INDEX);
+    int code;
+    if (index.at == 0) {
+        code = ArrowSchemaSetFormat(out, "i") == 0 ? 0 : ENOMEM;
+    } else {
+        code = bc__type_read_int(reader->flat, &index, out, &reader->problem);
+    }
+    if (code != 0) return refuse(reader, place, code, reader->problem.words);
+    if (bc__flat_u8(reader->flat, encoding, ENCODING_ORDERED, 0) != 0) {
+        out->flags |= ARROW_FLAG_DICTIONARY_ORDERED;
+    }
+    if (bc__grow((void **)&reader->ids, &reader->ids_capacity, reader->n_ids + 1,
+                 sizeof(*reader->ids)) != 0 ||
+        ArrowSchemaAllocateDictionary(out) != 0) {
+        return bc__error_memory(reader->error);
+    }
+    ArrowSchemaInit(out->dictionary);
+    reader->ids[reader->n_ids++] = id;
+    return ArrowSchemaSetName(out->dictionary, "") == 0 ? 0
+                                                        : bc__error_memory(reader->error);
+}
+
+static int read_field(struct reader *reader, const struct bc_flat_table *table,
+                      const struct place *outer, struct ArrowSchema *out);
+
+/* Reads `fields` as the children of `out`, which is at `place`. */
+static int read_children(struct reader *reader, const struct bc_flat_vector *fields,
+                         const struct place *place, struct ArrowSchema *out) {
+    if (fields->n == 0) return 0;
+    if (place->depth >= BC_DEPTH_MAX) {
+        return refuse(reader, place, EINVAL, "is nested too deep");
+    }
+    reader->n_fields += fields->n;
+    if (reader->n_fields > BC_FIELDS_MAX) {
+        return refuse(reader, place, EINVAL, "has too many fields");
+    }
+    if (ArrowSchemaAllocateChildren(out, fields->n) != 0) {
+        return bc__error_memory(reader->error);
+    }
+    for (uint32_t i = 0; i < fields->n; i++) {
+        struct bc_flat_table field = bc__flat_element(reader->flat, fields, i);
+        int code = read_field(reader, &field, place, out->children[i]);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+/* Makes `out`, which is not initialised, the field; it is the caller's on failure too. */
+static int read_field(struct reader *reader, const struct bc_flat_table *table,
+                      const struct place *outer, struct ArrowSchema *out) {
+    ArrowSchemaInit(out);
+    size_t size;
+    const char *name = bc__flat_string(reader->flat, table, FIELD_NAME, &size);
+    if (name == NULL) name = "";
+    struct place place = {outer, name, outer->depth + 1};
+    if (strlen(name) != size) {
+        return refuse(reader, &place, ENOTSUP, "has a zero byte in its name");
+    }
+    if (ArrowSchemaSetName(out, name) != 0) return bc__error_memory(reader->error);
+    bool nullable = bc__flat_u8(reader->flat, table, FIELD_NULLABLE, 0) != 0;
+    out->flags = nullable ? ARROW_FLAG_NULLABLE : 0;
+    /* Type and children are those of the values, where there is a dictionary. */
+    struct ArrowSchema *values = out;
+    struct bc_flat_table encoding = bc__flat_table(reader->flat, table, FIELD_DICTIONARY);
+    int code = 0;
+    if (encoding.at != 0) {
+        code = read_encoding(reader, &encoding, &place, out);
+        if (code != 0) return code;
+        values = out->dictionary;
+    }
+    struct bc_flat_vector children =
+        bc__flat_vector(reader->flat, table, FIELD_CHILDREN, 4);
+    code = bc__type_read(reader->flat, table, children.n, values, &reader->problem);
+    if (code == 0 && reader->flat->broken) code = EINVAL;
+    if (code != 0) return refuse(reader, &place, code, reader->problem.words);
+    code = read_children(reader, &children, &place, values);
+    return code != 0 ? code : read_pairs(reader, table, FIELD_CUSTOM, &place, out);
+}
+
+static int check_features(struct reader *reader, const struct bc_flat_table *table,
+                          const struct place *place) {
+    struct bc_flat_vector features =
+        bc__flat_vector(reader->flat, table, SCHEMA_FEATURES, sizeof(int64_t));
+    const uint8_t *elements = bc__flat_elements(reader->flat, &features);
+    for (uint32_t i = 0; i < features.n; i++) {
+        int64_t feature;
+        memcpy(&feature, elements + i * sizeof(feature), sizeof(feature));
+        if (feature >= 0 && feature <= FEATURE_MAX) continue;
+        return refuse(reader, place, ENOTSUP, "needs a feature that is not known here");
+    }
+    return 0;
+}
+
+static int read_root(struct reader *reader, const struct bc_flat_table *table,
+                     struct ArrowSchema *out) {
+    static const struct place place;
+    int16_t endianness = bc__flat_i16(reader->flat, table, SCHEMA_ENDIANNESS, 0);
+    reader->is_big_endian = endianness == 1;
+    if (endianness != 0 && endianness != 1)
+        return refuse(reader, &place, EINVAL, "has no byte order");
+    int code = check_features(reader, table, &place);
+    if (code != 0) return code;
+    out->flags = 0;
+    if (ArrowSchemaSetFormat(out, "+s") != 0 || ArrowSchemaSetName(out, "") != 0) {
+        return bc__error_memory(reader->error);
+    }
+    struct bc_flat_vector fields = bc__flat_vector(reader->flat, table, SCHEMA_FIELDS, 4);
+    code = read_children(reader, &fields, &place, out);
+    if (code == 0) code = read_pairs(reader, table, SCHEMA_CUSTOM, &place, out);
+    if (code != 0 || !reader->flat->broken) return code;
+    return refuse(reader, &place, EINVAL, "is broken");
+}
+
+int bc__schema_read_version(int version, struct bc_error *error) {
+    if (version == BC_METADATA_V4 || version == BC_METADATA_V5) return 0;
+    return bc__error_set(error, ENOTSUP,
+                         "The Arrow metadata is of version V%d; V4 and V5 can be read",
+                         version + 1);
+}
+
+int bc__schema_read(struct bc_flat *flat, const struct bc_flat_table *table,
+                    struct bc_schema **out_schema, struct bc_error *error) {
+    bc_assert(flat != NULL && table != NULL && out_schema != NULL);
+    struct reader reader = {.flat = flat, .error = error};
+    struct ArrowSchema tree;
+    struct bc_schema *schema = NULL;
+    ArrowSchemaInit(&tree);
+    int code = read_root(&reader, table, &tree);
+    if (code == 0) code = bc__schema_new(&tree, &schema, error);
+    if (code == 0) {
+        for (int32_t i = 0; i < schema->n_fields; i++) {
+            struct bc_field *field = &schema->fields[i];
+            if (field->dictionary < 0) continue;
+            bc_assert((size_t)field->dictionary_id < reader.n_ids);
+            field->dictionary_id = reader.ids[field->dictionary_id];
+        }
+        schema->is_big_endian = reader.is_big_endian;
+        *out_schema = schema;
+    }
+    tree.release(&tree);
+    bc__free(reader.ids);
+    bc__free(reader.pairs);
+    return code;
+}
