@@ -23,9 +23,9 @@
 const char *bc_version(void) { return BC_VERSION; }
 
 static int backing_append(void *context, struct bc_batch *batch,
-                          const struct bc_extents *extents, bool more,
+                          const struct bc_buffer_ranges *ranges, bool more,
                           struct bc_place *out_place, struct bc_error *error) {
-    return bc__disk_append(context, batch, extents, more, &out_place->offset,
+    return bc__disk_append(context, batch, ranges, more, &out_place->offset,
                            &out_place->size, error);
 }
 

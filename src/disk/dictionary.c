@@ -182,7 +182,7 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
     }
     bc__free(dictionaries->all);
     bc__free(dictionaries->ids);
-    bc__extents_finish(&dictionaries->extents);
+    bc__buffer_ranges_finish(&dictionaries->ranges);
     bc__mutex_finish(&dictionaries->grow_lock);
     bc__mutex_finish(&dictionaries->lock);
 }

@@ -71,7 +71,7 @@ struct bc_dictionaries {
     struct bc_mutex grow_lock;        /* held for long; taken before `lock` */
     struct bc_chain *newest, *oldest; /* chains, by their last use */
     uint64_t chain_bytes;
-    struct bc_extents extents;
+    struct bc_buffer_ranges ranges;
 };
 
 /* EINVAL: dictionaries of different types have one id; ENOMEM. */

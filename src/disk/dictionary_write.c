@@ -83,14 +83,15 @@ static int write_values(struct bc_dictionaries *dictionaries,
                         struct bc_dictionary *dictionary, struct bc_encoder *encoder,
                         struct bc_file *file, struct bc_batch *batch, int64_t first,
                         struct bc_error *error) {
-    int code = bc__extents_walk_dictionary(&dictionaries->extents, dictionaries->schema,
-                                           batch, dictionary->field, first, error);
+    int code =
+        bc__buffer_ranges_of_dictionary(&dictionaries->ranges, dictionaries->schema,
+                                        batch, dictionary->field, first, error);
     if (code != 0) return code;
     struct bc_content content;
     struct bc_message message;
     bool is_delta = first > 0;
     code = bc__encode_dictionary(encoder, batch, dictionary->field, is_delta,
-                                 &dictionaries->extents, &content, &message, error);
+                                 &dictionaries->ranges, &content, &message, error);
     if (code != 0) return code;
     if (!is_delta && dictionary->has_content && !dictionary->stale &&
         memcmp(&content, &dictionary->content, sizeof(content)) == 0) {

@@ -82,7 +82,7 @@ int bc__disk_begin(struct bc_disk *disk, struct bc_error *error) {
 }
 
 int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
-                    const struct bc_extents *extents, bool more, int64_t *out_offset,
+                    const struct bc_buffer_ranges *ranges, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error) {
     if (disk->schema_bytes == 0) {
         int code = bc__disk_append_schema(disk, error);
@@ -92,7 +92,7 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                                       batch, error);
     if (code != 0) return code;
     struct bc_message message;
-    code = bc__encode_batch(&disk->encoder, batch, extents, &message, error);
+    code = bc__encode_batch(&disk->encoder, batch, ranges, &message, error);
     if (code != 0) return code;
     code = bc__file_append(&disk->file, message.pieces, message.n_pieces, message.size,
                            more, out_offset, error);

@@ -64,7 +64,7 @@ void bc__disk_finish(struct bc_disk *disk);
  * With `more`, another one follows soon, and they may be written together. The
  * producer's. */
 int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
-                    const struct bc_extents *extents, bool more, int64_t *out_offset,
+                    const struct bc_buffer_ranges *ranges, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error);
 /* What a disk needs besides its file: a schema, a mapping of it, and dictionaries. */
 int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,

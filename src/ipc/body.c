@@ -11,20 +11,20 @@
 
 static const uint8_t zeros[BC_BODY_ALIGNMENT];
 
-/* A layout in progress: the current node, and the extents that are not used up. */
+/* A layout in progress: the current node, and the ranges that are not used up. */
 struct layout {
     struct bc_body *body;
     const struct bc_schema *schema;
     const struct bc_batch *batch;
-    const struct bc_extent_node *node;
-    const struct bc_extent_node *parent; /* the node before it in the walk */
-    const struct bc_extent *extent;
+    const struct bc_range_node *node;
+    const struct bc_range_node *parent; /* the node before it in the walk */
+    const struct bc_buffer_range *range;
     struct bc_error *error;
 };
 
 static int broken(const struct layout *layout, const char *reason) {
-    return bc__extents_broken(layout->schema, layout->batch, layout->node->field, reason,
-                              layout->error);
+    return bc__buffer_ranges_invalid(layout->schema, layout->batch, layout->node->field,
+                                     reason, layout->error);
 }
 
 static int add_piece(struct bc_body *body, const void *data, size_t size) {
@@ -93,15 +93,15 @@ static void *take(const struct layout *layout, int64_t bytes) {
     return bc__arena_take(&layout->body->arena, (size_t)bytes);
 }
 
-static int add_bits(const struct layout *layout, const struct bc_extent *extent) {
+static int add_bits(const struct layout *layout, const struct bc_buffer_range *range) {
     int64_t length = layout->node->length;
-    if (extent->bytes == 0 || (extent->bit_offset == 0 && length % 8 == 0)) {
-        return add_buffer(layout->body, extent->data, extent->bytes);
+    if (range->bytes == 0 || (range->bit_offset == 0 && length % 8 == 0)) {
+        return add_buffer(layout->body, range->data, range->bytes);
     }
-    uint8_t *copy = take(layout, extent->bytes);
+    uint8_t *copy = take(layout, range->bytes);
     if (copy == NULL) return ENOMEM;
-    bc__bits_copy(copy, extent->data, extent->bit_offset, length);
-    return add_buffer(layout->body, copy, extent->bytes);
+    bc__bits_copy(copy, range->data, range->bit_offset, length);
+    return add_buffer(layout->body, copy, range->bytes);
 }
 
 /* None of `n` offsets is less than the one before. */
@@ -117,38 +117,38 @@ static bool rise_64(const int64_t *offsets, int64_t n) {
     return falls == 0;
 }
 
-static bool rise(const void *offsets, enum bc_extent_kind kind, int64_t bytes) {
-    return kind == BC_EXTENT_OFFSETS32 ? rise_32(offsets, bytes / 4)
-                                       : rise_64(offsets, bytes / 8);
+static bool rise(const void *offsets, enum bc_range_kind kind, int64_t bytes) {
+    return kind == BC_RANGE_OFFSETS32 ? rise_32(offsets, bytes / 4)
+                                      : rise_64(offsets, bytes / 8);
 }
 
-static int add_offsets(const struct layout *layout, const struct bc_extent *extent) {
-    if (extent->bytes == 0) {
+static int add_offsets(const struct layout *layout, const struct bc_buffer_range *range) {
+    if (range->bytes == 0) {
         /* No values have one offset all the same: some readers look at it. */
         int32_t bits = layout->schema->fields[layout->node->field].bits;
         return add_buffer(layout->body, zeros, bits / 8);
     }
-    if (!rise(extent->data, extent->kind, extent->bytes)) {
+    if (!rise(range->data, range->kind, range->bytes)) {
         return broken(layout, "its offsets decrease");
     }
-    if (extent->base == 0) return add_buffer(layout->body, extent->data, extent->bytes);
-    void *copy = take(layout, extent->bytes);
+    if (range->base == 0) return add_buffer(layout->body, range->data, range->bytes);
+    void *copy = take(layout, range->bytes);
     if (copy == NULL) return ENOMEM;
-    if (extent->kind == BC_EXTENT_OFFSETS32) {
-        const int32_t *offsets = (const int32_t *)(const void *)extent->data;
+    if (range->kind == BC_RANGE_OFFSETS32) {
+        const int32_t *offsets = (const int32_t *)(const void *)range->data;
         /* Unsigned: what a mapped file holds may be anything. */
-        uint32_t base = (uint32_t)extent->base;
-        for (int64_t i = 0; i < extent->bytes / 4; i++) {
+        uint32_t base = (uint32_t)range->base;
+        for (int64_t i = 0; i < range->bytes / 4; i++) {
             ((int32_t *)copy)[i] = (int32_t)((uint32_t)offsets[i] - base);
         }
     } else {
-        const int64_t *offsets = (const int64_t *)(const void *)extent->data;
-        for (int64_t i = 0; i < extent->bytes / 8; i++) {
+        const int64_t *offsets = (const int64_t *)(const void *)range->data;
+        for (int64_t i = 0; i < range->bytes / 8; i++) {
             ((int64_t *)copy)[i] =
-                (int64_t)((uint64_t)offsets[i] - (uint64_t)extent->base);
+                (int64_t)((uint64_t)offsets[i] - (uint64_t)range->base);
         }
     }
-    return add_buffer(layout->body, copy, extent->bytes);
+    return add_buffer(layout->body, copy, range->bytes);
 }
 
 /* Bits of the node's validity, or NULL where all are valid. */
@@ -158,8 +158,9 @@ static const uint8_t *validity_of(const struct layout *layout) {
 }
 
 /* Offsets from where the child's range starts; of empty and null lists, all zero. */
-static int add_list_view(const struct layout *layout, const struct bc_extent *offsets,
-                         const struct bc_extent *sizes) {
+static int add_list_view(const struct layout *layout,
+                         const struct bc_buffer_range *offsets,
+                         const struct bc_buffer_range *sizes) {
     int32_t bits = layout->schema->fields[layout->node->field].bits;
     const uint8_t *validity = validity_of(layout);
     void *new_offsets = take(layout, offsets->bytes);
@@ -192,8 +193,8 @@ static int child_of(const struct bc_field *field, uint8_t id) {
 
 /* Offsets from where each child's range starts. The mapped file that the batch stands in
  * may have been changed since the walk. */
-static int add_dense_union(const struct layout *layout, const struct bc_extent *ids,
-                           const struct bc_extent *offsets) {
+static int add_dense_union(const struct layout *layout, const struct bc_buffer_range *ids,
+                           const struct bc_buffer_range *offsets) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
     const int32_t *old = (const int32_t *)(const void *)offsets->data;
     int64_t n = layout->node->length;
@@ -215,7 +216,7 @@ static int add_dense_union(const struct layout *layout, const struct bc_extent *
     return code != 0 ? code : add_buffer(layout->body, copy, offsets->bytes);
 }
 
-static int add_ids(const struct layout *layout, const struct bc_extent *ids) {
+static int add_ids(const struct layout *layout, const struct bc_buffer_range *ids) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
     for (int64_t i = 0; i < layout->node->length; i++) {
         if (child_of(field, ids->data[i]) < 0) return broken(layout, not_an_id);
@@ -224,7 +225,7 @@ static int add_ids(const struct layout *layout, const struct bc_extent *ids) {
 }
 
 /* Run ends count from the slice's start, and the last one ends with it. */
-static int add_run_ends(const struct layout *layout, const struct bc_extent *ends) {
+static int add_run_ends(const struct layout *layout, const struct bc_buffer_range *ends) {
     int32_t bits = layout->schema->fields[layout->node->field].bits;
     int64_t n = layout->node->length;
     int64_t start = layout->parent->offset;
@@ -283,8 +284,9 @@ static void gather_view(struct gathered *gathered, struct bc_view *view,
 }
 
 /* Views of what is reached only, in new buffers. */
-static int add_gathered_views(const struct layout *layout, const struct bc_extent *views,
-                              const struct bc_extent *variadic, int64_t used) {
+static int add_gathered_views(const struct layout *layout,
+                              const struct bc_buffer_range *views,
+                              const struct bc_buffer_range *variadic, int64_t used) {
     const uint8_t *validity = validity_of(layout);
     struct gathered gathered = {.bytes = take(layout, used)};
     struct bc_view *copies = take(layout, views->bytes);
@@ -295,7 +297,7 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
             memcpy(&view, views->data + i * 16, sizeof(view));
         }
         if (view.length > BC_VIEW_INLINE_MAX) {
-            /* Somebody may change a mapped file after the extents were looked at. */
+            /* Somebody may change a mapped file after the ranges were looked at. */
             if (view.buffer < 0 || view.buffer >= layout->node->n_variadic ||
                 view.offset < 0 || view.length > used - gathered.used ||
                 view.length > variadic[view.buffer].bytes - view.offset) {
@@ -316,7 +318,7 @@ static int add_gathered_views(const struct layout *layout, const struct bc_exten
 }
 
 /* The walk looks at views only where there are buffers for them. */
-static bool are_inline(const struct layout *layout, const struct bc_extent *views) {
+static bool are_inline(const struct layout *layout, const struct bc_buffer_range *views) {
     const uint8_t *validity = validity_of(layout);
     for (int64_t i = 0; i < layout->node->length; i++) {
         int32_t length;
@@ -330,8 +332,8 @@ static bool are_inline(const struct layout *layout, const struct bc_extent *view
 }
 
 /* Variadic buffers go as they are where nearly all of them is reached. */
-static int add_views(const struct layout *layout, const struct bc_extent *views,
-                     const struct bc_extent *variadic) {
+static int add_views(const struct layout *layout, const struct bc_buffer_range *views,
+                     const struct bc_buffer_range *variadic) {
     int64_t used = 0;
     int64_t bytes = 0;
     int32_t n = layout->node->n_variadic;
@@ -351,8 +353,8 @@ static int add_views(const struct layout *layout, const struct bc_extent *views,
 }
 
 /* The validity bitmap, left out where no value is null; counts the nulls. */
-static int add_validity(const struct layout *layout, const struct bc_extent *validity,
-                        int64_t *out_nulls) {
+static int add_validity(const struct layout *layout,
+                        const struct bc_buffer_range *validity, int64_t *out_nulls) {
     int64_t nulls = layout->node->null_count;
     if (validity->bytes == 0) {
         nulls = 0;
@@ -372,10 +374,10 @@ static bool is_run_ends(const struct layout *layout) {
            layout->schema->fields[parent].first_child == layout->node->field;
 }
 
-/* Lays out the buffers behind the validity bitmap; moves on over their extents. */
+/* Lays out the buffers behind the validity bitmap; moves on over their ranges. */
 static int add_values(struct layout *layout) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
-    const struct bc_extent *extent = layout->extent;
+    const struct bc_buffer_range *range = layout->range;
     int code = 0;
     switch (field->kind) {
         case BC_KIND_NULL:
@@ -384,51 +386,51 @@ static int add_values(struct layout *layout) {
         case BC_KIND_RUN_END:
             return 0;
         case BC_KIND_FIXED:
-            layout->extent += 1;
-            if (field->bits == 1) return add_bits(layout, extent);
-            if (is_run_ends(layout)) return add_run_ends(layout, extent);
-            return add_buffer(layout->body, extent->data, extent->bytes);
+            layout->range += 1;
+            if (field->bits == 1) return add_bits(layout, range);
+            if (is_run_ends(layout)) return add_run_ends(layout, range);
+            return add_buffer(layout->body, range->data, range->bytes);
         case BC_KIND_SPARSE_UNION:
-            layout->extent += 1;
-            return add_ids(layout, extent);
+            layout->range += 1;
+            return add_ids(layout, range);
         case BC_KIND_LIST:
-            layout->extent += 1;
-            return add_offsets(layout, extent);
+            layout->range += 1;
+            return add_offsets(layout, range);
         case BC_KIND_BINARY:
-            layout->extent += 2;
-            code = add_offsets(layout, &extent[0]);
+            layout->range += 2;
+            code = add_offsets(layout, &range[0]);
             if (code != 0) return code;
-            return add_buffer(layout->body, extent[1].data, extent[1].bytes);
+            return add_buffer(layout->body, range[1].data, range[1].bytes);
         case BC_KIND_LIST_VIEW:
-            layout->extent += 2;
-            return add_list_view(layout, &extent[0], &extent[1]);
+            layout->range += 2;
+            return add_list_view(layout, &range[0], &range[1]);
         case BC_KIND_DENSE_UNION:
-            layout->extent += 2;
-            return add_dense_union(layout, &extent[0], &extent[1]);
+            layout->range += 2;
+            return add_dense_union(layout, &range[0], &range[1]);
         case BC_KIND_VIEW:
-            layout->extent += 1 + layout->node->n_variadic;
-            return add_views(layout, &extent[0], &extent[1]);
+            layout->range += 1 + layout->node->n_variadic;
+            return add_views(layout, &range[0], &range[1]);
     }
     bc_assert(!"every kind is handled");
     return EINVAL;
 }
 
 int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
-                     const struct bc_batch *batch, const struct bc_extents *extents,
+                     const struct bc_batch *batch, const struct bc_buffer_ranges *ranges,
                      struct bc_error *error) {
     bc_assert(body->n_pieces == 1);
     struct layout layout = {.body = body,
                             .schema = schema,
                             .batch = batch,
-                            .extent = extents->extents,
+                            .range = ranges->ranges,
                             .error = error};
-    for (size_t i = 0; i < extents->n_nodes; i++) {
-        layout.node = &extents->nodes[i];
-        layout.parent = i == 0 ? NULL : &extents->nodes[i - 1];
+    for (size_t i = 0; i < ranges->n_nodes; i++) {
+        layout.node = &ranges->nodes[i];
+        layout.parent = i == 0 ? NULL : &ranges->nodes[i - 1];
         int64_t nulls = layout.node->null_count;
         int code = 0;
         if (schema->fields[layout.node->field].has_validity) {
-            code = add_validity(&layout, layout.extent++, &nulls);
+            code = add_validity(&layout, layout.range++, &nulls);
         }
         if (code == 0) code = add_values(&layout);
         if (code == 0) {
@@ -439,8 +441,7 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
         if (code != 0) return code;
         body->nodes[body->n_nodes++] = (struct bc_wire_node){layout.node->length, nulls};
     }
-    bc_assert(extents->n_extents == 0 ||
-              layout.extent == extents->extents + extents->n_extents);
+    bc_assert(ranges->n_ranges == 0 || layout.range == ranges->ranges + ranges->n_ranges);
     return 0;
 }
 

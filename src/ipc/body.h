@@ -7,7 +7,7 @@
 #ifndef BC_IPC_BODY_H
 #define BC_IPC_BODY_H
 
-#include "arrow/extent.h"
+#include "arrow/buffer_ranges.h"
 #include "base/arena.h"
 #include "base/sys.h"
 #include "ipc/codec.h"
@@ -33,12 +33,12 @@ struct bc_body {
 int bc__body_reset(struct bc_body *body);
 void bc__body_finish(struct bc_body *body);
 
-/* Lays out the batch that `extents` is the walk of; both outlive the body's use. What a
+/* Lays out the batch that `ranges` is the walk of; both outlive the body's use. What a
  * reader follows is looked at on the way: offsets rise, type ids are the type's, runs
  * have a length and cover their parent, views are inside. EINVAL: they are not; ENOMEM.
  */
 int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
-                     const struct bc_batch *batch, const struct bc_extents *extents,
+                     const struct bc_batch *batch, const struct bc_buffer_ranges *ranges,
                      struct bc_error *error);
 
 /* Makes one piece of all, where that is worth a copy. 0 or ENOMEM. */

@@ -124,12 +124,12 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message
 
 /* Lays out the body of `wire` and frames the message around it. */
 static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
-                  const struct bc_extents *extents, struct bc_wire_batch *wire,
+                  const struct bc_buffer_ranges *ranges, struct bc_wire_batch *wire,
                   struct bc_message *out_message, struct bc_error *error) {
     struct bc_body *body = &encoder->body;
     size_t n_digits = 0;
     if (bc__body_reset(body) != 0) return bc__error_memory(error);
-    int code = bc__body_lay_out(body, encoder->schema, batch, extents, error);
+    int code = bc__body_lay_out(body, encoder->schema, batch, ranges, error);
     if (code != 0) return code;
     if (body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
     if (code == 0 && encoder->checksums) code = fill_digits(encoder, &n_digits);
@@ -156,16 +156,16 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
 }
 
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
-                     const struct bc_extents *extents, struct bc_message *out_message,
-                     struct bc_error *error) {
+                     const struct bc_buffer_ranges *ranges,
+                     struct bc_message *out_message, struct bc_error *error) {
     bc_assert(batch->n_nodes == encoder->schema->n_fields);
     struct bc_wire_batch wire = {.rows = batch->nodes[0].length};
-    return encode(encoder, batch, extents, &wire, out_message, error);
+    return encode(encoder, batch, ranges, &wire, out_message, error);
 }
 
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
                           int32_t dictionary, bool is_delta,
-                          const struct bc_extents *extents,
+                          const struct bc_buffer_ranges *ranges,
                           struct bc_content *out_content, struct bc_message *out_message,
                           struct bc_error *error) {
     const struct bc_field *values = &encoder->schema->fields[dictionary];
@@ -174,9 +174,9 @@ int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *bat
         .is_dictionary = true,
         .is_delta = is_delta,
         .dictionary_id = encoder->schema->fields[values->parent].dictionary_id,
-        .rows = extents->nodes[0].length,
+        .rows = ranges->nodes[0].length,
     };
-    int code = encode(encoder, batch, extents, &wire, out_message, error);
+    int code = encode(encoder, batch, ranges, &wire, out_message, error);
     if (code != 0) return code;
     const struct bc_body *body = &encoder->body;
     *out_content = bc__checksum_content(

@@ -33,16 +33,16 @@ void bc__encoder_finish(struct bc_encoder *encoder);
 
 int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,
                       struct bc_error *error);
-/* `extents` is the batch's walk; the batch outlives the message. */
+/* `ranges` is the batch's walk; the batch outlives the message. */
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
-                     const struct bc_extents *extents, struct bc_message *out_message,
-                     struct bc_error *error);
+                     const struct bc_buffer_ranges *ranges,
+                     struct bc_message *out_message, struct bc_error *error);
 
-/* The values of one dictionary of the batch that `extents` is the walk of: all, or those
+/* The values of one dictionary of the batch that `ranges` is the walk of: all, or those
  * that a delta adds; `*out_content` stands for them. */
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
                           int32_t dictionary, bool is_delta,
-                          const struct bc_extents *extents,
+                          const struct bc_buffer_ranges *ranges,
                           struct bc_content *out_content, struct bc_message *out_message,
                           struct bc_error *error);
 

@@ -33,37 +33,38 @@ static int add_share(struct bc_charge *charge, const void *buffer, int64_t size,
 
 /* Adds the walk's variadic buffers, and all its other ranges as own or as shared bytes.
  */
-static int add_extents(struct bc_charge *charge, const struct bc_extents *extents,
+static int add_extents(struct bc_charge *charge, const struct bc_buffer_ranges *ranges,
                        bool shared) {
-    for (size_t i = 0; i < extents->n_extents; i++) {
-        const struct bc_extent *extent = &extents->extents[i];
+    for (size_t i = 0; i < ranges->n_ranges; i++) {
+        const struct bc_buffer_range *range = &ranges->ranges[i];
         int code = 0;
-        if (extent->kind == BC_EXTENT_VARIADIC) {
-            int64_t used = extent->used < extent->bytes ? extent->used : extent->bytes;
-            code = add_share(charge, extent->data, extent->bytes, used);
+        if (range->kind == BC_RANGE_VARIADIC) {
+            int64_t used = range->used < range->bytes ? range->used : range->bytes;
+            code = add_share(charge, range->data, range->bytes, used);
         } else if (shared) {
-            code = add_share(charge, extent->data, extent->bytes, extent->bytes);
+            code = add_share(charge, range->data, range->bytes, range->bytes);
         } else {
-            charge->own_bytes += (uint64_t)extent->bytes;
+            charge->own_bytes += (uint64_t)range->bytes;
         }
         if (code != 0) return code;
     }
     return 0;
 }
 
-int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_extents *extents,
-                     struct bc_extents *scratch, const struct bc_schema *schema,
+int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_buffer_ranges *ranges,
+                     struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
                      const struct bc_batch *batch, struct bc_error *error) {
-    bc_assert(out_charge != NULL && extents != scratch);
+    bc_assert(out_charge != NULL && ranges != scratch);
     struct bc_charge charge = {0};
-    int code = add_extents(&charge, extents, false);
+    int code = add_extents(&charge, ranges, false);
     /* Every dictionary of the schema that a walk came by; those inside dictionaries too.
      */
-    for (int32_t f = 0; f < schema->n_fields && code == 0 && extents->n_dictionaries > 0;
+    for (int32_t f = 0; f < schema->n_fields && code == 0 && ranges->n_dictionaries > 0;
          f++) {
         int32_t dictionary = schema->fields[f].dictionary;
         if (dictionary < 0) continue;
-        code = bc__extents_walk_dictionary(scratch, schema, batch, dictionary, 0, error);
+        code =
+            bc__buffer_ranges_of_dictionary(scratch, schema, batch, dictionary, 0, error);
         if (code == EINVAL) break;
         if (code == 0) code = add_extents(&charge, scratch, true);
     }

@@ -10,7 +10,7 @@
 #ifndef BC_STORE_BUDGET_H
 #define BC_STORE_BUDGET_H
 
-#include "arrow/extent.h"
+#include "arrow/buffer_ranges.h"
 #include "store/shares.h"
 
 struct bc_budget {
@@ -38,10 +38,10 @@ struct bc_charge {
 
 void bc__budget_finish(struct bc_budget *budget);
 
-/* Weighs a batch whose walk is `extents`; `scratch` serves for its dictionaries. On
+/* Weighs a batch whose walk is `ranges`; `scratch` serves for its dictionaries. On
  * success the caller finishes the charge. EINVAL, ENOMEM. Needs no lock. */
-int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_extents *extents,
-                     struct bc_extents *scratch, const struct bc_schema *schema,
+int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_buffer_ranges *ranges,
+                     struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
                      const struct bc_batch *batch, struct bc_error *error);
 void bc__charge_finish(struct bc_charge *charge);
 

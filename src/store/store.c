@@ -50,8 +50,8 @@ int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
 void bc__store_finish(struct bc_store *store) {
     for (int i = 0; i < BC_STORE_CHUNKS; i++) bc__free(store->chunks[i]);
     bc__budget_finish(&store->budget);
-    bc__extents_finish(&store->extents);
-    bc__extents_finish(&store->scratch);
+    bc__buffer_ranges_finish(&store->ranges);
+    bc__buffer_ranges_finish(&store->scratch);
     bc__free(store->all_columns);
     bc__mutex_finish(&store->lock);
 }
@@ -61,7 +61,7 @@ static int admit(struct bc_store *store, const struct bc_batch *batch,
                  struct bc_charge *out_charge, uint64_t *out_bytes,
                  struct bc_error *error) {
     struct bc_charge charge;
-    int code = bc__charge_weigh(&charge, &store->extents, &store->scratch, store->schema,
+    int code = bc__charge_weigh(&charge, &store->ranges, &store->scratch, store->schema,
                                 batch, error);
     if (code != 0) return code;
     *out_bytes = charge.own_bytes;
@@ -107,15 +107,15 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     bc_assert(batch != NULL && batch->n_nodes == store->schema->n_fields);
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
     if (reserve_slot(store, number) != 0) return bc__error_memory(error);
-    int code = bc__extents_walk(&store->extents, store->schema, batch, error);
+    int code = bc__buffer_ranges_of_batch(&store->ranges, store->schema, batch, error);
     if (code != 0) return code;
 
     struct bc_place place = {0, 0};
     struct bc_charge charge = {0};
     const struct bc_backing *backing = store->backing;
     if (backing != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code = backing->append(backing->context, batch, &store->extents, more, &place,
-                               error);
+        code =
+            backing->append(backing->context, batch, &store->ranges, more, &place, error);
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
@@ -125,8 +125,8 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
         return code == ENOSPC ? over_budget(store, error) : code;
     }
     if (!in_memory && place.size == 0) {
-        code = backing->append(backing->context, batch, &store->extents, more, &place,
-                               error);
+        code =
+            backing->append(backing->context, batch, &store->ranges, more, &place, error);
         if (code != 0) return code;
     }
     struct bc_slot *slot = slot_at(store, number);

@@ -44,8 +44,9 @@ struct bc_store;
 /* What the store needs of a disk tier, so that it need not know one. */
 struct bc_backing {
     /* With `more`, another batch follows soon, and this one's write may wait for it. */
-    int (*append)(void *context, struct bc_batch *batch, const struct bc_extents *extents,
-                  bool more, struct bc_place *out_place, struct bc_error *error);
+    int (*append)(void *context, struct bc_batch *batch,
+                  const struct bc_buffer_ranges *ranges, bool more,
+                  struct bc_place *out_place, struct bc_error *error);
     /* Writes what waits. Any thread. */
     int (*flush)(void *context, struct bc_error *error);
     /* The columns of the projection (NULL: all); those that `unverified` has a bit for
@@ -106,8 +107,8 @@ struct bc_store {
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
     _Atomic uint64_t decoded_bytes; /* of nodes of batches on disk, for later reads */
-    struct bc_extents extents;      /* the producer's */
-    struct bc_extents scratch;
+    struct bc_buffer_ranges ranges; /* the producer's */
+    struct bc_buffer_ranges scratch;
     uint64_t *all_columns; /* a bit for each */
 };
 

@@ -1,7 +1,7 @@
 /* Batches against their schema: what is refused, what is folded, what is realigned; and
  * exports, whose parts are released in any order. */
 #include "arrow/batch.h"
-#include "arrow/extent.h"
+#include "arrow/buffer_ranges.h"
 #include "base/slab.h"
 #include "fixture.h"
 #include "replay/export.h"
@@ -113,12 +113,12 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     CHECK(batch->nodes[2].null_count == -1);
     /* Rows 4 to 6: three int64; one null of "row 4", "row 5", so 10 bytes of text; three
      * indices. */
-    struct bc_extents extents = {0};
-    CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
+    struct bc_buffer_ranges ranges = {0};
+    CHECK(bc__buffer_ranges_of_batch(&ranges, schema, batch, NULL) == 0);
     int64_t bytes = 0;
-    for (size_t i = 0; i < extents.n_extents; i++) bytes += extents.extents[i].bytes;
+    for (size_t i = 0; i < ranges.n_ranges; i++) bytes += ranges.ranges[i].bytes;
     CHECK(bytes == 3 * 8 + 1 + 4 * 4 + 10 + 3 * 4);
-    bc__extents_finish(&extents);
+    bc__buffer_ranges_finish(&ranges);
     bc__batch_unref(batch);
     CHECK(fixture.arrays_alive == 0);
     bc__slab_finish(&slab);

@@ -8,16 +8,16 @@ enum { VIEWS = 4, TEXT = 200, LENGTH = 20 };
 
 /* Measures the batch, changes what is at `to`, and lays the batch out. */
 static int lay_out(const struct bed *bed, void *to, const void *from, size_t size) {
-    struct bc_extents extents;
-    memset(&extents, 0, sizeof(extents));
+    struct bc_buffer_ranges ranges;
+    memset(&ranges, 0, sizeof(ranges));
     struct bc_body body;
     memset(&body, 0, sizeof(body));
-    CHECK(bc__extents_walk(&extents, bed->schema, bed->batch, NULL) == 0);
+    CHECK(bc__buffer_ranges_of_batch(&ranges, bed->schema, bed->batch, NULL) == 0);
     memcpy(to, from, size);
     CHECK(bc__body_reset(&body) == 0);
-    int code = bc__body_lay_out(&body, bed->schema, bed->batch, &extents, NULL);
+    int code = bc__body_lay_out(&body, bed->schema, bed->batch, &ranges, NULL);
     bc__body_finish(&body);
-    bc__extents_finish(&extents);
+    bc__buffer_ranges_finish(&ranges);
     return code;
 }
 

@@ -1,5 +1,5 @@
 /* Batches damaged at random: what the validation lets pass can be read. */
-#include "arrow/extent.h"
+#include "arrow/buffer_ranges.h"
 #include "arrow/values.h"
 #include "bed.h"
 
@@ -102,7 +102,7 @@ static uint32_t read_text(const struct damaged *all) {
 static void test_random_damage(void) {
     struct bed bed = open_damaged();
     struct damaged *all = malloc(sizeof(*all));
-    struct bc_extents extents = {0};
+    struct bc_buffer_ranges ranges = {0};
     uint64_t state = 12345;
     int64_t accepted = 0;
     fill_damaged(&bed, all);
@@ -118,14 +118,14 @@ static void test_random_damage(void) {
         all->offsets[ROWS] = sizeof(all->text);
         if (bc__validate_batch(bed.schema, NULL, bed.batch, NULL) == 0) {
             accepted++;
-            CHECK(bc__extents_walk(&extents, bed.schema, bed.batch, NULL) == 0);
+            CHECK(bc__buffer_ranges_of_batch(&ranges, bed.schema, bed.batch, NULL) == 0);
             CHECK(read_text(all) < UINT32_MAX);
         }
         fill_damaged(&bed, all);
     }
     printf("# %lld of %d were accepted\n", (long long)accepted, DAMAGES);
     CHECK(accepted > DAMAGES / 100 && accepted < DAMAGES / 2);
-    bc__extents_finish(&extents);
+    bc__buffer_ranges_finish(&ranges);
     free(all);
     close_bed(&bed);
 }

@@ -27,7 +27,7 @@ static void test_mappings_are_replaced(void) {
     const struct bc_disk_read whole = {NULL, &columns, 0};
     const struct bc_disk_read verified = {NULL, NULL, 0};
     struct bc_slab *slab = NULL;
-    struct bc_extents extents = {0};
+    struct bc_buffer_ranges ranges = {0};
     int64_t offsets[BATCHES];
     int64_t sizes[BATCHES];
     struct ArrowArray held[BATCHES];
@@ -36,8 +36,8 @@ static void test_mappings_are_replaced(void) {
         struct bc_batch *batch;
         fixture_batch(&fixture, i, &array);
         CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
-        CHECK(bc__extents_walk(&extents, schema, batch, NULL) == 0);
-        CHECK(bc__disk_append(&disk, batch, &extents, false, &offsets[i], &sizes[i],
+        CHECK(bc__buffer_ranges_of_batch(&ranges, schema, batch, NULL) == 0);
+        CHECK(bc__disk_append(&disk, batch, &ranges, false, &offsets[i], &sizes[i],
                               NULL) == 0);
         CHECK(offsets[i] % 64 == 0 && sizes[i] % 64 == 0);
         bc__disk_tidy(&disk, false);
@@ -58,7 +58,7 @@ static void test_mappings_are_replaced(void) {
     bc__disk_close(&disk);
     for (int i = 0; i < BATCHES; i++) fixture_check(&fixture, &held[i], i);
     bc__disk_finish(&disk);
-    bc__extents_finish(&extents);
+    bc__buffer_ranges_finish(&ranges);
     bc__slab_finish(&slab);
     bc__schema_free(schema);
     CHECK(rmdir(path) == 0);

@@ -1,4 +1,4 @@
-#include "arrow/extent.h"
+#include "arrow/buffer_ranges.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "base/error.h"
 
 struct walk {
-    struct bc_extents *out;
+    struct bc_buffer_ranges *out;
     const struct bc_schema *schema;
     const struct bc_batch *batch;
     struct bc_error *error;
@@ -23,16 +23,17 @@ struct run {
 
 static int walk_run(struct walk *walk, struct run run);
 
-void bc__extents_finish(struct bc_extents *extents) {
-    bc_assert(extents != NULL);
-    bc__free(extents->nodes);
-    bc__free(extents->extents);
-    bc__free(extents->dictionaries);
-    memset(extents, 0, sizeof(*extents));
+void bc__buffer_ranges_finish(struct bc_buffer_ranges *ranges) {
+    bc_assert(ranges != NULL);
+    bc__free(ranges->nodes);
+    bc__free(ranges->ranges);
+    bc__free(ranges->dictionaries);
+    memset(ranges, 0, sizeof(*ranges));
 }
 
-int bc__extents_broken(const struct bc_schema *schema, const struct bc_batch *batch,
-                       int32_t field, const char *reason, struct bc_error *error) {
+int bc__buffer_ranges_invalid(const struct bc_schema *schema,
+                              const struct bc_batch *batch, int32_t field,
+                              const char *reason, struct bc_error *error) {
     char path[256];
     bc__schema_field_path(schema, field, path, sizeof(path));
     return bc__error_set(error, EINVAL, "Batch %llu is invalid: field '%s' is broken: %s",
@@ -40,37 +41,38 @@ int bc__extents_broken(const struct bc_schema *schema, const struct bc_batch *ba
 }
 
 static int broken(const struct walk *walk, int32_t field, const char *reason) {
-    return bc__extents_broken(walk->schema, walk->batch, field, reason, walk->error);
+    return bc__buffer_ranges_invalid(walk->schema, walk->batch, field, reason,
+                                     walk->error);
 }
 
-/* Appends an extent; NULL without memory. */
-static struct bc_extent *add(struct walk *walk, enum bc_extent_kind kind,
-                             const uint8_t *data, int64_t bytes) {
-    struct bc_extents *out = walk->out;
-    if (bc__grow((void **)&out->extents, &out->extents_capacity, out->n_extents + 1,
-                 sizeof(out->extents[0])) != 0) {
+/* Appends an range; NULL without memory. */
+static struct bc_buffer_range *add(struct walk *walk, enum bc_range_kind kind,
+                                   const uint8_t *data, int64_t bytes) {
+    struct bc_buffer_ranges *out = walk->out;
+    if (bc__grow((void **)&out->ranges, &out->ranges_capacity, out->n_ranges + 1,
+                 sizeof(out->ranges[0])) != 0) {
         (void)bc__error_memory(walk->error);
         return NULL;
     }
     bc_assert(bytes >= 0);
-    struct bc_extent *extent = &out->extents[out->n_extents++];
-    *extent = (struct bc_extent){
-        .kind = bytes == 0 ? BC_EXTENT_ABSENT : kind, .data = data, .bytes = bytes};
-    return extent;
+    struct bc_buffer_range *range = &out->ranges[out->n_ranges++];
+    *range = (struct bc_buffer_range){
+        .kind = bytes == 0 ? BC_RANGE_ABSENT : kind, .data = data, .bytes = bytes};
+    return range;
 }
 
 static int add_bits(struct walk *walk, const uint8_t *bitmap, int64_t offset,
                     int64_t length) {
     int64_t bytes = bitmap == NULL ? 0 : bc__bit_bytes(length);
     const uint8_t *data = bitmap == NULL ? NULL : bitmap + offset / 8;
-    struct bc_extent *extent = add(walk, BC_EXTENT_BITS, data, bytes);
-    if (extent == NULL) return ENOMEM;
-    extent->bit_offset = (int8_t)(offset % 8);
+    struct bc_buffer_range *range = add(walk, BC_RANGE_BITS, data, bytes);
+    if (range == NULL) return ENOMEM;
+    range->bit_offset = (int8_t)(offset % 8);
     return 0;
 }
 
 /* Appends `length` elements of `width` bytes from element `offset` on. */
-static int add_values(struct walk *walk, enum bc_extent_kind kind, const void *buffer,
+static int add_values(struct walk *walk, enum bc_range_kind kind, const void *buffer,
                       int64_t offset, int64_t length, int64_t width) {
     const uint8_t *data =
         buffer == NULL ? NULL : (const uint8_t *)buffer + offset * width;
@@ -87,7 +89,7 @@ static int walk_offsets(struct walk *walk, struct run run, const struct bc_node 
     *out_first = 0;
     *out_length = 0;
     if (run.length == 0) {
-        return add(walk, BC_EXTENT_ABSENT, NULL, 0) == NULL ? ENOMEM : 0;
+        return add(walk, BC_RANGE_ABSENT, NULL, 0) == NULL ? ENOMEM : 0;
     }
     int64_t first = bc__integer_at(offsets, bits, run.offset);
     int64_t last = bc__integer_at(offsets, bits, run.offset + run.length);
@@ -95,10 +97,10 @@ static int walk_offsets(struct walk *walk, struct run run, const struct bc_node 
     if (first < 0 || last < first || last > limit) {
         return broken(walk, run.field, "its offsets decrease or are negative");
     }
-    enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
+    enum bc_range_kind kind = bits == 32 ? BC_RANGE_OFFSETS32 : BC_RANGE_OFFSETS64;
     int code = add_values(walk, kind, offsets, run.offset, run.length + 1, bits / 8);
     if (code != 0) return code;
-    walk->out->extents[walk->out->n_extents - 1].base = first;
+    walk->out->ranges[walk->out->n_ranges - 1].base = first;
     *out_first = first;
     *out_length = last - first;
     return 0;
@@ -112,7 +114,7 @@ static int walk_binary(struct walk *walk, struct run run, const struct bc_node *
     if (length > 0 && node->buffers[2] == NULL) {
         return broken(walk, run.field, "its data buffer is missing");
     }
-    return add_values(walk, BC_EXTENT_BYTES, node->buffers[2], first, length, 1);
+    return add_values(walk, BC_RANGE_BYTES, node->buffers[2], first, length, 1);
 }
 
 /* Walks a child's values [first, first + length), counted from the child's own start. */
@@ -156,11 +158,11 @@ static int walk_list_view(struct walk *walk, struct run run, const struct bc_nod
         if (end > high) high = end;
     }
     if (low > high) low = high = 0;
-    enum bc_extent_kind kind = bits == 32 ? BC_EXTENT_OFFSETS32 : BC_EXTENT_OFFSETS64;
+    enum bc_range_kind kind = bits == 32 ? BC_RANGE_OFFSETS32 : BC_RANGE_OFFSETS64;
     int code = add_values(walk, kind, node->buffers[1], run.offset, run.length, bits / 8);
     if (code != 0) return code;
-    walk->out->extents[walk->out->n_extents - 1].base = low;
-    code = add_values(walk, BC_EXTENT_BYTES, node->buffers[2], run.offset, run.length,
+    walk->out->ranges[walk->out->n_ranges - 1].base = low;
+    code = add_values(walk, BC_RANGE_BYTES, node->buffers[2], run.offset, run.length,
                       bits / 8);
     if (code != 0) return code;
     return walk_child(walk, walk->schema->fields[run.field].first_child, low, high - low);
@@ -173,17 +175,17 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
         return broken(walk, run.field, "the sizes of its variadic buffers are missing");
     }
     int code =
-        add_values(walk, BC_EXTENT_VIEWS, node->buffers[1], run.offset, run.length, 16);
-    size_t first = walk->out->n_extents;
+        add_values(walk, BC_RANGE_VIEWS, node->buffers[1], run.offset, run.length, 16);
+    size_t first = walk->out->n_ranges;
     for (int64_t i = 0; i < n_variadic && code == 0; i++) {
         if (sizes[i] < 0)
             return broken(walk, run.field, "a variadic buffer's size is negative");
-        if (add(walk, BC_EXTENT_VARIADIC, node->buffers[2 + i], sizes[i]) == NULL) {
+        if (add(walk, BC_RANGE_VARIADIC, node->buffers[2 + i], sizes[i]) == NULL) {
             return ENOMEM;
         }
     }
     if (code != 0 || n_variadic == 0 || run.length == 0) return code;
-    struct bc_extent *variadic = walk->out->extents + first;
+    struct bc_buffer_range *variadic = walk->out->ranges + first;
     const uint8_t *at = (const uint8_t *)node->buffers[1] + run.offset * 16;
     for (int64_t i = 0; i < run.length; i++, at += 16) {
         struct bc_view view;
@@ -231,9 +233,9 @@ static int walk_dense_union(struct walk *walk, struct run run,
         if (offsets[i] < low[child]) low[child] = offsets[i];
         if ((int64_t)offsets[i] + 1 > high[child]) high[child] = (int64_t)offsets[i] + 1;
     }
-    int code = add_values(walk, BC_EXTENT_BYTES, ids, run.offset, run.length, 1);
+    int code = add_values(walk, BC_RANGE_BYTES, ids, run.offset, run.length, 1);
     if (code == 0) {
-        code = add_values(walk, BC_EXTENT_BYTES, offsets, run.offset, run.length, 4);
+        code = add_values(walk, BC_RANGE_BYTES, offsets, run.offset, run.length, 4);
     }
     for (int32_t c = 0; c < field->n_children && code == 0; c++) {
         if (low[c] > high[c]) low[c] = high[c] = 0;
@@ -280,7 +282,7 @@ static int walk_run_ends(struct walk *walk, struct run run) {
 }
 
 static int add_node(struct walk *walk, struct run run, const struct bc_node *node) {
-    struct bc_extents *out = walk->out;
+    struct bc_buffer_ranges *out = walk->out;
     const struct bc_field *field = &walk->schema->fields[run.field];
     if (bc__grow((void **)&out->nodes, &out->nodes_capacity, out->n_nodes + 1,
                  sizeof(out->nodes[0])) != 0) {
@@ -291,7 +293,7 @@ static int add_node(struct walk *walk, struct run run, const struct bc_node *nod
     int64_t nulls = whole || node->null_count == 0 ? node->null_count : -1;
     if (absent || run.length == 0) nulls = 0;
     if (field->kind == BC_KIND_NULL) nulls = run.length;
-    out->nodes[out->n_nodes++] = (struct bc_extent_node){
+    out->nodes[out->n_nodes++] = (struct bc_range_node){
         .field = run.field,
         .n_variadic = field->kind == BC_KIND_VIEW ? (int32_t)(node->n_buffers - 3) : 0,
         .offset = run.offset,
@@ -322,7 +324,7 @@ static int walk_run(struct walk *walk, struct run run) {
             if (field->bits == 1) {
                 return add_bits(walk, node->buffers[1], run.offset, run.length);
             }
-            return add_values(walk, BC_EXTENT_BYTES, node->buffers[1], run.offset,
+            return add_values(walk, BC_RANGE_BYTES, node->buffers[1], run.offset,
                               run.length, field->bits / 8);
         case BC_KIND_BINARY:
             return walk_binary(walk, run, node);
@@ -338,7 +340,7 @@ static int walk_run(struct walk *walk, struct run run) {
         case BC_KIND_STRUCT:
             return walk_struct(walk, run);
         case BC_KIND_SPARSE_UNION:
-            code = add_values(walk, BC_EXTENT_BYTES, node->buffers[0], run.offset,
+            code = add_values(walk, BC_RANGE_BYTES, node->buffers[0], run.offset,
                               run.length, 1);
             return code != 0 ? code : walk_struct(walk, run);
         case BC_KIND_DENSE_UNION:
@@ -350,14 +352,15 @@ static int walk_run(struct walk *walk, struct run run) {
     return EINVAL;
 }
 
-static void reset(struct bc_extents *out) {
+static void reset(struct bc_buffer_ranges *out) {
     out->n_nodes = 0;
-    out->n_extents = 0;
+    out->n_ranges = 0;
     out->n_dictionaries = 0;
 }
 
-int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
-                     const struct bc_batch *batch, struct bc_error *error) {
+int bc__buffer_ranges_of_batch(struct bc_buffer_ranges *out,
+                               const struct bc_schema *schema,
+                               const struct bc_batch *batch, struct bc_error *error) {
     bc_assert(batch->n_nodes == schema->n_fields && batch->nodes[0].offset == 0);
     reset(out);
     struct walk walk = {out, schema, batch, error};
@@ -369,9 +372,10 @@ int bc__extents_walk(struct bc_extents *out, const struct bc_schema *schema,
     return 0;
 }
 
-int bc__extents_walk_dictionary(struct bc_extents *out, const struct bc_schema *schema,
-                                const struct bc_batch *batch, int32_t dictionary,
-                                int64_t first, struct bc_error *error) {
+int bc__buffer_ranges_of_dictionary(struct bc_buffer_ranges *out,
+                                    const struct bc_schema *schema,
+                                    const struct bc_batch *batch, int32_t dictionary,
+                                    int64_t first, struct bc_error *error) {
     bc_assert(dictionary > 0 && dictionary < schema->n_fields);
     reset(out);
     struct walk walk = {out, schema, batch, error};
