@@ -24,9 +24,9 @@ const char *bc_version(void) { return BC_VERSION; }
 
 static int backing_append(void *context, struct bc_batch *batch,
                           const struct bc_buffer_ranges *ranges, bool more,
-                          struct bc_place *out_place, struct bc_error *error) {
-    return bc__disk_append(context, batch, ranges, more, &out_place->offset,
-                           &out_place->size, error);
+                          struct bc_extent *out_extent, struct bc_error *error) {
+    return bc__disk_append(context, batch, ranges, more, &out_extent->offset,
+                           &out_extent->size, error);
 }
 
 static int backing_flush(void *context, struct bc_error *error) {
@@ -34,22 +34,22 @@ static int backing_flush(void *context, struct bc_error *error) {
     return bc__file_flush(&disk->file, error);
 }
 
-static int backing_read(void *context, struct bc_place place, uint64_t number,
+static int backing_read(void *context, struct bc_extent extent, uint64_t number,
                         const struct bc_projection *projection,
                         const uint64_t *unverified, int64_t bytes_max,
                         struct bc_batch **out_batch, struct bc_error *error) {
     const struct bc_disk_read what = {projection, unverified, bytes_max};
-    return bc__disk_read(context, place.offset, place.size, number, what, out_batch,
+    return bc__disk_read(context, extent.offset, extent.size, number, what, out_batch,
                          error);
 }
 
-static uint64_t backing_weigh(void *context, struct bc_place place, uint64_t rows,
+static uint64_t backing_weigh(void *context, struct bc_extent extent, uint64_t rows,
                               bool is_new) {
-    return bc__disk_weigh(context, place.size, rows, is_new);
+    return bc__disk_weigh(context, extent.size, rows, is_new);
 }
 
-static void backing_give_up(void *context, struct bc_place place) {
-    bc__disk_give_up(context, place.offset, place.size);
+static void backing_give_up(void *context, struct bc_extent extent) {
+    bc__disk_give_up(context, extent.offset, extent.size);
 }
 
 static void backing_tidy(void *context, bool done) { bc__disk_tidy(context, done); }
@@ -58,14 +58,14 @@ static int backing_check(void *context, struct bc_error *error) {
     return bc__disk_check(context, error);
 }
 
-static int backing_locate(void *context, uint64_t number, struct bc_entry *out_entry,
-                          struct bc_error *error) {
+static int backing_locate(void *context, uint64_t number,
+                          struct bc_index_entry *out_entry, struct bc_error *error) {
     struct bc_trailer_batch batch;
     uint64_t rows;
     int code = bc__disk_locate(context, number, &batch, &rows, error);
     if (code != 0) return code;
-    *out_entry =
-        (struct bc_entry){{batch.offset, batch.size}, (uint64_t)batch.first_row, rows};
+    *out_entry = (struct bc_index_entry){
+        {batch.offset, batch.size}, (uint64_t)batch.first_row, rows};
     return 0;
 }
 
@@ -206,13 +206,13 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
                                (uint64_t)trailer->rows, (uint64_t)trailer->bytes, error);
     }
     for (;;) {
-        struct bc_place place;
+        struct bc_extent extent;
         uint64_t rows;
         int code = bc__store_reserve(&cache->store, error);
-        if (code == 0) code = supply.next(supply.context, &place, &rows, error);
+        if (code == 0) code = supply.next(supply.context, &extent, &rows, error);
         if (code != 0) return code;
-        if (place.size == 0) break;
-        bc__store_put_place(&cache->store, place, rows);
+        if (extent.size == 0) break;
+        bc__store_put_extent(&cache->store, extent, rows);
     }
     return bc__disk_go_on(disk, error);
 }

@@ -96,11 +96,11 @@ int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *err
 
 static bool list_batch(void *context, uint64_t number,
                        struct bc_trailer_batch *out_batch) {
-    struct bc_entry entry;
-    if (bc__store_entry(context, number, &entry, NULL) != 0 || entry.place.size == 0) {
+    struct bc_index_entry entry;
+    if (bc__store_entry(context, number, &entry, NULL) != 0 || entry.extent.size == 0) {
         return false;
     }
-    *out_batch = (struct bc_trailer_batch){entry.place.offset, entry.place.size,
+    *out_batch = (struct bc_trailer_batch){entry.extent.offset, entry.extent.size,
                                            (int64_t)entry.first_row};
     return true;
 }
@@ -144,10 +144,10 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     uint64_t batches = bc__store_published(&cache->store);
     for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;
          i++) {
-        struct bc_entry entry;
+        struct bc_index_entry entry;
         int code = bc__store_entry(&cache->store, i, &entry, error);
         if (code != 0) return code;
-        if (entry.place.size > 0) continue;
+        if (entry.extent.size > 0) continue;
         return bc__error_set(error, EINVAL,
                              "Batch %llu is in memory only (write_policy "
                              "'on_eviction'): make the cache with 'on_insertion', or "
@@ -359,7 +359,7 @@ int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_co
 int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                       uint64_t *out_row_in_batch, struct bc_error *error) {
     bc_assert(cache != NULL && out_batch != NULL && out_row_in_batch != NULL);
-    struct bc_entry entry;
+    struct bc_index_entry entry;
     struct bc_pin pin;
     bc__cache_pin_first(cache, &pin);
     int code = enter(cache, error);
@@ -382,7 +382,7 @@ static int row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
     }
     uint64_t end = start == 0 ? 0 : UINT64_MAX;
     for (uint64_t i = 0; i < n || end == UINT64_MAX; i++) {
-        struct bc_entry entry;
+        struct bc_index_entry entry;
         uint64_t number = n == 0 ? start - 1 : start + i;
         int code = bc__store_entry(&cache->store, number, &entry, error);
         if (code != 0) return code;
@@ -424,13 +424,13 @@ static enum bc_file_kind kind_of(const struct bc_cache *cache) {
 static int measure_batch(struct bc_cache *cache, uint64_t number, int64_t *columns,
                          enum bc_codec *out_codec, bool *out_found,
                          struct bc_error *error) {
-    struct bc_entry entry;
+    struct bc_index_entry entry;
     int code = enter(cache, error);
     if (code != 0) return code;
     code = bc__store_entry(&cache->store, number, &entry, error);
-    *out_found = code == 0 && entry.place.size > 0;
+    *out_found = code == 0 && entry.extent.size > 0;
     if (*out_found) {
-        code = bc__disk_measure(&cache->disk, entry.place.offset, entry.place.size,
+        code = bc__disk_measure(&cache->disk, entry.extent.offset, entry.extent.size,
                                 number, columns, out_codec, error);
     }
     leave(cache);

@@ -76,14 +76,14 @@ static int failure_of_leader(struct bc_cache *cache, struct bc_error *error) {
     return code == 0 ? EOWNERDEAD : code;
 }
 
-static int next(void *context, struct bc_place *out_place, uint64_t *out_rows,
+static int next(void *context, struct bc_extent *out_extent, uint64_t *out_rows,
                 struct bc_error *error) {
     struct bc_cache *cache = context;
     struct bc_trailer_batch batch = {0, 0, 0};
     int64_t rows;
     int code = bc__disk_next(&cache->disk, &batch, &rows, error);
     if (code != 0) return code;
-    *out_place = (struct bc_place){batch.offset, batch.size};
+    *out_extent = (struct bc_extent){batch.offset, batch.size};
     *out_rows = (uint64_t)rows;
     return 0;
 }

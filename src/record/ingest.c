@@ -147,7 +147,7 @@ static void abandon(struct bc_ingest *ingest) {
 /* The next batch of a file that has it already. Where it has none yet, has it brought, or
  * waits a moment. */
 static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
-    struct bc_place place = {0, 0};
+    struct bc_extent extent = {0, 0};
     uint64_t rows;
     int code = 0;
     /* The file is the disk's, which goes when the recording is closed. */
@@ -156,11 +156,12 @@ static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error 
         /* First: the file is not asked again for what it gave. */
         code = bc__store_reserve(ingest->store, error);
         if (code == 0) {
-            code = ingest->supply.next(ingest->supply.context, &place, &rows, error);
+            code = ingest->supply.next(ingest->supply.context, &extent, &rows, error);
         }
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
-        if (code == 0 && place.size == 0) *out_next = BC_INGEST_EXHAUSTED;
-        if (code == 0 && place.size > 0) bc__store_put_place(ingest->store, place, rows);
+        if (code == 0 && extent.size == 0) *out_next = BC_INGEST_EXHAUSTED;
+        if (code == 0 && extent.size > 0)
+            bc__store_put_extent(ingest->store, extent, rows);
     }
     bc__mutex_unlock(&ingest->storing);
     if ((code == EAGAIN || code == EOWNERDEAD) && ingest->supply.ask != NULL) {
@@ -175,7 +176,7 @@ static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error 
  * told at once? */
 static int pass(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
     struct bc_batch *batch = ingest->pending;
-    struct bc_entry entry;
+    struct bc_index_entry entry;
     int code = bc__store_entry(ingest->store, ingest->passed, &entry, error);
     if (code != 0) return code;
     if (batch == NULL) {

@@ -45,9 +45,9 @@ struct bc_pace {
 
 /* Batches that stand in a file already, instead of a source that brings them. */
 struct bc_supply {
-    /* The next one; a place of size 0: there are no more. EAGAIN: not yet; EOWNERDEAD:
+    /* The next one; an extent of size 0: there are no more. EAGAIN: not yet; EOWNERDEAD:
      * never. With the lock of what is stored held. */
-    int (*next)(void *context, struct bc_place *out_place, uint64_t *out_rows,
+    int (*next)(void *context, struct bc_extent *out_extent, uint64_t *out_rows,
                 struct bc_error *error);
     /* With no lock held, after EAGAIN: has the next one brought, where this process can.
      * EAGAIN: only waiting helps; an error is that of this call, and not final. After

@@ -110,12 +110,12 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     int code = bc__buffer_ranges_of_batch(&store->ranges, store->schema, batch, error);
     if (code != 0) return code;
 
-    struct bc_place place = {0, 0};
+    struct bc_extent extent = {0, 0};
     struct bc_charge charge = {0};
     const struct bc_backing *backing = store->backing;
     if (backing != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code =
-            backing->append(backing->context, batch, &store->ranges, more, &place, error);
+        code = backing->append(backing->context, batch, &store->ranges, more, &extent,
+                               error);
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
@@ -124,13 +124,13 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     if (code != 0 && backing == NULL) {
         return code == ENOSPC ? over_budget(store, error) : code;
     }
-    if (!in_memory && place.size == 0) {
-        code =
-            backing->append(backing->context, batch, &store->ranges, more, &place, error);
+    if (!in_memory && extent.size == 0) {
+        code = backing->append(backing->context, batch, &store->ranges, more, &extent,
+                               error);
         if (code != 0) return code;
     }
     struct bc_slot *slot = slot_at(store, number);
-    slot->place = place;
+    slot->extent = extent;
     slot->charge = charge;
     slot->hot = in_memory;
     struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
@@ -161,12 +161,13 @@ int bc__store_reserve(struct bc_store *store, struct bc_error *error) {
     return reserve_slot(store, number) == 0 ? 0 : bc__error_memory(error);
 }
 
-void bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows) {
-    bc_assert(place.size > 0);
+void bc__store_put_extent(struct bc_store *store, struct bc_extent extent,
+                          uint64_t rows) {
+    bc_assert(extent.size > 0);
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
     struct bc_slot *slot = slot_at(store, number);
-    slot->place = place;
-    publish(store, slot, rows, (uint64_t)place.size);
+    slot->extent = extent;
+    publish(store, slot, rows, (uint64_t)extent.size);
 }
 
 int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
@@ -185,25 +186,25 @@ int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
 }
 
 int bc__store_entry(const struct bc_store *store, uint64_t number,
-                    struct bc_entry *out_entry, struct bc_error *error) {
+                    struct bc_index_entry *out_entry, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     const struct bc_backing *backing = store->backing;
     if (backing != NULL && backing->locate != NULL) {
         return backing->locate(backing->context, number, out_entry, error);
     }
     const struct bc_slot *slot = slot_at(store, number);
-    *out_entry = (struct bc_entry){slot->place, slot->first_row, slot->rows};
+    *out_entry = (struct bc_index_entry){slot->extent, slot->first_row, slot->rows};
     return 0;
 }
 
 int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
-                       uint64_t *out_number, struct bc_entry *out_entry,
+                       uint64_t *out_number, struct bc_index_entry *out_entry,
                        struct bc_error *error) {
     /* Not below `low`, and before `high`. */
     uint64_t high = bc__store_published(store);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        struct bc_entry entry;
+        struct bc_index_entry entry;
         int code = bc__store_entry(store, middle, &entry, error);
         if (code != 0) return code;
         if (row < entry.first_row) {
@@ -244,15 +245,15 @@ static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) 
 }
 
 /* Reads some columns of a batch from disk. */
-static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
-                     uint64_t number, const struct bc_projection *projection,
-                     int64_t bytes_max, struct bc_batch **out_batch,
-                     struct bc_error *error) {
+static int read_some(struct bc_store *store, struct bc_slot *slot,
+                     struct bc_extent extent, uint64_t number,
+                     const struct bc_projection *projection, int64_t bytes_max,
+                     struct bc_batch **out_batch, struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     if (!backing->rereads &&
         atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        return backing->read(backing->context, place, number, projection, NULL, bytes_max,
-                             out_batch, error);
+        return backing->read(backing->context, extent, number, projection, NULL,
+                             bytes_max, out_batch, error);
     }
     size_t n_words = projection->n_words;
     _Atomic uint64_t *verified = columns_verified(slot, n_words);
@@ -269,7 +270,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
         unverified[i] = projection->columns[i] & ~before;
         any = any || unverified[i] != 0;
     }
-    int code = backing->read(backing->context, place, number, projection,
+    int code = backing->read(backing->context, extent, number, projection,
                              any ? unverified : NULL, bytes_max, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
@@ -279,14 +280,14 @@ static int read_some(struct bc_store *store, struct bc_slot *slot, struct bc_pla
 }
 
 /* Reads a whole batch from disk. */
-static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_place place,
+static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_extent extent,
                     uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
                     struct bc_error *error) {
     const struct bc_backing *backing = store->backing;
     bool verified =
         !backing->rereads && atomic_load_explicit(&slot->verified, memory_order_relaxed);
     int code =
-        backing->read(backing->context, place, number, NULL,
+        backing->read(backing->context, extent, number, NULL,
                       verified ? NULL : store->all_columns, bytes_max, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
@@ -295,12 +296,12 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_plac
 }
 
 static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
-                     const struct bc_entry *entry) {
+                     const struct bc_index_entry *entry) {
     const struct bc_backing *backing = store->backing;
     bool is_new =
         !atomic_load_explicit(&slot->verified, memory_order_relaxed) &&
         atomic_load_explicit(&slot->columns_verified, memory_order_relaxed) == NULL;
-    return backing->weigh(backing->context, entry->place, entry->rows, is_new) <=
+    return backing->weigh(backing->context, entry->extent, entry->rows, is_new) <=
            BC_STORE_QUICK_BYTES;
 }
 
@@ -311,20 +312,20 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
                      const struct bc_projection *projection, bool quick,
                      struct bc_batch **out_batch, bool *out_borrowed,
                      struct bc_error *error) {
-    struct bc_entry entry;
+    struct bc_index_entry entry;
     int code = bc__store_entry(store, number, &entry, error);
     if (code != 0) return code;
-    if (entry.place.size == 0) {
+    if (entry.extent.size == 0) {
         return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
                              (unsigned long long)number);
     }
     if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch;
     int64_t most = quick ? BC_STORE_QUICK_BYTES : 0;
-    struct bc_place place = entry.place;
+    struct bc_extent extent = entry.extent;
     code = projection != NULL
-               ? read_some(store, slot, place, number, projection, most, &batch, error)
-               : read_all(store, slot, place, number, most, &batch, error);
+               ? read_some(store, slot, extent, number, projection, most, &batch, error)
+               : read_all(store, slot, extent, number, most, &batch, error);
     if (code != 0) return code;
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
         bc__batch_unref(batch);
@@ -387,10 +388,10 @@ int bc__store_get(struct bc_store *store, uint64_t number,
     return 0;
 }
 
-/* Empties the slot; the batch's reference and its place go to the caller. The lock is
+/* Empties the slot; the batch's reference and its extent go to the caller. The lock is
  * held. */
 static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
-                               struct bc_place *out_place) {
+                               struct bc_extent *out_extent) {
     struct bc_batch *batch =
         atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
     if (slot->hot) {
@@ -403,8 +404,8 @@ static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
     bc__charge_finish(&slot->charge);
     bc__free((void *)atomic_exchange_explicit(&slot->columns_verified, NULL,
                                               memory_order_acq_rel));
-    *out_place = slot->place;
-    slot->place = (struct bc_place){0, 0};
+    *out_extent = slot->extent;
+    slot->extent = (struct bc_extent){0, 0};
     return batch;
 }
 
@@ -425,17 +426,17 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         bc__mutex_lock(&store->lock);
         uint64_t first = atomic_load_explicit(&store->first, memory_order_relaxed);
         struct bc_batch *batch = NULL;
-        struct bc_place place = {0, 0};
+        struct bc_extent extent = {0, 0};
         bool more = first < low;
         if (more) {
-            batch = detach(store, slot_at(store, first), &place);
+            batch = detach(store, slot_at(store, first), &extent);
             atomic_store_explicit(&store->first, first + 1, memory_order_release);
         }
         bc__mutex_unlock(&store->lock);
         if (!more) return;
         empty_slots(store, first + 1);
         bc__batch_unref(batch);
-        if (place.size > 0) store->backing->give_up(store->backing->context, place);
+        if (extent.size > 0) store->backing->give_up(store->backing->context, extent);
     }
 }
 
@@ -451,8 +452,8 @@ void bc__store_clear(struct bc_store *store) {
             continue;
         }
         bc__mutex_lock(&store->lock);
-        struct bc_place place; /* goes with the file */
-        struct bc_batch *batch = detach(store, slot_at(store, number), &place);
+        struct bc_extent extent; /* goes with the file */
+        struct bc_batch *batch = detach(store, slot_at(store, number), &extent);
         bc__mutex_unlock(&store->lock);
         bc__batch_unref(batch);
     }

@@ -6,7 +6,7 @@
  * One producer appends: it fills a slot, then stores `published` with release order.
  * Readers load it with acquire order and take no lock. A slot holds
  *
- *      batch   place   hot
+ *      batch   extent  hot
  *      yes     no      yes     in memory only
  *      yes     yes     yes     in memory and on disk
  *      yes     yes     no      on disk, read before: its nodes are in memory
@@ -27,14 +27,14 @@
 #include "store/budget.h"
 
 /* Where a batch is on disk; size 0: it is not. */
-struct bc_place {
+struct bc_extent {
     int64_t offset;
     int64_t size;
 };
 
 /* What an index knows of a batch. */
-struct bc_entry {
-    struct bc_place place;
+struct bc_index_entry {
+    struct bc_extent extent;
     uint64_t first_row; /* rows of all batches before it */
     uint64_t rows;
 };
@@ -46,21 +46,21 @@ struct bc_backing {
     /* With `more`, another batch follows soon, and this one's write may wait for it. */
     int (*append)(void *context, struct bc_batch *batch,
                   const struct bc_buffer_ranges *ranges, bool more,
-                  struct bc_place *out_place, struct bc_error *error);
+                  struct bc_extent *out_extent, struct bc_error *error);
     /* Writes what waits. Any thread. */
     int (*flush)(void *context, struct bc_error *error);
     /* The columns of the projection (NULL: all); those that `unverified` has a bit for
      * are read for the first time, and their checksums are looked at (NULL: none).
      * EAGAIN: it is more work than `bytes_max` bytes are (0: any), or another thread is
      * at it. */
-    int (*read)(void *context, struct bc_place place, uint64_t number,
+    int (*read)(void *context, struct bc_extent extent, uint64_t number,
                 const struct bc_projection *projection, const uint64_t *unverified,
                 int64_t bytes_max, struct bc_batch **out_batch, struct bc_error *error);
     /* The bytes that a read of a batch of so many rows touches at least, about; `is_new`:
      * it is the first one. */
-    uint64_t (*weigh)(void *context, struct bc_place place, uint64_t rows, bool is_new);
+    uint64_t (*weigh)(void *context, struct bc_extent extent, uint64_t rows, bool is_new);
     /* What is there will not be read any more, nor what was appended before it. */
-    void (*give_up)(void *context, struct bc_place place);
+    void (*give_up)(void *context, struct bc_extent extent);
     /* Releases what appends replaced, and with `done` what they kept for the next one.
      * That may be foreign: no lock is held. */
     void (*tidy)(void *context, bool done);
@@ -68,7 +68,7 @@ struct bc_backing {
     int (*check)(void *context, struct bc_error *error);
     /* Where batch `number` is, of a file that has an index; checks the file as `check`
      * does. NULL: the slots know. */
-    int (*locate)(void *context, uint64_t number, struct bc_entry *out_entry,
+    int (*locate)(void *context, uint64_t number, struct bc_index_entry *out_entry,
                   struct bc_error *error);
     /* All batches were appended: makes the file one that stands by itself. NULL: it is
      * not to be. */
@@ -84,7 +84,7 @@ struct bc_slot {
     _Atomic(struct bc_batch *) batch;
     uint64_t first_row;
     uint64_t rows;
-    struct bc_place place;
+    struct bc_extent extent;
     struct bc_charge charge;
     bool hot;
     atomic_bool verified; /* all of it was read from disk before, and right */
@@ -134,19 +134,19 @@ void bc__store_abandon(struct bc_store *store);
 /* Makes room for one more batch. One producer at a time. ENOMEM. */
 int bc__store_reserve(struct bc_store *store, struct bc_error *error);
 /* Appends a batch that is in the file already, for which there is room. */
-void bc__store_put_place(struct bc_store *store, struct bc_place place, uint64_t rows);
+void bc__store_put_extent(struct bc_store *store, struct bc_extent extent, uint64_t rows);
 /* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
 int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
                     uint64_t bytes, struct bc_error *error);
 
-/* What is known of batch `number`, which is published; a place of size 0: it is not on
+/* What is known of batch `number`, which is published; an extent of size 0: it is not on
  * disk. Whoever asks sees to it that the batch is not evicted meanwhile. */
 int bc__store_entry(const struct bc_store *store, uint64_t number,
-                    struct bc_entry *out_entry, struct bc_error *error);
+                    struct bc_index_entry *out_entry, struct bc_error *error);
 /* The batch from number `low` on that has row `row` of the stream. Those from `low` on
  * are not evicted meanwhile. EINVAL: there is none. */
 int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
-                       uint64_t *out_number, struct bc_entry *out_entry,
+                       uint64_t *out_number, struct bc_index_entry *out_entry,
                        struct bc_error *error);
 
 /* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
