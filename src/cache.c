@@ -18,7 +18,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
-#include "disk/problem.h"
+#include "disk/errors.h"
 
 const char *bc_version(void) { return BC_VERSION; }
 

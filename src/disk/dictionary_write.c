@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "disk/dictionary.h"
-#include "ipc/growth.h"
+#include "ipc/dictionary_change.h"
 
 /* The same buffers at the same addresses, which `a` and `b` keep alive both. */
 static bool is_identical(const struct bc_schema *schema, int32_t field,

@@ -11,8 +11,8 @@
 
 #include "disk/dictionary.h"
 #include "disk/file.h"
-#include "disk/map.h"
-#include "disk/scan.h"
+#include "disk/mapping.h"
+#include "disk/scanner.h"
 #include "disk/trailer.h"
 #include "ipc/encode.h"
 

@@ -31,8 +31,8 @@
 #include "base/sync.h"
 #include "base/sys.h"
 #include "batchcorder/batchcorder.h"
-#include "disk/space.h"
-#include "disk/window.h"
+#include "disk/page_refs.h"
+#include "disk/region.h"
 
 struct bc_file {
     int dir; /* -1: not a cache's */

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/problem.h"
+#include "disk/errors.h"
 #include "disk/walk.h"
 #include "ipc/other_formats.h"
 

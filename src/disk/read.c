@@ -4,11 +4,11 @@
 #include "arrow/validate.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/message.h"
-#include "disk/problem.h"
+#include "disk/errors.h"
+#include "disk/loaded_message.h"
 #include "disk/read_dictionary.h"
 #include "ipc/decode.h"
-#include "ipc/fit.h"
+#include "ipc/message_size.h"
 #include "ipc/verify.h"
 
 /* Memory is asked for all of a message at once, not for one line after the other: those

@@ -4,10 +4,10 @@
 
 #include "arrow/validate.h"
 #include "base/error.h"
-#include "disk/chain.h"
-#include "disk/message.h"
+#include "disk/delta_chain.h"
+#include "disk/loaded_message.h"
 #include "ipc/decode.h"
-#include "ipc/fit.h"
+#include "ipc/message_size.h"
 #include "ipc/verify.h"
 
 /* A dictionary's message as a batch; `checks`: its checksums must be right. */

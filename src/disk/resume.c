@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/problem.h"
+#include "disk/errors.h"
 
 /* Encodes the schema of the file as this version does, and compares it with `wanted`: an
  * earlier version may have written the same schema in other bytes. `*out_size`: the size

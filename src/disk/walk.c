@@ -4,8 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "disk/problem.h"
-#include "ipc/fit.h"
+#include "disk/errors.h"
+#include "ipc/message_size.h"
 #include "ipc/verify.h"
 
 int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {

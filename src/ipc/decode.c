@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "ipc/codec.h"
 #include "ipc/endian.h"
-#include "ipc/parts.h"
+#include "ipc/message.h"
 
 struct decoder {
     const struct bc_schema *schema;

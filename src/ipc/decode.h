@@ -11,7 +11,7 @@
 
 #include "arrow/batch.h"
 #include "arrow/projection.h"
-#include "ipc/parts.h"
+#include "ipc/message.h"
 
 /* Decodes the columns of the projection (NULL: all) of a RecordBatch message, leaving the
  * other nodes zeroed and their bytes untouched. The message may be one of other writers:

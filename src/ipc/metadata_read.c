@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "ipc/flatbuffer.h"
+#include "ipc/flatbuffer_reader.h"
 #include "ipc/metadata.h"
 #include "ipc/schema_read.h"
 

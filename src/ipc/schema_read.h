@@ -3,7 +3,7 @@
 #define BC_IPC_SCHEMA_READ_H
 
 #include "arrow/schema.h"
-#include "ipc/flatbuffer.h"
+#include "ipc/flatbuffer_reader.h"
 
 /* The metadata's versions that are read: V4 and V5. 0, or ENOTSUP with words. */
 int bc__schema_read_version(int version, struct bc_error *error);

@@ -2,7 +2,7 @@
 #ifndef BC_IPC_TYPE_READ_H
 #define BC_IPC_TYPE_READ_H
 
-#include "ipc/flatbuffer.h"
+#include "ipc/flatbuffer_reader.h"
 
 struct ArrowSchema;
 

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "ipc/checksum.h"
-#include "ipc/parts.h"
+#include "ipc/message.h"
 
 enum { PREFIX = 8, ALIGNMENT = 64 };
 

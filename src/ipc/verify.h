@@ -3,7 +3,7 @@
 #ifndef BC_IPC_VERIFY_H
 #define BC_IPC_VERIFY_H
 
-#include "ipc/parts.h"
+#include "ipc/message.h"
 
 /* Whether the checksums of a batch's metadata and of those of its columns that `wanted`
  * has a bit for are right; a batch without any fails. A small body is checked whole. */

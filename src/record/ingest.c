@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
-#include "record/waits.h"
+#include "record/wait_graph.h"
 
 /* A source is fast that gives so many batches in one tick, which is some milliseconds. */
 enum { FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };

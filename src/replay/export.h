@@ -3,7 +3,7 @@
 #define BC_REPLAY_EXPORT_H
 
 #include "arrow/batch.h"
-#include "replay/ledger.h"
+#include "replay/borrow.h"
 
 /* Exports the batch as `schema` has it, whose field i is the batch's node `fields[i]`
  * (NULL: node i). With a ledger, whose lock is held, it is lent; without one the

@@ -12,7 +12,7 @@
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
-#include "replay/ledger.h"
+#include "replay/borrow.h"
 #include "store/store.h"
 
 /* What a reader needs of its cache. */

@@ -11,7 +11,7 @@
 #define BC_STORE_BUDGET_H
 
 #include "arrow/buffer_ranges.h"
-#include "store/shares.h"
+#include "store/shared_buffers.h"
 
 struct bc_budget {
     uint64_t limit;

@@ -17,7 +17,7 @@
 #include "consume.h"
 #include "disk/trailer.h"
 #include "ipc/checksum.h"
-#include "ipc/parts.h"
+#include "ipc/message.h"
 #include "read.h"
 #include "sample.h"
 

@@ -3,7 +3,7 @@
 
 #include "arrow/values.h"
 #include "fixture.h"
-#include "ipc/grown.h"
+#include "ipc/delta_values.h"
 
 /* A schema of one column, which has the format; its children are int32. */
 static struct bc_schema *schema_of(const char *format, int64_t n_children) {

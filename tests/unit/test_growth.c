@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "ipc/growth.h"
+#include "ipc/dictionary_change.h"
 
 static const struct bc_field numbers = {
     .kind = BC_KIND_FIXED, .has_validity = true, .n_buffers = 2, .bits = 32};

@@ -3,7 +3,7 @@
 #include "arrow/values.h"
 #include "disk/trailer.h"
 #include "ipc/decode.h"
-#include "ipc/fit.h"
+#include "ipc/message_size.h"
 #include "ipc/verify.h"
 #include "messages.h"
 #include "place.h"

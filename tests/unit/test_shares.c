@@ -1,7 +1,7 @@
 #include <errno.h>
 
 #include "store/budget.h"
-#include "store/shares.h"
+#include "store/shared_buffers.h"
 #include "tap.h"
 
 static const char memory[4096];

@@ -1,0 +1,94 @@
+#include "disk/errors.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+
+const char *bc__problem_noun(const struct bc_disk *disk) {
+    return disk->file.dir_path != NULL ? "cache file" : "file";
+}
+
+int bc__problem_message(const struct bc_disk *disk, int64_t at, struct bc_error *error) {
+    return bc__error_set(error, EBADMSG,
+                         "What stands at byte %lld is no message of an Arrow stream; the "
+                         "file may be corrupted: '%s'",
+                         (long long)at, disk->file.path);
+}
+
+int bc__problem_found(const struct bc_disk *disk, int code, int64_t at,
+                      struct bc_error *error) {
+    switch (code) {
+        case EINVAL:
+            return bc__problem_message(disk, at, error);
+        case EBADMSG:
+            return bc__error_set(error, EBADMSG,
+                                 "The message at byte %lld has another size than the "
+                                 "file's footer says; the file may be corrupted: '%s'",
+                                 (long long)at, disk->file.path);
+        case ENOTSUP:
+            return bc__error_set(error, ENOTSUP,
+                                 "The message at byte %lld has metadata of a version "
+                                 "that cannot be read; write the file again with Arrow "
+                                 "0.8 or later: '%s'",
+                                 (long long)at, disk->file.path);
+        default:
+            return bc__problem_reading(disk, code, error);
+    }
+}
+
+int bc__problem_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
+    if (code == ENOMEM) return bc__error_memory(error);
+    return bc__error_set(error, code, "Disk read failed: %s: '%s'", bc__error_words(code),
+                         disk->file.path);
+}
+
+int bc__problem_incomplete(const struct bc_disk *disk, struct bc_error *error) {
+    if (!disk->scan.is_ours) {
+        return bc__error_set(error, ENODATA,
+                             "The file is cut off in the middle of a message; "
+                             "partial=True opens what is there: '%s'",
+                             disk->file.path);
+    }
+    return bc__error_set(error, ENODATA,
+                         "The recording is not complete: it is still being written, or "
+                         "its writer died; partial=True opens what is there, follow=True "
+                         "waits for the rest: '%s'",
+                         disk->file.path);
+}
+
+int bc__problem_checksum(const struct bc_disk *disk, const char *part,
+                         struct bc_error *error) {
+    return bc__error_set(error, EBADMSG,
+                         "Checksum mismatch for %s; the %s may be corrupted: '%s'", part,
+                         bc__problem_noun(disk), disk->file.path);
+}
+
+int bc__problem_batch(const struct bc_disk *disk, int code, uint64_t number,
+                      struct bc_error *error) {
+    switch (code) {
+        case 0:
+            return 0;
+        case ENOMEM:
+            return bc__error_memory(error);
+        case EBADMSG:
+            return bc__error_set(
+                error, EBADMSG,
+                "Checksum mismatch for batch %llu; the %s may be corrupted: '%s'",
+                (unsigned long long)number, bc__problem_noun(disk), disk->file.path);
+        case EINVAL:
+            return bc__error_set(error, EBADMSG,
+                                 "Batch %llu is not what was written; the %s may be "
+                                 "corrupted: '%s'",
+                                 (unsigned long long)number, bc__problem_noun(disk),
+                                 disk->file.path);
+        case ENOTSUP:
+            return bc__error_set(error, ENOTSUP,
+                                 "Batch %llu has data that cannot be read: a union with "
+                                 "nulls of its own: '%s'",
+                                 (unsigned long long)number, disk->file.path);
+        default:
+            return bc__error_set(error, code, "Disk read failed: %s",
+                                 bc__error_words(code));
+    }
+}

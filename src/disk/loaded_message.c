@@ -1,0 +1,125 @@
+#include "disk/loaded_message.h"
+
+#include <errno.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "disk/errors.h"
+
+/* Before mapped bytes are touched: are they there at all? */
+static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
+    int64_t size;
+    int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
+                                  : bc__sys_end(disk->file.file, &size);
+    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (size < end) {
+        return bc__error_set(error, EIO,
+                             "Disk read failed: the %s was shortened to %lld bytes: '%s'",
+                             bc__problem_noun(disk), (long long)size, disk->file.path);
+    }
+    return 0;
+}
+
+int bc__disk_check(struct bc_disk *disk, struct bc_error *error) {
+    if (!atomic_load_explicit(&disk->file.is_public, memory_order_relaxed)) return 0;
+    return check_size(
+        disk, atomic_load_explicit(&disk->file.written, memory_order_relaxed), error);
+}
+
+/* The bytes [offset, offset + size) of the file, copied. */
+static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
+                    struct bc_window **out_window, struct bc_error *error) {
+    struct bc_window *block = bc__window_block((size_t)size);
+    if (block == NULL) return bc__error_memory(error);
+    size_t got;
+    int code = bc__sys_read(disk->file.file, bc__window_bytes(block), (size_t)size,
+                            offset, &got);
+    if (code == 0 && got != (size_t)size) {
+        /* It is shorter, or most of it is a hole. */
+        bc__window_unref(block);
+        block = bc__window_zeros((size_t)size);
+        if (block == NULL) return bc__error_memory(error);
+        code = bc__sys_read_over_holes(disk->file.file, bc__window_bytes(block),
+                                       (size_t)size, offset, &got);
+    }
+    if (code != 0 || got != (size_t)size) {
+        bc__window_unref(block);
+        return bc__problem_reading(disk, code == 0 ? EIO : code, error);
+    }
+    block->offset = offset;
+    *out_window = block;
+    return 0;
+}
+
+int bc__message_open_part(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+                          struct bc_window **out_window, struct bc_error *error) {
+    if (copies) return copy_out(disk, offset, size, out_window, error);
+    /* Of a public file, the store asks once for all. */
+    int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
+    if (code == 0) code = bc__map_get(&disk->map, offset + size, out_window, error);
+    return code;
+}
+
+int bc__message_open(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+                     struct bc_opened *out, struct bc_error *error) {
+    struct bc_window *window = bc__file_collected(&disk->file, offset);
+    if (window == NULL) {
+        int code = bc__message_open_part(disk, offset, size, copies, &window, error);
+        if (code != 0) return code;
+    }
+    out->window = window;
+    out->bytes = bc__window_at(window, offset);
+    out->offset = offset;
+    out->size = size;
+    return 0;
+}
+
+void bc__message_close(struct bc_opened *message) { bc__window_unref(message->window); }
+
+int bc__message_take_apart(struct bc_opened *message, bool checks) {
+    int code = bc__parts_open(&message->parts, message->bytes, message->size);
+    return checks && code == EINVAL ? EBADMSG : code;
+}
+
+/* What a decoded batch or dictionary holds. */
+struct holdings {
+    struct bc_window *window;
+    struct bc_space *space;
+    int64_t offset; /* used of the space */
+    int64_t size;
+    int32_t n;
+    struct bc_batch *dictionaries[]; /* or NULL */
+};
+
+static void release_holdings(struct ArrowArray *owner) {
+    struct holdings *holdings = owner->private_data;
+    for (int32_t i = 0; i < holdings->n; i++) bc__batch_unref(holdings->dictionaries[i]);
+    bc__space_unuse(holdings->space, holdings->offset, holdings->size);
+    bc__space_unref(holdings->space);
+    bc__window_unref(holdings->window);
+    bc__free(holdings);
+    owner->release = NULL;
+}
+
+int bc__message_hold(struct bc_disk *disk, struct bc_batch *batch,
+                     struct bc_opened *message, int32_t n,
+                     struct bc_batch ***out_dictionaries) {
+    struct holdings *holdings =
+        bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
+    struct bc_space *space = disk->file.space;
+    if (holdings == NULL || bc__space_use(space, message->offset, message->size) != 0) {
+        bc__free(holdings);
+        return ENOMEM;
+    }
+    holdings->n = n;
+    holdings->window = message->window;
+    message->window = NULL;
+    if (disk->copies) batch->held_bytes += (uint64_t)message->size;
+    holdings->space = bc__space_ref(space);
+    holdings->offset = message->offset;
+    holdings->size = message->size;
+    batch->owner.release = release_holdings;
+    batch->owner.private_data = holdings;
+    if (out_dictionaries != NULL) *out_dictionaries = holdings->dictionaries;
+    return 0;
+}

@@ -1,0 +1,36 @@
+/* Which pages of the cache file somebody still needs, where batches are evicted; those
+ * that nobody needs are given back to the file system as holes.
+ *
+ * A use covers a message. The store has one of every message that it may read, and each
+ * batch that points into the file has one of its own: so what was handed out never turns
+ * into zeros. A page that is written and has no use is free:
+ *
+ *     used ── last unuse ─▶ free, in the pending run ── punch ─▶ a hole
+ *
+ * The run is punched when it is long, when another one starts, or when room is needed.
+ * Counted, because batches may outlive the file; then nothing is punched any more. */
+#ifndef BC_DISK_PAGE_REFS_H
+#define BC_DISK_PAGE_REFS_H
+
+#include <stdint.h>
+
+struct bc_space;
+
+/* Of the open `file`; 0 or ENOMEM. */
+int bc__space_new(int file, struct bc_space **out_space);
+struct bc_space *bc__space_ref(struct bc_space *space);
+void bc__space_unref(struct bc_space *space);
+/* The file is about to be closed. */
+void bc__space_close(struct bc_space *space);
+
+/* Uses [offset, offset + size), which may lie behind the file's end. ENOMEM. */
+int bc__space_use(struct bc_space *space, int64_t offset, int64_t size);
+void bc__space_unuse(struct bc_space *space, int64_t offset, int64_t size);
+/* The file has `size` bytes now; what lies behind is not punched. */
+void bc__space_written(struct bc_space *space, int64_t size);
+/* Punches what is free. */
+void bc__space_reclaim(struct bc_space *space);
+/* Bytes that are holes. */
+uint64_t bc__space_freed(const struct bc_space *space);
+
+#endif

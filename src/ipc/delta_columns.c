@@ -1,0 +1,499 @@
+#include "ipc/delta_columns.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "arrow/flaw.h"
+#include "arrow/values.h"
+#include "base/alloc.h"
+#include "base/check.h"
+#include "ipc/metadata.h"
+
+enum { ROOM_MIN = 64, VIEW = 16, UNION_IDS = 128 };
+
+/* Ones that no part has bytes of may take as much as all bytes of the parts, and this.
+ * Values of types without bytes can be more than any memory has bits. */
+enum { ONES_BYTES_MAX = 16 << 20 };
+
+/* A part that is being appended. */
+struct part {
+    struct bc_columns *columns;
+    const struct bc_node *nodes;
+};
+
+static int append_run(struct part *part, int32_t place, int64_t first, int64_t n);
+
+/* ---- rooms ---- */
+
+/* Makes sure that the room holds `bytes` bytes in all. Batches may `point` into it. */
+static int reserve(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
+                   bool points) {
+    if (bytes <= room->capacity) return 0;
+    int64_t wanted = room->capacity * 2 < bytes ? bytes : room->capacity * 2;
+    wanted = bc__round_up(wanted, ROOM_MIN);
+    bool stays = points && columns->is_shared && room->data != NULL;
+    if (stays && bc__grow((void **)&columns->retired, &columns->retired_capacity,
+                          columns->n_retired + 1, sizeof(columns->retired[0])) != 0) {
+        return ENOMEM;
+    }
+    uint8_t *data = bc__malloc_aligned(64, (size_t)wanted);
+    if (data == NULL) return ENOMEM;
+    if (room->data != NULL) memcpy(data, room->data, (size_t)room->capacity);
+    columns->bytes += (uint64_t)wanted;
+    if (stays) {
+        columns->retired[columns->n_retired++] = room->data;
+    } else {
+        columns->bytes -= (uint64_t)room->capacity;
+        bc__free(room->data);
+    }
+    room->data = data;
+    room->capacity = wanted;
+    return 0;
+}
+
+/* Makes room for `bytes` more bytes, which are used from now on. */
+static int take(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
+                uint8_t **out_to) {
+    int code = reserve(columns, room, room->used + bytes, true);
+    if (code != 0) return code;
+    *out_to = room->data + room->used;
+    room->used += bytes;
+    columns->brought += bytes;
+    return 0;
+}
+
+static int append_bytes(struct bc_columns *columns, struct bc_room *room,
+                        const void *bytes, int64_t n) {
+    if (n == 0) return 0;
+    uint8_t *to;
+    int code = take(columns, room, n, &to);
+    if (code == 0) memcpy(to, bytes, (size_t)n);
+    return code;
+}
+
+/* Appends `n` bits, which are ones where there is no bitmap. */
+static int append_bits(struct bc_columns *columns, struct bc_room *room,
+                       const uint8_t *bitmap, int64_t offset, int64_t n) {
+    if (n == 0) return 0;
+    int code = reserve(columns, room, bc__bit_bytes(room->used + n), false);
+    if (code != 0) return code;
+    int64_t done = 0;
+    for (; done < n && (room->used + done) % 8 != 0; done++) {
+        uint8_t *byte = &room->data[(room->used + done) / 8];
+        uint8_t bit = (uint8_t)(1U << ((room->used + done) % 8));
+        bool is_set = bc__is_valid(bitmap, offset + done);
+        *byte = (uint8_t)(is_set ? *byte | bit : *byte & ~bit);
+    }
+    if (done < n) {
+        uint8_t *to = room->data + (room->used + done) / 8;
+        if (bitmap == NULL) {
+            memset(to, 0xff, (size_t)bc__bit_bytes(n - done));
+        } else {
+            bc__bits_copy(to, bitmap, offset + done, n - done);
+        }
+    }
+    room->used += n;
+    return 0;
+}
+
+/* ---- values ---- */
+
+static const uint8_t *validity_of(const struct bc_node *node) {
+    return node->null_count == 0 ? NULL : node->buffers[0];
+}
+
+/* Appends `n` ones. EINVAL: they would be too many. */
+static int append_ones(struct bc_columns *columns, struct bc_room *room, int64_t n) {
+    int64_t ones = columns->ones + n;
+    if (bc__bit_bytes(ones) > columns->brought + ONES_BYTES_MAX) return EINVAL;
+    columns->ones = ones;
+    return append_bits(columns, room, NULL, 0, n);
+}
+
+/* Bits stand for all values of the column, or for none. */
+static int append_validity(struct part *part, struct bc_column *column,
+                           const struct bc_node *node, int64_t first, int64_t n) {
+    const uint8_t *bitmap = validity_of(node);
+    int64_t nulls = bitmap == NULL ? 0 : n - bc__bits_count(bitmap, first, n);
+    if (nulls == 0 && column->null_count == 0) return 0;
+    int code = 0;
+    if (column->null_count == 0) {
+        column->validity.used = 0;
+        code = append_ones(part->columns, &column->validity, column->length);
+    }
+    if (code == 0) {
+        code = bitmap == NULL
+                   ? append_ones(part->columns, &column->validity, n)
+                   : append_bits(part->columns, &column->validity, bitmap, first, n);
+    }
+    column->null_count += nulls;
+    return code;
+}
+
+static int append_fixed(struct part *part, struct bc_column *column,
+                        const struct bc_node *node, int64_t first, int64_t n) {
+    const struct bc_field *field = column->field;
+    if (field->dictionary >= 0) {
+        struct bc_node run = *node;
+        run.offset = first;
+        run.length = n;
+        int64_t reached = bc__indices_limit(&run, field->schema->format[0]);
+        if (reached > column->reached) column->reached = reached;
+    }
+    if (field->bits == 1) {
+        return append_bits(part->columns, &column->values, node->buffers[1], first, n);
+    }
+    int64_t width = field->bits / 8;
+    if (n == 0 || width == 0) return 0;
+    const uint8_t *values = node->buffers[1];
+    return append_bytes(part->columns, &column->values, values + first * width,
+                        n * width);
+}
+
+/* What offsets point to. */
+struct range {
+    int64_t first;
+    int64_t n;
+};
+
+/* Appends offsets into what has `limit` elements in the part and has `base` already.
+ * EINVAL: they decrease, leave that, or become too large. */
+static int append_offsets(struct part *part, struct bc_column *column,
+                          const struct bc_node *node, struct range run, int64_t limit,
+                          int64_t base, struct range *out_range) {
+    int32_t bits = column->field->bits;
+    int64_t width = bits / 8;
+    uint8_t *to;
+    *out_range = (struct range){0, 0};
+    if (column->values.used == 0) {
+        int code = take(part->columns, &column->values, width, &to);
+        if (code != 0) return code;
+        memset(to, 0, (size_t)width);
+    }
+    if (run.n == 0) return 0;
+    int code = take(part->columns, &column->values, run.n * width, &to);
+    if (code != 0) return code;
+    int64_t start = bc__integer_at(node->buffers[1], bits, run.first);
+    int64_t last = start;
+    if (start < 0) return EINVAL;
+    for (int64_t i = 0; i < run.n; i++) {
+        int64_t at = bc__integer_at(node->buffers[1], bits, run.first + i + 1);
+        if (at < last || at > limit) return EINVAL;
+        last = at;
+        bc__integer_set(to, bits, i, base + (at - start));
+    }
+    if (bits == 32 && base + (last - start) > INT32_MAX) return EINVAL;
+    *out_range = (struct range){start, last - start};
+    return 0;
+}
+
+static int append_binary(struct part *part, struct bc_column *column,
+                         const struct bc_node *node, int64_t first, int64_t n) {
+    /* The decoder made sure that the text is as long as the last offset says. */
+    int32_t bits = column->field->bits;
+    int64_t limit =
+        node->length == 0 ? 0 : bc__integer_at(node->buffers[1], bits, node->length);
+    struct range range;
+    int code = append_offsets(part, column, node, (struct range){first, n}, limit,
+                              column->more.used, &range);
+    if (code != 0 || range.n == 0) return code;
+    const uint8_t *text = node->buffers[2];
+    return append_bytes(part->columns, &column->more, text + range.first, range.n);
+}
+
+/* ---- views ---- */
+
+/* Where a variadic buffer of the part went. */
+struct moved {
+    int32_t chunk;
+    int64_t at; /* in it */
+};
+
+/* Appends a variadic buffer to the last chunk, or to a new one: no offset in a chunk may
+ * be too large for a view. */
+static int append_text(struct part *part, struct bc_column *column, const void *text,
+                       int64_t size, struct moved *out_moved) {
+    size_t n = column->n_chunks;
+    bool fits = n > 0 && column->chunks[n - 1].used <= INT32_MAX - size;
+    if (!fits) {
+        int code = bc__grow((void **)&column->chunks, &column->chunks_capacity, n + 1,
+                            sizeof(column->chunks[0]));
+        if (code != 0) return code;
+        column->chunks[n] = (struct bc_room){NULL, 0, 0};
+        column->n_chunks = ++n;
+    }
+    struct bc_room *chunk = &column->chunks[n - 1];
+    *out_moved = (struct moved){(int32_t)n - 1, chunk->used};
+    return append_bytes(part->columns, chunk, text, size);
+}
+
+/* Points a view to where its text went. EINVAL: it has no text. */
+static int move_view(struct bc_view *view, const struct bc_node *node,
+                     const struct moved *moved) {
+    if (view->length < 0) return EINVAL;
+    if (view->length <= BC_VIEW_INLINE_MAX) return 0;
+    int64_t n_variadic = node->n_buffers - 3;
+    const int64_t *sizes = node->buffers[node->n_buffers - 1];
+    if (view->buffer < 0 || view->buffer >= n_variadic || view->offset < 0 ||
+        (int64_t)view->offset + view->length > sizes[view->buffer]) {
+        return EINVAL;
+    }
+    int64_t at = moved[view->buffer].at + view->offset;
+    if (at > INT32_MAX) return EINVAL;
+    view->buffer = moved[view->buffer].chunk;
+    view->offset = (int32_t)at;
+    return 0;
+}
+
+static int append_views(struct part *part, struct bc_column *column,
+                        const struct bc_node *node, int64_t first, int64_t n) {
+    static const struct bc_view nothing;
+    int64_t n_variadic = node->n_buffers - 3;
+    const int64_t *sizes = node->buffers[node->n_buffers - 1];
+    if (n == 0) return 0;
+    struct moved *moved = bc__malloc(((size_t)n_variadic + 1) * sizeof(*moved));
+    uint8_t *to = NULL;
+    int code = moved == NULL ? ENOMEM : 0;
+    for (int64_t i = 0; i < n_variadic && code == 0; i++) {
+        code = append_text(part, column, node->buffers[2 + i], sizes[i], &moved[i]);
+    }
+    if (code == 0) code = take(part->columns, &column->values, n * VIEW, &to);
+    const uint8_t *from = (const uint8_t *)node->buffers[1] + first * VIEW;
+    for (int64_t i = 0; i < n && code == 0; i++) {
+        struct bc_view view = nothing;
+        if (bc__is_valid(validity_of(node), first + i)) {
+            memcpy(&view, from + i * VIEW, sizeof(view));
+            code = move_view(&view, node, moved);
+        }
+        memcpy(to + i * VIEW, &view, sizeof(view));
+    }
+    bc__free(moved);
+    return code;
+}
+
+/* ---- lists, structs, unions, run ends ---- */
+
+static int append_list(struct part *part, int32_t place, int64_t first, int64_t n) {
+    struct bc_column *column = &part->columns->all[place];
+    int64_t limit = part->nodes[place + 1].length;
+    struct range range;
+    int code = append_offsets(part, column, &part->nodes[place], (struct range){first, n},
+                              limit, column[1].length, &range);
+    return code != 0 ? code : append_run(part, place + 1, range.first, range.n);
+}
+
+/* Lists may lie in any order, so that all of the child is taken. */
+static int append_list_views(struct part *part, int32_t place, int64_t first, int64_t n) {
+    struct bc_column *column = &part->columns->all[place];
+    const struct bc_node *node = &part->nodes[place];
+    int64_t limit = part->nodes[place + 1].length;
+    int64_t base = column[1].length;
+    int32_t bits = column->field->bits;
+    int64_t width = bits / 8;
+    if (n == 0) return 0;
+    uint8_t *offsets;
+    uint8_t *sizes;
+    int code = take(part->columns, &column->values, n * width, &offsets);
+    if (code == 0) code = take(part->columns, &column->more, n * width, &sizes);
+    for (int64_t i = 0; i < n && code == 0; i++) {
+        int64_t at = bc__integer_at(node->buffers[1], bits, first + i);
+        int64_t size = bc__integer_at(node->buffers[2], bits, first + i);
+        if (!bc__is_valid(validity_of(node), first + i)) at = size = 0;
+        if (at < 0 || size < 0 || at > limit || size > limit - at) return EINVAL;
+        if (bits == 32 && base + at > INT32_MAX) return EINVAL;
+        bc__integer_set(offsets, bits, i, base + at);
+        bc__integer_set(sizes, bits, i, size);
+    }
+    return code != 0 ? code : append_run(part, place + 1, 0, limit);
+}
+
+/* Appends as many values of each child. */
+static int append_children(struct part *part, int32_t place, int64_t first, int64_t n) {
+    const struct bc_column *all = part->columns->all;
+    for (int32_t c = place + 1; c < all[place].end; c = all[c].end) {
+        int code = append_run(part, c, first, n);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
+static int append_dense_union(struct part *part, int32_t place, int64_t first,
+                              int64_t n) {
+    struct bc_column *column = &part->columns->all[place];
+    const struct bc_node *node = &part->nodes[place];
+    int32_t places[UNION_IDS];
+    int32_t n_children = 0;
+    for (int32_t c = place + 1; c < column->end; c = part->columns->all[c].end) {
+        bc_assert(n_children < UNION_IDS);
+        places[n_children++] = c;
+    }
+    uint8_t *to = NULL;
+    int code = n == 0 ? 0 : take(part->columns, &column->more, n * 4, &to);
+    const int8_t *ids = node->buffers[0];
+    for (int64_t i = 0; i < n && code == 0; i++) {
+        int8_t id = ids[first + i];
+        int child = id < 0 ? -1 : column->field->union_children[id];
+        if (child < 0) return EINVAL;
+        int64_t at = bc__integer_at(node->buffers[1], 32, first + i);
+        int64_t base = part->columns->all[places[child]].length;
+        if (at < 0 || at >= part->nodes[places[child]].length || base + at > INT32_MAX) {
+            return EINVAL;
+        }
+        bc__integer_set(to, 32, i, base + at);
+    }
+    for (int32_t c = 0; c < n_children && code == 0; c++) {
+        code = append_run(part, places[c], 0, part->nodes[places[c]].length);
+    }
+    return code;
+}
+
+static int append_ids(struct part *part, struct bc_column *column,
+                      const struct bc_node *node, int64_t first, int64_t n) {
+    const int8_t *ids = node->buffers[0];
+    for (int64_t i = first; i < first + n; i++) {
+        if (ids[i] < 0 || column->field->union_children[ids[i]] < 0) return EINVAL;
+    }
+    return n == 0 ? 0 : append_bytes(part->columns, &column->values, ids + first, n);
+}
+
+/* Appends the runs that reach into [first, first + n), counted from the column's end. */
+static int append_runs(struct part *part, int32_t place, int64_t first, int64_t n) {
+    struct bc_column *ends = &part->columns->all[place + 1];
+    const struct bc_node *node = &part->nodes[place + 1];
+    int64_t base = part->columns->all[place].length;
+    int32_t bits = ends->field->bits;
+    int64_t limit = bits == 16 ? INT16_MAX : bits == 32 ? INT32_MAX : INT64_MAX;
+    if (node->null_count != 0 || base + n > limit) return EINVAL;
+    int64_t last = 0;
+    int64_t taken = 0;
+    int64_t run = 0;
+    for (; run < node->length && last < first + n && n > 0; run++) {
+        int64_t end = bc__integer_at(node->buffers[1], bits, run);
+        if (end <= last) return EINVAL;
+        last = end;
+        if (end <= first) continue;
+        uint8_t *to;
+        int code = take(part->columns, &ends->values, bits / 8, &to);
+        if (code != 0) return code;
+        int64_t stop = end < first + n ? end : first + n;
+        bc__integer_set(to, bits, 0, base + (stop - first));
+        taken++;
+    }
+    if (n > 0 && last < first + n) return EINVAL;
+    ends->length += taken;
+    return append_run(part, ends->end, run - taken, taken);
+}
+
+static int append_values(struct part *part, int32_t place, int64_t first, int64_t n) {
+    struct bc_column *column = &part->columns->all[place];
+    const struct bc_node *node = &part->nodes[place];
+    int64_t size = column->field->list_size;
+    int code;
+    switch (column->field->kind) {
+        case BC_KIND_NULL:
+            return 0;
+        case BC_KIND_FIXED:
+            return append_fixed(part, column, node, first, n);
+        case BC_KIND_BINARY:
+            return append_binary(part, column, node, first, n);
+        case BC_KIND_VIEW:
+            return append_views(part, column, node, first, n);
+        case BC_KIND_LIST:
+            return append_list(part, place, first, n);
+        case BC_KIND_LIST_VIEW:
+            return append_list_views(part, place, first, n);
+        case BC_KIND_FIXED_LIST:
+            /* The decoder made sure that the product fits. */
+            return append_run(part, place + 1, first * size, n * size);
+        case BC_KIND_STRUCT:
+            return append_children(part, place, first, n);
+        case BC_KIND_SPARSE_UNION:
+            code = append_ids(part, column, node, first, n);
+            return code != 0 ? code : append_children(part, place, first, n);
+        case BC_KIND_DENSE_UNION:
+            code = append_ids(part, column, node, first, n);
+            return code != 0 ? code : append_dense_union(part, place, first, n);
+        case BC_KIND_RUN_END:
+            return append_runs(part, place, first, n);
+    }
+    bc_assert(!"every kind is handled");
+    return EINVAL;
+}
+
+/* Appends values [first, first + n) of node number `place`, and what they have below. A
+ * part's node comes here once. */
+static int append_run(struct part *part, int32_t place, int64_t first, int64_t n) {
+    struct bc_column *column = &part->columns->all[place];
+    const struct bc_node *node = &part->nodes[place];
+    bc_assert(node->offset == 0);
+    if (first < 0 || n < 0 || first > node->length || n > node->length - first ||
+        column->length > BC_LENGTH_MAX - n) {
+        return EINVAL;
+    }
+    int code = 0;
+    if (column->field->has_validity) {
+        code = append_validity(part, column, node, first, n);
+    }
+    if (code == 0) code = append_values(part, place, first, n);
+    column->length += n;
+    return code;
+}
+
+/* What was appended is as if it were not there. */
+static void undo(struct bc_columns *columns, const struct bc_column *before) {
+    for (int32_t i = 0; i < columns->n; i++) {
+        struct bc_column *column = &columns->all[i];
+        const struct bc_column *old = &before[i];
+        column->length = old->length;
+        column->null_count = old->null_count;
+        column->reached = old->reached;
+        column->validity.used = old->validity.used;
+        column->values.used = old->values.used;
+        column->more.used = old->more.used;
+        while (column->n_chunks > old->n_chunks) {
+            struct bc_room *chunk = &column->chunks[--column->n_chunks];
+            columns->bytes -= (uint64_t)chunk->capacity;
+            bc__free(chunk->data);
+        }
+        if (old->n_chunks > 0) {
+            column->chunks[old->n_chunks - 1].used = old->last_chunk_used;
+        }
+    }
+}
+
+int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part) {
+    bc_assert(part->n_nodes == columns->n);
+    struct bc_column *before = bc__malloc((size_t)columns->n * sizeof(*before));
+    if (before == NULL) return ENOMEM;
+    for (int32_t i = 0; i < columns->n; i++) {
+        struct bc_column *column = &columns->all[i];
+        size_t n = column->n_chunks;
+        column->last_chunk_used = n == 0 ? 0 : column->chunks[n - 1].used;
+        before[i] = *column;
+    }
+    const struct bc_columns old = *columns;
+    struct part appended = {columns, part->nodes};
+    int code = append_run(&appended, 0, 0, part->nodes[0].length);
+    if (code != 0) {
+        undo(columns, before);
+        columns->brought = old.brought;
+        columns->ones = old.ones;
+    }
+    bc__free(before);
+    return code;
+}
+
+void bc__columns_finish(struct bc_columns *columns) {
+    for (int32_t i = 0; i < columns->n; i++) {
+        struct bc_column *column = &columns->all[i];
+        bc__free(column->validity.data);
+        bc__free(column->values.data);
+        bc__free(column->more.data);
+        for (size_t c = 0; c < column->n_chunks; c++) bc__free(column->chunks[c].data);
+        bc__free(column->chunks);
+    }
+    for (size_t i = 0; i < columns->n_retired; i++) bc__free(columns->retired[i]);
+    bc__free((void *)columns->retired);
+    bc__free(columns->all);
+}

@@ -1,0 +1,229 @@
+#include "ipc/delta_values.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arrow/bits.h"
+#include "base/alloc.h"
+#include "base/check.h"
+#include "ipc/delta_columns.h"
+
+/* What of a column there is after a part. */
+struct mark {
+    int64_t length;
+    int64_t null_count;
+    int64_t reached;
+    int64_t n_chunks;
+    int64_t last_chunk_used;
+};
+
+struct bc_grown {
+    atomic_uint refs;
+    struct bc_columns columns;
+    struct mark *marks; /* of all columns, part after part */
+    uint64_t n_parts;
+    size_t marks_capacity;
+};
+
+/* Lists a field and all below it, depth first. `columns` NULL: counts them. */
+static int32_t list(const struct bc_schema *schema, int32_t field,
+                    struct bc_column *columns, int32_t place) {
+    const struct bc_field *self = &schema->fields[field];
+    int32_t end = place + 1;
+    for (int32_t c = 0; c < self->n_children; c++) {
+        end = list(schema, self->first_child + c, columns, end);
+    }
+    if (columns != NULL) columns[place] = (struct bc_column){.field = self, .end = end};
+    return end;
+}
+
+struct bc_grown *bc__grown_new(const struct bc_schema *schema, int32_t field) {
+    struct bc_grown *grown = bc__calloc(1, sizeof(*grown));
+    if (grown == NULL) return NULL;
+    atomic_init(&grown->refs, 1);
+    size_t n = (size_t)list(schema, field, NULL, 0);
+    grown->columns.all = bc__calloc(n, sizeof(grown->columns.all[0]));
+    if (grown->columns.all == NULL) {
+        bc__grown_unref(grown);
+        return NULL;
+    }
+    grown->columns.n = list(schema, field, grown->columns.all, 0);
+    return grown;
+}
+
+void bc__grown_unref(struct bc_grown *grown) {
+    if (grown == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&grown->refs, 1, memory_order_acq_rel);
+    bc_assert(before > 0);
+    if (before != 1) return;
+    bc__columns_finish(&grown->columns);
+    bc__free(grown->marks);
+    bc__free(grown);
+}
+
+uint64_t bc__grown_parts(const struct bc_grown *grown) { return grown->n_parts; }
+
+uint64_t bc__grown_bytes(const struct bc_grown *grown) {
+    return grown->columns.bytes + grown->marks_capacity * sizeof(struct mark) +
+           (uint64_t)grown->columns.n * sizeof(struct bc_column);
+}
+
+/* The marks of all columns after a part. */
+static struct mark *marks_of(const struct bc_grown *grown, uint64_t part) {
+    bc_assert(part < grown->n_parts);
+    return grown->marks + part * (uint64_t)grown->columns.n;
+}
+
+int bc__grown_append(struct bc_grown *grown, const struct bc_batch *part) {
+    struct bc_columns *columns = &grown->columns;
+    size_t needed = (size_t)(grown->n_parts + 1) * (size_t)columns->n;
+    if (bc__grow((void **)&grown->marks, &grown->marks_capacity, needed,
+                 sizeof(grown->marks[0])) != 0) {
+        return ENOMEM;
+    }
+    columns->is_shared = atomic_load_explicit(&grown->refs, memory_order_acquire) > 1;
+    int code = bc__columns_append(columns, part);
+    if (code != 0) return code;
+    struct mark *marks = marks_of(grown, grown->n_parts++);
+    for (int32_t i = 0; i < columns->n; i++) {
+        const struct bc_column *column = &columns->all[i];
+        size_t n = column->n_chunks;
+        marks[i] = (struct mark){
+            .length = column->length,
+            .null_count = column->null_count,
+            .reached = column->reached,
+            .n_chunks = (int64_t)n,
+            .last_chunk_used = n == 0 ? 0 : column->chunks[n - 1].used,
+        };
+    }
+    return 0;
+}
+
+int64_t bc__grown_reached(const struct bc_grown *grown, uint64_t part, int32_t place) {
+    bc_assert(place >= 0 && place < grown->columns.n);
+    return marks_of(grown, part)[place].reached;
+}
+
+/* ---- batches ---- */
+
+/* A batch that is being made. */
+struct making {
+    struct bc_batch *batch;
+    const void **tables; /* next free entry of its buffer tables */
+    int64_t *sizes;      /* next free entry of its sizes of variadic buffers */
+};
+
+/* The first `length` bits, in memory of the batch's own. */
+static int copy_bits(struct making *making, const struct bc_room *room, int64_t length,
+                     const void **out) {
+    if (length == 0) return 0;
+    uint8_t *bits = bc__batch_buffer(making->batch, (size_t)bc__bit_bytes(length));
+    if (bits == NULL) return ENOMEM;
+    bc__bits_copy(bits, room->data, 0, length);
+    *out = bits;
+    return 0;
+}
+
+/* The chunks that there were, and their sizes. */
+static void set_chunks(struct making *making, struct bc_node *node,
+                       const struct bc_column *column, const struct mark *mark) {
+    const void **buffers = node->buffers;
+    int64_t n = mark->n_chunks;
+    for (int64_t i = 0; i < n; i++) {
+        buffers[2 + i] = column->chunks[i].data;
+        making->sizes[i] = i == n - 1 ? mark->last_chunk_used : column->chunks[i].used;
+    }
+    buffers[2 + n] = making->sizes;
+    making->sizes += n;
+    node->n_buffers = 3 + n;
+}
+
+/* The buffers behind the bitmap of a type that has one. */
+static int set_values(struct making *making, struct bc_node *node,
+                      const struct bc_column *column, const struct mark *mark) {
+    /* Consumers may look at the one offset that an empty array has. */
+    static const int64_t none;
+    const void **buffers = node->buffers;
+    switch (column->field->kind) {
+        case BC_KIND_FIXED:
+            if (column->field->bits == 1) {
+                return copy_bits(making, &column->values, mark->length, &buffers[1]);
+            }
+            buffers[1] = column->values.data;
+            return 0;
+        case BC_KIND_BINARY:
+        case BC_KIND_LIST_VIEW:
+            buffers[2] = column->more.data;
+            buffers[1] = column->values.data;
+            break;
+        case BC_KIND_VIEW:
+            buffers[1] = column->values.data;
+            set_chunks(making, node, column, mark);
+            return 0;
+        case BC_KIND_LIST:
+            buffers[1] = column->values.data;
+            break;
+        default:
+            return 0;
+    }
+    if (buffers[1] == NULL) buffers[1] = &none;
+    return 0;
+}
+
+static int set_node(struct making *making, struct bc_node *node,
+                    const struct bc_column *column, const struct mark *mark) {
+    const struct bc_field *field = column->field;
+    *node = (struct bc_node){
+        .length = mark->length,
+        .null_count = bc__null_count(field, mark->length, mark->null_count),
+        .n_buffers = field->n_buffers,
+        .buffers = making->tables,
+    };
+    making->tables += field->n_buffers + mark->n_chunks;
+    if (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION) {
+        node->buffers[0] = column->values.data;
+        if (field->n_buffers > 1) node->buffers[1] = column->more.data;
+        return 0;
+    }
+    if (!field->has_validity) return 0;
+    int code = 0;
+    if (mark->null_count > 0) {
+        code = copy_bits(making, &column->validity, mark->length, &node->buffers[0]);
+    }
+    return code != 0 ? code : set_values(making, node, column, mark);
+}
+
+static void release_grown(struct ArrowArray *owner) {
+    bc__grown_unref(owner->private_data);
+    owner->release = NULL;
+}
+
+int bc__grown_batch(struct bc_grown *grown, uint64_t part, struct bc_batch **out_batch) {
+    const struct bc_columns *columns = &grown->columns;
+    const struct mark *marks = marks_of(grown, part);
+    size_t n_buffers = 0;
+    size_t n_chunks = 0;
+    for (int32_t i = 0; i < columns->n; i++) {
+        n_buffers += (size_t)columns->all[i].field->n_buffers;
+        n_chunks += (size_t)marks[i].n_chunks;
+    }
+    n_buffers += n_chunks;
+    struct bc_batch *batch = bc__batch_alloc(
+        columns->n, n_buffers * sizeof(void *) + n_chunks * sizeof(int64_t));
+    if (batch == NULL) return ENOMEM;
+    struct making making = {.batch = batch, .tables = bc__batch_tail(batch)};
+    making.sizes = (int64_t *)(void *)(making.tables + n_buffers);
+    int code = 0;
+    for (int32_t i = 0; i < columns->n && code == 0; i++) {
+        code = set_node(&making, &batch->nodes[i], &columns->all[i], &marks[i]);
+    }
+    if (code != 0) {
+        bc__batch_unref(batch);
+        return code;
+    }
+    (void)atomic_fetch_add_explicit(&grown->refs, 1, memory_order_relaxed);
+    batch->owner.release = release_grown;
+    batch->owner.private_data = grown;
+    *out_batch = batch;
+    return 0;
+}

@@ -1,0 +1,73 @@
+#include "ipc/dictionary_change.h"
+
+#include <string.h>
+
+#include "arrow/values.h"
+
+/* Flat values, a node of which looks like this. */
+struct flat {
+    const uint8_t *values; /* from the first value on; or its offset */
+    const uint8_t *text;   /* from the first byte on */
+    int64_t bytes;         /* of it */
+};
+
+/* Whether the values are flat. No byte of text may be read beyond the last offset: the
+ * text may end there. */
+static bool is_flat(const struct bc_field *field, const struct bc_node *node,
+                    struct flat *out) {
+    int64_t width = field->bits / 8;
+    bool is_binary = field->kind == BC_KIND_BINARY;
+    if (!is_binary && field->kind != BC_KIND_FIXED) return false;
+    if (width == 0 || field->bits % 8 != 0) return false;
+    if (node->length == 0 || (node->null_count != 0 && node->buffers[0] != NULL)) {
+        return false;
+    }
+    *out =
+        (struct flat){(const uint8_t *)node->buffers[1] + node->offset * width, NULL, 0};
+    if (!is_binary) return true;
+    int64_t start = bc__integer_at(out->values, field->bits, 0);
+    int64_t end = bc__integer_at(out->values, field->bits, node->length);
+    if (start < 0 || end < start) return false;
+    out->bytes = end - start;
+    if (out->bytes > 0 && node->buffers[2] == NULL) return false;
+    if (out->bytes > 0) out->text = (const uint8_t *)node->buffers[2] + start;
+    return true;
+}
+
+/* The bytes are the same: where they stand at one place, they need not be read. */
+static bool same_bytes(const uint8_t *a, const uint8_t *b, int64_t n) {
+    return a == b || n == 0 || memcmp(a, b, (size_t)n) == 0;
+}
+
+/* The first `n` offsets (and the one behind), counted from the first, are the same. */
+static bool same_offsets(int32_t bits, const uint8_t *a, const uint8_t *b, int64_t n) {
+    int64_t shift = bc__integer_at(b, bits, 0) - bc__integer_at(a, bits, 0);
+    if (shift == 0) return same_bytes(a, b, (n + 1) * (bits / 8));
+    for (int64_t i = 0; i <= n; i++) {
+        int64_t moved;
+        if (__builtin_add_overflow(bc__integer_at(a, bits, i), shift, &moved) ||
+            bc__integer_at(b, bits, i) != moved) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node *before,
+                             const struct bc_node *values) {
+    struct flat old;
+    struct flat new;
+    if (before->length > values->length || !is_flat(field, before, &old) ||
+        !is_flat(field, values, &new)) {
+        return BC_GROWTH_NONE;
+    }
+    if (field->kind == BC_KIND_FIXED) {
+        int64_t size = before->length * (field->bits / 8);
+        if (!same_bytes(old.values, new.values, size)) return BC_GROWTH_NONE;
+    } else if (new.bytes < old.bytes ||
+               !same_offsets(field->bits, old.values, new.values, before->length) ||
+               !same_bytes(old.text, new.text, old.bytes)) {
+        return BC_GROWTH_NONE;
+    }
+    return before->length == values->length ? BC_GROWTH_SAME : BC_GROWTH_MORE;
+}

@@ -1,0 +1,16 @@
+/* What the values of a dictionary are to those that were written before. */
+#ifndef BC_IPC_DICTIONARY_CHANGE_H
+#define BC_IPC_DICTIONARY_CHANGE_H
+
+#include "arrow/batch.h"
+
+enum bc_growth { BC_GROWTH_NONE, BC_GROWTH_SAME, BC_GROWTH_MORE };
+
+/* What `values` are to `before`, values of the same field: the same, these and more, or
+ * (also where that is not looked into) something else. Looked into are values without
+ * nulls in one or two flat buffers: numbers and the like of whole bytes, and (large)
+ * strings and binaries. Offsets are not trusted. */
+enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node *before,
+                             const struct bc_node *values);
+
+#endif
