@@ -1,9 +1,10 @@
 /* A cache around a fork (base/process.h): a child reads what was recorded, and finds
  * every lock of the cache free and everything under it whole.
  *
- * The locks are taken in the order in which the code nests them. The space's is not among
- * them, since a child leaves the space alone. A reader's lock is held while a batch is
- * read from the file, so a fork waits for that read. */
+ * The locks are taken in the order in which the code nests them. The lock of the page
+ * references is not among them, since a child leaves the page references alone. A
+ * reader's lock is held while a batch is read from the file, so a fork waits for that
+ * read. */
 #include <errno.h>
 #include <stddef.h>
 
@@ -27,7 +28,7 @@ static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)
     if (!cache->has_disk) return;
     act(&cache->disk.dictionaries.grow_lock);
     act(&cache->disk.dictionaries.lock);
-    act(&cache->disk.map.lock);
+    act(&cache->disk.mapping.lock);
 }
 
 static void hold(struct bc_member *member) {
@@ -46,7 +47,7 @@ static void let(struct bc_member *member) {
     if (cache->has_disk) {
         bc__mutex_unlock(&cache->disk.dictionaries.grow_lock);
         bc__mutex_unlock(&cache->disk.dictionaries.lock);
-        bc__mutex_unlock(&cache->disk.map.lock);
+        bc__mutex_unlock(&cache->disk.mapping.lock);
     }
     bc__mutex_unlock(&cache->lock);
 }

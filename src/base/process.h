@@ -14,7 +14,7 @@
  *               library, so the registry's is taken behind it. It never leaves
  *     registry  its lock: no member comes, goes or is looked for during a fork
  *     cache     its lock ─▶ each reader's ─▶ ingest ─▶ storing ─▶ store ─▶ dictionaries
- *               (grow, list) ─▶ map. Child: readers go on with their own ledgers, the
+ *               (grow, list) ─▶ mapping. Child: readers go on with their own ledgers, the
  *               source is not asked, nothing is stored
  *     file      its lock. Child: a recording's lock stays the parent's. Exit: the names
  *               of a cache's file go

@@ -31,11 +31,11 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
 int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
                     struct bc_error *error) {
     disk->encoder.schema = schema;
-    int code = bc__map_init(&disk->map, disk->file.file, disk->file.path);
+    int code = bc__mapping_init(&disk->mapping, disk->file.file, disk->file.path);
     if (code != 0) return bc__error_memory(error);
     code = bc__dictionaries_init(&disk->dictionaries, schema);
     if (code == 0) return 0;
-    bc__map_finish(&disk->map);
+    bc__mapping_finish(&disk->mapping);
     if (code != EINVAL) return bc__error_memory(error);
     return bc__error_set(error, EBADMSG,
                          "Dictionaries of different types have the same id; the file may "
@@ -45,13 +45,13 @@ int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
 
 void bc__disk_close(struct bc_disk *disk) {
     bc__dictionaries_clear(&disk->dictionaries);
-    bc__map_clear(&disk->map);
+    bc__mapping_clear(&disk->mapping);
     bc__file_remove(&disk->file);
 }
 
 void bc__disk_finish(struct bc_disk *disk) {
     bc__dictionaries_finish(&disk->dictionaries);
-    bc__map_finish(&disk->map);
+    bc__mapping_finish(&disk->mapping);
     bc__file_finish(&disk->file);
     bc__encoder_finish(&disk->encoder);
     bc__scan_finish(&disk->scan);

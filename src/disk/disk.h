@@ -30,7 +30,7 @@ struct bc_disk_options {
 struct bc_disk {
     struct bc_encoder encoder; /* the producer's */
     struct bc_file file;
-    struct bc_map map;
+    struct bc_mapping mapping;
     struct bc_dictionaries dictionaries;
     int64_t schema_bytes; /* of the file's first message; 0: not written yet */
     uint64_t schema_checksum;

@@ -82,7 +82,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
             (void)snprintf(file->path, size, "%s/%s", file->dir_path, name_of(file));
         }
     }
-    if (code == 0 && evicts) code = bc__space_new(file->file, &file->space);
+    if (code == 0 && evicts) code = bc__page_refs_new(file->file, &file->page_refs);
     if (code == 0) {
         bc__sys_reclaim(path, dir_prefix, file_name);
         return 0;
@@ -186,7 +186,7 @@ void bc__file_unname(struct bc_file *file) {
 
 uint64_t bc__file_used(const struct bc_file *file) {
     return (uint64_t)atomic_load_explicit(&file->size, memory_order_relaxed) -
-           bc__space_freed(file->space);
+           bc__page_refs_punched_bytes(file->page_refs);
 }
 
 static bool has_room(const struct bc_file *file, int64_t size) {
@@ -197,7 +197,7 @@ static bool has_room(const struct bc_file *file, int64_t size) {
 
 static int check_room(const struct bc_file *file, int64_t size, struct bc_error *error) {
     if (has_room(file, size)) return 0;
-    bc__space_reclaim(file->space);
+    bc__page_refs_reclaim(file->page_refs);
     if (has_room(file, size)) return 0;
     uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
     return bc__error_set(error, ENOMEM,
@@ -282,7 +282,7 @@ static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_p
     }
     file->published = end + size;
     atomic_store_explicit(&file->written, end + size, memory_order_release);
-    bc__space_written(file->space, end + size);
+    bc__page_refs_written(file->page_refs, end + size);
     return 0;
 }
 
@@ -295,7 +295,7 @@ static int write_block(struct bc_file *file) {
     file->collected = 0;
     /* Used again, unless somebody still reads from it. */
     if (atomic_load_explicit(&file->block->refs, memory_order_acquire) > 1) {
-        bc__window_unref(file->block);
+        bc__region_unref(file->block);
         file->block = NULL;
     }
     return 0;
@@ -308,12 +308,12 @@ static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n
         int code = write_block(file);
         if (code != 0) return code;
     }
-    if (file->block == NULL) file->block = bc__window_block(BLOCK_BYTES);
+    if (file->block == NULL) file->block = bc__region_block(BLOCK_BYTES);
     if (file->block == NULL) return ENOMEM;
     if (file->collected == 0) {
         file->block->offset = atomic_load_explicit(&file->written, memory_order_relaxed);
     }
-    uint8_t *out = bc__window_bytes(file->block) + file->collected;
+    uint8_t *out = bc__region_bytes(file->block) + file->collected;
     for (size_t i = 0; i < n_pieces; i++) {
         memcpy(out, pieces[i].data, pieces[i].size);
         out += pieces[i].size;
@@ -326,7 +326,7 @@ static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_
                   int64_t size, bool more) {
     int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
     int code = check_writable(file);
-    if (code == 0) code = bc__space_use(file->space, end, size);
+    if (code == 0) code = bc__page_refs_add(file->page_refs, end, size);
     if (code != 0) return code;
     bc__mutex_lock(&file->lock);
     if (more && size <= COLLECT_BYTES_MAX) {
@@ -337,7 +337,7 @@ static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_
     }
     bc__mutex_unlock(&file->lock);
     if (code != 0) {
-        bc__space_unuse(file->space, end, size);
+        bc__page_refs_remove(file->page_refs, end, size);
         return code;
     }
     atomic_store_explicit(&file->size, end + size, memory_order_release);
@@ -427,19 +427,19 @@ int bc__file_cut(struct bc_file *file, struct bc_error *error) {
     return code == 0 ? 0 : fail(code, error);
 }
 
-struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset) {
+struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset) {
     if (offset < atomic_load_explicit(&file->written, memory_order_acquire)) return NULL;
-    struct bc_window *block = NULL;
+    struct bc_region *block = NULL;
     bc__mutex_lock(&file->lock);
     if (offset >= atomic_load_explicit(&file->written, memory_order_relaxed)) {
-        block = bc__window_ref(file->block);
+        block = bc__region_ref(file->block);
     }
     bc__mutex_unlock(&file->lock);
     return block;
 }
 
 void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
-    bc__space_unuse(file->space, offset, size);
+    bc__page_refs_remove(file->page_refs, offset, size);
 }
 
 void bc__file_abandon(struct bc_file *file) {
@@ -462,9 +462,9 @@ void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
     /* A recording that never got its name goes. */
     if (!is_forked(file)) bc__naming_finish(&file->naming, file->file);
-    bc__space_close(file->space);
+    bc__page_refs_close(file->page_refs);
     bc__mutex_lock(&file->lock);
-    bc__window_unref(file->block);
+    bc__region_unref(file->block);
     file->block = NULL;
     file->collected = 0;
     bool is_gone = bc__file_unlink(file);
@@ -486,6 +486,6 @@ void bc__file_finish(struct bc_file *file) {
     bc__file_remove(file);
     bc__free(file->dir_path);
     bc__free(file->path);
-    bc__space_unref(file->space);
+    bc__page_refs_unref(file->page_refs);
     bc__mutex_finish(&file->lock);
 }

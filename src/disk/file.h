@@ -53,12 +53,12 @@ struct bc_file {
     int64_t reach;           /* the producer's: no write went beyond */
     _Atomic int64_t size;
     _Atomic int64_t written;
-    _Atomic uint64_t limit;  /* of bytes, holes not counted */
-    int64_t process;         /* which may remove the file */
-    struct bc_space *space;  /* NULL: nothing is ever given up */
-    struct bc_member member; /* of what the process has */
-    struct bc_mutex lock;    /* guards what follows */
-    struct bc_window *block;
+    _Atomic uint64_t limit;         /* of bytes, holes not counted */
+    int64_t process;                /* which may remove the file */
+    struct bc_page_refs *page_refs; /* NULL: nothing is ever given up */
+    struct bc_member member;        /* of what the process has */
+    struct bc_mutex lock;           /* guards what follows */
+    struct bc_region *block;
     size_t collected; /* bytes in the block */
 };
 
@@ -109,7 +109,7 @@ int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
 /* Cuts off what is not published. Where that fails it is done before the next write. */
 int bc__file_cut(struct bc_file *file, struct bc_error *error);
 /* A counted block that holds [offset, offset + size), or NULL: it is written. */
-struct bc_window *bc__file_collected(struct bc_file *file, int64_t offset);
+struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
 /* The message that an append put there is not needed any more. */
 void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size);
 /* Bytes that the limit counts. */

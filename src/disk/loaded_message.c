@@ -28,53 +28,54 @@ int bc__disk_check(struct bc_disk *disk, struct bc_error *error) {
 
 /* The bytes [offset, offset + size) of the file, copied. */
 static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
-                    struct bc_window **out_window, struct bc_error *error) {
-    struct bc_window *block = bc__window_block((size_t)size);
+                    struct bc_region **out_region, struct bc_error *error) {
+    struct bc_region *block = bc__region_block((size_t)size);
     if (block == NULL) return bc__error_memory(error);
     size_t got;
-    int code = bc__sys_read(disk->file.file, bc__window_bytes(block), (size_t)size,
+    int code = bc__sys_read(disk->file.file, bc__region_bytes(block), (size_t)size,
                             offset, &got);
     if (code == 0 && got != (size_t)size) {
         /* It is shorter, or most of it is a hole. */
-        bc__window_unref(block);
-        block = bc__window_zeros((size_t)size);
+        bc__region_unref(block);
+        block = bc__region_zeros((size_t)size);
         if (block == NULL) return bc__error_memory(error);
-        code = bc__sys_read_over_holes(disk->file.file, bc__window_bytes(block),
+        code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block),
                                        (size_t)size, offset, &got);
     }
     if (code != 0 || got != (size_t)size) {
-        bc__window_unref(block);
+        bc__region_unref(block);
         return bc__problem_reading(disk, code == 0 ? EIO : code, error);
     }
     block->offset = offset;
-    *out_window = block;
+    *out_region = block;
     return 0;
 }
 
 int bc__message_open_part(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
-                          struct bc_window **out_window, struct bc_error *error) {
-    if (copies) return copy_out(disk, offset, size, out_window, error);
+                          struct bc_region **out_region, struct bc_error *error) {
+    if (copies) return copy_out(disk, offset, size, out_region, error);
     /* Of a public file, the store asks once for all. */
     int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
-    if (code == 0) code = bc__map_get(&disk->map, offset + size, out_window, error);
+    if (code == 0)
+        code = bc__mapping_get(&disk->mapping, offset + size, out_region, error);
     return code;
 }
 
 int bc__message_open(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
                      struct bc_opened *out, struct bc_error *error) {
-    struct bc_window *window = bc__file_collected(&disk->file, offset);
-    if (window == NULL) {
-        int code = bc__message_open_part(disk, offset, size, copies, &window, error);
+    struct bc_region *region = bc__file_collected(&disk->file, offset);
+    if (region == NULL) {
+        int code = bc__message_open_part(disk, offset, size, copies, &region, error);
         if (code != 0) return code;
     }
-    out->window = window;
-    out->bytes = bc__window_at(window, offset);
+    out->region = region;
+    out->bytes = bc__region_at(region, offset);
     out->offset = offset;
     out->size = size;
     return 0;
 }
 
-void bc__message_close(struct bc_opened *message) { bc__window_unref(message->window); }
+void bc__message_close(struct bc_opened *message) { bc__region_unref(message->region); }
 
 int bc__message_take_apart(struct bc_opened *message, bool checks) {
     int code = bc__parts_open(&message->parts, message->bytes, message->size);
@@ -83,9 +84,9 @@ int bc__message_take_apart(struct bc_opened *message, bool checks) {
 
 /* What a decoded batch or dictionary holds. */
 struct holdings {
-    struct bc_window *window;
-    struct bc_space *space;
-    int64_t offset; /* used of the space */
+    struct bc_region *region;
+    struct bc_page_refs *page_refs;
+    int64_t offset; /* referenced in page_refs */
     int64_t size;
     int32_t n;
     struct bc_batch *dictionaries[]; /* or NULL */
@@ -94,9 +95,9 @@ struct holdings {
 static void release_holdings(struct ArrowArray *owner) {
     struct holdings *holdings = owner->private_data;
     for (int32_t i = 0; i < holdings->n; i++) bc__batch_unref(holdings->dictionaries[i]);
-    bc__space_unuse(holdings->space, holdings->offset, holdings->size);
-    bc__space_unref(holdings->space);
-    bc__window_unref(holdings->window);
+    bc__page_refs_remove(holdings->page_refs, holdings->offset, holdings->size);
+    bc__page_refs_unref(holdings->page_refs);
+    bc__region_unref(holdings->region);
     bc__free(holdings);
     owner->release = NULL;
 }
@@ -106,16 +107,17 @@ int bc__message_hold(struct bc_disk *disk, struct bc_batch *batch,
                      struct bc_batch ***out_dictionaries) {
     struct holdings *holdings =
         bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
-    struct bc_space *space = disk->file.space;
-    if (holdings == NULL || bc__space_use(space, message->offset, message->size) != 0) {
+    struct bc_page_refs *page_refs = disk->file.page_refs;
+    if (holdings == NULL ||
+        bc__page_refs_add(page_refs, message->offset, message->size) != 0) {
         bc__free(holdings);
         return ENOMEM;
     }
     holdings->n = n;
-    holdings->window = message->window;
-    message->window = NULL;
+    holdings->region = message->region;
+    message->region = NULL;
     if (disk->copies) batch->held_bytes += (uint64_t)message->size;
-    holdings->space = bc__space_ref(space);
+    holdings->page_refs = bc__page_refs_ref(page_refs);
     holdings->offset = message->offset;
     holdings->size = message->size;
     batch->owner.release = release_holdings;

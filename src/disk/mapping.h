@@ -11,20 +11,20 @@
 #include "batchcorder/batchcorder.h"
 #include "disk/region.h"
 
-struct bc_map {
+struct bc_mapping {
     struct bc_mutex lock; /* guards current */
-    struct bc_window *current;
+    struct bc_region *current;
     int file;         /* borrowed */
     const char *path; /* of the file, borrowed */
 };
 
-int bc__map_init(struct bc_map *map, int file, const char *path);
+int bc__mapping_init(struct bc_mapping *mapping, int file, const char *path);
 /* Gives up the current mapping; those that batches hold stay. Nobody is inside. */
-void bc__map_clear(struct bc_map *map);
-void bc__map_finish(struct bc_map *map);
+void bc__mapping_clear(struct bc_mapping *mapping);
+void bc__mapping_finish(struct bc_mapping *mapping);
 
 /* A counted mapping that covers [0, end). ENOMEM and other errnos of mapping. */
-int bc__map_get(struct bc_map *map, int64_t end, struct bc_window **out_window,
-                struct bc_error *error);
+int bc__mapping_get(struct bc_mapping *mapping, int64_t end,
+                    struct bc_region **out_region, struct bc_error *error);
 
 #endif

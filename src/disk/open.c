@@ -97,7 +97,7 @@ static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
         *out_schema = schema;
     } else {
         bc__dictionaries_finish(&disk->dictionaries);
-        bc__map_finish(&disk->map);
+        bc__mapping_finish(&disk->mapping);
         bc__schema_free(schema);
     }
     return code;

@@ -18,7 +18,7 @@ struct pages {
     uint32_t uses[PAGES];
 };
 
-struct bc_space {
+struct bc_page_refs {
     atomic_uint refs;
     _Atomic uint64_t freed;
     int64_t process;
@@ -32,99 +32,101 @@ struct bc_space {
     size_t n_groups, groups_capacity;
 };
 
-int bc__space_new(int file, struct bc_space **out_space) {
-    bc_assert(file >= 0 && out_space != NULL);
-    struct bc_space *space = bc__calloc(1, sizeof(*space));
-    if (space == NULL) return ENOMEM;
-    if (bc__mutex_init(&space->lock) != 0) {
-        bc__free(space);
+int bc__page_refs_new(int file, struct bc_page_refs **out_page_refs) {
+    bc_assert(file >= 0 && out_page_refs != NULL);
+    struct bc_page_refs *page_refs = bc__calloc(1, sizeof(*page_refs));
+    if (page_refs == NULL) return ENOMEM;
+    if (bc__mutex_init(&page_refs->lock) != 0) {
+        bc__free(page_refs);
         return ENOMEM;
     }
-    atomic_init(&space->refs, 1);
-    space->file = file;
-    space->process = bc__sys_process();
-    space->forks = bc__sys_forks();
-    *out_space = space;
+    atomic_init(&page_refs->refs, 1);
+    page_refs->file = file;
+    page_refs->process = bc__sys_process();
+    page_refs->forks = bc__sys_forks();
+    *out_page_refs = page_refs;
     return 0;
 }
 
-struct bc_space *bc__space_ref(struct bc_space *space) {
-    if (space != NULL) {
-        (void)atomic_fetch_add_explicit(&space->refs, 1, memory_order_relaxed);
+struct bc_page_refs *bc__page_refs_ref(struct bc_page_refs *page_refs) {
+    if (page_refs != NULL) {
+        (void)atomic_fetch_add_explicit(&page_refs->refs, 1, memory_order_relaxed);
     }
-    return space;
+    return page_refs;
 }
 
-void bc__space_unref(struct bc_space *space) {
-    if (space == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&space->refs, 1, memory_order_acq_rel);
+void bc__page_refs_unref(struct bc_page_refs *page_refs) {
+    if (page_refs == NULL) return;
+    unsigned before =
+        atomic_fetch_sub_explicit(&page_refs->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    for (size_t i = 0; i < space->n_groups; i++) bc__free(space->groups[i]);
-    bc__free(space->groups);
-    bc__mutex_finish(&space->lock);
-    bc__free(space);
+    for (size_t i = 0; i < page_refs->n_groups; i++) bc__free(page_refs->groups[i]);
+    bc__free(page_refs->groups);
+    bc__mutex_finish(&page_refs->lock);
+    bc__free(page_refs);
 }
 
-void bc__space_close(struct bc_space *space) {
-    if (space == NULL) return;
-    bc__mutex_lock(&space->lock);
-    space->file = -1;
-    bc__mutex_unlock(&space->lock);
+void bc__page_refs_close(struct bc_page_refs *page_refs) {
+    if (page_refs == NULL) return;
+    bc__mutex_lock(&page_refs->lock);
+    page_refs->file = -1;
+    bc__mutex_unlock(&page_refs->lock);
 }
 
 /* There is nothing to count, or it is counted by the parent: a fork's child leaves it the
  * file, and the lock. */
-static bool is_elsewhere(const struct bc_space *space) {
-    return space == NULL || space->process != bc__sys_process();
+static bool is_elsewhere(const struct bc_page_refs *page_refs) {
+    return page_refs == NULL || page_refs->process != bc__sys_process();
 }
 
 /* Sees to it that the group of page `page` is there. The lock is held. */
-static int make_group(struct bc_space *space, int64_t page) {
+static int make_group(struct bc_page_refs *page_refs, int64_t page) {
     size_t group = (size_t)(page / PAGES);
-    while (space->n_groups <= group) {
-        if (bc__grow((void **)&space->groups, &space->groups_capacity,
-                     space->n_groups + 1, sizeof(space->groups[0])) != 0) {
+    while (page_refs->n_groups <= group) {
+        if (bc__grow((void **)&page_refs->groups, &page_refs->groups_capacity,
+                     page_refs->n_groups + 1, sizeof(page_refs->groups[0])) != 0) {
             return ENOMEM;
         }
         struct pages *pages = bc__calloc(1, sizeof(*pages));
         if (pages == NULL) return ENOMEM;
-        space->groups[space->n_groups++] = pages;
+        page_refs->groups[page_refs->n_groups++] = pages;
     }
     return 0;
 }
 
-static uint32_t *uses_of(struct bc_space *space, int64_t page) {
-    struct pages *pages = space->groups[page / PAGES];
+static uint32_t *uses_of(struct bc_page_refs *page_refs, int64_t page) {
+    struct pages *pages = page_refs->groups[page / PAGES];
     bc_assert(pages != NULL);
     return &pages->uses[page % PAGES];
 }
 
-int bc__space_use(struct bc_space *space, int64_t offset, int64_t size) {
-    if (is_elsewhere(space)) return 0;
+int bc__page_refs_add(struct bc_page_refs *page_refs, int64_t offset, int64_t size) {
+    if (is_elsewhere(page_refs)) return 0;
     bc_assert(offset >= 0 && size > 0);
     int64_t last = (offset + size - 1) / PAGE;
-    bc__mutex_lock(&space->lock);
-    int code = make_group(space, last);
+    bc__mutex_lock(&page_refs->lock);
+    int code = make_group(page_refs, last);
     for (int64_t page = offset / PAGE; page <= last && code == 0; page++) {
-        ++*uses_of(space, page);
+        ++*uses_of(page_refs, page);
     }
-    bc__mutex_unlock(&space->lock);
+    bc__mutex_unlock(&page_refs->lock);
     return code;
 }
 
 /* Punches the pending run. What the file system cannot punch stays counted, and all of it
  * after a fork, since the child has uses of its own. The lock is held. */
-static void punch(struct bc_space *space) {
-    int64_t start = space->run_start;
-    int64_t end = space->run_end;
-    space->run_start = end;
-    if (start == end || space->file < 0 || space->forks != bc__sys_forks()) return;
-    if (bc__sys_punch(space->file, start, end - start) != 0) return;
-    (void)atomic_fetch_add_explicit(&space->freed, (uint64_t)(end - start),
+static void punch(struct bc_page_refs *page_refs) {
+    int64_t start = page_refs->run_start;
+    int64_t end = page_refs->run_end;
+    page_refs->run_start = end;
+    if (start == end || page_refs->file < 0 || page_refs->forks != bc__sys_forks())
+        return;
+    if (bc__sys_punch(page_refs->file, start, end - start) != 0) return;
+    (void)atomic_fetch_add_explicit(&page_refs->freed, (uint64_t)(end - start),
                                     memory_order_relaxed);
     for (int64_t page = start / PAGE; page < end / PAGE; page++) {
-        struct pages **pages = &space->groups[page / PAGES];
+        struct pages **pages = &page_refs->groups[page / PAGES];
         if (++(*pages)->holes < PAGES) continue;
         bc__free(*pages);
         *pages = NULL;
@@ -132,48 +134,49 @@ static void punch(struct bc_space *space) {
 }
 
 /* A page that has no use and is written: into the run. The lock is held. */
-static void add_free(struct bc_space *space, int64_t page) {
-    if (page * PAGE != space->run_end) {
-        punch(space);
-        space->run_start = page * PAGE;
+static void add_free(struct bc_page_refs *page_refs, int64_t page) {
+    if (page * PAGE != page_refs->run_end) {
+        punch(page_refs);
+        page_refs->run_start = page * PAGE;
     }
-    space->run_end = (page + 1) * PAGE;
-    if (space->run_end - space->run_start >= RUN_BYTES) punch(space);
+    page_refs->run_end = (page + 1) * PAGE;
+    if (page_refs->run_end - page_refs->run_start >= RUN_BYTES) punch(page_refs);
 }
 
-void bc__space_unuse(struct bc_space *space, int64_t offset, int64_t size) {
-    if (is_elsewhere(space)) return;
+void bc__page_refs_remove(struct bc_page_refs *page_refs, int64_t offset, int64_t size) {
+    if (is_elsewhere(page_refs)) return;
     bc_assert(offset >= 0 && size > 0);
-    bc__mutex_lock(&space->lock);
+    bc__mutex_lock(&page_refs->lock);
     for (int64_t page = offset / PAGE; page <= (offset + size - 1) / PAGE; page++) {
-        uint32_t *uses = uses_of(space, page);
+        uint32_t *uses = uses_of(page_refs, page);
         bc_assert(*uses > 0);
-        if (--*uses == 0 && (page + 1) * PAGE <= space->written) add_free(space, page);
+        if (--*uses == 0 && (page + 1) * PAGE <= page_refs->written)
+            add_free(page_refs, page);
     }
-    bc__mutex_unlock(&space->lock);
+    bc__mutex_unlock(&page_refs->lock);
 }
 
-void bc__space_written(struct bc_space *space, int64_t size) {
-    if (space == NULL) return;
-    bc__mutex_lock(&space->lock);
-    bc_assert(size >= space->written);
-    int64_t page = space->written / PAGE;
-    space->written = size;
+void bc__page_refs_written(struct bc_page_refs *page_refs, int64_t size) {
+    if (page_refs == NULL) return;
+    bc__mutex_lock(&page_refs->lock);
+    bc_assert(size >= page_refs->written);
+    int64_t page = page_refs->written / PAGE;
+    page_refs->written = size;
     /* Those that lost their uses before they were written. */
     for (; (page + 1) * PAGE <= size; page++) {
-        if (*uses_of(space, page) == 0) add_free(space, page);
+        if (*uses_of(page_refs, page) == 0) add_free(page_refs, page);
     }
-    bc__mutex_unlock(&space->lock);
+    bc__mutex_unlock(&page_refs->lock);
 }
 
-void bc__space_reclaim(struct bc_space *space) {
-    if (space == NULL) return;
-    bc__mutex_lock(&space->lock);
-    punch(space);
-    bc__mutex_unlock(&space->lock);
+void bc__page_refs_reclaim(struct bc_page_refs *page_refs) {
+    if (page_refs == NULL) return;
+    bc__mutex_lock(&page_refs->lock);
+    punch(page_refs);
+    bc__mutex_unlock(&page_refs->lock);
 }
 
-uint64_t bc__space_freed(const struct bc_space *space) {
-    if (space == NULL) return 0;
-    return atomic_load_explicit(&space->freed, memory_order_relaxed);
+uint64_t bc__page_refs_punched_bytes(const struct bc_page_refs *page_refs) {
+    if (page_refs == NULL) return 0;
+    return atomic_load_explicit(&page_refs->freed, memory_order_relaxed);
 }

@@ -14,23 +14,23 @@
 
 #include <stdint.h>
 
-struct bc_space;
+struct bc_page_refs;
 
 /* Of the open `file`; 0 or ENOMEM. */
-int bc__space_new(int file, struct bc_space **out_space);
-struct bc_space *bc__space_ref(struct bc_space *space);
-void bc__space_unref(struct bc_space *space);
+int bc__page_refs_new(int file, struct bc_page_refs **out_page_refs);
+struct bc_page_refs *bc__page_refs_ref(struct bc_page_refs *page_refs);
+void bc__page_refs_unref(struct bc_page_refs *page_refs);
 /* The file is about to be closed. */
-void bc__space_close(struct bc_space *space);
+void bc__page_refs_close(struct bc_page_refs *page_refs);
 
 /* Uses [offset, offset + size), which may lie behind the file's end. ENOMEM. */
-int bc__space_use(struct bc_space *space, int64_t offset, int64_t size);
-void bc__space_unuse(struct bc_space *space, int64_t offset, int64_t size);
+int bc__page_refs_add(struct bc_page_refs *page_refs, int64_t offset, int64_t size);
+void bc__page_refs_remove(struct bc_page_refs *page_refs, int64_t offset, int64_t size);
 /* The file has `size` bytes now; what lies behind is not punched. */
-void bc__space_written(struct bc_space *space, int64_t size);
+void bc__page_refs_written(struct bc_page_refs *page_refs, int64_t size);
 /* Punches what is free. */
-void bc__space_reclaim(struct bc_space *space);
+void bc__page_refs_reclaim(struct bc_page_refs *page_refs);
 /* Bytes that are holes. */
-uint64_t bc__space_freed(const struct bc_space *space);
+uint64_t bc__page_refs_punched_bytes(const struct bc_page_refs *page_refs);
 
 #endif

@@ -72,19 +72,19 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     const struct bc_trailer *trailer = &disk->trailer;
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
-    struct bc_window *window = NULL;
+    struct bc_region *region = NULL;
     int code = bc__message_open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2),
-                                     disk->copies, &window, error);
+                                     disk->copies, &region, error);
     const uint8_t *bytes = NULL;
     if (code == 0) {
         /* Comes while the system is asked for the size. */
-        bytes = bc__window_at(window, at);
+        bytes = bc__region_at(region, at);
         __builtin_prefetch(bytes);
     }
     int checked = bc__disk_check(disk, error);
     if (checked != 0) code = checked;
     if (code != 0) {
-        bc__window_unref(window);
+        bc__region_unref(region);
         return code;
     }
     struct bc_trailer_batch batch;
@@ -94,7 +94,7 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
         right = bc__trailer_get_batch(trailer, bytes + BC_TRAILER_BATCH,
                                       (int64_t)number + 1, &next);
     }
-    bc__window_unref(window);
+    bc__region_unref(region);
     /* Many entries may not be one message, or the file takes longer than its size. */
     if (!right || (number == 0 && batch.first_row != 0) ||
         next.first_row < batch.first_row || next.offset < batch.offset + batch.size) {

@@ -8,74 +8,74 @@
 
 /* What goes before a block's bytes, so that these start at a multiple of 64. */
 enum { HEAD = 64 };
-_Static_assert(sizeof(struct bc_window) <= HEAD, "a block's bytes are aligned");
+_Static_assert(sizeof(struct bc_region) <= HEAD, "a block's bytes are aligned");
 
-int bc__window_map(int file, const char *path, size_t size,
-                   struct bc_window **out_window) {
-    bc_assert(size > 0 && out_window != NULL);
-    struct bc_window *window = bc__calloc(1, sizeof(*window));
-    if (window == NULL) return ENOMEM;
-    int code = bc__sys_map(file, path, size, &window->memory);
+int bc__region_map(int file, const char *path, size_t size,
+                   struct bc_region **out_region) {
+    bc_assert(size > 0 && out_region != NULL);
+    struct bc_region *region = bc__calloc(1, sizeof(*region));
+    if (region == NULL) return ENOMEM;
+    int code = bc__sys_map(file, path, size, &region->memory);
     if (code != 0) {
-        bc__free(window);
+        bc__free(region);
         return code;
     }
-    atomic_init(&window->refs, 1);
-    window->is_mapping = true;
-    window->size = size;
-    *out_window = window;
+    atomic_init(&region->refs, 1);
+    region->is_mapping = true;
+    region->size = size;
+    *out_region = region;
     return 0;
 }
 
-struct bc_window *bc__window_block(size_t size) {
+struct bc_region *bc__region_block(size_t size) {
     bc_assert(size > 0);
-    struct bc_window *window = bc__malloc_aligned(HEAD, HEAD + size);
-    if (window == NULL) return NULL;
-    *window = (struct bc_window){
-        .size = size, .memory = (const uint8_t *)window + HEAD, .allocation = window};
-    atomic_init(&window->refs, 1);
-    return window;
+    struct bc_region *region = bc__malloc_aligned(HEAD, HEAD + size);
+    if (region == NULL) return NULL;
+    *region = (struct bc_region){
+        .size = size, .memory = (const uint8_t *)region + HEAD, .allocation = region};
+    atomic_init(&region->refs, 1);
+    return region;
 }
 
-struct bc_window *bc__window_zeros(size_t size) {
+struct bc_region *bc__region_zeros(size_t size) {
     bc_assert(size > 0);
     if (size > SIZE_MAX - 2 * (size_t)HEAD) return NULL;
     uint8_t *allocation = bc__calloc(1, size + 2 * (size_t)HEAD);
     if (allocation == NULL) return NULL;
     uint8_t *start = allocation + (HEAD - (uintptr_t)allocation % HEAD) % HEAD;
-    struct bc_window *window = (struct bc_window *)(void *)start;
-    window->size = size;
-    window->memory = start + HEAD;
-    window->allocation = allocation;
-    atomic_init(&window->refs, 1);
-    return window;
+    struct bc_region *region = (struct bc_region *)(void *)start;
+    region->size = size;
+    region->memory = start + HEAD;
+    region->allocation = allocation;
+    atomic_init(&region->refs, 1);
+    return region;
 }
 
-uint8_t *bc__window_bytes(struct bc_window *block) {
+uint8_t *bc__region_bytes(struct bc_region *block) {
     bc_assert(!block->is_mapping);
     return (uint8_t *)block + HEAD;
 }
 
-struct bc_window *bc__window_ref(struct bc_window *window) {
-    (void)atomic_fetch_add_explicit(&window->refs, 1, memory_order_relaxed);
-    return window;
+struct bc_region *bc__region_ref(struct bc_region *region) {
+    (void)atomic_fetch_add_explicit(&region->refs, 1, memory_order_relaxed);
+    return region;
 }
 
-void bc__window_unref(struct bc_window *window) {
-    if (window == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&window->refs, 1, memory_order_acq_rel);
+void bc__region_unref(struct bc_region *region) {
+    if (region == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&region->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    if (window->is_mapping) {
-        bc__sys_unmap(window->memory, window->size);
-        bc__free(window);
+    if (region->is_mapping) {
+        bc__sys_unmap(region->memory, region->size);
+        bc__free(region);
     } else {
-        bc__free(window->allocation);
+        bc__free(region->allocation);
     }
 }
 
-const uint8_t *bc__window_at(const struct bc_window *window, int64_t offset) {
-    bc_assert(offset >= window->offset &&
-              (uint64_t)(offset - window->offset) < window->size);
-    return window->memory + (offset - window->offset);
+const uint8_t *bc__region_at(const struct bc_region *region, int64_t offset) {
+    bc_assert(offset >= region->offset &&
+              (uint64_t)(offset - region->offset) < region->size);
+    return region->memory + (offset - region->offset);
 }

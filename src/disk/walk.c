@@ -94,11 +94,11 @@ static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error 
 static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     if (!disk->resumes) return 0;
     size_t size = (size_t)finding->size;
-    struct bc_window *block = bc__window_zeros(size);
+    struct bc_region *block = bc__region_zeros(size);
     if (block == NULL) return ENOMEM;
-    const uint8_t *bytes = bc__window_bytes(block);
+    const uint8_t *bytes = bc__region_bytes(block);
     size_t got = 0;
-    int code = bc__sys_read_over_holes(disk->file.file, bc__window_bytes(block), size,
+    int code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block), size,
                                        disk->scan.at, &got);
     if (code == 0 && got != size) code = EINVAL;
     struct bc_parts parts;
@@ -108,7 +108,7 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
         code = EINVAL;
     }
     if (code == 0 && !bc__verify_message(&parts)) code = EINVAL;
-    bc__window_unref(block);
+    bc__region_unref(block);
     return code;
 }
 

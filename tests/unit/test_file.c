@@ -30,10 +30,10 @@ static void append(struct bc_file *file, int i, bool more, int64_t *out_offset) 
 
 /* Message `i` is where it was put, in the file or in a block that may be held. */
 static void check_message(struct bc_file *file, int i, int64_t offset,
-                          struct bc_window **out_block) {
-    struct bc_window *block = bc__file_collected(file, offset);
+                          struct bc_region **out_block) {
+    struct bc_region *block = bc__file_collected(file, offset);
     if (block != NULL) {
-        CHECK(is_message(bc__window_at(block, offset), i));
+        CHECK(is_message(bc__region_at(block, offset), i));
     } else {
         static uint8_t bytes[64 * 200];
         CHECK(pread(file->file, bytes, (size_t)size_of(i), offset) == size_of(i));
@@ -42,7 +42,7 @@ static void check_message(struct bc_file *file, int i, int64_t offset,
     if (out_block != NULL) {
         *out_block = block;
     } else {
-        bc__window_unref(block);
+        bc__region_unref(block);
     }
 }
 
@@ -53,7 +53,7 @@ static void test_messages_are_collected(void) {
     for (int pattern = 1; pattern < 5; pattern++) {
         struct bc_file file;
         int64_t offsets[MESSAGES];
-        struct bc_window *held[MESSAGES];
+        struct bc_region *held[MESSAGES];
         int64_t end = 0;
         int waited = 0;
         CHECK(bc__file_create(&file, path, BC_BYTES_DEFAULT, false, NULL) == 0);
@@ -75,8 +75,8 @@ static void test_messages_are_collected(void) {
             CHECK(bc__file_collected(&file, offsets[i]) == NULL);
             check_message(&file, i, offsets[i], NULL);
             if (held[i] == NULL) continue;
-            CHECK(is_message(bc__window_at(held[i], offsets[i]), i));
-            bc__window_unref(held[i]);
+            CHECK(is_message(bc__region_at(held[i], offsets[i]), i));
+            bc__region_unref(held[i]);
         }
         bc__file_finish(&file);
     }
@@ -90,7 +90,7 @@ static int64_t blocks_of(const struct bc_file *file) {
     return (int64_t)status.st_blocks * 512;
 }
 
-/* A window of messages goes through a file that has room for no more than that. What is
+/* A region of messages goes through a file that has room for no more than that. What is
  * still used is never punched. */
 static void test_room_is_given_back(void) {
     enum { WINDOW = 20, LIMIT = 300 * 1024 };
@@ -100,7 +100,8 @@ static void test_room_is_given_back(void) {
     CHECK(bc__file_create(&file, path, LIMIT, true, NULL) == 0);
     for (int i = 0; i < MESSAGES; i++) {
         append(&file, i, i % 3 != 0, &offsets[i]);
-        if (i % 50 == 7) CHECK(bc__space_use(file.space, offsets[i], size_of(i)) == 0);
+        if (i % 50 == 7)
+            CHECK(bc__page_refs_add(file.page_refs, offsets[i], size_of(i)) == 0);
         if (i >= WINDOW)
             bc__file_give_up(&file, offsets[i - WINDOW], size_of(i - WINDOW));
         for (int k = i < WINDOW ? 0 : i - WINDOW + 1; k <= i; k++) {
@@ -112,12 +113,12 @@ static void test_room_is_given_back(void) {
     CHECK(bc__file_flush(&file, NULL) == 0);
     for (int i = 7; i < MESSAGES; i += 50) {
         check_message(&file, i, offsets[i], NULL);
-        bc__space_unuse(file.space, offsets[i], size_of(i));
+        bc__page_refs_remove(file.page_refs, offsets[i], size_of(i));
     }
     for (int i = MESSAGES - WINDOW; i < MESSAGES; i++) {
         bc__file_give_up(&file, offsets[i], size_of(i));
     }
-    bc__space_reclaim(file.space);
+    bc__page_refs_reclaim(file.page_refs);
     CHECK(bc__file_used(&file) <= 4096 && blocks_of(&file) <= 4096);
     bc__file_finish(&file);
     CHECK(rmdir(path) == 0);
@@ -131,11 +132,11 @@ static void test_uses_outlive_the_file(void) {
     int64_t offset;
     CHECK(bc__file_create(&file, path, BC_BYTES_DEFAULT, true, NULL) == 0);
     append(&file, 199, false, &offset);
-    struct bc_space *space = bc__space_ref(file.space);
-    CHECK(bc__space_use(space, offset, size_of(199)) == 0);
+    struct bc_page_refs *page_refs = bc__page_refs_ref(file.page_refs);
+    CHECK(bc__page_refs_add(page_refs, offset, size_of(199)) == 0);
     bc__file_finish(&file);
-    bc__space_unuse(space, offset, size_of(199));
-    bc__space_unref(space);
+    bc__page_refs_remove(page_refs, offset, size_of(199));
+    bc__page_refs_unref(page_refs);
     CHECK(rmdir(path) == 0);
     free(path);
 }
