@@ -51,7 +51,7 @@ BC_EXPORT int bench_ready_stream(const struct bench_ready *ready,
                                  struct ArrowArrayStream *out_stream);
 BC_EXPORT int bench_consume(struct ArrowArrayStream *const *streams, int n_streams,
                             int64_t *out_batches, double *out_seconds);
-BC_EXPORT int bench_write(int file, const struct iovec *pieces, const int32_t *counts,
+BC_EXPORT int bench_write(int file, const struct iovec *iovecs, const int32_t *counts,
                           int64_t n_batches);
 
 static double now(void) {
@@ -213,16 +213,16 @@ int bench_consume(struct ArrowArrayStream *const *streams, int n_streams,
     return code;
 }
 
-/* Appends batch after batch, counts[i] pieces each, one call a batch. */
-int bench_write(int file, const struct iovec *pieces, const int32_t *counts,
+/* Appends batch after batch, counts[i] iovecs each, one call a batch. */
+int bench_write(int file, const struct iovec *iovecs, const int32_t *counts,
                 int64_t n_batches) {
     for (int64_t i = 0; i < n_batches; i++) {
         size_t bytes = 0;
-        for (int32_t p = 0; p < counts[i]; p++) bytes += pieces[p].iov_len;
-        ssize_t written = writev(file, pieces, counts[i]);
+        for (int32_t p = 0; p < counts[i]; p++) bytes += iovecs[p].iov_len;
+        ssize_t written = writev(file, iovecs, counts[i]);
         if (written < 0) return errno;
         if ((size_t)written != bytes) return ENOSPC;
-        pieces += counts[i];
+        iovecs += counts[i];
     }
     return 0;
 }

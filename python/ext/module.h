@@ -31,7 +31,7 @@ struct cache_object {
      * needs the room. Only without max_readers: else no batch is read again. */
     PyObject **kept;
     size_t n_kept;
-    uint64_t kept_bytes;      /* reserved in the budget, in pieces for many batches */
+    uint64_t kept_bytes;      /* reserved in the budget, in iovecs for many batches */
     uint64_t kept_bytes_free; /* of these, not used yet */
     uint64_t kept_bytes_each; /* an estimate of what pyarrow allocates for one */
 };

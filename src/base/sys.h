@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A piece of memory to write. */
-struct bc_piece {
+/* A iovec of memory to write. */
+struct bc_iovec {
     const void *data;
     size_t size;
 };
@@ -39,9 +39,9 @@ int bc__sys_remove_dir(const char *path);
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
 void bc__sys_close(int descriptor);
 
-/* Writes all pieces but the first `skip` bytes, of which the byte number 0 belongs at
+/* Writes all iovecs but the first `skip` bytes, of which the byte number 0 belongs at
  * `offset`. On failure some may be written; none of them count. */
-int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size_t skip,
+int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size_t skip,
                   int64_t offset);
 int bc__sys_truncate(int file, int64_t size);
 int bc__sys_size(int file, int64_t *out_size);

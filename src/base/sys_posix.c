@@ -188,18 +188,18 @@ static int make_fault(struct iovec *vectors, int *n, bool *out_kills) {
     return 0;
 }
 
-/* One system call for up to PIECES_PER_CALL pieces from `skip` bytes on. */
-static ssize_t write_some(int file, const struct bc_piece *pieces, size_t n_pieces,
+/* One system call for up to PIECES_PER_CALL iovecs from `skip` bytes on. */
+static ssize_t write_some(int file, const struct bc_iovec *iovecs, size_t n_iovecs,
                           size_t skip, int64_t offset) {
     struct iovec vectors[PIECES_PER_CALL];
     int n = 0;
-    for (size_t i = 0; i < n_pieces && n < PIECES_PER_CALL; i++) {
-        if (pieces[i].size == skip) {
+    for (size_t i = 0; i < n_iovecs && n < PIECES_PER_CALL; i++) {
+        if (iovecs[i].size == skip) {
             skip = 0;
             continue;
         }
-        vectors[n].iov_base = (char *)(uintptr_t)pieces[i].data + skip;
-        vectors[n].iov_len = pieces[i].size - skip;
+        vectors[n].iov_base = (char *)(uintptr_t)iovecs[i].data + skip;
+        vectors[n].iov_len = iovecs[i].size - skip;
         skip = 0;
         n++;
     }
@@ -214,22 +214,22 @@ static ssize_t write_some(int file, const struct bc_piece *pieces, size_t n_piec
     return written;
 }
 
-/* Leaves out the pieces that `*skip` bytes cover, and empty ones. */
-static void pass_pieces(const struct bc_piece **pieces, size_t *n_pieces, size_t *skip) {
-    while (*n_pieces > 0 && *skip >= (*pieces)->size) {
-        *skip -= (*pieces)->size;
-        ++*pieces;
-        --*n_pieces;
+/* Leaves out the iovecs that `*skip` bytes cover, and empty ones. */
+static void pass_pieces(const struct bc_iovec **iovecs, size_t *n_iovecs, size_t *skip) {
+    while (*n_iovecs > 0 && *skip >= (*iovecs)->size) {
+        *skip -= (*iovecs)->size;
+        ++*iovecs;
+        --*n_iovecs;
     }
 }
 
-int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size_t skip,
+int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size_t skip,
                   int64_t offset) {
     bc_assert(file >= 0 && offset >= 0);
     offset += (int64_t)skip;
-    pass_pieces(&pieces, &n_pieces, &skip);
-    while (n_pieces > 0) {
-        ssize_t written = write_some(file, pieces, n_pieces, skip, offset);
+    pass_pieces(&iovecs, &n_iovecs, &skip);
+    while (n_iovecs > 0) {
+        ssize_t written = write_some(file, iovecs, n_iovecs, skip, offset);
         if (written < 0) {
             if (errno == EINTR) continue;
             return bc__error_of_system(errno);
@@ -237,7 +237,7 @@ int bc__sys_write(int file, const struct bc_piece *pieces, size_t n_pieces, size
         if (written == 0) return EIO;
         offset += written;
         skip += (size_t)written;
-        pass_pieces(&pieces, &n_pieces, &skip);
+        pass_pieces(&iovecs, &n_iovecs, &skip);
     }
     return 0;
 }

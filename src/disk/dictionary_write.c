@@ -46,7 +46,7 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
     bc__mutex_unlock(&dictionaries->lock);
     if (code != 0) return bc__error_memory(error);
     int64_t offset;
-    code = bc__file_append(file, message->pieces, message->n_pieces, message->size, true,
+    code = bc__file_append(file, message->iovecs, message->n_iovecs, message->size, true,
                            &offset, error);
     if (code != 0) return code;
     bc__mutex_lock(&dictionaries->lock);

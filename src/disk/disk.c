@@ -63,13 +63,13 @@ int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error) {
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
     int64_t offset;
-    code = bc__file_append(&disk->file, message.pieces, message.n_pieces, message.size,
+    code = bc__file_append(&disk->file, message.iovecs, message.n_iovecs, message.size,
                            true, &offset, error);
     if (code != 0) return code;
-    bc_assert(offset == 0 && message.n_pieces == 1);
+    bc_assert(offset == 0 && message.n_iovecs == 1);
 
     disk->schema_bytes = message.size;
-    disk->schema_checksum = bc__checksum(message.pieces[0].data, message.pieces[0].size);
+    disk->schema_checksum = bc__checksum(message.iovecs[0].data, message.iovecs[0].size);
     return 0;
 }
 
@@ -94,7 +94,7 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
     struct bc_message message;
     code = bc__encode_batch(&disk->encoder, batch, ranges, &message, error);
     if (code != 0) return code;
-    code = bc__file_append(&disk->file, message.pieces, message.n_pieces, message.size,
+    code = bc__file_append(&disk->file, message.iovecs, message.n_iovecs, message.size,
                            more, out_offset, error);
     if (code == 0) *out_size = message.size;
     return code;

@@ -236,8 +236,8 @@ static int publish(struct bc_file *file, const void *prefix, int64_t offset,
     if (is_forked(file)) return ECANCELED;
     int code = file->durable ? sync(file) : 0;
     if (code != 0) return code;
-    const struct bc_piece piece = {prefix, PREFIX};
-    code = bc__sys_write(file->file, &piece, 1, 0, offset);
+    const struct bc_iovec iovec = {prefix, PREFIX};
+    code = bc__sys_write(file->file, &iovec, 1, 0, offset);
     if (code != 0 && !may_have(file, prefix, offset)) return code;
     file->published = end;
     /* A reader may have it already, and no append of ours will count it. */
@@ -247,14 +247,14 @@ static int publish(struct bc_file *file, const void *prefix, int64_t offset,
 
 /* Writes a group of messages at `end`, and publishes it: until then its first 8 bytes are
  * zeros, or not there, which is the end of the stream to every reader. */
-static int write_group(struct bc_file *file, const struct bc_piece *pieces,
-                       size_t n_pieces, int64_t size, int64_t end) {
-    bc_assert(pieces[0].size > PREFIX);
+static int write_group(struct bc_file *file, const struct bc_iovec *iovecs,
+                       size_t n_iovecs, int64_t size, int64_t end) {
+    bc_assert(iovecs[0].size > PREFIX);
     /* All of it at once is part of the file: others who mapped that know its size of that
      * moment, and see what is published later; they must not see a part of it. */
     int code = bc__sys_truncate(file->file, end + size);
-    if (code == 0) code = bc__sys_write(file->file, pieces, n_pieces, PREFIX, end);
-    return code == 0 ? publish(file, pieces[0].data, end, end + size) : code;
+    if (code == 0) code = bc__sys_write(file->file, iovecs, n_iovecs, PREFIX, end);
+    return code == 0 ? publish(file, iovecs[0].data, end, end + size) : code;
 }
 
 /* Cuts off what is not published, now, or else before anything is written again: a
@@ -266,15 +266,15 @@ static int cut(struct bc_file *file) {
     return code;
 }
 
-/* Writes pieces of `size` bytes behind what is written. */
-static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+/* Writes iovecs of `size` bytes behind what is written. */
+static int write(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                  int64_t size) {
     int code = cut(file);
     if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
     file->reach = end + size;
-    code = file->publishes_last ? write_group(file, pieces, n_pieces, size, end)
-                                : bc__sys_write(file->file, pieces, n_pieces, 0, end);
+    code = file->publishes_last ? write_group(file, iovecs, n_iovecs, size, end)
+                                : bc__sys_write(file->file, iovecs, n_iovecs, 0, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
         (void)cut(file);
@@ -289,8 +289,8 @@ static int write(struct bc_file *file, const struct bc_piece *pieces, size_t n_p
 /* Writes the block and empties it. The lock is held. */
 static int write_block(struct bc_file *file) {
     if (file->collected == 0) return 0;
-    struct bc_piece piece = {file->block->memory, file->collected};
-    int code = write(file, &piece, 1, (int64_t)file->collected);
+    struct bc_iovec iovec = {file->block->memory, file->collected};
+    int code = write(file, &iovec, 1, (int64_t)file->collected);
     if (code != 0) return code;
     file->collected = 0;
     /* Used again, unless somebody still reads from it. */
@@ -302,7 +302,7 @@ static int write_block(struct bc_file *file) {
 }
 
 /* Puts a small message into the block. The lock is held. */
-static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+static int collect(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                    size_t size) {
     if (file->collected + size > BLOCK_BYTES) {
         int code = write_block(file);
@@ -314,15 +314,15 @@ static int collect(struct bc_file *file, const struct bc_piece *pieces, size_t n
         file->block->offset = atomic_load_explicit(&file->written, memory_order_relaxed);
     }
     uint8_t *out = bc__region_bytes(file->block) + file->collected;
-    for (size_t i = 0; i < n_pieces; i++) {
-        memcpy(out, pieces[i].data, pieces[i].size);
-        out += pieces[i].size;
+    for (size_t i = 0; i < n_iovecs; i++) {
+        memcpy(out, iovecs[i].data, iovecs[i].size);
+        out += iovecs[i].size;
     }
     file->collected += size;
     return 0;
 }
 
-static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+static int append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                   int64_t size, bool more) {
     int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
     int code = check_writable(file);
@@ -330,10 +330,10 @@ static int append(struct bc_file *file, const struct bc_piece *pieces, size_t n_
     if (code != 0) return code;
     bc__mutex_lock(&file->lock);
     if (more && size <= COLLECT_BYTES_MAX) {
-        code = collect(file, pieces, n_pieces, (size_t)size);
+        code = collect(file, iovecs, n_iovecs, (size_t)size);
     } else {
         code = write_block(file);
-        if (code == 0) code = write(file, pieces, n_pieces, size);
+        if (code == 0) code = write(file, iovecs, n_iovecs, size);
     }
     bc__mutex_unlock(&file->lock);
     if (code != 0) {
@@ -353,14 +353,14 @@ static int fail(int code, struct bc_error *error) {
     return bc__error_set(error, code, "Disk write failed: %s", bc__error_words(code));
 }
 
-int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                     int64_t size, bool more, int64_t *out_offset,
                     struct bc_error *error) {
     bc_assert(file->file >= 0 && size > 0 && size % 64 == 0);
     int code = check_room(file, size, error);
     if (code != 0) return code;
     int64_t offset = atomic_load_explicit(&file->size, memory_order_relaxed);
-    code = append(file, pieces, n_pieces, size, more);
+    code = append(file, iovecs, n_iovecs, size, more);
     if (code != 0) return fail(code, error);
     *out_offset = offset;
     return 0;
@@ -401,8 +401,8 @@ int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
     int code = check_writable(file);
     int64_t end = offset + (int64_t)size;
     if (code == 0 && file->reach < end) file->reach = end;
-    const struct bc_piece piece = {data, size};
-    if (code == 0) code = bc__sys_write(file->file, &piece, 1, 0, offset);
+    const struct bc_iovec iovec = {data, size};
+    if (code == 0) code = bc__sys_write(file->file, &iovec, 1, 0, offset);
     return code == 0 ? 0 : fail(code, error);
 }
 

@@ -82,10 +82,10 @@ int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener
 int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error);
 /* Takes the name away again that bc__file_name gave. */
 void bc__file_unname(struct bc_file *file);
-/* Appends pieces of `size` bytes in all, at the end: `*out_offset`. With `more`, another
+/* Appends iovecs of `size` bytes in all, at the end: `*out_offset`. With `more`, another
  * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
  * errno of the write, of this message or of one that waited. */
-int bc__file_append(struct bc_file *file, const struct bc_piece *pieces, size_t n_pieces,
+int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
 /* Nothing waits. */
 bool bc__file_is_flushed(const struct bc_file *file);

@@ -10,7 +10,7 @@
 /* Encodes the schema of the file as this version does, and compares it with `wanted`: an
  * earlier version may have written the same schema in other bytes. `*out_size`: the size
  * of the file's message, or 0 if its schema is another one. */
-static int compare_decoded(struct bc_disk *disk, const struct bc_piece *wanted,
+static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
                            int64_t *out_size) {
     *out_size = 0;
     int64_t end = 0;
@@ -40,8 +40,8 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_piece *wanted,
                                 disk->encoder.body.codec, NULL);
     }
     if (code == 0) code = bc__encode_schema(&encoder, &message, NULL);
-    if (code == 0 && message.pieces[0].size == wanted->size &&
-        memcmp(message.pieces[0].data, wanted->data, wanted->size) == 0) {
+    if (code == 0 && message.iovecs[0].size == wanted->size &&
+        memcmp(message.iovecs[0].data, wanted->data, wanted->size) == 0) {
         *out_size = finding.size;
     }
     bc__encoder_finish(&encoder);
@@ -67,8 +67,8 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     struct bc_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
-    bc_assert(message.n_pieces == 1);
-    const struct bc_piece *wanted = &message.pieces[0];
+    bc_assert(message.n_iovecs == 1);
+    const struct bc_iovec *wanted = &message.iovecs[0];
     size_t size = wanted->size;
     uint8_t *bytes;
     size_t got;

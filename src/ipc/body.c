@@ -29,11 +29,11 @@ static int broken(const struct layout *layout, const char *reason) {
 
 static int add_piece(struct bc_body *body, const void *data, size_t size) {
     if (size == 0) return 0;
-    if (bc__grow((void **)&body->pieces, &body->pieces_capacity, body->n_pieces + 1,
-                 sizeof(body->pieces[0])) != 0) {
+    if (bc__grow((void **)&body->iovecs, &body->iovecs_capacity, body->n_iovecs + 1,
+                 sizeof(body->iovecs[0])) != 0) {
         return ENOMEM;
     }
-    body->pieces[body->n_pieces++] = (struct bc_piece){data, size};
+    body->iovecs[body->n_iovecs++] = (struct bc_iovec){data, size};
     return 0;
 }
 
@@ -43,7 +43,7 @@ int bc__body_reset(struct bc_body *body) {
     body->n_nodes = 0;
     body->n_buffers = 0;
     body->n_variadic_counts = 0;
-    body->n_pieces = 0;
+    body->n_iovecs = 0;
     body->bytes = 0;
     return add_piece(body, zeros, 1);
 }
@@ -53,7 +53,7 @@ void bc__body_finish(struct bc_body *body) {
     bc__free(body->nodes);
     bc__free(body->buffers);
     bc__free(body->variadic_counts);
-    bc__free(body->pieces);
+    bc__free(body->iovecs);
     bc__compressor_finish(&body->compressor);
     memset(body, 0, sizeof(*body));
 }
@@ -418,7 +418,7 @@ static int add_values(struct layout *layout) {
 int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
                      const struct bc_batch *batch, const struct bc_buffer_ranges *ranges,
                      struct bc_error *error) {
-    bc_assert(body->n_pieces == 1);
+    bc_assert(body->n_iovecs == 1);
     struct layout layout = {.body = body,
                             .schema = schema,
                             .batch = batch,
@@ -446,15 +446,15 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
 }
 
 int bc__body_gather(struct bc_body *body) {
-    if (body->n_pieces <= 2) return 0;
+    if (body->n_iovecs <= 2) return 0;
     uint8_t *bytes = bc__arena_take(&body->arena, (size_t)body->bytes);
     if (bytes == NULL) return ENOMEM;
     size_t at = 0;
-    for (size_t i = 1; i < body->n_pieces; i++) {
-        memcpy(bytes + at, body->pieces[i].data, body->pieces[i].size);
-        at += body->pieces[i].size;
+    for (size_t i = 1; i < body->n_iovecs; i++) {
+        memcpy(bytes + at, body->iovecs[i].data, body->iovecs[i].size);
+        at += body->iovecs[i].size;
     }
     bc_assert(at == (size_t)body->bytes);
-    body->n_pieces = 1;
+    body->n_iovecs = 1;
     return add_piece(body, bytes, at);
 }

@@ -2,7 +2,7 @@
  *
  * Rewritten are only bitmaps that start or end inside a byte, offsets that do not start
  * at zero, views whose buffers hold much that no view reaches, offsets of list views and
- * of dense unions, run ends of a slice; and a small body becomes one piece. With a codec,
+ * of dense unions, run ends of a slice; and a small body becomes one iovec. With a codec,
  * every buffer is compressed. */
 #ifndef BC_IPC_BODY_H
 #define BC_IPC_BODY_H
@@ -23,13 +23,13 @@ struct bc_body {
     struct bc_wire_node *nodes;
     struct bc_wire_buffer *buffers;
     int64_t *variadic_counts; /* one a view field */
-    struct bc_piece *pieces;  /* pieces[0] is kept for what goes before the body */
-    size_t n_nodes, n_buffers, n_variadic_counts, n_pieces;
-    size_t nodes_capacity, buffers_capacity, variadic_counts_capacity, pieces_capacity;
-    int64_t bytes; /* of the pieces from the second on, a multiple of the alignment */
+    struct bc_iovec *iovecs;  /* iovecs[0] is kept for what goes before the body */
+    size_t n_nodes, n_buffers, n_variadic_counts, n_iovecs;
+    size_t nodes_capacity, buffers_capacity, variadic_counts_capacity, iovecs_capacity;
+    int64_t bytes; /* of the iovecs from the second on, a multiple of the alignment */
 };
 
-/* Empties the body but for pieces[0]. 0 or ENOMEM. */
+/* Empties the body but for iovecs[0]. 0 or ENOMEM. */
 int bc__body_reset(struct bc_body *body);
 void bc__body_finish(struct bc_body *body);
 
@@ -41,7 +41,7 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
                      const struct bc_batch *batch, const struct bc_buffer_ranges *ranges,
                      struct bc_error *error);
 
-/* Makes one piece of all, where that is worth a copy. 0 or ENOMEM. */
+/* Makes one iovec of all, where that is worth a copy. 0 or ENOMEM. */
 int bc__body_gather(struct bc_body *body);
 
 #endif

@@ -44,14 +44,14 @@ uint64_t bc__checksum_message(const uint8_t *message, size_t size, size_t digits
 }
 
 struct bc_content bc__checksum_content(const void *a, size_t a_size, const void *b,
-                                       size_t b_size, const struct bc_piece *pieces,
-                                       size_t n_pieces) {
+                                       size_t b_size, const struct bc_iovec *iovecs,
+                                       size_t n_iovecs) {
     XXH3_state_t state;
     (void)XXH3_128bits_reset(&state);
     (void)XXH3_128bits_update(&state, a, a_size);
     (void)XXH3_128bits_update(&state, b, b_size);
-    for (size_t i = 0; i < n_pieces; i++) {
-        (void)XXH3_128bits_update(&state, pieces[i].data, pieces[i].size);
+    for (size_t i = 0; i < n_iovecs; i++) {
+        (void)XXH3_128bits_update(&state, iovecs[i].data, iovecs[i].size);
     }
     XXH128_hash_t hash = XXH3_128bits_digest(&state);
     return (struct bc_content){hash.low64, hash.high64};

@@ -30,11 +30,11 @@ struct bc_content {
     uint64_t high;
 };
 
-struct bc_piece;
-/* Of two blocks of memory and of all bytes of the pieces. */
+struct bc_iovec;
+/* Of two blocks of memory and of all bytes of the iovecs. */
 struct bc_content bc__checksum_content(const void *a, size_t a_size, const void *b,
-                                       size_t b_size, const struct bc_piece *pieces,
-                                       size_t n_pieces);
+                                       size_t b_size, const struct bc_iovec *iovecs,
+                                       size_t n_iovecs);
 
 /* Writes 16 digits, no terminator. */
 void bc__checksum_print(char *out, uint64_t checksum);

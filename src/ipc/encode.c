@@ -50,9 +50,9 @@ static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
     }
     memset(encoder->digits, '0', BC_DIGITS);
     char *out = encoder->digits + BC_DIGITS;
-    const struct bc_piece *piece = body->pieces + 1;
+    const struct bc_iovec *iovec = body->iovecs + 1;
     if (body->bytes > 0 && body->bytes <= BC_SMALL_BODY_BYTES) {
-        bc__checksum_print(out, bc__checksum(piece->data, piece->size));
+        bc__checksum_print(out, bc__checksum(iovec->data, iovec->size));
         out += BC_DIGITS;
     } else if (body->bytes > 0) {
         for (size_t i = 0; i < body->n_buffers; i++, out += BC_DIGITS) {
@@ -60,10 +60,10 @@ static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
             uint64_t checksum = 0;
             if (bytes > 0) {
                 int64_t padding = bc__round_up(bytes, BC_BODY_ALIGNMENT) - bytes;
-                bc_assert(piece->size == (size_t)bytes);
+                bc_assert(iovec->size == (size_t)bytes);
                 checksum =
-                    bc__checksum_padded(piece->data, (size_t)bytes, (size_t)padding);
-                piece += padding > 0 ? 2 : 1;
+                    bc__checksum_padded(iovec->data, (size_t)bytes, (size_t)padding);
+                iovec += padding > 0 ? 2 : 1;
             }
             bc__checksum_print(out, checksum);
         }
@@ -73,7 +73,7 @@ static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
 }
 
 /* Frames a flatbuffer: prefix and padding around a copy of it, its checksum (if it has
- * any) filled in. The message goes before the pieces of the body, into pieces[0]. */
+ * any) filled in. The message goes before the iovecs of the body, into iovecs[0]. */
 static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t size,
                  size_t digits) {
     size_t framed = (size_t)bc__round_up((int64_t)(PREFIX + size), BC_BODY_ALIGNMENT);
@@ -88,7 +88,7 @@ static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t s
         char *own = (char *)message + PREFIX + digits;
         bc__checksum_print(own, bc__checksum(message, framed));
     }
-    encoder->body.pieces[0] = (struct bc_piece){message, framed};
+    encoder->body.iovecs[0] = (struct bc_iovec){message, framed};
     return 0;
 }
 
@@ -99,8 +99,8 @@ static int fail(int code, struct bc_error *error) {
 }
 
 static struct bc_message message_of(const struct bc_body *body) {
-    return (struct bc_message){body->pieces, body->n_pieces,
-                               (int64_t)body->pieces[0].size + body->bytes};
+    return (struct bc_message){body->iovecs, body->n_iovecs,
+                               (int64_t)body->iovecs[0].size + body->bytes};
 }
 
 int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,
@@ -181,6 +181,6 @@ int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *bat
     const struct bc_body *body = &encoder->body;
     *out_content = bc__checksum_content(
         body->nodes, body->n_nodes * sizeof(body->nodes[0]), body->buffers,
-        body->n_buffers * sizeof(body->buffers[0]), body->pieces + 1, body->n_pieces - 1);
+        body->n_buffers * sizeof(body->buffers[0]), body->iovecs + 1, body->n_iovecs - 1);
     return 0;
 }

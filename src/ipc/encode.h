@@ -1,4 +1,4 @@
-/* A batch as an Arrow IPC message: a list of pieces to write.
+/* A batch as an Arrow IPC message: a list of iovecs to write.
  *
  *     ff ff ff ff | metadata size | flatbuffer | zeros to 64 || buffer | zeros to 64 |
  * ...
@@ -20,9 +20,9 @@ struct bc_encoder {
 
 /* A message ready to be written; valid until the encoder's next message. */
 struct bc_message {
-    const struct bc_piece *pieces;
-    size_t n_pieces;
-    int64_t size; /* of all pieces, a multiple of 64 */
+    const struct bc_iovec *iovecs;
+    size_t n_iovecs;
+    int64_t size; /* of all iovecs, a multiple of 64 */
 };
 
 /* `checksums`: messages carry them; `codec`: bodies are compressed. ENOTSUP where the

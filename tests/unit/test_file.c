@@ -24,8 +24,8 @@ static void append(struct bc_file *file, int i, bool more, int64_t *out_offset) 
     static uint8_t bytes[64 * 200];
     fill(bytes, i);
     size_t half = (size_t)size_of(i) / 2;
-    const struct bc_piece pieces[] = {{bytes, half}, {bytes + half, half}};
-    CHECK(bc__file_append(file, pieces, 2, size_of(i), more, out_offset, NULL) == 0);
+    const struct bc_iovec iovecs[] = {{bytes, half}, {bytes + half, half}};
+    CHECK(bc__file_append(file, iovecs, 2, size_of(i), more, out_offset, NULL) == 0);
 }
 
 /* Message `i` is where it was put, in the file or in a block that may be held. */
