@@ -37,8 +37,8 @@ static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
 
 /* Appends the message as the next version. */
 static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                  struct bc_file *file, const struct bc_message *message, bool is_delta,
-                  int64_t length, struct bc_error *error) {
+                  struct bc_file *file, const struct bc_encoded_message *message,
+                  bool is_delta, int64_t length, struct bc_error *error) {
     /* Room first: what is in the file must be known. */
     bc__mutex_lock(&dictionaries->lock);
     int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
@@ -88,7 +88,7 @@ static int write_values(struct bc_dictionaries *dictionaries,
                                         batch, dictionary->field, first, error);
     if (code != 0) return code;
     struct bc_content content;
-    struct bc_message message;
+    struct bc_encoded_message message;
     bool is_delta = first > 0;
     code = bc__encode_dictionary(encoder, batch, dictionary->field, is_delta,
                                  &dictionaries->ranges, &content, &message, error);

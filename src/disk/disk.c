@@ -59,7 +59,7 @@ void bc__disk_finish(struct bc_disk *disk) {
 }
 
 int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error) {
-    struct bc_message message;
+    struct bc_encoded_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
     int64_t offset;
@@ -91,7 +91,7 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
     int code = bc__dictionaries_write(&disk->dictionaries, &disk->encoder, &disk->file,
                                       batch, error);
     if (code != 0) return code;
-    struct bc_message message;
+    struct bc_encoded_message message;
     code = bc__encode_batch(&disk->encoder, batch, ranges, &message, error);
     if (code != 0) return code;
     code = bc__file_append(&disk->file, message.iovecs, message.n_iovecs, message.size,

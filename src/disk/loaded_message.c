@@ -51,8 +51,8 @@ static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
     return 0;
 }
 
-int bc__message_open_part(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
-                          struct bc_region **out_region, struct bc_error *error) {
+int bc__load_range(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+                   struct bc_region **out_region, struct bc_error *error) {
     if (copies) return copy_out(disk, offset, size, out_region, error);
     /* Of a public file, the store asks once for all. */
     int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
@@ -61,11 +61,11 @@ int bc__message_open_part(struct bc_disk *disk, int64_t offset, int64_t size, bo
     return code;
 }
 
-int bc__message_open(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
-                     struct bc_opened *out, struct bc_error *error) {
+int bc__load_message(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+                     struct bc_loaded_message *out, struct bc_error *error) {
     struct bc_region *region = bc__file_collected(&disk->file, offset);
     if (region == NULL) {
-        int code = bc__message_open_part(disk, offset, size, copies, &region, error);
+        int code = bc__load_range(disk, offset, size, copies, &region, error);
         if (code != 0) return code;
     }
     out->region = region;
@@ -75,10 +75,12 @@ int bc__message_open(struct bc_disk *disk, int64_t offset, int64_t size, bool co
     return 0;
 }
 
-void bc__message_close(struct bc_opened *message) { bc__region_unref(message->region); }
+void bc__unload_message(struct bc_loaded_message *message) {
+    bc__region_unref(message->region);
+}
 
-int bc__message_take_apart(struct bc_opened *message, bool checks) {
-    int code = bc__parts_open(&message->parts, message->bytes, message->size);
+int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
+    int code = bc__message_parse(&message->parsed, message->bytes, message->size);
     return checks && code == EINVAL ? EBADMSG : code;
 }
 
@@ -102,9 +104,9 @@ static void release_holdings(struct ArrowArray *owner) {
     owner->release = NULL;
 }
 
-int bc__message_hold(struct bc_disk *disk, struct bc_batch *batch,
-                     struct bc_opened *message, int32_t n,
-                     struct bc_batch ***out_dictionaries) {
+int bc__load_attach(struct bc_disk *disk, struct bc_batch *batch,
+                    struct bc_loaded_message *message, int32_t n,
+                    struct bc_batch ***out_dictionaries) {
     struct holdings *holdings =
         bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
     struct bc_page_refs *page_refs = disk->file.page_refs;

@@ -15,19 +15,19 @@
  * of its metadata depend on each other. Beyond this the processor sees it coming. */
 enum { AHEAD = 2560, LINE = 64 };
 
-static void prefetch(const struct bc_opened *message) {
+static void prefetch(const struct bc_loaded_message *message) {
     int64_t end = message->size < AHEAD ? message->size : AHEAD;
     for (int64_t at = 0; at < end; at += LINE) __builtin_prefetch(message->bytes + at);
 }
 
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
-    struct bc_opened schema;
+    struct bc_loaded_message schema;
     int code =
-        bc__message_open(disk, 0, disk->schema_bytes, disk->copies, &schema, error);
+        bc__load_message(disk, 0, disk->schema_bytes, disk->copies, &schema, error);
     if (code != 0) return code;
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
-    bc__message_close(&schema);
+    bc__unload_message(&schema);
     if (checksum != disk->schema_checksum) {
         return bc__problem_checksum(disk, "the schema", error);
     }
@@ -38,16 +38,16 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
 /* Decodes the message and the batch's dictionaries, of the wanted columns. With
  * `validates`, looks at all that a file that is not trusted may have wrong; `reason` says
  * what that is. */
-static int decode(struct bc_disk *disk, struct bc_opened *message,
+static int decode(struct bc_disk *disk, struct bc_loaded_message *message,
                   const struct bc_projection *projection, bool validates, int64_t *left,
                   struct bc_batch **out_batch, struct bc_error *reason) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
-    int code = bc__decode_batch(schema, projection, &message->parts, left, &batch);
+    int code = bc__decode_batch(schema, projection, &message->parsed, left, &batch);
     if (code != 0) return code;
     struct bc_batch **held;
-    code = bc__message_hold(disk, batch, message, dictionaries->n, &held);
+    code = bc__load_attach(disk, batch, message, dictionaries->n, &held);
     for (int32_t i = 0; i < dictionaries->n && code == 0; i++) {
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         int32_t column = bc__schema_column_of(schema, dictionary->field);
@@ -73,8 +73,8 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
     struct bc_region *region = NULL;
-    int code = bc__message_open_part(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2),
-                                     disk->copies, &region, error);
+    int code = bc__load_range(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2),
+                              disk->copies, &region, error);
     const uint8_t *bytes = NULL;
     if (code == 0) {
         /* Comes while the system is asked for the size. */
@@ -110,21 +110,21 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
 }
 
 /* The batch of a message; `reason` as decode has it. */
-static int read_batch(struct bc_disk *disk, struct bc_opened *message,
+static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                       struct bc_disk_read what, int64_t *left,
                       struct bc_batch **out_batch, struct bc_error *reason) {
     bool is_new = what.unverified != NULL;
     bool checks = is_new && disk->encoder.checksums;
     if (is_new) prefetch(message);
-    int code = bc__message_take_apart(message, checks);
+    int code = bc__load_metadata(message, checks);
     if (code != 0) return code;
-    if (message->parts.wire.codec != BC_CODEC_NONE) {
+    if (message->parsed.wire.codec != BC_CODEC_NONE) {
         atomic_store_explicit(&disk->decompresses, true, memory_order_relaxed);
     }
     const struct bc_schema *schema = disk->encoder.schema;
-    const struct bc_parts *parts = &message->parts;
-    if (checks && (!bc__fits_batch(schema, parts) ||
-                   !bc__verify_columns(schema, what.unverified, parts))) {
+    const struct bc_message *parsed = &message->parsed;
+    if (checks && (!bc__message_fits_batch(schema, parsed) ||
+                   !bc__verify_columns(schema, what.unverified, parsed))) {
         return EBADMSG;
     }
     return decode(disk, message, what.projection, is_new && disk->validates, left,
@@ -139,18 +139,18 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
     int64_t *left = what.bytes_max == 0 ? NULL : &what.bytes_max;
     bool is_new = what.unverified != NULL;
     if (is_new && (disk->encoder.checksums || disk->validates)) {
-        code = bc__parts_spend(left, size);
+        code = bc__work_spend(left, size);
         if (code != 0) return code;
     }
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
-    struct bc_opened message;
+    struct bc_loaded_message message;
     if (code == 0)
-        code = bc__message_open(disk, offset, size, disk->copies, &message, error);
+        code = bc__load_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
     code = read_batch(disk, &message, what, left, out_batch, &reason);
-    bc__message_close(&message);
+    bc__unload_message(&message);
     if (code == EAGAIN) return code;
     if (reason.code == EINVAL) {
         return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
@@ -161,18 +161,18 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
 
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error) {
-    struct bc_opened message;
+    struct bc_loaded_message message;
     int code = bc__disk_check(disk, error);
     if (code == 0)
-        code = bc__message_open(disk, offset, size, disk->copies, &message, error);
+        code = bc__load_message(disk, offset, size, disk->copies, &message, error);
     if (code != 0) return code;
-    code = bc__message_take_apart(&message, false);
+    code = bc__load_metadata(&message, false);
     if (code == 0) {
-        *out_codec = message.parts.wire.codec;
+        *out_codec = message.parsed.wire.codec;
         if (columns != NULL) {
-            code = bc__measure_columns(disk->encoder.schema, &message.parts, columns);
+            code = bc__measure_columns(disk->encoder.schema, &message.parsed, columns);
         }
     }
-    bc__message_close(&message);
+    bc__unload_message(&message);
     return bc__problem_batch(disk, code, number, error);
 }

@@ -11,21 +11,22 @@
 #include "ipc/verify.h"
 
 /* A dictionary's message as a batch; `checks`: its checksums must be right. */
-static int decode_values(struct bc_disk *disk, int32_t which, struct bc_opened *message,
-                         bool checks, int64_t *left, struct bc_batch **out_batch) {
-    int code = bc__message_take_apart(message, checks);
+static int decode_values(struct bc_disk *disk, int32_t which,
+                         struct bc_loaded_message *message, bool checks, int64_t *left,
+                         struct bc_batch **out_batch) {
+    int code = bc__load_metadata(message, checks);
     if (code != 0) return code;
     const struct bc_schema *schema = disk->encoder.schema;
-    const struct bc_parts *parts = &message->parts;
+    const struct bc_message *parsed = &message->parsed;
     int32_t field = disk->dictionaries.all[which].field;
-    if (checks &&
-        (!bc__fits_dictionary(schema, field, parts) || !bc__verify_message(parts))) {
+    if (checks && (!bc__message_fits_dictionary(schema, field, parsed) ||
+                   !bc__verify_message(parsed))) {
         return EBADMSG;
     }
     struct bc_batch *decoded;
-    code = bc__decode_dictionary(schema, field, parts, left, &decoded);
+    code = bc__decode_dictionary(schema, field, parsed, left, &decoded);
     if (code != 0) return code;
-    code = bc__message_hold(disk, decoded, message, 0, NULL);
+    code = bc__load_attach(disk, decoded, message, 0, NULL);
     if (code != 0) {
         bc__batch_unref(decoded);
         return code;
@@ -41,13 +42,13 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     bool is_new = !version->verified || disk->copies;
     bool checks = is_new && disk->encoder.checksums;
     bool looks = copies || checks || (is_new && disk->validates);
-    int code = looks ? bc__parts_spend(left, version->size) : 0;
+    int code = looks ? bc__work_spend(left, version->size) : 0;
     if (code != 0) return code;
-    struct bc_opened message;
-    code = bc__message_open(disk, version->offset, version->size, copies, &message, NULL);
+    struct bc_loaded_message message;
+    code = bc__load_message(disk, version->offset, version->size, copies, &message, NULL);
     if (code != 0) return code;
     code = decode_values(disk, which, &message, checks, left, out_batch);
-    bc__message_close(&message);
+    bc__unload_message(&message);
     return code;
 }
 
@@ -86,7 +87,7 @@ static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t 
     struct bc_version version =
         bc__dictionaries_version(&disk->dictionaries, chain->which, number);
     struct bc_batch *part;
-    int code = bc__parts_spend(left, PART_BYTES);
+    int code = bc__work_spend(left, PART_BYTES);
     /* Its values are looked at more than once. */
     if (code == 0) code = decode_version(disk, chain->which, &version, true, left, &part);
     if (code != 0) return code;

@@ -19,7 +19,7 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
     const char *digits = NULL;
     size_t n_digits;
     struct bc_encoder encoder = {0};
-    struct bc_message message;
+    struct bc_encoded_message message;
     int code = bc__sys_size(disk->file.file, &end);
     /* A schema's checksum has a place of its own. */
     disk->scan.is_ours = false;
@@ -64,7 +64,7 @@ static int read_start(struct bc_disk *disk, size_t size, uint8_t **out_bytes,
 }
 
 static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
-    struct bc_message message;
+    struct bc_encoded_message message;
     int code = bc__encode_schema(&disk->encoder, &message, error);
     if (code != 0) return code;
     bc_assert(message.n_iovecs == 1);

@@ -101,13 +101,13 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
     int code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block), size,
                                        disk->scan.at, &got);
     if (code == 0 && got != size) code = EINVAL;
-    struct bc_parts parts;
-    if (code == 0) code = bc__parts_open(&parts, bytes, finding->size);
+    struct bc_message parsed;
+    if (code == 0) code = bc__message_parse(&parsed, bytes, finding->size);
     bool is_batch = finding->found == BC_FOUND_BATCH;
-    if (code == 0 && is_batch && !bc__fits_batch(disk->encoder.schema, &parts)) {
+    if (code == 0 && is_batch && !bc__message_fits_batch(disk->encoder.schema, &parsed)) {
         code = EINVAL;
     }
-    if (code == 0 && !bc__verify_message(&parts)) code = EINVAL;
+    if (code == 0 && !bc__verify_message(&parsed)) code = EINVAL;
     bc__region_unref(block);
     return code;
 }

@@ -13,7 +13,7 @@
 struct decoder {
     const struct bc_schema *schema;
     struct bc_batch *batch;
-    struct bc_parts parts;
+    struct bc_message message;
     const void **tables;   /* next free entry of the batch's buffer tables */
     int64_t *sizes;        /* next free entry of the batch's sizes of variadic buffers */
     int32_t filled;        /* nodes of a dictionary, depth first; -1: those of a batch */
@@ -39,7 +39,7 @@ enum { EXPANSION_MAX = 1 << 16 };
 enum { SPARE_TIMES = 3, SPARE_MIN = 1 << 16 };
 
 static bool is_compressed(const struct decoder *decoder) {
-    return decoder->parts.wire.codec != BC_CODEC_NONE;
+    return decoder->message.wire.codec != BC_CODEC_NONE;
 }
 
 /* Takes bytes that no row reaches out of the spare ones. False: there are not as many. */
@@ -54,7 +54,7 @@ static bool spend_spare(struct decoder *decoder, int64_t bytes) {
 static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
                       int64_t bytes_min, int64_t bytes_max, const void **out_data) {
     struct bc_compressed compressed;
-    int code = bc__compressed_parse(decoder->parts.body + buffer.offset, buffer.length,
+    int code = bc__compressed_parse(decoder->message.body + buffer.offset, buffer.length,
                                     &compressed);
     if (code != 0) return code;
     if (compressed.length < bytes_min ||
@@ -66,7 +66,7 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
     decoder->taken = bytes;
     *out_data = NULL;
     if (bytes == 0) return 0;
-    if (bc__parts_spend(decoder->left, bytes) != 0) return EAGAIN;
+    if (bc__work_spend(decoder->left, bytes) != 0) return EAGAIN;
     uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (raw == NULL) return ENOMEM;
     *out_data = raw;
@@ -75,7 +75,7 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
         memcpy(raw, compressed.payload, (size_t)bytes);
         return 0;
     }
-    enum bc_codec codec = decoder->parts.wire.codec;
+    enum bc_codec codec = decoder->message.wire.codec;
     return whole ? bc__decompress(&decoder->decompressor, codec, &compressed, raw)
                  : bc__decompress_start(&decoder->decompressor, codec, &compressed, raw,
                                         (size_t)bytes);
@@ -88,7 +88,7 @@ static int align(struct decoder *decoder, struct bc_wire_buffer buffer, int64_t 
     if (bytes == 0) return 0;
     uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (aligned == NULL) return ENOMEM;
-    memcpy(aligned, decoder->parts.body + buffer.offset, (size_t)bytes);
+    memcpy(aligned, decoder->message.body + buffer.offset, (size_t)bytes);
     *out_data = aligned;
     return 0;
 }
@@ -97,20 +97,20 @@ static int align(struct decoder *decoder, struct bc_wire_buffer buffer, int64_t 
  * empty one is NULL. What is behind `bytes_max` bytes is not wanted. */
 static int take(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
                 size_t alignment, const void **out_data) {
-    struct bc_parts *parts = &decoder->parts;
-    if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer++);
+    struct bc_message *message = &decoder->message;
+    if (message->buffer >= message->wire.n_buffers) return EINVAL;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, message->buffer++);
     decoder->taken = 0;
     *out_data = NULL;
     /* The offset of an empty buffer means nothing. */
     if (buffer.length == 0) return bytes_min == 0 ? 0 : EINVAL;
-    if (!bc__parts_holds(parts, buffer)) return EINVAL;
+    if (!bc__message_contains(message, buffer)) return EINVAL;
     if (is_compressed(decoder)) {
         return decompress(decoder, buffer, bytes_min, bytes_max, out_data);
     }
     if (buffer.length < bytes_min) return EINVAL;
     decoder->taken = buffer.length;
-    *out_data = parts->body + buffer.offset;
+    *out_data = message->body + buffer.offset;
     bool aligned = ((uintptr_t)*out_data & (alignment - 1)) == 0;
     if (aligned && !COPIES_ALL) return 0;
     int64_t bytes = buffer.length < bytes_max ? buffer.length : bytes_max;
@@ -127,9 +127,9 @@ static int take_buffer(struct decoder *decoder, int64_t bytes, size_t alignment,
 /* Values of the other byte order become this machine's, in memory of the batch's own. */
 static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
                 const void **data) {
-    const struct bc_parts *parts = &decoder->parts;
-    uintptr_t at = (uintptr_t)*data - (uintptr_t)parts->body;
-    bool is_own = at >= (uintptr_t)parts->wire.body_bytes;
+    const struct bc_message *message = &decoder->message;
+    uintptr_t at = (uintptr_t)*data - (uintptr_t)message->body;
+    bool is_own = at >= (uintptr_t)message->wire.body_bytes;
     void *out = is_own ? (void *)(uintptr_t)*data
                        : bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (out == NULL) return ENOMEM;
@@ -156,13 +156,13 @@ static int take_values(struct decoder *decoder, int64_t bytes, size_t alignment,
  * are counted here; there are none where there is no bitmap. */
 static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
-    struct bc_parts *parts = &decoder->parts;
-    if (parts->buffer >= parts->wire.n_buffers) return EINVAL;
+    struct bc_message *message = &decoder->message;
+    if (message->buffer >= message->wire.n_buffers) return EINVAL;
     bool is_counted = node->null_count >= 0;
-    bool is_empty = bc__wire_buffer(&parts->wire, parts->buffer).length == 0;
+    bool is_empty = bc__wire_buffer(&message->wire, message->buffer).length == 0;
     if (!is_counted && (is_empty || node->length == 0)) node->null_count = 0;
     if (node->null_count == 0) {
-        parts->buffer++;
+        message->buffer++;
         return 0;
     }
     int code = take_buffer(decoder, bc__bit_bytes(node->length), 1, out_data);
@@ -202,7 +202,7 @@ static void measure_views(struct decoder *decoder, const struct bc_node *node,
                           int64_t n) {
     /* Text seldom takes much more than its views, which are there. */
     decoder->spare += node->length * (int64_t)sizeof(struct bc_view);
-    int64_t claimed = bc__parts_claimed(&decoder->parts, n, decoder->spare);
+    int64_t claimed = bc__message_claimed_bytes(&decoder->message, n, decoder->spare);
     if (spend_spare(decoder, claimed)) {
         for (int64_t i = 0; i < n; i++) decoder->sizes[i] = INT64_MAX;
         return;
@@ -224,8 +224,8 @@ static void measure_views(struct decoder *decoder, const struct bc_node *node,
 
 /* Views, then their variadic buffers, whose sizes make the last buffer. */
 static int take_views(struct decoder *decoder, struct bc_node *node) {
-    if (decoder->parts.view >= decoder->parts.wire.n_variadic_counts) return EINVAL;
-    int64_t n = bc__wire_variadic_count(&decoder->parts.wire, decoder->parts.view++);
+    if (decoder->message.view >= decoder->message.wire.n_variadic_counts) return EINVAL;
+    int64_t n = bc__wire_variadic_count(&decoder->message.wire, decoder->message.view++);
     /* Somebody may change the file between the count of all and this one. */
     if (n < 0 || n > decoder->variadic_left) return EINVAL;
     decoder->variadic_left -= n;
@@ -367,8 +367,9 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     const struct bc_field *field = &decoder->schema->fields[number];
     int32_t place = decoder->filled < 0 ? number : decoder->filled++;
     struct bc_node *node = &decoder->batch->nodes[place];
-    if (decoder->parts.node >= decoder->parts.wire.n_nodes) return EINVAL;
-    struct bc_wire_node wire = bc__wire_node(&decoder->parts.wire, decoder->parts.node++);
+    if (decoder->message.node >= decoder->message.wire.n_nodes) return EINVAL;
+    struct bc_wire_node wire =
+        bc__wire_node(&decoder->message.wire, decoder->message.node++);
     if (wire.length < need.min || wire.length > BC_LENGTH_MAX || wire.null_count < -1 ||
         wire.null_count > wire.length) {
         return EINVAL;
@@ -386,9 +387,9 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     node->buffers = buffers;
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
     if (code == 0 && field->is_required && node->null_count > 0) return EINVAL;
-    size_t extras = bc__parts_extras(&decoder->parts, field);
+    size_t extras = bc__message_extras(&decoder->message, field);
     if (extras > 0 && field->kind != BC_KIND_NULL && wire.null_count != 0) return ENOTSUP;
-    decoder->parts.buffer += extras;
+    decoder->message.buffer += extras;
     return code != 0 ? code : decode_values(decoder, number, node);
 }
 
@@ -411,18 +412,20 @@ static void add_room(const struct bc_schema *schema, int32_t number, struct room
 /* Makes an empty batch with room for the nodes and all buffer tables of the message, or
  * of a dictionary's values (`values` > 0). */
 static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
-                 const struct bc_parts *parts, int64_t *left) {
-    *decoder = (struct decoder){
-        .schema = schema, .parts = *parts, .filled = values > 0 ? 0 : -1, .left = left};
-    decoder->spare = SPARE_TIMES * parts->wire.body_bytes + SPARE_MIN;
+                 const struct bc_message *message, int64_t *left) {
+    *decoder = (struct decoder){.schema = schema,
+                                .message = *message,
+                                .filled = values > 0 ? 0 : -1,
+                                .left = left};
+    decoder->spare = SPARE_TIMES * message->wire.body_bytes + SPARE_MIN;
     struct room room = {0, 0};
     add_room(schema, values, &room);
     size_t n_variadic;
-    int code = bc__parts_variadic(parts, &n_variadic);
-    if (code == 0) code = bc__parts_fit(&decoder->parts, schema, values);
+    int code = bc__message_variadic_buffers(message, &n_variadic);
+    if (code == 0) code = bc__message_find_extras(&decoder->message, schema, values);
     /* Or a small message takes as long as the schema is wide. The root has no node. */
     size_t n_nodes = (size_t)room.nodes - (values == 0);
-    if (parts->wire.n_nodes < n_nodes) code = EINVAL;
+    if (message->wire.n_nodes < n_nodes) code = EINVAL;
     if (code != 0) return code;
     if (values == 0) room.nodes = schema->n_fields;
     size_t n_buffers = room.buffers + n_variadic;
@@ -452,12 +455,12 @@ static int decode_columns(struct decoder *decoder,
     for (int32_t c = 0; c < root->n_children; c++) {
         int32_t number = root->first_child + c;
         if (!bc__projection_has(projection, c)) {
-            int code = bc__parts_pass(&decoder->parts, decoder->schema, number);
+            int code = bc__message_skip_field(&decoder->message, decoder->schema, number);
             if (code != 0) return code;
             continue;
         }
-        const struct bc_wire_batch *wire = &decoder->parts.wire;
-        size_t node = decoder->parts.node;
+        const struct bc_wire_batch *wire = &decoder->message.wire;
+        size_t node = decoder->message.node;
         if (node >= wire->n_nodes || bc__wire_node(wire, node).length != wire->rows) {
             return EINVAL;
         }
@@ -469,30 +472,32 @@ static int decode_columns(struct decoder *decoder,
 }
 
 int bc__decode_batch(const struct bc_schema *schema,
-                     const struct bc_projection *projection, const struct bc_parts *parts,
-                     int64_t *left, struct bc_batch **out_batch) {
+                     const struct bc_projection *projection,
+                     const struct bc_message *message, int64_t *left,
+                     struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, 0, parts, left);
+    int code = start(&decoder, schema, 0, message, left);
     if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
-    root->length = decoder.parts.wire.rows;
+    root->length = decoder.message.wire.rows;
     root->n_buffers = 1;
     root->buffers = decoder.tables++;
-    code =
-        decoder.parts.wire.is_dictionary ? EINVAL : decode_columns(&decoder, projection);
+    code = decoder.message.wire.is_dictionary ? EINVAL
+                                              : decode_columns(&decoder, projection);
     return finish(&decoder, code, out_batch);
 }
 
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const struct bc_parts *parts, int64_t *left,
+                          const struct bc_message *message, int64_t *left,
                           struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, dictionary, parts, left);
+    int code = start(&decoder, schema, dictionary, message, left);
     if (code != 0) return code;
     int32_t owner = schema->fields[dictionary].parent;
-    bool is_it = decoder.parts.wire.is_dictionary &&
-                 decoder.parts.wire.dictionary_id == schema->fields[owner].dictionary_id;
-    int64_t rows = decoder.parts.wire.rows;
+    bool is_it =
+        decoder.message.wire.is_dictionary &&
+        decoder.message.wire.dictionary_id == schema->fields[owner].dictionary_id;
+    int64_t rows = decoder.message.wire.rows;
     code = is_it ? decode_field(&decoder, dictionary, need_of(&decoder, rows, rows))
                  : EINVAL;
     return finish(&decoder, code, out_batch);

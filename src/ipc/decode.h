@@ -20,13 +20,14 @@
  * such a message; ENOTSUP: one of an old version with null unions; ENOMEM; EAGAIN: more
  * than `left` bytes (NULL: any) are to be decompressed, which are taken from it. */
 int bc__decode_batch(const struct bc_schema *schema,
-                     const struct bc_projection *projection, const struct bc_parts *parts,
-                     int64_t *left, struct bc_batch **out_batch);
+                     const struct bc_projection *projection,
+                     const struct bc_message *message, int64_t *left,
+                     struct bc_batch **out_batch);
 
 /* The same for a DictionaryBatch message: the batch has the nodes of the dictionary's
  * values alone, depth first. */
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
-                          const struct bc_parts *parts, int64_t *left,
+                          const struct bc_message *message, int64_t *left,
                           struct bc_batch **out_batch);
 
 #endif

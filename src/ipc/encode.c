@@ -98,12 +98,12 @@ static int fail(int code, struct bc_error *error) {
                          strerror(code));
 }
 
-static struct bc_message message_of(const struct bc_body *body) {
-    return (struct bc_message){body->iovecs, body->n_iovecs,
-                               (int64_t)body->iovecs[0].size + body->bytes};
+static struct bc_encoded_message message_of(const struct bc_body *body) {
+    return (struct bc_encoded_message){body->iovecs, body->n_iovecs,
+                                       (int64_t)body->iovecs[0].size + body->bytes};
 }
 
-int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,
+int bc__encode_schema(struct bc_encoder *encoder, struct bc_encoded_message *out_message,
                       struct bc_error *error) {
     if (bc__body_reset(&encoder->body) != 0) return bc__error_memory(error);
     const uint8_t *bytes;
@@ -125,7 +125,7 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message
 /* Lays out the body of `wire` and frames the message around it. */
 static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
                   const struct bc_buffer_ranges *ranges, struct bc_wire_batch *wire,
-                  struct bc_message *out_message, struct bc_error *error) {
+                  struct bc_encoded_message *out_message, struct bc_error *error) {
     struct bc_body *body = &encoder->body;
     size_t n_digits = 0;
     if (bc__body_reset(body) != 0) return bc__error_memory(error);
@@ -157,7 +157,7 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
 
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      const struct bc_buffer_ranges *ranges,
-                     struct bc_message *out_message, struct bc_error *error) {
+                     struct bc_encoded_message *out_message, struct bc_error *error) {
     bc_assert(batch->n_nodes == encoder->schema->n_fields);
     struct bc_wire_batch wire = {.rows = batch->nodes[0].length};
     return encode(encoder, batch, ranges, &wire, out_message, error);
@@ -166,7 +166,8 @@ int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
                           int32_t dictionary, bool is_delta,
                           const struct bc_buffer_ranges *ranges,
-                          struct bc_content *out_content, struct bc_message *out_message,
+                          struct bc_content *out_content,
+                          struct bc_encoded_message *out_message,
                           struct bc_error *error) {
     const struct bc_field *values = &encoder->schema->fields[dictionary];
     bc_assert(encoder->schema->fields[values->parent].dictionary == dictionary);

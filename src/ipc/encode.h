@@ -19,7 +19,7 @@ struct bc_encoder {
 };
 
 /* A message ready to be written; valid until the encoder's next message. */
-struct bc_message {
+struct bc_encoded_message {
     const struct bc_iovec *iovecs;
     size_t n_iovecs;
     int64_t size; /* of all iovecs, a multiple of 64 */
@@ -31,19 +31,19 @@ int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
                      bool checksums, enum bc_codec codec, struct bc_error *error);
 void bc__encoder_finish(struct bc_encoder *encoder);
 
-int bc__encode_schema(struct bc_encoder *encoder, struct bc_message *out_message,
+int bc__encode_schema(struct bc_encoder *encoder, struct bc_encoded_message *out_message,
                       struct bc_error *error);
 /* `ranges` is the batch's walk; the batch outlives the message. */
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      const struct bc_buffer_ranges *ranges,
-                     struct bc_message *out_message, struct bc_error *error);
+                     struct bc_encoded_message *out_message, struct bc_error *error);
 
 /* The values of one dictionary of the batch that `ranges` is the walk of: all, or those
  * that a delta adds; `*out_content` stands for them. */
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
                           int32_t dictionary, bool is_delta,
                           const struct bc_buffer_ranges *ranges,
-                          struct bc_content *out_content, struct bc_message *out_message,
-                          struct bc_error *error);
+                          struct bc_content *out_content,
+                          struct bc_encoded_message *out_message, struct bc_error *error);
 
 #endif

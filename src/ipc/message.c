@@ -40,33 +40,36 @@ static bool fits_body(const struct bc_wire_batch *wire) {
     return true;
 }
 
-int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size) {
-    *parts = (struct bc_parts){.message = message, .size = size};
+int bc__message_parse(struct bc_message *message, const uint8_t *bytes, int64_t size) {
+    *message = (struct bc_message){.bytes = bytes, .size = size};
     struct bc_frame frame;
-    int code = bc__frame_parse(message, size, &frame);
+    int code = bc__frame_parse(bytes, size, &frame);
     if (code == EAGAIN) code = EINVAL;
     if (code != 0) return code;
-    int64_t bytes = frame.metadata_size;
-    if (bytes == 0 || bytes > size - frame.metadata) return EINVAL;
-    parts->metadata = (size_t)frame.metadata;
-    parts->framed = (size_t)(frame.metadata + bytes);
-    parts->body = message + parts->framed;
-    struct bc_wire_batch *wire = &parts->wire;
-    code = bc__metadata_read_batch(message + frame.metadata, (size_t)bytes, wire);
+    if (frame.metadata_size == 0 || frame.metadata_size > size - frame.metadata) {
+        return EINVAL;
+    }
+    message->metadata = (size_t)frame.metadata;
+    message->framed = (size_t)(frame.metadata + frame.metadata_size);
+    message->body = bytes + message->framed;
+    struct bc_wire_batch *wire = &message->wire;
+    code = bc__metadata_read_batch(bytes + frame.metadata, (size_t)frame.metadata_size,
+                                   wire);
     if (code != 0) return code;
-    int64_t left = size - (int64_t)parts->framed;
+    int64_t left = size - (int64_t)message->framed;
     bool fits = wire->body_bytes >= 0 && wire->body_bytes <= left && fits_body(wire);
     return fits ? 0 : EINVAL;
 }
 
-bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer) {
-    int64_t bytes = parts->wire.body_bytes;
+bool bc__message_contains(const struct bc_message *message,
+                          struct bc_wire_buffer buffer) {
+    int64_t bytes = message->wire.body_bytes;
     return buffer.offset >= 0 && buffer.length >= 0 && buffer.offset <= bytes &&
            buffer.length <= bytes - buffer.offset;
 }
 
-int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n) {
-    const struct bc_wire_batch *wire = &parts->wire;
+int bc__message_variadic_buffers(const struct bc_message *message, size_t *out_n) {
+    const struct bc_wire_batch *wire = &message->wire;
     size_t n = 0;
     for (size_t i = 0; i < wire->n_variadic_counts; i++) {
         int64_t count = bc__wire_variadic_count(wire, i);
@@ -101,60 +104,62 @@ static void count(const struct bc_schema *schema, int32_t number, struct tally *
 /* Unions had a bitmap before metadata V5, and Arrow C++ writes one for run ends too. Null
  * columns had two buffers in Arrow C++ up to 0.14, and one with other writers, which no
  * version tells. */
-int bc__parts_fit(struct bc_parts *parts, const struct bc_schema *schema,
-                  int32_t values) {
+int bc__message_find_extras(struct bc_message *message, const struct bc_schema *schema,
+                            int32_t values) {
     if (schema->n_without_bitmap == 0) return 0;
     size_t n_variadic;
-    int code = bc__parts_variadic(parts, &n_variadic);
+    int code = bc__message_variadic_buffers(message, &n_variadic);
     if (code != 0) return code;
     struct tally tally = {0, 0, 0};
     count(schema, values, &tally);
-    size_t found = parts->wire.n_buffers;
+    size_t found = message->wire.n_buffers;
     size_t wanted = tally.buffers + n_variadic;
-    parts->union_extras = parts->wire.version < BC_METADATA_V5;
-    for (size_t unions = parts->union_extras; unions <= 1; unions++) {
+    message->union_extras = message->wire.version < BC_METADATA_V5;
+    for (size_t unions = message->union_extras; unions <= 1; unions++) {
         for (size_t nulls = 0; nulls <= NULL_EXTRAS_MAX; nulls++) {
             if (found != wanted + unions * tally.others + nulls * tally.nulls) continue;
-            parts->union_extras = unions;
-            parts->null_extras = nulls;
+            message->union_extras = unions;
+            message->null_extras = nulls;
             return 0;
         }
     }
     return 0;
 }
 
-size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *field) {
+size_t bc__message_extras(const struct bc_message *message,
+                          const struct bc_field *field) {
     if (field->has_validity) return 0;
-    return field->kind == BC_KIND_NULL ? parts->null_extras : parts->union_extras;
+    return field->kind == BC_KIND_NULL ? message->null_extras : message->union_extras;
 }
 
-int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
-                   int32_t number) {
+int bc__message_skip_field(struct bc_message *message, const struct bc_schema *schema,
+                           int32_t number) {
     const struct bc_field *field = &schema->fields[number];
     size_t n_buffers = (size_t)field->n_buffers;
     if (field->kind == BC_KIND_VIEW) {
-        if (parts->view >= parts->wire.n_variadic_counts) return EINVAL;
+        if (message->view >= message->wire.n_variadic_counts) return EINVAL;
         /* The sizes are no buffer of the message. */
-        n_buffers += (size_t)bc__wire_variadic_count(&parts->wire, parts->view++) - 1;
+        n_buffers += (size_t)bc__wire_variadic_count(&message->wire, message->view++) - 1;
     }
-    n_buffers += bc__parts_extras(parts, field);
-    parts->node++;
-    parts->buffer += n_buffers;
+    n_buffers += bc__message_extras(message, field);
+    message->node++;
+    message->buffer += n_buffers;
     for (int32_t c = 0; c < field->n_children; c++) {
-        int code = bc__parts_pass(parts, schema, field->first_child + c);
+        int code = bc__message_skip_field(message, schema, field->first_child + c);
         if (code != 0) return code;
     }
     return 0;
 }
 
-int64_t bc__parts_claimed(const struct bc_parts *parts, int64_t n, int64_t most) {
+int64_t bc__message_claimed_bytes(const struct bc_message *message, int64_t n,
+                                  int64_t most) {
     int64_t claimed = 0;
-    if (parts->wire.codec == BC_CODEC_NONE) return 0;
-    for (size_t i = parts->buffer; n > 0 && i < parts->wire.n_buffers; i++, n--) {
-        struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, i);
+    if (message->wire.codec == BC_CODEC_NONE) return 0;
+    for (size_t i = message->buffer; n > 0 && i < message->wire.n_buffers; i++, n--) {
+        struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, i);
         struct bc_compressed compressed;
-        if (buffer.length == 0 || !bc__parts_holds(parts, buffer) ||
-            bc__compressed_parse(parts->body + buffer.offset, buffer.length,
+        if (buffer.length == 0 || !bc__message_contains(message, buffer) ||
+            bc__compressed_parse(message->body + buffer.offset, buffer.length,
                                  &compressed) != 0) {
             continue;
         }

@@ -22,8 +22,8 @@ struct bc_frame {
 /* Reads the prefix in `size` bytes: 0; EAGAIN: there are too few; EINVAL. */
 int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
 
-struct bc_parts {
-    const uint8_t *message;
+struct bc_message {
+    const uint8_t *bytes;
     int64_t size;
     struct bc_wire_batch wire;
     const uint8_t *body; /* wire.body_bytes */
@@ -37,29 +37,30 @@ struct bc_parts {
     size_t null_extras;  /* of each null column: 0 to 2 */
 };
 
-/* Reads the metadata of the message of `size` bytes at `message`. Its body lies inside,
+/* Reads the metadata of the message of `size` bytes at `bytes`. Its body lies inside,
  * its buffers may not; all of them are not much longer than the body. EINVAL. */
-int bc__parts_open(struct bc_parts *parts, const uint8_t *message, int64_t size);
+int bc__message_parse(struct bc_message *message, const uint8_t *bytes, int64_t size);
 
 /* Whether a buffer lies in the body. */
-bool bc__parts_holds(const struct bc_parts *parts, struct bc_wire_buffer buffer);
+bool bc__message_contains(const struct bc_message *message, struct bc_wire_buffer buffer);
 
 /* The variadic buffers of all fields, of which there are no more than buffers. EINVAL. */
-int bc__parts_variadic(const struct bc_parts *parts, size_t *out_n);
+int bc__message_variadic_buffers(const struct bc_message *message, size_t *out_n);
 
 /* Finds out which buffers stand in the message that its fields have no longer, by the
  * number of all; the fields are all of the schema, or those of the dictionary's
  * values number `values` > 0. Nothing is passed yet. EINVAL. */
-int bc__parts_fit(struct bc_parts *parts, const struct bc_schema *schema, int32_t values);
+int bc__message_find_extras(struct bc_message *message, const struct bc_schema *schema,
+                            int32_t values);
 /* How many such buffers stand in front of the field's own. */
-size_t bc__parts_extras(const struct bc_parts *parts, const struct bc_field *field);
+size_t bc__message_extras(const struct bc_message *message, const struct bc_field *field);
 
 /* Passes a field by, with all below it, without looking at its bytes. EINVAL. */
-int bc__parts_pass(struct bc_parts *parts, const struct bc_schema *schema,
-                   int32_t number);
+int bc__message_skip_field(struct bc_message *message, const struct bc_schema *schema,
+                           int32_t number);
 
 /* Takes `bytes` from what a read may still do, NULL: all. EAGAIN: that is less. */
-static inline int bc__parts_spend(int64_t *left, int64_t bytes) {
+static inline int bc__work_spend(int64_t *left, int64_t bytes) {
     if (left == NULL) return 0;
     if (bytes > *left) return EAGAIN;
     *left -= bytes;
@@ -69,6 +70,7 @@ static inline int bc__parts_spend(int64_t *left, int64_t bytes) {
 /* Bytes that the next `n` buffers say they have when decompressed: one more than `most`
  * where it is more, and 0 where they are not compressed. What is wrong with them is found
  * when they are taken. */
-int64_t bc__parts_claimed(const struct bc_parts *parts, int64_t n, int64_t most);
+int64_t bc__message_claimed_bytes(const struct bc_message *message, int64_t n,
+                                  int64_t most);
 
 #endif

@@ -16,10 +16,10 @@ enum { FEW = 64 };
 static const int64_t GATHERED_BYTES_MAX = (int64_t)60 << 30;
 
 /* The next buffer has no more than `bytes`, which is all that its array needs. */
-static bool fits_buffer(struct bc_parts *parts, int64_t bytes) {
-    if (parts->buffer >= parts->wire.n_buffers) return false;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer++);
-    return bc__parts_holds(parts, buffer) && buffer.length - SLACK <= bytes;
+static bool fits_buffer(struct bc_message *message, int64_t bytes) {
+    if (message->buffer >= message->wire.n_buffers) return false;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, message->buffer++);
+    return bc__message_contains(message, buffer) && buffer.length - SLACK <= bytes;
 }
 
 /* So many elements of so many bits; no bound where that is more than a number holds. */
@@ -30,13 +30,14 @@ static int64_t bytes_of(int64_t elements, int64_t bits) {
 
 /* The last offset of the next buffer, which has `length` of them and one more; no bound
  * where it is compressed. */
-static int64_t last_offset(const struct bc_parts *parts, int64_t length, int32_t bits) {
-    if (parts->wire.codec != BC_CODEC_NONE) return INT64_MAX;
-    if (length == 0 || parts->buffer >= parts->wire.n_buffers) return 0;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, parts->buffer);
+static int64_t last_offset(const struct bc_message *message, int64_t length,
+                           int32_t bits) {
+    if (message->wire.codec != BC_CODEC_NONE) return INT64_MAX;
+    if (length == 0 || message->buffer >= message->wire.n_buffers) return 0;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, message->buffer);
     int64_t at = length * (bits / 8);
-    if (!bc__parts_holds(parts, buffer) || buffer.length - bits / 8 < at) return 0;
-    const uint8_t *last = parts->body + buffer.offset + at;
+    if (!bc__message_contains(message, buffer) || buffer.length - bits / 8 < at) return 0;
+    const uint8_t *last = message->body + buffer.offset + at;
     int64_t wide;
     int32_t narrow;
     memcpy(&narrow, last, sizeof(narrow));
@@ -46,13 +47,13 @@ static int64_t last_offset(const struct bc_parts *parts, int64_t length, int32_t
 }
 
 /* The bytes of the next buffer but `ahead`, of which there are `bytes`, or NULL. */
-static const uint8_t *bytes_ahead(const struct bc_parts *parts, size_t ahead,
+static const uint8_t *bytes_ahead(const struct bc_message *message, size_t ahead,
                                   int64_t bytes) {
-    size_t number = parts->buffer + ahead;
-    if (number >= parts->wire.n_buffers) return NULL;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&parts->wire, number);
-    bool holds = bc__parts_holds(parts, buffer) && buffer.length >= bytes;
-    return holds ? parts->body + buffer.offset : NULL;
+    size_t number = message->buffer + ahead;
+    if (number >= message->wire.n_buffers) return NULL;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, number);
+    bool holds = bc__message_contains(message, buffer) && buffer.length >= bytes;
+    return holds ? message->body + buffer.offset : NULL;
 }
 
 /* Bytes of text that `length` views have in variadic buffers. */
@@ -68,16 +69,17 @@ static int64_t text_of(const uint8_t *views, int64_t length) {
 
 /* Of the variadic buffers of `length` views, the views reach three quarters at least, or
  * the text would have been gathered. */
-static bool fits_variadic(struct bc_parts *parts, const uint8_t *views, int64_t length) {
-    if (parts->view >= parts->wire.n_variadic_counts) return false;
-    int64_t n = bc__wire_variadic_count(&parts->wire, parts->view++);
-    if (n < 0 || (uint64_t)n > parts->wire.n_buffers - parts->buffer) return false;
+static bool fits_variadic(struct bc_message *message, const uint8_t *views,
+                          int64_t length) {
+    if (message->view >= message->wire.n_variadic_counts) return false;
+    int64_t n = bc__wire_variadic_count(&message->wire, message->view++);
+    if (n < 0 || (uint64_t)n > message->wire.n_buffers - message->buffer) return false;
     int64_t bytes = 0;
     for (int64_t i = 0; i < n; i++) {
-        int64_t more = bc__wire_buffer(&parts->wire, parts->buffer++).length;
+        int64_t more = bc__wire_buffer(&message->wire, message->buffer++).length;
         if (more > SLACK) bytes += more - SLACK;
     }
-    if (parts->wire.codec != BC_CODEC_NONE || bytes / FEW <= length) return true;
+    if (message->wire.codec != BC_CODEC_NONE || bytes / FEW <= length) return true;
     if (views == NULL) return false;
     int64_t text = text_of(views, length);
     return bytes - bytes / 4 <= text || text > GATHERED_BYTES_MAX;
@@ -96,10 +98,10 @@ static int64_t number_of(const uint8_t *numbers, int32_t bits, int64_t index) {
 
 /* How many values the children have at most, of which each row reaches as many as its
  * size, or 1 where there are no `sizes`, from its offset on. */
-static int64_t reach_of(const struct bc_parts *parts, const uint8_t *offsets,
+static int64_t reach_of(const struct bc_message *message, const uint8_t *offsets,
                         const uint8_t *sizes, int32_t bits, int64_t length) {
     int64_t reach = 0;
-    if (parts->wire.codec != BC_CODEC_NONE) return INT64_MAX;
+    if (message->wire.codec != BC_CODEC_NONE) return INT64_MAX;
     if (offsets == NULL) return 0;
     for (int64_t i = 0; i < length; i++) {
         int64_t size = sizes == NULL ? 1 : number_of(sizes, bits, i);
@@ -111,75 +113,78 @@ static int64_t reach_of(const struct bc_parts *parts, const uint8_t *offsets,
 }
 
 /* The field has at most `most` values. */
-static bool fits(struct bc_parts *parts, const struct bc_schema *schema, int32_t number,
-                 int64_t most) {
+static bool fits(struct bc_message *message, const struct bc_schema *schema,
+                 int32_t number, int64_t most) {
     const struct bc_field *field = &schema->fields[number];
-    if (parts->node >= parts->wire.n_nodes) return false;
-    int64_t length = bc__wire_node(&parts->wire, parts->node++).length;
+    if (message->node >= message->wire.n_nodes) return false;
+    int64_t length = bc__wire_node(&message->wire, message->node++).length;
     if (length < 0 || length > BC_LENGTH_MAX || length > most) return false;
-    bool right = !field->has_validity || fits_buffer(parts, bc__bit_bytes(length));
+    bool right = !field->has_validity || fits_buffer(message, bc__bit_bytes(length));
     int64_t each = length; /* that children have at most */
     int64_t last;
     const uint8_t *first;
     const uint8_t *second;
     switch (field->kind) {
         case BC_KIND_FIXED:
-            right = right && fits_buffer(parts, bytes_of(length, field->bits));
+            right = right && fits_buffer(message, bytes_of(length, field->bits));
             break;
         case BC_KIND_BINARY:
         case BC_KIND_LIST:
-            last = last_offset(parts, length, field->bits);
+            last = last_offset(message, length, field->bits);
             each = last;
-            right = right && fits_buffer(parts, bytes_of(length + 1, field->bits));
-            if (field->kind == BC_KIND_BINARY) right = right && fits_buffer(parts, last);
+            right = right && fits_buffer(message, bytes_of(length + 1, field->bits));
+            if (field->kind == BC_KIND_BINARY)
+                right = right && fits_buffer(message, last);
             break;
         case BC_KIND_VIEW:
-            first = bytes_ahead(parts, 0, length * 16);
-            right = right && fits_buffer(parts, length * 16) &&
-                    fits_variadic(parts, first, length);
+            first = bytes_ahead(message, 0, length * 16);
+            right = right && fits_buffer(message, length * 16) &&
+                    fits_variadic(message, first, length);
             break;
         case BC_KIND_LIST_VIEW:
-            first = bytes_ahead(parts, 0, length * (field->bits / 8));
-            second = bytes_ahead(parts, 1, length * (field->bits / 8));
+            first = bytes_ahead(message, 0, length * (field->bits / 8));
+            second = bytes_ahead(message, 1, length * (field->bits / 8));
             if (second == NULL) first = NULL;
-            each = reach_of(parts, first, second, field->bits, length);
+            each = reach_of(message, first, second, field->bits, length);
             for (int i = 0; i < 2; i++) {
-                right = right && fits_buffer(parts, bytes_of(length, field->bits));
+                right = right && fits_buffer(message, bytes_of(length, field->bits));
             }
             break;
         case BC_KIND_FIXED_LIST:
             if (__builtin_mul_overflow(length, field->list_size, &each)) right = false;
             break;
         case BC_KIND_SPARSE_UNION:
-            right = right && fits_buffer(parts, length);
+            right = right && fits_buffer(message, length);
             break;
         case BC_KIND_DENSE_UNION:
-            first = bytes_ahead(parts, 1, length * 4);
-            each = reach_of(parts, first, NULL, 32, length);
-            right = right && fits_buffer(parts, length) && fits_buffer(parts, length * 4);
+            first = bytes_ahead(message, 1, length * 4);
+            each = reach_of(message, first, NULL, 32, length);
+            right =
+                right && fits_buffer(message, length) && fits_buffer(message, length * 4);
             break;
         default:
             break;
     }
     for (int32_t c = 0; c < field->n_children && right; c++) {
-        right = fits(parts, schema, field->first_child + c, each);
+        right = fits(message, schema, field->first_child + c, each);
     }
     return right;
 }
 
-bool bc__fits_batch(const struct bc_schema *schema, const struct bc_parts *parts) {
-    if (parts->wire.body_bytes <= SMALL) return true;
-    struct bc_parts walk = *parts;
+bool bc__message_fits_batch(const struct bc_schema *schema,
+                            const struct bc_message *message) {
+    if (message->wire.body_bytes <= SMALL) return true;
+    struct bc_message walk = *message;
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children; c++) {
-        if (!fits(&walk, schema, root->first_child + c, parts->wire.rows)) return false;
+        if (!fits(&walk, schema, root->first_child + c, message->wire.rows)) return false;
     }
     return true;
 }
 
-bool bc__fits_dictionary(const struct bc_schema *schema, int32_t values,
-                         const struct bc_parts *parts) {
-    if (parts->wire.body_bytes <= SMALL) return true;
-    struct bc_parts walk = *parts;
-    return fits(&walk, schema, values, parts->wire.rows);
+bool bc__message_fits_dictionary(const struct bc_schema *schema, int32_t values,
+                                 const struct bc_message *message) {
+    if (message->wire.body_bytes <= SMALL) return true;
+    struct bc_message walk = *message;
+    return fits(&walk, schema, values, message->wire.rows);
 }

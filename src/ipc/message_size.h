@@ -10,9 +10,10 @@
 
 #include "ipc/message.h"
 
-bool bc__fits_batch(const struct bc_schema *schema, const struct bc_parts *parts);
+bool bc__message_fits_batch(const struct bc_schema *schema,
+                            const struct bc_message *message);
 /* Of a dictionary, whose values are field number `values`. */
-bool bc__fits_dictionary(const struct bc_schema *schema, int32_t values,
-                         const struct bc_parts *parts);
+bool bc__message_fits_dictionary(const struct bc_schema *schema, int32_t values,
+                                 const struct bc_message *message);
 
 #endif

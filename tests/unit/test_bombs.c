@@ -198,8 +198,8 @@ static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
     memcpy(message + 8, metadata.bytes, metadata.size);
     memcpy(message + 8 + metadata.size, maker->body, (size_t)maker->bytes);
     free(metadata.bytes);
-    struct bc_parts parts;
-    CHECK(bc__parts_open(&parts, message, (int64_t)size) == 0);
+    struct bc_message parts;
+    CHECK(bc__message_parse(&parts, message, (int64_t)size) == 0);
     struct bc_batch *batch = NULL;
     int32_t field = bed.schema->fields[1].dictionary;
     int code = is_dictionary

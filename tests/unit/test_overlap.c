@@ -158,8 +158,8 @@ static int decode(int n, int n_nodes, bool all) {
     struct bc_projection *projection = NULL;
     const int32_t first = 0;
     if (!all) CHECK(bc__projection_new(schema, &first, 1, &projection, NULL) == 0);
-    struct bc_parts parts;
-    int code = bc__parts_open(&parts, message, size);
+    struct bc_message parts;
+    int code = bc__message_parse(&parts, message, size);
     if (code == 0) {
         struct bc_batch *batch;
         code = bc__decode_batch(schema, projection, &parts, NULL, &batch);
@@ -200,8 +200,8 @@ static void test_variadic_counts(void) {
     uint8_t *message = message_of(&wire, &size);
     struct bc_schema *schema = schema_of(COLUMNS, NANOARROW_TYPE_STRING_VIEW);
     int64_t columns[COLUMNS] = {0};
-    struct bc_parts parts;
-    CHECK(bc__parts_open(&parts, message, size) == 0);
+    struct bc_message parts;
+    CHECK(bc__message_parse(&parts, message, size) == 0);
     CHECK(bc__measure_columns(schema, &parts, columns) == EINVAL);
     free(message);
     bc__schema_free(schema);
@@ -225,9 +225,9 @@ static void test_buffers_larger_than_their_rows(void) {
     for (int i = 0; i < 2; i++) {
         int64_t size;
         uint8_t *message = message_of(&wire, &size);
-        struct bc_parts parts;
-        CHECK(bc__parts_open(&parts, message, size) == 0);
-        CHECK(bc__fits_batch(schema, &parts) == (i == 0));
+        struct bc_message parts;
+        CHECK(bc__message_parse(&parts, message, size) == 0);
+        CHECK(bc__message_fits_batch(schema, &parts) == (i == 0));
         free(message);
         wire.rows = 1;
         wire.nodes = few;
@@ -303,9 +303,9 @@ static void test_children_larger_than_their_rows(void) {
         uint8_t *message = message_of(&wire, &size);
         memcpy(message + size - BODY, reach->row, ROW);
         struct bc_schema *schema = schema_of_format(reach->format, reach->n_children);
-        struct bc_parts parts;
-        CHECK(bc__parts_open(&parts, message, size) == 0);
-        CHECK(bc__fits_batch(schema, &parts) == reach->is_far);
+        struct bc_message parts;
+        CHECK(bc__message_parse(&parts, message, size) == 0);
+        CHECK(bc__message_fits_batch(schema, &parts) == reach->is_far);
         bc__schema_free(schema);
         free(message);
     }
