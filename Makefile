@@ -212,6 +212,7 @@ lint: $(VENV)/.lint.ok build/lint/build.ninja
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_prose.py
 	$(BIN)/meson compile -C build/lint
 
 ## make format        rewrites the sources as `make lint` wants them
