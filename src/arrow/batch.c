@@ -100,19 +100,19 @@ static int realign(struct bc_batch *batch, struct bc_node *node, int which, size
 /* Bytes of buffer `which` that offset + length elements reach, or -1 if unknown. */
 static int64_t reach(const struct bc_field *field, int which, int64_t elements) {
     switch (field->kind) {
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             return which == 1 ? bc__bit_bytes(elements * field->bits) : -1;
-        case BC_KIND_BINARY:
-        case BC_KIND_LIST:
+        case BC_LAYOUT_BINARY:
+        case BC_LAYOUT_LIST:
             if (elements == 0) return 0;
             return which == 1 ? (elements + 1) * (field->bits / 8) : -1;
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             return which == 1 ? elements * 16 : -1;
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             return which == 1 || which == 2 ? elements * (field->bits / 8) : -1;
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             return which == 0 ? elements : -1;
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             return which == 0 ? elements : elements * 4;
         default:
             return -1;
@@ -120,8 +120,8 @@ static int64_t reach(const struct bc_field *field, int which, int64_t elements) 
 }
 
 static size_t alignment_of(const struct bc_field *field, int which) {
-    if (field->kind == BC_KIND_DENSE_UNION && which == 1) return 4;
-    bool has_width = which == 1 || (which == 2 && field->kind == BC_KIND_LIST_VIEW);
+    if (field->kind == BC_LAYOUT_DENSE_UNION && which == 1) return 4;
+    bool has_width = which == 1 || (which == 2 && field->kind == BC_LAYOUT_LIST_VIEW);
     return has_width ? field->alignment : 1;
 }
 
@@ -158,7 +158,7 @@ static const char *check_shape(const struct bc_field *field,
     if (node->null_count < -1 || node->null_count > node->length) {
         return "its null count is impossible";
     }
-    if (field->kind == BC_KIND_VIEW
+    if (field->kind == BC_LAYOUT_VIEW
             ? node->n_buffers < field->n_buffers
             : node->n_buffers != field->n_buffers && !has_old_bitmap(field, node)) {
         return "it has another number of buffers than its type";
@@ -194,10 +194,10 @@ static const char *check_shape(const struct bc_field *field,
 /* How many values a child must have for its parent. */
 static int64_t child_length_min(const struct bc_field *parent,
                                 const struct bc_node *node) {
-    if (parent->kind == BC_KIND_STRUCT || parent->kind == BC_KIND_SPARSE_UNION) {
+    if (parent->kind == BC_LAYOUT_STRUCT || parent->kind == BC_LAYOUT_SPARSE_UNION) {
         return node->offset + node->length;
     }
-    if (parent->kind == BC_KIND_FIXED_LIST) {
+    if (parent->kind == BC_LAYOUT_FIXED_LIST) {
         int64_t needed;
         if (__builtin_mul_overflow(node->offset + node->length,
                                    (int64_t)parent->list_size, &needed)) {
@@ -222,7 +222,7 @@ static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number
  * only one that its text is known to have. */
 static bool leaves_text(const struct bc_field *field, const struct bc_node *whole,
                         int64_t end) {
-    if (field->kind != BC_KIND_BINARY || end == 0) return false;
+    if (field->kind != BC_LAYOUT_BINARY || end == 0) return false;
     const void *offsets = whole->buffers[1];
     return bc__integer_at(offsets, field->bits, end) >
            bc__integer_at(offsets, field->bits, whole->offset + whole->length);
@@ -252,7 +252,7 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
         child->offset = start;
         child->length = root->length;
         if (child->null_count > 0) child->null_count = -1;
-        if (field->kind == BC_KIND_NULL) child->null_count = root->length;
+        if (field->kind == BC_LAYOUT_NULL) child->null_count = root->length;
     }
     /* A bitmap without a null says nothing, and would be read from the folded offset. */
     static const void *no_bitmap[1] = {NULL};

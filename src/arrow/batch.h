@@ -43,7 +43,7 @@ struct bc_batch {
 static inline int64_t bc__null_count(const struct bc_field *field, int64_t length,
                                      int64_t counted) {
     if (field->has_validity) return counted;
-    return field->kind == BC_KIND_NULL ? length : 0;
+    return field->kind == BC_LAYOUT_NULL ? length : 0;
 }
 
 /* Checks `array` against the schema and makes a batch of it. On success the array is

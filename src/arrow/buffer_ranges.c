@@ -292,10 +292,10 @@ static int add_node(struct walk *walk, struct run run, const struct bc_node *nod
     bool absent = !field->has_validity || node->buffers[0] == NULL;
     int64_t nulls = whole || node->null_count == 0 ? node->null_count : -1;
     if (absent || run.length == 0) nulls = 0;
-    if (field->kind == BC_KIND_NULL) nulls = run.length;
+    if (field->kind == BC_LAYOUT_NULL) nulls = run.length;
     out->nodes[out->n_nodes++] = (struct bc_range_node){
         .field = run.field,
-        .n_variadic = field->kind == BC_KIND_VIEW ? (int32_t)(node->n_buffers - 3) : 0,
+        .n_variadic = field->kind == BC_LAYOUT_VIEW ? (int32_t)(node->n_buffers - 3) : 0,
         .offset = run.offset,
         .length = run.length,
         .null_count = nulls};
@@ -318,34 +318,34 @@ static int walk_run(struct walk *walk, struct run run) {
     }
     if (code != 0) return code;
     switch (field->kind) {
-        case BC_KIND_NULL:
+        case BC_LAYOUT_NULL:
             return 0;
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             if (field->bits == 1) {
                 return add_bits(walk, node->buffers[1], run.offset, run.length);
             }
             return add_values(walk, BC_RANGE_BYTES, node->buffers[1], run.offset,
                               run.length, field->bits / 8);
-        case BC_KIND_BINARY:
+        case BC_LAYOUT_BINARY:
             return walk_binary(walk, run, node);
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             return walk_views(walk, run, node);
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             return walk_list(walk, run, node);
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             return walk_list_view(walk, run, node);
-        case BC_KIND_FIXED_LIST:
+        case BC_LAYOUT_FIXED_LIST:
             return walk_child(walk, field->first_child, run.offset * field->list_size,
                               run.length * field->list_size);
-        case BC_KIND_STRUCT:
+        case BC_LAYOUT_STRUCT:
             return walk_struct(walk, run);
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             code = add_values(walk, BC_RANGE_BYTES, node->buffers[0], run.offset,
                               run.length, 1);
             return code != 0 ? code : walk_struct(walk, run);
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             return walk_dense_union(walk, run, node);
-        case BC_KIND_RUN_END:
+        case BC_LAYOUT_RUN_END:
             return walk_run_ends(walk, run);
     }
     bc_assert(!"every kind is handled");

@@ -60,7 +60,7 @@ static void normalize(struct ArrowSchema *schema) {
     entries->children[0]->flags &= ~ARROW_FLAG_NULLABLE;
 }
 
-static void set_layout(struct bc_field *field, enum bc_kind kind, bool has_validity,
+static void set_layout(struct bc_field *field, enum bc_layout kind, bool has_validity,
                        int32_t n_buffers, int32_t bits, size_t alignment) {
     field->kind = kind;
     field->has_validity = has_validity;
@@ -140,58 +140,58 @@ static size_t fixed_alignment(const struct ArrowSchemaView *view, int32_t bits) 
 static int fill_layout(struct bc_field *field, const struct ArrowSchemaView *view) {
     int32_t bits = fixed_bits(view);
     if (bits != 0) {
-        set_layout(field, BC_KIND_FIXED, true, 2, bits, fixed_alignment(view, bits));
+        set_layout(field, BC_LAYOUT_FIXED, true, 2, bits, fixed_alignment(view, bits));
         return 0;
     }
     switch (view->storage_type) {
         case NANOARROW_TYPE_NA:
-            set_layout(field, BC_KIND_NULL, false, 0, 0, 1);
+            set_layout(field, BC_LAYOUT_NULL, false, 0, 0, 1);
             return 0;
         case NANOARROW_TYPE_FIXED_SIZE_BINARY:
             if (view->fixed_size < 0 || view->fixed_size > INT32_MAX / 8) return EINVAL;
-            set_layout(field, BC_KIND_FIXED, true, 2, view->fixed_size * 8, 1);
+            set_layout(field, BC_LAYOUT_FIXED, true, 2, view->fixed_size * 8, 1);
             return 0;
         case NANOARROW_TYPE_STRING:
         case NANOARROW_TYPE_BINARY:
-            set_layout(field, BC_KIND_BINARY, true, 3, 32, 4);
+            set_layout(field, BC_LAYOUT_BINARY, true, 3, 32, 4);
             return 0;
         case NANOARROW_TYPE_LARGE_STRING:
         case NANOARROW_TYPE_LARGE_BINARY:
-            set_layout(field, BC_KIND_BINARY, true, 3, 64, 8);
+            set_layout(field, BC_LAYOUT_BINARY, true, 3, 64, 8);
             return 0;
         case NANOARROW_TYPE_STRING_VIEW:
         case NANOARROW_TYPE_BINARY_VIEW:
-            set_layout(field, BC_KIND_VIEW, true, 3, 128, 16);
+            set_layout(field, BC_LAYOUT_VIEW, true, 3, 128, 16);
             return 0;
         case NANOARROW_TYPE_LIST:
         case NANOARROW_TYPE_MAP:
-            set_layout(field, BC_KIND_LIST, true, 2, 32, 4);
+            set_layout(field, BC_LAYOUT_LIST, true, 2, 32, 4);
             return 0;
         case NANOARROW_TYPE_LARGE_LIST:
-            set_layout(field, BC_KIND_LIST, true, 2, 64, 8);
+            set_layout(field, BC_LAYOUT_LIST, true, 2, 64, 8);
             return 0;
         case NANOARROW_TYPE_LIST_VIEW:
-            set_layout(field, BC_KIND_LIST_VIEW, true, 3, 32, 4);
+            set_layout(field, BC_LAYOUT_LIST_VIEW, true, 3, 32, 4);
             return 0;
         case NANOARROW_TYPE_LARGE_LIST_VIEW:
-            set_layout(field, BC_KIND_LIST_VIEW, true, 3, 64, 8);
+            set_layout(field, BC_LAYOUT_LIST_VIEW, true, 3, 64, 8);
             return 0;
         case NANOARROW_TYPE_FIXED_SIZE_LIST:
             if (view->fixed_size < 0) return EINVAL;
-            set_layout(field, BC_KIND_FIXED_LIST, true, 1, 0, 1);
+            set_layout(field, BC_LAYOUT_FIXED_LIST, true, 1, 0, 1);
             field->list_size = view->fixed_size;
             return 0;
         case NANOARROW_TYPE_STRUCT:
-            set_layout(field, BC_KIND_STRUCT, true, 1, 0, 1);
+            set_layout(field, BC_LAYOUT_STRUCT, true, 1, 0, 1);
             return 0;
         case NANOARROW_TYPE_SPARSE_UNION:
-            set_layout(field, BC_KIND_SPARSE_UNION, false, 1, 8, 1);
+            set_layout(field, BC_LAYOUT_SPARSE_UNION, false, 1, 8, 1);
             return 0;
         case NANOARROW_TYPE_DENSE_UNION:
-            set_layout(field, BC_KIND_DENSE_UNION, false, 2, 8, 1);
+            set_layout(field, BC_LAYOUT_DENSE_UNION, false, 2, 8, 1);
             return 0;
         case NANOARROW_TYPE_RUN_END_ENCODED:
-            set_layout(field, BC_KIND_RUN_END, false, 0, 0, 1);
+            set_layout(field, BC_LAYOUT_RUN_END, false, 0, 0, 1);
             return 0;
         default:
             return ENOTSUP;
@@ -281,7 +281,7 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
 static int check_run_ends(const struct bc_schema *schema, struct bc_error *error) {
     for (int32_t i = 0; i < schema->n_fields; i++) {
         const struct bc_field *field = &schema->fields[i];
-        if (field->kind != BC_KIND_RUN_END) continue;
+        if (field->kind != BC_LAYOUT_RUN_END) continue;
         bool right = false;
         if (field->n_children == 2) {
             const struct ArrowSchema *ends = schema->fields[field->first_child].schema;

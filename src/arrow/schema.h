@@ -13,25 +13,25 @@
 #include "batchcorder/batchcorder.h"
 
 /* Memory layouts, which is all that recording needs to know of a type. */
-enum bc_kind {
-    BC_KIND_NULL,
-    BC_KIND_FIXED,        /* validity, values of `bits` bits; dictionary indices too */
-    BC_KIND_BINARY,       /* validity, offsets of `bits` bits, bytes */
-    BC_KIND_VIEW,         /* validity, 16-byte views, variadic buffers, their sizes */
-    BC_KIND_LIST,         /* validity, offsets of `bits` bits; maps too */
-    BC_KIND_LIST_VIEW,    /* validity, offsets and sizes of `bits` bits */
-    BC_KIND_FIXED_LIST,   /* validity; `list_size` child values each */
-    BC_KIND_STRUCT,       /* validity */
-    BC_KIND_SPARSE_UNION, /* type ids */
-    BC_KIND_DENSE_UNION,  /* type ids, 32-bit offsets */
-    BC_KIND_RUN_END       /* no buffers; run ends and values as children */
+enum bc_layout {
+    BC_LAYOUT_NULL,
+    BC_LAYOUT_FIXED,        /* validity, values of `bits` bits; dictionary indices too */
+    BC_LAYOUT_BINARY,       /* validity, offsets of `bits` bits, bytes */
+    BC_LAYOUT_VIEW,         /* validity, 16-byte views, variadic buffers, their sizes */
+    BC_LAYOUT_LIST,         /* validity, offsets of `bits` bits; maps too */
+    BC_LAYOUT_LIST_VIEW,    /* validity, offsets and sizes of `bits` bits */
+    BC_LAYOUT_FIXED_LIST,   /* validity; `list_size` child values each */
+    BC_LAYOUT_STRUCT,       /* validity */
+    BC_LAYOUT_SPARSE_UNION, /* type ids */
+    BC_LAYOUT_DENSE_UNION,  /* type ids, 32-bit offsets */
+    BC_LAYOUT_RUN_END       /* no buffers; run ends and values as children */
 };
 
 /* Fields in all, and levels below the root, of the largest schema that we take. */
 enum { BC_FIELDS_MAX = 1 << 20, BC_DEPTH_MAX = 128 };
 
 struct bc_field {
-    enum bc_kind kind;
+    enum bc_layout kind;
     bool has_validity;
     bool is_required;  /* a map's entries and keys: no null in them */
     int32_t n_buffers; /* of the C data interface; the least, where it varies (views) */

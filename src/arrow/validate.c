@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "arrow/bits.h"
-#include "arrow/flaw.h"
+#include "arrow/validate_values.h"
 #include "arrow/values.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -47,15 +47,16 @@ static int broken(const struct validation *validation, struct array array,
                          reason);
 }
 
-/* The flaw as an error; 0 where there is none. */
+/* The invalid as an error; 0 where there is none. */
 static int report(const struct validation *validation, struct array array,
-                  struct bc_flaw flaw) {
-    if (flaw.reason == NULL) return 0;
+                  struct bc_invalid_value invalid) {
+    if (invalid.reason == NULL) return 0;
     char path[256];
     bc__schema_field_path(validation->schema, array.number, path, sizeof(path));
-    long long row = (long long)(flaw.position - array.node->offset);
+    long long row = (long long)(invalid.position - array.node->offset);
     return bc__error_set(validation->error, EINVAL,
-                         "Field '%s' is broken in row %lld: %s", path, row, flaw.reason);
+                         "Field '%s' is broken in row %lld: %s", path, row,
+                         invalid.reason);
 }
 
 static int64_t count_nulls(struct array array) {
@@ -91,9 +92,9 @@ static bool is_text(const struct bc_field *field) {
 static int check_binary(const struct validation *validation, struct array array) {
     const struct bc_node *node = array.node;
     int32_t bits = array.field->bits;
-    int code = report(validation, array, bc__flaw_of_offsets(node, bits, INT64_MAX));
+    int code = report(validation, array, bc__validate_offsets(node, bits, INT64_MAX));
     if (code != 0 || !is_text(array.field)) return code;
-    return report(validation, array, bc__flaw_of_text(node, bits));
+    return report(validation, array, bc__validate_text(node, bits));
 }
 
 static int check_views(const struct validation *validation, struct array array) {
@@ -102,7 +103,7 @@ static int check_views(const struct validation *validation, struct array array) 
         (node->n_buffers > 3 && node->buffers[node->n_buffers - 1] == NULL)) {
         return broken(validation, array, "the sizes of its variadic buffers are missing");
     }
-    return report(validation, array, bc__flaw_of_views(node, is_text(array.field)));
+    return report(validation, array, bc__validate_views(node, is_text(array.field)));
 }
 
 /* Neither a map's entries nor their keys are null. */
@@ -119,7 +120,7 @@ static int check_list(const struct validation *validation, struct array array) {
     struct array child = child_of(validation, array, 0);
     int64_t limit = child.node->length;
     int code = report(validation, array,
-                      bc__flaw_of_offsets(array.node, array.field->bits, limit));
+                      bc__validate_offsets(array.node, array.field->bits, limit));
     bool is_map = strcmp(array.field->schema->format, "+m") == 0;
     return code != 0 || !is_map ? code : check_entries(validation, child);
 }
@@ -127,7 +128,7 @@ static int check_list(const struct validation *validation, struct array array) {
 static int check_list_view(const struct validation *validation, struct array array) {
     int64_t limit = child_of(validation, array, 0).node->length;
     return report(validation, array,
-                  bc__flaw_of_list_views(array.node, array.field->bits, limit));
+                  bc__validate_list_views(array.node, array.field->bits, limit));
 }
 
 /* Children that have `each` values for every one of the parent's. */
@@ -147,22 +148,23 @@ static int check_lengths(const struct validation *validation, struct array array
 }
 
 /* `offsets` NULL: a sparse union, or one without values. */
-static struct bc_flaw flaw_of_union(const struct validation *validation,
-                                    struct array array, const int32_t *offsets) {
+static struct bc_invalid_value validate_union(const struct validation *validation,
+                                              struct array array,
+                                              const int32_t *offsets) {
     const struct bc_node *node = array.node;
     const int8_t *ids = node->buffers[0];
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         int child = ids[i] < 0 ? -1 : array.field->union_children[ids[i]];
         if (child < 0) {
-            return (struct bc_flaw){"its type id is not among its type's", i};
+            return (struct bc_invalid_value){"its type id is not among its type's", i};
         }
         if (offsets != NULL &&
             (offsets[i] < 0 ||
              offsets[i] >= child_of(validation, array, child).node->length)) {
-            return (struct bc_flaw){"it reaches beyond its child", i};
+            return (struct bc_invalid_value){"it reaches beyond its child", i};
         }
     }
-    return (struct bc_flaw){NULL, 0};
+    return (struct bc_invalid_value){NULL, 0};
 }
 
 static int check_runs(const struct validation *validation, struct array array) {
@@ -174,7 +176,7 @@ static int check_runs(const struct validation *validation, struct array array) {
         return broken(validation, values, "it is shorter than the run ends");
     }
     int code =
-        report(validation, ends, bc__flaw_of_run_ends(ends.node, ends.field->bits));
+        report(validation, ends, bc__validate_run_ends(ends.node, ends.field->bits));
     if (code != 0 || node->length == 0) return code;
     int64_t n = bc__node_end(ends.node);
     if (ends.node->length > 0 && bc__integer_at(ends.node->buffers[1], ends.field->bits,
@@ -188,36 +190,36 @@ static int check_indices(const struct validation *validation, struct array array
     if (array.field->dictionary < 0) return 0;
     char format = array.field->schema->format[0];
     int64_t limit = node_of(validation, array.field->dictionary)->length;
-    return report(validation, array, bc__flaw_of_indices(array.node, format, limit));
+    return report(validation, array, bc__validate_indices(array.node, format, limit));
 }
 
 static int check_values(const struct validation *validation, struct array array) {
     int code;
     switch (array.field->kind) {
-        case BC_KIND_NULL:
+        case BC_LAYOUT_NULL:
             return 0;
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             return check_indices(validation, array);
-        case BC_KIND_BINARY:
+        case BC_LAYOUT_BINARY:
             return check_binary(validation, array);
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             return check_views(validation, array);
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             return check_list(validation, array);
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             return check_list_view(validation, array);
-        case BC_KIND_FIXED_LIST:
+        case BC_LAYOUT_FIXED_LIST:
             return check_lengths(validation, array, array.field->list_size);
-        case BC_KIND_STRUCT:
+        case BC_LAYOUT_STRUCT:
             return check_lengths(validation, array, 1);
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             code = check_lengths(validation, array, 1);
             if (code != 0) return code;
-            return report(validation, array, flaw_of_union(validation, array, NULL));
-        case BC_KIND_DENSE_UNION:
+            return report(validation, array, validate_union(validation, array, NULL));
+        case BC_LAYOUT_DENSE_UNION:
             return report(validation, array,
-                          flaw_of_union(validation, array, array.node->buffers[1]));
-        case BC_KIND_RUN_END:
+                          validate_union(validation, array, array.node->buffers[1]));
+        case BC_LAYOUT_RUN_END:
             return check_runs(validation, array);
     }
     bc_assert(!"every kind is handled");

@@ -2,8 +2,8 @@
  * held against what their indices reach where one in them changes. */
 #include <errno.h>
 
-#include "arrow/flaw.h"
 #include "arrow/validate.h"
+#include "arrow/validate_values.h"
 #include "base/check.h"
 #include "disk/delta_chain.h"
 

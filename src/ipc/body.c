@@ -370,7 +370,7 @@ static int add_validity(const struct layout *layout,
 
 static bool is_run_ends(const struct layout *layout) {
     int32_t parent = layout->schema->fields[layout->node->field].parent;
-    return layout->schema->fields[parent].kind == BC_KIND_RUN_END &&
+    return layout->schema->fields[parent].kind == BC_LAYOUT_RUN_END &&
            layout->schema->fields[parent].first_child == layout->node->field;
 }
 
@@ -380,34 +380,34 @@ static int add_values(struct layout *layout) {
     const struct bc_buffer_range *range = layout->range;
     int code = 0;
     switch (field->kind) {
-        case BC_KIND_NULL:
-        case BC_KIND_FIXED_LIST:
-        case BC_KIND_STRUCT:
-        case BC_KIND_RUN_END:
+        case BC_LAYOUT_NULL:
+        case BC_LAYOUT_FIXED_LIST:
+        case BC_LAYOUT_STRUCT:
+        case BC_LAYOUT_RUN_END:
             return 0;
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             layout->range += 1;
             if (field->bits == 1) return add_bits(layout, range);
             if (is_run_ends(layout)) return add_run_ends(layout, range);
             return add_buffer(layout->body, range->data, range->bytes);
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             layout->range += 1;
             return add_ids(layout, range);
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             layout->range += 1;
             return add_offsets(layout, range);
-        case BC_KIND_BINARY:
+        case BC_LAYOUT_BINARY:
             layout->range += 2;
             code = add_offsets(layout, &range[0]);
             if (code != 0) return code;
             return add_buffer(layout->body, range[1].data, range[1].bytes);
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             layout->range += 2;
             return add_list_view(layout, &range[0], &range[1]);
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             layout->range += 2;
             return add_dense_union(layout, &range[0], &range[1]);
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             layout->range += 1 + layout->node->n_variadic;
             return add_views(layout, &range[0], &range[1]);
     }

@@ -328,35 +328,35 @@ static int decode_values(struct decoder *decoder, int32_t number, struct bc_node
     int64_t reach;
     int code;
     switch (field->kind) {
-        case BC_KIND_NULL:
+        case BC_LAYOUT_NULL:
             return 0;
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             if (field->bits > 1024 && length > INT64_MAX / field->bits) return EINVAL;
             return take_values(decoder, bc__bit_bytes(length * field->bits),
                                field->alignment, unit_of(decoder, field),
                                &node->buffers[1]);
-        case BC_KIND_BINARY:
+        case BC_LAYOUT_BINARY:
             code = take_offsets(decoder, field, length, &node->buffers[1], &reach);
             return code != 0 ? code : take_buffer(decoder, reach, 1, &node->buffers[2]);
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             return decode_list(decoder, number, node);
-        case BC_KIND_FIXED_LIST:
+        case BC_LAYOUT_FIXED_LIST:
             if (__builtin_mul_overflow(length, (int64_t)field->list_size, &reach)) {
                 return EINVAL;
             }
             return decode_children(decoder, number, reach, reach);
-        case BC_KIND_STRUCT:
+        case BC_LAYOUT_STRUCT:
             return decode_children(decoder, number, length, length);
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             return take_views(decoder, node);
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             return decode_list_view(decoder, number, node);
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             code = take_buffer(decoder, length, 1, &node->buffers[0]);
             return code != 0 ? code : decode_children(decoder, number, length, length);
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             return decode_dense_union(decoder, number, node);
-        case BC_KIND_RUN_END:
+        case BC_LAYOUT_RUN_END:
             /* Each run has a row at least. */
             return decode_children(decoder, number, 0, length);
     }
@@ -388,7 +388,8 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     int code = field->has_validity ? take_validity(decoder, node, &buffers[0]) : 0;
     if (code == 0 && field->is_required && node->null_count > 0) return EINVAL;
     size_t extras = bc__message_extras(&decoder->message, field);
-    if (extras > 0 && field->kind != BC_KIND_NULL && wire.null_count != 0) return ENOTSUP;
+    if (extras > 0 && field->kind != BC_LAYOUT_NULL && wire.null_count != 0)
+        return ENOTSUP;
     decoder->message.buffer += extras;
     return code != 0 ? code : decode_values(decoder, number, node);
 }

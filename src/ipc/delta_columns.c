@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "arrow/bits.h"
-#include "arrow/flaw.h"
+#include "arrow/validate_values.h"
 #include "arrow/values.h"
 #include "base/alloc.h"
 #include "base/check.h"
@@ -391,30 +391,30 @@ static int append_values(struct part *part, int32_t place, int64_t first, int64_
     int64_t size = column->field->list_size;
     int code;
     switch (column->field->kind) {
-        case BC_KIND_NULL:
+        case BC_LAYOUT_NULL:
             return 0;
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             return append_fixed(part, column, node, first, n);
-        case BC_KIND_BINARY:
+        case BC_LAYOUT_BINARY:
             return append_binary(part, column, node, first, n);
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             return append_views(part, column, node, first, n);
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             return append_list(part, place, first, n);
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             return append_list_views(part, place, first, n);
-        case BC_KIND_FIXED_LIST:
+        case BC_LAYOUT_FIXED_LIST:
             /* The decoder made sure that the product fits. */
             return append_run(part, place + 1, first * size, n * size);
-        case BC_KIND_STRUCT:
+        case BC_LAYOUT_STRUCT:
             return append_children(part, place, first, n);
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             code = append_ids(part, column, node, first, n);
             return code != 0 ? code : append_children(part, place, first, n);
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             code = append_ids(part, column, node, first, n);
             return code != 0 ? code : append_dense_union(part, place, first, n);
-        case BC_KIND_RUN_END:
+        case BC_LAYOUT_RUN_END:
             return append_runs(part, place, first, n);
     }
     bc_assert(!"every kind is handled");

@@ -145,22 +145,22 @@ static int set_values(struct making *making, struct bc_node *node,
     static const int64_t none;
     const void **buffers = node->buffers;
     switch (column->field->kind) {
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             if (column->field->bits == 1) {
                 return copy_bits(making, &column->values, mark->length, &buffers[1]);
             }
             buffers[1] = column->values.data;
             return 0;
-        case BC_KIND_BINARY:
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_BINARY:
+        case BC_LAYOUT_LIST_VIEW:
             buffers[2] = column->more.data;
             buffers[1] = column->values.data;
             break;
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             buffers[1] = column->values.data;
             set_chunks(making, node, column, mark);
             return 0;
-        case BC_KIND_LIST:
+        case BC_LAYOUT_LIST:
             buffers[1] = column->values.data;
             break;
         default:
@@ -180,7 +180,7 @@ static int set_node(struct making *making, struct bc_node *node,
         .buffers = making->tables,
     };
     making->tables += field->n_buffers + mark->n_chunks;
-    if (field->kind == BC_KIND_SPARSE_UNION || field->kind == BC_KIND_DENSE_UNION) {
+    if (field->kind == BC_LAYOUT_SPARSE_UNION || field->kind == BC_LAYOUT_DENSE_UNION) {
         node->buffers[0] = column->values.data;
         if (field->n_buffers > 1) node->buffers[1] = column->more.data;
         return 0;

@@ -16,8 +16,8 @@ struct flat {
 static bool is_flat(const struct bc_field *field, const struct bc_node *node,
                     struct flat *out) {
     int64_t width = field->bits / 8;
-    bool is_binary = field->kind == BC_KIND_BINARY;
-    if (!is_binary && field->kind != BC_KIND_FIXED) return false;
+    bool is_binary = field->kind == BC_LAYOUT_BINARY;
+    if (!is_binary && field->kind != BC_LAYOUT_FIXED) return false;
     if (width == 0 || field->bits % 8 != 0) return false;
     if (node->length == 0 || (node->null_count != 0 && node->buffers[0] != NULL)) {
         return false;
@@ -61,7 +61,7 @@ enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node 
         !is_flat(field, values, &new)) {
         return BC_GROWTH_NONE;
     }
-    if (field->kind == BC_KIND_FIXED) {
+    if (field->kind == BC_LAYOUT_FIXED) {
         int64_t size = before->length * (field->bits / 8);
         if (!same_bytes(old.values, new.values, size)) return BC_GROWTH_NONE;
     } else if (new.bytes < old.bytes ||

@@ -23,9 +23,9 @@ enum bc_unit bc__unit_of_bits(int32_t bits) {
 }
 
 enum bc_unit bc__unit_of_values(const struct bc_field *field) {
-    if (field->kind == BC_KIND_VIEW) return BC_UNIT_VIEW;
+    if (field->kind == BC_LAYOUT_VIEW) return BC_UNIT_VIEW;
     /* Fixed-size binary. */
-    if (field->kind == BC_KIND_FIXED && field->alignment == 1) return BC_UNIT_BYTE;
+    if (field->kind == BC_LAYOUT_FIXED && field->alignment == 1) return BC_UNIT_BYTE;
     /* Intervals of several numbers are aligned as these are. */
     if (field->bits == 64 && field->alignment == 4) return BC_UNIT_4;
     if (field->bits == 128 && field->alignment == 8) return BC_UNIT_MONTH_DAY_NANO;

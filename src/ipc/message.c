@@ -89,10 +89,10 @@ struct tally {
 
 static void count(const struct bc_schema *schema, int32_t number, struct tally *tally) {
     const struct bc_field *field = &schema->fields[number];
-    bool is_null = field->kind == BC_KIND_NULL;
+    bool is_null = field->kind == BC_LAYOUT_NULL;
     /* The sizes of variadic buffers are no buffer of the message, and the root has no
      * bitmap there. */
-    bool has_less = field->kind == BC_KIND_VIEW || number == 0;
+    bool has_less = field->kind == BC_LAYOUT_VIEW || number == 0;
     tally->buffers += (size_t)field->n_buffers - has_less;
     tally->nulls += is_null;
     tally->others += !is_null && !field->has_validity;
@@ -129,14 +129,14 @@ int bc__message_find_extras(struct bc_message *message, const struct bc_schema *
 size_t bc__message_extras(const struct bc_message *message,
                           const struct bc_field *field) {
     if (field->has_validity) return 0;
-    return field->kind == BC_KIND_NULL ? message->null_extras : message->union_extras;
+    return field->kind == BC_LAYOUT_NULL ? message->null_extras : message->union_extras;
 }
 
 int bc__message_skip_field(struct bc_message *message, const struct bc_schema *schema,
                            int32_t number) {
     const struct bc_field *field = &schema->fields[number];
     size_t n_buffers = (size_t)field->n_buffers;
-    if (field->kind == BC_KIND_VIEW) {
+    if (field->kind == BC_LAYOUT_VIEW) {
         if (message->view >= message->wire.n_variadic_counts) return EINVAL;
         /* The sizes are no buffer of the message. */
         n_buffers += (size_t)bc__wire_variadic_count(&message->wire, message->view++) - 1;

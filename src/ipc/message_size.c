@@ -125,23 +125,23 @@ static bool fits(struct bc_message *message, const struct bc_schema *schema,
     const uint8_t *first;
     const uint8_t *second;
     switch (field->kind) {
-        case BC_KIND_FIXED:
+        case BC_LAYOUT_FIXED:
             right = right && fits_buffer(message, bytes_of(length, field->bits));
             break;
-        case BC_KIND_BINARY:
-        case BC_KIND_LIST:
+        case BC_LAYOUT_BINARY:
+        case BC_LAYOUT_LIST:
             last = last_offset(message, length, field->bits);
             each = last;
             right = right && fits_buffer(message, bytes_of(length + 1, field->bits));
-            if (field->kind == BC_KIND_BINARY)
+            if (field->kind == BC_LAYOUT_BINARY)
                 right = right && fits_buffer(message, last);
             break;
-        case BC_KIND_VIEW:
+        case BC_LAYOUT_VIEW:
             first = bytes_ahead(message, 0, length * 16);
             right = right && fits_buffer(message, length * 16) &&
                     fits_variadic(message, first, length);
             break;
-        case BC_KIND_LIST_VIEW:
+        case BC_LAYOUT_LIST_VIEW:
             first = bytes_ahead(message, 0, length * (field->bits / 8));
             second = bytes_ahead(message, 1, length * (field->bits / 8));
             if (second == NULL) first = NULL;
@@ -150,13 +150,13 @@ static bool fits(struct bc_message *message, const struct bc_schema *schema,
                 right = right && fits_buffer(message, bytes_of(length, field->bits));
             }
             break;
-        case BC_KIND_FIXED_LIST:
+        case BC_LAYOUT_FIXED_LIST:
             if (__builtin_mul_overflow(length, field->list_size, &each)) right = false;
             break;
-        case BC_KIND_SPARSE_UNION:
+        case BC_LAYOUT_SPARSE_UNION:
             right = right && fits_buffer(message, length);
             break;
-        case BC_KIND_DENSE_UNION:
+        case BC_LAYOUT_DENSE_UNION:
             first = bytes_ahead(message, 1, length * 4);
             each = reach_of(message, first, NULL, 32, length);
             right =

@@ -67,7 +67,7 @@ static int add_timestamp(flatcc_builder_t *b, const struct ArrowSchemaView *view
 
 static int add_union(flatcc_builder_t *b, const struct bc_field *field) {
     if (ns(Field_type_Union_start(b))) return -1;
-    bool dense = field->kind == BC_KIND_DENSE_UNION;
+    bool dense = field->kind == BC_LAYOUT_DENSE_UNION;
     if (ns(Union_mode_add(b, dense ? ns(UnionMode_Dense) : ns(UnionMode_Sparse))))
         return -1;
     int32_t ids[128];

@@ -4,31 +4,31 @@
 #include "fixture.h"
 #include "ipc/endian.h"
 
-static struct bc_field field_of(enum bc_kind kind, int32_t bits, size_t alignment) {
+static struct bc_field field_of(enum bc_layout kind, int32_t bits, size_t alignment) {
     return (struct bc_field){.kind = kind, .bits = bits, .alignment = alignment};
 }
 
 static void test_units(void) {
     static const struct {
-        enum bc_kind kind;
+        enum bc_layout kind;
         int32_t bits;
         size_t alignment;
         enum bc_unit unit;
     } cases[] = {
-        {BC_KIND_FIXED, 1, 1, BC_UNIT_BYTE},   {BC_KIND_FIXED, 8, 1, BC_UNIT_BYTE},
-        {BC_KIND_FIXED, 16, 2, BC_UNIT_2},     {BC_KIND_FIXED, 32, 4, BC_UNIT_4},
-        {BC_KIND_FIXED, 64, 8, BC_UNIT_8},     {BC_KIND_FIXED, 64, 4, BC_UNIT_4},
-        {BC_KIND_FIXED, 128, 16, BC_UNIT_16},  {BC_KIND_FIXED, 256, 16, BC_UNIT_32},
-        {BC_KIND_FIXED, 64, 1, BC_UNIT_BYTE},  {BC_KIND_FIXED, 128, 1, BC_UNIT_BYTE},
-        {BC_KIND_LIST_VIEW, 32, 4, BC_UNIT_4}, {BC_KIND_LIST_VIEW, 64, 8, BC_UNIT_8},
-        {BC_KIND_VIEW, 128, 16, BC_UNIT_VIEW}, {BC_KIND_FIXED, 0, 1, BC_UNIT_BYTE},
+        {BC_LAYOUT_FIXED, 1, 1, BC_UNIT_BYTE},   {BC_LAYOUT_FIXED, 8, 1, BC_UNIT_BYTE},
+        {BC_LAYOUT_FIXED, 16, 2, BC_UNIT_2},     {BC_LAYOUT_FIXED, 32, 4, BC_UNIT_4},
+        {BC_LAYOUT_FIXED, 64, 8, BC_UNIT_8},     {BC_LAYOUT_FIXED, 64, 4, BC_UNIT_4},
+        {BC_LAYOUT_FIXED, 128, 16, BC_UNIT_16},  {BC_LAYOUT_FIXED, 256, 16, BC_UNIT_32},
+        {BC_LAYOUT_FIXED, 64, 1, BC_UNIT_BYTE},  {BC_LAYOUT_FIXED, 128, 1, BC_UNIT_BYTE},
+        {BC_LAYOUT_LIST_VIEW, 32, 4, BC_UNIT_4}, {BC_LAYOUT_LIST_VIEW, 64, 8, BC_UNIT_8},
+        {BC_LAYOUT_VIEW, 128, 16, BC_UNIT_VIEW}, {BC_LAYOUT_FIXED, 0, 1, BC_UNIT_BYTE},
     };
     for (size_t i = 0; i < BC_ARRAY_LENGTH(cases); i++) {
         struct bc_field field =
             field_of(cases[i].kind, cases[i].bits, cases[i].alignment);
         CHECK(bc__unit_of_values(&field) == cases[i].unit);
     }
-    struct bc_field interval = field_of(BC_KIND_FIXED, 128, 8);
+    struct bc_field interval = field_of(BC_LAYOUT_FIXED, 128, 8);
     CHECK(bc__unit_of_values(&interval) == BC_UNIT_MONTH_DAY_NANO);
 }
 

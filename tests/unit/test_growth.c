@@ -5,9 +5,9 @@
 #include "ipc/dictionary_change.h"
 
 static const struct bc_field numbers = {
-    .kind = BC_KIND_FIXED, .has_validity = true, .n_buffers = 2, .bits = 32};
+    .kind = BC_LAYOUT_FIXED, .has_validity = true, .n_buffers = 2, .bits = 32};
 static const struct bc_field texts = {
-    .kind = BC_KIND_BINARY, .has_validity = true, .n_buffers = 3, .bits = 32};
+    .kind = BC_LAYOUT_BINARY, .has_validity = true, .n_buffers = 3, .bits = 32};
 
 static struct bc_node node_of(const void **buffers, int64_t offset, int64_t length) {
     return (struct bc_node){
@@ -36,7 +36,7 @@ static void test_growth(void) {
 
 /* Some have no buffers at all. */
 static void test_growth_of_nothing(void) {
-    static const struct bc_field nulls = {.kind = BC_KIND_NULL};
+    static const struct bc_field nulls = {.kind = BC_LAYOUT_NULL};
     struct bc_node node = {.length = 3, .null_count = 3};
     CHECK(bc__growth_of(&nulls, &node, &node) == BC_GROWTH_NONE);
 }
@@ -79,7 +79,7 @@ static void test_offsets_that_are_wrong(void) {
     CHECK(bc__growth_of(&texts, &new, &new) == BC_GROWTH_SAME);
     /* Offsets so far apart that no number holds their distance. */
     static const struct bc_field large = {
-        .kind = BC_KIND_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
+        .kind = BC_LAYOUT_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
     static const int64_t far[] = {1, INT64_MIN, 2};
     static const int64_t farther[] = {0, INT64_MAX, 1};
     old_buffers[1] = far;

@@ -26,8 +26,8 @@ static void test_breadth_first(void) {
     CHECK(make(&root, &schema, NULL) == 0);
     CHECK(schema->n_fields == 5);
     CHECK(schema->fields[0].first_child == 1 && schema->fields[1].first_child == 3);
-    CHECK(schema->fields[2].kind == BC_KIND_FIXED && schema->fields[2].bits == 1);
-    CHECK(schema->fields[4].kind == BC_KIND_BINARY && schema->fields[4].parent == 1);
+    CHECK(schema->fields[2].kind == BC_LAYOUT_FIXED && schema->fields[2].bits == 1);
+    CHECK(schema->fields[4].kind == BC_LAYOUT_BINARY && schema->fields[4].parent == 1);
     char path[32];
     bc__schema_field_path(schema, 4, path, sizeof(path));
     CHECK(strcmp(path, "pair.b") == 0);

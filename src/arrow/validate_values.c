@@ -1,4 +1,4 @@
-#include "arrow/flaw.h"
+#include "arrow/validate_values.h"
 
 #include <string.h>
 
@@ -9,7 +9,7 @@
 /* For loops that are compiled once for each width of their values. */
 #define SPECIALISED __attribute__((always_inline)) static inline
 
-static const struct bc_flaw none;
+static const struct bc_invalid_value none;
 
 static const char not_text[] = "its text is not valid UTF-8";
 
@@ -17,25 +17,27 @@ static const uint8_t *validity_of(const struct bc_node *node) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
-SPECIALISED struct bc_flaw flaw_of_offsets(const struct bc_node *node, int32_t bits,
-                                           int64_t limit) {
+SPECIALISED struct bc_invalid_value validate_offsets(const struct bc_node *node,
+                                                     int32_t bits, int64_t limit) {
     const void *offsets = node->buffers[1];
     int64_t start = bc__integer_at(offsets, bits, node->offset);
-    if (start < 0) return (struct bc_flaw){"its offset is negative", node->offset};
+    if (start < 0)
+        return (struct bc_invalid_value){"its offset is negative", node->offset};
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         int64_t end = bc__integer_at(offsets, bits, i + 1);
-        if (end < start) return (struct bc_flaw){"its offsets decrease", i};
-        if (end > limit) return (struct bc_flaw){"it reaches beyond its child", i};
+        if (end < start) return (struct bc_invalid_value){"its offsets decrease", i};
+        if (end > limit)
+            return (struct bc_invalid_value){"it reaches beyond its child", i};
         start = end;
     }
     return none;
 }
 
-struct bc_flaw bc__flaw_of_offsets(const struct bc_node *node, int32_t bits,
-                                   int64_t limit) {
+struct bc_invalid_value bc__validate_offsets(const struct bc_node *node, int32_t bits,
+                                             int64_t limit) {
     if (node->length == 0) return none;
-    return bits == 32 ? flaw_of_offsets(node, 32, limit)
-                      : flaw_of_offsets(node, 64, limit);
+    return bits == 32 ? validate_offsets(node, 32, limit)
+                      : validate_offsets(node, 64, limit);
 }
 
 /* Does an offset before `end`, the last one, stand inside a character? */
@@ -50,7 +52,7 @@ static bool cuts_characters(const struct bc_node *node, int32_t bits, int64_t en
 
 /* Text as a whole is quicker to look at than value by value; what stands under a null may
  * spoil the whole. */
-struct bc_flaw bc__flaw_of_text(const struct bc_node *node, int32_t bits) {
+struct bc_invalid_value bc__validate_text(const struct bc_node *node, int32_t bits) {
     if (node->length == 0) return none;
     const void *offsets = node->buffers[1];
     const uint8_t *data = node->buffers[2];
@@ -67,7 +69,7 @@ struct bc_flaw bc__flaw_of_text(const struct bc_node *node, int32_t bits) {
         int64_t start = bc__integer_at(offsets, bits, i);
         int64_t end = bc__integer_at(offsets, bits, i + 1);
         if (!bc__utf8_is_valid(data + start, end - start)) {
-            return (struct bc_flaw){not_text, i};
+            return (struct bc_invalid_value){not_text, i};
         }
     }
     return none;
@@ -157,7 +159,7 @@ static const char *view_reason(const struct bc_node *node, const uint8_t *at,
                         : text_reason(text, node, &view, buffer, sizes[view.buffer]);
 }
 
-struct bc_flaw bc__flaw_of_views(const struct bc_node *node, bool is_text) {
+struct bc_invalid_value bc__validate_views(const struct bc_node *node, bool is_text) {
     const uint8_t *views = node->buffers[1];
     const uint8_t *validity = validity_of(node);
     struct text text = start_text(node);
@@ -165,31 +167,31 @@ struct bc_flaw bc__flaw_of_views(const struct bc_node *node, bool is_text) {
         if (!bc__is_valid(validity, i)) continue;
         const uint8_t *at = views + i * (int64_t)sizeof(struct bc_view);
         const char *reason = view_reason(node, at, is_text ? &text : NULL);
-        if (reason != NULL) return (struct bc_flaw){reason, i};
+        if (reason != NULL) return (struct bc_invalid_value){reason, i};
     }
     return none;
 }
 
-struct bc_flaw bc__flaw_of_list_views(const struct bc_node *node, int32_t bits,
-                                      int64_t limit) {
+struct bc_invalid_value bc__validate_list_views(const struct bc_node *node, int32_t bits,
+                                                int64_t limit) {
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         int64_t start = bc__integer_at(node->buffers[1], bits, i);
         int64_t size = bc__integer_at(node->buffers[2], bits, i);
         if (start < 0 || size < 0) {
-            return (struct bc_flaw){"its offset or size is negative", i};
+            return (struct bc_invalid_value){"its offset or size is negative", i};
         }
         if (start > limit || size > limit - start) {
-            return (struct bc_flaw){"it reaches beyond its child", i};
+            return (struct bc_invalid_value){"it reaches beyond its child", i};
         }
     }
     return none;
 }
 
-struct bc_flaw bc__flaw_of_run_ends(const struct bc_node *node, int32_t bits) {
+struct bc_invalid_value bc__validate_run_ends(const struct bc_node *node, int32_t bits) {
     int64_t last = 0;
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         int64_t end = bc__integer_at(node->buffers[1], bits, i);
-        if (end <= last) return (struct bc_flaw){"its run has no length", i};
+        if (end <= last) return (struct bc_invalid_value){"its run has no length", i};
         last = end;
     }
     return none;
@@ -215,36 +217,36 @@ SPECIALISED uint64_t index_at(const void *indices, char format, int64_t i) {
     }
 }
 
-SPECIALISED struct bc_flaw flaw_of_indices(const struct bc_node *node, char format,
-                                           uint64_t limit) {
+SPECIALISED struct bc_invalid_value validate_indices(const struct bc_node *node,
+                                                     char format, uint64_t limit) {
     const uint8_t *validity = validity_of(node);
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         if (index_at(node->buffers[1], format, i) < limit) continue;
         if (!bc__is_valid(validity, i)) continue;
-        return (struct bc_flaw){"its index is not in its dictionary", i};
+        return (struct bc_invalid_value){"its index is not in its dictionary", i};
     }
     return none;
 }
 
-struct bc_flaw bc__flaw_of_indices(const struct bc_node *node, char format,
-                                   int64_t limit) {
+struct bc_invalid_value bc__validate_indices(const struct bc_node *node, char format,
+                                             int64_t limit) {
     uint64_t n = limit < 0 ? 0 : (uint64_t)limit;
     switch (format) {
         case 'c':
-            return flaw_of_indices(node, 'c', n);
+            return validate_indices(node, 'c', n);
         case 'C':
-            return flaw_of_indices(node, 'C', n);
+            return validate_indices(node, 'C', n);
         case 's':
-            return flaw_of_indices(node, 's', n);
+            return validate_indices(node, 's', n);
         case 'S':
-            return flaw_of_indices(node, 'S', n);
+            return validate_indices(node, 'S', n);
         case 'i':
-            return flaw_of_indices(node, 'i', n);
+            return validate_indices(node, 'i', n);
         case 'I':
-            return flaw_of_indices(node, 'I', n);
+            return validate_indices(node, 'I', n);
         case 'l':
         case 'L':
-            return flaw_of_indices(node, 'l', n);
+            return validate_indices(node, 'l', n);
         default:
             bc_assert(!"the schema has integers only as indices");
             return none;

@@ -1,6 +1,6 @@
 /* Values that are right and wrong: in the first row, one in the middle and the last one,
  * with and without an offset. */
-#include "arrow/flaw.h"
+#include "arrow/validate_values.h"
 #include "arrow/values.h"
 #include "bed.h"
 
