@@ -222,7 +222,7 @@ static int identify(struct bc_cache *cache, struct bc_error *error) {
     const struct bc_disk *disk = &cache->disk;
     if (!cache->has_disk || !(disk->follows || disk->file.publishes_last)) return 0;
     int code = bc__sys_identity(disk->file.file, &cache->identity);
-    return code == 0 ? 0 : bc__problem_reading(disk, code, error);
+    return code == 0 ? 0 : bc__disk_error_reading(disk, code, error);
 }
 
 /* What fills the store; a source moves in on success. */

@@ -416,7 +416,8 @@ static enum bc_file_kind kind_of(const struct bc_cache *cache) {
     if (!is_opened(cache)) {
         return disk->file.dir_path != NULL ? BC_FILE_CACHE : BC_FILE_RECORDING;
     }
-    if (atomic_load(&disk->has_trailer) || disk->scan.is_ours) return BC_FILE_RECORDING;
+    if (atomic_load(&disk->has_trailer) || disk->scanner.is_ours)
+        return BC_FILE_RECORDING;
     return disk->blocks != NULL ? BC_FILE_ARROW : BC_FILE_STREAM;
 }
 
@@ -469,7 +470,7 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
         return bc__error_set(error, code, "Disk read failed: %s", bc__error_words(code));
     }
     bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
-    bool is_foreign = is_opened(cache) && !disk->scan.is_ours;
+    bool is_foreign = is_opened(cache) && !disk->scanner.is_ours;
     info->bytes = (uint64_t)size;
     info->checksums = disk->encoder.checksums;
     info->complete = has_end || (is_foreign && !disk->is_partial);

@@ -26,7 +26,7 @@ static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)
     act(&cache->ingest.storing);
     act(&cache->store.lock);
     if (!cache->has_disk) return;
-    act(&cache->disk.dictionaries.grow_lock);
+    act(&cache->disk.dictionaries.chain_lock);
     act(&cache->disk.dictionaries.lock);
     act(&cache->disk.mapping.lock);
 }
@@ -45,7 +45,7 @@ static void let(struct bc_member *member) {
     bc__mutex_unlock(&cache->ingest.storing);
     bc__mutex_unlock(&cache->store.lock);
     if (cache->has_disk) {
-        bc__mutex_unlock(&cache->disk.dictionaries.grow_lock);
+        bc__mutex_unlock(&cache->disk.dictionaries.chain_lock);
         bc__mutex_unlock(&cache->disk.dictionaries.lock);
         bc__mutex_unlock(&cache->disk.mapping.lock);
     }

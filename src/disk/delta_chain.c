@@ -28,7 +28,7 @@ static void link_newest(struct bc_dictionaries *dictionaries, struct bc_chain *c
 static void free_chain(struct bc_dictionaries *dictionaries, struct bc_chain *chain) {
     unlink_chain(dictionaries, chain);
     dictionaries->chain_bytes -= chain->bytes;
-    bc__grown_unref(chain->grown);
+    bc__delta_values_unref(chain->values);
     bc__free(chain);
 }
 
@@ -44,8 +44,9 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t wh
     if (chain == NULL) return NULL;
     chain->which = which;
     chain->base = base;
-    chain->grown = bc__grown_new(dictionaries->schema, dictionaries->all[which].field);
-    if (chain->grown == NULL) {
+    chain->values =
+        bc__delta_values_new(dictionaries->schema, dictionaries->all[which].field);
+    if (chain->values == NULL) {
         bc__free(chain);
         return NULL;
     }
@@ -58,14 +59,14 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t wh
 static void leave_versions(struct bc_dictionaries *dictionaries,
                            const struct bc_chain *chain) {
     bc__dictionaries_set_chain(dictionaries, chain->which, chain->base, NULL);
-    uint64_t parts = bc__grown_parts(chain->grown);
+    uint64_t parts = bc__delta_values_parts(chain->values);
     for (uint64_t i = 1; i < parts; i++) {
         bc__dictionaries_forget(dictionaries, chain->which, chain->base + i);
     }
 }
 
 void bc__chains_trim(struct bc_dictionaries *dictionaries, struct bc_chain *used) {
-    uint64_t bytes = bc__grown_bytes(used->grown);
+    uint64_t bytes = bc__delta_values_bytes(used->values);
     dictionaries->chain_bytes += bytes - used->bytes;
     used->bytes = bytes;
     for (;;) {

@@ -10,7 +10,7 @@
  * with them what was decoded of their versions; the one in use stays in any case. So does
  * what a batch holds: it keeps the memory of its chain.
  *
- * All of this needs the grow lock. */
+ * All of this needs the chain lock. */
 #ifndef BC_DISK_DELTA_CHAIN_H
 #define BC_DISK_DELTA_CHAIN_H
 
@@ -19,7 +19,7 @@
 
 struct bc_chain {
     struct bc_chain *newer, *older;
-    struct bc_grown *grown;
+    struct bc_delta_values *values;
     uint64_t bytes; /* of it, in the sum of all */
     int32_t which;
     uint64_t base; /* the version that is its first part */

@@ -104,7 +104,7 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     }
     if (code == 0) code = bc__mutex_init(&dictionaries->lock);
     if (code == 0) {
-        code = bc__mutex_init(&dictionaries->grow_lock);
+        code = bc__mutex_init(&dictionaries->chain_lock);
         if (code != 0) bc__mutex_finish(&dictionaries->lock);
     }
     if (code != 0) {
@@ -183,7 +183,7 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
     bc__free(dictionaries->all);
     bc__free(dictionaries->ids);
     bc__buffer_ranges_finish(&dictionaries->ranges);
-    bc__mutex_finish(&dictionaries->grow_lock);
+    bc__mutex_finish(&dictionaries->chain_lock);
     bc__mutex_finish(&dictionaries->lock);
 }
 

@@ -15,7 +15,7 @@
  * Those of other writers may have their number in common: the first of them has the
  * versions, and all that is known of these; what the others have for that is not used.
  *
- * `versions` is guarded by the lock, chains and what is validated by the grow lock; the
+ * `versions` is guarded by the lock, chains and what is validated by the chain lock; the
  * rest is the producer's. */
 #ifndef BC_DISK_DICTIONARY_H
 #define BC_DISK_DICTIONARY_H
@@ -68,7 +68,7 @@ struct bc_dictionaries {
     bool is_unordered; /* an Arrow file: the last version holds for all batches */
     struct bc_mutex lock;
     uint64_t decoded_bytes;           /* of the versions' decoded batches */
-    struct bc_mutex grow_lock;        /* held for long; taken before `lock` */
+    struct bc_mutex chain_lock;       /* held for long; taken before `lock` */
     struct bc_chain *newest, *oldest; /* chains, by their last use */
     uint64_t chain_bytes;
     struct bc_buffer_ranges ranges;
@@ -108,11 +108,11 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,
                            int64_t batch_offset);
 
-/* Takes the grow lock. False: another thread has it, and this one does not wait. */
+/* Takes the chain lock. False: another thread has it, and this one does not wait. */
 static inline bool bc__dictionaries_lock_chains(struct bc_dictionaries *dictionaries,
                                                 bool waits) {
-    if (!waits) return bc__mutex_try_lock(&dictionaries->grow_lock);
-    bc__mutex_lock(&dictionaries->grow_lock);
+    if (!waits) return bc__mutex_try_lock(&dictionaries->chain_lock);
+    bc__mutex_lock(&dictionaries->chain_lock);
     return true;
 }
 
@@ -125,7 +125,7 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
  * dictionaries in them, all of which are in the batch. Where the values of the version
  * were looked at before, unless they are `is_copied` anew, only the sizes of the
  * dictionaries in them matter. EINVAL; EAGAIN, unless it `waits`: another thread has the
- * grow lock. (nested.c) */
+ * chain lock. (nested.c) */
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
                               const struct bc_version *version, bool is_copied,
                               bool waits, const struct bc_batch *batch,
@@ -137,13 +137,13 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
 /* Version `number`, which there is; without a reference to what is decoded. */
 struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
                                            int32_t which, uint64_t number);
-/* The chain of version `base`, or NULL. The grow lock is held. */
+/* The chain of version `base`, or NULL. The chain lock is held. */
 struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
                                         int32_t which, uint64_t base);
 /* Whether version `number` was not given up. */
 bool bc__dictionaries_has(struct bc_dictionaries *dictionaries, int32_t which,
                           uint64_t number);
-/* Gives version `base`, if it is there, a chain, or none. The grow lock is held. */
+/* Gives version `base`, if it is there, a chain, or none. The chain lock is held. */
 void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t which,
                                 uint64_t base, struct bc_chain *chain);
 /* Keeps the decoded nodes of version `number` no longer. */

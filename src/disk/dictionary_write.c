@@ -65,16 +65,17 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
 }
 
 /* What the batch's values are to those that were written last. */
-static enum bc_growth compare(const struct bc_dictionaries *dictionaries,
-                              const struct bc_dictionary *dictionary,
-                              const struct bc_batch *batch) {
-    if (dictionary->last == NULL || dictionary->stale) return BC_GROWTH_NONE;
+static enum bc_dictionary_change compare(const struct bc_dictionaries *dictionaries,
+                                         const struct bc_dictionary *dictionary,
+                                         const struct bc_batch *batch) {
+    if (dictionary->last == NULL || dictionary->stale) return BC_CHANGE_REPLACED;
     int32_t field = dictionary->field;
     if (is_identical(dictionaries->schema, field, dictionary->last, batch)) {
-        return BC_GROWTH_SAME;
+        return BC_CHANGE_NONE;
     }
-    return bc__growth_of(&dictionaries->schema->fields[field],
-                         &dictionary->last->nodes[field], &batch->nodes[field]);
+    return bc__dictionary_change_of(&dictionaries->schema->fields[field],
+                                    &dictionary->last->nodes[field],
+                                    &batch->nodes[field]);
 }
 
 /* Writes the values from number `first` on, unless their content shows that they are in
@@ -111,9 +112,9 @@ static int write_one(struct bc_dictionaries *dictionaries,
                      struct bc_dictionary *dictionary, struct bc_encoder *encoder,
                      struct bc_file *file, struct bc_batch *batch,
                      struct bc_error *error) {
-    enum bc_growth growth = compare(dictionaries, dictionary, batch);
-    if (growth != BC_GROWTH_SAME) {
-        int64_t first = growth == BC_GROWTH_MORE
+    enum bc_dictionary_change change = compare(dictionaries, dictionary, batch);
+    if (change != BC_CHANGE_NONE) {
+        int64_t first = change == BC_CHANGE_APPENDED
                             ? dictionary->last->nodes[dictionary->field].length
                             : 0;
         int code =

@@ -54,7 +54,7 @@ void bc__disk_finish(struct bc_disk *disk) {
     bc__mapping_finish(&disk->mapping);
     bc__file_finish(&disk->file);
     bc__encoder_finish(&disk->encoder);
-    bc__scan_finish(&disk->scan);
+    bc__scanner_finish(&disk->scanner);
     bc__free(disk->blocks);
 }
 

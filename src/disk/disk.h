@@ -37,7 +37,7 @@ struct bc_disk {
     atomic_bool schema_verified;
     bool is_partial;              /* what cannot be read is the end */
     bool follows;                 /* the file is still being written */
-    struct bc_scan scan;          /* the producer's, of an opened file without an index */
+    struct bc_scanner scanner;    /* the producer's, of an opened file without an index */
     struct bc_wire_block *blocks; /* of an Arrow file: its batches; NULL: a stream */
     size_t n_blocks, next_block;
     uint64_t walked, batches_max; /* batches that were found, and how many may be */
@@ -72,7 +72,7 @@ int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
 
 /* Compares the schema's message, which was just looked at, with its checksum, whose
  * digits are at `digits` of its metadata. EBADMSG: they differ. (open.c) */
-int bc__disk_check_schema(struct bc_disk *disk, const struct bc_finding *finding,
+int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *result,
                           size_t digits, struct bc_error *error);
 
 /* A file to open. (open.c) */

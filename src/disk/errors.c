@@ -5,22 +5,23 @@
 
 #include "base/error.h"
 
-const char *bc__problem_noun(const struct bc_disk *disk) {
+const char *bc__disk_noun(const struct bc_disk *disk) {
     return disk->file.dir_path != NULL ? "cache file" : "file";
 }
 
-int bc__problem_message(const struct bc_disk *disk, int64_t at, struct bc_error *error) {
+int bc__disk_error_message(const struct bc_disk *disk, int64_t at,
+                           struct bc_error *error) {
     return bc__error_set(error, EBADMSG,
                          "What stands at byte %lld is no message of an Arrow stream; the "
                          "file may be corrupted: '%s'",
                          (long long)at, disk->file.path);
 }
 
-int bc__problem_found(const struct bc_disk *disk, int code, int64_t at,
-                      struct bc_error *error) {
+int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
+                         struct bc_error *error) {
     switch (code) {
         case EINVAL:
-            return bc__problem_message(disk, at, error);
+            return bc__disk_error_message(disk, at, error);
         case EBADMSG:
             return bc__error_set(error, EBADMSG,
                                  "The message at byte %lld has another size than the "
@@ -33,18 +34,18 @@ int bc__problem_found(const struct bc_disk *disk, int code, int64_t at,
                                  "0.8 or later: '%s'",
                                  (long long)at, disk->file.path);
         default:
-            return bc__problem_reading(disk, code, error);
+            return bc__disk_error_reading(disk, code, error);
     }
 }
 
-int bc__problem_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
+int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
     return bc__error_set(error, code, "Disk read failed: %s: '%s'", bc__error_words(code),
                          disk->file.path);
 }
 
-int bc__problem_incomplete(const struct bc_disk *disk, struct bc_error *error) {
-    if (!disk->scan.is_ours) {
+int bc__disk_error_incomplete(const struct bc_disk *disk, struct bc_error *error) {
+    if (!disk->scanner.is_ours) {
         return bc__error_set(error, ENODATA,
                              "The file is cut off in the middle of a message; "
                              "partial=True opens what is there: '%s'",
@@ -57,15 +58,15 @@ int bc__problem_incomplete(const struct bc_disk *disk, struct bc_error *error) {
                          disk->file.path);
 }
 
-int bc__problem_checksum(const struct bc_disk *disk, const char *part,
-                         struct bc_error *error) {
+int bc__disk_error_checksum(const struct bc_disk *disk, const char *part,
+                            struct bc_error *error) {
     return bc__error_set(error, EBADMSG,
                          "Checksum mismatch for %s; the %s may be corrupted: '%s'", part,
-                         bc__problem_noun(disk), disk->file.path);
+                         bc__disk_noun(disk), disk->file.path);
 }
 
-int bc__problem_batch(const struct bc_disk *disk, int code, uint64_t number,
-                      struct bc_error *error) {
+int bc__disk_error_batch(const struct bc_disk *disk, int code, uint64_t number,
+                         struct bc_error *error) {
     switch (code) {
         case 0:
             return 0;
@@ -75,12 +76,12 @@ int bc__problem_batch(const struct bc_disk *disk, int code, uint64_t number,
             return bc__error_set(
                 error, EBADMSG,
                 "Checksum mismatch for batch %llu; the %s may be corrupted: '%s'",
-                (unsigned long long)number, bc__problem_noun(disk), disk->file.path);
+                (unsigned long long)number, bc__disk_noun(disk), disk->file.path);
         case EINVAL:
             return bc__error_set(error, EBADMSG,
                                  "Batch %llu is not what was written; the %s may be "
                                  "corrupted: '%s'",
-                                 (unsigned long long)number, bc__problem_noun(disk),
+                                 (unsigned long long)number, bc__disk_noun(disk),
                                  disk->file.path);
         case ENOTSUP:
             return bc__error_set(error, ENOTSUP,

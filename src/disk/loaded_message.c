@@ -11,11 +11,11 @@ static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error)
     int64_t size;
     int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
                                   : bc__sys_end(disk->file.file, &size);
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (size < end) {
         return bc__error_set(error, EIO,
                              "Disk read failed: the %s was shortened to %lld bytes: '%s'",
-                             bc__problem_noun(disk), (long long)size, disk->file.path);
+                             bc__disk_noun(disk), (long long)size, disk->file.path);
     }
     return 0;
 }
@@ -44,7 +44,7 @@ static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
     }
     if (code != 0 || got != (size_t)size) {
         bc__region_unref(block);
-        return bc__problem_reading(disk, code == 0 ? EIO : code, error);
+        return bc__disk_error_reading(disk, code == 0 ? EIO : code, error);
     }
     block->offset = offset;
     *out_region = block;

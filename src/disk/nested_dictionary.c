@@ -50,7 +50,7 @@ static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
     if (version->base == version->number) return false;
     struct bc_chain *chain = bc__dictionaries_chain(dictionaries, same, version->base);
     uint64_t part = version->number - version->base;
-    if (chain == NULL || bc__grown_parts(chain->grown) <= part) return false;
+    if (chain == NULL || bc__delta_values_parts(chain->values) <= part) return false;
     const struct bc_schema *schema = dictionaries->schema;
     for (int32_t i = dictionaries->all[which].first_inner; i < which; i++) {
         struct bc_dictionary *inner = &dictionaries->all[i];
@@ -59,7 +59,7 @@ static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
         bool found = find_place(schema, dictionaries->all[which].field,
                                 schema->fields[inner->field].parent, &place);
         bc_assert(found);
-        inner->reached = bc__grown_reached(chain->grown, part, place);
+        inner->reached = bc__delta_values_reached(chain->values, part, place);
     }
     dictionaries->all[which].validated = version->offset;
     return true;
@@ -81,6 +81,6 @@ int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t whic
         if (code == 0) note_reached(dictionaries, which, batch);
         dictionary->validated = code == 0 ? version->offset : 0;
     }
-    bc__mutex_unlock(&dictionaries->grow_lock);
+    bc__mutex_unlock(&dictionaries->chain_lock);
     return code;
 }

@@ -33,7 +33,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
                     ? (size_t)(trailer->dictionaries - i) * BC_TRAILER_DICTIONARY
                     : sizeof(entries);
             if (code == 0 && got < wanted) code = EIO;
-            if (code != 0) return bc__problem_reading(disk, code, error);
+            if (code != 0) return bc__disk_error_reading(disk, code, error);
         }
         const uint8_t *bytes = entries + (i - first) * BC_TRAILER_DICTIONARY;
         struct bc_trailer_dictionary entry;
@@ -51,7 +51,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
         }
         if (code == ENOMEM) return bc__error_memory(error);
         if (code != 0) {
-            return bc__problem_checksum(disk, "a dictionary's place", error);
+            return bc__disk_error_checksum(disk, "a dictionary's place", error);
         }
     }
     return 0;
@@ -67,16 +67,16 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     size_t got;
     int code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
     if (code != 0) {
-        code = bc__problem_reading(disk, code, error);
+        code = bc__disk_error_reading(disk, code, error);
     } else if (got != size || bc__checksum(bytes, size) != trailer->schema_checksum) {
-        code = bc__problem_checksum(disk, "the schema", error);
+        code = bc__disk_error_checksum(disk, "the schema", error);
     }
     struct bc_frame frame;
     /* What we write is aligned. */
     if (code == 0 && (bc__frame_parse(bytes, (int64_t)size, &frame) != 0 ||
                       frame.metadata != OWN_PREFIX ||
                       frame.metadata_size > (int64_t)size - frame.metadata)) {
-        code = bc__problem_message(disk, 0, error);
+        code = bc__disk_error_message(disk, 0, error);
     }
     if (code == 0) {
         const char *digits;
@@ -199,7 +199,7 @@ static int check_alone(struct bc_disk *disk, int64_t size, size_t footer_size,
     int64_t start;
     int64_t footer = size - FILE_TAIL - (int64_t)footer_size;
     int code = find_another(disk, footer, footer_size, lists, &start);
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (start < 0) return 0;
     return bc__error_set(error, EBADMSG,
                          "Another Arrow file begins at byte %lld; open each file by "
@@ -213,11 +213,11 @@ static int take_blocks(struct bc_disk *disk, int64_t size,
     disk->dictionaries.is_unordered = true;
     for (size_t i = 0; i < dictionaries->n; i++) {
         struct bc_wire_block block = bc__wire_block(dictionaries, i);
-        struct bc_finding finding;
+        struct bc_scan_result result;
         int code =
-            bc__walk_look_at_block(disk, &block, size, BC_FOUND_DICTIONARY, &finding);
-        if (code == 0) code = bc__walk_add_dictionary(disk, &finding);
-        if (code != 0) return bc__problem_found(disk, code, block.offset, error);
+            bc__walk_look_at_block(disk, &block, size, BC_SCAN_DICTIONARY, &result);
+        if (code == 0) code = bc__walk_add_dictionary(disk, &result);
+        if (code != 0) return bc__disk_error_found(disk, code, block.offset, error);
     }
     disk->blocks = bc__calloc(batches->n + 1, sizeof(disk->blocks[0]));
     if (disk->blocks == NULL) return bc__error_memory(error);
@@ -239,7 +239,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
                              "partial=True opens what is there: '%s'",
                              disk->file.path);
     }
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     struct bc_schema *schema;
     struct bc_wire_blocks lists[2]; /* of dictionaries, of batches */
     code = bc__metadata_read_footer(footer, footer_size, &schema, &lists[0], &lists[1],
@@ -280,73 +280,74 @@ static int refuse_other(const struct bc_disk *disk, struct bc_error *error) {
 }
 
 /* The file ends within what begins like a stream. */
-static bool is_cut_schema(const struct bc_disk *disk, const struct bc_finding *finding,
+static bool is_cut_schema(const struct bc_disk *disk, const struct bc_scan_result *result,
                           int64_t size) {
     static const uint8_t marker[4] = {0xff, 0xff, 0xff, 0xff};
-    if (finding->found == BC_FOUND_NOTHING) return true;
+    if (result->found == BC_SCAN_NOTHING) return true;
     size_t n = size < (int64_t)sizeof(marker) ? (size_t)size : sizeof(marker);
-    return finding->found == BC_FOUND_PART && memcmp(disk->scan.scratch, marker, n) == 0;
+    return result->found == BC_SCAN_PART && memcmp(disk->scanner.scratch, marker, n) == 0;
 }
 
-int bc__disk_check_schema(struct bc_disk *disk, const struct bc_finding *finding,
+int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *result,
                           size_t digits, struct bc_error *error) {
-    size_t size = (size_t)finding->size;
-    size_t framing = size - finding->metadata_size;
+    size_t size = (size_t)result->size;
+    size_t framing = size - result->metadata_size;
     uint64_t expected;
-    bool right = size >= digits + framing + BC_DIGITS &&
-                 bc__checksum_parse((const char *)disk->scan.scratch + digits, &expected);
+    bool right =
+        size >= digits + framing + BC_DIGITS &&
+        bc__checksum_parse((const char *)disk->scanner.scratch + digits, &expected);
     uint8_t *bytes = right ? bc__malloc(size) : NULL;
     if (right && bytes == NULL) return bc__error_memory(error);
     size_t got = 0;
     int code = 0;
-    if (right) code = bc__sys_read(disk->file.file, bytes, size, disk->scan.at, &got);
+    if (right) code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.at, &got);
     right = right && code == 0 && got == size &&
             bc__checksum_message(bytes, size, framing + digits) == expected;
     bc__free(bytes);
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (right) return 0;
-    return bc__problem_checksum(disk, "the schema", error);
+    return bc__disk_error_checksum(disk, "the schema", error);
 }
 
 static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **out_schema,
                        struct bc_error *error) {
-    struct bc_finding finding;
-    int64_t start = disk->scan.at;
-    int code = bc__scan_look(&disk->scan, size, &finding);
+    struct bc_scan_result result;
+    int64_t start = disk->scanner.at;
+    int code = bc__scanner_peek(&disk->scanner, size, &result);
     if (code != 0 && code != EINVAL && code != ENOTSUP) {
-        return bc__problem_reading(disk, code, error);
+        return bc__disk_error_reading(disk, code, error);
     }
-    if (code == 0 && is_cut_schema(disk, &finding, size)) {
+    if (code == 0 && is_cut_schema(disk, &result, size)) {
         return bc__error_set(error, ENODATA, "The file ends before its schema does: '%s'",
                              disk->file.path);
     }
-    if (code != 0 || finding.found != BC_FOUND_SCHEMA) {
+    if (code != 0 || result.found != BC_SCAN_SCHEMA) {
         return refuse_other(disk, error);
     }
     struct bc_schema *schema;
     const char *digits;
     size_t n_digits;
-    code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size, &schema,
+    code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size, &schema,
                                     &digits, &n_digits, error);
     if (code != 0) return code;
     if (digits != NULL) {
-        size_t at = (size_t)(digits - (const char *)disk->scan.scratch);
-        code = bc__disk_check_schema(disk, &finding, at, error);
+        size_t at = (size_t)(digits - (const char *)disk->scanner.scratch);
+        code = bc__disk_check_schema(disk, &result, at, error);
     }
     if (code != 0) {
         bc__schema_free(schema);
         return code;
     }
-    disk->scan.is_ours = digits != NULL;
+    disk->scanner.is_ours = digits != NULL;
     code = bc__disk_set_up(disk, schema, error);
     if (code != 0) {
         bc__schema_free(schema);
         return code;
     }
     disk->encoder.checksums = digits != NULL;
-    disk->schema_bytes = finding.size;
+    disk->schema_bytes = result.size;
     atomic_store(&disk->schema_verified, true);
-    disk->scan.at = start + finding.size;
+    disk->scanner.at = start + result.size;
     *out_schema = schema;
     return 0;
 }
@@ -359,17 +360,17 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     uint8_t head[FILE_HEAD] = {0};
     size_t got = 0;
     if (code == 0) code = bc__sys_read(disk->file.file, head, FILE_HEAD, 0, &got);
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     /* Where some of its batches are wanted, it is as if there were no more. */
     if (complete && (uint64_t)disk->trailer.batches <= disk->batches_max) {
         return open_complete(disk, out_schema, error);
     }
-    disk->scan.file = disk->file.file;
+    disk->scanner.file = disk->file.file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
         code = open_arrow_file(disk, size, out_schema, disk->is_partial ? NULL : error);
         if (code == 0 || !disk->is_partial) return code;
         /* The messages stand there like those of a stream. */
-        disk->scan.at = FILE_HEAD;
+        disk->scanner.at = FILE_HEAD;
     }
     return open_stream(disk, size, out_schema, error);
 }
@@ -398,7 +399,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     disk->batches_max = source->batches_max;
     code = open_any(disk, size, out_schema, error);
     if (code != 0) {
-        bc__scan_finish(&disk->scan);
+        bc__scanner_finish(&disk->scanner);
         bc__free(disk->blocks);
         bc__file_finish(&disk->file);
     }

@@ -29,7 +29,7 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
     bc__unload_message(&schema);
     if (checksum != disk->schema_checksum) {
-        return bc__problem_checksum(disk, "the schema", error);
+        return bc__disk_error_checksum(disk, "the schema", error);
     }
     atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
     return 0;
@@ -156,7 +156,7 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
         return bc__error_set(error, EBADMSG, "Batch %llu is invalid: %s: '%s'",
                              (unsigned long long)number, reason.message, disk->file.path);
     }
-    return bc__problem_batch(disk, code, number, error);
+    return bc__disk_error_batch(disk, code, number, error);
 }
 
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
@@ -174,5 +174,5 @@ int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_
         }
     }
     bc__unload_message(&message);
-    return bc__problem_batch(disk, code, number, error);
+    return bc__disk_error_batch(disk, code, number, error);
 }

@@ -83,7 +83,7 @@ enum { PART_BYTES = 4096 };
 /* Appends the chain's next version to it. */
 static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t *left,
                           struct bc_batch *whole) {
-    uint64_t number = chain->base + bc__grown_parts(chain->grown);
+    uint64_t number = chain->base + bc__delta_values_parts(chain->values);
     struct bc_version version =
         bc__dictionaries_version(&disk->dictionaries, chain->which, number);
     struct bc_batch *part;
@@ -92,7 +92,7 @@ static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t 
     if (code == 0) code = decode_version(disk, chain->which, &version, true, left, &part);
     if (code != 0) return code;
     if (whole != NULL) code = validate_part(disk, chain->which, part, whole);
-    if (code == 0) code = bc__grown_append(chain->grown, part);
+    if (code == 0) code = bc__delta_values_append(chain->values, part);
     bc__batch_unref(part);
     return code;
 }
@@ -101,14 +101,14 @@ static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t 
 static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number,
                 int64_t *left) {
     uint64_t wanted = number - chain->base + 1;
-    if (bc__grown_parts(chain->grown) >= wanted) return 0;
+    if (bc__delta_values_parts(chain->values) >= wanted) return 0;
     struct bc_batch *whole = NULL;
     if (disk->validates) {
         whole = bc__batch_alloc(disk->encoder.schema->n_fields, 0);
         if (whole == NULL) return ENOMEM;
     }
     int code = 0;
-    while (bc__grown_parts(chain->grown) < wanted && code == 0) {
+    while (bc__delta_values_parts(chain->values) < wanted && code == 0) {
         code = append_version(disk, chain, left, whole);
     }
     bc__batch_unref(whole);
@@ -125,10 +125,10 @@ static int decode_chained(struct bc_disk *disk, int32_t which,
     int code = chain == NULL ? ENOMEM : grow(disk, chain, version->number, left);
     if (code == 0) {
         uint64_t part = version->number - version->base;
-        code = bc__grown_batch(chain->grown, part, out_batch);
+        code = bc__delta_values_batch(chain->values, part, out_batch);
     }
     if (chain != NULL) bc__chains_trim(dictionaries, chain);
-    bc__mutex_unlock(&dictionaries->grow_lock);
+    bc__mutex_unlock(&dictionaries->chain_lock);
     return code;
 }
 

@@ -14,7 +14,7 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
                            int64_t *out_size) {
     *out_size = 0;
     int64_t end = 0;
-    struct bc_finding finding;
+    struct bc_scan_result result;
     struct bc_schema *schema = NULL;
     const char *digits = NULL;
     size_t n_digits;
@@ -22,18 +22,18 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
     struct bc_encoded_message message;
     int code = bc__sys_size(disk->file.file, &end);
     /* A schema's checksum has a place of its own. */
-    disk->scan.is_ours = false;
-    if (code == 0) code = bc__scan_look(&disk->scan, end, &finding);
-    disk->scan.is_ours = true;
-    if (code == 0 && finding.found != BC_FOUND_SCHEMA) return 0;
+    disk->scanner.is_ours = false;
+    if (code == 0) code = bc__scanner_peek(&disk->scanner, end, &result);
+    disk->scanner.is_ours = true;
+    if (code == 0 && result.found != BC_SCAN_SCHEMA) return 0;
     if (code == 0) {
-        code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size,
+        code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size,
                                         &schema, &digits, &n_digits, NULL);
     }
     if (code == 0 && digits == NULL) code = EINVAL;
     if (code == 0) {
-        size_t at = (size_t)(digits - (const char *)disk->scan.scratch);
-        code = bc__disk_check_schema(disk, &finding, at, NULL);
+        size_t at = (size_t)(digits - (const char *)disk->scanner.scratch);
+        code = bc__disk_check_schema(disk, &result, at, NULL);
     }
     if (code == 0) {
         code = bc__encoder_init(&encoder, schema, disk->encoder.checksums,
@@ -42,7 +42,7 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
     if (code == 0) code = bc__encode_schema(&encoder, &message, NULL);
     if (code == 0 && message.iovecs[0].size == wanted->size &&
         memcmp(message.iovecs[0].data, wanted->data, wanted->size) == 0) {
-        *out_size = finding.size;
+        *out_size = result.size;
     }
     bc__encoder_finish(&encoder);
     bc__schema_free(schema);
@@ -57,7 +57,7 @@ static int read_start(struct bc_disk *disk, size_t size, uint8_t **out_bytes,
     int code = bc__sys_read(disk->file.file, bytes, size, 0, out_got);
     if (code != 0) {
         bc__free(bytes);
-        return bc__problem_reading(disk, code, error);
+        return bc__disk_error_reading(disk, code, error);
     }
     *out_bytes = bytes;
     return 0;
@@ -78,7 +78,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
         bc__free(bytes);
         int64_t there;
         code = compare_decoded(disk, wanted, &there);
-        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (code != 0) return bc__disk_error_reading(disk, code, error);
         if (there == 0) {
             return bc__error_set(error, EINVAL,
                                  "The source's schema is not that of the recording, "
@@ -92,7 +92,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     /* A loss of power may leave a name and no more. */
     disk->schema_bytes = got == size ? (int64_t)size : 0;
     disk->schema_checksum = bc__checksum(bytes, size);
-    disk->scan.at = disk->schema_bytes;
+    disk->scanner.at = disk->schema_bytes;
     bc__free(bytes);
     return 0;
 }
@@ -148,7 +148,7 @@ static int check_incomplete(struct bc_disk *disk, struct bc_error *error) {
     if (code == 0) {
         code = bc__trailer_read(disk->file.file, size, &disk->trailer, &complete);
     }
-    if (code != 0) return bc__problem_reading(disk, code, error);
+    if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (!complete) return 0;
     return bc__error_set(error, EEXIST, "The recording is complete: '%s'",
                          disk->file.path);
@@ -218,20 +218,20 @@ static int check_ours(struct bc_disk *disk) {
     if (code == 0) code = bc__sys_size(disk->file.file, &size);
     if (code != 0) return code;
     if (is_zero(head, sizeof(head))) return check_zeroed(disk->file.file, size);
-    struct bc_finding finding;
-    disk->scan.file = disk->file.file;
-    code = bc__scan_look(&disk->scan, size, &finding);
-    if (code == 0 && finding.found != BC_FOUND_SCHEMA) code = EINVAL;
+    struct bc_scan_result result;
+    disk->scanner.file = disk->file.file;
+    code = bc__scanner_peek(&disk->scanner, size, &result);
+    if (code == 0 && result.found != BC_SCAN_SCHEMA) code = EINVAL;
     struct bc_schema *schema = NULL;
     const char *digits = NULL;
     size_t n_digits;
     if (code == 0) {
-        code = bc__metadata_read_schema(disk->scan.scratch, finding.metadata_size,
+        code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size,
                                         &schema, &digits, &n_digits, NULL);
     }
     if (code == 0 && digits == NULL) code = EINVAL;
     bc__schema_free(schema);
-    bc__scan_finish(&disk->scan);
+    bc__scanner_finish(&disk->scanner);
     return code;
 }
 
@@ -265,8 +265,8 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
     if (code == 0) {
         bc__naming_finish(&disk->file.naming, disk->file.file);
         disk->file.durable = options->durable;
-        disk->scan.file = disk->file.file;
-        disk->scan.is_ours = true;
+        disk->scanner.file = disk->file.file;
+        disk->scanner.is_ours = true;
         disk->is_partial = true;
         disk->resumes = true;
         disk->batches_max = UINT64_MAX;
@@ -274,14 +274,14 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         if (code == 0) code = bc__disk_set_up(disk, schema, error);
         if (code == 0) return 0;
         bc__encoder_finish(&disk->encoder);
-        bc__scan_finish(&disk->scan);
+        bc__scanner_finish(&disk->scanner);
     }
     bc__file_finish(&disk->file);
     return code;
 }
 
 int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error) {
-    int code = bc__file_go_on(&disk->file, disk->scan.at, error);
+    int code = bc__file_go_on(&disk->file, disk->scanner.at, error);
     if (code == 0 && disk->schema_bytes == 0) {
         code = bc__disk_append_schema(disk, error);
         if (code == 0) code = bc__file_flush(&disk->file, error);

@@ -10,68 +10,72 @@
 
 enum { READ_AHEAD = 4096 };
 
-void bc__scan_finish(struct bc_scan *scan) {
-    bc__free(scan->scratch);
-    scan->scratch = NULL;
-    scan->capacity = 0;
+void bc__scanner_finish(struct bc_scanner *scanner) {
+    bc__free(scanner->scratch);
+    scanner->scratch = NULL;
+    scanner->capacity = 0;
 }
 
 /* Reads [at, at + size) to the start of the scratch memory; `*out_size` is what is there.
  */
-static int read_scratch(struct bc_scan *scan, int64_t at, size_t size, size_t *out_size) {
-    int code = bc__grow((void **)&scan->scratch, &scan->capacity, size, 1);
+static int read_scratch(struct bc_scanner *scanner, int64_t at, size_t size,
+                        size_t *out_size) {
+    int code = bc__grow((void **)&scanner->scratch, &scanner->capacity, size, 1);
     if (code != 0) return code;
-    return bc__sys_read(scan->file, scan->scratch, size, at, out_size);
+    return bc__sys_read(scanner->file, scanner->scratch, size, at, out_size);
 }
 
 /* Brings the metadata to the start of the scratch memory, which holds `got` bytes from
  * the message's start. EAGAIN: not all of it is there. */
-static int read_metadata(struct bc_scan *scan, const struct bc_frame *frame, size_t got) {
+static int read_metadata(struct bc_scanner *scanner, const struct bc_frame *frame,
+                         size_t got) {
     size_t framed = (size_t)(frame->metadata + frame->metadata_size);
-    int code = got >= framed ? 0 : read_scratch(scan, scan->at, framed, &got);
+    int code = got >= framed ? 0 : read_scratch(scanner, scanner->at, framed, &got);
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
     /* Which dictionary a message is of, nobody would notice later. */
-    bool is_right = !scan->is_ours || bc__verify_metadata(scan->scratch, framed);
-    memmove(scan->scratch, scan->scratch + frame->metadata, (size_t)frame->metadata_size);
+    bool is_right = !scanner->is_ours || bc__verify_metadata(scanner->scratch, framed);
+    memmove(scanner->scratch, scanner->scratch + frame->metadata,
+            (size_t)frame->metadata_size);
     return is_right ? 0 : EINVAL;
 }
 
-static enum bc_found kind_of(const struct bc_wire_head *head) {
+static enum bc_scan_kind kind_of(const struct bc_wire_head *head) {
     switch (head->kind) {
         case BC_WIRE_BATCH:
-            return BC_FOUND_BATCH;
+            return BC_SCAN_BATCH;
         case BC_WIRE_DICTIONARY:
-            return BC_FOUND_DICTIONARY;
+            return BC_SCAN_DICTIONARY;
         default:
-            return BC_FOUND_SCHEMA;
+            return BC_SCAN_SCHEMA;
     }
 }
 
-int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_finding) {
-    bc_assert(scan->at >= 0);
+int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
+                     struct bc_scan_result *out_finding) {
+    bc_assert(scanner->at >= 0);
     memset(out_finding, 0, sizeof(*out_finding));
-    out_finding->found = BC_FOUND_NOTHING;
-    if (scan->at >= end) return 0;
-    int64_t left = end - scan->at;
+    out_finding->found = BC_SCAN_NOTHING;
+    if (scanner->at >= end) return 0;
+    int64_t left = end - scanner->at;
     size_t wanted = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
     size_t got;
-    int code = read_scratch(scan, scan->at, wanted, &got);
+    int code = read_scratch(scanner, scanner->at, wanted, &got);
     if (code != 0) return code;
     struct bc_frame frame;
-    out_finding->found = BC_FOUND_PART;
-    code = bc__frame_parse(scan->scratch, (int64_t)got, &frame);
+    out_finding->found = BC_SCAN_PART;
+    code = bc__frame_parse(scanner->scratch, (int64_t)got, &frame);
     if (code != 0) return code == EAGAIN ? 0 : code;
     if (frame.metadata_size == 0) {
         bool is_zero = frame.metadata == sizeof(int32_t); /* without the marker */
-        if (!is_zero || !scan->is_ours) out_finding->found = BC_FOUND_END;
+        if (!is_zero || !scanner->is_ours) out_finding->found = BC_SCAN_END;
         return 0;
     }
     if (frame.metadata_size > left - frame.metadata) return 0;
-    code = read_metadata(scan, &frame, got);
+    code = read_metadata(scanner, &frame, got);
     if (code != 0) return code == EAGAIN ? 0 : code;
     struct bc_wire_head *head = &out_finding->head;
-    code = bc__metadata_peek(scan->scratch, (size_t)frame.metadata_size, head);
+    code = bc__metadata_peek(scanner->scratch, (size_t)frame.metadata_size, head);
     if (code != 0) return code;
     if (head->kind == BC_WIRE_OTHER) return EINVAL;
     bool is_read = head->version == BC_METADATA_V4 || head->version == BC_METADATA_V5;

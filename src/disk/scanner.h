@@ -11,23 +11,23 @@
 #include "ipc/message.h"
 
 /* What stands at a place. */
-enum bc_found {
-    BC_FOUND_BATCH,
-    BC_FOUND_DICTIONARY,
-    BC_FOUND_SCHEMA,
-    BC_FOUND_END,     /* the end of the stream, said in so many words */
-    BC_FOUND_NOTHING, /* the file ends here */
-    BC_FOUND_PART     /* a message that is not all there, or not published */
+enum bc_scan_kind {
+    BC_SCAN_BATCH,
+    BC_SCAN_DICTIONARY,
+    BC_SCAN_SCHEMA,
+    BC_SCAN_END,     /* the end of the stream, said in so many words */
+    BC_SCAN_NOTHING, /* the file ends here */
+    BC_SCAN_PART     /* a message that is not all there, or not published */
 };
 
-struct bc_finding {
-    enum bc_found found;
+struct bc_scan_result {
+    enum bc_scan_kind found;
     int64_t size; /* of the whole message */
     size_t metadata_size;
     struct bc_wire_head head;
 };
 
-struct bc_scan {
+struct bc_scanner {
     int file; /* borrowed */
     bool is_ours;
     int64_t at;       /* where the next message is */
@@ -35,11 +35,12 @@ struct bc_scan {
     size_t capacity;
 };
 
-void bc__scan_finish(struct bc_scan *scan);
+void bc__scanner_finish(struct bc_scanner *scanner);
 
-/* Looks at what is at `scan->at`, which stays, in a file of `end` bytes. EINVAL: no
+/* Looks at what is at `scanner->at`, which stays, in a file of `end` bytes. EINVAL: no
  * message; ENOTSUP: a batch or dictionary with metadata of a version that is not read;
  * errnos of reading; ENOMEM. The metadata is in `scratch` then. */
-int bc__scan_look(struct bc_scan *scan, int64_t end, struct bc_finding *out_finding);
+int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
+                     struct bc_scan_result *out_finding);
 
 #endif

@@ -8,23 +8,24 @@
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
 
-int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_finding *finding) {
+int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *result) {
     const struct bc_dictionary_message message = {
-        .id = finding->head.dictionary_id,
-        .offset = disk->scan.at,
-        .size = finding->size,
+        .id = result->head.dictionary_id,
+        .offset = disk->scanner.at,
+        .size = result->size,
         .length = -1,
-        .more = finding->head.rows,
-        .is_delta = finding->head.is_delta,
+        .more = result->head.rows,
+        .is_delta = result->head.is_delta,
     };
     return bc__dictionaries_add(&disk->dictionaries, &message);
 }
 
 int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *block,
-                           int64_t size, enum bc_found kind, struct bc_finding *out) {
+                           int64_t size, enum bc_scan_kind kind,
+                           struct bc_scan_result *out) {
     if (block->offset <= 0 || block->offset > size) return EINVAL;
-    disk->scan.at = block->offset;
-    int code = bc__scan_look(&disk->scan, size, out);
+    disk->scanner.at = block->offset;
+    int code = bc__scanner_peek(&disk->scanner, size, out);
     if (code != 0) return code;
     if (out->found != kind) return EINVAL;
     bool agree = block->metadata_bytes == out->size - out->head.body_bytes &&
@@ -35,24 +36,24 @@ int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *blo
     return disk->walked_bytes <= size ? 0 : EINVAL;
 }
 
-/* There is no whole message at the scan's place. `*again`: look once more. */
-static int nothing_yet(struct bc_disk *disk, enum bc_found found, bool *again,
+/* There is no whole message at the scanner's position. `*again`: look once more. */
+static int nothing_yet(struct bc_disk *disk, enum bc_scan_kind found, bool *again,
                        struct bc_error *error) {
     bool had_looked = *again;
     *again = false;
     if (disk->follows) {
         enum bc_lock lock = bc__sys_look_at_lock(disk->file.file);
         if (lock == BC_LOCK_HELD) return EAGAIN;
-        if (lock == BC_LOCK_UNKNOWN && disk->scan.is_ours) {
+        if (lock == BC_LOCK_UNKNOWN && disk->scanner.is_ours) {
             return bc__error_set(error, ENOLCK,
                                  "Cannot tell whether the recording is still being "
                                  "written, because the file system refuses locks: '%s'",
                                  disk->file.path);
         }
-        /* It may have come, and been completed, since the scan looked. */
+        /* It may have come, and been completed, since the scanner looked. */
         *again = !had_looked;
         if (*again) return 0;
-        if (disk->scan.is_ours) {
+        if (disk->scanner.is_ours) {
             return bc__error_set(error, EOWNERDEAD,
                                  "The recording's writer died before it was complete: "
                                  "'%s'",
@@ -61,49 +62,49 @@ static int nothing_yet(struct bc_disk *disk, enum bc_found found, bool *again,
     }
     if (disk->is_partial) return 0;
     /* Streams of others may end without a word. */
-    if (found == BC_FOUND_NOTHING && !disk->scan.is_ours) return 0;
-    return bc__problem_incomplete(disk, error);
+    if (found == BC_SCAN_NOTHING && !disk->scanner.is_ours) return 0;
+    return bc__disk_error_incomplete(disk, error);
 }
 
-static int next_block(struct bc_disk *disk, int64_t end, struct bc_finding *out_finding,
-                      struct bc_error *error) {
+static int next_block(struct bc_disk *disk, int64_t end,
+                      struct bc_scan_result *out_finding, struct bc_error *error) {
     if (disk->next_block == disk->n_blocks) return 0;
     const struct bc_wire_block *block = &disk->blocks[disk->next_block];
-    int code = bc__walk_look_at_block(disk, block, end, BC_FOUND_BATCH, out_finding);
-    if (code != 0) return bc__problem_found(disk, code, block->offset, error);
+    int code = bc__walk_look_at_block(disk, block, end, BC_SCAN_BATCH, out_finding);
+    if (code != 0) return bc__disk_error_found(disk, code, block->offset, error);
     disk->next_block++;
     return 0;
 }
 
 /* The stream's end was found: it is one, an error, or (`*out_is_end`) not yet one. */
 static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error *error) {
-    if (!disk->scan.is_ours || disk->is_partial) return 0;
+    if (!disk->scanner.is_ours || disk->is_partial) return 0;
     /* What is behind it was lost, and who knows what else. */
-    if (!disk->follows) return bc__problem_incomplete(disk, error);
+    if (!disk->follows) return bc__disk_error_incomplete(disk, error);
     /* The trailer was there before its marker; half a prefix looks like one. */
     int64_t size;
     struct bc_trailer trailer;
     int code = bc__sys_size(disk->file.file, &size);
     if (code == 0) code = bc__trailer_read(disk->file.file, size, &trailer, out_is_end);
     if (code == 0 && *out_is_end) disk->saw_end = true;
-    return code == 0 ? 0 : bc__problem_reading(disk, code, error);
+    return code == 0 ? 0 : bc__disk_error_reading(disk, code, error);
 }
 
 /* What a loss of power left of the message that was found may be its frame alone: EINVAL.
  */
-static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
+static int check_whole(struct bc_disk *disk, const struct bc_scan_result *result) {
     if (!disk->resumes) return 0;
-    size_t size = (size_t)finding->size;
+    size_t size = (size_t)result->size;
     struct bc_region *block = bc__region_zeros(size);
     if (block == NULL) return ENOMEM;
     const uint8_t *bytes = bc__region_bytes(block);
     size_t got = 0;
     int code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block), size,
-                                       disk->scan.at, &got);
+                                       disk->scanner.at, &got);
     if (code == 0 && got != size) code = EINVAL;
     struct bc_message parsed;
-    if (code == 0) code = bc__message_parse(&parsed, bytes, finding->size);
-    bool is_batch = finding->found == BC_FOUND_BATCH;
+    if (code == 0) code = bc__message_parse(&parsed, bytes, result->size);
+    bool is_batch = result->found == BC_SCAN_BATCH;
     if (code == 0 && is_batch && !bc__message_fits_batch(disk->encoder.schema, &parsed)) {
         code = EINVAL;
     }
@@ -113,39 +114,39 @@ static int check_whole(struct bc_disk *disk, const struct bc_finding *finding) {
 }
 
 /* Finds the next batch; its size is 0 at the end. */
-static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
+static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_finding,
                       struct bc_error *error) {
     for (bool again = false;;) {
         int64_t end;
         int code = bc__sys_size(disk->file.file, &end);
-        if (code == 0 && disk->scan.at > end) code = EIO;
-        if (code != 0) return bc__problem_reading(disk, code, error);
+        if (code == 0 && disk->scanner.at > end) code = EIO;
+        if (code != 0) return bc__disk_error_reading(disk, code, error);
         out_finding->size = 0;
         if (disk->blocks != NULL) {
             /* What came behind the file since it was opened is no part of it. */
             int64_t written = atomic_load(&disk->file.written);
             return next_block(disk, end < written ? end : written, out_finding, error);
         }
-        code = bc__scan_look(&disk->scan, end, out_finding);
-        bool is_message = code == 0 && (out_finding->found == BC_FOUND_BATCH ||
-                                        out_finding->found == BC_FOUND_DICTIONARY);
+        code = bc__scanner_peek(&disk->scanner, end, out_finding);
+        bool is_message = code == 0 && (out_finding->found == BC_SCAN_BATCH ||
+                                        out_finding->found == BC_SCAN_DICTIONARY);
         if (is_message) code = check_whole(disk, out_finding);
-        if (code == 0 && out_finding->found == BC_FOUND_BATCH) return 0;
-        if (code == 0 && out_finding->found == BC_FOUND_DICTIONARY) {
+        if (code == 0 && out_finding->found == BC_SCAN_BATCH) return 0;
+        if (code == 0 && out_finding->found == BC_SCAN_DICTIONARY) {
             code = bc__walk_add_dictionary(disk, out_finding);
             if (code == 0) {
-                disk->scan.at += out_finding->size;
+                disk->scanner.at += out_finding->size;
                 again = false;
                 continue;
             }
         }
-        if (code == 0 && out_finding->found == BC_FOUND_SCHEMA) code = EINVAL;
+        if (code == 0 && out_finding->found == BC_SCAN_SCHEMA) code = EINVAL;
         if ((code == EINVAL || code == ENOTSUP) && disk->is_partial) {
             out_finding->size = 0;
             return 0;
         }
-        if (code != 0) return bc__problem_found(disk, code, disk->scan.at, error);
-        if (out_finding->found == BC_FOUND_END) {
+        if (code != 0) return bc__disk_error_found(disk, code, disk->scanner.at, error);
+        if (out_finding->found == BC_SCAN_END) {
             bool is_end = true;
             code = is_right_end(disk, &is_end, error);
             if (code != 0 || is_end) return code;
@@ -157,22 +158,22 @@ static int find_batch(struct bc_disk *disk, struct bc_finding *out_finding,
 
 int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
                   int64_t *out_rows, struct bc_error *error) {
-    struct bc_finding finding = {.size = 0};
+    struct bc_scan_result result = {.size = 0};
     bool more = disk->walked < disk->batches_max;
-    int code = more ? find_batch(disk, &finding, error) : 0;
+    int code = more ? find_batch(disk, &result, error) : 0;
     if (code != 0) return code;
-    if (__builtin_add_overflow(disk->walked_rows, finding.head.rows,
-                               &disk->walked_rows)) {
-        return bc__problem_message(disk, disk->scan.at, error);
+    if (__builtin_add_overflow(disk->walked_rows, result.head.rows, &disk->walked_rows)) {
+        return bc__disk_error_message(disk, disk->scanner.at, error);
     }
     disk->walked++;
-    *out_batch = (struct bc_trailer_batch){.offset = disk->scan.at, .size = finding.size};
-    *out_rows = finding.head.rows;
-    disk->scan.at += finding.size;
+    *out_batch =
+        (struct bc_trailer_batch){.offset = disk->scanner.at, .size = result.size};
+    *out_rows = result.head.rows;
+    disk->scanner.at += result.size;
     /* What is looked for before it is given out again. */
     if (disk->blocks == NULL) {
-        atomic_store(&disk->file.size, disk->scan.at);
-        atomic_store(&disk->file.written, disk->scan.at);
+        atomic_store(&disk->file.size, disk->scanner.at);
+        atomic_store(&disk->file.written, disk->scanner.at);
     }
     return 0;
 }

@@ -18,7 +18,7 @@ enum { ONES_BYTES_MAX = 16 << 20 };
 
 /* A part that is being appended. */
 struct part {
-    struct bc_columns *columns;
+    struct bc_delta_columns *columns;
     const struct bc_node *nodes;
 };
 
@@ -27,8 +27,8 @@ static int append_run(struct part *part, int32_t place, int64_t first, int64_t n
 /* ---- rooms ---- */
 
 /* Makes sure that the room holds `bytes` bytes in all. Batches may `point` into it. */
-static int reserve(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
-                   bool points) {
+static int reserve(struct bc_delta_columns *columns, struct bc_growable *room,
+                   int64_t bytes, bool points) {
     if (bytes <= room->capacity) return 0;
     int64_t wanted = room->capacity * 2 < bytes ? bytes : room->capacity * 2;
     wanted = bc__round_up(wanted, ROOM_MIN);
@@ -53,7 +53,7 @@ static int reserve(struct bc_columns *columns, struct bc_room *room, int64_t byt
 }
 
 /* Makes room for `bytes` more bytes, which are used from now on. */
-static int take(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
+static int take(struct bc_delta_columns *columns, struct bc_growable *room, int64_t bytes,
                 uint8_t **out_to) {
     int code = reserve(columns, room, room->used + bytes, true);
     if (code != 0) return code;
@@ -63,7 +63,7 @@ static int take(struct bc_columns *columns, struct bc_room *room, int64_t bytes,
     return 0;
 }
 
-static int append_bytes(struct bc_columns *columns, struct bc_room *room,
+static int append_bytes(struct bc_delta_columns *columns, struct bc_growable *room,
                         const void *bytes, int64_t n) {
     if (n == 0) return 0;
     uint8_t *to;
@@ -73,7 +73,7 @@ static int append_bytes(struct bc_columns *columns, struct bc_room *room,
 }
 
 /* Appends `n` bits, which are ones where there is no bitmap. */
-static int append_bits(struct bc_columns *columns, struct bc_room *room,
+static int append_bits(struct bc_delta_columns *columns, struct bc_growable *room,
                        const uint8_t *bitmap, int64_t offset, int64_t n) {
     if (n == 0) return 0;
     int code = reserve(columns, room, bc__bit_bytes(room->used + n), false);
@@ -104,7 +104,8 @@ static const uint8_t *validity_of(const struct bc_node *node) {
 }
 
 /* Appends `n` ones. EINVAL: they would be too many. */
-static int append_ones(struct bc_columns *columns, struct bc_room *room, int64_t n) {
+static int append_ones(struct bc_delta_columns *columns, struct bc_growable *room,
+                       int64_t n) {
     int64_t ones = columns->ones + n;
     if (bc__bit_bytes(ones) > columns->brought + ONES_BYTES_MAX) return EINVAL;
     columns->ones = ones;
@@ -112,7 +113,7 @@ static int append_ones(struct bc_columns *columns, struct bc_room *room, int64_t
 }
 
 /* Bits stand for all values of the column, or for none. */
-static int append_validity(struct part *part, struct bc_column *column,
+static int append_validity(struct part *part, struct bc_delta_column *column,
                            const struct bc_node *node, int64_t first, int64_t n) {
     const uint8_t *bitmap = validity_of(node);
     int64_t nulls = bitmap == NULL ? 0 : n - bc__bits_count(bitmap, first, n);
@@ -131,7 +132,7 @@ static int append_validity(struct part *part, struct bc_column *column,
     return code;
 }
 
-static int append_fixed(struct part *part, struct bc_column *column,
+static int append_fixed(struct part *part, struct bc_delta_column *column,
                         const struct bc_node *node, int64_t first, int64_t n) {
     const struct bc_field *field = column->field;
     if (field->dictionary >= 0) {
@@ -159,7 +160,7 @@ struct range {
 
 /* Appends offsets into what has `limit` elements in the part and has `base` already.
  * EINVAL: they decrease, leave that, or become too large. */
-static int append_offsets(struct part *part, struct bc_column *column,
+static int append_offsets(struct part *part, struct bc_delta_column *column,
                           const struct bc_node *node, struct range run, int64_t limit,
                           int64_t base, struct range *out_range) {
     int32_t bits = column->field->bits;
@@ -188,7 +189,7 @@ static int append_offsets(struct part *part, struct bc_column *column,
     return 0;
 }
 
-static int append_binary(struct part *part, struct bc_column *column,
+static int append_binary(struct part *part, struct bc_delta_column *column,
                          const struct bc_node *node, int64_t first, int64_t n) {
     /* The decoder made sure that the text is as long as the last offset says. */
     int32_t bits = column->field->bits;
@@ -212,18 +213,18 @@ struct moved {
 
 /* Appends a variadic buffer to the last chunk, or to a new one: no offset in a chunk may
  * be too large for a view. */
-static int append_text(struct part *part, struct bc_column *column, const void *text,
-                       int64_t size, struct moved *out_moved) {
+static int append_text(struct part *part, struct bc_delta_column *column,
+                       const void *text, int64_t size, struct moved *out_moved) {
     size_t n = column->n_chunks;
     bool fits = n > 0 && column->chunks[n - 1].used <= INT32_MAX - size;
     if (!fits) {
         int code = bc__grow((void **)&column->chunks, &column->chunks_capacity, n + 1,
                             sizeof(column->chunks[0]));
         if (code != 0) return code;
-        column->chunks[n] = (struct bc_room){NULL, 0, 0};
+        column->chunks[n] = (struct bc_growable){NULL, 0, 0};
         column->n_chunks = ++n;
     }
-    struct bc_room *chunk = &column->chunks[n - 1];
+    struct bc_growable *chunk = &column->chunks[n - 1];
     *out_moved = (struct moved){(int32_t)n - 1, chunk->used};
     return append_bytes(part->columns, chunk, text, size);
 }
@@ -246,7 +247,7 @@ static int move_view(struct bc_view *view, const struct bc_node *node,
     return 0;
 }
 
-static int append_views(struct part *part, struct bc_column *column,
+static int append_views(struct part *part, struct bc_delta_column *column,
                         const struct bc_node *node, int64_t first, int64_t n) {
     static const struct bc_view nothing;
     int64_t n_variadic = node->n_buffers - 3;
@@ -275,7 +276,7 @@ static int append_views(struct part *part, struct bc_column *column,
 /* ---- lists, structs, unions, run ends ---- */
 
 static int append_list(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_column *column = &part->columns->all[place];
+    struct bc_delta_column *column = &part->columns->all[place];
     int64_t limit = part->nodes[place + 1].length;
     struct range range;
     int code = append_offsets(part, column, &part->nodes[place], (struct range){first, n},
@@ -285,7 +286,7 @@ static int append_list(struct part *part, int32_t place, int64_t first, int64_t 
 
 /* Lists may lie in any order, so that all of the child is taken. */
 static int append_list_views(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_column *column = &part->columns->all[place];
+    struct bc_delta_column *column = &part->columns->all[place];
     const struct bc_node *node = &part->nodes[place];
     int64_t limit = part->nodes[place + 1].length;
     int64_t base = column[1].length;
@@ -310,7 +311,7 @@ static int append_list_views(struct part *part, int32_t place, int64_t first, in
 
 /* Appends as many values of each child. */
 static int append_children(struct part *part, int32_t place, int64_t first, int64_t n) {
-    const struct bc_column *all = part->columns->all;
+    const struct bc_delta_column *all = part->columns->all;
     for (int32_t c = place + 1; c < all[place].end; c = all[c].end) {
         int code = append_run(part, c, first, n);
         if (code != 0) return code;
@@ -320,7 +321,7 @@ static int append_children(struct part *part, int32_t place, int64_t first, int6
 
 static int append_dense_union(struct part *part, int32_t place, int64_t first,
                               int64_t n) {
-    struct bc_column *column = &part->columns->all[place];
+    struct bc_delta_column *column = &part->columns->all[place];
     const struct bc_node *node = &part->nodes[place];
     int32_t places[UNION_IDS];
     int32_t n_children = 0;
@@ -348,7 +349,7 @@ static int append_dense_union(struct part *part, int32_t place, int64_t first,
     return code;
 }
 
-static int append_ids(struct part *part, struct bc_column *column,
+static int append_ids(struct part *part, struct bc_delta_column *column,
                       const struct bc_node *node, int64_t first, int64_t n) {
     const int8_t *ids = node->buffers[0];
     for (int64_t i = first; i < first + n; i++) {
@@ -359,7 +360,7 @@ static int append_ids(struct part *part, struct bc_column *column,
 
 /* Appends the runs that reach into [first, first + n), counted from the column's end. */
 static int append_runs(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_column *ends = &part->columns->all[place + 1];
+    struct bc_delta_column *ends = &part->columns->all[place + 1];
     const struct bc_node *node = &part->nodes[place + 1];
     int64_t base = part->columns->all[place].length;
     int32_t bits = ends->field->bits;
@@ -386,7 +387,7 @@ static int append_runs(struct part *part, int32_t place, int64_t first, int64_t 
 }
 
 static int append_values(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_column *column = &part->columns->all[place];
+    struct bc_delta_column *column = &part->columns->all[place];
     const struct bc_node *node = &part->nodes[place];
     int64_t size = column->field->list_size;
     int code;
@@ -424,7 +425,7 @@ static int append_values(struct part *part, int32_t place, int64_t first, int64_
 /* Appends values [first, first + n) of node number `place`, and what they have below. A
  * part's node comes here once. */
 static int append_run(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_column *column = &part->columns->all[place];
+    struct bc_delta_column *column = &part->columns->all[place];
     const struct bc_node *node = &part->nodes[place];
     bc_assert(node->offset == 0);
     if (first < 0 || n < 0 || first > node->length || n > node->length - first ||
@@ -441,10 +442,10 @@ static int append_run(struct part *part, int32_t place, int64_t first, int64_t n
 }
 
 /* What was appended is as if it were not there. */
-static void undo(struct bc_columns *columns, const struct bc_column *before) {
+static void undo(struct bc_delta_columns *columns, const struct bc_delta_column *before) {
     for (int32_t i = 0; i < columns->n; i++) {
-        struct bc_column *column = &columns->all[i];
-        const struct bc_column *old = &before[i];
+        struct bc_delta_column *column = &columns->all[i];
+        const struct bc_delta_column *old = &before[i];
         column->length = old->length;
         column->null_count = old->null_count;
         column->reached = old->reached;
@@ -452,7 +453,7 @@ static void undo(struct bc_columns *columns, const struct bc_column *before) {
         column->values.used = old->values.used;
         column->more.used = old->more.used;
         while (column->n_chunks > old->n_chunks) {
-            struct bc_room *chunk = &column->chunks[--column->n_chunks];
+            struct bc_growable *chunk = &column->chunks[--column->n_chunks];
             columns->bytes -= (uint64_t)chunk->capacity;
             bc__free(chunk->data);
         }
@@ -462,17 +463,18 @@ static void undo(struct bc_columns *columns, const struct bc_column *before) {
     }
 }
 
-int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part) {
+int bc__delta_columns_append(struct bc_delta_columns *columns,
+                             const struct bc_batch *part) {
     bc_assert(part->n_nodes == columns->n);
-    struct bc_column *before = bc__malloc((size_t)columns->n * sizeof(*before));
+    struct bc_delta_column *before = bc__malloc((size_t)columns->n * sizeof(*before));
     if (before == NULL) return ENOMEM;
     for (int32_t i = 0; i < columns->n; i++) {
-        struct bc_column *column = &columns->all[i];
+        struct bc_delta_column *column = &columns->all[i];
         size_t n = column->n_chunks;
         column->last_chunk_used = n == 0 ? 0 : column->chunks[n - 1].used;
         before[i] = *column;
     }
-    const struct bc_columns old = *columns;
+    const struct bc_delta_columns old = *columns;
     struct part appended = {columns, part->nodes};
     int code = append_run(&appended, 0, 0, part->nodes[0].length);
     if (code != 0) {
@@ -484,9 +486,9 @@ int bc__columns_append(struct bc_columns *columns, const struct bc_batch *part) 
     return code;
 }
 
-void bc__columns_finish(struct bc_columns *columns) {
+void bc__delta_columns_finish(struct bc_delta_columns *columns) {
     for (int32_t i = 0; i < columns->n; i++) {
-        struct bc_column *column = &columns->all[i];
+        struct bc_delta_column *column = &columns->all[i];
         bc__free(column->validity.data);
         bc__free(column->values.data);
         bc__free(column->more.data);

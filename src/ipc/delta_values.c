@@ -17,9 +17,9 @@ struct mark {
     int64_t last_chunk_used;
 };
 
-struct bc_grown {
+struct bc_delta_values {
     atomic_uint refs;
-    struct bc_columns columns;
+    struct bc_delta_columns columns;
     struct mark *marks; /* of all columns, part after part */
     uint64_t n_parts;
     size_t marks_capacity;
@@ -27,66 +27,70 @@ struct bc_grown {
 
 /* Lists a field and all below it, depth first. `columns` NULL: counts them. */
 static int32_t list(const struct bc_schema *schema, int32_t field,
-                    struct bc_column *columns, int32_t place) {
+                    struct bc_delta_column *columns, int32_t place) {
     const struct bc_field *self = &schema->fields[field];
     int32_t end = place + 1;
     for (int32_t c = 0; c < self->n_children; c++) {
         end = list(schema, self->first_child + c, columns, end);
     }
-    if (columns != NULL) columns[place] = (struct bc_column){.field = self, .end = end};
+    if (columns != NULL)
+        columns[place] = (struct bc_delta_column){.field = self, .end = end};
     return end;
 }
 
-struct bc_grown *bc__grown_new(const struct bc_schema *schema, int32_t field) {
-    struct bc_grown *grown = bc__calloc(1, sizeof(*grown));
-    if (grown == NULL) return NULL;
-    atomic_init(&grown->refs, 1);
+struct bc_delta_values *bc__delta_values_new(const struct bc_schema *schema,
+                                             int32_t field) {
+    struct bc_delta_values *values = bc__calloc(1, sizeof(*values));
+    if (values == NULL) return NULL;
+    atomic_init(&values->refs, 1);
     size_t n = (size_t)list(schema, field, NULL, 0);
-    grown->columns.all = bc__calloc(n, sizeof(grown->columns.all[0]));
-    if (grown->columns.all == NULL) {
-        bc__grown_unref(grown);
+    values->columns.all = bc__calloc(n, sizeof(values->columns.all[0]));
+    if (values->columns.all == NULL) {
+        bc__delta_values_unref(values);
         return NULL;
     }
-    grown->columns.n = list(schema, field, grown->columns.all, 0);
-    return grown;
+    values->columns.n = list(schema, field, values->columns.all, 0);
+    return values;
 }
 
-void bc__grown_unref(struct bc_grown *grown) {
-    if (grown == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&grown->refs, 1, memory_order_acq_rel);
+void bc__delta_values_unref(struct bc_delta_values *values) {
+    if (values == NULL) return;
+    unsigned before = atomic_fetch_sub_explicit(&values->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    bc__columns_finish(&grown->columns);
-    bc__free(grown->marks);
-    bc__free(grown);
+    bc__delta_columns_finish(&values->columns);
+    bc__free(values->marks);
+    bc__free(values);
 }
 
-uint64_t bc__grown_parts(const struct bc_grown *grown) { return grown->n_parts; }
+uint64_t bc__delta_values_parts(const struct bc_delta_values *values) {
+    return values->n_parts;
+}
 
-uint64_t bc__grown_bytes(const struct bc_grown *grown) {
-    return grown->columns.bytes + grown->marks_capacity * sizeof(struct mark) +
-           (uint64_t)grown->columns.n * sizeof(struct bc_column);
+uint64_t bc__delta_values_bytes(const struct bc_delta_values *values) {
+    return values->columns.bytes + values->marks_capacity * sizeof(struct mark) +
+           (uint64_t)values->columns.n * sizeof(struct bc_delta_column);
 }
 
 /* The marks of all columns after a part. */
-static struct mark *marks_of(const struct bc_grown *grown, uint64_t part) {
-    bc_assert(part < grown->n_parts);
-    return grown->marks + part * (uint64_t)grown->columns.n;
+static struct mark *marks_of(const struct bc_delta_values *values, uint64_t part) {
+    bc_assert(part < values->n_parts);
+    return values->marks + part * (uint64_t)values->columns.n;
 }
 
-int bc__grown_append(struct bc_grown *grown, const struct bc_batch *part) {
-    struct bc_columns *columns = &grown->columns;
-    size_t needed = (size_t)(grown->n_parts + 1) * (size_t)columns->n;
-    if (bc__grow((void **)&grown->marks, &grown->marks_capacity, needed,
-                 sizeof(grown->marks[0])) != 0) {
+int bc__delta_values_append(struct bc_delta_values *values, const struct bc_batch *part) {
+    struct bc_delta_columns *columns = &values->columns;
+    size_t needed = (size_t)(values->n_parts + 1) * (size_t)columns->n;
+    if (bc__grow((void **)&values->marks, &values->marks_capacity, needed,
+                 sizeof(values->marks[0])) != 0) {
         return ENOMEM;
     }
-    columns->is_shared = atomic_load_explicit(&grown->refs, memory_order_acquire) > 1;
-    int code = bc__columns_append(columns, part);
+    columns->is_shared = atomic_load_explicit(&values->refs, memory_order_acquire) > 1;
+    int code = bc__delta_columns_append(columns, part);
     if (code != 0) return code;
-    struct mark *marks = marks_of(grown, grown->n_parts++);
+    struct mark *marks = marks_of(values, values->n_parts++);
     for (int32_t i = 0; i < columns->n; i++) {
-        const struct bc_column *column = &columns->all[i];
+        const struct bc_delta_column *column = &columns->all[i];
         size_t n = column->n_chunks;
         marks[i] = (struct mark){
             .length = column->length,
@@ -99,9 +103,10 @@ int bc__grown_append(struct bc_grown *grown, const struct bc_batch *part) {
     return 0;
 }
 
-int64_t bc__grown_reached(const struct bc_grown *grown, uint64_t part, int32_t place) {
-    bc_assert(place >= 0 && place < grown->columns.n);
-    return marks_of(grown, part)[place].reached;
+int64_t bc__delta_values_reached(const struct bc_delta_values *values, uint64_t part,
+                                 int32_t place) {
+    bc_assert(place >= 0 && place < values->columns.n);
+    return marks_of(values, part)[place].reached;
 }
 
 /* ---- batches ---- */
@@ -114,8 +119,8 @@ struct making {
 };
 
 /* The first `length` bits, in memory of the batch's own. */
-static int copy_bits(struct making *making, const struct bc_room *room, int64_t length,
-                     const void **out) {
+static int copy_bits(struct making *making, const struct bc_growable *room,
+                     int64_t length, const void **out) {
     if (length == 0) return 0;
     uint8_t *bits = bc__batch_buffer(making->batch, (size_t)bc__bit_bytes(length));
     if (bits == NULL) return ENOMEM;
@@ -126,7 +131,7 @@ static int copy_bits(struct making *making, const struct bc_room *room, int64_t 
 
 /* The chunks that there were, and their sizes. */
 static void set_chunks(struct making *making, struct bc_node *node,
-                       const struct bc_column *column, const struct mark *mark) {
+                       const struct bc_delta_column *column, const struct mark *mark) {
     const void **buffers = node->buffers;
     int64_t n = mark->n_chunks;
     for (int64_t i = 0; i < n; i++) {
@@ -140,7 +145,7 @@ static void set_chunks(struct making *making, struct bc_node *node,
 
 /* The buffers behind the bitmap of a type that has one. */
 static int set_values(struct making *making, struct bc_node *node,
-                      const struct bc_column *column, const struct mark *mark) {
+                      const struct bc_delta_column *column, const struct mark *mark) {
     /* Consumers may look at the one offset that an empty array has. */
     static const int64_t none;
     const void **buffers = node->buffers;
@@ -171,7 +176,7 @@ static int set_values(struct making *making, struct bc_node *node,
 }
 
 static int set_node(struct making *making, struct bc_node *node,
-                    const struct bc_column *column, const struct mark *mark) {
+                    const struct bc_delta_column *column, const struct mark *mark) {
     const struct bc_field *field = column->field;
     *node = (struct bc_node){
         .length = mark->length,
@@ -194,13 +199,14 @@ static int set_node(struct making *making, struct bc_node *node,
 }
 
 static void release_grown(struct ArrowArray *owner) {
-    bc__grown_unref(owner->private_data);
+    bc__delta_values_unref(owner->private_data);
     owner->release = NULL;
 }
 
-int bc__grown_batch(struct bc_grown *grown, uint64_t part, struct bc_batch **out_batch) {
-    const struct bc_columns *columns = &grown->columns;
-    const struct mark *marks = marks_of(grown, part);
+int bc__delta_values_batch(struct bc_delta_values *values, uint64_t part,
+                           struct bc_batch **out_batch) {
+    const struct bc_delta_columns *columns = &values->columns;
+    const struct mark *marks = marks_of(values, part);
     size_t n_buffers = 0;
     size_t n_chunks = 0;
     for (int32_t i = 0; i < columns->n; i++) {
@@ -221,9 +227,9 @@ int bc__grown_batch(struct bc_grown *grown, uint64_t part, struct bc_batch **out
         bc__batch_unref(batch);
         return code;
     }
-    (void)atomic_fetch_add_explicit(&grown->refs, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&values->refs, 1, memory_order_relaxed);
     batch->owner.release = release_grown;
-    batch->owner.private_data = grown;
+    batch->owner.private_data = values;
     *out_batch = batch;
     return 0;
 }

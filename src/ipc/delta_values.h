@@ -19,23 +19,26 @@
 #include "arrow/batch.h"
 
 /* Counted. One thread at a time appends and makes batches. */
-struct bc_grown;
+struct bc_delta_values;
 
 /* Makes an empty one for values of field number `field`. The schema is borrowed for
  * appends and batches. NULL without memory. */
-struct bc_grown *bc__grown_new(const struct bc_schema *schema, int32_t field);
-void bc__grown_unref(struct bc_grown *grown);
-uint64_t bc__grown_parts(const struct bc_grown *grown);
+struct bc_delta_values *bc__delta_values_new(const struct bc_schema *schema,
+                                             int32_t field);
+void bc__delta_values_unref(struct bc_delta_values *values);
+uint64_t bc__delta_values_parts(const struct bc_delta_values *values);
 /* The memory that it takes. */
-uint64_t bc__grown_bytes(const struct bc_grown *grown);
+uint64_t bc__delta_values_bytes(const struct bc_delta_values *values);
 /* Appends a decoded part, which has the nodes of the values alone, depth first. EINVAL:
  * it is broken, or too much for the type's offsets; ENOMEM. On failure nothing changes.
  */
-int bc__grown_append(struct bc_grown *grown, const struct bc_batch *part);
+int bc__delta_values_append(struct bc_delta_values *values, const struct bc_batch *part);
 /* Makes a batch of the values up to part number `part`, which keeps them. ENOMEM. */
-int bc__grown_batch(struct bc_grown *grown, uint64_t part, struct bc_batch **out_batch);
+int bc__delta_values_batch(struct bc_delta_values *values, uint64_t part,
+                           struct bc_batch **out_batch);
 /* How many values of its dictionary node number `place`, which is of indices, reaches in
  * the parts up to `part`. */
-int64_t bc__grown_reached(const struct bc_grown *grown, uint64_t part, int32_t place);
+int64_t bc__delta_values_reached(const struct bc_delta_values *values, uint64_t part,
+                                 int32_t place);
 
 #endif

@@ -53,21 +53,22 @@ static bool same_offsets(int32_t bits, const uint8_t *a, const uint8_t *b, int64
     return true;
 }
 
-enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node *before,
-                             const struct bc_node *values) {
+enum bc_dictionary_change bc__dictionary_change_of(const struct bc_field *field,
+                                                   const struct bc_node *before,
+                                                   const struct bc_node *values) {
     struct flat old;
     struct flat new;
     if (before->length > values->length || !is_flat(field, before, &old) ||
         !is_flat(field, values, &new)) {
-        return BC_GROWTH_NONE;
+        return BC_CHANGE_REPLACED;
     }
     if (field->kind == BC_LAYOUT_FIXED) {
         int64_t size = before->length * (field->bits / 8);
-        if (!same_bytes(old.values, new.values, size)) return BC_GROWTH_NONE;
+        if (!same_bytes(old.values, new.values, size)) return BC_CHANGE_REPLACED;
     } else if (new.bytes < old.bytes ||
                !same_offsets(field->bits, old.values, new.values, before->length) ||
                !same_bytes(old.text, new.text, old.bytes)) {
-        return BC_GROWTH_NONE;
+        return BC_CHANGE_REPLACED;
     }
-    return before->length == values->length ? BC_GROWTH_SAME : BC_GROWTH_MORE;
+    return before->length == values->length ? BC_CHANGE_NONE : BC_CHANGE_APPENDED;
 }

@@ -4,13 +4,14 @@
 
 #include "arrow/batch.h"
 
-enum bc_growth { BC_GROWTH_NONE, BC_GROWTH_SAME, BC_GROWTH_MORE };
+enum bc_dictionary_change { BC_CHANGE_REPLACED, BC_CHANGE_NONE, BC_CHANGE_APPENDED };
 
 /* What `values` are to `before`, values of the same field: the same, these and more, or
  * (also where that is not looked into) something else. Looked into are values without
  * nulls in one or two flat buffers: numbers and the like of whole bytes, and (large)
  * strings and binaries. Offsets are not trusted. */
-enum bc_growth bc__growth_of(const struct bc_field *field, const struct bc_node *before,
-                             const struct bc_node *values);
+enum bc_dictionary_change bc__dictionary_change_of(const struct bc_field *field,
+                                                   const struct bc_node *before,
+                                                   const struct bc_node *values);
 
 #endif

@@ -314,7 +314,7 @@ static void test_quick_calls_wait_for_no_thread(void) {
     place_init(&place);
     delta_write(place.path, 4, 4, false);
     struct call call = {.cache = open_file(place.path)};
-    check_locked(&call.cache->disk.dictionaries.grow_lock, get_quick, &call);
+    check_locked(&call.cache->disk.dictionaries.chain_lock, get_quick, &call);
     read_one(call.cache, 0);
     call.reader = fixture_reader(call.cache);
     check_locked(&call.reader->ledger->lock, skip, &call);

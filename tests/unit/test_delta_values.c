@@ -42,8 +42,8 @@ static void open_part(struct part *part, const struct bc_schema *schema, int64_t
     }
 }
 
-static int append(struct bc_grown *grown, struct part *part) {
-    int code = bc__grown_append(grown, part->batch);
+static int append(struct bc_delta_values *grown, struct part *part) {
+    int code = bc__delta_values_append(grown, part->batch);
     bc__batch_unref(part->batch);
     return code;
 }
@@ -52,7 +52,7 @@ static int append(struct bc_grown *grown, struct part *part) {
 static void test_parts(void) {
     enum { PARTS = 40 };
     struct bc_schema *schema = schema_of("u", 0);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     struct bc_batch *versions[PARTS];
     CHECK(grown != NULL);
     for (int i = 0; i < PARTS; i++) {
@@ -63,11 +63,11 @@ static void test_parts(void) {
         part.buffers[0][1] = offsets;
         part.buffers[0][2] = text;
         CHECK(append(grown, &part) == 0);
-        CHECK(bc__grown_parts(grown) == (uint64_t)i + 1);
-        CHECK(bc__grown_batch(grown, (uint64_t)i, &versions[i]) == 0);
+        CHECK(bc__delta_values_parts(grown) == (uint64_t)i + 1);
+        CHECK(bc__delta_values_batch(grown, (uint64_t)i, &versions[i]) == 0);
     }
     bc__schema_free(schema);
-    bc__grown_unref(grown);
+    bc__delta_values_unref(grown);
     for (int i = 0; i < PARTS; i++) {
         const struct bc_node *node = &versions[i]->nodes[0];
         const int32_t *offsets = node->buffers[1];
@@ -85,7 +85,7 @@ static void test_parts(void) {
 static void test_bits(void) {
     enum { PARTS = 30 };
     struct bc_schema *schema = schema_of("b", 0);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     struct bc_batch *versions[PARTS];
     for (int i = 0; i < PARTS; i++) {
         const uint8_t values = (uint8_t)(0xf8 | (i & 7));
@@ -96,7 +96,7 @@ static void test_bits(void) {
         part.buffers[0][0] = &validity;
         part.buffers[0][1] = &values;
         CHECK(append(grown, &part) == 0);
-        CHECK(bc__grown_batch(grown, (uint64_t)i, &versions[i]) == 0);
+        CHECK(bc__delta_values_batch(grown, (uint64_t)i, &versions[i]) == 0);
     }
     for (int i = 0; i < PARTS; i++) {
         const struct bc_node *node = &versions[i]->nodes[0];
@@ -110,7 +110,7 @@ static void test_bits(void) {
         }
         bc__batch_unref(versions[i]);
     }
-    bc__grown_unref(grown);
+    bc__delta_values_unref(grown);
     bc__schema_free(schema);
 }
 
@@ -125,7 +125,7 @@ struct attack {
 
 static void check_attack(const struct attack *attack) {
     struct bc_schema *schema = schema_of(attack->format, attack->n_children);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const int32_t numbers[] = {1, 2, 3, 4};
     for (int turn = 0; turn < 3; turn++) {
         struct part part;
@@ -136,14 +136,15 @@ static void check_attack(const struct attack *attack) {
         CHECK(append(grown, &part) == (turn == 1 ? EINVAL : 0));
     }
     struct bc_batch *version;
-    CHECK(bc__grown_parts(grown) == 2 && bc__grown_batch(grown, 1, &version) == 0);
+    CHECK(bc__delta_values_parts(grown) == 2 &&
+          bc__delta_values_batch(grown, 1, &version) == 0);
     CHECK(version->nodes[0].length == 2 * attack->length);
     if (attack->n_children > 0) {
         const int32_t *values = version->nodes[1].buffers[1];
         CHECK(values[0] == 1 && values[version->nodes[1].length - 1] <= 4);
     }
     bc__batch_unref(version);
-    bc__grown_unref(grown);
+    bc__delta_values_unref(grown);
     bc__schema_free(schema);
 }
 
@@ -204,7 +205,7 @@ static void test_runs(void) {
     struct bc_schema *schema;
     CHECK(bc__schema_new(&source, &schema, NULL) == 0);
     source.release(&source);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const int16_t ends[] = {10000, 15000};
     static const int16_t backwards[] = {10000, 9999};
     static const int32_t values[] = {1, 2};
@@ -217,20 +218,20 @@ static void test_runs(void) {
         CHECK(append(grown, &part) == (turn == 0 || turn == 3 ? 0 : EINVAL));
     }
     struct bc_batch *version;
-    CHECK(bc__grown_batch(grown, 1, &version) == 0);
+    CHECK(bc__delta_values_batch(grown, 1, &version) == 0);
     static const int16_t wanted[] = {10000, 12000, 22000, 24000};
     CHECK(version->nodes[0].length == 24000 && version->nodes[1].length == 4);
     CHECK(memcmp(version->nodes[1].buffers[1], wanted, sizeof(wanted)) == 0);
     CHECK(version->nodes[2].length == 4);
     bc__batch_unref(version);
-    bc__grown_unref(grown);
+    bc__delta_values_unref(grown);
     bc__schema_free(schema);
 }
 
 /* No bitmap is made for more values than there is memory of. */
 static void test_values_without_bytes(void) {
     struct bc_schema *schema = schema_of("w:0", 0);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const uint8_t validity = 0;
     for (int turn = 0; turn < 3; turn++) {
         struct part part;
@@ -239,7 +240,7 @@ static void test_values_without_bytes(void) {
         part.buffers[0][0] = &validity;
         CHECK(append(grown, &part) == (turn == 1 ? EINVAL : 0));
     }
-    bc__grown_unref(grown);
+    bc__delta_values_unref(grown);
     bc__schema_free(schema);
 }
 
@@ -248,7 +249,7 @@ static void test_parts_without_bytes(void) {
     static const int64_t lengths[] = {1, (int64_t)1 << 31, (int64_t)1 << 26,
                                       (int64_t)1 << 26, (int64_t)1 << 26};
     struct bc_schema *schema = schema_of("w:0", 0);
-    struct bc_grown *grown = bc__grown_new(schema, 1);
+    struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const uint8_t validity = 0;
     for (int turn = 0; turn < 5; turn++) {
         struct part part;
@@ -257,8 +258,8 @@ static void test_parts_without_bytes(void) {
         part.buffers[0][0] = turn == 0 ? &validity : NULL;
         CHECK(append(grown, &part) == (turn == 1 || turn == 4 ? EINVAL : 0));
     }
-    CHECK(bc__grown_parts(grown) == 3);
-    bc__grown_unref(grown);
+    CHECK(bc__delta_values_parts(grown) == 3);
+    bc__delta_values_unref(grown);
     bc__schema_free(schema);
 }
 

@@ -21,24 +21,24 @@ static void test_growth(void) {
     const void *b_buffers[] = {NULL, b};
     struct bc_node old = node_of(a_buffers, 1, 4);
     struct bc_node new = node_of(b_buffers, 0, 6);
-    CHECK(bc__growth_of(&numbers, &old, &new) == BC_GROWTH_MORE);
-    CHECK(bc__growth_of(&numbers, &new, &old) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&numbers, &old, &new) == BC_CHANGE_APPENDED);
+    CHECK(bc__dictionary_change_of(&numbers, &new, &old) == BC_CHANGE_REPLACED);
     new.length = 4;
-    CHECK(bc__growth_of(&numbers, &old, &new) == BC_GROWTH_SAME);
+    CHECK(bc__dictionary_change_of(&numbers, &old, &new) == BC_CHANGE_NONE);
     new.offset = 1;
-    CHECK(bc__growth_of(&numbers, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&numbers, &old, &new) == BC_CHANGE_REPLACED);
     const uint8_t bitmap = 0xff;
     b_buffers[0] = &bitmap;
     new = node_of(b_buffers, 0, 6);
     new.null_count = -1;
-    CHECK(bc__growth_of(&numbers, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&numbers, &old, &new) == BC_CHANGE_REPLACED);
 }
 
 /* Some have no buffers at all. */
 static void test_growth_of_nothing(void) {
     static const struct bc_field nulls = {.kind = BC_LAYOUT_NULL};
     struct bc_node node = {.length = 3, .null_count = 3};
-    CHECK(bc__growth_of(&nulls, &node, &node) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&nulls, &node, &node) == BC_CHANGE_REPLACED);
 }
 
 static void test_growth_of_text(void) {
@@ -48,11 +48,11 @@ static void test_growth_of_text(void) {
     const void *b_buffers[] = {NULL, b, ".......xyzabc"};
     struct bc_node old = node_of(a_buffers, 0, 2);
     struct bc_node new = node_of(b_buffers, 1, 4);
-    CHECK(bc__growth_of(&texts, &old, &new) == BC_GROWTH_MORE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_APPENDED);
     b_buffers[2] = ".......xyaabc";
-    CHECK(bc__growth_of(&texts, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
     new.offset = 0;
-    CHECK(bc__growth_of(&texts, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
 }
 
 /* Each text stands in memory of its own size, for AddressSanitizer to watch its end. */
@@ -61,9 +61,9 @@ static void test_offsets_that_are_wrong(void) {
     static const int32_t decreasing[] = {2, 1};
     const void *buffers[] = {NULL, negative, "xy"};
     struct bc_node old = node_of(buffers, 0, 1);
-    CHECK(bc__growth_of(&texts, &old, &old) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &old) == BC_CHANGE_REPLACED);
     buffers[1] = decreasing;
-    CHECK(bc__growth_of(&texts, &old, &old) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &old) == BC_CHANGE_REPLACED);
     /* The values have the same offsets as those before, and then one that is back. */
     enum { LONG = 4096, SHORT = 3 };
     static const int32_t before[] = {0, LONG};
@@ -75,8 +75,8 @@ static void test_offsets_that_are_wrong(void) {
     const void *new_buffers[] = {NULL, after, less};
     old = node_of(old_buffers, 0, 1);
     struct bc_node new = node_of(new_buffers, 0, 2);
-    CHECK(bc__growth_of(&texts, &old, &new) == BC_GROWTH_NONE);
-    CHECK(bc__growth_of(&texts, &new, &new) == BC_GROWTH_SAME);
+    CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
+    CHECK(bc__dictionary_change_of(&texts, &new, &new) == BC_CHANGE_NONE);
     /* Offsets so far apart that no number holds their distance. */
     static const struct bc_field large = {
         .kind = BC_LAYOUT_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
@@ -85,9 +85,9 @@ static void test_offsets_that_are_wrong(void) {
     old_buffers[1] = far;
     new_buffers[1] = farther;
     old.length = new.length = 2;
-    CHECK(bc__growth_of(&large, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&large, &old, &new) == BC_CHANGE_REPLACED);
     new_buffers[2] = NULL;
-    CHECK(bc__growth_of(&texts, &old, &new) == BC_GROWTH_NONE);
+    CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
     free(text);
     free(less);
 }
