@@ -59,7 +59,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     struct bc_cache *cache;
     code = bc__cache_make(NULL, &cache_options, &making, &cache, error);
     if (code != 0) return code;
-    /* A file without an index is walked now, once. */
+    /* A file without an index is scanned now, once. */
     uint64_t batches;
     if (!options->follow) code = bc_cache_ingest(cache, &batches, error);
     if (code != 0) {

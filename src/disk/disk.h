@@ -40,12 +40,12 @@ struct bc_disk {
     struct bc_scanner scanner;    /* the producer's, of an opened file without an index */
     struct bc_wire_block *blocks; /* of an Arrow file: its batches; NULL: a stream */
     size_t n_blocks, next_block;
-    uint64_t walked, batches_max; /* batches that were found, and how many may be */
-    bool resumes;                 /* what was not written whole is the end */
-    bool saw_end;                 /* a follower: the recording is complete now */
-    int64_t walked_rows;          /* in them */
-    int64_t walked_bytes;         /* of an Arrow file: in messages that were found */
-    bool copies;                  /* messages are read into memory instead of mapped */
+    uint64_t scanned, batches_max; /* batches that were found, and how many may be */
+    bool resumes;                  /* what was not written whole is the end */
+    bool saw_end;                  /* a follower: the recording is complete now */
+    int64_t scanned_rows;          /* in them */
+    int64_t scanned_bytes;         /* of an Arrow file: in messages that were found */
+    bool copies;                   /* messages are read into memory instead of mapped */
     bool validates; /* batches are looked at as a whole when they are first read */
     atomic_bool decompresses;  /* a batch was read that is compressed */
     atomic_bool has_trailer;   /* `trailer` is in the file */
@@ -87,11 +87,11 @@ struct bc_disk_source {
     uint64_t batches_max; /* that bc__disk_next gives */
 };
 /* Opens a file for reading; the schema is the caller's, who frees it after the disk. With
- * an index `disk->has_trailer` is set; without one bc__disk_next walks. EINVAL: not such
+ * an index `disk->has_trailer` is set; without one bc__disk_next scans. EINVAL: not such
  * a file; ENODATA: a recording that is not complete; EBADMSG: damaged; ENOTSUP. */
 int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
                        struct bc_schema **out_schema, struct bc_error *error);
-/* Opens a recording that nobody has completed, to go on with it: bc__disk_next walks what
+/* Opens a recording that nobody has completed, to go on with it: bc__disk_next scans what
  * is there, then bc__disk_go_on. (resume.c) EEXIST: it is complete; EBUSY: somebody else
  * is at it; EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
@@ -99,10 +99,10 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
 /* Removes a recording that was left before it was complete, and no other file. EEXIST,
  * EBUSY as above; EINVAL: it is no recording; ENOLCK: nobody knows. (resume.c) */
 int bc__disk_discard(const char *path, struct bc_error *error);
-/* The next batch is written behind what was walked; what else stands there goes. */
+/* The next batch is written behind what was scanned; what else stands there goes. */
 int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error);
 /* Where the next batch of a file without an index is, and its rows; `size` 0: there are
- * no more. (walk.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will
+ * no more. (scan_batches.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will
  * be none. The producer's. */
 int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
                   int64_t *out_rows, struct bc_error *error);

@@ -1,5 +1,5 @@
 /* Files that were written before: opened by their trailer, by the footer of an Arrow
- * file, or to be walked. */
+ * file, or to be scanned. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "disk/errors.h"
-#include "disk/walk.h"
+#include "disk/scan_batches.h"
 #include "ipc/other_formats.h"
 
 /* "ARROW1" and two zeros begin an Arrow file; its footer's size and "ARROW1" end it. */
@@ -214,9 +214,8 @@ static int take_blocks(struct bc_disk *disk, int64_t size,
     for (size_t i = 0; i < dictionaries->n; i++) {
         struct bc_wire_block block = bc__wire_block(dictionaries, i);
         struct bc_scan_result result;
-        int code =
-            bc__walk_look_at_block(disk, &block, size, BC_SCAN_DICTIONARY, &result);
-        if (code == 0) code = bc__walk_add_dictionary(disk, &result);
+        int code = bc__scan_block(disk, &block, size, BC_SCAN_DICTIONARY, &result);
+        if (code == 0) code = bc__scan_add_dictionary(disk, &result);
         if (code != 0) return bc__disk_error_found(disk, code, block.offset, error);
     }
     disk->blocks = bc__calloc(batches->n + 1, sizeof(disk->blocks[0]));
@@ -283,9 +282,9 @@ static int refuse_other(const struct bc_disk *disk, struct bc_error *error) {
 static bool is_cut_schema(const struct bc_disk *disk, const struct bc_scan_result *result,
                           int64_t size) {
     static const uint8_t marker[4] = {0xff, 0xff, 0xff, 0xff};
-    if (result->found == BC_SCAN_NOTHING) return true;
+    if (result->kind == BC_SCAN_NOTHING) return true;
     size_t n = size < (int64_t)sizeof(marker) ? (size_t)size : sizeof(marker);
-    return result->found == BC_SCAN_PART && memcmp(disk->scanner.scratch, marker, n) == 0;
+    return result->kind == BC_SCAN_PART && memcmp(disk->scanner.scratch, marker, n) == 0;
 }
 
 int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *result,
@@ -321,7 +320,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
         return bc__error_set(error, ENODATA, "The file ends before its schema does: '%s'",
                              disk->file.path);
     }
-    if (code != 0 || result.found != BC_SCAN_SCHEMA) {
+    if (code != 0 || result.kind != BC_SCAN_SCHEMA) {
         return refuse_other(disk, error);
     }
     struct bc_schema *schema;

@@ -25,7 +25,7 @@ static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
     disk->scanner.is_ours = false;
     if (code == 0) code = bc__scanner_peek(&disk->scanner, end, &result);
     disk->scanner.is_ours = true;
-    if (code == 0 && result.found != BC_SCAN_SCHEMA) return 0;
+    if (code == 0 && result.kind != BC_SCAN_SCHEMA) return 0;
     if (code == 0) {
         code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size,
                                         &schema, &digits, &n_digits, NULL);
@@ -221,7 +221,7 @@ static int check_ours(struct bc_disk *disk) {
     struct bc_scan_result result;
     disk->scanner.file = disk->file.file;
     code = bc__scanner_peek(&disk->scanner, size, &result);
-    if (code == 0 && result.found != BC_SCAN_SCHEMA) code = EINVAL;
+    if (code == 0 && result.kind != BC_SCAN_SCHEMA) code = EINVAL;
     struct bc_schema *schema = NULL;
     const char *digits = NULL;
     size_t n_digits;

@@ -52,10 +52,10 @@ static enum bc_scan_kind kind_of(const struct bc_wire_head *head) {
 }
 
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
-                     struct bc_scan_result *out_finding) {
+                     struct bc_scan_result *out_result) {
     bc_assert(scanner->at >= 0);
-    memset(out_finding, 0, sizeof(*out_finding));
-    out_finding->found = BC_SCAN_NOTHING;
+    memset(out_result, 0, sizeof(*out_result));
+    out_result->kind = BC_SCAN_NOTHING;
     if (scanner->at >= end) return 0;
     int64_t left = end - scanner->at;
     size_t wanted = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
@@ -63,18 +63,18 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
     int code = read_scratch(scanner, scanner->at, wanted, &got);
     if (code != 0) return code;
     struct bc_frame frame;
-    out_finding->found = BC_SCAN_PART;
+    out_result->kind = BC_SCAN_PART;
     code = bc__frame_parse(scanner->scratch, (int64_t)got, &frame);
     if (code != 0) return code == EAGAIN ? 0 : code;
     if (frame.metadata_size == 0) {
         bool is_zero = frame.metadata == sizeof(int32_t); /* without the marker */
-        if (!is_zero || !scanner->is_ours) out_finding->found = BC_SCAN_END;
+        if (!is_zero || !scanner->is_ours) out_result->kind = BC_SCAN_END;
         return 0;
     }
     if (frame.metadata_size > left - frame.metadata) return 0;
     code = read_metadata(scanner, &frame, got);
     if (code != 0) return code == EAGAIN ? 0 : code;
-    struct bc_wire_head *head = &out_finding->head;
+    struct bc_wire_head *head = &out_result->head;
     code = bc__metadata_peek(scanner->scratch, (size_t)frame.metadata_size, head);
     if (code != 0) return code;
     if (head->kind == BC_WIRE_OTHER) return EINVAL;
@@ -82,8 +82,8 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
     if (head->kind != BC_WIRE_SCHEMA && !is_read) return ENOTSUP;
     int64_t before = frame.metadata + frame.metadata_size;
     if (head->body_bytes > left - before) return 0;
-    out_finding->found = kind_of(head);
-    out_finding->metadata_size = (size_t)frame.metadata_size;
-    out_finding->size = before + head->body_bytes;
+    out_result->kind = kind_of(head);
+    out_result->metadata_size = (size_t)frame.metadata_size;
+    out_result->size = before + head->body_bytes;
     return 0;
 }

@@ -1,4 +1,4 @@
-/* A file of messages that has no index, walked: which messages there are, and where.
+/* A file of messages that has no index, scanned: which messages there are, and where.
  *
  * Only prefixes and metadata are read, by system calls, so that a file which is being
  * written, or made shorter, does no harm. In a file of ours zeros are no end: what stands
@@ -21,7 +21,7 @@ enum bc_scan_kind {
 };
 
 struct bc_scan_result {
-    enum bc_scan_kind found;
+    enum bc_scan_kind kind;
     int64_t size; /* of the whole message */
     size_t metadata_size;
     struct bc_wire_head head;
@@ -41,6 +41,6 @@ void bc__scanner_finish(struct bc_scanner *scanner);
  * message; ENOTSUP: a batch or dictionary with metadata of a version that is not read;
  * errnos of reading; ENOMEM. The metadata is in `scratch` then. */
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
-                     struct bc_scan_result *out_finding);
+                     struct bc_scan_result *out_result);
 
 #endif

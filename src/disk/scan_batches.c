@@ -1,4 +1,4 @@
-#include "disk/walk.h"
+#include "disk/scan_batches.h"
 
 #include <errno.h>
 
@@ -8,7 +8,7 @@
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
 
-int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *result) {
+int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *result) {
     const struct bc_dictionary_message message = {
         .id = result->head.dictionary_id,
         .offset = disk->scanner.at,
@@ -20,20 +20,19 @@ int bc__walk_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *r
     return bc__dictionaries_add(&disk->dictionaries, &message);
 }
 
-int bc__walk_look_at_block(struct bc_disk *disk, const struct bc_wire_block *block,
-                           int64_t size, enum bc_scan_kind kind,
-                           struct bc_scan_result *out) {
+int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int64_t size,
+                   enum bc_scan_kind kind, struct bc_scan_result *out) {
     if (block->offset <= 0 || block->offset > size) return EINVAL;
     disk->scanner.at = block->offset;
     int code = bc__scanner_peek(&disk->scanner, size, out);
     if (code != 0) return code;
-    if (out->found != kind) return EINVAL;
+    if (out->kind != kind) return EINVAL;
     bool agree = block->metadata_bytes == out->size - out->head.body_bytes &&
                  block->body_bytes == out->head.body_bytes;
     if (!agree) return EBADMSG;
     /* Many blocks may not be one message, or the file takes longer than its size. */
-    disk->walked_bytes += out->size;
-    return disk->walked_bytes <= size ? 0 : EINVAL;
+    disk->scanned_bytes += out->size;
+    return disk->scanned_bytes <= size ? 0 : EINVAL;
 }
 
 /* There is no whole message at the scanner's position. `*again`: look once more. */
@@ -67,10 +66,10 @@ static int nothing_yet(struct bc_disk *disk, enum bc_scan_kind found, bool *agai
 }
 
 static int next_block(struct bc_disk *disk, int64_t end,
-                      struct bc_scan_result *out_finding, struct bc_error *error) {
+                      struct bc_scan_result *out_result, struct bc_error *error) {
     if (disk->next_block == disk->n_blocks) return 0;
     const struct bc_wire_block *block = &disk->blocks[disk->next_block];
-    int code = bc__walk_look_at_block(disk, block, end, BC_SCAN_BATCH, out_finding);
+    int code = bc__scan_block(disk, block, end, BC_SCAN_BATCH, out_result);
     if (code != 0) return bc__disk_error_found(disk, code, block->offset, error);
     disk->next_block++;
     return 0;
@@ -104,7 +103,7 @@ static int check_whole(struct bc_disk *disk, const struct bc_scan_result *result
     if (code == 0 && got != size) code = EINVAL;
     struct bc_message parsed;
     if (code == 0) code = bc__message_parse(&parsed, bytes, result->size);
-    bool is_batch = result->found == BC_SCAN_BATCH;
+    bool is_batch = result->kind == BC_SCAN_BATCH;
     if (code == 0 && is_batch && !bc__message_fits_batch(disk->encoder.schema, &parsed)) {
         code = EINVAL;
     }
@@ -114,44 +113,44 @@ static int check_whole(struct bc_disk *disk, const struct bc_scan_result *result
 }
 
 /* Finds the next batch; its size is 0 at the end. */
-static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_finding,
+static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
                       struct bc_error *error) {
     for (bool again = false;;) {
         int64_t end;
         int code = bc__sys_size(disk->file.file, &end);
         if (code == 0 && disk->scanner.at > end) code = EIO;
         if (code != 0) return bc__disk_error_reading(disk, code, error);
-        out_finding->size = 0;
+        out_result->size = 0;
         if (disk->blocks != NULL) {
             /* What came behind the file since it was opened is no part of it. */
             int64_t written = atomic_load(&disk->file.written);
-            return next_block(disk, end < written ? end : written, out_finding, error);
+            return next_block(disk, end < written ? end : written, out_result, error);
         }
-        code = bc__scanner_peek(&disk->scanner, end, out_finding);
-        bool is_message = code == 0 && (out_finding->found == BC_SCAN_BATCH ||
-                                        out_finding->found == BC_SCAN_DICTIONARY);
-        if (is_message) code = check_whole(disk, out_finding);
-        if (code == 0 && out_finding->found == BC_SCAN_BATCH) return 0;
-        if (code == 0 && out_finding->found == BC_SCAN_DICTIONARY) {
-            code = bc__walk_add_dictionary(disk, out_finding);
+        code = bc__scanner_peek(&disk->scanner, end, out_result);
+        bool is_message = code == 0 && (out_result->kind == BC_SCAN_BATCH ||
+                                        out_result->kind == BC_SCAN_DICTIONARY);
+        if (is_message) code = check_whole(disk, out_result);
+        if (code == 0 && out_result->kind == BC_SCAN_BATCH) return 0;
+        if (code == 0 && out_result->kind == BC_SCAN_DICTIONARY) {
+            code = bc__scan_add_dictionary(disk, out_result);
             if (code == 0) {
-                disk->scanner.at += out_finding->size;
+                disk->scanner.at += out_result->size;
                 again = false;
                 continue;
             }
         }
-        if (code == 0 && out_finding->found == BC_SCAN_SCHEMA) code = EINVAL;
+        if (code == 0 && out_result->kind == BC_SCAN_SCHEMA) code = EINVAL;
         if ((code == EINVAL || code == ENOTSUP) && disk->is_partial) {
-            out_finding->size = 0;
+            out_result->size = 0;
             return 0;
         }
         if (code != 0) return bc__disk_error_found(disk, code, disk->scanner.at, error);
-        if (out_finding->found == BC_SCAN_END) {
+        if (out_result->kind == BC_SCAN_END) {
             bool is_end = true;
             code = is_right_end(disk, &is_end, error);
             if (code != 0 || is_end) return code;
         }
-        code = nothing_yet(disk, out_finding->found, &again, error);
+        code = nothing_yet(disk, out_result->kind, &again, error);
         if (code != 0 || !again) return code;
     }
 }
@@ -159,13 +158,14 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_finding,
 int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
                   int64_t *out_rows, struct bc_error *error) {
     struct bc_scan_result result = {.size = 0};
-    bool more = disk->walked < disk->batches_max;
+    bool more = disk->scanned < disk->batches_max;
     int code = more ? find_batch(disk, &result, error) : 0;
     if (code != 0) return code;
-    if (__builtin_add_overflow(disk->walked_rows, result.head.rows, &disk->walked_rows)) {
+    if (__builtin_add_overflow(disk->scanned_rows, result.head.rows,
+                               &disk->scanned_rows)) {
         return bc__disk_error_message(disk, disk->scanner.at, error);
     }
-    disk->walked++;
+    disk->scanned++;
     *out_batch =
         (struct bc_trailer_batch){.offset = disk->scanner.at, .size = result.size};
     *out_rows = result.head.rows;
