@@ -8,7 +8,7 @@
  * Holds: one for all references, and one for the thread that prefetches; with the last
  * one it is freed. Closing happens once, in this order:
  * `closed` is set; the ingest ends (waiters wake, the source goes); every reader's lock
- * is taken once and its loans are settled, so that nobody needs the store any more;
+ * is taken once and its borrows are settled, so that nobody needs the store any more;
  * batches, mapping and file go. */
 #include "cache.h"
 
@@ -22,44 +22,46 @@
 
 const char *bc_version(void) { return BC_VERSION; }
 
-static int backing_append(void *context, struct bc_batch *batch,
-                          const struct bc_buffer_ranges *ranges, bool more,
-                          struct bc_extent *out_extent, struct bc_error *error) {
+static int tier_append(void *context, struct bc_batch *batch,
+                       const struct bc_buffer_ranges *ranges, bool more,
+                       struct bc_extent *out_extent, struct bc_error *error) {
     return bc__disk_append(context, batch, ranges, more, &out_extent->offset,
                            &out_extent->size, error);
 }
 
-static int backing_flush(void *context, struct bc_error *error) {
+static int tier_flush(void *context, struct bc_error *error) {
     struct bc_disk *disk = context;
     return bc__file_flush(&disk->file, error);
 }
 
-static int backing_read(void *context, struct bc_extent extent, uint64_t number,
-                        const struct bc_projection *projection,
-                        const uint64_t *unverified, int64_t bytes_max,
-                        struct bc_batch **out_batch, struct bc_error *error) {
+static int tier_read(void *context, struct bc_extent extent, uint64_t number,
+                     const struct bc_projection *projection, const uint64_t *unverified,
+                     int64_t bytes_max, struct bc_batch **out_batch,
+                     struct bc_error *error) {
     const struct bc_disk_read what = {projection, unverified, bytes_max};
     return bc__disk_read(context, extent.offset, extent.size, number, what, out_batch,
                          error);
 }
 
-static uint64_t backing_weigh(void *context, struct bc_extent extent, uint64_t rows,
-                              bool is_new) {
+static uint64_t tier_read_cost(void *context, struct bc_extent extent, uint64_t rows,
+                               bool is_new) {
     return bc__disk_weigh(context, extent.size, rows, is_new);
 }
 
-static void backing_give_up(void *context, struct bc_extent extent) {
+static void tier_release(void *context, struct bc_extent extent) {
     bc__disk_give_up(context, extent.offset, extent.size);
 }
 
-static void backing_tidy(void *context, bool done) { bc__disk_tidy(context, done); }
+static void tier_release_retired(void *context, bool done) {
+    bc__disk_tidy(context, done);
+}
 
-static int backing_check(void *context, struct bc_error *error) {
+static int tier_check(void *context, struct bc_error *error) {
     return bc__disk_check(context, error);
 }
 
-static int backing_locate(void *context, uint64_t number,
-                          struct bc_index_entry *out_entry, struct bc_error *error) {
+static int tier_locate(void *context, uint64_t number, struct bc_index_entry *out_entry,
+                       struct bc_error *error) {
     struct bc_trailer_batch batch;
     uint64_t rows;
     int code = bc__disk_locate(context, number, &batch, &rows, error);
@@ -69,12 +71,12 @@ static int backing_locate(void *context, uint64_t number,
     return 0;
 }
 
-static int backing_complete(void *context, const struct bc_store *store,
-                            struct bc_error *error) {
+static int tier_finalize(void *context, const struct bc_store *store,
+                         struct bc_error *error) {
     return bc__cache_complete(context, store, error);
 }
 
-static void backing_abandon(void *context) {
+static void tier_abort(void *context) {
     struct bc_disk *disk = context;
     bc__file_abandon(&disk->file);
 }
@@ -147,19 +149,18 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
     }
     if (code != 0) return code;
     cache->has_disk = true;
-    cache->backing = (struct bc_backing){
-        .append = backing_append,
-        .flush = backing_flush,
-        .read = backing_read,
-        .weigh = backing_weigh,
-        .give_up = backing_give_up,
-        .tidy = backing_tidy,
-        .check = backing_check,
-        .locate =
-            making->opening != NULL && cache->disk.has_trailer ? backing_locate : NULL,
-        .complete = is_recording ? backing_complete : NULL,
-        .abandon = is_recording ? backing_abandon : NULL,
-        .rereads = cache->disk.copies,
+    cache->tier = (struct bc_tier_ops){
+        .append = tier_append,
+        .flush = tier_flush,
+        .read = tier_read,
+        .read_cost = tier_read_cost,
+        .release = tier_release,
+        .release_retired = tier_release_retired,
+        .check = tier_check,
+        .locate = making->opening != NULL && cache->disk.has_trailer ? tier_locate : NULL,
+        .finalize = is_recording ? tier_finalize : NULL,
+        .abort = is_recording ? tier_abort : NULL,
+        .copies_on_read = cache->disk.copies,
         .context = &cache->disk,
     };
     return 0;
@@ -198,7 +199,7 @@ static int start_prefetch(struct bc_cache *cache, struct bc_error *error) {
  * with. */
 static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
-    const struct bc_supply supply = bc__cache_supply(cache);
+    const struct bc_file_source file_source = bc__cache_file_source(cache);
     if (!resumes) {
         if (!disk->has_trailer) return 0;
         const struct bc_trailer *trailer = &disk->trailer;
@@ -209,7 +210,8 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
         struct bc_extent extent;
         uint64_t rows;
         int code = bc__store_reserve(&cache->store, error);
-        if (code == 0) code = supply.next(supply.context, &extent, &rows, error);
+        if (code == 0)
+            code = file_source.next(file_source.context, &extent, &rows, error);
         if (code != 0) return code;
         if (extent.size == 0) break;
         bc__store_put_extent(&cache->store, extent, rows);
@@ -236,7 +238,7 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
         .exhausted = source == NULL && cache->disk.has_trailer,
     };
     if (source == NULL && !ingest.exhausted) {
-        ingest.supply = bc__cache_supply(cache);
+        ingest.file_source = bc__cache_file_source(cache);
     }
     int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
     if (code != 0) return bc__error_memory(error);
@@ -258,7 +260,7 @@ static int open_store(struct bc_cache *cache, struct ArrowArrayStream *source,
                       const struct bc_making *making, struct bc_error *error) {
     int code = bc__store_init(
         &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
-        cache->has_disk ? &cache->backing : NULL, options->write_policy);
+        cache->has_disk ? &cache->tier : NULL, options->write_policy);
     if (code != 0) return bc__error_memory(error);
     bool is_recording = options->record_path != NULL;
     bool resumes = is_recording && options->resume;
@@ -336,7 +338,7 @@ void bc_cache_close(struct bc_cache *cache) {
     bc__mutex_lock(&cache->lock);
     for (struct bc_reader *reader = cache->readers; reader != NULL;
          reader = reader->next) {
-        bc__reader_settle(reader);
+        bc__reader_promote(reader);
     }
     bc__mutex_unlock(&cache->lock);
     bc__store_clear(&cache->store);
@@ -376,7 +378,7 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     stats->batches_evicted = atomic_load(&cache->store.first);
     stats->source_calls = atomic_load(&cache->ingest.source.calls);
     stats->source_ns = atomic_load(&cache->ingest.source.nanoseconds);
-    stats->resumed = cache->ingest.resumed;
+    stats->resumed = cache->ingest.n_recorded;
     stats->waiting = atomic_load(&cache->ingest.waiters);
     stats->disk_bytes = 0;
     stats->disk_bytes_max = 0;

@@ -30,7 +30,7 @@ struct bc_cache {
     struct bc_store store;
     struct bc_ingest ingest;
     struct bc_disk disk;
-    struct bc_backing backing;
+    struct bc_tier_ops tier;
     struct bc_identity identity; /* of its file */
     struct bc_mutex lock;        /* guards what follows */
     struct bc_cache *leader;     /* that writes what this one follows, with a reference */
@@ -73,12 +73,12 @@ void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin);
 /* In a fork's child, with the cache's lock held: the pins of this thread stay. The others
  * stand on the stacks of threads that are not there. */
 void bc__cache_pins_forked(struct bc_cache *cache);
-/* The trailer, with the ingest's `storing` lock held or nobody else inside. */
+/* The trailer, with the ingest's `store_lock` lock held or nobody else inside. */
 int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error);
 
 /* What brings the batches of an opened file. (cache_follow.c) */
-struct bc_supply bc__cache_supply(struct bc_cache *cache);
+struct bc_file_source bc__cache_file_source(struct bc_cache *cache);
 /* Before others see the cache, which follows; and when it is closed. */
 void bc__cache_find_leader(struct bc_cache *cache);
 void bc__cache_leave_leader(struct bc_cache *cache);

@@ -10,13 +10,13 @@
 
 /* Until `leave`, the cache is not closed, and nothing is stored. */
 static int enter(struct bc_cache *cache, struct bc_error *error) {
-    bc__mutex_lock(&cache->ingest.storing);
+    bc__mutex_lock(&cache->ingest.store_lock);
     if (!atomic_load(&cache->closed)) return 0;
-    bc__mutex_unlock(&cache->ingest.storing);
+    bc__mutex_unlock(&cache->ingest.store_lock);
     return bc__error_closed(error);
 }
 
-static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.storing); }
+static void leave(struct bc_cache *cache) { bc__mutex_unlock(&cache->ingest.store_lock); }
 
 /* ---- opening ---- */
 

@@ -99,6 +99,6 @@ static int ask(void *context, int code, struct bc_error *error) {
     return code;
 }
 
-struct bc_supply bc__cache_supply(struct bc_cache *cache) {
-    return (struct bc_supply){next, ask, cache};
+struct bc_file_source bc__cache_file_source(struct bc_cache *cache) {
+    return (struct bc_file_source){next, ask, cache};
 }

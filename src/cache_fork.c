@@ -20,10 +20,10 @@ static struct bc_cache *cache_of(struct bc_member *member) {
 static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
     act(&cache->lock);
     for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        act(&r->ledger->lock);
+        act(&r->borrow_list->lock);
     }
     act(&cache->ingest.lock);
-    act(&cache->ingest.storing);
+    act(&cache->ingest.store_lock);
     act(&cache->store.lock);
     if (!cache->has_disk) return;
     act(&cache->disk.dictionaries.chain_lock);
@@ -39,10 +39,10 @@ static void hold(struct bc_member *member) {
 static void let(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
     for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        bc__mutex_unlock(&r->ledger->lock);
+        bc__mutex_unlock(&r->borrow_list->lock);
     }
     bc__mutex_unlock(&cache->ingest.lock);
-    bc__mutex_unlock(&cache->ingest.storing);
+    bc__mutex_unlock(&cache->ingest.store_lock);
     bc__mutex_unlock(&cache->store.lock);
     if (cache->has_disk) {
         bc__mutex_unlock(&cache->disk.dictionaries.chain_lock);
@@ -55,7 +55,7 @@ static void let(struct bc_member *member) {
 static void in_child(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
     for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        bc__ledger_forked(r->ledger);
+        bc__borrow_list_forked(r->borrow_list);
     }
     bc__cache_pins_forked(cache);
     bc__ingest_forked(&cache->ingest);

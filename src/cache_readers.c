@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "cache.h"
 
-static bool feed_exhausted(void *context) {
+static bool ops_exhausted(void *context) {
     struct bc_cache *cache = context;
     return bc__ingest_exhausted(&cache->ingest);
 }
@@ -114,10 +114,10 @@ static int harden(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk || !cache->disk.file.durable) return 0;
     /* The parent does that. */
     if (bc__cache_is_forked(cache)) return 0;
-    bc__mutex_lock(&cache->ingest.storing);
+    bc__mutex_lock(&cache->ingest.store_lock);
     bool closed = atomic_load(&cache->closed);
     int code = closed ? 0 : bc__store_flush(&cache->store, error);
-    bc__mutex_unlock(&cache->ingest.storing);
+    bc__mutex_unlock(&cache->ingest.store_lock);
     return code;
 }
 
@@ -150,25 +150,25 @@ int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
     return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
 }
 
-static int feed_advance(void *context, uint64_t number, struct bc_error *error) {
+static int ops_advance(void *context, uint64_t number, struct bc_error *error) {
     return advance(context, number, error);
 }
 
-static void feed_moved(void *context, uint64_t cursor, uint64_t stop) {
+static void on_position(void *context, uint64_t cursor, uint64_t stop) {
     struct bc_cache *cache = context;
     bc__prefetch_moved(&cache->ingest, cursor, stop);
 }
 
-static const char *feed_words(void *context) {
+static const char *source_message(void *context) {
     const char *words = NULL;
     (void)bc_cache_failure(context, &words);
     return words;
 }
 
 /* Every pass asks: another thread may be in the middle of evicting for an older mark. */
-static void feed_passed(void *context) { (void)evict(context); }
+static void on_advance(void *context) { (void)evict(context); }
 
-static void feed_left(void *context, struct bc_reader *reader) {
+static void on_close(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;
     bc__mutex_lock(&cache->lock);
     if (reader->previous != NULL) {
@@ -250,15 +250,15 @@ static int project(struct bc_cache *cache, const struct bc_reader_options *optio
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader,
                      struct bc_error *error) {
-    const struct bc_feed feed = {
+    const struct bc_reader_ops ops = {
         .store = &cache->store,
         .closed = &cache->closed,
-        .advance = feed_advance,
-        .exhausted = feed_exhausted,
-        .passed = cache->readers_max == 0 ? NULL : feed_passed,
-        .moved = cache->ingest.prefetch.ahead == 0 ? NULL : feed_moved,
-        .words = feed_words,
-        .left = feed_left,
+        .advance = ops_advance,
+        .exhausted = ops_exhausted,
+        .on_advance = cache->readers_max == 0 ? NULL : on_advance,
+        .on_position = cache->ingest.prefetch.ahead == 0 ? NULL : on_position,
+        .source_message = source_message,
+        .on_close = on_close,
         .context = cache,
     };
     struct bc_projection *projection = NULL;
@@ -266,7 +266,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};
-    if (bc__reader_new(&feed, range, projection, counted, &reader) != 0) {
+    if (bc__reader_new(&ops, range, projection, counted, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
@@ -275,11 +275,11 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
         bc__reader_discard(reader);
         return code;
     }
-    if (feed.moved != NULL && counted) {
+    if (ops.on_position != NULL && counted) {
         uint64_t published = bc__store_published(&cache->store);
         uint64_t start = bc_reader_position(reader);
         /* One that starts far on waits for nothing yet. */
-        feed_moved(cache, start < published ? start : published, reader->stop);
+        on_position(cache, start < published ? start : published, reader->stop);
     }
     /* The last one to be made may already have passed what the others have. */
     (void)evict(cache);

@@ -14,11 +14,10 @@
  *               library, so the registry's is taken behind it. It never leaves
  *     registry  its lock: no member comes, goes or is looked for during a fork
  *     cache     its lock ─▶ each reader's ─▶ ingest ─▶ storing ─▶ store ─▶ dictionaries
- *               (grow, list) ─▶ mapping. Child: readers go on with their own ledgers, the
- *               source is not asked, nothing is stored
- *     file      its lock. Child: a recording's lock stays the parent's. Exit: the names
- *               of a cache's file go
- *     waits     their lock. Child: there are none
+ *               (grow, list) ─▶ mapping. Child: readers go on with their own
+ * borrow_lists, the source is not asked, nothing is stored file      its lock. Child: a
+ * recording's lock stays the parent's. Exit: the names of a cache's file go waits their
+ * lock. Child: there are none
  *
  * A member is entered when its locks can be taken, and leaves before they are destroyed.
  * Leaving waits for a fork that is under way. */
@@ -27,7 +26,12 @@
 
 #include <stdbool.h>
 
-enum bc_member_kind { BC_MEMBER_CACHE, BC_MEMBER_FILE, BC_MEMBER_WAITS, BC_MEMBER_KINDS };
+enum bc_member_kind {
+    BC_MEMBER_CACHE,
+    BC_MEMBER_FILE,
+    BC_MEMBER_WAIT_GRAPH,
+    BC_MEMBER_KINDS
+};
 
 struct bc_member;
 

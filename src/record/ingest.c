@@ -8,7 +8,7 @@
 #include "record/wait_graph.h"
 
 /* A source is fast that gives so many batches in one tick, which is some milliseconds. */
-enum { FAST_BATCHES = 64, FAST_SAMPLE = 16, TICK_MS_MAX = 10 };
+enum { BURST_BATCHES = 64, BURST_SAMPLE = 16, TICK_MS_MAX = 10 };
 /* One wait and what may have passed since the last poll stay below 100 ms in all. */
 enum { POLL_MS = 30, WAIT_MS = 40 };
 /* How often a file is looked at that somebody else is writing. */
@@ -37,12 +37,12 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                     struct bc_store *store, const struct bc_ingest_options *options) {
     bc_assert(ingest != NULL && store != NULL);
     memset(ingest, 0, sizeof(*ingest));
-    bc__waits_init();
+    bc__wait_graph_init();
     int code = bc__mutex_init(&ingest->lock);
     if (code != 0) return code;
     code = bc__cond_init(&ingest->prefetch.wanted);
     if (code == 0) {
-        code = bc__mutex_init(&ingest->storing);
+        code = bc__mutex_init(&ingest->store_lock);
         if (code != 0) bc__cond_finish(&ingest->prefetch.wanted);
     }
     if (code != 0) {
@@ -52,8 +52,8 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     atomic_init(&ingest->state,
                 options->exhausted ? BC_INGEST_EXHAUSTED : BC_INGEST_OPEN);
     ingest->store = store;
-    ingest->supply = options->supply;
-    ingest->resumed = stream == NULL ? 0 : bc__store_published(store);
+    ingest->file_source = options->file_source;
+    ingest->n_recorded = stream == NULL ? 0 : bc__store_published(store);
     if (options->hooks != NULL) ingest->hooks = *options->hooks;
     ingest->prefetch.ahead = options->prefetch;
     ingest->process = bc__sys_process();
@@ -64,9 +64,9 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
 }
 
 void bc__ingest_finish(struct bc_ingest *ingest) {
-    bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->owner) == 0);
+    bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->producer) == 0);
     bc__source_finish(&ingest->source);
-    bc__mutex_finish(&ingest->storing);
+    bc__mutex_finish(&ingest->store_lock);
     bc__cond_finish(&ingest->prefetch.wanted);
     bc__mutex_finish(&ingest->lock);
 }
@@ -79,8 +79,8 @@ void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stre
     bc__ingest_finish(ingest);
 }
 
-/* What the owner does when it has left OPEN. */
-static void give_up_source(struct bc_ingest *ingest) {
+/* What the producer does when it has left OPEN. */
+static void release_source(struct bc_ingest *ingest) {
     struct bc_batch *pending = ingest->pending;
     ingest->pending = NULL;
     bc__batch_unref(pending);
@@ -90,20 +90,20 @@ static void give_up_source(struct bc_ingest *ingest) {
 
 /* All was recorded: makes that known, unless the recording is closed. */
 static int complete(struct bc_ingest *ingest, struct bc_error *error) {
-    bc__mutex_lock(&ingest->storing);
+    bc__mutex_lock(&ingest->store_lock);
     bool closed = state_of(ingest) == BC_INGEST_CLOSED;
     int code = closed ? 0 : bc__store_complete(ingest->store, error);
-    bc__mutex_unlock(&ingest->storing);
+    bc__mutex_unlock(&ingest->store_lock);
     return code;
 }
 
 /* Writes what waits for more batches, unless the recording is closed. */
 static int flush(struct bc_ingest *ingest, struct bc_error *error) {
-    if (ingest->store->backing == NULL) return 0;
-    bc__mutex_lock(&ingest->storing);
+    if (ingest->store->tier == NULL) return 0;
+    bc__mutex_lock(&ingest->store_lock);
     bool closed = state_of(ingest) == BC_INGEST_CLOSED;
     int code = closed ? 0 : bc__store_flush(ingest->store, error);
-    bc__mutex_unlock(&ingest->storing);
+    bc__mutex_unlock(&ingest->store_lock);
     return code;
 }
 
@@ -117,55 +117,57 @@ static int pull(struct bc_ingest *ingest, int *out_next, struct bc_error *error)
     if (ingest->pending != NULL || ingest->ended) return 0;
     bool final;
     /* Looking at the clock takes as long as some sources do. */
-    ingest->source.sample = ingest->pace.is_fast ? FAST_SAMPLE : 1;
+    ingest->source.sample = ingest->rate.is_burst ? BURST_SAMPLE : 1;
     int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
     if (code != 0 && final) *out_next = BC_INGEST_FAILED;
     ingest->ended = code == 0 && ingest->pending == NULL;
     return code;
 }
 
-static bool is_fast(struct bc_pace *pace) {
+static bool is_burst(struct bc_arrival_rate *rate) {
     int64_t now = bc__sys_now_ms();
-    int64_t passed = now - pace->tick_ms;
+    int64_t passed = now - rate->tick_ms;
     if (passed > 0) {
-        pace->is_fast = passed <= TICK_MS_MAX && pace->batches >= FAST_BATCHES;
-        pace->tick_ms = now;
-        pace->batches = 0;
+        rate->is_burst = passed <= TICK_MS_MAX && rate->batches >= BURST_BATCHES;
+        rate->tick_ms = now;
+        rate->batches = 0;
     }
-    pace->batches++;
-    return pace->is_fast;
+    rate->batches++;
+    return rate->is_burst;
 }
 
 /* The source failed: whoever follows the recording need not wait for more. */
 static void abandon(struct bc_ingest *ingest) {
-    bc__mutex_lock(&ingest->storing);
+    bc__mutex_lock(&ingest->store_lock);
     /* A recording that is closed has nothing under it. */
     if (state_of(ingest) == BC_INGEST_FAILED) bc__store_abandon(ingest->store);
-    bc__mutex_unlock(&ingest->storing);
+    bc__mutex_unlock(&ingest->store_lock);
 }
 
 /* The next batch of a file that has it already. Where it has none yet, has it brought, or
  * waits a moment. */
-static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+static int produce_from_file(struct bc_ingest *ingest, int *out_next,
+                             struct bc_error *error) {
     struct bc_extent extent = {0, 0};
     uint64_t rows;
     int code = 0;
     /* The file is the disk's, which goes when the recording is closed. */
-    bc__mutex_lock(&ingest->storing);
+    bc__mutex_lock(&ingest->store_lock);
     if (state_of(ingest) == BC_INGEST_OPEN) {
         /* First: the file is not asked again for what it gave. */
         code = bc__store_reserve(ingest->store, error);
         if (code == 0) {
-            code = ingest->supply.next(ingest->supply.context, &extent, &rows, error);
+            code = ingest->file_source.next(ingest->file_source.context, &extent, &rows,
+                                            error);
         }
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
         if (code == 0 && extent.size == 0) *out_next = BC_INGEST_EXHAUSTED;
         if (code == 0 && extent.size > 0)
             bc__store_put_extent(ingest->store, extent, rows);
     }
-    bc__mutex_unlock(&ingest->storing);
-    if ((code == EAGAIN || code == EOWNERDEAD) && ingest->supply.ask != NULL) {
-        code = ingest->supply.ask(ingest->supply.context, code, error);
+    bc__mutex_unlock(&ingest->store_lock);
+    if ((code == EAGAIN || code == EOWNERDEAD) && ingest->file_source.request != NULL) {
+        code = ingest->file_source.request(ingest->file_source.context, code, error);
     }
     if (code != EAGAIN) return code;
     bc__sys_sleep_ms(FOLLOW_MS);
@@ -174,17 +176,18 @@ static int bring_place(struct bc_ingest *ingest, int *out_next, struct bc_error 
 
 /* The pending batch is one that was recorded before: is it the same, as far as can be
  * told at once? */
-static int pass(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+static int skip_recorded(struct bc_ingest *ingest, int *out_next,
+                         struct bc_error *error) {
     struct bc_batch *batch = ingest->pending;
     struct bc_index_entry entry;
-    int code = bc__store_entry(ingest->store, ingest->passed, &entry, error);
+    int code = bc__store_entry(ingest->store, ingest->n_skipped, &entry, error);
     if (code != 0) return code;
     if (batch == NULL) {
         *out_next = BC_INGEST_FAILED;
         return bc__error_set(error, EINVAL,
                              "The source is not the one that was recorded: it ended "
                              "before batch %llu, which the recording has",
-                             (unsigned long long)ingest->passed);
+                             (unsigned long long)ingest->n_skipped);
     }
     uint64_t rows = (uint64_t)batch->nodes[0].length;
     if (rows != entry.rows) {
@@ -192,38 +195,40 @@ static int pass(struct bc_ingest *ingest, int *out_next, struct bc_error *error)
         return bc__error_set(error, EINVAL,
                              "The source is not the one that was recorded: its batch "
                              "%llu has %llu rows, in the recording it has %llu",
-                             (unsigned long long)ingest->passed, (unsigned long long)rows,
-                             (unsigned long long)entry.rows);
+                             (unsigned long long)ingest->n_skipped,
+                             (unsigned long long)rows, (unsigned long long)entry.rows);
     }
-    ingest->passed++;
+    ingest->n_skipped++;
     ingest->pending = NULL;
     bc__batch_unref(batch);
     return 0;
 }
 
-/* The owner's work: brings one batch into the store; with `more`, the next one is wanted
+/* The producer's work: brings one batch into the store; with `more`, the next one is wanted
  * too. Sets `*out_next` to the state that follows. */
-static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
-                     struct bc_error *error) {
+static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_next,
+                               struct bc_error *error) {
     *out_next = BC_INGEST_OPEN;
-    if (ingest->supply.next != NULL) return bring_place(ingest, out_next, error);
+    if (ingest->file_source.next != NULL)
+        return produce_from_file(ingest, out_next, error);
     int code = pull(ingest, out_next, error);
     if (is_forked(ingest)) {
         *out_next = BC_INGEST_OPEN;
         return refuse_forked(error);
     }
     if (code != 0) return code;
-    if (ingest->passed < ingest->resumed) return pass(ingest, out_next, error);
+    if (ingest->n_skipped < ingest->n_recorded)
+        return skip_recorded(ingest, out_next, error);
     if (ingest->ended) {
         code = complete(ingest, error);
         if (code == 0) *out_next = BC_INGEST_EXHAUSTED;
         return code;
     }
-    more = more && is_fast(&ingest->pace);
-    bc__mutex_lock(&ingest->storing);
+    more = more && is_burst(&ingest->rate);
+    bc__mutex_lock(&ingest->store_lock);
     bool open = state_of(ingest) == BC_INGEST_OPEN;
     code = open ? bc__store_put(ingest->store, ingest->pending, more, error) : 0;
-    bc__mutex_unlock(&ingest->storing);
+    bc__mutex_unlock(&ingest->store_lock);
     bc__store_tidy(ingest->store, false);
     /* What a walk finds broken stays broken. */
     if (code == EINVAL) *out_next = BC_INGEST_FAILED;
@@ -236,44 +241,45 @@ static int bring_one(struct bc_ingest *ingest, bool more, int *out_next,
 
 /* Waits a moment for batch `number`: 0, EDEADLK or ENOMEM. The lock is held before, and
  * not after. */
-static int wait_for_owner(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
+static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
     struct bc_queued queued;
     bool is_made = bc__queued_init(&queued, number, self) == 0;
-    const _Atomic uintptr_t *owner =
-        atomic_load(&ingest->owner) != 0 ? &ingest->owner : &ingest->prefetch.thread;
-    const struct bc_awaited awaited = {owner, &ingest->store->published, number,
-                                       &ingest->state};
-    struct bc_wait wait;
-    bool waits = is_made && bc__wait_begin(&wait, self, awaited);
+    const _Atomic uintptr_t *producer = atomic_load(&ingest->producer) != 0
+                                            ? &ingest->producer
+                                            : &ingest->prefetch.thread;
+    const struct bc_wait_target target = {producer, &ingest->store->published, number,
+                                          &ingest->state};
+    struct bc_wait_edge wait;
+    bool waits = is_made && bc__wait_edge_add(&wait, self, target);
     if (waits && ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
     if (waits) bc__queue_add(&ingest->waiting, &queued);
     bc__mutex_unlock(&ingest->lock);
     if (!is_made) return ENOMEM;
     if (waits) {
         bc__queue_wait_ms(&ingest->waiting, &queued, &ingest->lock, WAIT_MS);
-        bc__wait_end(&wait);
+        bc__wait_edge_remove(&wait);
     }
     bc__queued_finish(&queued);
     return waits ? 0 : EDEADLK;
 }
 
-/* Takes the owner word, or waits a moment for who has it. `*out_taken`: this thread is
+/* Takes the producer word, or waits a moment for who has it. `*out_taken`: this thread is
  * the producer now. `*waits`: it counts as a waiter, until the call that it is in ends.
  * EDEADLK: it would wait for itself. */
-static int take_ownership(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
-                          bool *out_taken, bool *waits) {
+static int acquire_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
+                            bool *out_taken, bool *waits) {
     *out_taken = false;
     bc__mutex_lock(&ingest->lock);
     bool wants = state_of(ingest) == BC_INGEST_OPEN &&
                  bc__store_published(ingest->store) <= number;
-    bool takes = wants && atomic_load(&ingest->owner) == 0 &&
+    bool takes = wants && atomic_load(&ingest->producer) == 0 &&
                  bc__prefetch_lets(&ingest->prefetch, self);
     if (wants && !takes) {
         if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
         *waits = true;
-        return wait_for_owner(ingest, number, self);
+        return wait_for_producer(ingest, number, self);
     }
-    if (takes) atomic_store(&ingest->owner, self);
+    if (takes) atomic_store(&ingest->producer, self);
     *out_taken = takes;
     bc__mutex_unlock(&ingest->lock);
     return 0;
@@ -285,7 +291,7 @@ static bool may_wake(void *context, uintptr_t thread) {
     return true;
 }
 
-static bool may_own(void *context, uintptr_t thread) {
+static bool may_produce(void *context, uintptr_t thread) {
     const struct bc_ingest *ingest = context;
     return bc__prefetch_lets(&ingest->prefetch, thread);
 }
@@ -302,8 +308,8 @@ static struct bc_queued *take_woken(struct bc_ingest *ingest, bool goes_on) {
     while (!open && ingest->waiting.first != NULL) {
         chain = bc__queue_take_one(&ingest->waiting, chain, may_wake, NULL);
     }
-    if (!open || goes_on || atomic_load(&ingest->owner) != 0) return chain;
-    return bc__queue_take_one(&ingest->waiting, chain, may_own, ingest);
+    if (!open || goes_on || atomic_load(&ingest->producer) != 0) return chain;
+    return bc__queue_take_one(&ingest->waiting, chain, may_produce, ingest);
 }
 
 /* Calls another thread, where this one leaves and nobody brings the next batch. */
@@ -314,15 +320,15 @@ static void hand_on(struct bc_ingest *ingest) {
     bc__queue_call(chain);
 }
 
-/* Gives the owner word back, first moving to state `next` unless closed meanwhile. If it
- * `goes_on`, the thread takes the word again at once. */
-static void end_ownership(struct bc_ingest *ingest, int next, bool goes_on) {
+/* Gives the producer word back, first moving to state `next` unless closed meanwhile. If
+ * it `goes_on`, the thread takes the word again at once. */
+static void release_producer(struct bc_ingest *ingest, int next, bool goes_on) {
     bc__mutex_lock(&ingest->lock);
     if (state_of(ingest) == BC_INGEST_OPEN && next != BC_INGEST_OPEN) {
         atomic_store_explicit(&ingest->state, next, memory_order_release);
     }
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
-    if (!ended) atomic_store(&ingest->owner, 0);
+    if (!ended) atomic_store(&ingest->producer, 0);
     struct bc_queued *chain = take_woken(ingest, goes_on);
     if (atomic_load(&ingest->prefetch.stalled) && (ended || !bc__ingest_holds(ingest))) {
         atomic_store(&ingest->prefetch.stalled, false);
@@ -332,9 +338,9 @@ static void end_ownership(struct bc_ingest *ingest, int next, bool goes_on) {
     bc__queue_call(chain);
     if (!ended || is_forked(ingest)) return;
     /* The state is final: nobody else will touch the source. */
-    give_up_source(ingest);
+    release_source(ingest);
     bc__mutex_lock(&ingest->lock);
-    atomic_store(&ingest->owner, 0);
+    atomic_store(&ingest->producer, 0);
     bc__mutex_unlock(&ingest->lock);
 }
 
@@ -391,7 +397,7 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         /* Each time: hooks and releases may fork as well. */
         if (is_forked(ingest)) return refuse_forked(error);
         bool taken;
-        code = take_ownership(ingest, number, self, &taken, waits);
+        code = acquire_producer(ingest, number, self, &taken, waits);
         if (code == ENOMEM) return bc__error_memory(error);
         if (code == EDEADLK) {
             return bc__error_set(
@@ -404,10 +410,10 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         struct bc_error failure = {0, ""};
         int next;
         bool more = bc__store_published(ingest->store) < number;
-        code = bring_one(ingest, more, &next, &failure);
+        code = produce_from_stream(ingest, more, &next, &failure);
         if (next == BC_INGEST_FAILED) ingest->failure = failure;
         bool goes_on = code == 0 && bc__store_published(ingest->store) <= number;
-        end_ownership(ingest, next, goes_on);
+        release_producer(ingest, next, goes_on);
         if (code != 0) {
             int closed = final_answer(ingest, error);
             if (closed >= 0) return closed;
@@ -488,12 +494,12 @@ void bc__ingest_close(struct bc_ingest *ingest) {
     bool was_open = state_of(ingest) == BC_INGEST_OPEN;
     if (was_open)
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
-    bool free_source = was_open && atomic_load(&ingest->owner) == 0;
+    bool free_source = was_open && atomic_load(&ingest->producer) == 0;
     struct bc_queued *chain = take_woken(ingest, false);
     bc__cond_wake_all(&ingest->prefetch.wanted);
     bc__mutex_unlock(&ingest->lock);
     bc__queue_call(chain);
-    bc__mutex_lock(&ingest->storing);
-    bc__mutex_unlock(&ingest->storing);
-    if (free_source) give_up_source(ingest);
+    bc__mutex_lock(&ingest->store_lock);
+    bc__mutex_unlock(&ingest->store_lock);
+    if (free_source) release_source(ingest);
 }

@@ -8,7 +8,7 @@
  *            └───────────────────────────────▶│  CLOSED   │
  *                                             └───────────┘
  *
- * While OPEN, the thread that needs a batch takes the owner word and becomes the
+ * While OPEN, the thread that needs a batch takes the producer word and becomes the
  * producer: it pulls, stores and gives the word back, calling the source with no lock
  * held; the others wait in a queue, each until its batch is there. When
  * the producer stops, and there are some whose batch is not, it calls one of them to go
@@ -16,10 +16,10 @@
  * budget, the disk) is kept as `pending` and goes first next time. While small batches
  * come fast, the disk may write several together; it has all of them when nobody asks for
  * more, and soon when the source is slow. The source is released by whoever leaves OPEN
- * with the owner word, or by close when nobody has it.
+ * with the producer word, or by close when nobody has it.
  *
  * A fork's child stores nothing and changes no state. The fork may happen in the source
- * itself, so the owner looks again when the source has returned: ECANCELED. */
+ * itself, so the producer looks again when the source has returned: ECANCELED. */
 #ifndef BC_RECORD_INGEST_H
 #define BC_RECORD_INGEST_H
 
@@ -37,14 +37,14 @@ enum bc_ingest_state {
 };
 
 /* Batches of the current tick of a coarse clock, and whether the last tick had many. */
-struct bc_pace {
+struct bc_arrival_rate {
     int64_t tick_ms;
     int32_t batches;
-    bool is_fast;
+    bool is_burst;
 };
 
 /* Batches that stand in a file already, instead of a source that brings them. */
-struct bc_supply {
+struct bc_file_source {
     /* The next one; an extent of size 0: there are no more. EAGAIN: not yet; EOWNERDEAD:
      * never. With the lock of what is stored held. */
     int (*next)(void *context, struct bc_extent *out_extent, uint64_t *out_rows,
@@ -52,39 +52,39 @@ struct bc_supply {
     /* With no lock held, after EAGAIN: has the next one brought, where this process can.
      * EAGAIN: only waiting helps; an error is that of this call, and not final. After
      * EOWNERDEAD: says why, where that is known, and with what errno. May be NULL. */
-    int (*ask)(void *context, int code, struct bc_error *error);
+    int (*request)(void *context, int code, struct bc_error *error);
     void *context;
 };
 
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
-    struct bc_queue waiting;  /* under the lock */
-    struct bc_mutex storing;  /* held while a batch goes into the store, never around
-                                 foreign code; close takes it once */
-    _Atomic uintptr_t owner;  /* the producer's thread, or 0; written with the lock */
-    _Atomic uint64_t waiters; /* threads that wait, or did in the call they are in */
-    struct bc_source source;  /* the owner's */
-    struct bc_supply supply;  /* `next` NULL: there is a source */
-    uint64_t passed;          /* the owner's: batches of the source that are in the store
-                                 since before, and were looked at */
-    uint64_t resumed;         /* how many there are of those */
-    struct bc_batch *pending; /* the owner's */
-    bool ended;               /* the owner's: the source gave its last batch */
-    struct bc_pace pace;      /* the owner's: how fast the source gives them */
-    struct bc_error failure;  /* set before FAILED */
-    struct bc_store *store;   /* borrowed */
+    struct bc_queue waiting;    /* under the lock */
+    struct bc_mutex store_lock; /* held while a batch goes into the store, never around
+                                foreign code; close takes it once */
+    _Atomic uintptr_t producer; /* the producer's thread, or 0; written with the lock */
+    _Atomic uint64_t waiters;   /* threads that wait, or did in the call they are in */
+    struct bc_source source;    /* the producer's */
+    struct bc_file_source file_source; /* `next` NULL: there is a source */
+    uint64_t n_skipped;       /* the producer's: batches of the source that are in the store
+                              since before, and were looked at */
+    uint64_t n_recorded;      /* how many there are of those */
+    struct bc_batch *pending; /* the producer's */
+    bool ended;               /* the producer's: the source gave its last batch */
+    struct bc_arrival_rate rate; /* the producer's: how fast the source gives them */
+    struct bc_error failure;     /* set before FAILED */
+    struct bc_store *store;      /* borrowed */
     struct bc_hooks hooks;
     struct bc_prefetch prefetch;
     int64_t process;
 };
 
 struct bc_ingest_options {
-    bool resumable;               /* the stream can be asked again after EINTR */
-    const struct bc_hooks *hooks; /* NULL: none */
-    uint64_t prefetch;            /* 0: no thread will run bc__prefetch_run */
-    struct bc_supply supply;      /* instead of a stream */
-    bool exhausted;               /* all there will be is in the store; no stream */
+    bool resumable;                    /* the stream can be asked again after EINTR */
+    const struct bc_hooks *hooks;      /* NULL: none */
+    uint64_t prefetch;                 /* 0: no thread will run bc__prefetch_run */
+    struct bc_file_source file_source; /* instead of a stream */
+    bool exhausted;                    /* all there will be is in the store; no stream */
 };
 
 /* Moves the stream in on success. The batches that the store has already are its first
@@ -106,7 +106,7 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
                            uint64_t number, struct bc_error *error);
 
 /* True while a batch is held that could not be stored. The lock is held, and nobody is
- * the owner. */
+ * the producer. */
 bool bc__ingest_holds(const struct bc_ingest *ingest);
 
 /* The errno with which the source failed, and its words, valid as long as the ingest; 0

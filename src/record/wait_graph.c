@@ -9,9 +9,9 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* By thread, so that looking for one does not take longer the more there are. */
 enum { BUCKETS = 256 };
-static struct bc_wait *waits[BUCKETS];
+static struct bc_wait_edge *waits[BUCKETS];
 
-static struct bc_wait **bucket_of(uintptr_t thread) {
+static struct bc_wait_edge **bucket_of(uintptr_t thread) {
     return &waits[(uint64_t)thread * 0x9E3779B97F4A7C15U >> 56];
 }
 
@@ -34,41 +34,42 @@ static void forget(struct bc_member *member) {
 static void watch_forks(void) {
     static const struct bc_member_calls calls = {hold, let, forget, NULL};
     static struct bc_member member;
-    bc__member_add(BC_MEMBER_WAITS, &member, &calls);
+    bc__member_add(BC_MEMBER_WAIT_GRAPH, &member, &calls);
 }
 
-static bool is_over(const struct bc_awaited *awaited) {
-    return atomic_load(awaited->count) > awaited->number ||
-           atomic_load(awaited->state) != 0;
+static bool is_over(const struct bc_wait_target *target) {
+    return atomic_load(target->count) > target->number || atomic_load(target->state) != 0;
 }
 
 /* Follows who brings what is waited for, and what that thread waits for, and so on. The
  * list has no cycle: whoever would close one is not let in. */
-static bool leads_to(uintptr_t thread, const struct bc_awaited *awaited) {
-    while (awaited != NULL && !is_over(awaited)) {
-        uintptr_t next = atomic_load(awaited->owner);
+static bool leads_to(uintptr_t thread, const struct bc_wait_target *target) {
+    while (target != NULL && !is_over(target)) {
+        uintptr_t next = atomic_load(target->producer);
         if (next == thread) return true;
-        awaited = NULL;
-        for (const struct bc_wait *wait = *bucket_of(next); wait != NULL;
+        target = NULL;
+        for (const struct bc_wait_edge *wait = *bucket_of(next); wait != NULL;
              wait = wait->next) {
-            if (wait->thread == next) awaited = &wait->awaited;
+            if (wait->thread == next) target = &wait->target;
         }
     }
     return false;
 }
 
-void bc__waits_init(void) {
+void bc__wait_graph_init(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, watch_forks);
 }
 
-bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited) {
-    bc_assert(wait != NULL && thread != 0 && awaited.owner != NULL);
+bool bc__wait_edge_add(struct bc_wait_edge *wait, uintptr_t thread,
+                       struct bc_wait_target target) {
+    bc_assert(wait != NULL && thread != 0 && target.producer != NULL);
     (void)pthread_mutex_lock(&lock);
-    bool cycle = leads_to(thread, &awaited);
+    bool cycle = leads_to(thread, &target);
     if (!cycle) {
-        struct bc_wait **bucket = bucket_of(thread);
-        *wait = (struct bc_wait){.thread = thread, .awaited = awaited, .next = *bucket};
+        struct bc_wait_edge **bucket = bucket_of(thread);
+        *wait =
+            (struct bc_wait_edge){.thread = thread, .target = target, .next = *bucket};
         if (*bucket != NULL) (*bucket)->previous = wait;
         *bucket = wait;
     }
@@ -76,13 +77,13 @@ bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited aw
     return !cycle;
 }
 
-void bc__wait_end(struct bc_wait *wait) {
+void bc__wait_edge_remove(struct bc_wait_edge *wait) {
     (void)pthread_mutex_lock(&lock);
     if (wait->next != NULL) wait->next->previous = wait->previous;
     if (wait->previous != NULL) {
         wait->previous->next = wait->next;
     } else {
-        struct bc_wait **bucket = bucket_of(wait->thread);
+        struct bc_wait_edge **bucket = bucket_of(wait->thread);
         bc_assert(*bucket == wait);
         *bucket = wait->next;
     }

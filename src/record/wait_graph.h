@@ -1,5 +1,5 @@
 /* Who waits for whom: a thread that would wait for itself, by way of other threads and
- * the caches that they feed, is told so at once.
+ * the caches that they ops, is told so at once.
  *
  *     thread A produces for cache 1, and waits in cache 2
  *     thread B produces for cache 2, and is about to wait in cache 1  ─▶  EDEADLK
@@ -14,27 +14,28 @@
 #include <stdint.h>
 
 /* What a thread waits for, which others may look at while the wait is in the list. */
-struct bc_awaited {
-    const _Atomic uintptr_t *owner; /* the thread that brings it */
-    const _Atomic uint64_t *count;  /* the wait is over when it is more than `number`, */
+struct bc_wait_target {
+    const _Atomic uintptr_t *producer; /* the thread that brings it */
+    const _Atomic uint64_t *count; /* the wait is over when it is more than `number`, */
     uint64_t number;
     const _Atomic int *state; /* or when this is not 0 any more */
 };
 
 /* A thread's wait; on its stack while it waits. */
-struct bc_wait {
+struct bc_wait_edge {
     uintptr_t thread;
-    struct bc_awaited awaited;
-    struct bc_wait *next;
-    struct bc_wait *previous;
+    struct bc_wait_target target;
+    struct bc_wait_edge *next;
+    struct bc_wait_edge *previous;
 };
 
 /* Enters the list in the registry of the process, once. A call of this comes before the
  * first wait. No lock is held: a fork locks the registry first. */
-void bc__waits_init(void);
+void bc__wait_graph_init(void);
 /* Enters the wait of `thread` in the list; false where it would wait for itself. What is
- * awaited stays valid until bc__wait_end. */
-bool bc__wait_begin(struct bc_wait *wait, uintptr_t thread, struct bc_awaited awaited);
-void bc__wait_end(struct bc_wait *wait);
+ * target stays valid until bc__wait_edge_remove. */
+bool bc__wait_edge_add(struct bc_wait_edge *wait, uintptr_t thread,
+                       struct bc_wait_target target);
+void bc__wait_edge_remove(struct bc_wait_edge *wait);
 
 #endif

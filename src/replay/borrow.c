@@ -6,83 +6,85 @@
 #include "base/check.h"
 #include "base/sys.h"
 
-int bc__ledger_new(bool lasts, struct bc_ledger **out_ledger) {
-    struct bc_ledger *ledger =
-        lasts ? bc__calloc_apart(sizeof(*ledger)) : bc__calloc(1, sizeof(*ledger));
-    if (ledger == NULL) return ENOMEM;
-    int code = bc__mutex_init(&ledger->lock);
+int bc__borrow_list_new(bool lasts, struct bc_borrow_list **out_list) {
+    struct bc_borrow_list *borrow_list = lasts ? bc__calloc_apart(sizeof(*borrow_list))
+                                               : bc__calloc(1, sizeof(*borrow_list));
+    if (borrow_list == NULL) return ENOMEM;
+    int code = bc__mutex_init(&borrow_list->lock);
     if (code != 0) {
-        bc__free(ledger);
+        bc__free(borrow_list);
         return code;
     }
-    ledger->process = bc__sys_process();
-    *out_ledger = ledger;
+    borrow_list->process = bc__sys_process();
+    *out_list = borrow_list;
     return 0;
 }
 
-void bc__ledger_forked(struct bc_ledger *ledger) {
-    struct bc_loan *loan = ledger->loans;
-    while (loan != NULL) {
-        struct bc_loan *next = loan->next;
-        *loan = (struct bc_loan){.batch = NULL};
-        loan = next;
+void bc__borrow_list_forked(struct bc_borrow_list *borrow_list) {
+    struct bc_borrow *borrow = borrow_list->borrows;
+    while (borrow != NULL) {
+        struct bc_borrow *next = borrow->next;
+        *borrow = (struct bc_borrow){.batch = NULL};
+        borrow = next;
     }
-    ledger->loans = NULL;
-    ledger->process = bc__sys_process();
+    borrow_list->borrows = NULL;
+    borrow_list->process = bc__sys_process();
 }
 
-static void free_ledger(struct bc_ledger *ledger) {
-    bc_assert(ledger->loans == NULL);
-    bc__mutex_finish(&ledger->lock);
-    bc__free(ledger);
+static void free_list(struct bc_borrow_list *borrow_list) {
+    bc_assert(borrow_list->borrows == NULL);
+    bc__mutex_finish(&borrow_list->lock);
+    bc__free(borrow_list);
 }
 
-void bc__ledger_abandon(struct bc_ledger *ledger) {
-    bc_assert(ledger != NULL && !ledger->abandoned);
-    /* A release forked while the reader left: no fork knew of the ledger, so another
+void bc__borrow_list_orphan(struct bc_borrow_list *borrow_list) {
+    bc_assert(borrow_list != NULL && !borrow_list->orphaned);
+    /* A release forked while the reader left: no fork knew of the borrow_list, so another
      * thread may have had its lock. It is leaked. */
-    if (ledger->process != bc__sys_process()) return;
-    bc__mutex_lock(&ledger->lock);
-    bc__ledger_settle(ledger);
-    ledger->abandoned = true;
-    bool last = ledger->loans == NULL;
-    bc__mutex_unlock(&ledger->lock);
-    if (last) free_ledger(ledger);
+    if (borrow_list->process != bc__sys_process()) return;
+    bc__mutex_lock(&borrow_list->lock);
+    bc__borrow_list_promote(borrow_list);
+    borrow_list->orphaned = true;
+    bool last = borrow_list->borrows == NULL;
+    bc__mutex_unlock(&borrow_list->lock);
+    if (last) free_list(borrow_list);
 }
 
-void bc__ledger_lend(struct bc_ledger *ledger, struct bc_loan *loan,
-                     struct bc_batch *batch) {
-    bc_assert(!ledger->abandoned);
-    *loan = (struct bc_loan){.batch = batch, .ledger = ledger, .next = ledger->loans};
-    if (ledger->loans != NULL) ledger->loans->previous = loan;
-    ledger->loans = loan;
+void bc__borrow_add(struct bc_borrow_list *borrow_list, struct bc_borrow *borrow,
+                    struct bc_batch *batch) {
+    bc_assert(!borrow_list->orphaned);
+    *borrow = (struct bc_borrow){
+        .batch = batch, .borrow_list = borrow_list, .next = borrow_list->borrows};
+    if (borrow_list->borrows != NULL) borrow_list->borrows->previous = borrow;
+    borrow_list->borrows = borrow;
 }
 
-void bc__ledger_settle(struct bc_ledger *ledger) {
-    for (struct bc_loan *loan = ledger->loans; loan != NULL; loan = loan->next) {
-        bc_assert(loan->ledger == ledger);
-        if (!loan->counted) (void)bc__batch_ref(loan->batch);
-        loan->counted = true;
+void bc__borrow_list_promote(struct bc_borrow_list *borrow_list) {
+    for (struct bc_borrow *borrow = borrow_list->borrows; borrow != NULL;
+         borrow = borrow->next) {
+        bc_assert(borrow->borrow_list == borrow_list);
+        if (!borrow->counted) (void)bc__batch_ref(borrow->batch);
+        borrow->counted = true;
     }
 }
 
-void bc__loan_return(struct bc_loan *loan) {
-    struct bc_ledger *ledger = loan->ledger;
-    if (ledger == NULL) {
-        bc__batch_unref(loan->batch);
+void bc__borrow_return(struct bc_borrow *borrow) {
+    struct bc_borrow_list *borrow_list = borrow->borrow_list;
+    if (borrow_list == NULL) {
+        bc__batch_unref(borrow->batch);
         return;
     }
-    if (ledger->process != bc__sys_process()) return;
-    bc__mutex_lock(&ledger->lock);
-    if (loan->next != NULL) loan->next->previous = loan->previous;
-    if (loan->previous != NULL) {
-        loan->previous->next = loan->next;
+    if (borrow_list->process != bc__sys_process()) return;
+    bc__mutex_lock(&borrow_list->lock);
+    if (borrow->next != NULL) borrow->next->previous = borrow->previous;
+    if (borrow->previous != NULL) {
+        borrow->previous->next = borrow->next;
     } else {
-        ledger->loans = loan->next;
+        borrow_list->borrows = borrow->next;
     }
-    bool counted = loan->counted;
-    bool last = ledger->abandoned && ledger->loans == NULL;
-    bc__mutex_unlock(&ledger->lock);
-    if (counted) bc__batch_unref(loan->batch);
-    if (last) free_ledger(ledger);
+    bool counted = borrow->counted;
+    bool last = borrow_list->orphaned && borrow_list->borrows == NULL;
+    bc__mutex_unlock(&borrow_list->lock);
+    if (counted) bc__batch_unref(borrow->batch);
+    if (last) free_list(borrow_list);
 }

@@ -14,7 +14,7 @@
  * node that is not released yet counts once, wherever it was moved to. */
 struct export_block {
     atomic_uint live;
-    struct bc_loan loan;
+    struct bc_borrow borrow;
     struct ArrowArray nodes[];
 };
 
@@ -49,12 +49,12 @@ static void release_node(struct ArrowArray *array) {
         live = atomic_fetch_sub_explicit(&block->live, n, memory_order_acq_rel);
         if (live != n) return;
     }
-    bc__loan_return(&block->loan);
+    bc__borrow_return(&block->borrow);
     bc__free(block);
 }
 
 int bc__export_batch(const struct bc_schema *schema, const int32_t *fields,
-                     struct bc_batch *batch, struct bc_ledger *ledger,
+                     struct bc_batch *batch, struct bc_borrow_list *borrow_list,
                      struct ArrowArray *out_array) {
     int32_t n = schema->n_fields;
     bc_assert(n > 0 && (fields != NULL || n == batch->n_nodes));
@@ -64,10 +64,10 @@ int bc__export_batch(const struct bc_schema *schema, const int32_t *fields,
                    below * (sizeof(struct ArrowArray) + sizeof(struct ArrowArray *)));
     if (block == NULL) return ENOMEM;
     atomic_init(&block->live, (unsigned)n);
-    if (ledger != NULL) {
-        bc__ledger_lend(ledger, &block->loan, batch);
+    if (borrow_list != NULL) {
+        bc__borrow_add(borrow_list, &block->borrow, batch);
     } else {
-        block->loan = (struct bc_loan){.batch = batch};
+        block->borrow = (struct bc_borrow){.batch = batch};
     }
     struct ArrowArray **pointers = (struct ArrowArray **)(void *)(block->nodes + below);
     for (int32_t i = 0; i < n; i++) {

@@ -7,20 +7,20 @@
 #include "base/error.h"
 #include "replay/export.h"
 
-int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
+int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader) {
-    bc_assert(feed != NULL && feed->store != NULL);
+    bc_assert(ops != NULL && ops->store != NULL);
     struct bc_reader *reader =
         counted ? bc__calloc_apart(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
-    int code = bc__ledger_new(counted, &reader->ledger);
+    int code = bc__borrow_list_new(counted, &reader->borrow_list);
     if (code != 0) {
         bc__free(reader);
         return code;
     }
     atomic_init(&reader->refs, 1);
-    reader->feed = *feed;
+    reader->ops = *ops;
     reader->projection = projection;
     atomic_init(&reader->cursor, range.start);
     reader->stop = range.stop;
@@ -37,15 +37,15 @@ uint64_t bc__reader_mark(const struct bc_reader *reader) {
 
 void bc__reader_discard(struct bc_reader *reader) {
     bc_assert(reader != NULL);
-    bc__ledger_abandon(reader->ledger);
+    bc__borrow_list_orphan(reader->borrow_list);
     bc__projection_free(reader->projection);
     bc__free(reader);
 }
 
-void bc__reader_settle(struct bc_reader *reader) {
-    bc__mutex_lock(&reader->ledger->lock);
-    bc__ledger_settle(reader->ledger);
-    bc__mutex_unlock(&reader->ledger->lock);
+void bc__reader_promote(struct bc_reader *reader) {
+    bc__mutex_lock(&reader->borrow_list->lock);
+    bc__borrow_list_promote(reader->borrow_list);
+    bc__mutex_unlock(&reader->borrow_list->lock);
 }
 
 struct bc_reader *bc_reader_ref(struct bc_reader *reader) {
@@ -58,14 +58,14 @@ void bc_reader_unref(struct bc_reader *reader) {
     unsigned before = atomic_fetch_sub_explicit(&reader->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    struct bc_feed feed = reader->feed;
-    bc__reader_settle(reader);
-    feed.left(feed.context, reader);
+    struct bc_reader_ops ops = reader->ops;
+    bc__reader_promote(reader);
+    ops.on_close(ops.context, reader);
     bc__reader_discard(reader);
 }
 
 static const struct bc_schema *schema_of(const struct bc_reader *reader) {
-    return reader->projection == NULL ? reader->feed.store->schema
+    return reader->projection == NULL ? reader->ops.store->schema
                                       : reader->projection->schema;
 }
 
@@ -103,10 +103,10 @@ static void move(struct bc_reader *reader, uint64_t number) {
 static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct taken *taken,
                       struct bc_error *error) {
-    struct bc_store *store = reader->feed.store;
+    struct bc_store *store = reader->ops.store;
     uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
     taken->number = number;
-    if (atomic_load_explicit(reader->feed.closed, memory_order_acquire)) {
+    if (atomic_load_explicit(reader->ops.closed, memory_order_acquire)) {
         taken->code = bc__error_closed(error);
         return STEP_FAILED;
     }
@@ -119,11 +119,11 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
     taken->code =
         bc__store_get(store, number, projection, quick, &batch, &borrowed, &info, error);
     if (taken->code != 0) return STEP_FAILED;
-    bool lend = borrowed && reader->feed.passed == NULL;
+    bool lend = borrowed && reader->ops.on_advance == NULL;
     if (borrowed && !lend) (void)bc__batch_ref(batch);
-    struct bc_ledger *ledger = lend ? reader->ledger : NULL;
+    struct bc_borrow_list *borrow_list = lend ? reader->borrow_list : NULL;
     const int32_t *fields = projection == NULL ? NULL : projection->fields;
-    if (bc__export_batch(schema_of(reader), fields, batch, ledger, out_array) != 0) {
+    if (bc__export_batch(schema_of(reader), fields, batch, borrow_list, out_array) != 0) {
         taken->unused = lend ? NULL : batch;
         taken->code = bc__error_memory(error);
         return STEP_FAILED;
@@ -136,28 +136,28 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
 
 /* Tells who wants to know that the cursor has moved. No lock is held. */
 static void tell(const struct bc_reader *reader, uint64_t cursor) {
-    const struct bc_feed *feed = &reader->feed;
-    if (feed->passed != NULL) feed->passed(feed->context);
-    if (feed->moved != NULL && reader->counted) {
-        feed->moved(feed->context, cursor, reader->stop);
+    const struct bc_reader_ops *ops = &reader->ops;
+    if (ops->on_advance != NULL) ops->on_advance(ops->context);
+    if (ops->on_position != NULL && reader->counted) {
+        ops->on_position(ops->context, cursor, reader->stop);
     }
 }
 
 static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                 struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
-    const struct bc_feed *feed = &reader->feed;
+    const struct bc_reader_ops *ops = &reader->ops;
     for (;;) {
         struct taken taken = {0, NULL, 0};
         /* Asked before the count is read: a batch published before the end is seen. */
-        bool exhausted = feed->exhausted(feed->context);
+        bool exhausted = ops->exhausted(ops->context);
         if (!quick) {
-            bc__mutex_lock(&reader->ledger->lock);
-        } else if (!bc__mutex_try_lock(&reader->ledger->lock)) {
+            bc__mutex_lock(&reader->borrow_list->lock);
+        } else if (!bc__mutex_try_lock(&reader->borrow_list->lock)) {
             return EAGAIN;
         }
         enum step step = take(reader, quick, out_array, out_info, &taken, error);
-        bc__mutex_unlock(&reader->ledger->lock);
+        bc__mutex_unlock(&reader->borrow_list->lock);
         if (step == STEP_TOOK) {
             tell(reader, bc_reader_position(reader));
             return 0;
@@ -170,7 +170,7 @@ static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_arr
             memset(out_array, 0, sizeof(*out_array));
             return 0;
         }
-        int code = feed->advance(feed->context, taken.number, error);
+        int code = ops->advance(ops->context, taken.number, error);
         if (code != 0) return code;
     }
 }
@@ -186,20 +186,20 @@ int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
 }
 
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
-    const struct bc_feed *feed = &reader->feed;
+    const struct bc_reader_ops *ops = &reader->ops;
     int code = 0;
     /* Another thread may have it for as long as a read takes. */
-    if (!bc__mutex_try_lock(&reader->ledger->lock)) return EAGAIN;
-    if (atomic_load_explicit(feed->closed, memory_order_acquire)) {
+    if (!bc__mutex_try_lock(&reader->borrow_list->lock)) return EAGAIN;
+    if (atomic_load_explicit(ops->closed, memory_order_acquire)) {
         code = EINVAL;
     } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
-               number >= reader->stop || number >= bc__store_published(feed->store)) {
+               number >= reader->stop || number >= bc__store_published(ops->store)) {
         code = EAGAIN;
     } else {
         move(reader, number);
         count_hit(&reader->hits_memory);
     }
-    bc__mutex_unlock(&reader->ledger->lock);
+    bc__mutex_unlock(&reader->borrow_list->lock);
     if (code == 0) tell(reader, bc_reader_position(reader));
     return code;
 }
@@ -219,7 +219,7 @@ static const char *stream_error(struct ArrowArrayStream *stream) {
     if (reader->error.code == 0) return NULL;
     /* All of the source's words, where a bc_error has only their beginning. */
     const char *message = reader->error.message;
-    const char *words = reader->feed.words(reader->feed.context);
+    const char *words = reader->ops.source_message(reader->ops.context);
     bool cut = words != NULL && strncmp(words, message, strlen(message)) == 0;
     return cut ? words : message;
 }

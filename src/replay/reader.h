@@ -16,7 +16,7 @@
 #include "store/store.h"
 
 /* What a reader needs of its cache. */
-struct bc_feed {
+struct bc_reader_ops {
     struct bc_store *store;
     const atomic_bool *closed;
     /* 0 when batch `number` is published or there will be none; waits for it. */
@@ -24,20 +24,20 @@ struct bc_feed {
     /* True once the source has ended. */
     bool (*exhausted)(void *context);
     /* The reader's cursor has moved, and batches may go. NULL: none ever goes. */
-    void (*passed)(void *context);
+    void (*on_advance)(void *context);
     /* A reader that ends before batch `stop` is at `cursor` now. NULL: nobody wants to
      * know. */
-    void (*moved)(void *context, uint64_t cursor, uint64_t stop);
+    void (*on_position)(void *context, uint64_t cursor, uint64_t stop);
     /* The words of the error with which the source failed, or NULL. */
-    const char *(*words)(void *context);
+    const char *(*source_message)(void *context);
     /* The reader is gone; gives its reference to the cache back. */
-    void (*left)(void *context, struct bc_reader *reader);
+    void (*on_close)(void *context, struct bc_reader *reader);
     void *context;
 };
 
 struct bc_reader {
     atomic_uint refs;
-    struct bc_ledger *ledger; /* its lock is the reader's */
+    struct bc_borrow_list *borrow_list; /* its lock is the reader's */
     _Atomic uint64_t cursor;
     uint64_t stop;                    /* it gives no batch from this number on */
     uint64_t step;                    /* from one batch to the next */
@@ -45,7 +45,7 @@ struct bc_reader {
     bool counted;                     /* one of those that `readers_max` is about */
     _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
     _Atomic uint64_t hits_disk;
-    struct bc_feed feed;
+    struct bc_reader_ops ops;
     struct bc_reader *next; /* in the cache's list, under the cache's lock */
     struct bc_reader *previous;
     struct bc_error error; /* of the stream it was exported as */
@@ -60,14 +60,14 @@ struct bc_range {
 
 /* The projection moves in on success. One that is not `counted` serves one call, on cache
  * lines that it may share. */
-int bc__reader_new(const struct bc_feed *feed, struct bc_range range,
+int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader);
 /* The first batch that it may still look at; UINT64_MAX: none. */
 uint64_t bc__reader_mark(const struct bc_reader *reader);
 /* Returns when nobody is inside the store on behalf of this reader and nothing that it
  * gave out needs the store any more. Where `closed` is set, this stays so. */
-void bc__reader_settle(struct bc_reader *reader);
+void bc__reader_promote(struct bc_reader *reader);
 /* True of a stream that bc_reader_export made: what interrupts it loses nothing. */
 bool bc__reader_is_stream(const struct ArrowArrayStream *stream);
 /* Frees a reader that its cache never took in. */

@@ -30,12 +30,12 @@ static int reserve_slot(struct bc_store *store, uint64_t number) {
 }
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, const struct bc_backing *backing,
+                   uint64_t memory_bytes_max, const struct bc_tier_ops *tier,
                    enum bc_write_policy policy) {
     bc_assert(store != NULL && schema != NULL);
     memset(store, 0, sizeof(*store));
     store->schema = schema;
-    store->backing = backing;
+    store->tier = tier;
     store->policy = policy;
     store->budget.limit = memory_bytes_max;
     size_t columns = (size_t)schema->fields[0].n_children / 64 + 1;
@@ -112,27 +112,25 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 
     struct bc_extent extent = {0, 0};
     struct bc_charge charge = {0};
-    const struct bc_backing *backing = store->backing;
-    if (backing != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code = backing->append(backing->context, batch, &store->ranges, more, &extent,
-                               error);
+    const struct bc_tier_ops *tier = store->tier;
+    if (tier != NULL && store->policy == BC_WRITE_ON_INSERTION) {
+        code = tier->append(tier->context, batch, &store->ranges, more, &extent, error);
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
     code = admit(store, batch, &charge, &bytes, error);
     bool in_memory = code == 0;
-    if (code != 0 && backing == NULL) {
+    if (code != 0 && tier == NULL) {
         return code == ENOSPC ? over_budget(store, error) : code;
     }
     if (!in_memory && extent.size == 0) {
-        code = backing->append(backing->context, batch, &store->ranges, more, &extent,
-                               error);
+        code = tier->append(tier->context, batch, &store->ranges, more, &extent, error);
         if (code != 0) return code;
     }
     struct bc_slot *slot = slot_at(store, number);
     slot->extent = extent;
     slot->charge = charge;
-    slot->hot = in_memory;
+    slot->in_memory = in_memory;
     struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
     atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
     publish(store, slot, (uint64_t)batch->nodes[0].length, bytes);
@@ -140,20 +138,20 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 }
 
 int bc__store_flush(struct bc_store *store, struct bc_error *error) {
-    const struct bc_backing *backing = store->backing;
-    return backing == NULL ? 0 : backing->flush(backing->context, error);
+    const struct bc_tier_ops *tier = store->tier;
+    return tier == NULL ? 0 : tier->flush(tier->context, error);
 }
 
 int bc__store_complete(struct bc_store *store, struct bc_error *error) {
-    const struct bc_backing *backing = store->backing;
-    if (backing == NULL) return 0;
-    if (backing->complete == NULL) return backing->flush(backing->context, error);
-    return backing->complete(backing->context, store, error);
+    const struct bc_tier_ops *tier = store->tier;
+    if (tier == NULL) return 0;
+    if (tier->finalize == NULL) return tier->flush(tier->context, error);
+    return tier->finalize(tier->context, store, error);
 }
 
 void bc__store_abandon(struct bc_store *store) {
-    const struct bc_backing *backing = store->backing;
-    if (backing != NULL && backing->abandon != NULL) backing->abandon(backing->context);
+    const struct bc_tier_ops *tier = store->tier;
+    if (tier != NULL && tier->abort != NULL) tier->abort(tier->context);
 }
 
 int bc__store_reserve(struct bc_store *store, struct bc_error *error) {
@@ -172,7 +170,7 @@ void bc__store_put_extent(struct bc_store *store, struct bc_extent extent,
 
 int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
                     uint64_t bytes, struct bc_error *error) {
-    bc_assert(bc__store_published(store) == 0 && store->backing->locate != NULL);
+    bc_assert(bc__store_published(store) == 0 && store->tier->locate != NULL);
     /* Memory of this kind takes no time before it is touched. */
     uint64_t reserved = 0;
     for (uint64_t chunk = BC_STORE_FIRST_CHUNK; reserved < batches; chunk *= 2) {
@@ -188,9 +186,9 @@ int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
 int bc__store_entry(const struct bc_store *store, uint64_t number,
                     struct bc_index_entry *out_entry, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
-    const struct bc_backing *backing = store->backing;
-    if (backing != NULL && backing->locate != NULL) {
-        return backing->locate(backing->context, number, out_entry, error);
+    const struct bc_tier_ops *tier = store->tier;
+    if (tier != NULL && tier->locate != NULL) {
+        return tier->locate(tier->context, number, out_entry, error);
     }
     const struct bc_slot *slot = slot_at(store, number);
     *out_entry = (struct bc_index_entry){slot->extent, slot->first_row, slot->rows};
@@ -222,7 +220,7 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
 }
 
 void bc__store_tidy(struct bc_store *store, bool done) {
-    if (store->backing != NULL) store->backing->tidy(store->backing->context, done);
+    if (store->tier != NULL) store->tier->release_retired(store->tier->context, done);
 }
 
 enum { FEW_WORDS = 16 };
@@ -249,11 +247,11 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
                      struct bc_extent extent, uint64_t number,
                      const struct bc_projection *projection, int64_t bytes_max,
                      struct bc_batch **out_batch, struct bc_error *error) {
-    const struct bc_backing *backing = store->backing;
-    if (!backing->rereads &&
+    const struct bc_tier_ops *tier = store->tier;
+    if (!tier->copies_on_read &&
         atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        return backing->read(backing->context, extent, number, projection, NULL,
-                             bytes_max, out_batch, error);
+        return tier->read(tier->context, extent, number, projection, NULL, bytes_max,
+                          out_batch, error);
     }
     size_t n_words = projection->n_words;
     _Atomic uint64_t *verified = columns_verified(slot, n_words);
@@ -264,14 +262,14 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
     /* The number of rows is read with any column, and with none. */
     bool any = projection->schema->n_fields == 1;
     for (size_t i = 0; i < n_words; i++) {
-        uint64_t before = verified == NULL || backing->rereads
+        uint64_t before = verified == NULL || tier->copies_on_read
                               ? 0
                               : atomic_load_explicit(&verified[i], memory_order_relaxed);
         unverified[i] = projection->columns[i] & ~before;
         any = any || unverified[i] != 0;
     }
-    int code = backing->read(backing->context, extent, number, projection,
-                             any ? unverified : NULL, bytes_max, out_batch, error);
+    int code = tier->read(tier->context, extent, number, projection,
+                          any ? unverified : NULL, bytes_max, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
     }
@@ -283,12 +281,12 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
 static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_extent extent,
                     uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
                     struct bc_error *error) {
-    const struct bc_backing *backing = store->backing;
-    bool verified =
-        !backing->rereads && atomic_load_explicit(&slot->verified, memory_order_relaxed);
+    const struct bc_tier_ops *tier = store->tier;
+    bool verified = !tier->copies_on_read &&
+                    atomic_load_explicit(&slot->verified, memory_order_relaxed);
     int code =
-        backing->read(backing->context, extent, number, NULL,
-                      verified ? NULL : store->all_columns, bytes_max, out_batch, error);
+        tier->read(tier->context, extent, number, NULL,
+                   verified ? NULL : store->all_columns, bytes_max, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     }
@@ -297,11 +295,11 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_exte
 
 static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
                      const struct bc_index_entry *entry) {
-    const struct bc_backing *backing = store->backing;
+    const struct bc_tier_ops *tier = store->tier;
     bool is_new =
         !atomic_load_explicit(&slot->verified, memory_order_relaxed) &&
         atomic_load_explicit(&slot->columns_verified, memory_order_relaxed) == NULL;
-    return backing->weigh(backing->context, entry->extent, entry->rows, is_new) <=
+    return tier->read_cost(tier->context, entry->extent, entry->rows, is_new) <=
            BC_STORE_QUICK_BYTES;
 }
 
@@ -368,11 +366,11 @@ int bc__store_get(struct bc_store *store, uint64_t number,
                   struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
-    const struct bc_backing *backing = store->backing;
+    const struct bc_tier_ops *tier = store->tier;
     struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
-    bool locates = batch == NULL && backing != NULL && backing->locate != NULL;
-    if (backing != NULL && backing->check != NULL && !slot->hot && !locates) {
-        int code = backing->check(backing->context, error);
+    bool locates = batch == NULL && tier != NULL && tier->locate != NULL;
+    if (tier != NULL && tier->check != NULL && !slot->in_memory && !locates) {
+        int code = tier->check(tier->context, error);
         if (code != 0) return code;
     }
     if (batch != NULL) {
@@ -384,7 +382,7 @@ int bc__store_get(struct bc_store *store, uint64_t number,
         if (code != 0) return code;
     }
     uint64_t rows = (uint64_t)(*out_batch)->nodes[0].length;
-    *out_info = (struct bc_batch_info){number, rows, slot->hot};
+    *out_info = (struct bc_batch_info){number, rows, slot->in_memory};
     return 0;
 }
 
@@ -394,13 +392,13 @@ static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
                                struct bc_extent *out_extent) {
     struct bc_batch *batch =
         atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
-    if (slot->hot) {
+    if (slot->in_memory) {
         bc__budget_release(&store->budget, &slot->charge);
     } else if (batch != NULL) {
         (void)atomic_fetch_sub_explicit(&store->decoded_bytes, bc__batch_bytes(batch),
                                         memory_order_relaxed);
     }
-    slot->hot = false;
+    slot->in_memory = false;
     bc__charge_finish(&slot->charge);
     bc__free((void *)atomic_exchange_explicit(&slot->columns_verified, NULL,
                                               memory_order_acq_rel));
@@ -436,7 +434,7 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         if (!more) return;
         empty_slots(store, first + 1);
         bc__batch_unref(batch);
-        if (extent.size > 0) store->backing->give_up(store->backing->context, extent);
+        if (extent.size > 0) store->tier->release(store->tier->context, extent);
     }
 }
 

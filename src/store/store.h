@@ -6,7 +6,7 @@
  * One producer appends: it fills a slot, then stores `published` with release order.
  * Readers load it with acquire order and take no lock. A slot holds
  *
- *      batch   extent  hot
+ *      batch   extent  in_memory
  *      yes     no      yes     in memory only
  *      yes     yes     yes     in memory and on disk
  *      yes     yes     no      on disk, read before: its nodes are in memory
@@ -42,7 +42,7 @@ struct bc_index_entry {
 struct bc_store;
 
 /* What the store needs of a disk tier, so that it need not know one. */
-struct bc_backing {
+struct bc_tier_ops {
     /* With `more`, another batch follows soon, and this one's write may wait for it. */
     int (*append)(void *context, struct bc_batch *batch,
                   const struct bc_buffer_ranges *ranges, bool more,
@@ -58,12 +58,13 @@ struct bc_backing {
                 int64_t bytes_max, struct bc_batch **out_batch, struct bc_error *error);
     /* The bytes that a read of a batch of so many rows touches at least, about; `is_new`:
      * it is the first one. */
-    uint64_t (*weigh)(void *context, struct bc_extent extent, uint64_t rows, bool is_new);
+    uint64_t (*read_cost)(void *context, struct bc_extent extent, uint64_t rows,
+                          bool is_new);
     /* What is there will not be read any more, nor what was appended before it. */
-    void (*give_up)(void *context, struct bc_extent extent);
+    void (*release)(void *context, struct bc_extent extent);
     /* Releases what appends replaced, and with `done` what they kept for the next one.
      * That may be foreign: no lock is held. */
-    void (*tidy)(void *context, bool done);
+    void (*release_retired)(void *context, bool done);
     /* Is what was given out of the file still there? NULL: nobody can change it. */
     int (*check)(void *context, struct bc_error *error);
     /* Where batch `number` is, of a file that has an index; checks the file as `check`
@@ -72,11 +73,11 @@ struct bc_backing {
                   struct bc_error *error);
     /* All batches were appended: makes the file one that stands by itself. NULL: it is
      * not to be. */
-    int (*complete)(void *context, const struct bc_store *store, struct bc_error *error);
+    int (*finalize)(void *context, const struct bc_store *store, struct bc_error *error);
     /* There will be no more batches, and it is not complete. NULL: nobody cares. */
-    void (*abandon)(void *context);
+    void (*abort)(void *context);
     /* Each read is of bytes of its own, so what was verified must be again. */
-    bool rereads;
+    bool copies_on_read;
     void *context;
 };
 
@@ -86,7 +87,7 @@ struct bc_slot {
     uint64_t rows;
     struct bc_extent extent;
     struct bc_charge charge;
-    bool hot;
+    bool in_memory;
     atomic_bool verified; /* all of it was read from disk before, and right */
     _Atomic(_Atomic uint64_t *)
         columns_verified; /* some of it: a bit a column, or NULL */
@@ -101,8 +102,8 @@ struct bc_store {
     _Atomic uint64_t rows;
     _Atomic uint64_t bytes; /* that the batches reference, each by itself */
     struct bc_slot *chunks[BC_STORE_CHUNKS];
-    const struct bc_schema *schema;   /* borrowed, outlives the store */
-    const struct bc_backing *backing; /* NULL: memory only */
+    const struct bc_schema *schema; /* borrowed, outlives the store */
+    const struct bc_tier_ops *tier; /* NULL: memory only */
     enum bc_write_policy policy;
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
@@ -113,14 +114,14 @@ struct bc_store {
 };
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, const struct bc_backing *backing,
+                   uint64_t memory_bytes_max, const struct bc_tier_ops *tier,
                    enum bc_write_policy policy);
 /* After bc__store_clear. */
 void bc__store_finish(struct bc_store *store);
 
 /* Appends a batch, taking a reference of its own where it stays in memory; `more` as the
- * backing has it. One producer at a time. ENOMEM: it does not fit into the budget (and
- * there is no disk tier), or the backing's error. Calls no foreign code. */
+ * tier has it. One producer at a time. ENOMEM: it does not fit into the budget (and
+ * there is no disk tier), or the tier's error. Calls no foreign code. */
 int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
                   struct bc_error *error);
 /* Sees to it that the disk has all that it should have. */

@@ -192,7 +192,7 @@ static void test_readers_max(void) {
     struct bc_error error = {0, ""};
     CHECK(bc_cache_reader(cache, NULL, &third, &error) == EINVAL && !third);
     CHECK(strcmp(error.message, "Maximum number of readers (2) has been reached") == 0);
-    bc_reader_unref(second); /* abandoned: it holds nothing back */
+    bc_reader_unref(second); /* orphaned: it holds nothing back */
     CHECK(atomic_load(&fixture.arrays_alive) == 0);
     bc_reader_unref(first);
     bc_cache_unref(cache);

@@ -317,7 +317,7 @@ static void test_quick_calls_wait_for_no_thread(void) {
     check_locked(&call.cache->disk.dictionaries.chain_lock, get_quick, &call);
     read_one(call.cache, 0);
     call.reader = fixture_reader(call.cache);
-    check_locked(&call.reader->ledger->lock, skip, &call);
+    check_locked(&call.reader->borrow_list->lock, skip, &call);
     bc_reader_unref(call.reader);
     bc_cache_unref(call.cache);
     place_finish(&place);
