@@ -45,15 +45,15 @@ static int tier_read(void *context, struct bc_extent extent, uint64_t number,
 
 static uint64_t tier_read_cost(void *context, struct bc_extent extent, uint64_t rows,
                                bool is_new) {
-    return bc__disk_weigh(context, extent.size, rows, is_new);
+    return bc__disk_read_cost(context, extent.size, rows, is_new);
 }
 
 static void tier_release(void *context, struct bc_extent extent) {
-    bc__disk_give_up(context, extent.offset, extent.size);
+    bc__disk_release(context, extent.offset, extent.size);
 }
 
 static void tier_release_retired(void *context, bool done) {
-    bc__disk_tidy(context, done);
+    bc__disk_release_retired(context, done);
 }
 
 static int tier_check(void *context, struct bc_error *error) {
@@ -73,12 +73,12 @@ static int tier_locate(void *context, uint64_t number, struct bc_index_entry *ou
 
 static int tier_finalize(void *context, const struct bc_store *store,
                          struct bc_error *error) {
-    return bc__cache_complete(context, store, error);
+    return bc__cache_finalize(context, store, error);
 }
 
 static void tier_abort(void *context) {
     struct bc_disk *disk = context;
-    bc__file_abandon(&disk->file);
+    bc__file_abort(&disk->file);
 }
 
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
@@ -126,22 +126,22 @@ static void free_parts(struct bc_cache *cache) {
 }
 
 static int open_disk(struct bc_cache *cache, const struct bc_cache_options *options,
-                     const struct bc_making *making, struct bc_error *error) {
+                     const struct bc_cache_origin *origin, struct bc_error *error) {
     bool is_recording = options->record_path != NULL;
-    if (options->disk_path == NULL && !is_recording && making->opening == NULL) return 0;
+    if (options->disk_path == NULL && !is_recording && origin->opening == NULL) return 0;
     const struct bc_disk_options disk = {
         .path = is_recording ? options->record_path : options->disk_path,
         .is_recording = is_recording,
         .durable = options->durable != 0,
-        .is_named_later = making->is_nameless,
+        .is_named_later = origin->is_nameless,
         .bytes_max = options->disk_bytes_max,
         .evicts = options->readers_max != 0,
         .checksums = options->checksums != 0,
         .codec = (enum bc_codec)options->compression,
     };
     int code;
-    if (making->opening != NULL) {
-        code = bc__disk_open_file(&cache->disk, making->opening, &cache->schema, error);
+    if (origin->opening != NULL) {
+        code = bc__disk_open_file(&cache->disk, origin->opening, &cache->schema, error);
     } else if (options->resume && is_recording) {
         code = bc__disk_resume(&cache->disk, cache->schema, &disk, error);
     } else {
@@ -157,7 +157,7 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
         .release = tier_release,
         .release_retired = tier_release_retired,
         .check = tier_check,
-        .locate = making->opening != NULL && cache->disk.has_trailer ? tier_locate : NULL,
+        .locate = origin->opening != NULL && cache->disk.has_trailer ? tier_locate : NULL,
         .finalize = is_recording ? tier_finalize : NULL,
         .abort = is_recording ? tier_abort : NULL,
         .copies_on_read = cache->disk.copies,
@@ -167,13 +167,14 @@ static int open_disk(struct bc_cache *cache, const struct bc_cache_options *opti
 }
 
 /* Gives a hold back, and frees the cache with the last one. */
-static void let_go(struct bc_cache *cache) {
-    unsigned before = atomic_fetch_sub_explicit(&cache->holds, 1, memory_order_acq_rel);
+static void release_weak(struct bc_cache *cache) {
+    unsigned before =
+        atomic_fetch_sub_explicit(&cache->weak_refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     /* A source that forked in the thread that prefetches: the rest is the parent's. */
     if (before != 1 || bc__cache_is_forked(cache)) return;
     /* First: a fork has none of the locks, nor wants them, when they are destroyed. */
-    bc__cache_delist(cache);
+    bc__cache_unregister(cache);
     bc__ingest_finish(&cache->ingest);
     bc__store_finish(&cache->store);
     free_parts(cache);
@@ -182,29 +183,30 @@ static void let_go(struct bc_cache *cache) {
 static void prefetch(void *context) {
     struct bc_cache *cache = context;
     bc__prefetch_run(&cache->ingest);
-    let_go(cache);
+    release_weak(cache);
 }
 
 static int start_prefetch(struct bc_cache *cache, struct bc_error *error) {
     if (cache->ingest.prefetch.ahead == 0) return 0;
-    (void)atomic_fetch_add(&cache->holds, 1);
+    (void)atomic_fetch_add(&cache->weak_refs, 1);
     int code = bc__thread_start(prefetch, cache);
     if (code == 0) return 0;
-    (void)atomic_fetch_sub(&cache->holds, 1);
+    (void)atomic_fetch_sub(&cache->weak_refs, 1);
     return bc__error_set(error, code, "Failed to start the thread that prefetches: %s",
                          strerror(code));
 }
 
 /* The batches that a file has already: those of an index, or of a recording to go on
  * with. */
-static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *error) {
+static int load_batches(struct bc_cache *cache, bool resumes, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
     const struct bc_file_source file_source = bc__cache_file_source(cache);
     if (!resumes) {
         if (!disk->has_trailer) return 0;
         const struct bc_trailer *trailer = &disk->trailer;
-        return bc__store_adopt(&cache->store, (uint64_t)trailer->batches,
-                               (uint64_t)trailer->rows, (uint64_t)trailer->bytes, error);
+        return bc__store_load_index(&cache->store, (uint64_t)trailer->batches,
+                                    (uint64_t)trailer->rows, (uint64_t)trailer->bytes,
+                                    error);
     }
     for (;;) {
         struct bc_extent extent;
@@ -216,7 +218,7 @@ static int take_over(struct bc_cache *cache, bool resumes, struct bc_error *erro
         if (extent.size == 0) break;
         bc__store_put_extent(&cache->store, extent, rows);
     }
-    return bc__disk_go_on(disk, error);
+    return bc__disk_start_appending(disk, error);
 }
 
 /* A recording's file, for a follower in this process to find who writes it. */
@@ -243,12 +245,12 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
     int code = bc__ingest_init(&cache->ingest, source, &cache->store, &ingest);
     if (code != 0) return bc__error_memory(error);
     code = identify(cache, error);
-    if (code == 0 && names) code = bc__disk_begin(&cache->disk, error);
+    if (code == 0 && names) code = bc__disk_publish_name(&cache->disk, error);
     if (code == 0) {
-        bc__cache_enlist(cache);
+        bc__cache_register(cache);
         code = start_prefetch(cache, error);
-        if (code != 0) bc__cache_delist(cache);
-        if (code != 0 && names) bc__file_unname(&cache->disk.file);
+        if (code != 0) bc__cache_unregister(cache);
+        if (code != 0 && names) bc__file_unlink_name(&cache->disk.file);
     }
     if (code != 0) bc__ingest_undo(&cache->ingest, source);
     return code;
@@ -257,16 +259,16 @@ static int open_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
 /* The store, and what fills it. */
 static int open_store(struct bc_cache *cache, struct ArrowArrayStream *source,
                       const struct bc_cache_options *options,
-                      const struct bc_making *making, struct bc_error *error) {
+                      const struct bc_cache_origin *origin, struct bc_error *error) {
     int code = bc__store_init(
         &cache->store, cache->schema, memory_budget(options->memory_bytes_max),
         cache->has_disk ? &cache->tier : NULL, options->write_policy);
     if (code != 0) return bc__error_memory(error);
     bool is_recording = options->record_path != NULL;
     bool resumes = is_recording && options->resume;
-    if (making->opening != NULL || resumes) code = take_over(cache, resumes, error);
+    if (origin->opening != NULL || resumes) code = load_batches(cache, resumes, error);
     if (code == 0) {
-        bool names = is_recording && !resumes && !making->is_nameless;
+        bool names = is_recording && !resumes && !origin->is_nameless;
         code = open_ingest(cache, source, options, names, error);
     }
     if (code != 0) {
@@ -276,25 +278,26 @@ static int open_store(struct bc_cache *cache, struct ArrowArrayStream *source,
     return code;
 }
 
-int bc__cache_make(struct ArrowArrayStream *source,
-                   const struct bc_cache_options *options, const struct bc_making *making,
-                   struct bc_cache **out_cache, struct bc_error *error) {
+int bc__cache_init(struct ArrowArrayStream *source,
+                   const struct bc_cache_options *options,
+                   const struct bc_cache_origin *origin, struct bc_cache **out_cache,
+                   struct bc_error *error) {
     struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
     int code = cache == NULL ? ENOMEM : bc__mutex_init(&cache->lock);
     if (code != 0) {
         bc__free(cache);
-        if (making->opening != NULL) bc__sys_close(making->opening->file);
+        if (origin->opening != NULL) bc__sys_close(origin->opening->file);
         return bc__error_memory(error);
     }
     atomic_init(&cache->refs, 1);
-    atomic_init(&cache->holds, 1);
+    atomic_init(&cache->weak_refs, 1);
     cache->readers_max = options->readers_max;
     if (source != NULL) code = bc__source_schema(source, &cache->schema, error);
-    if (code == 0) code = open_disk(cache, options, making, error);
-    if (code == 0) code = open_store(cache, source, options, making, error);
+    if (code == 0) code = open_disk(cache, options, origin, error);
+    if (code == 0) code = open_store(cache, source, options, origin, error);
     if (code == 0) {
-        if (making->opening != NULL && making->opening->follows) {
-            bc__cache_find_leader(cache);
+        if (origin->opening != NULL && origin->opening->follows) {
+            bc__cache_find_writer(cache);
         }
         atomic_store(&cache->is_made, true);
         *out_cache = cache;
@@ -314,8 +317,8 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     if (options == NULL) options = &defaults;
     int code = check_options(options, error);
     if (code != 0) return code;
-    const struct bc_making making = {false, NULL};
-    return bc__cache_make(source, options, &making, out_cache, error);
+    const struct bc_cache_origin origin = {false, NULL};
+    return bc__cache_init(source, options, &origin, out_cache, error);
 }
 
 struct bc_cache *bc_cache_ref(struct bc_cache *cache) {
@@ -329,7 +332,7 @@ void bc_cache_unref(struct bc_cache *cache) {
     bc_assert(before > 0);
     if (before != 1 || bc__cache_is_forked(cache)) return;
     bc_cache_close(cache);
-    let_go(cache);
+    release_weak(cache);
 }
 
 void bc_cache_close(struct bc_cache *cache) {
@@ -343,7 +346,7 @@ void bc_cache_close(struct bc_cache *cache) {
     bc__mutex_unlock(&cache->lock);
     bc__store_clear(&cache->store);
     if (cache->has_disk) bc__disk_close(&cache->disk);
-    bc__cache_leave_leader(cache);
+    bc__cache_release_writer(cache);
 }
 
 int bc_cache_failure(struct bc_cache *cache, const char **out_words) {

@@ -20,7 +20,7 @@ struct bc_pin {
 
 struct bc_cache {
     atomic_uint refs;
-    atomic_uint holds;
+    atomic_uint weak_refs;
     atomic_bool closed;
     atomic_bool is_made; /* nothing can fail any more that would free it */
     bool has_disk;
@@ -33,7 +33,7 @@ struct bc_cache {
     struct bc_tier_ops tier;
     struct bc_identity identity; /* of its file */
     struct bc_mutex lock;        /* guards what follows */
-    struct bc_cache *leader;     /* that writes what this one follows, with a reference */
+    struct bc_cache *writer;     /* that writes what this one follows, with a reference */
     struct bc_reader *readers;
     uint64_t readers_made;
     uint64_t readers_max;
@@ -51,14 +51,15 @@ static inline bool bc__cache_is_forked(const struct bc_cache *cache) {
 }
 
 /* How a cache comes to be, beyond what its options say. */
-struct bc_making {
+struct bc_cache_origin {
     bool is_nameless;                     /* a recording gets its name later */
     const struct bc_disk_source *opening; /* a file instead of a source */
 };
 /* bc_cache_new, and the same for files, where `source` is NULL and the file moves in. */
-int bc__cache_make(struct ArrowArrayStream *source,
-                   const struct bc_cache_options *options, const struct bc_making *making,
-                   struct bc_cache **out_cache, struct bc_error *error);
+int bc__cache_init(struct ArrowArrayStream *source,
+                   const struct bc_cache_options *options,
+                   const struct bc_cache_origin *origin, struct bc_cache **out_cache,
+                   struct bc_error *error);
 /* A reader that readers_max does not count. */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader, struct bc_error *error);
@@ -74,20 +75,20 @@ void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin);
  * stand on the stacks of threads that are not there. */
 void bc__cache_pins_forked(struct bc_cache *cache);
 /* The trailer, with the ingest's `store_lock` lock held or nobody else inside. */
-int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
+int bc__cache_finalize(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error);
 
 /* What brings the batches of an opened file. (cache_follow.c) */
 struct bc_file_source bc__cache_file_source(struct bc_cache *cache);
 /* Before others see the cache, which follows; and when it is closed. */
-void bc__cache_find_leader(struct bc_cache *cache);
-void bc__cache_leave_leader(struct bc_cache *cache);
+void bc__cache_find_writer(struct bc_cache *cache);
+void bc__cache_release_writer(struct bc_cache *cache);
 
 /* The cache of this process that writes this recording, with a reference; or NULL. */
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity);
 /* From here on, and until there, a fork waits for the cache's locks. In between they stay
  * valid. */
-void bc__cache_enlist(struct bc_cache *cache);
-void bc__cache_delist(struct bc_cache *cache);
+void bc__cache_register(struct bc_cache *cache);
+void bc__cache_unregister(struct bc_cache *cache);
 
 #endif

@@ -24,7 +24,7 @@ static int open_path(const char *path, int given, int *out_file, struct bc_error
     int code =
         given >= 0 ? bc__sys_dup(given, out_file) : bc__sys_open(path, false, out_file);
     if (code == 0) return 0;
-    return bc__error_set(error, code, "Failed to open: %s: '%s'", bc__error_words(code),
+    return bc__error_set(error, code, "Failed to open: %s: '%s'", bc__error_message(code),
                          path);
 }
 
@@ -52,12 +52,12 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     };
     code = open_path(path, options->file, &source.file, error);
     if (code != 0) return code;
-    const struct bc_making making = {false, &source};
+    const struct bc_cache_origin origin = {false, &source};
     struct bc_cache_options cache_options = BC_CACHE_OPTIONS_INIT;
     cache_options.memory_bytes_max = 0;
     cache_options.hooks = options->hooks;
     struct bc_cache *cache;
-    code = bc__cache_make(NULL, &cache_options, &making, &cache, error);
+    code = bc__cache_init(NULL, &cache_options, &origin, &cache, error);
     if (code != 0) return code;
     /* A file without an index is scanned now, once. */
     uint64_t batches;
@@ -105,7 +105,7 @@ static bool list_batch(void *context, uint64_t number,
     return true;
 }
 
-int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
+int bc__cache_finalize(struct bc_disk *disk, const struct bc_store *store,
                        struct bc_error *error) {
     const struct bc_listing listing = {
         .batches = bc__store_published(store),
@@ -114,7 +114,7 @@ int bc__cache_complete(struct bc_disk *disk, const struct bc_store *store,
         .at = list_batch,
         .context = (void *)(uintptr_t)store,
     };
-    return bc__disk_complete(disk, &listing, error);
+    return bc__disk_finalize(disk, &listing, error);
 }
 
 static bool is_opened(const struct bc_cache *cache) {
@@ -168,7 +168,7 @@ static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *
                              "process that made the cache can write it: save() the "
                              "recording, or share it before the fork");
     }
-    if (exhausted) return bc__cache_complete(disk, &cache->store, error);
+    if (exhausted) return bc__cache_finalize(disk, &cache->store, error);
     int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;
     return code == 0 ? bc__store_flush(&cache->store, error) : code;
 }
@@ -199,7 +199,7 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
     leave(cache);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Failed to save the recording: %s",
-                         bc__error_words(code));
+                         bc__error_message(code));
 }
 
 /* Gives the open file, which has the name `from`, the name `path` too. ENOTSUP: that
@@ -211,7 +211,7 @@ static int link_file(int file, const char *from, const char *path, bool replaces
     if (code != 0) return code;
     /* No process may take the hidden name for one that was left. The lock is of an open
      * file of its own, since other threads may save the same one. */
-    int another = bc__sys_another(file, from);
+    int another = bc__sys_open_again(file, from);
     code = another < 0 ? ENOTSUP : bc__sys_lock_shared(another);
     /* Then no process can say that it was left. */
     if (code == ENOLCK) code = 0;
@@ -223,7 +223,7 @@ static int link_file(int file, const char *from, const char *path, bool replaces
     if (code != 0 && code != EEXIST) code = ENOTSUP;
     if (code == 0 && durable) {
         code = bc__naming_sync(&naming);
-        if (code != 0 && !replaces) bc__naming_unname(&naming, file);
+        if (code != 0 && !replaces) bc__naming_unlink(&naming, file);
     }
     bc__naming_finish(&naming, file);
     return code;
@@ -255,7 +255,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     bc__sys_close(file);
     if (code == 0 || code == ENOTSUP) return code;
     return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
-                         bc__error_words(code), path);
+                         bc__error_message(code), path);
 }
 
 /* Records the cache anew, in a file that gets its name when it is complete. */
@@ -275,9 +275,9 @@ static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
     if (cache->has_disk) {
         options.compression = (enum bc_compression)cache->disk.encoder.body.codec;
     }
-    const struct bc_making making = {true, NULL};
+    const struct bc_cache_origin origin = {true, NULL};
     struct bc_cache *copy;
-    code = bc__cache_make(&stream, &options, &making, &copy, error);
+    code = bc__cache_init(&stream, &options, &origin, &copy, error);
     if (code != 0) {
         stream.release(&stream);
         return code;
@@ -310,7 +310,7 @@ int bc_cache_has_writer(struct bc_cache *cache) {
     bc_assert(cache != NULL);
     if (enter(cache, NULL) != 0) return 0;
     enum bc_lock lock = BC_LOCK_FREE;
-    if (is_opened(cache)) lock = bc__sys_look_at_lock(cache->disk.file.file);
+    if (is_opened(cache)) lock = bc__sys_probe_lock(cache->disk.file.file);
     leave(cache);
     return lock == BC_LOCK_UNKNOWN ? -1 : lock == BC_LOCK_HELD;
 }
@@ -467,7 +467,8 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
     int64_t size;
     int code = bc__sys_size(disk->file.file, &size);
     if (code != 0) {
-        return bc__error_set(error, code, "Disk read failed: %s", bc__error_words(code));
+        return bc__error_set(error, code, "Disk read failed: %s",
+                             bc__error_message(code));
     }
     bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
     bool is_foreign = is_opened(cache) && !disk->scanner.is_ours;

@@ -62,12 +62,12 @@ static void in_child(struct bc_member *member) {
     let(member);
 }
 
-void bc__cache_enlist(struct bc_cache *cache) {
+void bc__cache_register(struct bc_cache *cache) {
     static const struct bc_member_calls calls = {hold, let, in_child, NULL};
     bc__member_add(BC_MEMBER_CACHE, &cache->member, &calls);
 }
 
-void bc__cache_delist(struct bc_cache *cache) {
+void bc__cache_unregister(struct bc_cache *cache) {
     bc__member_remove(BC_MEMBER_CACHE, &cache->member);
 }
 

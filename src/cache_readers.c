@@ -110,7 +110,7 @@ void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
 }
 
 /* What a durable recording gives as recorded is on the disk. */
-static int harden(struct bc_cache *cache, struct bc_error *error) {
+static int sync_recording(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk || !cache->disk.file.durable) return 0;
     /* The parent does that. */
     if (bc__cache_is_forked(cache)) return 0;
@@ -125,7 +125,7 @@ static int harden(struct bc_cache *cache, struct bc_error *error) {
 static int advance(struct bc_cache *cache, uint64_t number, struct bc_error *error) {
     for (;;) {
         int code = bc__ingest_advance(&cache->ingest, number, error);
-        if (code == 0) return harden(cache, error);
+        if (code == 0) return sync_recording(cache, error);
         if (code != ENOMEM || !evict(cache)) return code;
     }
 }
@@ -156,7 +156,7 @@ static int ops_advance(void *context, uint64_t number, struct bc_error *error) {
 
 static void on_position(void *context, uint64_t cursor, uint64_t stop) {
     struct bc_cache *cache = context;
-    bc__prefetch_moved(&cache->ingest, cursor, stop);
+    bc__demand_on_position(&cache->ingest, cursor, stop);
 }
 
 static const char *source_message(void *context) {
@@ -310,7 +310,7 @@ static int get(struct bc_cache *cache, uint64_t number, bool quick,
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.start = number;
     options.stop = number + 1;
-    bc__store_expect(&cache->store, number);
+    bc__store_prefetch_slot(&cache->store, number);
     struct bc_reader *reader = NULL;
     int code = bc__cache_reader(cache, &options, false, &reader, error);
     if (code != 0) return code;

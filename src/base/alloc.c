@@ -35,7 +35,7 @@ void *bc__malloc_aligned(size_t alignment, size_t size) {
     return aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
 }
 
-void *bc__calloc_apart(size_t size) {
+void *bc__calloc_cacheline(size_t size) {
     /* Processors fetch lines in pairs. */
     enum { APART = 128 };
     if (size > SIZE_MAX - APART) return NULL;

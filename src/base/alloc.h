@@ -11,7 +11,7 @@ void *bc__realloc(void *memory, size_t size);
 /* `alignment` is a power of two and at least sizeof(void *). */
 void *bc__malloc_aligned(size_t alignment, size_t size);
 /* Zeroed, on cache lines of its own: for what one thread changes all the time. */
-void *bc__calloc_apart(size_t size);
+void *bc__calloc_cacheline(size_t size);
 void bc__free(void *memory);
 char *bc__strdup(const char *text);
 

@@ -22,7 +22,7 @@ void bc__text_end(char *text) {
 int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     bc_assert(code != 0);
     bc_assert(format != NULL);
-    if (code >= BC_OF_SYSTEM) code = EIO;
+    if (code >= BC_SYSTEM_ERROR) code = EIO;
     if (error == NULL) return code;
     error->code = code;
     va_list args;
@@ -54,14 +54,14 @@ int bc__error_of_system(int code) {
         case ENOSYS:
         case ENOTSUP:
         case EOWNERDEAD:
-            return code + BC_OF_SYSTEM;
+            return code + BC_SYSTEM_ERROR;
         default:
             return code;
     }
 }
 
-const char *bc__error_words(int code) {
-    return strerror(code >= BC_OF_SYSTEM ? code - BC_OF_SYSTEM : code);
+const char *bc__error_message(int code) {
+    return strerror(code >= BC_SYSTEM_ERROR ? code - BC_SYSTEM_ERROR : code);
 }
 
 int bc__error_memory(struct bc_error *error) {

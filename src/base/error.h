@@ -14,11 +14,11 @@ __attribute__((format(printf, 3, 4))) int bc__error_set(struct bc_error *error, 
 /* Errnos of the system that mean something of our own above src/base (EINVAL: data that
  * is invalid, ENOTSUP: data that is not supported, EAGAIN: not yet, ...) come out of it
  * as themselves plus this. bc__error_set makes EIO of them. */
-enum { BC_OF_SYSTEM = 1 << 16 };
+enum { BC_SYSTEM_ERROR = 1 << 16 };
 /* What src/base returns for an errno of the system, or 0. */
 int bc__error_of_system(int code);
 /* The system's words for what src/base returned. */
-const char *bc__error_words(int code);
+const char *bc__error_message(int code);
 
 /* Formats behind the text in `out`, of `size` bytes in all; what is too long is cut
  * between two characters. */

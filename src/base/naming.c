@@ -219,7 +219,7 @@ bool bc__naming_shows_lock(const struct bc_naming *naming, int file) {
     int other =
         openat(naming->dir, naming->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (other < 0) return false;
-    bool shown = bc__sys_look_at_lock(other) == BC_LOCK_HELD;
+    bool shown = bc__sys_probe_lock(other) == BC_LOCK_HELD;
     (void)close(other);
     return shown;
 }
@@ -293,7 +293,7 @@ int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
     bc__free(naming->hidden);
     naming->hidden = NULL;
     if (!needs_lock || bc__naming_shows_lock(naming, file)) return 0;
-    bc__naming_unname(naming, file);
+    bc__naming_unlink(naming, file);
     return ENOLCK;
 }
 
@@ -311,7 +311,7 @@ int bc__naming_sync(const struct bc_naming *naming) {
 
 /* ---- removal ---- */
 
-void bc__naming_unname(const struct bc_naming *naming, int file) {
+void bc__naming_unlink(const struct bc_naming *naming, int file) {
     bc_assert(file >= 0);
     if (has_name(naming, naming->name, file)) remove_name(naming, naming->name);
 }

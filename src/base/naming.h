@@ -52,7 +52,7 @@ bool bc__naming_shows_lock(const struct bc_naming *naming, int file);
 /* The directory's entries are on the disk. */
 int bc__naming_sync(const struct bc_naming *naming);
 /* Removes the name, if it is that of `file`. */
-void bc__naming_unname(const struct bc_naming *naming, int file);
+void bc__naming_unlink(const struct bc_naming *naming, int file);
 /* Removes hidden names that makers left who died: of the open file, and of others. */
 void bc__naming_reclaim(struct bc_naming *naming, int file);
 /* Removes the name, if it is that of `file`. A file that takes its place meanwhile keeps

@@ -95,37 +95,37 @@ int64_t bc__sys_process(void) {
 
 uint64_t bc__sys_forks(void) { return atomic_load(&forks); }
 
-void bc__process_hold_forks(void) {
+void bc__process_block_forks(void) {
     bc__assert_no_lock();
     watch_once();
     (void)pthread_mutex_lock(&lock);
 }
 
-void bc__process_let_forks(void) { (void)pthread_mutex_unlock(&lock); }
+void bc__process_allow_forks(void) { (void)pthread_mutex_unlock(&lock); }
 
 void bc__binding_add(struct bc_member *binding, const struct bc_member_calls *calls) {
     bc_assert(calls->prepare != NULL && calls->parent != NULL && calls->child != NULL);
-    bc__process_hold_forks();
+    bc__process_block_forks();
     struct bc_member *next = atomic_load(&bindings);
     *binding = (struct bc_member){.calls = calls, .next = next};
     if (next != NULL) next->previous = binding;
     atomic_store(&bindings, binding);
-    bc__process_let_forks();
+    bc__process_allow_forks();
 }
 
 void bc__member_add(enum bc_member_kind kind, struct bc_member *member,
                     const struct bc_member_calls *calls) {
     bc_assert(calls->prepare != NULL && calls->parent != NULL && calls->child != NULL);
-    bc__process_hold_forks();
+    bc__process_block_forks();
     *member = (struct bc_member){.calls = calls, .next = members[kind]};
     if (member->next != NULL) member->next->previous = member;
     members[kind] = member;
-    bc__process_let_forks();
+    bc__process_allow_forks();
 }
 
 void bc__member_remove(enum bc_member_kind kind, struct bc_member *member) {
     if (member->calls == NULL) return;
-    bc__process_hold_forks();
+    bc__process_block_forks();
     if (member->next != NULL) member->next->previous = member->previous;
     if (member->previous != NULL) {
         member->previous->next = member->next;
@@ -134,15 +134,15 @@ void bc__member_remove(enum bc_member_kind kind, struct bc_member *member) {
         members[kind] = member->next;
     }
     member->calls = NULL;
-    bc__process_let_forks();
+    bc__process_allow_forks();
 }
 
 struct bc_member *bc__member_find(enum bc_member_kind kind,
                                   bool (*is_it)(struct bc_member *member, void *context),
                                   void *context) {
-    bc__process_hold_forks();
+    bc__process_block_forks();
     struct bc_member *member = members[kind];
     while (member != NULL && !is_it(member, context)) member = member->next;
-    bc__process_let_forks();
+    bc__process_allow_forks();
     return member;
 }

@@ -67,8 +67,8 @@ struct bc_member *bc__member_find(enum bc_member_kind kind,
 
 /* From here on, and until there, no thread forks. No lock is held: a fork takes the locks
  * of the members behind the registry's. */
-void bc__process_hold_forks(void);
-void bc__process_let_forks(void);
+void bc__process_block_forks(void);
+void bc__process_allow_forks(void);
 
 /* The object of type `type` whose field `field` is the member. */
 #define BC_OF_MEMBER(member, type, field) \

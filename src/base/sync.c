@@ -90,34 +90,34 @@ bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t time
     return failed == 0;
 }
 
-int bc__turn_init(struct bc_turn *turn) {
-    turn->called = false;
-    int code = bc__mutex_init(&turn->lock);
+int bc__event_init(struct bc_event *event) {
+    event->set = false;
+    int code = bc__mutex_init(&event->lock);
     if (code != 0) return code;
-    code = bc__cond_init(&turn->cond);
-    if (code != 0) bc__mutex_finish(&turn->lock);
+    code = bc__cond_init(&event->cond);
+    if (code != 0) bc__mutex_finish(&event->lock);
     return code;
 }
 
-bool bc__turn_wait_ms(struct bc_turn *turn, int64_t timeout_ms) {
-    bc__mutex_lock(&turn->lock);
-    if (!turn->called) (void)bc__cond_wait_ms(&turn->cond, &turn->lock, timeout_ms);
-    bool called = turn->called;
-    bc__mutex_unlock(&turn->lock);
-    return called;
+bool bc__event_wait_ms(struct bc_event *event, int64_t timeout_ms) {
+    bc__mutex_lock(&event->lock);
+    if (!event->set) (void)bc__cond_wait_ms(&event->cond, &event->lock, timeout_ms);
+    bool set = event->set;
+    bc__mutex_unlock(&event->lock);
+    return set;
 }
 
-void bc__turn_call(struct bc_turn *turn) {
-    bc__mutex_lock(&turn->lock);
-    turn->called = true;
-    /* With the lock: without it, the thread may be gone, and the turn with it. */
-    bc__cond_wake_all(&turn->cond);
-    bc__mutex_unlock(&turn->lock);
+void bc__event_set(struct bc_event *event) {
+    bc__mutex_lock(&event->lock);
+    event->set = true;
+    /* With the lock: without it, the thread may be gone, and the event with it. */
+    bc__cond_wake_all(&event->cond);
+    bc__mutex_unlock(&event->lock);
 }
 
-void bc__turn_finish(struct bc_turn *turn) {
-    bc__cond_finish(&turn->cond);
-    bc__mutex_finish(&turn->lock);
+void bc__event_finish(struct bc_event *event) {
+    bc__cond_finish(&event->cond);
+    bc__mutex_finish(&event->lock);
 }
 
 struct start {

@@ -30,18 +30,18 @@ void bc__cond_wake_all(struct bc_cond *cond);
 /* Waits at most `timeout_ms` milliseconds; false when the time ran out. */
 bool bc__cond_wait_ms(struct bc_cond *cond, struct bc_mutex *mutex, int64_t timeout_ms);
 
-/* A thread's turn: it sleeps until another one calls it, once. */
-struct bc_turn {
+/* A thread's event: it sleeps until another one calls it, once. */
+struct bc_event {
     struct bc_mutex lock;
     struct bc_cond cond;
-    bool called;
+    bool set;
 };
 
-int bc__turn_init(struct bc_turn *turn);
-/* Was it called? Then nobody looks at the turn any more. */
-bool bc__turn_wait_ms(struct bc_turn *turn, int64_t timeout_ms);
-void bc__turn_call(struct bc_turn *turn);
-void bc__turn_finish(struct bc_turn *turn);
+int bc__event_init(struct bc_event *event);
+/* Was it called? Then nobody looks at the event any more. */
+bool bc__event_wait_ms(struct bc_event *event, int64_t timeout_ms);
+void bc__event_set(struct bc_event *event);
+void bc__event_finish(struct bc_event *event);
 
 /* Runs `run` on a thread of its own, which nobody joins and no signal goes to. 0 or an
  * errno. */

@@ -29,7 +29,7 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
 int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_file,
                    int *out_refused);
 /* The name that it has before. */
-extern const char bc__sys_making[];
+extern const char bc__sys_temporary_name[];
 /* Removes `name` if it is still the very file that `file` is. */
 int bc__sys_remove(int dir, const char *name, int file);
 int bc__sys_remove_dir(const char *path);
@@ -59,7 +59,7 @@ int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_mem
 void bc__sys_unmap(const uint8_t *memory, size_t size);
 /* Zeroes the whole pages within what bc__calloc gave, which then take no memory; where
  * that cannot be, does nothing. */
-void bc__sys_empty(void *memory, size_t size);
+void bc__sys_discard_pages(void *memory, size_t size);
 
 /* ---- files that users name (sys_named.c) ---- */
 
@@ -75,7 +75,7 @@ int bc__sys_check_regular(int file);
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
 /* So many of the bytes [offset, offset + size) bc__sys_read would read before such a
  * hole; it knows nothing of the file's end. `size` where the file system cannot tell. */
-size_t bc__sys_dense(int file, int64_t offset, size_t size);
+size_t bc__sys_bytes_before_hole(int file, int64_t offset, size_t size);
 /* Reads `size` bytes into memory that is zero, where holes leave it untouched; none where
  * the file is shorter. */
 int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
@@ -90,7 +90,7 @@ struct bc_identity {
 int bc__sys_identity(int file, struct bc_identity *out);
 /* A descriptor of the same file, read only, without the locks of `file`; -1: none. `path`
  * may be a name of the file. Calls only what is safe in a fork's child. */
-int bc__sys_another(int file, const char *path);
+int bc__sys_open_again(int file, const char *path);
 /* In a fork's child: the descriptor is one of an open file of the child's own, read only,
  * so that locks end with the process that has them. Calls only what is safe there. */
 void bc__sys_reopen(int file, const char *path);
@@ -111,9 +111,9 @@ int bc__sys_lock_shared(int file);
 void bc__sys_unlock(int file);
 /* Does another open file have that lock? */
 enum bc_lock { BC_LOCK_FREE, BC_LOCK_HELD, BC_LOCK_UNKNOWN };
-enum bc_lock bc__sys_look_at_lock(int file);
+enum bc_lock bc__sys_probe_lock(int file);
 /* The lock of a cache's file. EAGAIN: another process is its owner; ENOLCK: refused. */
-int bc__sys_own(int file);
+int bc__sys_lock_owned(int file);
 
 /* ---- time and process ---- */
 

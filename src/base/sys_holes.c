@@ -28,7 +28,7 @@ struct probe {
 
 /* Where no further descriptor can be had, it is `file`, put back afterwards. */
 static struct probe open_probe(int file) {
-    int another = bc__sys_another(file, NULL);
+    int another = bc__sys_open_again(file, NULL);
     if (another >= 0) return (struct probe){.file = another, .is_own = true};
     return (struct probe){.file = file, .position = lseek(file, 0, SEEK_CUR)};
 }
@@ -41,7 +41,7 @@ static void close_probe(struct probe probe) {
     }
 }
 
-size_t bc__sys_dense(int file, int64_t offset, size_t size) {
+size_t bc__sys_bytes_before_hole(int file, int64_t offset, size_t size) {
     enum { SMALL = 1 << 20, SHARE = 4 };
     if (size < SMALL) return size;
     struct probe probe = open_probe(file);
@@ -66,7 +66,7 @@ size_t bc__sys_dense(int file, int64_t offset, size_t size) {
 
 int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
                             size_t *out_size) {
-    if (bc__sys_dense(file, offset, size) == size) {
+    if (bc__sys_bytes_before_hole(file, offset, size) == size) {
         return bc__sys_read(file, zeros, size, offset, out_size);
     }
     int64_t end;

@@ -54,14 +54,14 @@ void bc__sys_unlock(int file) {
     (void)call(file, F_OFD_SETLK, &lock);
 }
 
-enum bc_lock bc__sys_look_at_lock(int file) {
+enum bc_lock bc__sys_probe_lock(int file) {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     if (bc__fault_call() != 0) return BC_LOCK_UNKNOWN;
     if (call(file, F_OFD_GETLK, &lock) != 0) return BC_LOCK_UNKNOWN;
     return lock.l_type == F_UNLCK ? BC_LOCK_FREE : BC_LOCK_HELD;
 }
 
-int bc__sys_own(int file) {
+int bc__sys_lock_owned(int file) {
     bc_assert(file >= 0);
     int code = bc__fault_call();
     while (code == 0 && flock(file, LOCK_EX | LOCK_NB) != 0) {

@@ -50,7 +50,7 @@ int bc__sys_check_regular(int file) {
 int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size) {
     bc_assert(file >= 0 && offset >= 0);
     size_t done = 0;
-    size = bc__sys_dense(file, offset, size);
+    size = bc__sys_bytes_before_hole(file, offset, size);
     while (done < size) {
         int code = bc__fault(BC_FAULT_SYS);
         if (code == BC_FAULT_KILL_HALF) bc__fault_kill();
@@ -85,7 +85,7 @@ static bool is_same(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-int bc__sys_another(int file, const char *path) {
+int bc__sys_open_again(int file, const char *path) {
     char self[40];
     (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file);
     int another = open(self, O_RDONLY | O_CLOEXEC);
@@ -104,7 +104,7 @@ int bc__sys_another(int file, const char *path) {
 }
 
 void bc__sys_reopen(int file, const char *path) {
-    int fresh = bc__sys_another(file, path);
+    int fresh = bc__sys_open_again(file, path);
     if (fresh < 0) return;
     (void)dup3(fresh, file, O_CLOEXEC);
     (void)close(fresh);

@@ -119,7 +119,7 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
     return bc__error_of_system(code);
 }
 
-const char bc__sys_making[] = "making";
+const char bc__sys_temporary_name[] = "making";
 
 int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_file,
                    int *out_refused) {
@@ -127,15 +127,15 @@ int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_fil
     int code = bc__fault_call();
     if (code != 0) return bc__error_of_system(code);
     /* Locked under another name, so that nobody takes it for one that was left behind. */
-    int file = openat(dir, bc__sys_making,
+    int file = openat(dir, bc__sys_temporary_name,
                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) return bc__error_of_system(errno);
-    int refused = bc__sys_own(file);
+    int refused = bc__sys_lock_owned(file);
     if (refused != 0) name = unlocked;
     code = bc__fault_call();
-    if (code == 0 && renameat(dir, bc__sys_making, dir, name) != 0) code = errno;
+    if (code == 0 && renameat(dir, bc__sys_temporary_name, dir, name) != 0) code = errno;
     if (code != 0) {
-        (void)unlinkat(dir, bc__sys_making, 0);
+        (void)unlinkat(dir, bc__sys_temporary_name, 0);
         (void)close(file);
         return bc__error_of_system(code);
     }
@@ -289,7 +289,7 @@ int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_mem
     bc_assert(file >= 0 && size > 0);
     int code = bc__fault_call();
     if (code != 0) return bc__error_of_system(code);
-    int another = bc__sys_another(file, path);
+    int another = bc__sys_open_again(file, path);
     int mapped = another < 0 ? file : another;
     void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, mapped, 0);
     code = memory == MAP_FAILED ? errno : 0;
@@ -306,7 +306,7 @@ void bc__sys_unmap(const uint8_t *memory, size_t size) {
     (void)munmap((void *)(uintptr_t)memory, size);
 }
 
-void bc__sys_empty(void *memory, size_t size) {
+void bc__sys_discard_pages(void *memory, size_t size) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = ((uintptr_t)memory + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)memory + size) / page * page;

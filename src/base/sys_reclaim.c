@@ -52,10 +52,10 @@ static bool remove_unlocked(int dir, const char *file_name) {
     if (file < 0 && !is_old(dir)) return false;
     if (file < 0) {
         bc__fault_point();
-        return unlinkat(dir, bc__sys_making, 0) == 0 || errno == ENOENT;
+        return unlinkat(dir, bc__sys_temporary_name, 0) == 0 || errno == ENOENT;
     }
     bool removed = false;
-    if (bc__sys_check_regular(file) == 0 && bc__sys_own(file) == 0) {
+    if (bc__sys_check_regular(file) == 0 && bc__sys_lock_owned(file) == 0) {
         bc__fault_point();
         removed = unlinkat(dir, file_name, 0) == 0;
     }

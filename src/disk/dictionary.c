@@ -114,7 +114,7 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     return code;
 }
 
-void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
+void bc__dictionaries_release_retired(struct bc_dictionaries *dictionaries, bool done) {
     for (int32_t i = 0; i < dictionaries->n; i++) {
         /* Closing may tidy at the same time. */
         bc__mutex_lock(&dictionaries->lock);
@@ -132,8 +132,8 @@ void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done) {
 static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
                    const struct bc_version *version) {
     if (version->decoded == NULL) return;
-    if (dictionary->has_large && dictionary->large == version->number) {
-        dictionary->has_large = false;
+    if (dictionary->has_pinned && dictionary->large == version->number) {
+        dictionary->has_pinned = false;
     } else {
         dictionaries->decoded_bytes -= bc__batch_bytes(version->decoded);
     }
@@ -160,7 +160,7 @@ static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dict
 }
 
 void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
-    bc__dictionaries_tidy(dictionaries, true);
+    bc__dictionaries_release_retired(dictionaries, true);
     for (int32_t i = 0; i < dictionaries->n; i++) {
         struct bc_dictionary *dictionary = &dictionaries->all[i];
         for (;;) {
@@ -258,7 +258,7 @@ static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t 
 static bool is_charged(const struct bc_dictionaries *dictionaries, int32_t which,
                        uint64_t number) {
     const struct bc_dictionary *dictionary = &dictionaries->all[which];
-    bool is_large = dictionary->has_large && dictionary->large == number;
+    bool is_large = dictionary->has_pinned && dictionary->large == number;
     return is_large && !dictionaries->is_unordered &&
            dictionary->versions[dictionary->n_versions - 1].number > 0;
 }
@@ -347,12 +347,12 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
         if (dictionaries->decoded_bytes + bytes <= DECODED_BYTES_MAX) {
             dictionaries->decoded_bytes += bytes;
         } else {
-            if (dictionary->has_large) {
+            if (dictionary->has_pinned) {
                 struct bc_version *large = version_at(dictionary, dictionary->large);
                 replaced = large->decoded;
                 large->decoded = NULL;
             }
-            dictionary->has_large = true;
+            dictionary->has_pinned = true;
             dictionary->large = number;
         }
     }
@@ -376,7 +376,7 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
             bc__mutex_unlock(&dictionaries->lock);
             if (!popped) break;
             bc__batch_unref(version.decoded);
-            bc__file_give_up(file, version.offset, version.size);
+            bc__file_release(file, version.offset, version.size);
         }
     }
 }

@@ -43,13 +43,13 @@ struct bc_dictionary {
     int32_t first_inner; /* those in its values are numbers from here to before it */
     int64_t validated;   /* where the message is whose values were looked at last, or 0 */
     int64_t reached;     /* values of this one that those of the outer one then reached */
-    bool stale;          /* an inner one changed since this was written */
+    bool needs_rewrite;  /* an inner one changed since this was written */
     struct bc_batch *last;    /* keeps the buffers alive that were written last */
     struct bc_batch *retired; /* was `last`; released when no lock is held */
     bool has_content;         /* `content` is that of the last version */
     struct bc_content content;
-    bool has_large; /* `large` is the version whose decoded nodes are kept beyond what */
-    uint64_t large; /* all may take */
+    bool has_pinned; /* `large` is the version whose decoded nodes are kept beyond what */
+    uint64_t large;  /* all may take */
     struct bc_version *versions; /* the first `n_gone` of them were given up */
     size_t n_versions, versions_capacity, n_gone;
 };
@@ -102,7 +102,7 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
                          const struct bc_dictionary_message *message);
 /* Releases what the last writes replaced, and where all is written, what was written
  * last. No lock is held. */
-void bc__dictionaries_tidy(struct bc_dictionaries *dictionaries, bool done);
+void bc__dictionaries_release_retired(struct bc_dictionaries *dictionaries, bool done);
 /* The batch at `batch_offset` and all before it were given up: so are the versions that
  * only they needed. */
 void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file *file,

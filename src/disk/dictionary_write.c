@@ -68,7 +68,7 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
 static enum bc_dictionary_change compare(const struct bc_dictionaries *dictionaries,
                                          const struct bc_dictionary *dictionary,
                                          const struct bc_batch *batch) {
-    if (dictionary->last == NULL || dictionary->stale) return BC_CHANGE_REPLACED;
+    if (dictionary->last == NULL || dictionary->needs_rewrite) return BC_CHANGE_REPLACED;
     int32_t field = dictionary->field;
     if (is_identical(dictionaries->schema, field, dictionary->last, batch)) {
         return BC_CHANGE_NONE;
@@ -94,7 +94,7 @@ static int write_values(struct bc_dictionaries *dictionaries,
     code = bc__encode_dictionary(encoder, batch, dictionary->field, is_delta,
                                  &dictionaries->ranges, &content, &message, error);
     if (code != 0) return code;
-    if (!is_delta && dictionary->has_content && !dictionary->stale &&
+    if (!is_delta && dictionary->has_content && !dictionary->needs_rewrite &&
         memcmp(&content, &dictionary->content, sizeof(content)) == 0) {
         return 0;
     }
@@ -103,8 +103,8 @@ static int write_values(struct bc_dictionaries *dictionaries,
     if (code != 0) return code;
     dictionary->content = content;
     dictionary->has_content = !is_delta;
-    dictionary->stale = false;
-    if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].stale = true;
+    dictionary->needs_rewrite = false;
+    if (dictionary->outer >= 0) dictionaries->all[dictionary->outer].needs_rewrite = true;
     return 0;
 }
 

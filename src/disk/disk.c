@@ -20,7 +20,7 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                : bc__file_create(&disk->file, options->path, options->bytes_max,
                                  options->evicts, error);
     if (code == 0) {
-        code = bc__disk_set_up(disk, schema, error);
+        code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) return 0;
         bc__file_finish(&disk->file);
     }
@@ -28,8 +28,8 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
     return code;
 }
 
-int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
-                    struct bc_error *error) {
+int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
+                          struct bc_error *error) {
     disk->encoder.schema = schema;
     int code = bc__mapping_init(&disk->mapping, disk->file.file, disk->file.path);
     if (code != 0) return bc__error_memory(error);
@@ -73,7 +73,7 @@ int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error) {
     return 0;
 }
 
-int bc__disk_begin(struct bc_disk *disk, struct bc_error *error) {
+int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error) {
     bc_assert(disk->file.publishes_last && disk->schema_bytes == 0);
     int code = bc__disk_append_schema(disk, error);
     if (code == 0) code = bc__file_flush(&disk->file, error);
@@ -100,11 +100,11 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
     return code;
 }
 
-void bc__disk_tidy(struct bc_disk *disk, bool done) {
-    bc__dictionaries_tidy(&disk->dictionaries, done);
+void bc__disk_release_retired(struct bc_disk *disk, bool done) {
+    bc__dictionaries_release_retired(&disk->dictionaries, done);
 }
 
-void bc__disk_give_up(struct bc_disk *disk, int64_t offset, int64_t size) {
+void bc__disk_release(struct bc_disk *disk, int64_t offset, int64_t size) {
     bc__dictionaries_trim(&disk->dictionaries, &disk->file, offset);
-    bc__file_give_up(&disk->file, offset, size);
+    bc__file_release(&disk->file, offset, size);
 }

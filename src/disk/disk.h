@@ -67,8 +67,8 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
                     const struct bc_buffer_ranges *ranges, bool more, int64_t *out_offset,
                     int64_t *out_size, struct bc_error *error);
 /* What a disk needs besides its file: a schema, a mapping of it, and dictionaries. */
-int bc__disk_set_up(struct bc_disk *disk, const struct bc_schema *schema,
-                    struct bc_error *error);
+int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
+                          struct bc_error *error);
 
 /* Compares the schema's message, which was just looked at, with its checksum, whose
  * digits are at `digits` of its metadata. EBADMSG: they differ. (open.c) */
@@ -92,25 +92,25 @@ struct bc_disk_source {
 int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
                        struct bc_schema **out_schema, struct bc_error *error);
 /* Opens a recording that nobody has completed, to go on with it: bc__disk_next scans what
- * is there, then bc__disk_go_on. (resume.c) EEXIST: it is complete; EBUSY: somebody else
- * is at it; EINVAL: it has another schema. */
+ * is there, then bc__disk_start_appending. (resume.c) EEXIST: it is complete; EBUSY:
+ * somebody else is at it; EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error);
 /* Removes a recording that was left before it was complete, and no other file. EEXIST,
  * EBUSY as above; EINVAL: it is no recording; ENOLCK: nobody knows. (resume.c) */
 int bc__disk_discard(const char *path, struct bc_error *error);
 /* The next batch is written behind what was scanned; what else stands there goes. */
-int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error);
+int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error);
 /* Where the next batch of a file without an index is, and its rows; `size` 0: there are
- * no more. (scan_batches.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD: there will
- * be none. The producer's. */
+ * no more. (scan_batches.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD:
+ * there will be none. The producer's. */
 int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
                   int64_t *out_rows, struct bc_error *error);
 
 /* The file's first message. The producer's. */
 int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error);
 /* A recording's first bytes, and its name, which it must not share: EEXIST. */
-int bc__disk_begin(struct bc_disk *disk, struct bc_error *error);
+int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error);
 
 /* The batches of a file, of which the disk itself keeps no list. */
 struct bc_listing {
@@ -123,7 +123,7 @@ struct bc_listing {
 };
 /* Writes the trailer behind the batches, which are all there will be, unless it is there.
  * One thread at a time. EINVAL: a batch is not in the file. (complete.c) */
-int bc__disk_complete(struct bc_disk *disk, const struct bc_listing *listing,
+int bc__disk_finalize(struct bc_disk *disk, const struct bc_listing *listing,
                       struct bc_error *error);
 
 /* Is what was given out of the file still there? EIO. Any thread. */
@@ -134,7 +134,7 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
                     struct bc_error *error);
 
 /* Releases what appends replaced, and with `done` what they kept. No lock is held. */
-void bc__disk_tidy(struct bc_disk *disk, bool done);
+void bc__disk_release_retired(struct bc_disk *disk, bool done);
 /* What of a batch is wanted, what of that was not verified yet, and for how much work. */
 struct bc_disk_read {
     const struct bc_projection *projection; /* NULL: all columns */
@@ -149,12 +149,12 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
                   struct bc_error *error);
 /* The bytes that a read of the batch there touches at least, about: those it verifies,
  * copies and decompresses. Any thread. (weigh.c) */
-uint64_t bc__disk_weigh(const struct bc_disk *disk, int64_t size, uint64_t rows,
-                        bool is_new);
+uint64_t bc__disk_read_cost(const struct bc_disk *disk, int64_t size, uint64_t rows,
+                            bool is_new);
 /* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. */
 int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error);
 /* The batch there, and all before it, will not be read any more. Any thread. */
-void bc__disk_give_up(struct bc_disk *disk, int64_t offset, int64_t size);
+void bc__disk_release(struct bc_disk *disk, int64_t offset, int64_t size);
 
 #endif

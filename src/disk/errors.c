@@ -40,8 +40,8 @@ int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
 
 int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
-    return bc__error_set(error, code, "Disk read failed: %s: '%s'", bc__error_words(code),
-                         disk->file.path);
+    return bc__error_set(error, code, "Disk read failed: %s: '%s'",
+                         bc__error_message(code), disk->file.path);
 }
 
 int bc__disk_error_incomplete(const struct bc_disk *disk, struct bc_error *error) {
@@ -90,6 +90,6 @@ int bc__disk_error_batch(const struct bc_disk *disk, int code, uint64_t number,
                                  (unsigned long long)number, disk->file.path);
         default:
             return bc__error_set(error, code, "Disk read failed: %s",
-                                 bc__error_words(code));
+                                 bc__error_message(code));
     }
 }

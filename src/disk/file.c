@@ -89,7 +89,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
     }
     bc__file_finish(file);
     return bc__error_set(error, code, "Failed to create cache %s: %s: '%s'", what,
-                         bc__error_words(code), path);
+                         bc__error_message(code), path);
 }
 
 /* The words for the errno with which a recording could not be made. */
@@ -101,7 +101,7 @@ static int fail_to_record(int code, const char *path, struct bc_error *error) {
                              path);
     }
     return bc__error_set(error, code, "Failed to create recording: %s: '%s'",
-                         bc__error_words(code), path);
+                         bc__error_message(code), path);
 }
 
 int bc__file_record(struct bc_file *file, const char *path, bool durable, bool needs_lock,
@@ -117,9 +117,9 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     int code = file->path == NULL ? ENOMEM : 0;
     if (code == 0) code = bc__naming_init(&file->naming, path);
     /* A child that had the file, and did not know, would keep it locked. */
-    bc__process_hold_forks();
+    bc__process_block_forks();
     if (code == 0) code = bc__naming_create(&file->naming, needs_lock, &file->file);
-    bc__process_let_forks();
+    bc__process_allow_forks();
     if (code == 0) return 0;
     bc__file_finish(file);
     return fail_to_record(code, path, error);
@@ -153,10 +153,10 @@ int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener
     bc_assert(file != NULL && path != NULL && open != NULL);
     int code = start_opened(file, path);
     if (code != 0) return code;
-    bc__process_hold_forks();
+    bc__process_block_forks();
     code = open(path, &file->naming, &file->file);
     file->is_locked = code == 0;
-    bc__process_let_forks();
+    bc__process_allow_forks();
     if (code != 0) bc__file_finish(file);
     return code;
 }
@@ -168,7 +168,7 @@ int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
     if (code == 0 && file->durable) {
         code = bc__naming_sync(naming);
         /* What took another file's place stays: that one is gone. */
-        if (code != 0 && !replaces) bc__naming_unname(naming, file->file);
+        if (code != 0 && !replaces) bc__naming_unlink(naming, file->file);
     }
     if (code != 0) return fail_to_record(code, file->path, error);
     file->is_named = true;
@@ -176,10 +176,10 @@ int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
     return 0;
 }
 
-void bc__file_unname(struct bc_file *file) {
+void bc__file_unlink_name(struct bc_file *file) {
     struct bc_naming naming;
     if (!file->is_named || bc__naming_init(&naming, file->path) != 0) return;
-    bc__naming_unname(&naming, file->file);
+    bc__naming_unlink(&naming, file->file);
     bc__naming_finish(&naming, file->file);
     file->is_named = false;
 }
@@ -350,7 +350,7 @@ static int fail(int code, struct bc_error *error) {
                              "Disk write failed: only the process that made the file can "
                              "write it, and no more once its source has failed");
     }
-    return bc__error_set(error, code, "Disk write failed: %s", bc__error_words(code));
+    return bc__error_set(error, code, "Disk write failed: %s", bc__error_message(code));
 }
 
 int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
@@ -412,7 +412,7 @@ int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
     return code == 0 ? 0 : fail(code, error);
 }
 
-int bc__file_go_on(struct bc_file *file, int64_t end, struct bc_error *error) {
+int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error *error) {
     file->is_named = true;
     file->publishes_last = true;
     file->published = end;
@@ -438,11 +438,11 @@ struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset) {
     return block;
 }
 
-void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size) {
+void bc__file_release(struct bc_file *file, int64_t offset, int64_t size) {
     bc__page_refs_remove(file->page_refs, offset, size);
 }
 
-void bc__file_abandon(struct bc_file *file) {
+void bc__file_abort(struct bc_file *file) {
     if (!file->publishes_last || is_forked(file)) return;
     bc__mutex_lock(&file->lock);
     if (atomic_load_explicit(&file->broken, memory_order_relaxed) == 0) {

@@ -81,7 +81,7 @@ int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener
 /* Gives a recording its name, `path`. EEXIST, unless it `replaces`. */
 int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error);
 /* Takes the name away again that bc__file_name gave. */
-void bc__file_unname(struct bc_file *file);
+void bc__file_unlink_name(struct bc_file *file);
 /* Appends iovecs of `size` bytes in all, at the end: `*out_offset`. With `more`, another
  * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
  * errno of the write, of this message or of one that waited. */
@@ -97,7 +97,7 @@ int bc__file_sync(struct bc_file *file, struct bc_error *error);
 /* The same by another descriptor of the file: 0 or an errno. */
 int bc__file_sync_as(struct bc_file *file, int descriptor);
 /* Makes an opened file a recording that goes on at `end`, and cuts off what is behind. */
-int bc__file_go_on(struct bc_file *file, int64_t end, struct bc_error *error);
+int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error *error);
 /* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error);
@@ -111,12 +111,12 @@ int bc__file_cut(struct bc_file *file, struct bc_error *error);
 /* A counted block that holds [offset, offset + size), or NULL: it is written. */
 struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
 /* The message that an append put there is not needed any more. */
-void bc__file_give_up(struct bc_file *file, int64_t offset, int64_t size);
+void bc__file_release(struct bc_file *file, int64_t offset, int64_t size);
 /* Bytes that the limit counts. */
 uint64_t bc__file_used(const struct bc_file *file);
 
 /* Nothing will be written any more; a recording's lock goes, for others to see that. */
-void bc__file_abandon(struct bc_file *file);
+void bc__file_abort(struct bc_file *file);
 /* Takes away the names of the file and of its directory, in the process that made them;
  * what is in the file can be read and written on. False: the directory is there yet. */
 bool bc__file_unlink(struct bc_file *file);

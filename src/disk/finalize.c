@@ -109,7 +109,7 @@ static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
     return code;
 }
 
-int bc__disk_complete(struct bc_disk *disk, const struct bc_listing *listing,
+int bc__disk_finalize(struct bc_disk *disk, const struct bc_listing *listing,
                       struct bc_error *error) {
     if (atomic_load_explicit(&disk->has_trailer, memory_order_acquire)) return 0;
     int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;

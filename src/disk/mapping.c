@@ -72,5 +72,5 @@ int bc__mapping_get(struct bc_mapping *mapping, int64_t end,
     bc__region_unref(old);
     if (code == 0) return 0;
     return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
-                         bc__error_words(code));
+                         bc__error_message(code));
 }

@@ -89,8 +89,8 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     return code;
 }
 
-/* After bc__disk_set_up: gives the schema out, or all back where `code` says that the
- * rest failed. */
+/* After bc__disk_init_reading: gives the schema out, or all back where `code` says that
+ * the rest failed. */
 static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
                   struct bc_schema **out_schema) {
     if (code == 0) {
@@ -108,7 +108,7 @@ static int open_complete(struct bc_disk *disk, struct bc_schema **out_schema,
     struct bc_schema *schema;
     int code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
-    code = bc__disk_set_up(disk, schema, error);
+    code = bc__disk_init_reading(disk, schema, error);
     if (code != 0) {
         bc__schema_free(schema);
         return code;
@@ -244,7 +244,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     code = bc__metadata_read_footer(footer, footer_size, &schema, &lists[0], &lists[1],
                                     error);
     if (code == 0) {
-        code = bc__disk_set_up(disk, schema, error);
+        code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) {
             code = check_alone(disk, size, footer_size, lists, error);
             if (code == 0) code = take_blocks(disk, size, &lists[0], &lists[1], error);
@@ -338,7 +338,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
         return code;
     }
     disk->scanner.is_ours = digits != NULL;
-    code = bc__disk_set_up(disk, schema, error);
+    code = bc__disk_init_reading(disk, schema, error);
     if (code != 0) {
         bc__schema_free(schema);
         return code;
@@ -385,7 +385,8 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
         bc__sys_close(source->file);
         return bc__error_set(
             error, code, "Failed to open: %s: '%s'",
-            code == ESPIPE ? "Not a regular file" : bc__error_words(code), source->path);
+            code == ESPIPE ? "Not a regular file" : bc__error_message(code),
+            source->path);
     }
     if (bc__file_adopt(&disk->file, source->file, source->path, size) != 0) {
         return bc__error_memory(error);

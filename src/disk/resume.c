@@ -107,7 +107,7 @@ static const char *words_of(int code) {
             return "the file system refuses locks, so whether it is being written cannot "
                    "be told";
         default:
-            return bc__error_words(code);
+            return bc__error_message(code);
     }
 }
 
@@ -271,7 +271,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         disk->resumes = true;
         disk->batches_max = UINT64_MAX;
         code = compare_schema(disk, error);
-        if (code == 0) code = bc__disk_set_up(disk, schema, error);
+        if (code == 0) code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) return 0;
         bc__encoder_finish(&disk->encoder);
         bc__scanner_finish(&disk->scanner);
@@ -280,8 +280,8 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
     return code;
 }
 
-int bc__disk_go_on(struct bc_disk *disk, struct bc_error *error) {
-    int code = bc__file_go_on(&disk->file, disk->scanner.at, error);
+int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error) {
+    int code = bc__file_start_appending(&disk->file, disk->scanner.at, error);
     if (code == 0 && disk->schema_bytes == 0) {
         code = bc__disk_append_schema(disk, error);
         if (code == 0) code = bc__file_flush(&disk->file, error);

@@ -41,7 +41,7 @@ static int nothing_yet(struct bc_disk *disk, enum bc_scan_kind found, bool *agai
     bool had_looked = *again;
     *again = false;
     if (disk->follows) {
-        enum bc_lock lock = bc__sys_look_at_lock(disk->file.file);
+        enum bc_lock lock = bc__sys_probe_lock(disk->file.file);
         if (lock == BC_LOCK_HELD) return EAGAIN;
         if (lock == BC_LOCK_UNKNOWN && disk->scanner.is_ours) {
             return bc__error_set(error, ENOLCK,

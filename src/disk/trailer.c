@@ -148,7 +148,7 @@ int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
     }
     /* All of the index is there. */
     size_t index = (size_t)(size - trailer.end);
-    if (bc__sys_dense(file, trailer.end, index) != index) return 0;
+    if (bc__sys_bytes_before_hole(file, trailer.end, index) != index) return 0;
     *out_trailer = trailer;
     *out_complete = true;
     return 0;

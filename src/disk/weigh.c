@@ -14,8 +14,8 @@ static uint64_t weigh_decompressed(const struct bc_disk *disk, uint64_t size,
     return bytes > EXPANSION * size ? bytes : EXPANSION * size;
 }
 
-uint64_t bc__disk_weigh(const struct bc_disk *disk, int64_t size, uint64_t rows,
-                        bool is_new) {
+uint64_t bc__disk_read_cost(const struct bc_disk *disk, int64_t size, uint64_t rows,
+                            bool is_new) {
     bc_assert(size > 0);
     uint64_t bytes = disk->copies ? (uint64_t)size : 0;
     bool is_opened = disk->encoder.metadata == NULL;

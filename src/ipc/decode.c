@@ -133,7 +133,7 @@ static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
     void *out = is_own ? (void *)(uintptr_t)*data
                        : bc__batch_buffer(decoder->batch, (size_t)bytes);
     if (out == NULL) return ENOMEM;
-    bc__turn(unit, out, *data, bytes);
+    bc__swap_bytes(unit, out, *data, bytes);
     *data = out;
     return 0;
 }

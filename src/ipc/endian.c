@@ -93,7 +93,7 @@ static void turn_views(uint8_t *out, const uint8_t *in, int64_t n) {
     }
 }
 
-void bc__turn(enum bc_unit unit, void *out, const void *in, int64_t bytes) {
+void bc__swap_bytes(enum bc_unit unit, void *out, const void *in, int64_t bytes) {
     bc_assert(bytes >= 0);
     switch (unit) {
         case BC_UNIT_BYTE:

@@ -26,6 +26,6 @@ enum bc_unit bc__unit_of_bits(int32_t bits);
 enum bc_unit bc__unit_of_values(const struct bc_field *field);
 
 /* Turns the whole units in `bytes` bytes. `in` may be unaligned, and may be `out`. */
-void bc__turn(enum bc_unit unit, void *out, const void *in, int64_t bytes);
+void bc__swap_bytes(enum bc_unit unit, void *out, const void *in, int64_t bytes);
 
 #endif

@@ -84,7 +84,7 @@ static void release_source(struct bc_ingest *ingest) {
     struct bc_batch *pending = ingest->pending;
     ingest->pending = NULL;
     bc__batch_unref(pending);
-    bc__store_tidy(ingest->store, true);
+    bc__store_release_retired(ingest->store, true);
     bc__source_release(&ingest->source);
 }
 
@@ -92,7 +92,7 @@ static void release_source(struct bc_ingest *ingest) {
 static int complete(struct bc_ingest *ingest, struct bc_error *error) {
     bc__mutex_lock(&ingest->store_lock);
     bool closed = state_of(ingest) == BC_INGEST_CLOSED;
-    int code = closed ? 0 : bc__store_complete(ingest->store, error);
+    int code = closed ? 0 : bc__store_finalize(ingest->store, error);
     bc__mutex_unlock(&ingest->store_lock);
     return code;
 }
@@ -107,7 +107,7 @@ static int flush(struct bc_ingest *ingest, struct bc_error *error) {
     return code;
 }
 
-bool bc__ingest_holds(const struct bc_ingest *ingest) {
+bool bc__ingest_has_pending(const struct bc_ingest *ingest) {
     return ingest->pending != NULL || ingest->source.held.release != NULL ||
            ingest->ended;
 }
@@ -140,7 +140,7 @@ static bool is_burst(struct bc_arrival_rate *rate) {
 static void abandon(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->store_lock);
     /* A recording that is closed has nothing under it. */
-    if (state_of(ingest) == BC_INGEST_FAILED) bc__store_abandon(ingest->store);
+    if (state_of(ingest) == BC_INGEST_FAILED) bc__store_abort(ingest->store);
     bc__mutex_unlock(&ingest->store_lock);
 }
 
@@ -204,8 +204,8 @@ static int skip_recorded(struct bc_ingest *ingest, int *out_next,
     return 0;
 }
 
-/* The producer's work: brings one batch into the store; with `more`, the next one is wanted
- * too. Sets `*out_next` to the state that follows. */
+/* The producer's work: brings one batch into the store; with `more`, the next one is
+ * wanted too. Sets `*out_next` to the state that follows. */
 static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_next,
                                struct bc_error *error) {
     *out_next = BC_INGEST_OPEN;
@@ -229,7 +229,7 @@ static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_nex
     bool open = state_of(ingest) == BC_INGEST_OPEN;
     code = open ? bc__store_put(ingest->store, ingest->pending, more, error) : 0;
     bc__mutex_unlock(&ingest->store_lock);
-    bc__store_tidy(ingest->store, false);
+    bc__store_release_retired(ingest->store, false);
     /* What a walk finds broken stays broken. */
     if (code == EINVAL) *out_next = BC_INGEST_FAILED;
     if (code != 0) return code;
@@ -242,8 +242,8 @@ static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_nex
 /* Waits a moment for batch `number`: 0, EDEADLK or ENOMEM. The lock is held before, and
  * not after. */
 static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
-    struct bc_queued queued;
-    bool is_made = bc__queued_init(&queued, number, self) == 0;
+    struct bc_waiter waiter;
+    bool is_made = bc__waiter_init(&waiter, number, self) == 0;
     const _Atomic uintptr_t *producer = atomic_load(&ingest->producer) != 0
                                             ? &ingest->producer
                                             : &ingest->prefetch.thread;
@@ -251,15 +251,15 @@ static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_
                                           &ingest->state};
     struct bc_wait_edge wait;
     bool waits = is_made && bc__wait_edge_add(&wait, self, target);
-    if (waits && ingest->prefetch.ahead > 0) bc__prefetch_demand(ingest, number);
-    if (waits) bc__queue_add(&ingest->waiting, &queued);
+    if (waits && ingest->prefetch.ahead > 0) bc__demand_raise(ingest, number);
+    if (waits) bc__wait_queue_add(&ingest->waiting, &waiter);
     bc__mutex_unlock(&ingest->lock);
     if (!is_made) return ENOMEM;
     if (waits) {
-        bc__queue_wait_ms(&ingest->waiting, &queued, &ingest->lock, WAIT_MS);
+        bc__wait_queue_wait_ms(&ingest->waiting, &waiter, &ingest->lock, WAIT_MS);
         bc__wait_edge_remove(&wait);
     }
-    bc__queued_finish(&queued);
+    bc__waiter_finish(&waiter);
     return waits ? 0 : EDEADLK;
 }
 
@@ -273,7 +273,7 @@ static int acquire_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t
     bool wants = state_of(ingest) == BC_INGEST_OPEN &&
                  bc__store_published(ingest->store) <= number;
     bool takes = wants && atomic_load(&ingest->producer) == 0 &&
-                 bc__prefetch_lets(&ingest->prefetch, self);
+                 bc__demand_may_produce(&ingest->prefetch, self);
     if (wants && !takes) {
         if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
         *waits = true;
@@ -293,31 +293,31 @@ static bool may_wake(void *context, uintptr_t thread) {
 
 static bool may_produce(void *context, uintptr_t thread) {
     const struct bc_ingest *ingest = context;
-    return bc__prefetch_lets(&ingest->prefetch, thread);
+    return bc__demand_may_produce(&ingest->prefetch, thread);
 }
 
-/* Those whose wait is over, for bc__queue_call; and, unless the caller goes on with it,
- * one that is to bring the next batch. The lock is held. */
-static struct bc_queued *take_woken(struct bc_ingest *ingest, bool goes_on) {
+/* Those whose wait is over, for bc__wait_queue_wake; and, unless the caller goes on with
+ * it, one that is to bring the next batch. The lock is held. */
+static struct bc_waiter *take_woken(struct bc_ingest *ingest, bool goes_on) {
     if (ingest->waiting.first == NULL) return NULL;
     bool open = state_of(ingest) == BC_INGEST_OPEN;
-    struct bc_queued *chain;
-    chain = bc__queue_take(&ingest->waiting,
-                           open ? bc__store_published(ingest->store) : UINT64_MAX);
+    struct bc_waiter *chain;
+    chain = bc__wait_queue_take(&ingest->waiting,
+                                open ? bc__store_published(ingest->store) : UINT64_MAX);
     /* UINT64_MAX is a number that is waited for, too. */
     while (!open && ingest->waiting.first != NULL) {
-        chain = bc__queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+        chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
     }
     if (!open || goes_on || atomic_load(&ingest->producer) != 0) return chain;
-    return bc__queue_take_one(&ingest->waiting, chain, may_produce, ingest);
+    return bc__wait_queue_take_one(&ingest->waiting, chain, may_produce, ingest);
 }
 
 /* Calls another thread, where this one leaves and nobody brings the next batch. */
 static void hand_on(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->lock);
-    struct bc_queued *chain = take_woken(ingest, false);
+    struct bc_waiter *chain = take_woken(ingest, false);
     bc__mutex_unlock(&ingest->lock);
-    bc__queue_call(chain);
+    bc__wait_queue_wake(chain);
 }
 
 /* Gives the producer word back, first moving to state `next` unless closed meanwhile. If
@@ -329,13 +329,14 @@ static void release_producer(struct bc_ingest *ingest, int next, bool goes_on) {
     }
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
     if (!ended) atomic_store(&ingest->producer, 0);
-    struct bc_queued *chain = take_woken(ingest, goes_on);
-    if (atomic_load(&ingest->prefetch.stalled) && (ended || !bc__ingest_holds(ingest))) {
+    struct bc_waiter *chain = take_woken(ingest, goes_on);
+    if (atomic_load(&ingest->prefetch.stalled) &&
+        (ended || !bc__ingest_has_pending(ingest))) {
         atomic_store(&ingest->prefetch.stalled, false);
         bc__cond_wake_all(&ingest->prefetch.wanted);
     }
     bc__mutex_unlock(&ingest->lock);
-    bc__queue_call(chain);
+    bc__wait_queue_wake(chain);
     if (!ended || is_forked(ingest)) return;
     /* The state is final: nobody else will touch the source. */
     release_source(ingest);
@@ -432,7 +433,7 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
     if (waits && !is_forked(ingest)) (void)atomic_fetch_sub(&ingest->waiters, 1);
     if (code != 0) {
         /* Who gives up waiting wants nothing any more; who still waits says so again. */
-        bc__prefetch_forget_demand(ingest);
+        bc__demand_clear(ingest);
         hand_on(ingest);
     }
     if (is_forked(ingest)) return code;
@@ -479,13 +480,13 @@ void bc__ingest_forked(struct bc_ingest *ingest) {
 }
 
 void bc__ingest_wake_all(struct bc_ingest *ingest) {
-    struct bc_queued *chain = NULL;
+    struct bc_waiter *chain = NULL;
     bc__mutex_lock(&ingest->lock);
     while (ingest->waiting.first != NULL) {
-        chain = bc__queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+        chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
     }
     bc__mutex_unlock(&ingest->lock);
-    bc__queue_call(chain);
+    bc__wait_queue_wake(chain);
 }
 
 void bc__ingest_close(struct bc_ingest *ingest) {
@@ -495,10 +496,10 @@ void bc__ingest_close(struct bc_ingest *ingest) {
     if (was_open)
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
     bool free_source = was_open && atomic_load(&ingest->producer) == 0;
-    struct bc_queued *chain = take_woken(ingest, false);
+    struct bc_waiter *chain = take_woken(ingest, false);
     bc__cond_wake_all(&ingest->prefetch.wanted);
     bc__mutex_unlock(&ingest->lock);
-    bc__queue_call(chain);
+    bc__wait_queue_wake(chain);
     bc__mutex_lock(&ingest->store_lock);
     bc__mutex_unlock(&ingest->store_lock);
     if (free_source) release_source(ingest);

@@ -25,8 +25,8 @@
 
 #include "base/sync.h"
 #include "record/prefetch.h"
-#include "record/queue.h"
 #include "record/source.h"
+#include "record/wait_queue.h"
 #include "store/store.h"
 
 enum bc_ingest_state {
@@ -59,18 +59,18 @@ struct bc_file_source {
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
-    struct bc_queue waiting;    /* under the lock */
-    struct bc_mutex store_lock; /* held while a batch goes into the store, never around
-                                foreign code; close takes it once */
-    _Atomic uintptr_t producer; /* the producer's thread, or 0; written with the lock */
-    _Atomic uint64_t waiters;   /* threads that wait, or did in the call they are in */
-    struct bc_source source;    /* the producer's */
+    struct bc_wait_queue waiting; /* under the lock */
+    struct bc_mutex store_lock;   /* held while a batch goes into the store, never around
+                                  foreign code; close takes it once */
+    _Atomic uintptr_t producer;   /* the producer's thread, or 0; written with the lock */
+    _Atomic uint64_t waiters;     /* threads that wait, or did in the call they are in */
+    struct bc_source source;      /* the producer's */
     struct bc_file_source file_source; /* `next` NULL: there is a source */
-    uint64_t n_skipped;       /* the producer's: batches of the source that are in the store
-                              since before, and were looked at */
-    uint64_t n_recorded;      /* how many there are of those */
-    struct bc_batch *pending; /* the producer's */
-    bool ended;               /* the producer's: the source gave its last batch */
+    uint64_t n_skipped;  /* the producer's: batches of the source that are in the store
+                         since before, and were looked at */
+    uint64_t n_recorded; /* how many there are of those */
+    struct bc_batch *pending;    /* the producer's */
+    bool ended;                  /* the producer's: the source gave its last batch */
     struct bc_arrival_rate rate; /* the producer's: how fast the source gives them */
     struct bc_error failure;     /* set before FAILED */
     struct bc_store *store;      /* borrowed */
@@ -107,7 +107,7 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
 
 /* True while a batch is held that could not be stored. The lock is held, and nobody is
  * the producer. */
-bool bc__ingest_holds(const struct bc_ingest *ingest);
+bool bc__ingest_has_pending(const struct bc_ingest *ingest);
 
 /* The errno with which the source failed, and its words, valid as long as the ingest; 0
  * while it has not failed. */

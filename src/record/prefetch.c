@@ -9,12 +9,12 @@
 /* Asked for at once at the most, so that who gave up waiting soon stops it. */
 enum { AT_ONCE = 64, SLEEP_MS = 1000, RETRY_MS = 50 };
 
-bool bc__prefetch_lets(const struct bc_prefetch *prefetch, uintptr_t thread) {
+bool bc__demand_may_produce(const struct bc_prefetch *prefetch, uintptr_t thread) {
     return prefetch->ahead == 0 || atomic_load(&prefetch->thread) == thread ||
            atomic_load(&prefetch->stalled) || atomic_load(&prefetch->over);
 }
 
-void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number) {
+void bc__demand_raise(struct bc_ingest *ingest, uint64_t number) {
     struct bc_prefetch *prefetch = &ingest->prefetch;
     uint64_t batches = number < UINT64_MAX ? number + 1 : number;
     if (atomic_load(&prefetch->demand) < batches) {
@@ -23,14 +23,14 @@ void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number) {
     bc__cond_wake_all(&prefetch->wanted);
 }
 
-void bc__prefetch_forget_demand(struct bc_ingest *ingest) {
+void bc__demand_clear(struct bc_ingest *ingest) {
     if (ingest->prefetch.ahead == 0) return;
     bc__mutex_lock(&ingest->lock);
     atomic_store(&ingest->prefetch.demand, 0);
     bc__mutex_unlock(&ingest->lock);
 }
 
-void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop) {
+void bc__demand_on_position(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop) {
     struct bc_prefetch *prefetch = &ingest->prefetch;
     /* A fork's child has no such thread, and its lock may be held by one. */
     if (ingest->process != bc__sys_process()) return;
@@ -82,7 +82,7 @@ static void after_failure(struct bc_ingest *ingest) {
     bool stalls = false;
     bc__mutex_lock(&ingest->lock);
     if (atomic_load(&ingest->state) == BC_INGEST_OPEN) {
-        stalls = bc__ingest_holds(ingest);
+        stalls = bc__ingest_has_pending(ingest);
         if (stalls) {
             atomic_store(&prefetch->stalled, true);
         } else {

@@ -36,15 +36,15 @@ void bc__prefetch_run(struct bc_ingest *ingest);
 
 /* A reader that ends before batch `stop` is at batch `cursor` now. Any thread, no lock of
  * the ingest's held. */
-void bc__prefetch_moved(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop);
+void bc__demand_on_position(struct bc_ingest *ingest, uint64_t cursor, uint64_t stop);
 
 /* Somebody waits for batch `number`. The ingest's lock is held. */
-void bc__prefetch_demand(struct bc_ingest *ingest, uint64_t number);
+void bc__demand_raise(struct bc_ingest *ingest, uint64_t number);
 
 /* Nobody waits any more, for all that this caller knows: who does says so again. */
-void bc__prefetch_forget_demand(struct bc_ingest *ingest);
+void bc__demand_clear(struct bc_ingest *ingest);
 
 /* True where `thread` may bring the next batch. The ingest's lock is held. */
-bool bc__prefetch_lets(const struct bc_prefetch *prefetch, uintptr_t thread);
+bool bc__demand_may_produce(const struct bc_prefetch *prefetch, uintptr_t thread);
 
 #endif

@@ -7,8 +7,9 @@
 #include "base/sys.h"
 
 int bc__borrow_list_new(bool lasts, struct bc_borrow_list **out_list) {
-    struct bc_borrow_list *borrow_list = lasts ? bc__calloc_apart(sizeof(*borrow_list))
-                                               : bc__calloc(1, sizeof(*borrow_list));
+    struct bc_borrow_list *borrow_list = lasts
+                                             ? bc__calloc_cacheline(sizeof(*borrow_list))
+                                             : bc__calloc(1, sizeof(*borrow_list));
     if (borrow_list == NULL) return ENOMEM;
     int code = bc__mutex_init(&borrow_list->lock);
     if (code != 0) {

@@ -12,7 +12,7 @@ int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
                    struct bc_reader **out_reader) {
     bc_assert(ops != NULL && ops->store != NULL);
     struct bc_reader *reader =
-        counted ? bc__calloc_apart(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
+        counted ? bc__calloc_cacheline(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
     int code = bc__borrow_list_new(counted, &reader->borrow_list);
     if (code != 0) {

@@ -9,12 +9,12 @@
 
 void bc__budget_finish(struct bc_budget *budget) {
     bc_assert(budget != NULL);
-    bc__shares_finish(&budget->shares);
+    bc__shared_buffers_finish(&budget->shared);
 }
 
 void bc__charge_finish(struct bc_charge *charge) {
     bc_assert(charge != NULL);
-    bc__free(charge->shares);
+    bc__free(charge->shared);
     memset(charge, 0, sizeof(*charge));
 }
 
@@ -22,11 +22,11 @@ static int add_share(struct bc_charge *charge, const void *buffer, int64_t size,
                      int64_t used) {
     bc_assert(size >= used && used >= 0);
     if (buffer == NULL || used == 0) return 0;
-    if (bc__grow((void **)&charge->shares, &charge->shares_capacity, charge->n_shares + 1,
-                 sizeof(charge->shares[0])) != 0) {
+    if (bc__grow((void **)&charge->shared, &charge->shared_capacity, charge->n_shared + 1,
+                 sizeof(charge->shared[0])) != 0) {
         return ENOMEM;
     }
-    charge->shares[charge->n_shares++] =
+    charge->shared[charge->n_shared++] =
         (struct bc_share){buffer, (uint64_t)size, (uint64_t)used, 0};
     return 0;
 }
@@ -51,9 +51,10 @@ static int add_extents(struct bc_charge *charge, const struct bc_buffer_ranges *
     return 0;
 }
 
-int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_buffer_ranges *ranges,
-                     struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
-                     const struct bc_batch *batch, struct bc_error *error) {
+int bc__charge_measure(struct bc_charge *out_charge,
+                       const struct bc_buffer_ranges *ranges,
+                       struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
+                       const struct bc_batch *batch, struct bc_error *error) {
     bc_assert(out_charge != NULL && ranges != scratch);
     struct bc_charge charge = {0};
     int code = add_extents(&charge, ranges, false);
@@ -79,8 +80,8 @@ int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_buffer_ranges
 static void remove_shares(struct bc_budget *budget, const struct bc_charge *charge,
                           size_t n) {
     for (size_t i = 0; i < n; i++) {
-        const struct bc_share *share = &charge->shares[i];
-        bc__shares_remove(&budget->shares, share->buffer, share->added);
+        const struct bc_share *share = &charge->shared[i];
+        bc__shared_buffers_remove(&budget->shared, share->buffer, share->added);
         budget->used -= share->added;
     }
 }
@@ -91,10 +92,10 @@ uint64_t bc__budget_free(const struct bc_budget *budget) {
 
 int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
     if (charge->own_bytes > bc__budget_free(budget)) return ENOSPC;
-    for (size_t i = 0; i < charge->n_shares; i++) {
-        struct bc_share *share = &charge->shares[i];
-        int code = bc__shares_add(&budget->shares, share->buffer, share->size,
-                                  share->used, &share->added);
+    for (size_t i = 0; i < charge->n_shared; i++) {
+        struct bc_share *share = &charge->shared[i];
+        int code = bc__shared_buffers_add(&budget->shared, share->buffer, share->size,
+                                          share->used, &share->added);
         if (code != 0) {
             remove_shares(budget, charge, i);
             return code;
@@ -102,7 +103,7 @@ int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
         budget->used += share->added;
     }
     if (budget->used > budget->limit || charge->own_bytes > bc__budget_free(budget)) {
-        remove_shares(budget, charge, charge->n_shares);
+        remove_shares(budget, charge, charge->n_shared);
         return ENOSPC;
     }
     budget->used += charge->own_bytes;
@@ -112,5 +113,5 @@ int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
 void bc__budget_release(struct bc_budget *budget, const struct bc_charge *charge) {
     bc_assert(budget->used >= charge->own_bytes);
     budget->used -= charge->own_bytes;
-    remove_shares(budget, charge, charge->n_shares);
+    remove_shares(budget, charge, charge->n_shared);
 }

@@ -17,7 +17,7 @@ struct bc_budget {
     uint64_t limit;
     uint64_t used;
     uint64_t reserved;
-    struct bc_shares shares;
+    struct bc_shared_buffers shared;
 };
 
 /* A batch's part of a shared buffer. */
@@ -31,18 +31,19 @@ struct bc_share {
 /* What a batch is charged. Zeroed is nothing. */
 struct bc_charge {
     uint64_t own_bytes;
-    struct bc_share *shares;
-    size_t n_shares;
-    size_t shares_capacity;
+    struct bc_share *shared;
+    size_t n_shared;
+    size_t shared_capacity;
 };
 
 void bc__budget_finish(struct bc_budget *budget);
 
 /* Weighs a batch whose walk is `ranges`; `scratch` serves for its dictionaries. On
  * success the caller finishes the charge. EINVAL, ENOMEM. Needs no lock. */
-int bc__charge_weigh(struct bc_charge *out_charge, const struct bc_buffer_ranges *ranges,
-                     struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
-                     const struct bc_batch *batch, struct bc_error *error);
+int bc__charge_measure(struct bc_charge *out_charge,
+                       const struct bc_buffer_ranges *ranges,
+                       struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
+                       const struct bc_batch *batch, struct bc_error *error);
 void bc__charge_finish(struct bc_charge *charge);
 
 /* What batches may still be charged. */

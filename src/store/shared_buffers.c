@@ -6,13 +6,13 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-static size_t home_of(const struct bc_shares *shares, const void *buffer) {
+static size_t home_of(const struct bc_shared_buffers *shares, const void *buffer) {
     uint64_t hash = (uint64_t)(uintptr_t)buffer * 0x9E3779B97F4A7C15U;
     return (size_t)(hash >> 32) & (shares->capacity - 1);
 }
 
 /* The entry of `buffer`, or the free one where it would stand. */
-static size_t find(const struct bc_shares *shares, const void *buffer) {
+static size_t find(const struct bc_shared_buffers *shares, const void *buffer) {
     bc_assert(shares->count < shares->capacity);
     size_t at = home_of(shares, buffer);
     while (shares->entries[at].buffer != NULL && shares->entries[at].buffer != buffer) {
@@ -21,13 +21,13 @@ static size_t find(const struct bc_shares *shares, const void *buffer) {
     return at;
 }
 
-static int enlarge(struct bc_shares *shares) {
-    struct bc_shares larger = {NULL, shares->capacity == 0 ? 16 : shares->capacity * 2,
-                               shares->count};
+static int enlarge(struct bc_shared_buffers *shares) {
+    struct bc_shared_buffers larger = {
+        NULL, shares->capacity == 0 ? 16 : shares->capacity * 2, shares->count};
     larger.entries = bc__calloc(larger.capacity, sizeof(larger.entries[0]));
     if (larger.entries == NULL) return ENOMEM;
     for (size_t i = 0; i < shares->capacity; i++) {
-        const struct bc_share_entry *entry = &shares->entries[i];
+        const struct bc_shared_buffer *entry = &shares->entries[i];
         if (entry->buffer == NULL) continue;
         size_t at = home_of(&larger, entry->buffer);
         while (larger.entries[at].buffer != NULL) at = (at + 1) & (larger.capacity - 1);
@@ -38,17 +38,17 @@ static int enlarge(struct bc_shares *shares) {
     return 0;
 }
 
-void bc__shares_finish(struct bc_shares *shares) {
+void bc__shared_buffers_finish(struct bc_shared_buffers *shares) {
     bc_assert(shares != NULL);
     bc__free(shares->entries);
     memset(shares, 0, sizeof(*shares));
 }
 
-int bc__shares_add(struct bc_shares *shares, const void *buffer, uint64_t size,
-                   uint64_t used, uint64_t *out_added) {
+int bc__shared_buffers_add(struct bc_shared_buffers *shares, const void *buffer,
+                           uint64_t size, uint64_t used, uint64_t *out_added) {
     bc_assert(buffer != NULL && used <= size);
     if (shares->count * 2 >= shares->capacity && enlarge(shares) != 0) return ENOMEM;
-    struct bc_share_entry *entry = &shares->entries[find(shares, buffer)];
+    struct bc_shared_buffer *entry = &shares->entries[find(shares, buffer)];
     if (entry->buffer == NULL) {
         entry->buffer = buffer;
         shares->count++;
@@ -56,18 +56,19 @@ int bc__shares_add(struct bc_shares *shares, const void *buffer, uint64_t size,
     uint64_t left = size > entry->charged ? size - entry->charged : 0;
     *out_added = used < left ? used : left;
     entry->charged += *out_added;
-    entry->holders++;
+    entry->refs++;
     return 0;
 }
 
-void bc__shares_remove(struct bc_shares *shares, const void *buffer, uint64_t added) {
+void bc__shared_buffers_remove(struct bc_shared_buffers *shares, const void *buffer,
+                               uint64_t added) {
     bc_assert(shares->count > 0);
     size_t at = find(shares, buffer);
-    struct bc_share_entry *entry = &shares->entries[at];
-    bc_assert(entry->buffer == buffer && entry->holders > 0 && entry->charged >= added);
+    struct bc_shared_buffer *entry = &shares->entries[at];
+    bc_assert(entry->buffer == buffer && entry->refs > 0 && entry->charged >= added);
     entry->charged -= added;
-    entry->holders--;
-    if (entry->holders > 0) return;
+    entry->refs--;
+    if (entry->refs > 0) return;
     /* Move up what stands behind the hole and would no more be found. */
     size_t mask = shares->capacity - 1;
     size_t hole = at;

@@ -10,26 +10,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct bc_share_entry {
+struct bc_shared_buffer {
     const void *buffer; /* NULL: free */
     uint64_t charged;
-    uint64_t holders;
+    uint64_t refs;
 };
 
-struct bc_shares {
-    struct bc_share_entry *entries;
+struct bc_shared_buffers {
+    struct bc_shared_buffer *entries;
     size_t capacity; /* a power of two, or 0 */
     size_t count;
 };
 
-void bc__shares_finish(struct bc_shares *shares);
+void bc__shared_buffers_finish(struct bc_shared_buffers *shares);
 
 /* One more batch holds `buffer` and uses `used` of its `size` bytes: what that adds to
  * the charge goes to `*out_added`. Never charges more than `size` in all. 0 or ENOMEM. */
-int bc__shares_add(struct bc_shares *shares, const void *buffer, uint64_t size,
-                   uint64_t used, uint64_t *out_added);
+int bc__shared_buffers_add(struct bc_shared_buffers *shares, const void *buffer,
+                           uint64_t size, uint64_t used, uint64_t *out_added);
 
 /* Takes back one such call, and what it added. */
-void bc__shares_remove(struct bc_shares *shares, const void *buffer, uint64_t added);
+void bc__shared_buffers_remove(struct bc_shared_buffers *shares, const void *buffer,
+                               uint64_t added);
 
 #endif

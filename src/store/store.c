@@ -61,11 +61,11 @@ static int admit(struct bc_store *store, const struct bc_batch *batch,
                  struct bc_charge *out_charge, uint64_t *out_bytes,
                  struct bc_error *error) {
     struct bc_charge charge;
-    int code = bc__charge_weigh(&charge, &store->ranges, &store->scratch, store->schema,
-                                batch, error);
+    int code = bc__charge_measure(&charge, &store->ranges, &store->scratch, store->schema,
+                                  batch, error);
     if (code != 0) return code;
     *out_bytes = charge.own_bytes;
-    for (size_t i = 0; i < charge.n_shares; i++) *out_bytes += charge.shares[i].used;
+    for (size_t i = 0; i < charge.n_shared; i++) *out_bytes += charge.shared[i].used;
     bc__mutex_lock(&store->lock);
     code = bc__budget_admit(&store->budget, &charge);
     bc__mutex_unlock(&store->lock);
@@ -142,14 +142,14 @@ int bc__store_flush(struct bc_store *store, struct bc_error *error) {
     return tier == NULL ? 0 : tier->flush(tier->context, error);
 }
 
-int bc__store_complete(struct bc_store *store, struct bc_error *error) {
+int bc__store_finalize(struct bc_store *store, struct bc_error *error) {
     const struct bc_tier_ops *tier = store->tier;
     if (tier == NULL) return 0;
     if (tier->finalize == NULL) return tier->flush(tier->context, error);
     return tier->finalize(tier->context, store, error);
 }
 
-void bc__store_abandon(struct bc_store *store) {
+void bc__store_abort(struct bc_store *store) {
     const struct bc_tier_ops *tier = store->tier;
     if (tier != NULL && tier->abort != NULL) tier->abort(tier->context);
 }
@@ -168,8 +168,8 @@ void bc__store_put_extent(struct bc_store *store, struct bc_extent extent,
     publish(store, slot, rows, (uint64_t)extent.size);
 }
 
-int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
-                    uint64_t bytes, struct bc_error *error) {
+int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
+                         uint64_t bytes, struct bc_error *error) {
     bc_assert(bc__store_published(store) == 0 && store->tier->locate != NULL);
     /* Memory of this kind takes no time before it is touched. */
     uint64_t reserved = 0;
@@ -219,7 +219,7 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
                          (unsigned long long)row);
 }
 
-void bc__store_tidy(struct bc_store *store, bool done) {
+void bc__store_release_retired(struct bc_store *store, bool done) {
     if (store->tier != NULL) store->tier->release_retired(store->tier->context, done);
 }
 
@@ -353,7 +353,7 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     return 0;
 }
 
-void bc__store_expect(const struct bc_store *store, uint64_t number) {
+void bc__store_prefetch_slot(const struct bc_store *store, uint64_t number) {
     if (number >= bc__store_published(store)) return;
     const struct bc_slot *slot = slot_at(store, number);
     __builtin_prefetch(slot);
@@ -414,7 +414,7 @@ enum { RUN = 1 << 14 };
  * what they take goes too, a run at a time. A run is in one chunk, but for the first. */
 static void empty_slots(struct bc_store *store, uint64_t end) {
     if ((end + BC_STORE_FIRST_CHUNK) % RUN != 0 || end < RUN) return;
-    bc__sys_empty(slot_at(store, end - RUN), RUN * sizeof(struct bc_slot));
+    bc__sys_discard_pages(slot_at(store, end - RUN), RUN * sizeof(struct bc_slot));
 }
 
 void bc__store_trim(struct bc_store *store, uint64_t low) {

@@ -127,18 +127,18 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 /* Sees to it that the disk has all that it should have. */
 int bc__store_flush(struct bc_store *store, struct bc_error *error);
 /* The same at the end of the stream. */
-int bc__store_complete(struct bc_store *store, struct bc_error *error);
+int bc__store_finalize(struct bc_store *store, struct bc_error *error);
 
 /* At the end of a stream that failed; bc__store_flush has done what it could. */
-void bc__store_abandon(struct bc_store *store);
+void bc__store_abort(struct bc_store *store);
 
 /* Makes room for one more batch. One producer at a time. ENOMEM. */
 int bc__store_reserve(struct bc_store *store, struct bc_error *error);
 /* Appends a batch that is in the file already, for which there is room. */
 void bc__store_put_extent(struct bc_store *store, struct bc_extent extent, uint64_t rows);
 /* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
-int bc__store_adopt(struct bc_store *store, uint64_t batches, uint64_t rows,
-                    uint64_t bytes, struct bc_error *error);
+int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
+                         uint64_t bytes, struct bc_error *error);
 
 /* What is known of batch `number`, which is published; an extent of size 0: it is not on
  * disk. Whoever asks sees to it that the batch is not evicted meanwhile. */
@@ -152,10 +152,10 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
 
 /* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
  * lock is held. */
-void bc__store_tidy(struct bc_store *store, bool done);
+void bc__store_release_retired(struct bc_store *store, bool done);
 
 /* Batch `number` will be asked for: what is known of it is fetched into the caches. */
-void bc__store_expect(const struct bc_store *store, uint64_t number);
+void bc__store_prefetch_slot(const struct bc_store *store, uint64_t number);
 /* What a read may touch that is quick: about a millisecond's work. */
 enum { BC_STORE_QUICK_BYTES = 1 << 20 };
 

@@ -30,7 +30,7 @@ static void follow_and_fail(void *context, enum bc_fault_moment moment, int file
 static void check_follower(const struct fixture *fixture, bool has_writer) {
     struct bc_cache *follower = scene.follower;
     if (follower == NULL) return;
-    CHECK(has_writer || follower->leader == NULL);
+    CHECK(has_writer || follower->writer == NULL);
     struct bc_reader *reader = fixture_reader(follower);
     if (has_writer) {
         CHECK(fixture_drain(fixture, reader, 0) == BATCHES);

@@ -104,7 +104,7 @@ static int record(struct stage *stage, struct bc_error *error) {
  * published before that stays, be it the end of the recording. */
 static void check_broken(struct stage *stage, bool complete) {
     int code = stage->cache->disk.file.broken;
-    if (code >= BC_OF_SYSTEM) code = EIO;
+    if (code >= BC_SYSTEM_ERROR) code = EIO;
     stage->synced = 0;
     for (int i = 0; i < 3; i++) {
         uint64_t batches;

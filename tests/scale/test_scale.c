@@ -4,7 +4,7 @@
  * of ours at each) and the bytes that it moves, so that no clock is needed. */
 #include "messages.h"
 #include "place.h"
-#include "record/queue.h"
+#include "record/wait_queue.h"
 
 enum { FEW = 1000, TIMES = 8, BYTES_PER_STEP = 8 };
 
@@ -323,21 +323,21 @@ enum { WAITING = 100 };
 
 /* The steps to look `FEW` times for threads whose batch is there, which none is. */
 static uint64_t count_looks(int waiting) {
-    static struct bc_queued queued[WAITING];
-    struct bc_queue queue = {.first = NULL};
+    static struct bc_waiter queued[WAITING];
+    struct bc_wait_queue queue = {.first = NULL};
     for (int i = 0; i < waiting; i++) {
-        CHECK(bc__queued_init(&queued[i], FEW, 1) == 0);
-        bc__queue_add(&queue, &queued[i]);
+        CHECK(bc__waiter_init(&queued[i], FEW, 1) == 0);
+        bc__wait_queue_add(&queue, &queued[i]);
     }
     uint64_t before = steps;
     for (uint64_t published = 1; published <= FEW; published++) {
-        CHECK(bc__queue_take(&queue, published) == NULL);
+        CHECK(bc__wait_queue_take(&queue, published) == NULL);
     }
     uint64_t taken = steps - before;
-    struct bc_queued *chain = bc__queue_take(&queue, FEW + 1);
+    struct bc_waiter *chain = bc__wait_queue_take(&queue, FEW + 1);
     for (; chain != NULL; waiting--) {
-        struct bc_queued *next = chain->next;
-        bc__queued_finish(chain);
+        struct bc_waiter *next = chain->next;
+        bc__waiter_finish(chain);
         chain = next;
     }
     CHECK(waiting == 0);

@@ -40,7 +40,7 @@ static void test_mappings_are_replaced(void) {
         CHECK(bc__disk_append(&disk, batch, &ranges, false, &offsets[i], &sizes[i],
                               NULL) == 0);
         CHECK(offsets[i] % 64 == 0 && sizes[i] % 64 == 0);
-        bc__disk_tidy(&disk, false);
+        bc__disk_release_retired(&disk, false);
         bc__batch_unref(batch);
         struct bc_batch *back;
         CHECK(bc__disk_read(&disk, offsets[i], sizes[i], 0, whole, &back, NULL) == 0);
@@ -53,7 +53,7 @@ static void test_mappings_are_replaced(void) {
         CHECK(bc__export_batch(schema, NULL, back, NULL, &array) == 0);
         fixture_check(&fixture, &array, i);
     }
-    bc__disk_tidy(&disk, true);
+    bc__disk_release_retired(&disk, true);
     CHECK(fixture.arrays_alive == 0);
     bc__disk_close(&disk);
     for (int i = 0; i < BATCHES; i++) fixture_check(&fixture, &held[i], i);

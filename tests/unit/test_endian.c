@@ -39,10 +39,10 @@ static void check(enum bc_unit unit, const uint8_t *turned, int64_t size) {
     uint8_t *place = in + 1;
     for (int i = 0; i < 64; i++) place[i] = (uint8_t)i;
     memset(out, 0xee, sizeof(out));
-    bc__turn(unit, out, place, size + size / 2);
+    bc__swap_bytes(unit, out, place, size + size / 2);
     CHECK(memcmp(out, turned, (size_t)size) == 0);
     if (size > 1) CHECK(out[size] == 0xee);
-    bc__turn(unit, place, place, size);
+    bc__swap_bytes(unit, place, place, size);
     CHECK(memcmp(place, turned, (size_t)size) == 0 && place[size] == size);
 }
 
@@ -71,7 +71,7 @@ static void test_views(void) {
                                (int32_t)__builtin_bswap32(7),
                                (int32_t)__builtin_bswap32(9)};
         struct bc_view out;
-        bc__turn(BC_UNIT_VIEW, &out, &view, sizeof(view));
+        bc__swap_bytes(BC_UNIT_VIEW, &out, &view, sizeof(view));
         bool refers = lengths[i] == 13;
         CHECK(out.length == lengths[i] && memcmp(out.prefix, "abcd", 4) == 0);
         CHECK(out.buffer == (refers ? 7 : view.buffer));

@@ -103,7 +103,7 @@ static void test_room_is_given_back(void) {
         if (i % 50 == 7)
             CHECK(bc__page_refs_add(file.page_refs, offsets[i], size_of(i)) == 0);
         if (i >= WINDOW)
-            bc__file_give_up(&file, offsets[i - WINDOW], size_of(i - WINDOW));
+            bc__file_release(&file, offsets[i - WINDOW], size_of(i - WINDOW));
         for (int k = i < WINDOW ? 0 : i - WINDOW + 1; k <= i; k++) {
             check_message(&file, k, offsets[k], NULL);
         }
@@ -116,7 +116,7 @@ static void test_room_is_given_back(void) {
         bc__page_refs_remove(file.page_refs, offsets[i], size_of(i));
     }
     for (int i = MESSAGES - WINDOW; i < MESSAGES; i++) {
-        bc__file_give_up(&file, offsets[i], size_of(i));
+        bc__file_release(&file, offsets[i], size_of(i));
     }
     bc__page_refs_reclaim(file.page_refs);
     CHECK(bc__file_used(&file) <= 4096 && blocks_of(&file) <= 4096);

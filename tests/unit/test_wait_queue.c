@@ -2,14 +2,14 @@
  * and no later, whoever came or left meanwhile. */
 #include <string.h>
 
-#include "record/queue.h"
+#include "record/wait_queue.h"
 #include "tap.h"
 
 enum { THREADS = 64, BATCHES = 40, RUNS = 200 };
 
 struct crowd {
-    struct bc_queue queue;
-    struct bc_queued queued[THREADS];
+    struct bc_wait_queue queue;
+    struct bc_waiter waiter[THREADS];
     bool waits[THREADS];
     unsigned state;
 };
@@ -28,25 +28,25 @@ static void come(struct crowd *crowd, uint64_t published) {
     unsigned i = draw(crowd, THREADS);
     if (crowd->waits[i]) return;
     uint64_t number = published + draw(crowd, 8);
-    CHECK(bc__queued_init(&crowd->queued[i], number, i + 1) == 0);
-    bc__queue_add(&crowd->queue, &crowd->queued[i]);
+    CHECK(bc__waiter_init(&crowd->waiter[i], number, i + 1) == 0);
+    bc__wait_queue_add(&crowd->queue, &crowd->waiter[i]);
     crowd->waits[i] = true;
 }
 
 /* Takes the waiting threads of the chain out of the model. */
-static void leave(struct crowd *crowd, struct bc_queued *chain) {
+static void leave(struct crowd *crowd, struct bc_waiter *chain) {
     while (chain != NULL) {
-        struct bc_queued *next = chain->next;
+        struct bc_waiter *next = chain->next;
         CHECK(crowd->waits[chain->thread - 1] && !chain->listed);
         crowd->waits[chain->thread - 1] = false;
-        bc__queued_finish(chain);
+        bc__waiter_finish(chain);
         chain = next;
     }
 }
 
 static void give_up(struct crowd *crowd) {
     uintptr_t thread = draw(crowd, THREADS) + 1;
-    struct bc_queued *chain = bc__queue_take_one(&crowd->queue, NULL, may, &thread);
+    struct bc_waiter *chain = bc__wait_queue_take_one(&crowd->queue, NULL, may, &thread);
     CHECK((chain != NULL) == crowd->waits[thread - 1]);
     leave(crowd, chain);
 }
@@ -58,16 +58,16 @@ static void test_each_is_taken_when_its_batch_is_there(void) {
         for (uint64_t published = 0; published < BATCHES; published++) {
             for (unsigned n = draw(&crowd, 5); n > 0; n--) come(&crowd, published);
             if (draw(&crowd, 3) == 0) give_up(&crowd);
-            struct bc_queued *chain = bc__queue_take(&crowd.queue, published);
-            for (const struct bc_queued *q = chain; q != NULL; q = q->next) {
+            struct bc_waiter *chain = bc__wait_queue_take(&crowd.queue, published);
+            for (const struct bc_waiter *q = chain; q != NULL; q = q->next) {
                 CHECK(q->number < published);
             }
             leave(&crowd, chain);
             for (int i = 0; i < THREADS; i++) {
-                CHECK(!crowd.waits[i] || crowd.queued[i].number >= published);
+                CHECK(!crowd.waits[i] || crowd.waiter[i].number >= published);
             }
         }
-        leave(&crowd, bc__queue_take(&crowd.queue, UINT64_MAX));
+        leave(&crowd, bc__wait_queue_take(&crowd.queue, UINT64_MAX));
         CHECK(crowd.queue.first == NULL);
     }
 }
