@@ -1,7 +1,7 @@
 /* What a cache is: shared by cache.c (its life, its limits), cache_readers.c (who
  * reads it), cache_files.c and cache_follow.c. Nobody else looks inside. */
-#ifndef BC_CACHE_H
-#define BC_CACHE_H
+#ifndef BC_CACHE_CACHE_H
+#define BC_CACHE_CACHE_H
 
 #include "base/sys.h"
 #include "disk/disk.h"

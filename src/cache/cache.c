@@ -10,7 +10,7 @@
  * `closed` is set; the ingest ends (waiters wake, the source goes); every reader's lock
  * is taken once and its borrows are settled, so that nobody needs the store any more;
  * batches, mapping and file go. */
-#include "cache.h"
+#include "cache/cache.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/sys.h"
-#include "cache.h"
+#include "cache/cache.h"
 
 static struct bc_cache *cache_of(struct bc_member *member) {
     return BC_OF_MEMBER(member, struct bc_cache, member);

@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "cache.h"
+#include "cache/cache.h"
 
 static bool ops_exhausted(void *context) {
     struct bc_cache *cache = context;

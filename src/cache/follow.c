@@ -14,7 +14,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "cache.h"
+#include "cache/cache.h"
 
 void bc__cache_find_writer(struct bc_cache *cache) {
     bc_assert(cache->disk.follows && cache->writer == NULL);

@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
-#include "cache.h"
+#include "cache/cache.h"
 #include "ipc/decode.h"
 
 /* Until `leave`, the cache is not closed, and nothing is stored. */
