@@ -76,19 +76,7 @@ static int failure_of_writer(struct bc_cache *cache, struct bc_error *error) {
     return code == 0 ? EOWNERDEAD : code;
 }
 
-static int next(void *context, struct bc_extent *out_extent, uint64_t *out_rows,
-                struct bc_error *error) {
-    struct bc_cache *cache = context;
-    struct bc_trailer_batch batch = {0, 0, 0};
-    int64_t rows;
-    int code = bc__disk_next(&cache->disk, &batch, &rows, error);
-    if (code != 0) return code;
-    *out_extent = (struct bc_extent){batch.offset, batch.size};
-    *out_rows = (uint64_t)rows;
-    return 0;
-}
-
-static int ask(void *context, int code, struct bc_error *error) {
+int bc__cache_request(void *context, int code, struct bc_error *error) {
     struct bc_cache *cache = context;
     if (code == EOWNERDEAD) return failure_of_writer(cache, error);
     struct bc_cache *writer = writer_of(cache);
@@ -97,8 +85,4 @@ static int ask(void *context, int code, struct bc_error *error) {
                                   bc__store_published(&cache->store), error);
     bc_cache_unref(writer);
     return code;
-}
-
-struct bc_file_source bc__cache_file_source(struct bc_cache *cache) {
-    return (struct bc_file_source){next, ask, cache};
 }

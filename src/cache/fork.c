@@ -105,14 +105,6 @@ int bc_watch_forks(const struct bc_fork_calls *calls) {
     return 0;
 }
 
-/* Only while somebody else has one: the last one has closed it. */
-static bool try_ref(struct bc_cache *cache) {
-    unsigned refs = atomic_load(&cache->refs);
-    while (refs > 0 && !atomic_compare_exchange_weak(&cache->refs, &refs, refs + 1)) {
-    }
-    return refs > 0;
-}
-
 /* Takes a reference where it is true. */
 static bool writes(struct bc_member *member, void *context) {
     struct bc_cache *cache = cache_of(member);
@@ -121,7 +113,7 @@ static bool writes(struct bc_member *member, void *context) {
            cache->identity.device == identity->device && cache->has_disk &&
            cache->disk.file.publishes_last && atomic_load(&cache->is_made) &&
            !atomic_load(&cache->closed) && cache->ingest.process == bc__sys_process() &&
-           try_ref(cache);
+           bc__try_ref(&cache->refs);
 }
 
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity) {

@@ -1,113 +1,8 @@
-/* Readers of a cache: which may be made, what they need of it, and what goes once all of
- * them have passed it. */
+/* Readers of a cache: which may be made, and what they ask of it. */
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "cache/cache.h"
-
-static bool ops_exhausted(void *context) {
-    struct bc_cache *cache = context;
-    return bc__ingest_exhausted(&cache->ingest);
-}
-
-/* The lowest mark once all readers were made, else 0; of published batches. The cache's
- * lock is held. */
-static uint64_t low_water(const struct bc_cache *cache) {
-    if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
-    uint64_t low = bc__store_published(&cache->store);
-    for (const struct bc_reader *reader = cache->readers; reader != NULL;
-         reader = reader->next) {
-        uint64_t mark = bc__reader_mark(reader);
-        if (mark < low) low = mark;
-    }
-    for (const struct bc_pin *pin = cache->pins; pin != NULL; pin = pin->next) {
-        if (pin->number < low) low = pin->number;
-    }
-    return low;
-}
-
-/* True when a batch went. */
-static bool evict(struct bc_cache *cache) {
-    if (cache->readers_max == 0) return false;
-    uint64_t before = atomic_load(&cache->store.first);
-    bc__mutex_lock(&cache->lock);
-    uint64_t low = low_water(cache);
-    if (low > cache->evicted_below) cache->evicted_below = low;
-    bc__mutex_unlock(&cache->lock);
-    if (low > 0) bc__store_trim(&cache->store, low);
-    return atomic_load(&cache->store.first) > before;
-}
-
-static int refuse_evicted(const struct bc_cache *cache, uint64_t number,
-                          struct bc_error *error) {
-    if (number >= cache->evicted_below) return 0;
-    return bc__error_set(
-        error, EINVAL,
-        "Batch %llu is no longer cached; the earliest batch still cached is %llu",
-        (unsigned long long)number, (unsigned long long)cache->evicted_below);
-}
-
-/* The cache's lock is held. */
-static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
-    pin->thread = bc__sys_thread();
-    pin->previous = NULL;
-    pin->next = cache->pins;
-    if (pin->next != NULL) pin->next->previous = pin;
-    cache->pins = pin;
-}
-
-int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
-                  struct bc_error *error) {
-    pin->number = number;
-    if (cache->readers_max == 0) return 0;
-    bc__mutex_lock(&cache->lock);
-    int code = refuse_evicted(cache, number, error);
-    if (code == 0) enlist_pin(cache, pin);
-    bc__mutex_unlock(&cache->lock);
-    return code;
-}
-
-void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
-    pin->number = 0;
-    if (cache->readers_max == 0) return;
-    bc__mutex_lock(&cache->lock);
-    pin->number = cache->evicted_below;
-    enlist_pin(cache, pin);
-    bc__mutex_unlock(&cache->lock);
-}
-
-void bc__cache_pins_forked(struct bc_cache *cache) {
-    const uintptr_t self = bc__sys_thread();
-    struct bc_pin *pin = cache->pins;
-    cache->pins = NULL;
-    while (pin != NULL) {
-        struct bc_pin *next = pin->next;
-        if (pin->thread == self) enlist_pin(cache, pin);
-        pin = next;
-    }
-}
-
-void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number) {
-    bc_assert(number >= pin->number);
-    if (cache->readers_max == 0) return;
-    bc__mutex_lock(&cache->lock);
-    pin->number = number;
-    bc__mutex_unlock(&cache->lock);
-    (void)evict(cache);
-}
-
-void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
-    if (cache->readers_max == 0) return;
-    bc__mutex_lock(&cache->lock);
-    if (pin->next != NULL) pin->next->previous = pin->previous;
-    if (pin->previous != NULL) {
-        pin->previous->next = pin->next;
-    } else {
-        cache->pins = pin->next;
-    }
-    bc__mutex_unlock(&cache->lock);
-    (void)evict(cache);
-}
 
 /* What a durable recording gives as recorded is on the disk. */
 static int sync_recording(struct bc_cache *cache, struct bc_error *error) {
@@ -122,11 +17,12 @@ static int sync_recording(struct bc_cache *cache, struct bc_error *error) {
 }
 
 /* Batches that no reader will look at make room for those that are wanted. */
-static int advance(struct bc_cache *cache, uint64_t number, struct bc_error *error) {
+static int advance(void *context, uint64_t number, struct bc_error *error) {
+    struct bc_cache *cache = context;
     for (;;) {
         int code = bc__ingest_advance(&cache->ingest, number, error);
         if (code == 0) return sync_recording(cache, error);
-        if (code != ENOMEM || !evict(cache)) return code;
+        if (code != ENOMEM || !bc__cache_evict(cache)) return code;
     }
 }
 
@@ -150,23 +46,8 @@ int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
     return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
 }
 
-static int ops_advance(void *context, uint64_t number, struct bc_error *error) {
-    return advance(context, number, error);
-}
-
-static void on_position(void *context, uint64_t cursor, uint64_t stop) {
-    struct bc_cache *cache = context;
-    bc__demand_on_position(&cache->ingest, cursor, stop);
-}
-
-static const char *source_message(void *context) {
-    const char *words = NULL;
-    (void)bc_cache_failure(context, &words);
-    return words;
-}
-
 /* Every pass asks: another thread may be in the middle of evicting for an older mark. */
-static void on_advance(void *context) { (void)evict(context); }
+static void on_advance(void *context) { (void)bc__cache_evict(context); }
 
 static void on_close(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;
@@ -180,7 +61,7 @@ static void on_close(void *context, struct bc_reader *reader) {
     cache->hits_memory += atomic_load(&reader->hits_memory);
     cache->hits_disk += atomic_load(&reader->hits_disk);
     bc__mutex_unlock(&cache->lock);
-    (void)evict(cache);
+    (void)bc__cache_evict(cache);
     bc_cache_unref(cache);
 }
 
@@ -196,7 +77,7 @@ static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *r
                              "Maximum number of readers (%llu) has been reached",
                              (unsigned long long)cache->readers_max);
     }
-    return refuse_evicted(cache, bc_reader_position(reader), error);
+    return bc__cache_check_evicted(cache, bc_reader_position(reader), error);
 }
 
 /* Takes the reader in, if it may start where it wants to. */
@@ -250,23 +131,21 @@ static int project(struct bc_cache *cache, const struct bc_reader_options *optio
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader,
                      struct bc_error *error) {
-    const struct bc_reader_ops ops = {
+    static const struct bc_reader_ops keeping = {advance, NULL, on_close};
+    static const struct bc_reader_ops evicting = {advance, on_advance, on_close};
+    const struct bc_reader_cache of = {
+        .ops = cache->readers_max == 0 ? &keeping : &evicting,
+        .context = cache,
+        .ingest = &cache->ingest,
         .store = &cache->store,
         .closed = &cache->closed,
-        .advance = ops_advance,
-        .exhausted = ops_exhausted,
-        .on_advance = cache->readers_max == 0 ? NULL : on_advance,
-        .on_position = cache->ingest.prefetch.ahead == 0 ? NULL : on_position,
-        .source_message = source_message,
-        .on_close = on_close,
-        .context = cache,
     };
     struct bc_projection *projection = NULL;
     int code = project(cache, options, &projection, error);
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};
-    if (bc__reader_new(&ops, range, projection, counted, &reader) != 0) {
+    if (bc__reader_new(&of, range, projection, counted, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
@@ -275,14 +154,15 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
         bc__reader_discard(reader);
         return code;
     }
-    if (ops.on_position != NULL && counted) {
+    if (counted) {
         uint64_t published = bc__store_published(&cache->store);
         uint64_t start = bc_reader_position(reader);
-        /* One that starts far on waits for nothing yet. */
-        on_position(cache, start < published ? start : published, reader->stop);
+        /* A reader that starts far on waits for nothing yet. */
+        bc__demand_on_position(&cache->ingest.demand,
+                               start < published ? start : published, reader->stop);
     }
     /* The last one to be made may already have passed what the others have. */
-    (void)evict(cache);
+    (void)bc__cache_evict(cache);
     *out_reader = reader;
     return 0;
 }

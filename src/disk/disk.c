@@ -11,6 +11,8 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                   const struct bc_disk_options *options, struct bc_error *error) {
     bc_assert(disk != NULL && options->path != NULL);
     memset(disk, 0, sizeof(*disk));
+    disk->tier.ops = &bc__disk_ops;
+    disk->is_recording = options->is_recording;
     int code = bc__encoder_init(&disk->encoder, schema, options->checksums,
                                 options->codec, error);
     if (code != 0) return code;
@@ -81,9 +83,10 @@ int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error) {
     return code;
 }
 
-int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
-                    const struct bc_buffer_ranges *ranges, bool more, int64_t *out_offset,
-                    int64_t *out_size, struct bc_error *error) {
+static int append(struct bc_tier *tier, struct bc_batch *batch,
+                  const struct bc_buffer_ranges *ranges, bool more,
+                  struct bc_extent *out_extent, struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
     if (disk->schema_bytes == 0) {
         int code = bc__disk_append_schema(disk, error);
         if (code != 0) return code;
@@ -95,16 +98,47 @@ int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
     code = bc__encode_batch(&disk->encoder, batch, ranges, &message, error);
     if (code != 0) return code;
     code = bc__file_append(&disk->file, message.iovecs, message.n_iovecs, message.size,
-                           more, out_offset, error);
-    if (code == 0) *out_size = message.size;
+                           more, &out_extent->offset, error);
+    if (code == 0) out_extent->size = message.size;
     return code;
 }
 
-void bc__disk_release_retired(struct bc_disk *disk, bool done) {
-    bc__dictionaries_release_retired(&disk->dictionaries, done);
+static int flush(struct bc_tier *tier, struct bc_error *error) {
+    return bc__file_flush(&bc__disk_of(tier)->file, error);
 }
 
-void bc__disk_release(struct bc_disk *disk, int64_t offset, int64_t size) {
-    bc__dictionaries_trim(&disk->dictionaries, &disk->file, offset);
-    bc__file_release(&disk->file, offset, size);
+static void release_retired(struct bc_tier *tier, bool done) {
+    bc__dictionaries_release_retired(&bc__disk_of(tier)->dictionaries, done);
 }
+
+static void release(struct bc_tier *tier, struct bc_extent extent) {
+    struct bc_disk *disk = bc__disk_of(tier);
+    bc__dictionaries_trim(&disk->dictionaries, &disk->file, extent.offset);
+    bc__file_release(&disk->file, extent.offset, extent.size);
+}
+
+static int end(struct bc_tier *tier, const struct bc_index *index,
+               struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
+    if (!disk->is_recording) return bc__file_flush(&disk->file, error);
+    return bc__disk_finalize(disk, index, error);
+}
+
+static void abort_recording(struct bc_tier *tier) {
+    struct bc_disk *disk = bc__disk_of(tier);
+    if (disk->is_recording) bc__file_abort(&disk->file);
+}
+
+const struct bc_tier_ops bc__disk_ops = {
+    .append = append,
+    .flush = flush,
+    .read = bc__disk_read,
+    .read_cost = bc__disk_read_cost,
+    .release = release,
+    .release_retired = release_retired,
+    .check = bc__disk_check,
+    .locate = bc__disk_locate,
+    .next = bc__disk_next,
+    .end = end,
+    .abort = abort_recording,
+};

@@ -13,8 +13,11 @@
 #include "disk/file.h"
 #include "disk/mapping.h"
 #include "disk/scanner.h"
+#include "disk/tier_ops.h"
 #include "disk/trailer.h"
 #include "ipc/encode.h"
+
+extern const struct bc_tier_ops bc__disk_ops;
 
 struct bc_disk_options {
     const char *path;
@@ -28,6 +31,7 @@ struct bc_disk_options {
 };
 
 struct bc_disk {
+    struct bc_tier tier;       /* first: the operations cast it back */
     struct bc_encoder encoder; /* the producer's */
     struct bc_file file;
     struct bc_mapping mapping;
@@ -35,6 +39,7 @@ struct bc_disk {
     int64_t schema_bytes; /* of the file's first message; 0: not written yet */
     uint64_t schema_checksum;
     atomic_bool schema_verified;
+    bool is_recording;            /* that is written here, or continued */
     bool is_partial;              /* what cannot be read is the end */
     bool follows;                 /* the file is still being written */
     struct bc_scanner scanner;    /* the producer's, of an opened file without an index */
@@ -45,7 +50,6 @@ struct bc_disk {
     bool saw_end;                  /* a follower: the recording is complete now */
     int64_t scanned_rows;          /* in them */
     int64_t scanned_bytes;         /* of an Arrow file: in messages that were found */
-    bool copies;                   /* messages are read into memory instead of mapped */
     bool validates; /* batches are looked at as a whole when they are first read */
     atomic_bool decompresses;  /* a batch was read that is compressed */
     atomic_bool has_trailer;   /* `trailer` is in the file */
@@ -60,12 +64,6 @@ void bc__disk_close(struct bc_disk *disk);
 /* After bc__disk_close. */
 void bc__disk_finish(struct bc_disk *disk);
 
-/* Writes a batch, before it the dictionaries that it needs, and before all the schema.
- * With `more`, another one follows soon, and they may be written together. The
- * producer's. */
-int bc__disk_append(struct bc_disk *disk, struct bc_batch *batch,
-                    const struct bc_buffer_ranges *ranges, bool more, int64_t *out_offset,
-                    int64_t *out_size, struct bc_error *error);
 /* What a disk needs besides its file: a schema, a mapping of it, and dictionaries. */
 int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
                           struct bc_error *error);
@@ -101,60 +99,35 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
 int bc__disk_discard(const char *path, struct bc_error *error);
 /* The next batch is written behind what was scanned; what else stands there goes. */
 int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error);
-/* Where the next batch of a file without an index is, and its rows; `size` 0: there are
- * no more. (scan_batches.c) EAGAIN: not yet, in a file that is followed; EOWNERDEAD:
- * there will be none. The producer's. */
-int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
-                  int64_t *out_rows, struct bc_error *error);
-
 /* The file's first message. The producer's. */
 int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error);
 /* A recording's first bytes, and its name, which it must not share: EEXIST. */
 int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error);
 
-/* The batches of a file, of which the disk itself keeps no list. */
-struct bc_listing {
-    uint64_t batches;
-    uint64_t rows;
-    uint64_t bytes;
-    /* False where the batch is not in the file. */
-    bool (*at)(void *context, uint64_t number, struct bc_trailer_batch *out_batch);
-    void *context;
-};
 /* Writes the trailer behind the batches, which are all there will be, unless it is there.
- * One thread at a time. EINVAL: a batch is not in the file. (complete.c) */
-int bc__disk_finalize(struct bc_disk *disk, const struct bc_listing *listing,
+ * One thread at a time. EINVAL: a batch is not in the file. (finalize.c) */
+int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
                       struct bc_error *error);
-
-/* Is what was given out of the file still there? EIO. Any thread. */
-int bc__disk_check(struct bc_disk *disk, struct bc_error *error);
-/* Entry `number` of the trailer, and the rows of its batch. Any thread. EBADMSG. */
-int bc__disk_locate(struct bc_disk *disk, uint64_t number,
-                    struct bc_trailer_batch *out_batch, uint64_t *out_rows,
-                    struct bc_error *error);
-
-/* Releases what appends replaced, and with `done` what they kept. No lock is held. */
-void bc__disk_release_retired(struct bc_disk *disk, bool done);
-/* What of a batch is wanted, what of that was not verified yet, and for how much work. */
-struct bc_disk_read {
-    const struct bc_projection *projection; /* NULL: all columns */
-    const uint64_t *unverified;             /* columns, a bit each; NULL: none */
-    int64_t bytes_max; /* to verify, decompress and append to chains; 0: any */
-};
-
-/* Batch `number` from where append put it. Any thread. With `bytes_max` it waits for no
- * other thread's read; EAGAIN: it must, or there is more to do. (read.c) */
-int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
-                  struct bc_disk_read what, struct bc_batch **out_batch,
-                  struct bc_error *error);
-/* The bytes that a read of the batch there touches at least, about: those it verifies,
- * copies and decompresses. Any thread. (weigh.c) */
-uint64_t bc__disk_read_cost(const struct bc_disk *disk, int64_t size, uint64_t rows,
-                            bool is_new);
-/* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. */
-int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
+/* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. (read.c)
+ */
+int bc__disk_measure(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error);
-/* The batch there, and all before it, will not be read any more. Any thread. */
-void bc__disk_release(struct bc_disk *disk, int64_t offset, int64_t size);
+
+/* The operations of a tier (disk/tier_ops.h), by file: loaded_message.c, read.c,
+ * read_cost.c, scan_batches.c. */
+int bc__disk_check(struct bc_tier *tier, struct bc_error *error);
+int bc__disk_locate(struct bc_tier *tier, uint64_t number,
+                    struct bc_index_entry *out_entry, struct bc_error *error);
+int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
+                  struct bc_tier_read what, struct bc_batch **out_batch,
+                  struct bc_error *error);
+uint64_t bc__disk_read_cost(struct bc_tier *tier, struct bc_extent extent, uint64_t rows,
+                            bool is_new);
+int bc__disk_next(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *out_rows,
+                  struct bc_error *error);
+
+static inline struct bc_disk *bc__disk_of(struct bc_tier *tier) {
+    return (struct bc_disk *)tier;
+}
 
 #endif

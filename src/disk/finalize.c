@@ -37,16 +37,19 @@ static uint8_t *room(struct writer *writer, size_t size, int *code) {
     return out;
 }
 
-static int put_batches(struct writer *writer, const struct bc_listing *listing) {
-    for (uint64_t i = 0; i < listing->batches; i++) {
-        struct bc_trailer_batch batch;
-        if (!listing->at(listing->context, i, &batch)) {
+static int put_batches(struct writer *writer, const struct bc_index *index) {
+    for (uint64_t i = 0; i < index->batches; i++) {
+        struct bc_index_entry entry;
+        int code = index->entry(index->context, i, &entry, writer->error);
+        if (code != 0) return code;
+        if (entry.extent.size == 0) {
             return bc__error_set(writer->error, EINVAL,
                                  "Batch %llu is not in the file: only a recording of all "
                                  "batches can be given away",
                                  (unsigned long long)i);
         }
-        int code = 0;
+        const struct bc_trailer_batch batch = {entry.extent.offset, entry.extent.size,
+                                               (int64_t)entry.first_row};
         uint8_t *out = room(writer, BC_TRAILER_BATCH, &code);
         if (out == NULL) return code;
         bc__trailer_put_batch(out, &batch, (int64_t)i);
@@ -90,7 +93,7 @@ static int put_footer(struct writer *writer, const struct bc_trailer *trailer) {
 }
 
 /* All but the marker, whose publication completes the recording. */
-static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
+static int write_all(struct bc_disk *disk, const struct bc_index *index,
                      const struct bc_trailer *trailer, struct bc_error *error) {
     static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
     struct writer writer = {&disk->file, NULL, 0, trailer->end + BC_TRAILER_MARKER,
@@ -98,7 +101,7 @@ static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
     writer.chunk = bc__malloc((size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY);
     if (writer.chunk == NULL) return bc__error_memory(error);
     int code = bc__file_cut(&disk->file, error);
-    if (code == 0) code = put_batches(&writer, listing);
+    if (code == 0) code = put_batches(&writer, index);
     if (code == 0) code = put_dictionaries(&writer, &disk->dictionaries);
     if (code == 0) code = put_footer(&writer, trailer);
     if (code == 0) {
@@ -109,7 +112,7 @@ static int write_all(struct bc_disk *disk, const struct bc_listing *listing,
     return code;
 }
 
-int bc__disk_finalize(struct bc_disk *disk, const struct bc_listing *listing,
+int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
                       struct bc_error *error) {
     if (atomic_load_explicit(&disk->has_trailer, memory_order_acquire)) return 0;
     int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;
@@ -118,16 +121,16 @@ int bc__disk_finalize(struct bc_disk *disk, const struct bc_listing *listing,
     struct bc_trailer trailer = {
         .end = atomic_load(&disk->file.size),
         .schema_bytes = disk->schema_bytes,
-        .batches = (int64_t)listing->batches,
-        .rows = (int64_t)listing->rows,
-        .bytes = (int64_t)listing->bytes,
+        .batches = (int64_t)index->batches,
+        .rows = (int64_t)index->rows,
+        .bytes = (int64_t)index->bytes,
         .schema_checksum = disk->schema_checksum,
         .checksums = disk->encoder.checksums,
     };
     for (int32_t i = 0; i < disk->dictionaries.n; i++) {
         trailer.dictionaries += (int64_t)disk->dictionaries.all[i].n_versions;
     }
-    code = write_all(disk, listing, &trailer, error);
+    code = write_all(disk, index, &trailer, error);
     if (code != 0) {
         (void)bc__file_cut(&disk->file, NULL);
         return code;

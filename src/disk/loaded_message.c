@@ -20,7 +20,8 @@ static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error)
     return 0;
 }
 
-int bc__disk_check(struct bc_disk *disk, struct bc_error *error) {
+int bc__disk_check(struct bc_tier *tier, struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
     if (!atomic_load_explicit(&disk->file.is_public, memory_order_relaxed)) return 0;
     return check_size(
         disk, atomic_load_explicit(&disk->file.written, memory_order_relaxed), error);
@@ -118,7 +119,7 @@ int bc__load_attach(struct bc_disk *disk, struct bc_batch *batch,
     holdings->n = n;
     holdings->region = message->region;
     message->region = NULL;
-    if (disk->copies) batch->held_bytes += (uint64_t)message->size;
+    if (disk->tier.copies_on_read) batch->held_bytes += (uint64_t)message->size;
     holdings->page_refs = bc__page_refs_ref(page_refs);
     holdings->offset = message->offset;
     holdings->size = message->size;

@@ -118,6 +118,7 @@ static int open_complete(struct bc_disk *disk, struct bc_schema **out_schema,
     disk->encoder.checksums = disk->trailer.checksums;
     atomic_store(&disk->schema_verified, true);
     atomic_store(&disk->has_trailer, true);
+    disk->tier.has_index = true;
     return settle(disk, load_dictionaries(disk, error), schema, out_schema);
 }
 
@@ -391,10 +392,11 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     if (bc__file_adopt(&disk->file, source->file, source->path, size) != 0) {
         return bc__error_memory(error);
     }
+    disk->tier.ops = &bc__disk_ops;
     disk->file.is_lent = source->is_lent;
     disk->is_partial = source->is_partial;
     disk->follows = source->follows;
-    disk->copies = source->copies;
+    disk->tier.copies_on_read = source->copies;
     disk->validates = source->validates;
     disk->batches_max = source->batches_max;
     code = open_any(disk, size, out_schema, error);

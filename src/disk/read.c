@@ -23,8 +23,8 @@ static void prefetch(const struct bc_loaded_message *message) {
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
     struct bc_loaded_message schema;
-    int code =
-        bc__load_message(disk, 0, disk->schema_bytes, disk->copies, &schema, error);
+    int code = bc__load_message(disk, 0, disk->schema_bytes, disk->tier.copies_on_read,
+                                &schema, error);
     if (code != 0) return code;
     uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
     bc__unload_message(&schema);
@@ -66,22 +66,22 @@ static int decode(struct bc_disk *disk, struct bc_loaded_message *message,
     return 0;
 }
 
-int bc__disk_locate(struct bc_disk *disk, uint64_t number,
-                    struct bc_trailer_batch *out_batch, uint64_t *out_rows,
-                    struct bc_error *error) {
+int bc__disk_locate(struct bc_tier *tier, uint64_t number,
+                    struct bc_index_entry *out_entry, struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
     const struct bc_trailer *trailer = &disk->trailer;
     bool is_last = number + 1 == (uint64_t)trailer->batches;
     int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
     struct bc_region *region = NULL;
     int code = bc__load_range(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2),
-                              disk->copies, &region, error);
+                              disk->tier.copies_on_read, &region, error);
     const uint8_t *bytes = NULL;
     if (code == 0) {
         /* Comes while the system is asked for the size. */
         bytes = bc__region_at(region, at);
         __builtin_prefetch(bytes);
     }
-    int checked = bc__disk_check(disk, error);
+    int checked = bc__disk_check(tier, error);
     if (checked != 0) code = checked;
     if (code != 0) {
         bc__region_unref(region);
@@ -104,14 +104,15 @@ int bc__disk_locate(struct bc_disk *disk, uint64_t number,
             "be corrupted: '%s'",
             (unsigned long long)number, disk->file.path);
     }
-    *out_batch = batch;
-    *out_rows = (uint64_t)(next.first_row - batch.first_row);
+    *out_entry = (struct bc_index_entry){{batch.offset, batch.size},
+                                         (uint64_t)batch.first_row,
+                                         (uint64_t)(next.first_row - batch.first_row)};
     return 0;
 }
 
 /* The batch of a message; `reason` as decode has it. */
 static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
-                      struct bc_disk_read what, int64_t *left,
+                      struct bc_tier_read what, int64_t *left,
                       struct bc_batch **out_batch, struct bc_error *reason) {
     bool is_new = what.unverified != NULL;
     bool checks = is_new && disk->encoder.checksums;
@@ -131,21 +132,23 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                   out_batch, reason);
 }
 
-int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
-                  struct bc_disk_read what, struct bc_batch **out_batch,
+int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
+                  struct bc_tier_read what, struct bc_batch **out_batch,
                   struct bc_error *error) {
-    bc_assert(offset >= 0 && size > 0);
+    struct bc_disk *disk = bc__disk_of(tier);
+    bc_assert(extent.offset >= 0 && extent.size > 0);
     int code = 0;
     int64_t *left = what.bytes_max == 0 ? NULL : &what.bytes_max;
     bool is_new = what.unverified != NULL;
     if (is_new && (disk->encoder.checksums || disk->validates)) {
-        code = bc__work_spend(left, size);
+        code = bc__work_spend(left, extent.size);
         if (code != 0) return code;
     }
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_loaded_message message;
     if (code == 0)
-        code = bc__load_message(disk, offset, size, disk->copies, &message, error);
+        code = bc__load_message(disk, extent.offset, extent.size,
+                                disk->tier.copies_on_read, &message, error);
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
@@ -159,12 +162,13 @@ int bc__disk_read(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t n
     return bc__disk_error_batch(disk, code, number, error);
 }
 
-int bc__disk_measure(struct bc_disk *disk, int64_t offset, int64_t size, uint64_t number,
+int bc__disk_measure(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error) {
     struct bc_loaded_message message;
-    int code = bc__disk_check(disk, error);
+    int code = bc__disk_check(&disk->tier, error);
     if (code == 0)
-        code = bc__load_message(disk, offset, size, disk->copies, &message, error);
+        code = bc__load_message(disk, extent.offset, extent.size,
+                                disk->tier.copies_on_read, &message, error);
     if (code != 0) return code;
     code = bc__load_metadata(&message, false);
     if (code == 0) {

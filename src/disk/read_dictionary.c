@@ -39,7 +39,7 @@ static int decode_values(struct bc_disk *disk, int32_t which,
 static int decode_version(struct bc_disk *disk, int32_t which,
                           const struct bc_version *version, bool copies, int64_t *left,
                           struct bc_batch **out_batch) {
-    bool is_new = !version->verified || disk->copies;
+    bool is_new = !version->verified || disk->tier.copies_on_read;
     bool checks = is_new && disk->encoder.checksums;
     bool looks = copies || checks || (is_new && disk->validates);
     int code = looks ? bc__work_spend(left, version->size) : 0;
@@ -58,7 +58,7 @@ static int validate_values(const struct bc_disk *disk, int32_t which,
                            const struct bc_version *version,
                            const struct bc_batch *batch) {
     const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
-    bool is_new = !version->verified || disk->copies;
+    bool is_new = !version->verified || disk->tier.copies_on_read;
     bool nests = bc__dictionaries_nest(&disk->dictionaries, which);
     if (!disk->validates || !is_new || nests) return 0;
     return bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, NULL);
@@ -140,7 +140,8 @@ static int read_version(struct bc_disk *disk, int32_t which,
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     int32_t same = dictionaries->all[which].same;
     bool is_whole = version->base == version->number;
-    int code = is_whole ? decode_version(disk, same, version, disk->copies, left, held)
+    int code = is_whole ? decode_version(disk, same, version, disk->tier.copies_on_read,
+                                         left, held)
                         : decode_chained(disk, same, version, left, held);
     if (code != 0) return code;
     bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
@@ -167,7 +168,7 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
         bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
     }
     if (code == 0 && validates && bc__dictionaries_nest(dictionaries, which)) {
-        bool is_copied = is_new && disk->copies;
+        bool is_copied = is_new && disk->tier.copies_on_read;
         code = bc__dictionaries_validate(dictionaries, which, &version, is_copied,
                                          left == NULL, batch, reason);
     }

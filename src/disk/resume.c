@@ -258,6 +258,8 @@ int bc__disk_discard(const char *path, struct bc_error *error) {
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error) {
     memset(disk, 0, sizeof(*disk));
+    disk->tier.ops = &bc__disk_ops;
+    disk->is_recording = true;
     int code = open_to_resume(disk, options->path, "resume", error);
     if (code != 0) return code;
     code = bc__encoder_init(&disk->encoder, schema, options->checksums, options->codec,

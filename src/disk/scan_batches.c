@@ -155,8 +155,9 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
     }
 }
 
-int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
-                  int64_t *out_rows, struct bc_error *error) {
+int bc__disk_next(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *out_rows,
+                  struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
     struct bc_scan_result result = {.size = 0};
     bool more = disk->scanned < disk->batches_max;
     int code = more ? find_batch(disk, &result, error) : 0;
@@ -166,9 +167,8 @@ int bc__disk_next(struct bc_disk *disk, struct bc_trailer_batch *out_batch,
         return bc__disk_error_message(disk, disk->scanner.at, error);
     }
     disk->scanned++;
-    *out_batch =
-        (struct bc_trailer_batch){.offset = disk->scanner.at, .size = result.size};
-    *out_rows = result.head.rows;
+    *out_extent = (struct bc_extent){disk->scanner.at, result.size};
+    *out_rows = (uint64_t)result.head.rows;
     disk->scanner.at += result.size;
     /* What is looked for before it is given out again. */
     if (disk->blocks == NULL) {

@@ -40,10 +40,10 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     bc__wait_graph_init();
     int code = bc__mutex_init(&ingest->lock);
     if (code != 0) return code;
-    code = bc__cond_init(&ingest->prefetch.wanted);
+    code = bc__demand_init(&ingest->demand, &ingest->lock, options->prefetch);
     if (code == 0) {
         code = bc__mutex_init(&ingest->store_lock);
-        if (code != 0) bc__cond_finish(&ingest->prefetch.wanted);
+        if (code != 0) bc__demand_finish(&ingest->demand);
     }
     if (code != 0) {
         bc__mutex_finish(&ingest->lock);
@@ -52,10 +52,11 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
     atomic_init(&ingest->state,
                 options->exhausted ? BC_INGEST_EXHAUSTED : BC_INGEST_OPEN);
     ingest->store = store;
-    ingest->file_source = options->file_source;
+    ingest->reads_tier = stream == NULL && !options->exhausted;
+    ingest->request = options->request;
+    ingest->request_context = options->request_context;
     ingest->n_recorded = stream == NULL ? 0 : bc__store_published(store);
     if (options->hooks != NULL) ingest->hooks = *options->hooks;
-    ingest->prefetch.ahead = options->prefetch;
     ingest->process = bc__sys_process();
     if (stream != NULL) {
         bc__source_init(&ingest->source, stream, store->schema, options->resumable);
@@ -67,7 +68,7 @@ void bc__ingest_finish(struct bc_ingest *ingest) {
     bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->producer) == 0);
     bc__source_finish(&ingest->source);
     bc__mutex_finish(&ingest->store_lock);
-    bc__cond_finish(&ingest->prefetch.wanted);
+    bc__demand_finish(&ingest->demand);
     bc__mutex_finish(&ingest->lock);
 }
 
@@ -92,7 +93,7 @@ static void release_source(struct bc_ingest *ingest) {
 static int complete(struct bc_ingest *ingest, struct bc_error *error) {
     bc__mutex_lock(&ingest->store_lock);
     bool closed = state_of(ingest) == BC_INGEST_CLOSED;
-    int code = closed ? 0 : bc__store_finalize(ingest->store, error);
+    int code = closed ? 0 : bc__store_end(ingest->store, error);
     bc__mutex_unlock(&ingest->store_lock);
     return code;
 }
@@ -148,26 +149,18 @@ static void abandon(struct bc_ingest *ingest) {
  * waits a moment. */
 static int produce_from_file(struct bc_ingest *ingest, int *out_next,
                              struct bc_error *error) {
-    struct bc_extent extent = {0, 0};
-    uint64_t rows;
+    bool ended = false;
     int code = 0;
-    /* The file is the disk's, which goes when the recording is closed. */
+    /* Closing the cache closes the file. */
     bc__mutex_lock(&ingest->store_lock);
     if (state_of(ingest) == BC_INGEST_OPEN) {
-        /* First: the file is not asked again for what it gave. */
-        code = bc__store_reserve(ingest->store, error);
-        if (code == 0) {
-            code = ingest->file_source.next(ingest->file_source.context, &extent, &rows,
-                                            error);
-        }
+        code = bc__store_put_next(ingest->store, &ended, error);
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
-        if (code == 0 && extent.size == 0) *out_next = BC_INGEST_EXHAUSTED;
-        if (code == 0 && extent.size > 0)
-            bc__store_put_extent(ingest->store, extent, rows);
+        if (ended) *out_next = BC_INGEST_EXHAUSTED;
     }
     bc__mutex_unlock(&ingest->store_lock);
-    if ((code == EAGAIN || code == EOWNERDEAD) && ingest->file_source.request != NULL) {
-        code = ingest->file_source.request(ingest->file_source.context, code, error);
+    if ((code == EAGAIN || code == EOWNERDEAD) && ingest->request != NULL) {
+        code = ingest->request(ingest->request_context, code, error);
     }
     if (code != EAGAIN) return code;
     bc__sys_sleep_ms(FOLLOW_MS);
@@ -209,8 +202,7 @@ static int skip_recorded(struct bc_ingest *ingest, int *out_next,
 static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_next,
                                struct bc_error *error) {
     *out_next = BC_INGEST_OPEN;
-    if (ingest->file_source.next != NULL)
-        return produce_from_file(ingest, out_next, error);
+    if (ingest->reads_tier) return produce_from_file(ingest, out_next, error);
     int code = pull(ingest, out_next, error);
     if (is_forked(ingest)) {
         *out_next = BC_INGEST_OPEN;
@@ -244,14 +236,13 @@ static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_nex
 static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
     struct bc_waiter waiter;
     bool is_made = bc__waiter_init(&waiter, number, self) == 0;
-    const _Atomic uintptr_t *producer = atomic_load(&ingest->producer) != 0
-                                            ? &ingest->producer
-                                            : &ingest->prefetch.thread;
+    const _Atomic uintptr_t *producer =
+        atomic_load(&ingest->producer) != 0 ? &ingest->producer : &ingest->demand.thread;
     const struct bc_wait_target target = {producer, &ingest->store->published, number,
                                           &ingest->state};
     struct bc_wait_edge wait;
     bool waits = is_made && bc__wait_edge_add(&wait, self, target);
-    if (waits && ingest->prefetch.ahead > 0) bc__demand_raise(ingest, number);
+    if (waits) bc__demand_raise(&ingest->demand, number);
     if (waits) bc__wait_queue_add(&ingest->waiting, &waiter);
     bc__mutex_unlock(&ingest->lock);
     if (!is_made) return ENOMEM;
@@ -273,7 +264,7 @@ static int acquire_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t
     bool wants = state_of(ingest) == BC_INGEST_OPEN &&
                  bc__store_published(ingest->store) <= number;
     bool takes = wants && atomic_load(&ingest->producer) == 0 &&
-                 bc__demand_may_produce(&ingest->prefetch, self);
+                 bc__demand_may_produce(&ingest->demand, self);
     if (wants && !takes) {
         if (!*waits) (void)atomic_fetch_add(&ingest->waiters, 1);
         *waits = true;
@@ -293,7 +284,7 @@ static bool may_wake(void *context, uintptr_t thread) {
 
 static bool may_produce(void *context, uintptr_t thread) {
     const struct bc_ingest *ingest = context;
-    return bc__demand_may_produce(&ingest->prefetch, thread);
+    return bc__demand_may_produce(&ingest->demand, thread);
 }
 
 /* Those whose wait is over, for bc__wait_queue_wake; and, unless the caller goes on with
@@ -330,11 +321,7 @@ static void release_producer(struct bc_ingest *ingest, int next, bool goes_on) {
     bool ended = state_of(ingest) != BC_INGEST_OPEN;
     if (!ended) atomic_store(&ingest->producer, 0);
     struct bc_waiter *chain = take_woken(ingest, goes_on);
-    if (atomic_load(&ingest->prefetch.stalled) &&
-        (ended || !bc__ingest_has_pending(ingest))) {
-        atomic_store(&ingest->prefetch.stalled, false);
-        bc__cond_wake_all(&ingest->prefetch.wanted);
-    }
+    if (ended || !bc__ingest_has_pending(ingest)) bc__demand_end_stall(&ingest->demand);
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);
     if (!ended || is_forked(ingest)) return;
@@ -433,7 +420,7 @@ static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
     if (waits && !is_forked(ingest)) (void)atomic_fetch_sub(&ingest->waiters, 1);
     if (code != 0) {
         /* Who gives up waiting wants nothing any more; who still waits says so again. */
-        bc__demand_clear(ingest);
+        bc__demand_clear(&ingest->demand);
         hand_on(ingest);
     }
     if (is_forked(ingest)) return code;
@@ -476,7 +463,7 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
 void bc__ingest_forked(struct bc_ingest *ingest) {
     ingest->waiting.first = NULL;
     atomic_store(&ingest->waiters, 0);
-    bc__cond_forked(&ingest->prefetch.wanted);
+    bc__cond_forked(&ingest->demand.wanted);
 }
 
 void bc__ingest_wake_all(struct bc_ingest *ingest) {
@@ -497,7 +484,7 @@ void bc__ingest_close(struct bc_ingest *ingest) {
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
     bool free_source = was_open && atomic_load(&ingest->producer) == 0;
     struct bc_waiter *chain = take_woken(ingest, false);
-    bc__cond_wake_all(&ingest->prefetch.wanted);
+    bc__cond_wake_all(&ingest->demand.wanted);
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);
     bc__mutex_lock(&ingest->store_lock);

@@ -24,7 +24,7 @@
 #define BC_RECORD_INGEST_H
 
 #include "base/sync.h"
-#include "record/prefetch.h"
+#include "record/demand.h"
 #include "record/source.h"
 #include "record/wait_queue.h"
 #include "store/store.h"
@@ -43,18 +43,11 @@ struct bc_arrival_rate {
     bool is_burst;
 };
 
-/* Batches that stand in a file already, instead of a source that brings them. */
-struct bc_file_source {
-    /* The next one; an extent of size 0: there are no more. EAGAIN: not yet; EOWNERDEAD:
-     * never. With the lock of what is stored held. */
-    int (*next)(void *context, struct bc_extent *out_extent, uint64_t *out_rows,
-                struct bc_error *error);
-    /* With no lock held, after EAGAIN: has the next one brought, where this process can.
-     * EAGAIN: only waiting helps; an error is that of this call, and not final. After
-     * EOWNERDEAD: says why, where that is known, and with what errno. May be NULL. */
-    int (*request)(void *context, int code, struct bc_error *error);
-    void *context;
-};
+/* Asks the writer of a followed file for the next batch; no lock is held. EAGAIN: this
+ * process cannot ask it, so the caller waits. Any other error is that of this call, and
+ * passes. With `code` EOWNERDEAD it returns the writer's own error if that is known, else
+ * EOWNERDEAD. */
+typedef int bc_request(void *context, int code, struct bc_error *error);
 
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
@@ -65,7 +58,9 @@ struct bc_ingest {
     _Atomic uintptr_t producer;   /* the producer's thread, or 0; written with the lock */
     _Atomic uint64_t waiters;     /* threads that wait, or did in the call they are in */
     struct bc_source source;      /* the producer's */
-    struct bc_file_source file_source; /* `next` NULL: there is a source */
+    bool reads_tier;     /* the batches come from the tier's file, not the source */
+    bc_request *request; /* of a followed file, or NULL */
+    void *request_context;
     uint64_t n_skipped;  /* the producer's: batches of the source that are in the store
                          since before, and were looked at */
     uint64_t n_recorded; /* how many there are of those */
@@ -75,16 +70,17 @@ struct bc_ingest {
     struct bc_error failure;     /* set before FAILED */
     struct bc_store *store;      /* borrowed */
     struct bc_hooks hooks;
-    struct bc_prefetch prefetch;
+    struct bc_demand demand;
     int64_t process;
 };
 
 struct bc_ingest_options {
-    bool resumable;                    /* the stream can be asked again after EINTR */
-    const struct bc_hooks *hooks;      /* NULL: none */
-    uint64_t prefetch;                 /* 0: no thread will run bc__prefetch_run */
-    struct bc_file_source file_source; /* instead of a stream */
-    bool exhausted;                    /* all there will be is in the store; no stream */
+    bool resumable;               /* the stream can be asked again after EINTR */
+    const struct bc_hooks *hooks; /* NULL: none */
+    uint64_t prefetch;            /* 0: no thread will run bc__prefetch_run */
+    bc_request *request;          /* without a stream: asks the file's writer, or NULL */
+    void *request_context;
+    bool exhausted; /* all there will be is in the store; no stream */
 };
 
 /* Moves the stream in on success. The batches that the store has already are its first

@@ -7,10 +7,10 @@
 #include "base/error.h"
 #include "replay/export.h"
 
-int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
+int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader) {
-    bc_assert(ops != NULL && ops->store != NULL);
+    bc_assert(cache != NULL && cache->store != NULL);
     struct bc_reader *reader =
         counted ? bc__calloc_cacheline(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
@@ -20,7 +20,7 @@ int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
         return code;
     }
     atomic_init(&reader->refs, 1);
-    reader->ops = *ops;
+    reader->cache = *cache;
     reader->projection = projection;
     atomic_init(&reader->cursor, range.start);
     reader->stop = range.stop;
@@ -58,14 +58,14 @@ void bc_reader_unref(struct bc_reader *reader) {
     unsigned before = atomic_fetch_sub_explicit(&reader->refs, 1, memory_order_acq_rel);
     bc_assert(before > 0);
     if (before != 1) return;
-    struct bc_reader_ops ops = reader->ops;
+    const struct bc_reader_cache cache = reader->cache;
     bc__reader_promote(reader);
-    ops.on_close(ops.context, reader);
+    cache.ops->on_close(cache.context, reader);
     bc__reader_discard(reader);
 }
 
 static const struct bc_schema *schema_of(const struct bc_reader *reader) {
-    return reader->projection == NULL ? reader->ops.store->schema
+    return reader->projection == NULL ? reader->cache.store->schema
                                       : reader->projection->schema;
 }
 
@@ -103,10 +103,10 @@ static void move(struct bc_reader *reader, uint64_t number) {
 static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct taken *taken,
                       struct bc_error *error) {
-    struct bc_store *store = reader->ops.store;
+    struct bc_store *store = reader->cache.store;
     uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
     taken->number = number;
-    if (atomic_load_explicit(reader->ops.closed, memory_order_acquire)) {
+    if (atomic_load_explicit(reader->cache.closed, memory_order_acquire)) {
         taken->code = bc__error_closed(error);
         return STEP_FAILED;
     }
@@ -119,7 +119,7 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
     taken->code =
         bc__store_get(store, number, projection, quick, &batch, &borrowed, &info, error);
     if (taken->code != 0) return STEP_FAILED;
-    bool lend = borrowed && reader->ops.on_advance == NULL;
+    bool lend = borrowed && reader->cache.ops->on_advance == NULL;
     if (borrowed && !lend) (void)bc__batch_ref(batch);
     struct bc_borrow_list *borrow_list = lend ? reader->borrow_list : NULL;
     const int32_t *fields = projection == NULL ? NULL : projection->fields;
@@ -134,23 +134,23 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
     return STEP_TOOK;
 }
 
-/* Tells who wants to know that the cursor has moved. No lock is held. */
-static void tell(const struct bc_reader *reader, uint64_t cursor) {
-    const struct bc_reader_ops *ops = &reader->ops;
-    if (ops->on_advance != NULL) ops->on_advance(ops->context);
-    if (ops->on_position != NULL && reader->counted) {
-        ops->on_position(ops->context, cursor, reader->stop);
-    }
+/* Reports that the cursor has moved. No lock is held. */
+static void report_position(const struct bc_reader *reader) {
+    const struct bc_reader_cache *cache = &reader->cache;
+    if (cache->ops->on_advance != NULL) cache->ops->on_advance(cache->context);
+    if (!reader->counted) return;
+    bc__demand_on_position(&cache->ingest->demand, bc_reader_position(reader),
+                           reader->stop);
 }
 
 static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                 struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
-    const struct bc_reader_ops *ops = &reader->ops;
+    const struct bc_reader_cache *cache = &reader->cache;
     for (;;) {
         struct taken taken = {0, NULL, 0};
         /* Asked before the count is read: a batch published before the end is seen. */
-        bool exhausted = ops->exhausted(ops->context);
+        bool exhausted = bc__ingest_exhausted(cache->ingest);
         if (!quick) {
             bc__mutex_lock(&reader->borrow_list->lock);
         } else if (!bc__mutex_try_lock(&reader->borrow_list->lock)) {
@@ -159,7 +159,7 @@ static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_arr
         enum step step = take(reader, quick, out_array, out_info, &taken, error);
         bc__mutex_unlock(&reader->borrow_list->lock);
         if (step == STEP_TOOK) {
-            tell(reader, bc_reader_position(reader));
+            report_position(reader);
             return 0;
         }
         if (step == STEP_FAILED) {
@@ -170,7 +170,7 @@ static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_arr
             memset(out_array, 0, sizeof(*out_array));
             return 0;
         }
-        int code = ops->advance(ops->context, taken.number, error);
+        int code = cache->ops->advance(cache->context, taken.number, error);
         if (code != 0) return code;
     }
 }
@@ -186,21 +186,21 @@ int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
 }
 
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
-    const struct bc_reader_ops *ops = &reader->ops;
+    const struct bc_reader_cache *cache = &reader->cache;
     int code = 0;
     /* Another thread may have it for as long as a read takes. */
     if (!bc__mutex_try_lock(&reader->borrow_list->lock)) return EAGAIN;
-    if (atomic_load_explicit(ops->closed, memory_order_acquire)) {
+    if (atomic_load_explicit(cache->closed, memory_order_acquire)) {
         code = EINVAL;
     } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
-               number >= reader->stop || number >= bc__store_published(ops->store)) {
+               number >= reader->stop || number >= bc__store_published(cache->store)) {
         code = EAGAIN;
     } else {
         move(reader, number);
         count_hit(&reader->hits_memory);
     }
     bc__mutex_unlock(&reader->borrow_list->lock);
-    if (code == 0) tell(reader, bc_reader_position(reader));
+    if (code == 0) report_position(reader);
     return code;
 }
 
@@ -219,7 +219,8 @@ static const char *stream_error(struct ArrowArrayStream *stream) {
     if (reader->error.code == 0) return NULL;
     /* All of the source's words, where a bc_error has only their beginning. */
     const char *message = reader->error.message;
-    const char *words = reader->ops.source_message(reader->ops.context);
+    const char *words = NULL;
+    (void)bc__ingest_failure(reader->cache.ingest, &words);
     bool cut = words != NULL && strncmp(words, message, strlen(message)) == 0;
     return cut ? words : message;
 }

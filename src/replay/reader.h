@@ -12,27 +12,28 @@
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
+#include "record/ingest.h"
 #include "replay/borrow.h"
 #include "store/store.h"
 
-/* What a reader needs of its cache. */
+/* The operations of a cache that its readers call. No lock is held. */
 struct bc_reader_ops {
+    /* Waits until batch `number` is published, or the stream has ended. */
+    int (*advance)(void *context, uint64_t number, struct bc_error *error);
+    /* The reader's cursor has moved, and batches may be evicted. NULL: the cache never
+     * evicts. */
+    void (*on_advance)(void *context);
+    /* The reader is closed. Releases its reference to the cache. */
+    void (*on_close)(void *context, struct bc_reader *reader);
+};
+
+/* The parts of a cache that its readers use; they outlive the readers. */
+struct bc_reader_cache {
+    const struct bc_reader_ops *ops;
+    void *context; /* of the operations */
+    struct bc_ingest *ingest;
     struct bc_store *store;
     const atomic_bool *closed;
-    /* 0 when batch `number` is published or there will be none; waits for it. */
-    int (*advance)(void *context, uint64_t number, struct bc_error *error);
-    /* True once the source has ended. */
-    bool (*exhausted)(void *context);
-    /* The reader's cursor has moved, and batches may go. NULL: none ever goes. */
-    void (*on_advance)(void *context);
-    /* A reader that ends before batch `stop` is at `cursor` now. NULL: nobody wants to
-     * know. */
-    void (*on_position)(void *context, uint64_t cursor, uint64_t stop);
-    /* The words of the error with which the source failed, or NULL. */
-    const char *(*source_message)(void *context);
-    /* The reader is gone; gives its reference to the cache back. */
-    void (*on_close)(void *context, struct bc_reader *reader);
-    void *context;
 };
 
 struct bc_reader {
@@ -45,7 +46,7 @@ struct bc_reader {
     bool counted;                     /* one of those that `readers_max` is about */
     _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
     _Atomic uint64_t hits_disk;
-    struct bc_reader_ops ops;
+    struct bc_reader_cache cache;
     struct bc_reader *next; /* in the cache's list, under the cache's lock */
     struct bc_reader *previous;
     struct bc_error error; /* of the stream it was exported as */
@@ -60,7 +61,7 @@ struct bc_range {
 
 /* The projection moves in on success. One that is not `counted` serves one call, on cache
  * lines that it may share. */
-int bc__reader_new(const struct bc_reader_ops *ops, struct bc_range range,
+int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader);
 /* The first batch that it may still look at; UINT64_MAX: none. */

@@ -30,7 +30,7 @@ static int reserve_slot(struct bc_store *store, uint64_t number) {
 }
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, const struct bc_tier_ops *tier,
+                   uint64_t memory_bytes_max, struct bc_tier *tier,
                    enum bc_write_policy policy) {
     bc_assert(store != NULL && schema != NULL);
     memset(store, 0, sizeof(*store));
@@ -112,9 +112,9 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 
     struct bc_extent extent = {0, 0};
     struct bc_charge charge = {0};
-    const struct bc_tier_ops *tier = store->tier;
+    struct bc_tier *tier = store->tier;
     if (tier != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code = tier->append(tier->context, batch, &store->ranges, more, &extent, error);
+        code = tier->ops->append(tier, batch, &store->ranges, more, &extent, error);
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
@@ -124,7 +124,7 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
         return code == ENOSPC ? over_budget(store, error) : code;
     }
     if (!in_memory && extent.size == 0) {
-        code = tier->append(tier->context, batch, &store->ranges, more, &extent, error);
+        code = tier->ops->append(tier, batch, &store->ranges, more, &extent, error);
         if (code != 0) return code;
     }
     struct bc_slot *slot = slot_at(store, number);
@@ -138,39 +138,56 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 }
 
 int bc__store_flush(struct bc_store *store, struct bc_error *error) {
-    const struct bc_tier_ops *tier = store->tier;
-    return tier == NULL ? 0 : tier->flush(tier->context, error);
+    struct bc_tier *tier = store->tier;
+    return tier == NULL ? 0 : tier->ops->flush(tier, error);
 }
 
-int bc__store_finalize(struct bc_store *store, struct bc_error *error) {
-    const struct bc_tier_ops *tier = store->tier;
+static int index_entry(const void *context, uint64_t number,
+                       struct bc_index_entry *out_entry, struct bc_error *error) {
+    return bc__store_entry(context, number, out_entry, error);
+}
+
+struct bc_index bc__store_index(const struct bc_store *store) {
+    return (struct bc_index){
+        .batches = bc__store_published(store),
+        .rows = atomic_load(&store->rows),
+        .bytes = atomic_load(&store->bytes),
+        .entry = index_entry,
+        .context = store,
+    };
+}
+
+int bc__store_end(struct bc_store *store, struct bc_error *error) {
+    struct bc_tier *tier = store->tier;
     if (tier == NULL) return 0;
-    if (tier->finalize == NULL) return tier->flush(tier->context, error);
-    return tier->finalize(tier->context, store, error);
+    const struct bc_index index = bc__store_index(store);
+    return tier->ops->end(tier, &index, error);
 }
 
 void bc__store_abort(struct bc_store *store) {
-    const struct bc_tier_ops *tier = store->tier;
-    if (tier != NULL && tier->abort != NULL) tier->abort(tier->context);
+    struct bc_tier *tier = store->tier;
+    if (tier != NULL) tier->ops->abort(tier);
 }
 
-int bc__store_reserve(struct bc_store *store, struct bc_error *error) {
+int bc__store_put_next(struct bc_store *store, bool *out_ended, struct bc_error *error) {
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
-    return reserve_slot(store, number) == 0 ? 0 : bc__error_memory(error);
-}
-
-void bc__store_put_extent(struct bc_store *store, struct bc_extent extent,
-                          uint64_t rows) {
-    bc_assert(extent.size > 0);
-    uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
+    /* First, so that the tier is not asked again for a batch that it returned. */
+    if (reserve_slot(store, number) != 0) return bc__error_memory(error);
+    struct bc_extent extent;
+    uint64_t rows;
+    int code = store->tier->ops->next(store->tier, &extent, &rows, error);
+    if (code != 0) return code;
+    *out_ended = extent.size == 0;
+    if (*out_ended) return 0;
     struct bc_slot *slot = slot_at(store, number);
     slot->extent = extent;
     publish(store, slot, rows, (uint64_t)extent.size);
+    return 0;
 }
 
 int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
                          uint64_t bytes, struct bc_error *error) {
-    bc_assert(bc__store_published(store) == 0 && store->tier->locate != NULL);
+    bc_assert(bc__store_published(store) == 0 && store->tier->has_index);
     /* Memory of this kind takes no time before it is touched. */
     uint64_t reserved = 0;
     for (uint64_t chunk = BC_STORE_FIRST_CHUNK; reserved < batches; chunk *= 2) {
@@ -186,9 +203,9 @@ int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows
 int bc__store_entry(const struct bc_store *store, uint64_t number,
                     struct bc_index_entry *out_entry, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
-    const struct bc_tier_ops *tier = store->tier;
-    if (tier != NULL && tier->locate != NULL) {
-        return tier->locate(tier->context, number, out_entry, error);
+    struct bc_tier *tier = store->tier;
+    if (tier != NULL && tier->has_index) {
+        return tier->ops->locate(tier, number, out_entry, error);
     }
     const struct bc_slot *slot = slot_at(store, number);
     *out_entry = (struct bc_index_entry){slot->extent, slot->first_row, slot->rows};
@@ -220,7 +237,8 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
 }
 
 void bc__store_release_retired(struct bc_store *store, bool done) {
-    if (store->tier != NULL) store->tier->release_retired(store->tier->context, done);
+    struct bc_tier *tier = store->tier;
+    if (tier != NULL) tier->ops->release_retired(tier, done);
 }
 
 enum { FEW_WORDS = 16 };
@@ -247,11 +265,11 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
                      struct bc_extent extent, uint64_t number,
                      const struct bc_projection *projection, int64_t bytes_max,
                      struct bc_batch **out_batch, struct bc_error *error) {
-    const struct bc_tier_ops *tier = store->tier;
+    struct bc_tier *tier = store->tier;
     if (!tier->copies_on_read &&
         atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        return tier->read(tier->context, extent, number, projection, NULL, bytes_max,
-                          out_batch, error);
+        const struct bc_tier_read verified = {projection, NULL, bytes_max};
+        return tier->ops->read(tier, extent, number, verified, out_batch, error);
     }
     size_t n_words = projection->n_words;
     _Atomic uint64_t *verified = columns_verified(slot, n_words);
@@ -268,8 +286,8 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
         unverified[i] = projection->columns[i] & ~before;
         any = any || unverified[i] != 0;
     }
-    int code = tier->read(tier->context, extent, number, projection,
-                          any ? unverified : NULL, bytes_max, out_batch, error);
+    const struct bc_tier_read what = {projection, any ? unverified : NULL, bytes_max};
+    int code = tier->ops->read(tier, extent, number, what, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
     }
@@ -281,12 +299,12 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
 static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_extent extent,
                     uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
                     struct bc_error *error) {
-    const struct bc_tier_ops *tier = store->tier;
+    struct bc_tier *tier = store->tier;
     bool verified = !tier->copies_on_read &&
                     atomic_load_explicit(&slot->verified, memory_order_relaxed);
-    int code =
-        tier->read(tier->context, extent, number, NULL,
-                   verified ? NULL : store->all_columns, bytes_max, out_batch, error);
+    const struct bc_tier_read what = {NULL, verified ? NULL : store->all_columns,
+                                      bytes_max};
+    int code = tier->ops->read(tier, extent, number, what, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     }
@@ -295,11 +313,11 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_exte
 
 static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
                      const struct bc_index_entry *entry) {
-    const struct bc_tier_ops *tier = store->tier;
+    struct bc_tier *tier = store->tier;
     bool is_new =
         !atomic_load_explicit(&slot->verified, memory_order_relaxed) &&
         atomic_load_explicit(&slot->columns_verified, memory_order_relaxed) == NULL;
-    return tier->read_cost(tier->context, entry->extent, entry->rows, is_new) <=
+    return tier->ops->read_cost(tier, entry->extent, entry->rows, is_new) <=
            BC_STORE_QUICK_BYTES;
 }
 
@@ -366,11 +384,11 @@ int bc__store_get(struct bc_store *store, uint64_t number,
                   struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = slot_at(store, number);
-    const struct bc_tier_ops *tier = store->tier;
+    struct bc_tier *tier = store->tier;
     struct bc_batch *batch = atomic_load_explicit(&slot->batch, memory_order_acquire);
-    bool locates = batch == NULL && tier != NULL && tier->locate != NULL;
-    if (tier != NULL && tier->check != NULL && !slot->in_memory && !locates) {
-        int code = tier->check(tier->context, error);
+    bool locates = batch == NULL && tier != NULL && tier->has_index;
+    if (tier != NULL && !slot->in_memory && !locates) {
+        int code = tier->ops->check(tier, error);
         if (code != 0) return code;
     }
     if (batch != NULL) {
@@ -434,7 +452,7 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         if (!more) return;
         empty_slots(store, first + 1);
         bc__batch_unref(batch);
-        if (extent.size > 0) store->tier->release(store->tier->context, extent);
+        if (extent.size > 0) store->tier->ops->release(store->tier, extent);
     }
 }
 

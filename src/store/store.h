@@ -21,65 +21,9 @@
 #ifndef BC_STORE_STORE_H
 #define BC_STORE_STORE_H
 
-#include "arrow/batch.h"
-#include "arrow/projection.h"
 #include "base/sync.h"
+#include "disk/tier_ops.h"
 #include "store/budget.h"
-
-/* Where a batch is on disk; size 0: it is not. */
-struct bc_extent {
-    int64_t offset;
-    int64_t size;
-};
-
-/* What an index knows of a batch. */
-struct bc_index_entry {
-    struct bc_extent extent;
-    uint64_t first_row; /* rows of all batches before it */
-    uint64_t rows;
-};
-
-struct bc_store;
-
-/* What the store needs of a disk tier, so that it need not know one. */
-struct bc_tier_ops {
-    /* With `more`, another batch follows soon, and this one's write may wait for it. */
-    int (*append)(void *context, struct bc_batch *batch,
-                  const struct bc_buffer_ranges *ranges, bool more,
-                  struct bc_extent *out_extent, struct bc_error *error);
-    /* Writes what waits. Any thread. */
-    int (*flush)(void *context, struct bc_error *error);
-    /* The columns of the projection (NULL: all); those that `unverified` has a bit for
-     * are read for the first time, and their checksums are looked at (NULL: none).
-     * EAGAIN: it is more work than `bytes_max` bytes are (0: any), or another thread is
-     * at it. */
-    int (*read)(void *context, struct bc_extent extent, uint64_t number,
-                const struct bc_projection *projection, const uint64_t *unverified,
-                int64_t bytes_max, struct bc_batch **out_batch, struct bc_error *error);
-    /* The bytes that a read of a batch of so many rows touches at least, about; `is_new`:
-     * it is the first one. */
-    uint64_t (*read_cost)(void *context, struct bc_extent extent, uint64_t rows,
-                          bool is_new);
-    /* What is there will not be read any more, nor what was appended before it. */
-    void (*release)(void *context, struct bc_extent extent);
-    /* Releases what appends replaced, and with `done` what they kept for the next one.
-     * That may be foreign: no lock is held. */
-    void (*release_retired)(void *context, bool done);
-    /* Is what was given out of the file still there? NULL: nobody can change it. */
-    int (*check)(void *context, struct bc_error *error);
-    /* Where batch `number` is, of a file that has an index; checks the file as `check`
-     * does. NULL: the slots know. */
-    int (*locate)(void *context, uint64_t number, struct bc_index_entry *out_entry,
-                  struct bc_error *error);
-    /* All batches were appended: makes the file one that stands by itself. NULL: it is
-     * not to be. */
-    int (*finalize)(void *context, const struct bc_store *store, struct bc_error *error);
-    /* There will be no more batches, and it is not complete. NULL: nobody cares. */
-    void (*abort)(void *context);
-    /* Each read is of bytes of its own, so what was verified must be again. */
-    bool copies_on_read;
-    void *context;
-};
 
 struct bc_slot {
     _Atomic(struct bc_batch *) batch;
@@ -103,7 +47,7 @@ struct bc_store {
     _Atomic uint64_t bytes; /* that the batches reference, each by itself */
     struct bc_slot *chunks[BC_STORE_CHUNKS];
     const struct bc_schema *schema; /* borrowed, outlives the store */
-    const struct bc_tier_ops *tier; /* NULL: memory only */
+    struct bc_tier *tier;           /* borrowed; NULL: memory only */
     enum bc_write_policy policy;
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
@@ -114,7 +58,7 @@ struct bc_store {
 };
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, const struct bc_tier_ops *tier,
+                   uint64_t memory_bytes_max, struct bc_tier *tier,
                    enum bc_write_policy policy);
 /* After bc__store_clear. */
 void bc__store_finish(struct bc_store *store);
@@ -127,15 +71,16 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
 /* Sees to it that the disk has all that it should have. */
 int bc__store_flush(struct bc_store *store, struct bc_error *error);
 /* The same at the end of the stream. */
-int bc__store_finalize(struct bc_store *store, struct bc_error *error);
+int bc__store_end(struct bc_store *store, struct bc_error *error);
 
+/* The index of all batches, for a trailer. */
+struct bc_index bc__store_index(const struct bc_store *store);
 /* At the end of a stream that failed; bc__store_flush has done what it could. */
 void bc__store_abort(struct bc_store *store);
 
-/* Makes room for one more batch. One producer at a time. ENOMEM. */
-int bc__store_reserve(struct bc_store *store, struct bc_error *error);
-/* Appends a batch that is in the file already, for which there is room. */
-void bc__store_put_extent(struct bc_store *store, struct bc_extent extent, uint64_t rows);
+/* Appends the next batch that the tier finds in its file. One producer at a time.
+ * `*out_ended`: there are no more. ENOMEM, or an error of the tier's `next`. */
+int bc__store_put_next(struct bc_store *store, bool *out_ended, struct bc_error *error);
 /* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
 int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
                          uint64_t bytes, struct bc_error *error);

@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "base/fault.h"
-#include "cache.h"
+#include "cache/cache.h"
 #include "place.h"
 
 enum { BATCHES = 4, ROWS = 5 };

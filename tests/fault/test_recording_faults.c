@@ -4,7 +4,7 @@
 #include "arrow_file.h"
 #include "base/error.h"
 #include "base/fault.h"
-#include "cache.h"
+#include "cache/cache.h"
 #include "place.h"
 
 enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "cache.h"
+#include "cache/cache.h"
 #include "place.h"
 
 enum { ROWS = 5, ALL = 8, PATIENCE = 30 };

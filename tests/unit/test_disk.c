@@ -24,12 +24,12 @@ static void test_mappings_are_replaced(void) {
         .path = path, .bytes_max = BC_BYTES_DEFAULT, .checksums = true};
     CHECK(bc__disk_open(&disk, schema, &options, NULL) == 0);
     const uint64_t columns = UINT64_MAX;
-    const struct bc_disk_read whole = {NULL, &columns, 0};
-    const struct bc_disk_read verified = {NULL, NULL, 0};
+    const struct bc_tier_read whole = {NULL, &columns, 0};
+    const struct bc_tier_read verified = {NULL, NULL, 0};
     struct bc_slab *slab = NULL;
     struct bc_buffer_ranges ranges = {0};
-    int64_t offsets[BATCHES];
-    int64_t sizes[BATCHES];
+    struct bc_tier *tier = &disk.tier;
+    struct bc_extent extents[BATCHES];
     struct ArrowArray held[BATCHES];
     for (int i = 0; i < BATCHES; i++) {
         struct ArrowArray array;
@@ -37,23 +37,22 @@ static void test_mappings_are_replaced(void) {
         fixture_batch(&fixture, i, &array);
         CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
         CHECK(bc__buffer_ranges_of_batch(&ranges, schema, batch, NULL) == 0);
-        CHECK(bc__disk_append(&disk, batch, &ranges, false, &offsets[i], &sizes[i],
-                              NULL) == 0);
-        CHECK(offsets[i] % 64 == 0 && sizes[i] % 64 == 0);
-        bc__disk_release_retired(&disk, false);
+        CHECK(tier->ops->append(tier, batch, &ranges, false, &extents[i], NULL) == 0);
+        CHECK(extents[i].offset % 64 == 0 && extents[i].size % 64 == 0);
+        tier->ops->release_retired(tier, false);
         bc__batch_unref(batch);
         struct bc_batch *back;
-        CHECK(bc__disk_read(&disk, offsets[i], sizes[i], 0, whole, &back, NULL) == 0);
+        CHECK(bc__disk_read(tier, extents[i], 0, whole, &back, NULL) == 0);
         CHECK(bc__export_batch(schema, NULL, back, NULL, &held[i]) == 0);
     }
     for (int i = BATCHES - 1; i >= 0; i--) {
         struct bc_batch *back;
         struct ArrowArray array;
-        CHECK(bc__disk_read(&disk, offsets[i], sizes[i], 0, verified, &back, NULL) == 0);
+        CHECK(bc__disk_read(tier, extents[i], 0, verified, &back, NULL) == 0);
         CHECK(bc__export_batch(schema, NULL, back, NULL, &array) == 0);
         fixture_check(&fixture, &array, i);
     }
-    bc__disk_release_retired(&disk, true);
+    tier->ops->release_retired(tier, true);
     CHECK(fixture.arrays_alive == 0);
     bc__disk_close(&disk);
     for (int i = 0; i < BATCHES; i++) fixture_check(&fixture, &held[i], i);

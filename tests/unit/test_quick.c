@@ -1,6 +1,6 @@
 /* Calls that read a batch only if that is quick: from memory, small ones, and those whose
  * bytes need not be looked at. */
-#include "cache.h"
+#include "cache/cache.h"
 #include "deltas.h"
 #include "ipc/codec.h"
 #include "place.h"

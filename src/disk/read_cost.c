@@ -6,24 +6,26 @@
 /* Bytes that a value becomes, about, and those that compressed bytes become. */
 enum { VALUE_BYTES = 8, EXPANSION = 4 };
 
-static uint64_t weigh_decompressed(const struct bc_disk *disk, uint64_t size,
-                                   uint64_t rows) {
+static uint64_t decompressed_cost(const struct bc_disk *disk, uint64_t size,
+                                  uint64_t rows) {
     uint64_t each = VALUE_BYTES * (uint64_t)disk->encoder.schema->n_fields;
     uint64_t bytes;
     if (__builtin_mul_overflow(rows, each, &bytes)) return UINT64_MAX / 4;
     return bytes > EXPANSION * size ? bytes : EXPANSION * size;
 }
 
-uint64_t bc__disk_read_cost(const struct bc_disk *disk, int64_t size, uint64_t rows,
+uint64_t bc__disk_read_cost(struct bc_tier *tier, struct bc_extent extent, uint64_t rows,
                             bool is_new) {
-    bc_assert(size > 0);
-    uint64_t bytes = disk->copies ? (uint64_t)size : 0;
+    const struct bc_disk *disk = bc__disk_of(tier);
+    bc_assert(extent.size > 0);
+    uint64_t size = (uint64_t)extent.size;
+    uint64_t bytes = disk->tier.copies_on_read ? size : 0;
     bool is_opened = disk->encoder.metadata == NULL;
     /* Of a file of others, the first look says whether it is compressed. */
     bool decompresses = disk->encoder.body.codec != BC_CODEC_NONE ||
                         (is_opened && is_new) ||
                         atomic_load_explicit(&disk->decompresses, memory_order_relaxed);
-    if (decompresses) bytes += weigh_decompressed(disk, (uint64_t)size, rows);
-    if (is_new && (disk->encoder.checksums || disk->validates)) bytes += (uint64_t)size;
+    if (decompresses) bytes += decompressed_cost(disk, size, rows);
+    if (is_new && (disk->encoder.checksums || disk->validates)) bytes += size;
     return bytes;
 }

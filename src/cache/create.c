@@ -1,0 +1,143 @@
+/* Caches and recordings made from a source: bc_cache_new. */
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "cache/cache.h"
+
+static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
+    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
+                                     "BC_CACHE_OPTIONS_INIT", error);
+    if (code != 0) return code;
+    if (options->write_policy != BC_WRITE_ON_INSERTION &&
+        options->write_policy != BC_WRITE_ON_EVICTION) {
+        return bc__error_set(error, EINVAL, "Unknown write policy %d",
+                             (int)options->write_policy);
+    }
+    if (options->compression < BC_COMPRESSION_NONE ||
+        options->compression > BC_COMPRESSION_ZSTD) {
+        return bc__error_set(error, EINVAL, "Unknown compression %d",
+                             (int)options->compression);
+    }
+    if (options->hooks != NULL &&
+        (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
+        return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
+    }
+    if (options->record_path == NULL) return 0;
+    if (options->disk_path != NULL || options->readers_max != 0 || !options->checksums ||
+        options->write_policy != BC_WRITE_ON_INSERTION) {
+        return bc__error_set(error, EINVAL,
+                             "A recording keeps all batches, with checksums, in its own "
+                             "file: no disk_path, readers_max or write policy");
+    }
+    return 0;
+}
+
+uint64_t bc__cache_memory_budget(uint64_t wanted) {
+    if (wanted != BC_BYTES_DEFAULT) return wanted;
+    uint64_t memory = bc__sys_memory();
+    return memory - memory / 8;
+}
+
+static struct bc_disk_options disk_options(const struct bc_cache_options *options,
+                                           bool is_named_later) {
+    bool is_recording = options->record_path != NULL;
+    return (struct bc_disk_options){
+        .path = is_recording ? options->record_path : options->disk_path,
+        .is_recording = is_recording,
+        .durable = options->durable != 0,
+        .is_named_later = is_named_later,
+        .bytes_max = options->disk_bytes_max,
+        .evicts = options->readers_max != 0,
+        .checksums = options->checksums != 0,
+        .codec = (enum bc_codec)options->compression,
+    };
+}
+
+/* The source's schema, then the file if there is one, then the store. */
+static int init_tiers(struct bc_cache *cache, struct ArrowArrayStream *source,
+                      const struct bc_cache_options *options, bool is_named_later,
+                      struct bc_error *error) {
+    int code = bc__source_schema(source, &cache->schema, error);
+    if (code != 0) return code;
+    const struct bc_disk_options disk = disk_options(options, is_named_later);
+    if (disk.path != NULL) {
+        code = options->resume && disk.is_recording
+                   ? bc__disk_resume(&cache->disk, cache->schema, &disk, error)
+                   : bc__disk_open(&cache->disk, cache->schema, &disk, error);
+        if (code != 0) return code;
+        cache->has_disk = true;
+    }
+    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_bytes_max),
+                                options->write_policy, error);
+}
+
+/* Takes over the batches of a recording that another process began. */
+static int load_recorded(struct bc_cache *cache, struct bc_error *error) {
+    for (;;) {
+        bool ended;
+        int code = bc__store_put_next(&cache->store, &ended, error);
+        if (code != 0) return code;
+        if (ended) return bc__disk_start_appending(&cache->disk, error);
+    }
+}
+
+/* The last steps. With `publishes`, a new recording gets its name. */
+static int start(struct bc_cache *cache, bool publishes, struct bc_error *error) {
+    int code = 0;
+    if (cache->has_disk && cache->disk.file.publishes_last) {
+        code = bc__cache_identify(cache, error);
+    }
+    if (code == 0 && publishes) code = bc__disk_publish_name(&cache->disk, error);
+    if (code != 0) return code;
+    code = bc__cache_start(cache, error);
+    if (code != 0 && publishes) bc__file_unlink_name(&cache->disk.file);
+    return code;
+}
+
+static int create(struct ArrowArrayStream *source, const struct bc_cache_options *options,
+                  bool is_named_later, struct bc_cache **out_cache,
+                  struct bc_error *error) {
+    struct bc_cache *cache;
+    int code = bc__cache_alloc(options->readers_max, &cache, error);
+    if (code != 0) return code;
+    code = init_tiers(cache, source, options, is_named_later, error);
+    bool is_recording = options->record_path != NULL;
+    bool resumes = is_recording && options->resume;
+    if (code == 0 && resumes) code = load_recorded(cache, error);
+    const struct bc_ingest_options ingest = {
+        .resumable = bc__reader_is_stream(source),
+        .hooks = options->hooks,
+        .prefetch = options->prefetch,
+    };
+    if (code == 0) code = bc__cache_init_ingest(cache, source, &ingest, error);
+    if (code == 0) {
+        code = start(cache, is_recording && !resumes && !is_named_later, error);
+        if (code != 0) bc__cache_undo_ingest(cache, source);
+    }
+    if (code != 0) {
+        bc__cache_discard(cache);
+        return code;
+    }
+    atomic_store(&cache->is_made, true);
+    *out_cache = cache;
+    return 0;
+}
+
+int bc__cache_new_unnamed(struct ArrowArrayStream *source,
+                          const struct bc_cache_options *options,
+                          struct bc_cache **out_cache, struct bc_error *error) {
+    return create(source, options, true, out_cache, error);
+}
+
+int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options *options,
+                 struct bc_cache **out_cache, struct bc_error *error) {
+    bc_assert(out_cache != NULL);
+    if (source == NULL || source->release == NULL) {
+        return bc__error_set(error, EINVAL, "The source is a released stream");
+    }
+    static const struct bc_cache_options defaults = BC_CACHE_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    int code = check_options(options, error);
+    if (code != 0) return code;
+    return create(source, options, false, out_cache, error);
+}

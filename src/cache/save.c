@@ -1,0 +1,195 @@
+/* A cache's batches given away as a file: shared where they are, linked, or copied. */
+#include <errno.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "cache/cache.h"
+
+/* Are all batches that are recorded in the file, for good? The first one that is not, is
+ * said. */
+static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
+    if (!cache->has_disk) {
+        return bc__error_set(error, EINVAL,
+                             "The recording is in memory only: make it with "
+                             "StreamCache.on_disk(), or save() it and open() the file");
+    }
+    uint64_t first = atomic_load(&cache->store.first);
+    if (first > 0) {
+        return bc__error_set(error, EINVAL,
+                             "Batches before number %llu were evicted (max_readers)",
+                             (unsigned long long)first);
+    }
+    if (cache->readers_max > 0) {
+        /* Holes would be made in what others have. */
+        return bc__error_set(error, EINVAL,
+                             "Batches are evicted when all readers have passed them "
+                             "(max_readers): save() the recording and open() the file");
+    }
+    uint64_t batches = bc__store_published(&cache->store);
+    for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;
+         i++) {
+        struct bc_index_entry entry;
+        int code = bc__store_entry(&cache->store, i, &entry, error);
+        if (code != 0) return code;
+        if (entry.extent.size > 0) continue;
+        return bc__error_set(error, EINVAL,
+                             "Batch %llu is in memory only (write_policy "
+                             "'on_eviction'): make the cache with 'on_insertion', or "
+                             "save() it and open() the file",
+                             (unsigned long long)i);
+    }
+    return 0;
+}
+
+/* The batches recorded are in the file, which then gets its end if that is known. */
+static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *error) {
+    struct bc_disk *disk = &cache->disk;
+    if (bc__cache_is_forked(cache)) {
+        /* Without its end it is read all the same. */
+        if (disk->schema_bytes != 0 && bc__file_is_flushed(&disk->file)) return 0;
+        return bc__error_set(error, ECANCELED,
+                             "Batches recorded are not in the file yet, and only the "
+                             "process that made the cache can write it: save() the "
+                             "recording, or share it before the fork");
+    }
+    if (exhausted) {
+        const struct bc_index index = bc__store_index(&cache->store);
+        return bc__disk_finalize(disk, &index, error);
+    }
+    int code = disk->schema_bytes == 0 ? bc__disk_append_schema(disk, error) : 0;
+    return code == 0 ? bc__store_flush(&cache->store, error) : code;
+}
+
+int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
+                   struct bc_error *error) {
+    bc_assert(cache != NULL && out_batches != NULL);
+    int code = bc__cache_enter(cache, error);
+    if (code != 0) return code;
+    /* Asked first: all that was published before the end is seen. */
+    bool exhausted = bc__ingest_exhausted(&cache->ingest);
+    code = check_all_on_disk(cache, error);
+    if (code == 0 && !bc__cache_is_opened(cache)) {
+        code = finish_file(cache, exhausted, error);
+        /* From now on others may have it open. */
+        atomic_store(&cache->disk.file.is_public, true);
+    }
+    if (code == 0) *out_batches = bc__store_published(&cache->store);
+    bc__cache_leave(cache);
+    return code;
+}
+
+/* A descriptor of the cache's file, which stays open when the cache is closed. */
+static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *error) {
+    int code = bc__cache_enter(cache, error);
+    if (code != 0) return code;
+    code = bc__sys_dup(cache->disk.file.file, out_file);
+    bc__cache_leave(cache);
+    if (code == 0) return 0;
+    return bc__error_set(error, code, "Failed to save the recording: %s",
+                         bc__error_message(code));
+}
+
+/* Gives the open file, which has the name `from`, the name `path` too. ENOTSUP: that
+ * cannot be. */
+static int link_file(int file, const char *from, const char *path, bool replaces,
+                     bool durable) {
+    struct bc_naming naming;
+    int code = bc__naming_init(&naming, path);
+    if (code != 0) return code;
+    /* No process may take the hidden name for one that was left. The lock is of an open
+     * file of its own, since other threads may save the same one. */
+    int another = bc__sys_open_again(file, from);
+    code = another < 0 ? ENOTSUP : bc__sys_lock_shared(another);
+    /* Then no process can say that it was left. */
+    if (code == ENOLCK) code = 0;
+    if (code == 0) code = bc__naming_link(&naming, file, from);
+    if (code == 0) code = bc__naming_publish(&naming, file, replaces, false);
+    if (another >= 0) bc__sys_close(another);
+    /* Another file system, one without links, or links that are not allowed: a copy
+     * has the same errors where these are not the reason. */
+    if (code != 0 && code != EEXIST) code = ENOTSUP;
+    if (code == 0 && durable) {
+        code = bc__naming_sync(&naming);
+        if (code != 0 && !replaces) bc__naming_unlink(&naming, file);
+    }
+    bc__naming_finish(&naming, file);
+    return code;
+}
+
+/* Gives the cache's own file the name too, where it is a complete recording. ENOTSUP:
+ * that cannot be. */
+static int save_link(struct bc_cache *cache, const char *path, bool replaces,
+                     bool durable, struct bc_error *error) {
+    bc__mutex_lock(&cache->lock);
+    bool is_narrowed = cache->selection != NULL;
+    bc__mutex_unlock(&cache->lock);
+    if (is_narrowed) return ENOTSUP;
+    struct bc_disk *disk = &cache->disk;
+    struct bc_error reason = {0, ""};
+    uint64_t batches;
+    int code = bc_cache_share(cache, &batches, &reason);
+    /* Not all is in the file; or it is closed, which the copy says too. */
+    if (code == EINVAL || code == ECANCELED) return ENOTSUP;
+    if (code != 0) return bc__error_set(error, code, "%s", reason.message);
+    if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
+    int file;
+    code = dup_file(cache, &file, error);
+    if (code != 0) return code;
+    /* A copy has the right mode from the start. */
+    if (disk->file.dir_path != NULL && bc__sys_publish_mode(file) != 0) code = ENOTSUP;
+    if (code == 0 && durable) code = bc__file_sync_as(&disk->file, file);
+    if (code == 0) code = link_file(file, disk->file.path, path, replaces, durable);
+    bc__sys_close(file);
+    if (code == 0 || code == ENOTSUP) return code;
+    return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
+                         bc__error_message(code), path);
+}
+
+/* Records the cache anew, in a file that gets its name when it is complete. */
+static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
+                     bool durable, struct bc_error *error) {
+    static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
+    struct bc_reader *reader;
+    int code = bc__cache_reader(cache, &from_start, false, &reader, error);
+    if (code != 0) return code;
+    struct ArrowArrayStream stream;
+    bc_reader_export(reader, &stream);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.memory_bytes_max = 0;
+    options.record_path = path;
+    options.durable = durable;
+    options.hooks = cache->ingest.hooks.enter == NULL ? NULL : &cache->ingest.hooks;
+    if (cache->has_disk) {
+        options.compression = (enum bc_compression)cache->disk.encoder.body.codec;
+    }
+    struct bc_cache *copy;
+    code = bc__cache_new_unnamed(&stream, &options, &copy, error);
+    if (code != 0) {
+        stream.release(&stream);
+        return code;
+    }
+    uint64_t batches;
+    struct bc_error reason;
+    code = bc_cache_ingest(copy, &batches, &reason);
+    if (code != 0) {
+        /* What its writer left broken: here a file is wrong, and no argument. */
+        bool damaged =
+            code == EINVAL && bc__cache_is_opened(cache) && !atomic_load(&cache->closed);
+        code = bc__error_set(error, damaged ? EBADMSG : code, "%s", reason.message);
+    }
+    if (code == 0) code = bc__file_name(&copy->disk.file, replaces, error);
+    bc_cache_unref(copy);
+    return code;
+}
+
+int bc_cache_save(struct bc_cache *cache, const char *path, int replaces, int durable,
+                  struct bc_error *error) {
+    bc_assert(cache != NULL && path != NULL);
+    uint64_t batches;
+    int code = bc_cache_ingest(cache, &batches, error);
+    if (code != 0) return code;
+    code = save_link(cache, path, replaces != 0, durable != 0, error);
+    if (code != ENOTSUP) return code;
+    return save_copy(cache, path, replaces != 0, durable != 0, error);
+}
