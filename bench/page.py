@@ -17,7 +17,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-BEGIN, END = "<!-- results: bench/run.py writes what follows -->", "<!-- end -->"
+BEGIN, END = "<!-- results: written by bench/page.py -->", "<!-- end -->"
 SHAPES = {
     "one-row": "50,000 one-row batches",
     "strings": "strings, dictionaries, lists",
@@ -91,7 +91,7 @@ def large_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def tpch_tables(report: dict[str, Any]) -> list[str]:
-    """Return the queries of TPC-H as Markdown tables: their sums, then each of them."""
+    """Return the queries of TPC-H as Markdown tables: the sums, then each query."""
     head, *lines = report["queries"]
     rows = [head, ["---", *["--:"] * (len(head) - 1)], *lines]
     return [

@@ -110,7 +110,7 @@ MEMORY = Group(
             "iterate again",
             "memory.again",
             ("bare", "list.iterate"),
-            "a Python list of them",
+            "a Python list of the objects",
             _faster(one_row=15),
         ),
         Row(
@@ -131,7 +131,7 @@ MEMORY = Group(
             "two C consumers at once",
             "memory.two",
             ("ours", "memory.consume"),
-            "one of them",
+            "one consumer",
             {"one-row": (Target("threads", 1.8),)},
         ),
     ),
