@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/refcount.h"
 #include "base/slab.h"
 #include "base/sync.h"
 
@@ -51,15 +52,12 @@ void *bc__batch_buffer(struct bc_batch *batch, size_t size) {
 }
 
 struct bc_batch *bc__batch_ref(struct bc_batch *batch) {
-    (void)atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+    bc__ref(&batch->refs);
     return batch;
 }
 
 void bc__batch_unref(struct bc_batch *batch) {
-    if (batch == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
+    if (batch == NULL || !bc__unref(&batch->refs)) return;
     if (batch->owner.release != NULL) {
         /* In a slab are those made of a producer's array, whose release is foreign. */
         if (batch->slab != NULL) bc__assert_no_lock();

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/refcount.h"
 #include "base/sync.h"
 #include "base/sys.h"
 
@@ -49,18 +50,12 @@ int bc__page_refs_new(int file, struct bc_page_refs **out_page_refs) {
 }
 
 struct bc_page_refs *bc__page_refs_ref(struct bc_page_refs *page_refs) {
-    if (page_refs != NULL) {
-        (void)atomic_fetch_add_explicit(&page_refs->refs, 1, memory_order_relaxed);
-    }
+    if (page_refs != NULL) bc__ref(&page_refs->refs);
     return page_refs;
 }
 
 void bc__page_refs_unref(struct bc_page_refs *page_refs) {
-    if (page_refs == NULL) return;
-    unsigned before =
-        atomic_fetch_sub_explicit(&page_refs->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
+    if (page_refs == NULL || !bc__unref(&page_refs->refs)) return;
     for (size_t i = 0; i < page_refs->n_groups; i++) bc__free(page_refs->groups[i]);
     bc__free(page_refs->groups);
     bc__mutex_finish(&page_refs->lock);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/refcount.h"
 #include "base/sys.h"
 
 /* What goes before a block's bytes, so that these start at a multiple of 64. */
@@ -57,15 +58,12 @@ uint8_t *bc__region_bytes(struct bc_region *block) {
 }
 
 struct bc_region *bc__region_ref(struct bc_region *region) {
-    (void)atomic_fetch_add_explicit(&region->refs, 1, memory_order_relaxed);
+    bc__ref(&region->refs);
     return region;
 }
 
 void bc__region_unref(struct bc_region *region) {
-    if (region == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&region->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
+    if (region == NULL || !bc__unref(&region->refs)) return;
     if (region->is_mapping) {
         bc__sys_unmap(region->memory, region->size);
         bc__free(region);

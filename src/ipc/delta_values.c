@@ -6,6 +6,7 @@
 #include "arrow/bits.h"
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/refcount.h"
 #include "ipc/delta_columns.h"
 
 /* What of a column there is after a part. */
@@ -54,10 +55,7 @@ struct bc_delta_values *bc__delta_values_new(const struct bc_schema *schema,
 }
 
 void bc__delta_values_unref(struct bc_delta_values *values) {
-    if (values == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&values->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
+    if (values == NULL || !bc__unref(&values->refs)) return;
     bc__delta_columns_finish(&values->columns);
     bc__free(values->marks);
     bc__free(values);
@@ -227,7 +225,7 @@ int bc__delta_values_batch(struct bc_delta_values *values, uint64_t part,
         bc__batch_unref(batch);
         return code;
     }
-    (void)atomic_fetch_add_explicit(&values->refs, 1, memory_order_relaxed);
+    bc__ref(&values->refs);
     batch->owner.release = release_grown;
     batch->owner.private_data = values;
     *out_batch = batch;

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/refcount.h"
 #include "replay/export.h"
 
 int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
@@ -49,15 +50,12 @@ void bc__reader_promote(struct bc_reader *reader) {
 }
 
 struct bc_reader *bc_reader_ref(struct bc_reader *reader) {
-    (void)atomic_fetch_add_explicit(&reader->refs, 1, memory_order_relaxed);
+    bc__ref(&reader->refs);
     return reader;
 }
 
 void bc_reader_unref(struct bc_reader *reader) {
-    if (reader == NULL) return;
-    unsigned before = atomic_fetch_sub_explicit(&reader->refs, 1, memory_order_acq_rel);
-    bc_assert(before > 0);
-    if (before != 1) return;
+    if (reader == NULL || !bc__unref(&reader->refs)) return;
     const struct bc_reader_cache cache = reader->cache;
     bc__reader_promote(reader);
     cache.ops->on_close(cache.context, reader);
