@@ -11,49 +11,57 @@
 #include "base/sys.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct bc_member *members[BC_MEMBER_KINDS];
+static struct bc_list members[BC_MEMBER_KINDS];
 /* They stay, so who forks walks them without the lock. */
-static struct bc_member *_Atomic bindings;
+static struct bc_link *_Atomic bindings;
 /* The latest binding that the fork under way has called. With the lock. */
-static struct bc_member *called_by_fork;
+static struct bc_link *called_by_fork;
 
 /* Kept, because asking the system costs more than a replayed batch. */
 static _Atomic int64_t process;
 static _Atomic uint64_t forks;
 
+static struct bc_member *member_of(struct bc_link *link) {
+    return BC_CONTAINER(link, struct bc_member, link);
+}
+
 static void before_fork(void) {
-    struct bc_member *latest = atomic_load(&bindings);
-    for (struct bc_member *m = latest; m != NULL; m = m->next) m->calls->prepare(m);
+    struct bc_link *latest = atomic_load(&bindings);
+    for (struct bc_link *l = latest; l != NULL; l = l->next) {
+        member_of(l)->calls->prepare(member_of(l));
+    }
     (void)pthread_mutex_lock(&lock);
     called_by_fork = latest;
     (void)atomic_fetch_add(&forks, 1);
     for (int kind = 0; kind < BC_MEMBER_KINDS; kind++) {
-        for (struct bc_member *m = members[kind]; m != NULL; m = m->next) {
+        for (struct bc_link *l = members[kind].first; l != NULL; l = l->next) {
+            struct bc_member *m = member_of(l);
             m->calls->prepare(m);
         }
     }
 }
 
-static void call_after(struct bc_member *member, bool in_child) {
+static void call_after(struct bc_link *link, bool in_child) {
+    struct bc_member *member = member_of(link);
     (in_child ? member->calls->child : member->calls->parent)(member);
 }
 
 /* From the first to the latest that was called before the fork. */
-static void call_bindings_after(struct bc_member *latest, bool in_child) {
+static void call_bindings_after(struct bc_link *latest, bool in_child) {
     if (latest == NULL) return;
-    struct bc_member *m = latest;
-    while (m->next != NULL) m = m->next;
-    for (; m != latest; m = m->previous) call_after(m, in_child);
+    struct bc_link *link = latest;
+    while (link->next != NULL) link = link->next;
+    for (; link != latest; link = link->previous) call_after(link, in_child);
     call_after(latest, in_child);
 }
 
 static void after_fork(bool in_child) {
     for (int kind = BC_MEMBER_KINDS - 1; kind >= 0; kind--) {
-        for (struct bc_member *m = members[kind]; m != NULL; m = m->next) {
-            call_after(m, in_child);
+        for (struct bc_link *l = members[kind].first; l != NULL; l = l->next) {
+            call_after(l, in_child);
         }
     }
-    struct bc_member *latest = called_by_fork;
+    struct bc_link *latest = called_by_fork;
     (void)pthread_mutex_unlock(&lock);
     call_bindings_after(latest, in_child);
 }
@@ -68,7 +76,8 @@ static void in_child(void) {
 static void at_exit(void) {
     (void)pthread_mutex_lock(&lock);
     for (int kind = 0; kind < BC_MEMBER_KINDS; kind++) {
-        for (struct bc_member *m = members[kind]; m != NULL; m = m->next) {
+        for (struct bc_link *l = members[kind].first; l != NULL; l = l->next) {
+            struct bc_member *m = member_of(l);
             if (m->calls->exit != NULL) m->calls->exit(m);
         }
     }
@@ -106,10 +115,10 @@ void bc__process_allow_forks(void) { (void)pthread_mutex_unlock(&lock); }
 void bc__binding_add(struct bc_member *binding, const struct bc_member_calls *calls) {
     bc_assert(calls->prepare != NULL && calls->parent != NULL && calls->child != NULL);
     bc__process_block_forks();
-    struct bc_member *next = atomic_load(&bindings);
-    *binding = (struct bc_member){.calls = calls, .next = next};
-    if (next != NULL) next->previous = binding;
-    atomic_store(&bindings, binding);
+    struct bc_link *next = atomic_load(&bindings);
+    *binding = (struct bc_member){.calls = calls, .link = {.next = next}};
+    if (next != NULL) next->previous = &binding->link;
+    atomic_store(&bindings, &binding->link);
     bc__process_allow_forks();
 }
 
@@ -117,22 +126,15 @@ void bc__member_add(enum bc_member_kind kind, struct bc_member *member,
                     const struct bc_member_calls *calls) {
     bc_assert(calls->prepare != NULL && calls->parent != NULL && calls->child != NULL);
     bc__process_block_forks();
-    *member = (struct bc_member){.calls = calls, .next = members[kind]};
-    if (member->next != NULL) member->next->previous = member;
-    members[kind] = member;
+    member->calls = calls;
+    bc__list_add(&members[kind], &member->link);
     bc__process_allow_forks();
 }
 
 void bc__member_remove(enum bc_member_kind kind, struct bc_member *member) {
     if (member->calls == NULL) return;
     bc__process_block_forks();
-    if (member->next != NULL) member->next->previous = member->previous;
-    if (member->previous != NULL) {
-        member->previous->next = member->next;
-    } else {
-        bc_assert(members[kind] == member);
-        members[kind] = member->next;
-    }
+    bc__list_remove(&members[kind], &member->link);
     member->calls = NULL;
     bc__process_allow_forks();
 }
@@ -141,8 +143,8 @@ struct bc_member *bc__member_find(enum bc_member_kind kind,
                                   bool (*is_it)(struct bc_member *member, void *context),
                                   void *context) {
     bc__process_block_forks();
-    struct bc_member *member = members[kind];
-    while (member != NULL && !is_it(member, context)) member = member->next;
+    struct bc_link *link = members[kind].first;
+    while (link != NULL && !is_it(member_of(link), context)) link = link->next;
     bc__process_allow_forks();
-    return member;
+    return link == NULL ? NULL : member_of(link);
 }

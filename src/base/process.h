@@ -26,6 +26,8 @@
 
 #include <stdbool.h>
 
+#include "base/list.h"
+
 enum bc_member_kind {
     BC_MEMBER_CACHE,
     BC_MEMBER_FILE,
@@ -47,8 +49,7 @@ struct bc_member_calls {
 /* Part of what it stands for, which finds itself by it. */
 struct bc_member {
     const struct bc_member_calls *calls; /* NULL: not in the registry */
-    struct bc_member *next;
-    struct bc_member *previous;
+    struct bc_link link;
 };
 
 /* Any thread, no lock held. */
@@ -69,9 +70,5 @@ struct bc_member *bc__member_find(enum bc_member_kind kind,
  * of the members behind the registry's. */
 void bc__process_block_forks(void);
 void bc__process_allow_forks(void);
-
-/* The object of type `type` whose field `field` is the member. */
-#define BC_OF_MEMBER(member, type, field) \
-    ((type *)(void *)((char *)(member) - offsetof(type, field)))
 
 #endif

@@ -15,6 +15,18 @@ struct bc_cond {
     pthread_cond_t handle;
 };
 
+/* For static mutexes, which are never destroyed. */
+#define BC_MUTEX_INITIALIZER {PTHREAD_MUTEX_INITIALIZER}
+
+/* Runs a function once. Static: `struct bc_once once = BC_ONCE_INITIALIZER`. */
+struct bc_once {
+    pthread_once_t handle;
+};
+#define BC_ONCE_INITIALIZER {PTHREAD_ONCE_INIT}
+static inline void bc__once(struct bc_once *once, void (*run)(void)) {
+    (void)pthread_once(&once->handle, run);
+}
+
 int bc__mutex_init(struct bc_mutex *mutex);
 void bc__mutex_finish(struct bc_mutex *mutex);
 void bc__mutex_lock(struct bc_mutex *mutex);

@@ -114,8 +114,8 @@ void bc_cache_close(struct bc_cache *cache) {
     if (atomic_exchange(&cache->closed, true) || bc__cache_is_forked(cache)) return;
     bc__ingest_close(&cache->ingest);
     bc__mutex_lock(&cache->lock);
-    for (struct bc_reader *reader = cache->readers; reader != NULL;
-         reader = reader->next) {
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        struct bc_reader *reader = bc__reader_of(l);
         bc__reader_promote(reader);
     }
     bc__mutex_unlock(&cache->lock);

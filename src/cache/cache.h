@@ -37,8 +37,7 @@
 struct bc_pin {
     uint64_t number;
     uintptr_t thread;
-    struct bc_pin *next;
-    struct bc_pin *previous;
+    struct bc_link link;
 };
 
 struct bc_cache {
@@ -57,15 +56,19 @@ struct bc_cache {
     struct bc_identity identity; /* of a recording's file */
     struct bc_mutex lock;        /* guards what follows */
     struct bc_cache *writer;     /* of the followed recording, with a reference */
-    struct bc_reader *readers;
+    struct bc_list readers;
     uint64_t readers_made;
     uint64_t readers_max;
     uint64_t evicted_below; /* earlier batches are evicted: no reader starts there */
-    struct bc_pin *pins;
+    struct bc_list pins;
     uint64_t hits_memory; /* of closed readers */
     uint64_t hits_disk;
     struct bc_member member; /* in the registry of the process (fork.c) */
 };
+
+static inline struct bc_reader *bc__reader_of(struct bc_link *link) {
+    return BC_CONTAINER(link, struct bc_reader, link);
+}
 
 /* In a fork's child the source and the file are the parent's. The child releases nothing
  * of them. */

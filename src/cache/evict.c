@@ -8,12 +8,13 @@
 static uint64_t low_water(const struct bc_cache *cache) {
     if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
     uint64_t low = bc__store_published(&cache->store);
-    for (const struct bc_reader *reader = cache->readers; reader != NULL;
-         reader = reader->next) {
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        struct bc_reader *reader = bc__reader_of(l);
         uint64_t mark = bc__reader_mark(reader);
         if (mark < low) low = mark;
     }
-    for (const struct bc_pin *pin = cache->pins; pin != NULL; pin = pin->next) {
+    for (struct bc_link *l = cache->pins.first; l != NULL; l = l->next) {
+        const struct bc_pin *pin = BC_CONTAINER(l, struct bc_pin, link);
         if (pin->number < low) low = pin->number;
     }
     return low;
@@ -42,10 +43,7 @@ int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
 /* The cache's lock is held. */
 static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
     pin->thread = bc__sys_thread();
-    pin->previous = NULL;
-    pin->next = cache->pins;
-    if (pin->next != NULL) pin->next->previous = pin;
-    cache->pins = pin;
+    bc__list_add(&cache->pins, &pin->link);
 }
 
 int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
@@ -70,12 +68,13 @@ void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
 
 void bc__cache_pins_forked(struct bc_cache *cache) {
     const uintptr_t self = bc__sys_thread();
-    struct bc_pin *pin = cache->pins;
-    cache->pins = NULL;
-    while (pin != NULL) {
-        struct bc_pin *next = pin->next;
+    struct bc_link *link = cache->pins.first;
+    cache->pins.first = NULL;
+    while (link != NULL) {
+        struct bc_link *next = link->next;
+        struct bc_pin *pin = BC_CONTAINER(link, struct bc_pin, link);
         if (pin->thread == self) enlist_pin(cache, pin);
-        pin = next;
+        link = next;
     }
 }
 
@@ -91,12 +90,7 @@ void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t num
 void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
     if (cache->readers_max == 0) return;
     bc__mutex_lock(&cache->lock);
-    if (pin->next != NULL) pin->next->previous = pin->previous;
-    if (pin->previous != NULL) {
-        pin->previous->next = pin->next;
-    } else {
-        cache->pins = pin->next;
-    }
+    bc__list_remove(&cache->pins, &pin->link);
     bc__mutex_unlock(&cache->lock);
     (void)bc__cache_evict(cache);
 }

@@ -14,13 +14,13 @@
 #include "cache/cache.h"
 
 static struct bc_cache *cache_of(struct bc_member *member) {
-    return BC_OF_MEMBER(member, struct bc_cache, member);
+    return BC_CONTAINER(member, struct bc_cache, member);
 }
 
 static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
     act(&cache->lock);
-    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        act(&r->borrow_list->lock);
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        act(&bc__reader_of(l)->borrow_list->lock);
     }
     act(&cache->ingest.lock);
     act(&cache->ingest.store_lock);
@@ -38,8 +38,8 @@ static void hold(struct bc_member *member) {
 /* Not in reverse: with the list's lock the readers would go, of which each is locked. */
 static void let(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
-    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        bc__mutex_unlock(&r->borrow_list->lock);
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        bc__mutex_unlock(&bc__reader_of(l)->borrow_list->lock);
     }
     bc__mutex_unlock(&cache->ingest.lock);
     bc__mutex_unlock(&cache->ingest.store_lock);
@@ -54,8 +54,8 @@ static void let(struct bc_member *member) {
 
 static void in_child(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
-    for (struct bc_reader *r = cache->readers; r != NULL; r = r->next) {
-        bc__borrow_list_forked(r->borrow_list);
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        bc__borrow_list_forked(bc__reader_of(l)->borrow_list);
     }
     bc__cache_pins_forked(cache);
     bc__ingest_forked(&cache->ingest);
@@ -78,7 +78,7 @@ struct binding {
 };
 
 static const struct bc_fork_calls *calls_of(struct bc_member *member) {
-    return &BC_OF_MEMBER(member, struct binding, member)->calls;
+    return &BC_CONTAINER(member, struct binding, member)->calls;
 }
 
 static void before(struct bc_member *member) {

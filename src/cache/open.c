@@ -140,7 +140,7 @@ int bc_cache_select(struct bc_cache *cache, const int32_t *columns, int64_t n_co
     if (n_columns > 0) memcpy(copy, columns, (size_t)n_columns * sizeof(*copy));
     bc__mutex_lock(&cache->lock);
     bool is_selected = cache->columns != NULL;
-    bool busy = is_selected || cache->readers_made > 0 || cache->readers != NULL;
+    bool busy = is_selected || cache->readers_made > 0 || cache->readers.first != NULL;
     if (!busy) {
         cache->columns = copy;
         cache->selection = selection;

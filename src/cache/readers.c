@@ -52,12 +52,7 @@ static void on_advance(void *context) { (void)bc__cache_evict(context); }
 static void on_close(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;
     bc__mutex_lock(&cache->lock);
-    if (reader->previous != NULL) {
-        reader->previous->next = reader->next;
-    } else {
-        cache->readers = reader->next;
-    }
-    if (reader->next != NULL) reader->next->previous = reader->previous;
+    bc__list_remove(&cache->readers, &reader->link);
     cache->hits_memory += atomic_load(&reader->hits_memory);
     cache->hits_disk += atomic_load(&reader->hits_disk);
     bc__mutex_unlock(&cache->lock);
@@ -89,9 +84,7 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     }
     int code = refuse_reader(cache, reader, error);
     if (code == 0) {
-        reader->next = cache->readers;
-        if (cache->readers != NULL) cache->readers->previous = reader;
-        cache->readers = reader;
+        bc__list_add(&cache->readers, &reader->link);
         if (reader->counted) cache->readers_made++;
         (void)bc_cache_ref(cache);
     }

@@ -54,8 +54,8 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
     stats->readers = cache->readers_made;
     stats->hits_memory = cache->hits_memory;
     stats->hits_disk = cache->hits_disk;
-    for (const struct bc_reader *reader = cache->readers; reader != NULL;
-         reader = reader->next) {
+    for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
+        struct bc_reader *reader = bc__reader_of(l);
         stats->hits_memory += atomic_load(&reader->hits_memory);
         stats->hits_disk += atomic_load(&reader->hits_disk);
     }

@@ -16,7 +16,7 @@ static const char dir_prefix[] = "batchcorder-";
 enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13, PREFIX = 8 };
 
 static struct bc_file *file_of(struct bc_member *member) {
-    return BC_OF_MEMBER(member, struct bc_file, member);
+    return BC_CONTAINER(member, struct bc_file, member);
 }
 
 static void hold(struct bc_member *member) { bc__mutex_lock(&file_of(member)->lock); }

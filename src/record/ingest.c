@@ -290,13 +290,13 @@ static bool may_produce(void *context, uintptr_t thread) {
 /* Those whose wait is over, for bc__wait_queue_wake; and, unless the caller goes on with
  * it, one that is to bring the next batch. The lock is held. */
 static struct bc_waiter *take_woken(struct bc_ingest *ingest, bool goes_on) {
-    if (ingest->waiting.first == NULL) return NULL;
+    if (bc__wait_queue_is_empty(&ingest->waiting)) return NULL;
     bool open = state_of(ingest) == BC_INGEST_OPEN;
     struct bc_waiter *chain;
     chain = bc__wait_queue_take(&ingest->waiting,
                                 open ? bc__store_published(ingest->store) : UINT64_MAX);
     /* UINT64_MAX is a number that is waited for, too. */
-    while (!open && ingest->waiting.first != NULL) {
+    while (!open && !bc__wait_queue_is_empty(&ingest->waiting)) {
         chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
     }
     if (!open || goes_on || atomic_load(&ingest->producer) != 0) return chain;
@@ -461,7 +461,7 @@ int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ing
 }
 
 void bc__ingest_forked(struct bc_ingest *ingest) {
-    ingest->waiting.first = NULL;
+    ingest->waiting.listed.first = NULL;
     atomic_store(&ingest->waiters, 0);
     bc__cond_forked(&ingest->demand.wanted);
 }
@@ -469,7 +469,7 @@ void bc__ingest_forked(struct bc_ingest *ingest) {
 void bc__ingest_wake_all(struct bc_ingest *ingest) {
     struct bc_waiter *chain = NULL;
     bc__mutex_lock(&ingest->lock);
-    while (ingest->waiting.first != NULL) {
+    while (!bc__wait_queue_is_empty(&ingest->waiting)) {
         chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
     }
     bc__mutex_unlock(&ingest->lock);

@@ -1,33 +1,33 @@
 #include "record/wait_graph.h"
 
-#include <pthread.h>
 #include <stddef.h>
 
 #include "base/check.h"
 #include "base/process.h"
+#include "base/sync.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct bc_mutex lock = BC_MUTEX_INITIALIZER;
 /* By thread, so that looking for one does not take longer the more there are. */
 enum { BUCKETS = 256 };
-static struct bc_wait_edge *waits[BUCKETS];
+static struct bc_list edges[BUCKETS];
 
-static struct bc_wait_edge **bucket_of(uintptr_t thread) {
-    return &waits[(uint64_t)thread * 0x9E3779B97F4A7C15U >> 56];
+static struct bc_list *bucket_of(uintptr_t thread) {
+    return &edges[(uint64_t)thread * 0x9E3779B97F4A7C15U >> 56];
 }
 
 static void hold(struct bc_member *member) {
     (void)member;
-    (void)pthread_mutex_lock(&lock);
+    bc__mutex_lock(&lock);
 }
 
 static void let(struct bc_member *member) {
     (void)member;
-    (void)pthread_mutex_unlock(&lock);
+    bc__mutex_unlock(&lock);
 }
 
 /* A fork's child has none of the threads that wait. */
 static void forget(struct bc_member *member) {
-    for (int i = 0; i < BUCKETS; i++) waits[i] = NULL;
+    for (int i = 0; i < BUCKETS; i++) edges[i].first = NULL;
     let(member);
 }
 
@@ -48,8 +48,8 @@ static bool leads_to(uintptr_t thread, const struct bc_wait_target *target) {
         uintptr_t next = atomic_load(target->producer);
         if (next == thread) return true;
         target = NULL;
-        for (const struct bc_wait_edge *wait = *bucket_of(next); wait != NULL;
-             wait = wait->next) {
+        for (struct bc_link *l = bucket_of(next)->first; l != NULL; l = l->next) {
+            const struct bc_wait_edge *wait = BC_CONTAINER(l, struct bc_wait_edge, link);
             if (wait->thread == next) target = &wait->target;
         }
     }
@@ -57,35 +57,25 @@ static bool leads_to(uintptr_t thread, const struct bc_wait_target *target) {
 }
 
 void bc__wait_graph_init(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, watch_forks);
+    static struct bc_once once = BC_ONCE_INITIALIZER;
+    bc__once(&once, watch_forks);
 }
 
 bool bc__wait_edge_add(struct bc_wait_edge *wait, uintptr_t thread,
                        struct bc_wait_target target) {
     bc_assert(wait != NULL && thread != 0 && target.producer != NULL);
-    (void)pthread_mutex_lock(&lock);
+    bc__mutex_lock(&lock);
     bool cycle = leads_to(thread, &target);
     if (!cycle) {
-        struct bc_wait_edge **bucket = bucket_of(thread);
-        *wait =
-            (struct bc_wait_edge){.thread = thread, .target = target, .next = *bucket};
-        if (*bucket != NULL) (*bucket)->previous = wait;
-        *bucket = wait;
+        *wait = (struct bc_wait_edge){.thread = thread, .target = target};
+        bc__list_add(bucket_of(thread), &wait->link);
     }
-    (void)pthread_mutex_unlock(&lock);
+    bc__mutex_unlock(&lock);
     return !cycle;
 }
 
 void bc__wait_edge_remove(struct bc_wait_edge *wait) {
-    (void)pthread_mutex_lock(&lock);
-    if (wait->next != NULL) wait->next->previous = wait->previous;
-    if (wait->previous != NULL) {
-        wait->previous->next = wait->next;
-    } else {
-        struct bc_wait_edge **bucket = bucket_of(wait->thread);
-        bc_assert(*bucket == wait);
-        *bucket = wait->next;
-    }
-    (void)pthread_mutex_unlock(&lock);
+    bc__mutex_lock(&lock);
+    bc__list_remove(bucket_of(wait->thread), &wait->link);
+    bc__mutex_unlock(&lock);
 }

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 /* What a thread waits for, which others may look at while the wait is in the list. */
 struct bc_wait_target {
     const _Atomic uintptr_t *producer; /* the thread that brings it */
@@ -25,8 +27,7 @@ struct bc_wait_target {
 struct bc_wait_edge {
     uintptr_t thread;
     struct bc_wait_target target;
-    struct bc_wait_edge *next;
-    struct bc_wait_edge *previous;
+    struct bc_link link;
 };
 
 /* Enters the list in the registry of the process, once. A call of this comes before the

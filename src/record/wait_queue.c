@@ -4,6 +4,10 @@
 
 #include "base/check.h"
 
+static struct bc_waiter *waiter_of(struct bc_link *link) {
+    return BC_CONTAINER(link, struct bc_waiter, link);
+}
+
 int bc__waiter_init(struct bc_waiter *waiter, uint64_t number, uintptr_t thread) {
     *waiter = (struct bc_waiter){.number = number, .thread = thread};
     return bc__event_init(&waiter->event);
@@ -15,34 +19,26 @@ void bc__waiter_finish(struct bc_waiter *waiter) {
 }
 
 void bc__wait_queue_add(struct bc_wait_queue *queue, struct bc_waiter *waiter) {
-    if (queue->first == NULL || waiter->number < queue->lowest) {
+    if (bc__wait_queue_is_empty(queue) || waiter->number < queue->lowest) {
         queue->lowest = waiter->number;
     }
     waiter->listed = true;
-    waiter->previous = NULL;
-    waiter->next = queue->first;
-    if (waiter->next != NULL) waiter->next->previous = waiter;
-    queue->first = waiter;
+    bc__list_add(&queue->listed, &waiter->link);
 }
 
 static void take_out(struct bc_wait_queue *queue, struct bc_waiter *waiter) {
-    if (waiter->next != NULL) waiter->next->previous = waiter->previous;
-    if (waiter->previous != NULL) {
-        waiter->previous->next = waiter->next;
-    } else {
-        bc_assert(queue->first == waiter);
-        queue->first = waiter->next;
-    }
+    bc__list_remove(&queue->listed, &waiter->link);
     waiter->listed = false;
 }
 
 struct bc_waiter *bc__wait_queue_take(struct bc_wait_queue *queue, uint64_t published) {
-    if (queue->first == NULL || queue->lowest >= published) return NULL;
+    if (bc__wait_queue_is_empty(queue) || queue->lowest >= published) return NULL;
     struct bc_waiter *chain = NULL;
-    struct bc_waiter *waiter = queue->first;
+    struct bc_link *link = queue->listed.first;
     queue->lowest = UINT64_MAX;
-    while (waiter != NULL) {
-        struct bc_waiter *next = waiter->next;
+    while (link != NULL) {
+        struct bc_link *next = link->next;
+        struct bc_waiter *waiter = waiter_of(link);
         if (waiter->number < published) {
             take_out(queue, waiter);
             waiter->next = chain;
@@ -50,7 +46,7 @@ struct bc_waiter *bc__wait_queue_take(struct bc_wait_queue *queue, uint64_t publ
         } else if (waiter->number < queue->lowest) {
             queue->lowest = waiter->number;
         }
-        waiter = next;
+        link = next;
     }
     return chain;
 }
@@ -59,9 +55,10 @@ struct bc_waiter *bc__wait_queue_take_one(struct bc_wait_queue *queue,
                                           struct bc_waiter *chain,
                                           bool (*may)(void *context, uintptr_t thread),
                                           void *context) {
-    struct bc_waiter *waiter = queue->first;
-    while (waiter != NULL && !may(context, waiter->thread)) waiter = waiter->next;
-    if (waiter == NULL) return chain;
+    struct bc_link *link = queue->listed.first;
+    while (link != NULL && !may(context, waiter_of(link)->thread)) link = link->next;
+    if (link == NULL) return chain;
+    struct bc_waiter *waiter = waiter_of(link);
     take_out(queue, waiter);
     waiter->next = chain;
     return waiter;

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/sync.h"
 
 struct bc_waiter {
@@ -21,15 +22,19 @@ struct bc_waiter {
     uintptr_t thread;
     bool listed;
     struct bc_event event;
-    struct bc_waiter *next;
-    struct bc_waiter *previous;
+    struct bc_link link;    /* in the queue */
+    struct bc_waiter *next; /* in a chain */
 };
 
 struct bc_wait_queue {
-    struct bc_waiter *first;
+    struct bc_list listed;
     uint64_t lowest; /* no listed thread waits for a batch below it; so a batch for which
                         none waits costs no look at each of them */
 };
+
+static inline bool bc__wait_queue_is_empty(const struct bc_wait_queue *queue) {
+    return queue->listed.first == NULL;
+}
 
 /* 0 or an errno. */
 int bc__waiter_init(struct bc_waiter *waiter, uint64_t number, uintptr_t thread);

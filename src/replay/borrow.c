@@ -6,6 +6,10 @@
 #include "base/check.h"
 #include "base/sys.h"
 
+static struct bc_borrow *borrow_of(struct bc_link *link) {
+    return BC_CONTAINER(link, struct bc_borrow, link);
+}
+
 int bc__borrow_list_new(bool lasts, struct bc_borrow_list **out_list) {
     struct bc_borrow_list *borrow_list = lasts
                                              ? bc__calloc_cacheline(sizeof(*borrow_list))
@@ -22,18 +26,18 @@ int bc__borrow_list_new(bool lasts, struct bc_borrow_list **out_list) {
 }
 
 void bc__borrow_list_forked(struct bc_borrow_list *borrow_list) {
-    struct bc_borrow *borrow = borrow_list->borrows;
-    while (borrow != NULL) {
-        struct bc_borrow *next = borrow->next;
-        *borrow = (struct bc_borrow){.batch = NULL};
-        borrow = next;
+    struct bc_link *link = borrow_list->borrows.first;
+    while (link != NULL) {
+        struct bc_link *next = link->next;
+        *borrow_of(link) = (struct bc_borrow){.batch = NULL};
+        link = next;
     }
-    borrow_list->borrows = NULL;
+    borrow_list->borrows.first = NULL;
     borrow_list->process = bc__sys_process();
 }
 
 static void free_list(struct bc_borrow_list *borrow_list) {
-    bc_assert(borrow_list->borrows == NULL);
+    bc_assert(borrow_list->borrows.first == NULL);
     bc__mutex_finish(&borrow_list->lock);
     bc__free(borrow_list);
 }
@@ -46,7 +50,7 @@ void bc__borrow_list_orphan(struct bc_borrow_list *borrow_list) {
     bc__mutex_lock(&borrow_list->lock);
     bc__borrow_list_promote(borrow_list);
     borrow_list->orphaned = true;
-    bool last = borrow_list->borrows == NULL;
+    bool last = borrow_list->borrows.first == NULL;
     bc__mutex_unlock(&borrow_list->lock);
     if (last) free_list(borrow_list);
 }
@@ -54,15 +58,13 @@ void bc__borrow_list_orphan(struct bc_borrow_list *borrow_list) {
 void bc__borrow_add(struct bc_borrow_list *borrow_list, struct bc_borrow *borrow,
                     struct bc_batch *batch) {
     bc_assert(!borrow_list->orphaned);
-    *borrow = (struct bc_borrow){
-        .batch = batch, .borrow_list = borrow_list, .next = borrow_list->borrows};
-    if (borrow_list->borrows != NULL) borrow_list->borrows->previous = borrow;
-    borrow_list->borrows = borrow;
+    *borrow = (struct bc_borrow){.batch = batch, .borrow_list = borrow_list};
+    bc__list_add(&borrow_list->borrows, &borrow->link);
 }
 
 void bc__borrow_list_promote(struct bc_borrow_list *borrow_list) {
-    for (struct bc_borrow *borrow = borrow_list->borrows; borrow != NULL;
-         borrow = borrow->next) {
+    for (struct bc_link *l = borrow_list->borrows.first; l != NULL; l = l->next) {
+        struct bc_borrow *borrow = borrow_of(l);
         bc_assert(borrow->borrow_list == borrow_list);
         if (!borrow->counted) (void)bc__batch_ref(borrow->batch);
         borrow->counted = true;
@@ -77,14 +79,9 @@ void bc__borrow_return(struct bc_borrow *borrow) {
     }
     if (borrow_list->process != bc__sys_process()) return;
     bc__mutex_lock(&borrow_list->lock);
-    if (borrow->next != NULL) borrow->next->previous = borrow->previous;
-    if (borrow->previous != NULL) {
-        borrow->previous->next = borrow->next;
-    } else {
-        borrow_list->borrows = borrow->next;
-    }
+    bc__list_remove(&borrow_list->borrows, &borrow->link);
     bool counted = borrow->counted;
-    bool last = borrow_list->orphaned && borrow_list->borrows == NULL;
+    bool last = borrow_list->orphaned && borrow_list->borrows.first == NULL;
     bc__mutex_unlock(&borrow_list->lock);
     if (counted) bc__batch_unref(borrow->batch);
     if (last) free_list(borrow_list);

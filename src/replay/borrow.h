@@ -15,6 +15,7 @@
 #define BC_REPLAY_BORROW_H
 
 #include "arrow/batch.h"
+#include "base/list.h"
 #include "base/sync.h"
 
 struct bc_borrow_list;
@@ -23,14 +24,13 @@ struct bc_borrow_list;
 struct bc_borrow {
     struct bc_batch *batch;
     struct bc_borrow_list *borrow_list; /* NULL: a reference of its own */
-    struct bc_borrow *next;
-    struct bc_borrow *previous;
+    struct bc_link link;
     bool counted;
 };
 
 struct bc_borrow_list {
     struct bc_mutex lock; /* the reader's lock too */
-    struct bc_borrow *borrows;
+    struct bc_list borrows;
     bool orphaned;
     int64_t process; /* in which it may be used */
 };

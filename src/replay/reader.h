@@ -12,6 +12,7 @@
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
+#include "base/list.h"
 #include "record/ingest.h"
 #include "replay/borrow.h"
 #include "store/store.h"
@@ -47,8 +48,7 @@ struct bc_reader {
     _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
     _Atomic uint64_t hits_disk;
     struct bc_reader_cache cache;
-    struct bc_reader *next; /* in the cache's list, under the cache's lock */
-    struct bc_reader *previous;
+    struct bc_link link;   /* in the cache's list, under the cache's lock */
     struct bc_error error; /* of the stream it was exported as */
 };
 

@@ -324,7 +324,7 @@ enum { WAITING = 100 };
 /* The steps to look `FEW` times for threads whose batch is there, which none is. */
 static uint64_t count_looks(int waiting) {
     static struct bc_waiter queued[WAITING];
-    struct bc_wait_queue queue = {.first = NULL};
+    struct bc_wait_queue queue = {0};
     for (int i = 0; i < waiting; i++) {
         CHECK(bc__waiter_init(&queued[i], FEW, 1) == 0);
         bc__wait_queue_add(&queue, &queued[i]);

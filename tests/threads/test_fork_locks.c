@@ -256,14 +256,15 @@ static void *pin_and_move(void *context) {
 }
 
 static void check_pin_in_child(struct bc_cache *cache, struct bc_pin *pin) {
-    CHECK(cache->pins == pin && pin->next == NULL && pin->previous == NULL);
+    CHECK(cache->pins.first == &pin->link && pin->link.next == NULL &&
+          pin->link.previous == NULL);
     struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
     bc__cache_move_pin(cache, pin, 3);
     bc_cache_stats(cache, &stats);
     CHECK(stats.batches_evicted == 3);
     bc__cache_unpin(cache, pin);
     bc_cache_stats(cache, &stats);
-    CHECK(stats.batches_evicted == ALL && cache->pins == NULL);
+    CHECK(stats.batches_evicted == ALL && cache->pins.first == NULL);
     _exit(0);
 }
 

@@ -68,7 +68,7 @@ static void test_each_is_taken_when_its_batch_is_there(void) {
             }
         }
         leave(&crowd, bc__wait_queue_take(&crowd.queue, UINT64_MAX));
-        CHECK(crowd.queue.first == NULL);
+        CHECK(bc__wait_queue_is_empty(&crowd.queue));
     }
 }
 
