@@ -43,7 +43,7 @@ static double read_all(struct bc_cache *cache, const uint64_t *numbers, uint64_t
     double began = now();
     for (uint64_t i = 0; i < n; i++) {
         struct ArrowArray array;
-        if (bc_cache_get(cache, numbers[i], &array, NULL, &error) != 0) fail(&error);
+        if (bc_cache_batch(cache, numbers[i], &array, NULL, &error) != 0) fail(&error);
         array.release(&array);
     }
     return (now() - began) / (double)n;
@@ -54,11 +54,11 @@ int main(int argc, char **argv) {
     uint64_t n = strtoull(argv[2], NULL, 10);
     double open_us;
     struct bc_cache *cache = open_best(argv[1], &open_us);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     uint64_t *numbers = malloc(n * sizeof(*numbers));
     if (numbers == NULL || stats.batches == 0) return EXIT_FAILURE;
-    bc_shuffle(1, 0, n, numbers);
+    bc_permutation(1, 0, n, numbers);
     for (uint64_t i = 0; i < n; i++) numbers[i] %= stats.batches;
     double first = read_all(cache, numbers, n);
     double again = first;

@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
         replay.release(&replay);
         printf("pass %d: %lld rows\n", pass, (long long)rows);
     }
-    if (argc > 1 && bc_cache_save(cache, argv[1], 0, 0, &error) != 0) {
+    if (argc > 1 && bc_cache_save(cache, argv[1], NULL, &error) != 0) {
         return fail("saving", error.message);
     }
     bc_cache_unref(cache);

@@ -130,22 +130,22 @@ static inline void check_file(struct thread *thread, const struct subject *subje
                               const char *path, uint64_t batches) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = 1;
-    options.batches_max = batches;
-    options.copies = one_in(thread, 2);
+    options.max_batches = batches;
+    options.read_into_memory = one_in(thread, 2);
     options.verify = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(path, &options, &cache, &error);
     if (code != 0) {
         check_refused(thread, subject, code, &error);
         return;
     }
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.batches == batches && stats.rows == batches * ROWS);
     for (uint64_t i = 0; i < batches; i++) {
         struct ArrowArray array;
-        code = bc_cache_get(cache, i, &array, NULL, &error);
+        code = bc_cache_batch(cache, i, &array, NULL, &error);
         if (code != 0) check_refused(thread, subject, code, &error);
         if (code == 0) check_given(thread, subject, &array, (int64_t)i);
     }

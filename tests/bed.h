@@ -34,7 +34,7 @@ static inline struct bed open_bed(struct ArrowSchema *column) {
     root.n_children = 1;
     root.children = columns;
     struct bed bed;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     if (bc__schema_new(&root, &bed.schema, &error) != 0) printf("# %s\n", error.message);
     CHECK(error.code == 0);
     int32_t n = bed.schema->n_fields;
@@ -67,7 +67,7 @@ static inline void fill(struct bed *bed, int32_t field, int64_t offset, int64_t 
 }
 
 static inline void accept(const struct bed *bed) {
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     if (bc__validate_batch(bed->schema, NULL, bed->batch, &error) != 0) {
         printf("# %s\n", error.message);
     }
@@ -77,7 +77,7 @@ static inline void accept(const struct bed *bed) {
 /* Refused with the path and these words; `row` -1: none is named. */
 static inline void refuse(const struct bed *bed, const char *path, int64_t row,
                           const char *words) {
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     char start[64];
     int n = snprintf(start, sizeof(start), "Field '%s' is broken", path);
     if (row >= 0) {

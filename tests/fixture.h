@@ -166,7 +166,7 @@ static inline struct bc_cache *fixture_cache(struct fixture *fixture,
                                              const struct bc_cache_options *options) {
     struct ArrowArrayStream stream = fixture_stream(fixture);
     struct bc_cache *cache = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_new(&stream, options, &cache, &error);
     if (code != 0) printf("# %s\n", error.message);
     CHECK(code == 0 && stream.release == NULL);
@@ -223,7 +223,7 @@ static inline int64_t fixture_drain(const struct fixture *fixture,
                                     struct bc_reader *reader, int64_t number) {
     for (;; number++) {
         struct ArrowArray array;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_reader_next(reader, &array, NULL, &error);
         if (code != 0) printf("# %d %s\n", code, error.message);
         CHECK(code == 0);

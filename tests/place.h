@@ -74,7 +74,7 @@ static inline int64_t place_batches(const char *path, int64_t rows, bool grows,
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(path, &options, &cache, &error);
     *out_complete = code == 0;
     if (code != 0) {

@@ -1,25 +1,37 @@
-/* batchcorder: records any single-use Arrow stream once and replays it to any number of
+/** batchcorder records a single-use Arrow stream once and replays it to any number of
  * independent readers, from memory or from disk, without copying.
  *
  *     struct bc_cache *cache;
  *     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
- *     bc_cache_new(&source, &options, &cache, NULL);     the stream is the cache's now
+ *     bc_cache_new(&source, &options, &cache, NULL);   the stream moves into the cache
  *     struct ArrowArrayStream replay;
- *     bc_cache_stream(cache, &replay, NULL);             as often as you like
+ *     bc_cache_stream(cache, &replay, NULL);           as often as needed
  *
- * Conventions that hold for every function unless its own comment says otherwise:
+ * These rules hold for every function, unless its comment says otherwise.
  *
- *  - Functions that can fail return 0 or an errno value. The words for it go into the
- *    caller's `struct bc_error`, which may be NULL. There is no hidden "last error".
- *  - `out_` parameters are untouched on failure and always set on success.
- *  - A cache may be used from any number of threads at once; so may a reader (each batch
- *    is then delivered to one of the threads). An ArrowArrayStream, as the Arrow
- *    specification says, is used by one thread at a time. Exported arrays may be
- *    released, and their children moved out and released, on any thread.
- *  - The source is asked by one thread at a time: the one whose reader needs the next
- *    batch first. No lock is held while it runs.
- *  - Pointers handed in are borrowed for the call, except where ownership is said to
- * move.
+ * Errors. A function that can fail returns 0 or an errno value. It also fills the
+ * caller's `struct bc_error`, which may be NULL. There is no hidden "last error". Every
+ * function that takes a `struct bc_error` can return ENOMEM.
+ *
+ * Results. An `out_` parameter is untouched on failure, and always set on success.
+ *
+ * Ownership. A pointer parameter is borrowed for the call, unless the comment says that
+ * it moves. A string that a function returns belongs to the cache, and is valid as long
+ * as the cache.
+ *
+ * Threads. Any number of threads may use a cache or a reader at once. If several threads
+ * use one reader, each batch goes to one of them. One thread at a time may use an
+ * ArrowArrayStream, as the Arrow specification says. Any thread may release an exported
+ * array, and may move its children out. One thread at a time calls the source: the first
+ * thread that needs the next batch. The library holds no lock during that call.
+ *
+ * After close. A function that needs batches or files returns EINVAL with the kind
+ * BC_ERROR_CLOSED. The other functions say so in their comment.
+ *
+ * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
+ * size in its own header, which the initialiser does. The library reads and writes that
+ * many bytes. If the caller's struct is larger than the library's, the unknown members
+ * must be zero, else the call returns E2BIG.
  */
 #ifndef BATCHCORDER_H
 #define BATCHCORDER_H
@@ -27,11 +39,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "version.h"
+
+/* Define BC_STATIC to use the static library on Windows. */
+#if defined(_WIN32) && !defined(BC_STATIC)
+#ifdef BC_BUILDING
+#define BC_EXPORT __declspec(dllexport)
+#else
+#define BC_EXPORT __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define BC_EXPORT __attribute__((visibility("default")))
+#else
+#define BC_EXPORT
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define BC_EXPORT __attribute__((visibility("default")))
 
 /* The Arrow C data interface and C stream interface, as their specification prints them.
  */
@@ -82,438 +107,564 @@ struct ArrowArrayStream {
 
 #endif /* ARROW_C_STREAM_INTERFACE */
 
-/* What went wrong, for people. Filled by the callee on failure, untouched on success. */
-struct bc_error {
-    int code;           /* the errno value that was returned too */
-    char message[1024]; /* NUL-terminated UTF-8, cut where it is longer */
+/* ---- errors ---- */
+
+/** The kinds of errors. One errno stands for several of them. */
+enum bc_error_kind {
+    BC_ERROR_SYSTEM = 0,       /* the system refused a call; the errno says why */
+    BC_ERROR_INVALID = 1,      /* an argument, an option or a schema is invalid */
+    BC_ERROR_NO_MEMORY = 2,    /* an allocation failed */
+    BC_ERROR_OVER_BUDGET = 3,  /* a memory or disk budget is used up */
+    BC_ERROR_CLOSED = 4,       /* the cache is closed */
+    BC_ERROR_EVICTED = 5,      /* the batch was evicted */
+    BC_ERROR_SOURCE = 6,       /* the source returned this error */
+    BC_ERROR_CHANGED = 7,      /* the resumed source is not the recorded one */
+    BC_ERROR_TOO_MANY = 8,     /* the cache has made max_readers readers */
+    BC_ERROR_NOT_ARROW = 9,    /* the file is no Arrow stream, file or recording */
+    BC_ERROR_CORRUPT = 10,     /* the file is damaged */
+    BC_ERROR_INCOMPLETE = 11,  /* the file is cut off, or the recording is unfinished */
+    BC_ERROR_UNSUPPORTED = 12, /* the library cannot read or write this data */
+    BC_ERROR_WRITER_DIED = 13, /* the followed recording will not be completed */
+    BC_ERROR_NO_LOCK = 14,     /* the file system refuses locks */
+    BC_ERROR_NOT_ON_DISK = 15, /* batches are in memory only */
+    BC_ERROR_CANCELLED = 16,   /* a hook or a fork stopped the call */
+    BC_ERROR_DEADLOCK = 17,    /* the call would wait for its own thread */
+    BC_ERROR_EXISTS = 18,      /* the file exists, or the recording is complete */
+    BC_ERROR_BUSY = 19         /* another process or reader uses the file or cache */
 };
 
-/* A recorded stream. Counted: bc_cache_new gives one reference. */
+/** A failure, filled in by the callee. Zeroed or uninitialised before the call. */
+struct bc_error {
+    int32_t code;        /* the errno value that the function returned */
+    int32_t kind;        /* enum bc_error_kind */
+    int32_t reserved[6]; /* zero */
+    char message[1024];  /* UTF-8, ends with NUL; a longer message is cut */
+};
+
+/* ---- caches ---- */
+
+/** A recorded stream. Counted: bc_cache_new() returns one reference. */
 struct bc_cache;
-/* An independent position in a cache's batches. Counted; holds a reference to its cache.
- */
+
+/** An independent position in the batches of a cache. Counted; holds a reference to its
+ * cache. */
 struct bc_reader;
 
-/* For the memory budget: what the machine, or the process's control group, has, less a
- * reserve of an eighth. For the disk budget: no limit. */
+/** As a memory capacity: 7/8 of the machine's memory, or of its cgroup limit if that is
+ * lower. As a disk capacity: no limit. */
 #define BC_BYTES_DEFAULT UINT64_MAX
 
 enum bc_write_policy {
-    BC_WRITE_ON_INSERTION = 0, /* every batch goes to disk, and to memory while it fits */
-    BC_WRITE_ON_EVICTION = 1   /* only batches that do not fit into memory go to disk */
+    BC_WRITE_ON_INSERTION = 0, /* every batch goes to disk, and to memory if it fits */
+    BC_WRITE_ON_EVICTION = 1   /* batches that do not fit into memory go to disk */
 };
 
-/* Of the buffers in the cache file, as the Arrow IPC format defines it. A compressed
- * batch is decompressed into memory when it is read; others are read where they stand. */
+/** Compression of buffers in the file, as the Arrow IPC format defines it. A compressed
+ * batch is decompressed into memory by each read. Other batches are mapped. */
 enum bc_compression {
     BC_COMPRESSION_NONE = 0,
     BC_COMPRESSION_LZ4 = 1,
     BC_COMPRESSION_ZSTD = 2
 };
 
-/* Room in which the hooks keep what they must restore. */
+/** Space in which the hooks keep the state that they restore. */
 struct bc_hook_state {
     void *data[2];
 };
 
-/* Called around the slow path only (asking the source, waiting for another thread), by
- * whichever thread is in it, with no lock held. A binding whose language has a global
- * lock gives that up in `enter` and takes it back in `leave`. */
+/** Functions called around the slow path: while a thread calls the source or waits for
+ * another thread. That thread calls them, with no lock held. A binding releases its
+ * language's global lock in `enter` and takes it again in `leave`. */
 struct bc_hooks {
-    /* 0, or an errno that the call in progress then fails with (`leave` is not called).
-     */
+    /* Returns 0, or an errno with which the call fails. Then `leave` is not called. */
     int (*enter)(void *context, struct bc_hook_state *state);
     void (*leave)(void *context, struct bc_hook_state *state);
-    /* Asked every 30 ms or so between `enter` and `leave`; an errno (EINTR) stops the
-     * call in progress, which loses nothing and can be made again. May be NULL. */
+    /* Called about every 30 ms between `enter` and `leave`. An errno such as EINTR stops
+     * the call, which loses nothing and can be repeated. May be NULL. */
     int (*poll)(void *context);
     void *context;
 };
 
 struct bc_cache_options {
-    size_t struct_size;        /* set by the initialiser */
-    uint64_t memory_bytes_max; /* budget of the memory tier */
-    const char *disk_path;     /* directory for the cache file, NULL: no disk tier */
-    uint64_t disk_bytes_max;   /* budget of the file, with disk_path */
-    enum bc_write_policy write_policy;
-    uint64_t readers_max; /* readers ever made, 0: any number. With a limit, a batch
-                             is freed when all of them exist and have passed it */
+    size_t struct_size;
+    uint64_t memory_capacity; /* bytes of the memory tier; default: BC_BYTES_DEFAULT */
+    uint64_t disk_capacity;   /* bytes of the file at disk_path; default: no limit */
+    uint64_t max_readers;     /* readers ever made, 0: no limit. With a limit, a batch is
+                                 evicted once all readers were made and have passed it */
+    uint64_t prefetch;        /* batches that a thread keeps ahead of the fastest reader.
+                                 It alone calls the source, within the hooks. 0: readers
+                                 call the source when they need a batch */
+    const char *disk_path;    /* directory for the cache's file; NULL: no disk tier */
+    const char *record_path; /* name of a recording, instead of disk_path. The file stays,
+                                other processes can read it while it grows, and it is
+                                complete once the source has ended. NULL: no recording */
     const struct bc_hooks *hooks; /* copied; NULL: none */
-    int checksums;                /* 0: none in the file, and none verified */
-    enum bc_compression compression;
-    uint64_t prefetch; /* batches that a thread of the cache's own keeps ahead of the
-                          fastest reader; the source is then asked from that thread,
-                          with the hooks around it. 0: readers ask, when they need one */
-    const char *record_path; /* instead of disk_path: a recording of that name, which
-                                stays, and which others can read while it grows. It is
-                                complete when the source has ended */
-    int durable; /* of a recording: what others see of it is on the disk, and so is what
-                    a call has recorded when it returns. Where synchronising fails, every
-                    later call fails with the same errno */
-    int resume;  /* the recording is there, not complete, and nobody writes it: goes on
-                    behind its batches, so many of which the source must give again */
+    int32_t write_policy;         /* enum bc_write_policy */
+    int32_t compression;          /* enum bc_compression */
+    int32_t checksum; /* 1: the file has checksums, and the first read verifies them; 0:
+                         it has none. Default: 1 */
+    int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
+                         process sees it. If synchronising fails, every later call fails
+                         with that errno */
+    int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
+                         The source must return the recorded batches again: they are
+                         compared by row count and dropped */
+    int32_t reserved; /* zero */
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
     {sizeof(struct bc_cache_options), \
      BC_BYTES_DEFAULT,                \
-     NULL,                            \
      BC_BYTES_DEFAULT,                \
+     0,                               \
+     0,                               \
+     NULL,                            \
+     NULL,                            \
+     NULL,                            \
      BC_WRITE_ON_INSERTION,           \
-     0,                               \
-     NULL,                            \
-     1,                               \
      BC_COMPRESSION_NONE,             \
+     1,                               \
      0,                               \
-     NULL,                            \
      0,                               \
      0}
 
-/* Makes a cache over `source`, whose schema is asked for at once and whose batches are
- * asked for when a reader needs them.
+/** Makes a cache of `source`. Reads its schema now, and its batches when readers need
+ * them.
  *
- * On success the stream is moved: the cache releases it as soon as it is exhausted, has
- * failed or the cache is closed, and `source->release` is NULL. On failure the stream
- * stays the caller's, and no batch was taken from it.
+ * On success the stream moves: `source->release` is NULL. The cache releases the stream
+ * once it has ended or failed, or the cache is closed. On failure the stream stays the
+ * caller's, and no batch was taken.
  *
- * EINVAL: not a stream of structs, or options that make no sense. ENOTSUP: a disk tier
- * and a type that the Arrow IPC format cannot hold; the message names the field. ENOMEM;
- * any errno of making the directory and the file, EEXIST for a recording whose name is
- * taken, ENOLCK where the file system refuses the lock that a recording needs, EIO where
- * the system refuses a call otherwise; the errno of the stream's get_schema. With
- * `resume`: EINVAL, the schema is not the recording's; EEXIST, it is complete; EBUSY,
- * somebody is writing it. A source that turns out to be another one fails with EINVAL
- * when it is asked. */
+ * `options`: NULL means the defaults.
+ * `out_cache`: one reference, which the caller gives to bc_cache_unref().
+ *
+ * EINVAL: the source is released or not a stream of structs; an option is invalid; with
+ *     `resume`, the schema is not the recording's.
+ * ENOTSUP: there is a file, and the Arrow IPC format cannot hold a type. The message
+ *     names the field.
+ * EEXIST: the recording's name is taken; with `resume`, the recording is complete.
+ * EBUSY: with `resume`, another process is writing the recording.
+ * ENOLCK: the file system refuses the lock that a recording needs.
+ * Other: an errno of creating the directory and the file, or of the stream's get_schema.
+ */
 BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
                            const struct bc_cache_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);
 
-/* One more reference; returns `cache`. */
+/** Adds a reference. Returns `cache`. */
 BC_EXPORT struct bc_cache *bc_cache_ref(struct bc_cache *cache);
 
-/* Gives a reference back; NULL is accepted. With the last one (readers hold one each) the
- * cache is closed and freed. Arrays that were handed out stay valid. */
+/** Releases a reference; NULL is accepted. The last one closes and frees the cache.
+ * Readers hold one each. Exported arrays stay valid. */
 BC_EXPORT void bc_cache_unref(struct bc_cache *cache);
 
-/* Closes the cache: waiting readers wake and fail, the source is released (by the thread
- * that is inside it, if there is one: this function never waits for it), the memory is
- * given back and the file removed. Arrays that were handed out stay valid. Idempotent.
- * Foreign code may run: the source's release, and those of its arrays. In a fork's child
- * it only marks the cache: source, memory and file are the parent's to give back. */
+/** Closes the cache. A second call does nothing.
+ *
+ * Waiting readers wake and fail. The memory is freed, and the cache's own file is
+ * removed. Exported arrays stay valid. If a thread is inside the source, that thread
+ * releases it: this function never waits for the source. The releases of the source and
+ * of its arrays are foreign code, and may run here. In a fork's child this function only
+ * marks the cache, because source, memory and file belong to the parent. */
 BC_EXPORT void bc_cache_close(struct bc_cache *cache);
 
-/* Asks the source for all that is left. The batches recorded so far, this call's and
- * earlier ones, go to `*out_batches`; called again it does nothing. Fails as
- * bc_reader_next does, and can be called again then. */
+/** Records all remaining batches of the source. A second call does nothing.
+ *
+ * `out_batches`: batches recorded so far, by this call and earlier ones.
+ *
+ * Fails as bc_reader_next() does, and can then be repeated. */
 BC_EXPORT int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
                               struct bc_error *error);
 
-/* A copy of the stream's schema, released by the caller. Never waits. */
-BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
-                              struct bc_error *error);
-
-/* Asks the source until `batches` are recorded, or there are no more; else the same. */
+/** Like bc_cache_ingest(), but stops once `batches` batches are recorded. */
 BC_EXPORT int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches,
                                  uint64_t *out_batches, struct bc_error *error);
 
-/* The errno with which the source failed, and its words, whole, which are valid as long
- * as the cache; 0 while it has not failed. Never waits. */
-BC_EXPORT int bc_cache_failure(struct bc_cache *cache, const char **out_words);
+/** Copies the stream's schema, which the caller releases. Never waits. Works after close.
+ */
+BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
+                              struct bc_error *error);
 
-/* Where a recording stands. */
+/** Returns the errno with which the source failed, or 0 if it has not failed.
+ *
+ * `out_message`: the source's whole message; NULL if it has not failed.
+ *
+ * Never waits. Works after close. */
+BC_EXPORT int bc_cache_source_error(struct bc_cache *cache, const char **out_message);
+
+/** The state of a recording. */
 enum bc_state {
-    BC_STATE_OPEN = 0,  /* the source may have more */
-    BC_STATE_EXHAUSTED, /* it said that there is no more */
-    BC_STATE_FAILED,    /* it failed: every reader gets its error behind the last batch */
-    BC_STATE_CLOSED     /* the cache is closed */
+    BC_STATE_OPEN = 0,      /* the source may have more batches */
+    BC_STATE_EXHAUSTED = 1, /* the source has ended */
+    BC_STATE_FAILED = 2,    /* the source failed: readers get its error after the last
+                               batch */
+    BC_STATE_CLOSED = 3     /* the cache is closed */
 };
 
-/* What a cache holds. All counts are of this moment and never waited for. */
-struct bc_cache_stats {
-    size_t struct_size; /* set by the caller */
-    enum bc_state state;
-    uint64_t batches;         /* recorded so far, those evicted included */
-    uint64_t rows;            /* in those batches */
-    uint64_t bytes;           /* that those batches reference, each by itself */
-    uint64_t batches_evicted; /* the first ones, freed because all readers passed them */
-    uint64_t memory_bytes; /* charged to the memory budget now, reservations included */
-    uint64_t memory_bytes_max;
-    uint64_t disk_bytes;     /* of the cache file now, holes not counted */
-    uint64_t disk_bytes_max; /* 0 without a disk tier */
-    uint64_t source_calls;   /* times the source was asked for a batch */
-    uint64_t source_ns;      /* nanoseconds that it took, about */
-    uint64_t readers;        /* ever made */
-    uint64_t waiting;        /* threads that wait for another one to bring a batch */
-    uint64_t hits_memory;    /* batches that readers were given from memory, */
-    uint64_t hits_disk;      /* and from disk */
-    int exhausted;           /* 1: the source ended, also when the cache is closed now */
-    uint64_t resumed;        /* batches that a resumed recording had before */
+/** Counters of a cache. Each is a value of one moment. */
+struct bc_stats {
+    size_t struct_size;       /* set by the caller */
+    int32_t state;            /* enum bc_state */
+    int32_t exhausted;        /* 1: the source has ended; stays 1 after close */
+    uint64_t batches;         /* recorded so far, evicted ones included */
+    uint64_t rows;            /* in these batches */
+    uint64_t bytes;           /* that these batches reference, each counted alone */
+    uint64_t evicted;         /* the first batches, evicted after all readers passed */
+    uint64_t memory_bytes;    /* charged to the memory tier, reservations included */
+    uint64_t memory_capacity; /* bytes */
+    uint64_t disk_bytes;      /* of the cache's file, without holes */
+    uint64_t disk_capacity;   /* bytes; 0 without a disk tier */
+    uint64_t source_calls;    /* calls of the source for a batch */
+    uint64_t source_ns;       /* nanoseconds in these calls, estimated by sampling */
+    uint64_t readers;         /* ever made */
+    uint64_t waiting;         /* threads that wait for another thread's batch */
+    uint64_t memory_hits;     /* batches that readers got from memory */
+    uint64_t disk_hits;       /* batches that readers got from disk */
+    uint64_t resumed;         /* batches that a resumed recording had before */
 };
 
-BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats);
+/** Writes the counters. The caller has set `out_stats->struct_size`. Never waits, never
+ * fails, works after close. */
+BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats);
 
-/* Path of the cache file, or NULL without a disk tier. Valid as long as the cache. */
+/** Returns the path of the cache's file, or NULL without one. Works after close. */
 BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
 
-/* Changes a budget. What is held stays held; an ingest that the budget stopped goes on
- * with the next call that asks for a batch. EINVAL: the cache is closed, or has no disk
- * tier. */
-BC_EXPORT int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
-                                    struct bc_error *error);
-BC_EXPORT int bc_cache_limit_disk(struct bc_cache *cache, uint64_t bytes_max,
-                                  struct bc_error *error);
+/** Sets the capacity of a tier, in bytes. Recorded batches stay. An ingest that the old
+ * capacity stopped continues with the next call that needs a batch.
+ *
+ * EINVAL: the cache is closed; it has no disk tier. */
+BC_EXPORT int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
+                                           struct bc_error *error);
+BC_EXPORT int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t capacity,
+                                         struct bc_error *error);
 
-/* Charges `bytes` that the caller keeps on behalf of this cache (such as language objects
- * made of its batches) to its memory budget: 1, or 0 when there is no room. Batches go
- * first: they are admitted as if nothing was reserved, and bc_cache_overcommitted then
- * says that reservations should be given back. */
+/** Charges memory that the caller keeps for this cache, such as objects of a language.
+ *
+ * `bytes`: the size to charge. Batches have priority: they are admitted as if there were
+ * no reservations, and bc_cache_is_overcommitted() then returns 1.
+ *
+ * Returns 1 if it was charged, 0 if the capacity is used up. Works after close. */
 BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
-BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
-BC_EXPORT int bc_cache_overcommitted(struct bc_cache *cache);
 
-/* For a reader's start: the first batch that is not recorded yet. */
+/** Takes back a charge of bc_cache_reserve(). */
+BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
+
+/** Returns 1 if the caller should take reservations back, else 0. Works after close. */
+BC_EXPORT int bc_cache_is_overcommitted(struct bc_cache *cache);
+
+/* ---- readers ---- */
+
+/** As a reader's start: the first batch that is not recorded yet. */
 #define BC_READER_FRONTIER UINT64_MAX
 
-/* What a reader gives. */
 struct bc_reader_options {
-    size_t struct_size;     /* set by the initialiser */
-    uint64_t start;         /* the number of its first batch, or BC_READER_FRONTIER */
-    uint64_t stop;          /* it ends before this batch, or with the stream */
-    uint64_t step;          /* from one batch that it gives to the next, at least 1 */
-    const int32_t *columns; /* numbers of the columns that it gives, in their order; NULL:
-                               all. Of the others no byte is read, in either tier; but
-                               small bodies (up to 4 KiB) are verified whole */
+    size_t struct_size;
+    uint64_t start; /* index of the first batch, or BC_READER_FRONTIER; default: 0 */
+    uint64_t stop;  /* the reader ends before this batch; default: no limit */
+    uint64_t step;  /* from one batch to the next, at least 1; default: 1 */
+    const int32_t *columns; /* indices of the columns to return, in this order; NULL means
+                               all. Bytes of other columns are never read, except to
+                               verify the checksum of a body of up to 4 KiB */
     int64_t n_columns;
 };
 
 #define BC_READER_OPTIONS_INIT \
     {sizeof(struct bc_reader_options), 0, UINT64_MAX, 1, NULL, 0}
 
-/* A new reader, with one reference; `options` NULL: of all columns from batch 0. EINVAL:
- * the cache is closed or has given out readers_max readers, the first batch was evicted,
- * a column does not exist. ENOMEM. */
+/** Makes a reader. Never waits.
+ *
+ * `options`: NULL means all columns from batch 0.
+ * `out_reader`: one reference, which the caller gives to bc_reader_unref().
+ *
+ * EINVAL: the cache is closed; it has made max_readers readers; the first batch was
+ *     evicted; a column does not exist; step is 0. */
 BC_EXPORT int bc_cache_reader(struct bc_cache *cache,
                               const struct bc_reader_options *options,
                               struct bc_reader **out_reader, struct bc_error *error);
 
-/* What is said of a batch that is given. */
+/** Describes a returned batch. */
 struct bc_batch_info {
-    uint64_t number; /* of the batch in the stream, from 0 */
-    uint64_t rows;
-    int in_memory; /* 1: a batch of the memory tier, which a next replay gives again */
+    uint64_t number; /* index of the batch in the stream, from 0 */
+    uint64_t rows;   /* row count */
+    int32_t
+        in_memory; /* 1: from the memory tier, so later reads return this batch again */
+    int32_t reserved; /* zero */
 };
 
-/* Batch `number` by itself, as bc_reader_next gives it; `out_array->release` is NULL
- * where the stream has no such batch. Asks the source for it, and for those before it,
- * where they are not recorded yet. Not one of readers_max readers. EINVAL: it was
- * evicted; else as bc_reader_next. */
-BC_EXPORT int bc_cache_get(struct bc_cache *cache, uint64_t number,
-                           struct ArrowArray *out_array, struct bc_batch_info *out_info,
-                           struct bc_error *error);
+/** Returns batch `number`, recording it and all earlier batches first if needed. This is
+ * no reader: max_readers does not count it.
+ *
+ * `out_array`: as bc_reader_next() sets it; `release` is NULL if the stream has no such
+ *     batch.
+ * `out_info`: may be NULL. All zero if the stream has no such batch.
+ *
+ * EINVAL: the batch was evicted.
+ * Other: as bc_reader_next(). */
+BC_EXPORT int bc_cache_batch(struct bc_cache *cache, uint64_t number,
+                             struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                             struct bc_error *error);
 
-/* The same for bc_cache_get as bc_reader_next_quick is for bc_reader_next. */
-BC_EXPORT int bc_cache_get_quick(struct bc_cache *cache, uint64_t number,
-                                 struct ArrowArray *out_array,
-                                 struct bc_batch_info *out_info, struct bc_error *error);
+/** Like bc_cache_batch(), but returns EAGAIN where bc_reader_next_quick() does. */
+BC_EXPORT int bc_cache_batch_quick(struct bc_cache *cache, uint64_t number,
+                                   struct ArrowArray *out_array,
+                                   struct bc_batch_info *out_info,
+                                   struct bc_error *error);
 
-/* A new reader at batch 0 as an Arrow stream, released by the caller. */
+/** Makes a reader at batch 0 and exports it as an Arrow stream, which the caller
+ * releases. Fails as bc_cache_reader() does. */
 BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
                               struct bc_error *error);
 
-/* The next batch, as a struct array that the caller releases; at the end of the stream,
- * now and whenever asked again, `out_array->release` is NULL. Zero copy: its buffers are
- * the producer's own or the mapped file's. `out_info` may be NULL.
+/** Returns the next batch as a struct array. If the batch is not recorded yet, calls the
+ * source or waits for the thread that does.
  *
- * Asks the source or waits for another thread where the batch is not recorded yet.
- * Errors of the source stay (but EINTR of a
- * stream of this library, which is asked again): every reader gets
- * the same batches and then the same error.
- * ENOMEM (a budget is used up) and errors of the disk lose nothing: the batch is kept,
- * and the next call goes on with it. EINVAL: a batch does not fit the schema, or has
- * offsets that leave their array; with a disk tier also any wrong offset, view, type id
- * or run end. EDEADLK: the source itself asks for a batch that
- * only it can bring. EINVAL: the cache is closed. ECANCELED: hooks, or a fork's child,
- * stopped it. EINTR, or another errno: the hooks said so.
+ * `out_array`: the caller releases it. `release` is NULL at the end of the stream, and in
+ *     every later call. Its buffers are the producer's own or the mapped file's: nothing
+ *     is copied.
+ * `out_info`: may be NULL. All zero at the end of the stream.
  *
- * A batch that is read from a file: EBADMSG, it is damaged; EIO, the file is shorter than
- * it was, or the system refuses a call. A recording that is followed: EOWNERDEAD, its
- * writer died or gave up; ENOLCK, the file system refuses locks, so neither can be
- * told. */
+ * A source error is permanent: every reader gets the batches before it, then this error.
+ * EINTR from another cache's stream is retried. After ENOMEM or an error of the disk the
+ * batch is kept, and the next call continues with it.
+ *
+ * ENOMEM: out of memory; the capacity of a tier is used up.
+ * EINVAL: the cache is closed; a batch does not fit the schema; an offset leaves its
+ *     array; with a file, an offset, view, type id or run end is invalid.
+ * EDEADLK: the source reads a batch of its own cache that is not recorded yet.
+ * ECANCELED: a hook stopped the call; in a fork's child, the batch is not recorded.
+ * EBADMSG: the batch in the file is damaged.
+ * EIO: the file is shorter than before; the system refused a call.
+ * EOWNERDEAD: the writer of the followed recording died, or its source failed.
+ * ENOLCK: the file system refuses locks, so a follower cannot see its writer.
+ * Other: the source's error, or an errno of a hook such as EINTR. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                              struct bc_batch_info *out_info, struct bc_error *error);
 
-/* The same where it takes no long time to read the batch: EAGAIN, and the reader is where
- * it was, if so much is to be verified or decompressed first that a binding does well to
- * give its language's lock up for a call of bc_reader_next; or if another thread is at
- * it. Asking the source and waiting, with the hooks around, is not meant. If the source
- * itself failed with EAGAIN, that is the error of both functions, and stays. */
+/** Like bc_reader_next(), but returns EAGAIN instead of a long read.
+ *
+ * A binding calls this with its language's global lock held, and after EAGAIN calls
+ * bc_reader_next() without it. Calls of the source and waits are not affected: the hooks
+ * surround them. If the source itself failed with EAGAIN, both functions return that.
+ *
+ * EAGAIN: the batch takes long to verify or decompress; another thread is reading from
+ *     this reader or extending the same dictionary. The reader has not moved. */
 BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
                                    struct bc_batch_info *out_info,
                                    struct bc_error *error);
 
-/* A copy of the schema of what the reader gives, released by the caller. Never waits. */
+/** Copies the schema of the reader's batches, which the caller releases. Never waits.
+ * Works after close. */
 BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,
                                struct ArrowSchema *out_schema, struct bc_error *error);
 
-/* The number of the batch that bc_reader_next would give. */
+/** Returns the index of the reader's next batch. Works after close. */
 BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
 
-/* Passes batch `number` without having it: 0, or EAGAIN when the reader is not there (any
- * more), another thread is at it, or the batch is not recorded yet, EINVAL when the cache
- * is closed. */
+/** Moves past batch `number` without exporting it. Never waits.
+ *
+ * EAGAIN: the reader is at another batch; another thread is reading from it; the batch is
+ *     not recorded yet.
+ * EINVAL: the cache is closed. */
 BC_EXPORT int bc_reader_skip(struct bc_reader *reader, uint64_t number);
 
-/* One more reference; returns `reader`. */
+/** Adds a reference. Returns `reader`. */
 BC_EXPORT struct bc_reader *bc_reader_ref(struct bc_reader *reader);
 
-/* Gives a reference back; NULL is accepted. After the last one it holds no batch back. */
+/** Releases a reference; NULL is accepted. The last one frees the reader, which then
+ * keeps no batch from being evicted. */
 BC_EXPORT void bc_reader_unref(struct bc_reader *reader);
 
-/* Makes an Arrow stream of the batches that the reader has not given yet. The caller's
- * reference moves into the stream; it cannot fail. */
+/** Exports the reader as an Arrow stream of its remaining batches. The caller's reference
+ * moves into the stream. Cannot fail. */
 BC_EXPORT void bc_reader_export(struct bc_reader *reader,
                                 struct ArrowArrayStream *out_stream);
 
-/* ---- recordings: files with names ----
- *
- * docs/file-format.md describes them. Every Arrow library reads one as a stream, while it
- * grows too; with this one it is a cache whose source has ended. */
+/* ---- files ---- */
 
 struct bc_file_options {
-    size_t struct_size; /* set by the initialiser */
-    int file;    /* an open file to read instead of `path`, which is then for messages; it
-                    stays the caller's. -1: none */
-    int verify;  /* batches are looked at as a whole when they are first read: offsets,
-                    text, indices. Checksums, where a file has them, always are */
-    int partial; /* what is cut off or damaged at its end, or not complete, is opened as
-                    far as it goes */
-    int copies;  /* read messages into memory, instead of mapping the file */
-    int follow;  /* replay what another process is writing, and wait for the rest */
-    uint64_t batches_max;         /* no more than these are there */
+    size_t struct_size;
+    uint64_t max_batches;         /* reads only the first ones; default: no limit */
     const struct bc_hooks *hooks; /* copied; NULL: none */
+    int32_t file; /* descriptor of an open file to read instead of `path`, which then only
+                     appears in messages. It stays the caller's. Default: -1, none */
+    int32_t verify;  /* 1: the first read of a batch validates all its values: offsets,
+                        text, indices. Checksums are always verified */
+    int32_t partial; /* 1: opens the valid batches of a file that is cut off, damaged at
+                        its end or incomplete */
+    int32_t follow;  /* 1: replays a recording while another process writes it, and waits
+                        for more batches */
+    int32_t read_into_memory; /* 1: reads batches into memory instead of mapping them */
+    int32_t reserved;         /* zero */
 };
 
 #define BC_FILE_OPTIONS_INIT \
-    {sizeof(struct bc_file_options), -1, 0, 0, 0, 0, UINT64_MAX, NULL}
+    {sizeof(struct bc_file_options), UINT64_MAX, NULL, -1, 0, 0, 0, 0, 0}
 
-/* Opens a recording, or an Arrow IPC stream or file that anybody wrote, as a cache.
+/** Opens a recording, or an Arrow IPC stream or file of any writer, as a cache.
  *
- * Of a complete recording the schema and the end are read, whatever its size; of others,
- * the metadata of all messages, once. The file is never changed. Batches are not copied,
- * unless they are compressed or their buffers stand unaligned; they stay valid after the
- * cache. A file must not be made shorter while batches of it are in use: a batch that is
- * not there any more when it is asked for is EIO.
+ * For a complete recording this reads the schema and the trailer, whatever the file's
+ * size. For other files it reads the metadata of all messages once. The file is never
+ * changed. Batches are mapped, and copied only if they are compressed or unaligned. They
+ * stay valid after the cache. While batches are in use, the file must not be made
+ * shorter.
  *
- * With `follow`, readers wait for what the writer has not written yet. The stream ends
- * when the recording is complete; EOWNERDEAD: its writer died before that, or gave up.
- * Where a cache of this process is the writer, readers have it ask its source instead of
- * waiting for others to; it is kept until the follower is closed, and its source's error
- * is the follower's.
+ * With `follow`, readers wait for batches that the writer has not written yet. The stream
+ * ends when the recording is complete. If the writer is a cache in the same process, the
+ * follower calls that cache's source itself: a single thread cannot deadlock. The
+ * follower keeps that cache until it is closed, and gets its source's error.
  *
- * EINVAL: not such a file; ENODATA: a recording that is not complete, or a file that is
- * cut off; EBADMSG: damaged; ENOTSUP: Arrow data that this library cannot read; any errno
- * of opening; ENOMEM. `options` NULL: the defaults. */
+ * `options`: NULL means the defaults.
+ * `out_cache`: one reference.
+ *
+ * EINVAL: the file is no Arrow stream or file; an option is invalid.
+ * ENODATA: the recording is not complete; the file is cut off.
+ * EBADMSG: the file is damaged.
+ * ENOTSUP: the file has Arrow data that this library cannot read.
+ * Other: an errno of opening the file. */
 BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);
 
-/* Reads and verifies all of a file: checksums, offsets, text, indices. 0, or the error of
- * the first batch that is wrong, whose number is then in `*out_batches`; else that is the
- * number of all batches. It may be NULL, and is untouched where the file does not open.
- */
-BC_EXPORT int bc_file_verify(const char *path, uint64_t *out_batches,
-                             struct bc_error *error);
+/** Reads and verifies a whole file: checksums, offsets, text, indices.
+ *
+ * `options`: as for bc_file_open(), with `verify` implied; NULL means the defaults.
+ * `out_batches`: the number of valid batches, which is the index of the damaged batch on
+ *     failure. Untouched if the file cannot be opened. May be NULL.
+ *
+ * Fails as bc_file_open() and bc_reader_next() do. */
+BC_EXPORT int bc_file_verify(const char *path, const struct bc_file_options *options,
+                             uint64_t *out_batches, struct bc_error *error);
 
-/* Asks the source for all that is left, and gives the whole as a complete recording the
- * name `path`, at once: the file is a link to the cache's own where that can be, else a
- * copy. `replaces`: a file of that name is replaced in one step, else it is EEXIST.
- * `durable`: it is on the disk when this returns. EINVAL: batches were evicted; EBADMSG:
- * the cache is of an opened file, in which a batch has wrong offsets; else as
- * bc_cache_ingest, and any errno of writing: then there is no such file, or the one that
- * there was. With `durable` and `replaces`, a directory that cannot be synchronised is an
- * error after the new file has taken the other one's place. */
-BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path, int replaces,
-                            int durable, struct bc_error *error);
-
-/* Sees to it that the file at bc_cache_path can be opened by other processes: what is
- * recorded is in it, and where the source has ended it is complete. `*out_batches` of
- * them, from the first one on. EINVAL: some are in memory only, or were or will be
- * evicted; or the cache is closed. ECANCELED: in a fork's child, some are not in the file
- * yet, which only the parent writes. Else any errno of writing. */
-BC_EXPORT int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
-                             struct bc_error *error);
-
-/* 1 where the recording that the cache has opened is being written, by another process or
- * by a cache of this one; -1 where the file system refuses to tell; else 0, also where
- * the cache is closed or has opened no file, and so for the writer itself. */
-BC_EXPORT int bc_cache_has_writer(struct bc_cache *cache);
-
-/* 1 where the system refused the lock of the cache's own file (disk_path), else 0. Such a
- * file works; if its process is killed, it stays, since no other process can tell. */
-BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
-
-/* Removes the recording that its writer left before it was complete, and no other file.
- * A file that is empty or has zeros only counts as one: a loss of power leaves that.
- * EEXIST: it is complete; EBUSY: it is being written, or another file has taken its name;
- * ENOLCK: the file system refuses locks, so neither can be told; EINVAL: not a recording;
- * any errno of opening it. */
+/** Removes an incomplete recording that no process is writing, and no other file. A file
+ * that is empty or all zeros counts as one: a power failure leaves such files.
+ *
+ * EEXIST: the recording is complete.
+ * EBUSY: a process is writing it; another file has taken its name.
+ * ENOLCK: the file system refuses locks, so the writer cannot be seen.
+ * EINVAL: the file is no recording.
+ * Other: an errno of opening or removing the file. */
 BC_EXPORT int bc_file_discard(const char *path, struct bc_error *error);
 
-/* From now on the cache has these columns only, in this order: its schema is theirs, and
- * a reader's numbers of columns count among them. Once, before its first reader; else it
- * is EBUSY. EINVAL: a column does not exist. ENOMEM. */
+struct bc_save_options {
+    size_t struct_size;
+    int32_t overwrite; /* 1: replaces an existing file in one step; 0: EEXIST */
+    int32_t durable;   /* 1: the file is on the disk when the call returns */
+};
+
+#define BC_SAVE_OPTIONS_INIT {sizeof(struct bc_save_options), 0, 0}
+
+/** Records all remaining batches and saves the cache as a complete recording at `path`.
+ * The file is a link to the cache's own file if that is possible, else a copy. It appears
+ * at once, and on failure the old file stays.
+ *
+ * `options`: NULL means the defaults.
+ *
+ * EINVAL: batches were evicted.
+ * EBADMSG: the cache has opened a file, and a batch in it has invalid offsets.
+ * EEXIST: the file exists, and `overwrite` is 0.
+ * Other: as bc_cache_ingest(), or an errno of writing. With `overwrite` and `durable`, an
+ *     error of synchronising the directory is reported after the new file is in place. */
+BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path,
+                            const struct bc_save_options *options,
+                            struct bc_error *error);
+
+/** Writes every recorded batch to the file at bc_cache_path(), so that other processes
+ * can open it. Also writes the trailer if the source has ended.
+ *
+ * `out_batches`: the number of batches in the file.
+ *
+ * EINVAL: the cache is closed; batches are in memory only, or were or will be evicted.
+ * ECANCELED: in a fork's child, batches are not in the file, and only the parent can
+ *     write it.
+ * Other: an errno of writing. */
+BC_EXPORT int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
+                               struct bc_error *error);
+
+/** Returns 1 if a process is writing the recording that the cache has opened, -1 if the
+ * file system refuses to tell, else 0. Also 0 if the cache is closed, or has opened no
+ * file. */
+BC_EXPORT int bc_cache_is_being_written(struct bc_cache *cache);
+
+/** Returns 1 if the system refused the lock of the cache's own file at disk_path, else 0.
+ * Such a file works. If its process is killed, no other process removes it. Works after
+ * close. */
+BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
+
+/** Selects columns: the cache's schema then has these only, in this order, and a reader's
+ * column indices count among them. A binding needs the schema to find columns by name, so
+ * this is no option of bc_file_open(). Works after close.
+ *
+ * EINVAL: a column does not exist.
+ * EBUSY: columns were selected before; the cache has had a reader. */
 BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
                               int64_t n_columns, struct bc_error *error);
 
-/* The batch that has row `row` of those recorded so far, and the row's number in it.
- * EINVAL: there is none, or it was evicted. Takes time in the logarithm of the number of
- * batches. */
+/** Finds the batch that has row `row`, in time logarithmic in the number of batches.
+ *
+ * `out_batch`: index of the batch.
+ * `out_row_in_batch`: index of the row in the batch.
+ *
+ * EINVAL: no recorded batch has the row; the batch was evicted; the cache is closed. */
 BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                                 uint64_t *out_row_in_batch, struct bc_error *error);
-/* The first row of each of `n` batches from number `start` on, and of the one behind:
- * `n` + 1 numbers. EINVAL: so many are not recorded, or the first of them was evicted. */
+
+/** Writes the first row of each of `n` batches from batch `start` on, and of the batch
+ * after them.
+ *
+ * `out_rows`: space for `n` + 1 row indices.
+ *
+ * EINVAL: fewer batches are recorded; the first one was evicted; the cache is closed. */
 BC_EXPORT int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                                   uint64_t *out_rows, struct bc_error *error);
 
-/* The kinds of files that bc_file_open knows. */
+/** The kinds of a cache's file. */
 enum bc_file_kind {
-    BC_FILE_NONE = 0,  /* the cache has no file */
-    BC_FILE_CACHE,     /* a cache's own, which goes with it */
-    BC_FILE_RECORDING, /* of this library */
-    BC_FILE_STREAM,    /* an Arrow IPC stream */
-    BC_FILE_ARROW      /* an Arrow IPC file (Feather V2) */
+    BC_FILE_NONE = 0,      /* the cache has no file */
+    BC_FILE_CACHE = 1,     /* the cache's own, removed with it */
+    BC_FILE_RECORDING = 2, /* a recording of this library */
+    BC_FILE_STREAM = 3,    /* an Arrow IPC stream */
+    BC_FILE_ARROW = 4      /* an Arrow IPC file (Feather V2) */
 };
 
 struct bc_file_info {
-    size_t struct_size; /* set by the caller */
-    enum bc_file_kind kind;
-    int complete;                    /* nothing is missing at its end */
-    int checksums;                   /* it has some */
-    enum bc_compression compression; /* of its first batch */
-    uint64_t bytes;                  /* of the file */
-    uint64_t dictionary_batches;     /* messages of dictionaries, deltas included */
-    uint64_t dictionary_bytes;       /* in them */
+    size_t struct_size;          /* set by the caller */
+    int32_t kind;                /* enum bc_file_kind */
+    int32_t complete;            /* 1: the end of the stream is in the file */
+    int32_t checksum;            /* 1: the file has checksums */
+    int32_t compression;         /* enum bc_compression, of the first batch */
+    uint64_t bytes;              /* size of the file */
+    uint64_t dictionary_batches; /* messages of dictionaries, deltas included */
+    uint64_t dictionary_bytes;   /* in these messages */
 };
 
-/* What the file of a cache is. `out_column_bytes` (may be NULL) has room for as many
- * numbers as the cache has columns: the bytes that their buffers take in all batches, as
- * they stand in the file, which takes a look at each batch's metadata; dictionaries are
- * counted with their column. */
-BC_EXPORT int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
-                                uint64_t *out_column_bytes, struct bc_error *error);
-
-/* A permutation of the numbers below `n`, for `out` to hold: a pure function of `seed`,
- * `epoch` and `n`, the same in every version and on every machine. */
-BC_EXPORT void bc_shuffle(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
-
-/* What a binding does around a fork of the process, for locks of its own that a child
- * needs: `before` takes them, the others give them back. The thread that forks calls all
- * three; none is NULL, and none calls the library.
+/** Describes the file of a cache.
  *
- * The library takes no lock of its own before `before` has returned, and has given all
- * back when it calls `in_parent` or `in_child`. So a binding may hold its locks around
- * any call of the library. Of several bindings, the latest one's `before` comes first,
- * and its `in_parent` or `in_child` last. Two threads may fork at once, and each calls
- * `before`. */
+ * `out_info`: the caller has set `struct_size`.
+ * `out_column_bytes`: space for one number a column, or NULL. Receives the size of the
+ *     column's buffers in all batches as stored, dictionaries included. This reads the
+ *     metadata of every batch.
+ *
+ * EINVAL: the cache is closed.
+ * Other: an errno of reading. */
+BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
+                                 uint64_t *out_column_bytes, struct bc_error *error);
+
+/* ---- the rest ---- */
+
+/** Writes a permutation of the numbers below `n`. It depends on `seed`, `epoch` and `n`
+ * alone, and is the same in every version and on every machine.
+ *
+ * `out`: space for `n` numbers. */
+BC_EXPORT void bc_permutation(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
+
+/** Functions that a binding wants called around a fork, for locks of its own that a child
+ * needs. `before` takes the locks, the others release them. The thread that forks calls
+ * all three. None is NULL, and none calls the library.
+ *
+ * The library takes its own locks after `before` has returned, and releases them before
+ * it calls `in_parent` or `in_child`. A binding may therefore hold its locks around any
+ * call of the library. With several bindings, the latest one's `before` comes first, and
+ * its `in_parent` or `in_child` last. Two threads may fork at once: each calls `before`.
+ */
 struct bc_fork_calls {
     void (*before)(void *context);
     void (*in_parent)(void *context);
@@ -521,11 +672,14 @@ struct bc_fork_calls {
     void *context;
 };
 
-/* Has them called around every fork that begins from now on, for good. `calls` is copied;
- * its `context` is valid as long as the process. ENOMEM. */
+/** Registers the functions for every fork that begins from now on. They stay registered.
+ *
+ * `calls`: copied; its `context` must stay valid until the process ends.
+ *
+ * Returns 0 or ENOMEM. */
 BC_EXPORT int bc_watch_forks(const struct bc_fork_calls *calls);
 
-/* The version of the library, "major.minor.patch". */
+/** Returns the version of the library as "major.minor.patch". */
 BC_EXPORT const char *bc_version(void);
 
 #ifdef __cplusplus

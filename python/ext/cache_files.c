@@ -12,16 +12,16 @@ PyObject *cache_open_file(PyObject *object, PyObject *args) {
     struct cache_object *self = (struct cache_object *)object;
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     PyObject *path;
-    unsigned long long batches_max;
+    unsigned long long max_batches;
     if (!PyArg_ParseTuple(args, "SippppK:_open_file", &path, &options.file,
-                          &options.verify, &options.partial, &options.copies,
-                          &options.follow, &batches_max)) {
+                          &options.verify, &options.partial, &options.read_into_memory,
+                          &options.follow, &max_batches)) {
         return NULL;
     }
-    options.batches_max = batches_max;
+    options.max_batches = max_batches;
     options.hooks = &gil_hooks;
     struct bc_cache *cache = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     const char *name = PyBytes_AsString(path);
     int code;
     hooks_begin_method();
@@ -40,7 +40,7 @@ PyObject *cache_select(PyObject *object, PyObject *columns) {
     Py_ssize_t n = PyTuple_Size(columns);
     int32_t *numbers = n < 0 ? NULL : column_numbers(columns, n);
     if (numbers == NULL) return NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_select(self->cache, numbers, n, &error);
     PyMem_Free(numbers);
     if (code != 0) return raise_error(code, &error);
@@ -62,11 +62,14 @@ PyObject *cache_save(PyObject *object, PyObject *args) {
     if (!PyArg_ParseTuple(args, "Spp:_save", &path, &replaces, &durable)) return NULL;
     if (self->cache == NULL) return cache_not_initialised();
     const char *name = PyBytes_AsString(path);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code;
     hooks_begin_method();
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_save(self->cache, name, replaces, durable, &error);
+    struct bc_save_options options = BC_SAVE_OPTIONS_INIT;
+    options.overwrite = replaces;
+    options.durable = durable;
+    code = bc_cache_save(self->cache, name, &options, &error);
     Py_END_ALLOW_THREADS;
     hooks_end_method();
     if (code != 0) return raise_failure(self, code, &error);
@@ -78,10 +81,10 @@ PyObject *cache_share(PyObject *object, PyObject *unused) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
     uint64_t batches = 0;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_share(self->cache, &batches, &error);
+    code = bc_cache_publish(self->cache, &batches, &error);
     Py_END_ALLOW_THREADS;
     if (code != 0) return raise_error(code, &error);
     return PyLong_FromUnsignedLongLong(batches);
@@ -91,7 +94,7 @@ PyObject *cache_has_writer(PyObject *object, PyObject *unused) {
     (void)unused;
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    int has = bc_cache_has_writer(self->cache);
+    int has = bc_cache_is_being_written(self->cache);
     if (has < 0) Py_RETURN_NONE;
     return PyBool_FromLong(has);
 }
@@ -107,7 +110,7 @@ PyObject *file_discard(PyObject *module, PyObject *path) {
     (void)module;
     const char *name = PyBytes_AsString(path);
     if (name == NULL) return NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS;
     code = bc_file_discard(name, &error);
@@ -136,17 +139,17 @@ PyObject *cache_describe(PyObject *object, PyObject *unused) {
     uint64_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
     if (columns == NULL) return PyErr_NoMemory();
     struct bc_file_info info = {.struct_size = sizeof(info)};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_describe(self->cache, &info, columns, &error);
+    code = bc_cache_file_info(self->cache, &info, columns, &error);
     Py_END_ALLOW_THREADS;
     PyObject *list = code != 0 ? raise_error(code, &error) : list_of(columns, n);
     PyMem_Free(columns);
     if (list == NULL) return NULL;
     return Py_BuildValue("{sssOsOszsKsKsKsN}", "kind", kinds[info.kind], "complete",
                          info.complete ? Py_True : Py_False, "checksums",
-                         info.checksums ? Py_True : Py_False, "compression",
+                         info.checksum ? Py_True : Py_False, "compression",
                          codecs[info.compression], "bytes", info.bytes,
                          "dictionary_batches", info.dictionary_batches,
                          "dictionary_bytes", info.dictionary_bytes, "column_bytes", list);
@@ -167,13 +170,13 @@ PyObject *cache_row_starts(PyObject *object, PyObject *start) {
     if (self->cache == NULL) return cache_not_initialised();
     uint64_t first;
     if (argument_count(start, "start", &first) != 0) return NULL;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(self->cache, &stats);
     uint64_t n = first <= stats.batches ? stats.batches - first : 0;
     PyObject *bytes;
     uint64_t *rows = numbers_new(n + 1, &bytes);
     if (rows == NULL) return NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS;
     code = bc_cache_row_starts(self->cache, first, n, rows, &error);
@@ -198,7 +201,7 @@ PyObject *permutation(PyObject *module, PyObject *args) {
     uint64_t *out = numbers_new(numbers[2], &bytes);
     if (out == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    bc_shuffle(numbers[0], numbers[1], numbers[2], out);
+    bc_permutation(numbers[0], numbers[1], numbers[2], out);
     Py_END_ALLOW_THREADS;
     return bytes;
 }

@@ -45,7 +45,7 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
     if (out->method == NULL) return -1;
     struct bc_cache_options *options = &out->options;
     if (memory != Py_None &&
-        argument_bytes(memory, names[1], &options->memory_bytes_max) != 0) {
+        argument_bytes(memory, names[1], &options->memory_capacity) != 0) {
         return -1;
     }
     if (path != Py_None) {
@@ -56,20 +56,19 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
         if (argument_path(record, names[9], &out->record) != 0) return -1;
         options->record_path = PyBytes_AsString(out->record);
     }
-    if (disk != Py_None &&
-        argument_bytes(disk, names[3], &options->disk_bytes_max) != 0) {
+    if (disk != Py_None && argument_bytes(disk, names[3], &options->disk_capacity) != 0) {
         return -1;
     }
     if (policy != NULL && argument_text(policy, names[4]) != 0) return -1;
     if (readers != Py_None) {
-        if (argument_count(readers, names[5], &options->readers_max) != 0) return -1;
-        if (options->readers_max == 0) {
+        if (argument_count(readers, names[5], &options->max_readers) != 0) return -1;
+        if (options->max_readers == 0) {
             PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
             return -1;
         }
     }
     if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
-    if (checksum != NULL && argument_flag(checksum, names[6], &options->checksums) != 0) {
+    if (checksum != NULL && argument_flag(checksum, names[6], &options->checksum) != 0) {
         return -1;
     }
     if (argument_compression(compression, &options->compression) != 0) return -1;
@@ -88,7 +87,7 @@ static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *o
 
 Py_ssize_t count_columns(struct bc_cache *cache) {
     struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_schema(cache, &schema, &error);
     if (code != 0) {
         (void)raise_error(code, &error);
@@ -106,7 +105,7 @@ void cache_give_up(struct bc_cache *cache) {
 }
 
 static int fill_in(struct cache_object *self, struct bc_cache *cache,
-                   uint64_t readers_max) {
+                   uint64_t max_readers) {
     Py_ssize_t columns = count_columns(cache);
     if (columns < 0) return -1;
     int failed;
@@ -115,7 +114,7 @@ static int fill_in(struct cache_object *self, struct bc_cache *cache,
     if (!failed) {
         self->cache = cache;
         self->n_columns = columns;
-        self->readers_max = readers_max;
+        self->max_readers = max_readers;
         self->kept_bytes_each = cache_kept_bytes(columns);
     }
     GUARD_END();
@@ -125,8 +124,8 @@ static int fill_in(struct cache_object *self, struct bc_cache *cache,
 /* Fills the object in at the end and at once: until then other threads, and the source,
  * see one that is not initialised. */
 int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
-                  uint64_t readers_max) {
-    if (fill_in(self, cache, readers_max) == 0) return 0;
+                  uint64_t max_readers) {
+    if (fill_in(self, cache, max_readers) == 0) return 0;
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
@@ -141,7 +140,7 @@ static int open_cache(struct cache_object *self, PyObject *method,
     struct ArrowArrayStream *stream;
     PyObject *capsule = capsule_from_method(method, &stream);
     if (capsule == NULL) return -1;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     struct bc_cache *cache = NULL;
     int code;
     Py_BEGIN_ALLOW_THREADS;
@@ -152,7 +151,7 @@ static int open_cache(struct cache_object *self, PyObject *method,
         (void)raise_error(code, &error);
         return -1;
     }
-    return cache_fill_in(self, cache, options->readers_max);
+    return cache_fill_in(self, cache, options->max_readers);
 }
 
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -14,7 +14,7 @@ static PyObject *new_reader(struct cache_object *self,
                             const struct bc_reader_options *options) {
     if (self->cache == NULL) return cache_not_initialised();
     struct bc_reader *reader;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_reader(self->cache, options, &reader, &error);
     if (code != 0) return raise_error(code, &error);
     return reader_object_new(self, reader, options == NULL || options->columns == NULL);
@@ -71,12 +71,12 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
     if (number == UINT64_MAX) Py_RETURN_NONE;
     struct ArrowArray array;
     struct bc_batch_info info;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     hooks_begin_method();
-    int code = bc_cache_get_quick(self->cache, number, &array, &info, &error);
+    int code = bc_cache_batch_quick(self->cache, number, &array, &info, &error);
     if (code == EAGAIN) {
         Py_BEGIN_ALLOW_THREADS;
-        code = bc_cache_get(self->cache, number, &array, &info, &error);
+        code = bc_cache_batch(self->cache, number, &array, &info, &error);
         Py_END_ALLOW_THREADS;
     }
     hooks_end_method();
@@ -105,11 +105,11 @@ PyObject *cache_look_at(PyObject *object, PyObject *value) {
     uint64_t number;
     if (argument_count(value, "number", &number) != 0) return NULL;
     struct ArrowArray array;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     hooks_begin_method();
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_get(self->cache, number, &array, NULL, &error);
+    code = bc_cache_batch(self->cache, number, &array, NULL, &error);
     Py_END_ALLOW_THREADS;
     hooks_end_method();
     if (code != 0) return raise_failure(self, code, &error);
@@ -133,7 +133,7 @@ PyObject *cache_names(PyObject *object, PyObject *unused) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
     struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_schema(self->cache, &schema, &error);
     if (code != 0) return raise_error(code, &error);
     PyObject *names = names_of(&schema);
@@ -169,7 +169,7 @@ PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (self->cache == NULL) return cache_not_initialised();
     if (requested != Py_None) return cast_to_requested(object, requested);
     struct ArrowArrayStream stream;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_stream(self->cache, &stream, &error);
     return code != 0 ? raise_error(code, &error) : capsule_of_stream(&stream);
 }

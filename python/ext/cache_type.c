@@ -20,7 +20,7 @@ PyObject *cache_not_initialised(void) {
     return NULL;
 }
 
-static void get_stats(const struct cache_object *self, struct bc_cache_stats *stats) {
+static void get_stats(const struct cache_object *self, struct bc_stats *stats) {
     memset(stats, 0, sizeof(*stats));
     stats->struct_size = sizeof(*stats);
     bc_cache_stats(self->cache, stats);
@@ -100,7 +100,7 @@ PyObject *cache_schema_object(struct cache_object *self) {
     PyObject *known = known_schema(self);
     if (known != NULL) return known;
     struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_schema(self->cache, &schema, &error);
     PyObject *made =
         code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
@@ -126,7 +126,7 @@ static PyObject *cache_ingested_count(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
     return PyLong_FromUnsignedLongLong(stats.batches);
 }
@@ -135,21 +135,21 @@ static PyObject *cache_memory_capacity(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
-    return PyLong_FromUnsignedLongLong(stats.memory_bytes_max);
+    return PyLong_FromUnsignedLongLong(stats.memory_capacity);
 }
 
 static PyObject *cache_disk_capacity(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
-    if (bc_cache_path(self->cache) == NULL || stats.disk_bytes_max == BC_BYTES_DEFAULT) {
+    if (bc_cache_path(self->cache) == NULL || stats.disk_capacity == BC_BYTES_DEFAULT) {
         Py_RETURN_NONE;
     }
-    return PyLong_FromUnsignedLongLong(stats.disk_bytes_max);
+    return PyLong_FromUnsignedLongLong(stats.disk_capacity);
 }
 
 static PyObject *cache_path(PyObject *object, void *unused) {
@@ -165,8 +165,8 @@ static PyObject *cache_max_readers(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    if (self->readers_max == 0) Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(self->readers_max);
+    if (self->max_readers == 0) Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(self->max_readers);
 }
 
 /* `name` is the property's. */
@@ -182,7 +182,7 @@ static int set_capacity(struct cache_object *self, PyObject *value, const char *
     }
     uint64_t bytes = BC_BYTES_DEFAULT;
     if (value != Py_None && argument_bytes(value, name, &bytes) != 0) return -1;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = limit(self->cache, bytes, &error);
     if (code == 0) {
         cache_make_room(self);
@@ -195,20 +195,20 @@ static int set_capacity(struct cache_object *self, PyObject *value, const char *
 static int cache_set_memory_capacity(PyObject *self, PyObject *value, void *unused) {
     (void)unused;
     return set_capacity((struct cache_object *)self, value, "memory_capacity",
-                        bc_cache_limit_memory);
+                        bc_cache_set_memory_capacity);
 }
 
 static int cache_set_disk_capacity(PyObject *self, PyObject *value, void *unused) {
     (void)unused;
     return set_capacity((struct cache_object *)self, value, "disk_capacity",
-                        bc_cache_limit_disk);
+                        bc_cache_set_disk_capacity);
 }
 
 static PyObject *cache_exhausted(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
     return PyBool_FromLong(stats.exhausted);
 }
@@ -230,7 +230,7 @@ static PyObject *cache_repr(PyObject *object) {
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache == NULL)
         return PyUnicode_FromString("<StreamCache, not initialised>");
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
     PyObject *fields = schema_text(cache_schema_object(self));
     if (fields == NULL) return NULL;
@@ -247,7 +247,7 @@ static Py_ssize_t cache_length(PyObject *object) {
         (void)cache_not_initialised();
         return -1;
     }
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
     if (stats.state == BC_STATE_FAILED) {
         PyErr_Format(PyExc_TypeError,
@@ -278,7 +278,7 @@ static PyObject *cache_c_schema(PyObject *object, PyObject *unused) {
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
     struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_schema(self->cache, &schema, &error);
     return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
 }
@@ -295,7 +295,7 @@ static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) 
 static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
     if (self->cache == NULL) return cache_not_initialised();
     uint64_t batches;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     hooks_begin_method();
     int code = bc_cache_ingest_to(self->cache, wanted, &batches, &error);
     hooks_end_method();
@@ -342,16 +342,15 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) return cache_not_initialised();
     static const char *const states[] = {"open", "exhausted", "failed", "closed"};
-    struct bc_cache_stats stats;
+    struct bc_stats stats;
     get_stats(self, &stats);
-    return Py_BuildValue("{sssKsKsKsKsKsKsKsKsKsdsKsKsK}", "state", states[stats.state],
-                         "batches", stats.batches, "rows", stats.rows, "bytes",
-                         stats.bytes, "evicted", stats.batches_evicted, "memory_bytes",
-                         stats.memory_bytes, "disk_bytes", stats.disk_bytes,
-                         "memory_hits", stats.hits_memory, "disk_hits", stats.hits_disk,
-                         "source_calls", stats.source_calls, "source_seconds",
-                         (double)stats.source_ns * 1e-9, "readers", stats.readers,
-                         "waiting", stats.waiting, "resumed", stats.resumed);
+    return Py_BuildValue(
+        "{sssKsKsKsKsKsKsKsKsKsdsKsKsK}", "state", states[stats.state], "batches",
+        stats.batches, "rows", stats.rows, "bytes", stats.bytes, "evicted", stats.evicted,
+        "memory_bytes", stats.memory_bytes, "disk_bytes", stats.disk_bytes, "memory_hits",
+        stats.memory_hits, "disk_hits", stats.disk_hits, "source_calls",
+        stats.source_calls, "source_seconds", (double)stats.source_ns * 1e-9, "readers",
+        stats.readers, "waiting", stats.waiting, "resumed", stats.resumed);
 }
 
 /* The documentation of the public members stands with the class that Python code makes
@@ -393,7 +392,7 @@ static PyMethodDef cache_methods[] = {
      "_ingest_to($self, batches)\n--\n\n"
      "Read the source until so many batches are recorded; return how many are.\n"},
     {"_open_file", cache_open_file, METH_VARARGS,
-     "_open_file($self, path, file, verify, partial, copies, follow, batches_max)\n--\n\n"
+     "_open_file($self, path, file, verify, partial, copies, follow, max_batches)\n--\n\n"
      "Make a fresh object a cache over a file.\n"},
     {"_select", cache_select, METH_O,
      "_select($self, columns)\n--\n\nNarrow a fresh cache to a tuple of columns.\n"},

@@ -37,14 +37,6 @@ PyObject *raise_error(int code, const struct bc_error *error) {
     return NULL;
 }
 
-/* True where the call failed with the source's own failure: then `*out_words` are all of
- * its words. */
-static int is_source_failure(const struct cache_object *self, int code,
-                             const struct bc_error *error, const char **out_words) {
-    if (bc_cache_failure(self->cache, out_words) != code) return 0;
-    return strncmp(*out_words, error->message, strlen(error->message)) == 0;
-}
-
 /* The exception of a Python source, made again from the words that its stream made of it,
  * or None where they are no exception's. A fresh one each time: its traceback refers to
  * whoever it was raised for. */
@@ -63,16 +55,20 @@ PyObject *raise_failure(struct cache_object *cache, int code,
                         const struct bc_error *error) {
     const char *words;
     if (hooks_raise_kept()) return NULL;
-    if (!is_source_failure(cache, code, error, &words)) return raise_error(code, error);
+    if (error->kind != BC_ERROR_SOURCE) return raise_error(code, error);
+    /* The whole message: that of a bc_error may be cut. A source that failed to give its
+     * schema made no cache. */
+    if (bc_cache_source_error(cache->cache, &words) == 0) words = error->message;
     PyObject *found = source_error(words);
     if (found == NULL) return NULL;
     int is_interrupt = PyErr_GivenExceptionMatches(found, PyExc_KeyboardInterrupt);
     if (is_interrupt && cache->interrupted) {
         Py_DECREF(found);
         const struct bc_error again = {
-            code,
-            "The source was interrupted (KeyboardInterrupt) and cannot go on: record "
-            "it anew; a source that prefetch= asks is not interrupted"};
+            .code = code,
+            .message =
+                "The source was interrupted (KeyboardInterrupt) and cannot go on: record "
+                "it anew; a source that prefetch= asks is not interrupted"};
         return raise_error(code, &again);
     }
     if (found == Py_None) {

@@ -54,7 +54,7 @@ static void keep(struct cache_object *self, uint64_t number, PyObject *batch) {
 
 void cache_keep(struct cache_object *self, const struct bc_batch_info *info,
                 PyObject *batch) {
-    if (!info->in_memory || self->readers_max != 0) return;
+    if (!info->in_memory || self->max_readers != 0) return;
     int full = 0;
     GUARD_BEGIN((PyObject *)self);
     keep(self, info->number, batch);
@@ -81,6 +81,6 @@ void cache_drop_kept(struct cache_object *self) {
 }
 
 void cache_make_room(struct cache_object *self) {
-    if (self->kept_bytes > 0 && bc_cache_overcommitted(self->cache))
+    if (self->kept_bytes > 0 && bc_cache_is_overcommitted(self->cache))
         cache_drop_kept(self);
 }

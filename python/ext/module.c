@@ -62,7 +62,7 @@ static int execute(PyObject *module) {
     if (import_pyarrow(state) != 0 || hooks_add(module) != 0) return -1;
     if (cache_type_add(module, state) != 0 || reader_type_add(module, state) != 0)
         return -1;
-    return PyModule_AddStringConstant(module, "__version__", bc_version());
+    return PyModule_AddStringConstant(module, "__version__", PACKAGE_VERSION);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {

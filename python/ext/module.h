@@ -24,7 +24,7 @@ struct cache_object {
     struct bc_cache *cache; /* NULL: __init__ has not succeeded */
     PyObject *schema;       /* pyarrow.Schema, or NULL: not asked for yet */
     Py_ssize_t n_columns;
-    uint64_t readers_max;
+    uint64_t max_readers;
     int interrupted; /* the source saw Ctrl-C, and that was raised */
     /* Batches of the memory tier that were made into Python objects before, by number.
      * What they take is reserved in the cache's budget, and given back when a batch

@@ -52,7 +52,7 @@ static PyObject *schema_of(struct reader_object *self, struct bc_reader *reader,
         schema = cache_schema_object(owner);
     } else {
         struct ArrowSchema own = {0};
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_reader_schema(reader, &own, &error);
         schema =
             code != 0 ? raise_error(code, &error) : schema_object(owner->state, &own);
@@ -332,7 +332,7 @@ static PyObject *reader_c_schema(PyObject *object, PyObject *unused) {
     struct bc_reader *reader = hold_reader((struct reader_object *)object);
     if (reader == NULL) return refuse_used();
     struct ArrowSchema schema = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_reader_schema(reader, &schema, &error);
     give_up(reader);
     return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);

@@ -19,17 +19,73 @@ void bc__text_end(char *text) {
     if (end - (start - 1) < wanted) text[start - 1] = '\0';
 }
 
+/* The kind of an errno that src/base did not mark as the system's. */
+static enum bc_error_kind kind_of(int code) {
+    switch (code) {
+        case EINVAL:
+        case E2BIG:
+            return BC_ERROR_INVALID;
+        case ENOMEM:
+            return BC_ERROR_NO_MEMORY;
+        case EBADMSG:
+            return BC_ERROR_CORRUPT;
+        case ENODATA:
+            return BC_ERROR_INCOMPLETE;
+        case ENOTSUP:
+            return BC_ERROR_UNSUPPORTED;
+        case EOWNERDEAD:
+            return BC_ERROR_WRITER_DIED;
+        case ENOLCK:
+            return BC_ERROR_NO_LOCK;
+        case ECANCELED:
+            return BC_ERROR_CANCELLED;
+        case EDEADLK:
+            return BC_ERROR_DEADLOCK;
+        case EEXIST:
+            return BC_ERROR_EXISTS;
+        case EBUSY:
+            return BC_ERROR_BUSY;
+        default:
+            return BC_ERROR_SYSTEM;
+    }
+}
+
+static void fill(struct bc_error *error, enum bc_error_kind kind, int code,
+                 const char *format, va_list args) {
+    memset(error, 0, offsetof(struct bc_error, message));
+    error->code = code;
+    error->kind = (int32_t)kind;
+    int needed = vsnprintf(error->message, sizeof(error->message), format, args);
+    if (needed >= (int)sizeof(error->message)) bc__text_end(error->message);
+}
+
 int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
-    bc_assert(code != 0);
-    bc_assert(format != NULL);
+    bc_assert(code != 0 && format != NULL);
+    enum bc_error_kind kind = kind_of(code);
     if (code >= BC_SYSTEM_ERROR) code = EIO;
     if (error == NULL) return code;
-    error->code = code;
     va_list args;
     va_start(args, format);
-    int needed = vsnprintf(error->message, sizeof(error->message), format, args);
+    fill(error, kind, code, format, args);
     va_end(args);
-    if (needed >= (int)sizeof(error->message)) bc__text_end(error->message);
+    return code;
+}
+
+int bc__error_set_kind(struct bc_error *error, enum bc_error_kind kind, int code,
+                       const char *format, ...) {
+    bc_assert(code != 0 && code < BC_SYSTEM_ERROR && format != NULL);
+    if (error == NULL) return code;
+    va_list args;
+    va_start(args, format);
+    fill(error, kind, code, format, args);
+    va_end(args);
+    return code;
+}
+
+int bc__error_copy(struct bc_error *error, int code, const struct bc_error *from) {
+    if (error == NULL) return code;
+    *error = *from;
+    error->code = code;
     return code;
 }
 
@@ -69,13 +125,30 @@ int bc__error_memory(struct bc_error *error) {
 }
 
 int bc__error_closed(struct bc_error *error) {
-    return bc__error_set(error, EINVAL, "Dataset has been closed");
+    return bc__error_set_kind(error, BC_ERROR_CLOSED, EINVAL, "Dataset has been closed");
 }
 
-int bc__error_struct_size(size_t is, size_t expected, const char *initialiser,
-                          struct bc_error *error) {
-    if (is == expected) return 0;
-    return bc__error_set(error, EINVAL,
-                         "The options' struct_size is %zu, expected %zu: use %s", is,
-                         expected, initialiser);
+int bc__struct_read(void *known, size_t size, const void *given, struct bc_error *error) {
+    if (given == NULL) return 0;
+    size_t given_size;
+    memcpy(&given_size, given, sizeof(given_size));
+    if (given_size < sizeof(given_size)) {
+        return bc__error_set(error, EINVAL,
+                             "The options' struct_size is %zu: use their initialiser",
+                             given_size);
+    }
+    const char *tail = given;
+    for (size_t i = size; i < given_size; i++) {
+        if (tail[i] == 0) continue;
+        return bc__error_set(error, E2BIG,
+                             "The options have a member at byte %zu that version %s of "
+                             "the library does not know",
+                             i, bc_version());
+    }
+    memcpy(known, given, given_size < size ? given_size : size);
+    return 0;
+}
+
+void bc__struct_write(void *out, size_t out_size, const void *known, size_t size) {
+    memcpy(out, known, out_size < size ? out_size : size);
 }

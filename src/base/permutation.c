@@ -25,7 +25,7 @@ static uint64_t below(uint64_t *state, uint64_t n) {
     return value % n;
 }
 
-void bc_shuffle(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out) {
+void bc_permutation(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out) {
     bc_assert(n == 0 || out != NULL);
     uint64_t state =
         mix(seed + 0x9e3779b97f4a7c15ULL) ^ mix(epoch + 0x632be59bd9b4e019ULL);

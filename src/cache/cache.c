@@ -10,7 +10,7 @@
 
 /* ---- construction ---- */
 
-int bc__cache_alloc(uint64_t readers_max, struct bc_cache **out_cache,
+int bc__cache_alloc(uint64_t max_readers, struct bc_cache **out_cache,
                     struct bc_error *error) {
     struct bc_cache *cache = bc__calloc(1, sizeof(*cache));
     if (cache == NULL || bc__mutex_init(&cache->lock) != 0) {
@@ -19,7 +19,7 @@ int bc__cache_alloc(uint64_t readers_max, struct bc_cache **out_cache,
     }
     atomic_init(&cache->refs, 1);
     atomic_init(&cache->weak_refs, 1);
-    cache->readers_max = readers_max;
+    cache->max_readers = max_readers;
     *out_cache = cache;
     return 0;
 }
@@ -40,11 +40,11 @@ void bc__cache_discard(struct bc_cache *cache) {
     free_cache(cache);
 }
 
-int bc__cache_init_store(struct bc_cache *cache, uint64_t memory_bytes_max,
+int bc__cache_init_store(struct bc_cache *cache, uint64_t memory_capacity,
                          enum bc_write_policy policy, struct bc_error *error) {
     struct bc_tier *tier = cache->has_disk ? &cache->disk.tier : NULL;
     int code =
-        bc__store_init(&cache->store, cache->schema, memory_bytes_max, tier, policy);
+        bc__store_init(&cache->store, cache->schema, memory_capacity, tier, policy);
     if (code != 0) return bc__error_memory(error);
     cache->has_store = true;
     return 0;

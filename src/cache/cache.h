@@ -58,11 +58,11 @@ struct bc_cache {
     struct bc_cache *writer;     /* of the followed recording, with a reference */
     struct bc_list readers;
     uint64_t readers_made;
-    uint64_t readers_max;
+    uint64_t max_readers;
     uint64_t evicted_below; /* earlier batches are evicted: no reader starts there */
     struct bc_list pins;
-    uint64_t hits_memory; /* of closed readers */
-    uint64_t hits_disk;
+    uint64_t memory_hits; /* of closed readers */
+    uint64_t disk_hits;
     struct bc_member member; /* in the registry of the process (fork.c) */
 };
 
@@ -79,12 +79,12 @@ static inline bool bc__cache_is_forked(const struct bc_cache *cache) {
 /* ---- construction (cache.c) ---- */
 
 /* Makes an empty cache. ENOMEM. */
-int bc__cache_alloc(uint64_t readers_max, struct bc_cache **out_cache,
+int bc__cache_alloc(uint64_t max_readers, struct bc_cache **out_cache,
                     struct bc_error *error);
 /* Frees a cache whose construction failed. It has no ingest. */
 void bc__cache_discard(struct bc_cache *cache);
 /* Adds the store. ENOMEM. */
-int bc__cache_init_store(struct bc_cache *cache, uint64_t memory_bytes_max,
+int bc__cache_init_store(struct bc_cache *cache, uint64_t memory_capacity,
                          enum bc_write_policy policy, struct bc_error *error);
 /* Adds the ingest: `source` moves in, or is NULL. ENOMEM. */
 int bc__cache_init_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
@@ -125,7 +125,7 @@ int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
 
 /* ---- the rest ---- */
 
-/* A reader that readers_max does not count. (readers.c) */
+/* A reader that max_readers does not count. (readers.c) */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader, struct bc_error *error);
 /* Until bc__cache_leave, the cache is not closed, and no batch is stored. EINVAL: it is

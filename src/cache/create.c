@@ -5,9 +5,6 @@
 #include "cache/cache.h"
 
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
-    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
-                                     "BC_CACHE_OPTIONS_INIT", error);
-    if (code != 0) return code;
     if (options->write_policy != BC_WRITE_ON_INSERTION &&
         options->write_policy != BC_WRITE_ON_EVICTION) {
         return bc__error_set(error, EINVAL, "Unknown write policy %d",
@@ -23,11 +20,11 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
     }
     if (options->record_path == NULL) return 0;
-    if (options->disk_path != NULL || options->readers_max != 0 || !options->checksums ||
+    if (options->disk_path != NULL || options->max_readers != 0 || !options->checksum ||
         options->write_policy != BC_WRITE_ON_INSERTION) {
         return bc__error_set(error, EINVAL,
                              "A recording keeps all batches, with checksums, in its own "
-                             "file: no disk_path, readers_max or write policy");
+                             "file: no disk_path, max_readers or write policy");
     }
     return 0;
 }
@@ -46,9 +43,9 @@ static struct bc_disk_options disk_options(const struct bc_cache_options *option
         .is_recording = is_recording,
         .durable = options->durable != 0,
         .is_named_later = is_named_later,
-        .bytes_max = options->disk_bytes_max,
-        .evicts = options->readers_max != 0,
-        .checksums = options->checksums != 0,
+        .bytes_max = options->disk_capacity,
+        .evicts = options->max_readers != 0,
+        .checksums = options->checksum != 0,
         .codec = (enum bc_codec)options->compression,
     };
 }
@@ -67,8 +64,8 @@ static int init_tiers(struct bc_cache *cache, struct ArrowArrayStream *source,
         if (code != 0) return code;
         cache->has_disk = true;
     }
-    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_bytes_max),
-                                options->write_policy, error);
+    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_capacity),
+                                (enum bc_write_policy)options->write_policy, error);
 }
 
 /* Takes over the batches of a recording that another process began. */
@@ -98,7 +95,7 @@ static int create(struct ArrowArrayStream *source, const struct bc_cache_options
                   bool is_named_later, struct bc_cache **out_cache,
                   struct bc_error *error) {
     struct bc_cache *cache;
-    int code = bc__cache_alloc(options->readers_max, &cache, error);
+    int code = bc__cache_alloc(options->max_readers, &cache, error);
     if (code != 0) return code;
     code = init_tiers(cache, source, options, is_named_later, error);
     bool is_recording = options->record_path != NULL;
@@ -135,9 +132,9 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     if (source == NULL || source->release == NULL) {
         return bc__error_set(error, EINVAL, "The source is a released stream");
     }
-    static const struct bc_cache_options defaults = BC_CACHE_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
-    int code = check_options(options, error);
+    struct bc_cache_options known = BC_CACHE_OPTIONS_INIT;
+    int code = BC_READ_OPTIONS(&known, options, error);
+    if (code == 0) code = check_options(&known, error);
     if (code != 0) return code;
-    return create(source, options, false, out_cache, error);
+    return create(source, &known, false, out_cache, error);
 }

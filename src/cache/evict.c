@@ -6,7 +6,7 @@
 /* The lowest mark once all readers were made, else 0; of published batches. The cache's
  * lock is held. */
 static uint64_t low_water(const struct bc_cache *cache) {
-    if (cache->readers_max == 0 || cache->readers_made < cache->readers_max) return 0;
+    if (cache->max_readers == 0 || cache->readers_made < cache->max_readers) return 0;
     uint64_t low = bc__store_published(&cache->store);
     for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
         struct bc_reader *reader = bc__reader_of(l);
@@ -21,7 +21,7 @@ static uint64_t low_water(const struct bc_cache *cache) {
 }
 
 bool bc__cache_evict(struct bc_cache *cache) {
-    if (cache->readers_max == 0) return false;
+    if (cache->max_readers == 0) return false;
     uint64_t before = atomic_load(&cache->store.first);
     bc__mutex_lock(&cache->lock);
     uint64_t low = low_water(cache);
@@ -34,8 +34,8 @@ bool bc__cache_evict(struct bc_cache *cache) {
 int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
                             struct bc_error *error) {
     if (number >= cache->evicted_below) return 0;
-    return bc__error_set(
-        error, EINVAL,
+    return bc__error_set_kind(
+        error, BC_ERROR_EVICTED, EINVAL,
         "Batch %llu is no longer cached; the earliest batch still cached is %llu",
         (unsigned long long)number, (unsigned long long)cache->evicted_below);
 }
@@ -49,7 +49,7 @@ static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
 int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
                   struct bc_error *error) {
     pin->number = number;
-    if (cache->readers_max == 0) return 0;
+    if (cache->max_readers == 0) return 0;
     bc__mutex_lock(&cache->lock);
     int code = bc__cache_check_evicted(cache, number, error);
     if (code == 0) enlist_pin(cache, pin);
@@ -59,7 +59,7 @@ int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
 
 void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
     pin->number = 0;
-    if (cache->readers_max == 0) return;
+    if (cache->max_readers == 0) return;
     bc__mutex_lock(&cache->lock);
     pin->number = cache->evicted_below;
     enlist_pin(cache, pin);
@@ -80,7 +80,7 @@ void bc__cache_pins_forked(struct bc_cache *cache) {
 
 void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number) {
     bc_assert(number >= pin->number);
-    if (cache->readers_max == 0) return;
+    if (cache->max_readers == 0) return;
     bc__mutex_lock(&cache->lock);
     pin->number = number;
     bc__mutex_unlock(&cache->lock);
@@ -88,7 +88,7 @@ void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t num
 }
 
 void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin) {
-    if (cache->readers_max == 0) return;
+    if (cache->max_readers == 0) return;
     bc__mutex_lock(&cache->lock);
     bc__list_remove(&cache->pins, &pin->link);
     bc__mutex_unlock(&cache->lock);

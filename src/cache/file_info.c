@@ -1,4 +1,4 @@
-/* A description of a cache's file: bc_cache_describe. */
+/* A description of a cache's file: bc_cache_file_info. */
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -68,7 +68,7 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
     bool has_end = disk->saw_end || atomic_load(&disk->has_trailer);
     bool is_foreign = bc__cache_is_opened(cache) && !disk->scanner.is_ours;
     info->bytes = (uint64_t)size;
-    info->checksums = disk->encoder.checksums;
+    info->checksum = disk->encoder.checksums;
     info->complete = has_end || (is_foreign && !disk->is_partial);
     bc__dictionaries_measure(&disk->dictionaries, &info->dictionary_batches,
                              &info->dictionary_bytes, columns);
@@ -90,13 +90,12 @@ static void give_columns(struct bc_cache *cache, const int64_t *columns,
     bc__mutex_unlock(&cache->lock);
 }
 
-int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
-                      uint64_t *out_column_bytes, struct bc_error *error) {
+int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
+                       uint64_t *out_column_bytes, struct bc_error *error) {
     bc_assert(cache != NULL && out_info != NULL);
-    int code = bc__error_struct_size(out_info->struct_size, sizeof(*out_info),
-                                     "sizeof(struct bc_file_info)", error);
-    if (code != 0) return code;
-    struct bc_file_info info = {.struct_size = sizeof(info), .kind = kind_of(cache)};
+    int code = 0;
+    struct bc_file_info info = {.struct_size = out_info->struct_size,
+                                .kind = kind_of(cache)};
     int32_t n = cache->schema->fields[0].n_children;
     int64_t *columns = bc__calloc((size_t)n + 1, sizeof(*columns));
     if (columns == NULL) return bc__error_memory(error);
@@ -110,7 +109,9 @@ int bc_cache_describe(struct bc_cache *cache, struct bc_file_info *out_info,
         if (has_file) code = describe_file(cache, columns, &info, error);
         bc__cache_leave(cache);
     }
-    if (code == 0) *out_info = info;
+    if (code == 0) {
+        bc__struct_write(out_info, out_info->struct_size, &info, sizeof(info));
+    }
     if (code == 0 && measures) give_columns(cache, columns, out_column_bytes);
     bc__free(columns);
     return code;

@@ -68,7 +68,7 @@ static int failure_of_writer(struct bc_cache *cache, struct bc_error *error) {
     const char *words;
     int code = writer == NULL ? 0 : bc__ingest_failure(&writer->ingest, &words);
     if (code != 0) {
-        (void)bc__error_set(error, code, "%s", words);
+        (void)bc__error_copy(error, code, bc__ingest_error(&writer->ingest));
         char **kept = &cache->ingest.source.words;
         if (*kept == NULL) *kept = bc__strdup(words);
     }

@@ -62,11 +62,10 @@ static int open_file(const struct bc_disk_source *source, const struct bc_hooks 
 int bc_file_open(const char *path, const struct bc_file_options *options,
                  struct bc_cache **out_cache, struct bc_error *error) {
     bc_assert(path != NULL && out_cache != NULL);
-    static const struct bc_file_options defaults = BC_FILE_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
-    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
-                                     "BC_FILE_OPTIONS_INIT", error);
+    struct bc_file_options known = BC_FILE_OPTIONS_INIT;
+    int code = BC_READ_OPTIONS(&known, options, error);
     if (code != 0) return code;
+    options = &known;
     if (options->partial && options->follow) {
         return bc__error_set(error, EINVAL,
                              "Either what is there is opened (partial), or the rest is "
@@ -77,9 +76,9 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
         .is_lent = options->file >= 0,
         .is_partial = options->partial != 0,
         .follows = options->follow != 0,
-        .copies = options->copies != 0,
+        .copies = options->read_into_memory != 0,
         .validates = options->verify != 0,
-        .batches_max = options->batches_max,
+        .max_batches = options->max_batches,
     };
     code = open_path(path, options->file, &source.file, error);
     if (code != 0) return code;
@@ -97,18 +96,21 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     return 0;
 }
 
-int bc_file_verify(const char *path, uint64_t *out_batches, struct bc_error *error) {
-    struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-    options.verify = 1;
+int bc_file_verify(const char *path, const struct bc_file_options *options,
+                   uint64_t *out_batches, struct bc_error *error) {
+    struct bc_file_options known = BC_FILE_OPTIONS_INIT;
+    int code = BC_READ_OPTIONS(&known, options, error);
+    if (code != 0) return code;
+    known.verify = 1;
     struct bc_cache *cache;
     uint64_t number = 0;
-    int code = bc_file_open(path, &options, &cache, error);
+    code = bc_file_open(path, &known, &cache, error);
     bool opened = code == 0;
     if (opened) {
         uint64_t batches = bc__store_published(&cache->store);
         while (number < batches) {
             struct ArrowArray array;
-            code = bc_cache_get(cache, number, &array, NULL, error);
+            code = bc_cache_batch(cache, number, &array, NULL, error);
             if (code != 0) break;
             array.release(&array);
             number++;

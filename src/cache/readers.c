@@ -53,8 +53,8 @@ static void on_close(void *context, struct bc_reader *reader) {
     struct bc_cache *cache = context;
     bc__mutex_lock(&cache->lock);
     bc__list_remove(&cache->readers, &reader->link);
-    cache->hits_memory += atomic_load(&reader->hits_memory);
-    cache->hits_disk += atomic_load(&reader->hits_disk);
+    cache->memory_hits += atomic_load(&reader->memory_hits);
+    cache->disk_hits += atomic_load(&reader->disk_hits);
     bc__mutex_unlock(&cache->lock);
     (void)bc__cache_evict(cache);
     bc_cache_unref(cache);
@@ -66,11 +66,11 @@ static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *r
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
     }
-    if (reader->counted && cache->readers_max != 0 &&
-        cache->readers_made >= cache->readers_max) {
-        return bc__error_set(error, EINVAL,
-                             "Maximum number of readers (%llu) has been reached",
-                             (unsigned long long)cache->readers_max);
+    if (reader->counted && cache->max_readers != 0 &&
+        cache->readers_made >= cache->max_readers) {
+        return bc__error_set_kind(error, BC_ERROR_TOO_MANY, EINVAL,
+                                  "Maximum number of readers (%llu) has been reached",
+                                  (unsigned long long)cache->max_readers);
     }
     return bc__cache_check_evicted(cache, bc_reader_position(reader), error);
 }
@@ -127,7 +127,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     static const struct bc_reader_ops keeping = {advance, NULL, on_close};
     static const struct bc_reader_ops evicting = {advance, on_advance, on_close};
     const struct bc_reader_cache of = {
-        .ops = cache->readers_max == 0 ? &keeping : &evicting,
+        .ops = cache->max_readers == 0 ? &keeping : &evicting,
         .context = cache,
         .ingest = &cache->ingest,
         .store = &cache->store,
@@ -163,15 +163,13 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
 int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                     struct bc_reader **out_reader, struct bc_error *error) {
     bc_assert(cache != NULL && out_reader != NULL);
-    static const struct bc_reader_options defaults = BC_READER_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
-    int code = bc__error_struct_size(options->struct_size, sizeof(*options),
-                                     "BC_READER_OPTIONS_INIT", error);
+    struct bc_reader_options known = BC_READER_OPTIONS_INIT;
+    int code = BC_READ_OPTIONS(&known, options, error);
     if (code != 0) return code;
-    if (options->step == 0) {
+    if (known.step == 0) {
         return bc__error_set(error, EINVAL, "A reader's step is at least 1");
     }
-    return bc__cache_reader(cache, options, true, out_reader, error);
+    return bc__cache_reader(cache, &known, true, out_reader, error);
 }
 
 static int get(struct bc_cache *cache, uint64_t number, bool quick,
@@ -193,14 +191,14 @@ static int get(struct bc_cache *cache, uint64_t number, bool quick,
     return code;
 }
 
-int bc_cache_get(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
-                 struct bc_batch_info *out_info, struct bc_error *error) {
+int bc_cache_batch(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
+                   struct bc_batch_info *out_info, struct bc_error *error) {
     return get(cache, number, false, out_array, out_info, error);
 }
 
-int bc_cache_get_quick(struct bc_cache *cache, uint64_t number,
-                       struct ArrowArray *out_array, struct bc_batch_info *out_info,
-                       struct bc_error *error) {
+int bc_cache_batch_quick(struct bc_cache *cache, uint64_t number,
+                         struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                         struct bc_error *error) {
     return get(cache, number, true, out_array, out_info, error);
 }
 

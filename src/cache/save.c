@@ -10,21 +10,23 @@
  * said. */
 static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk) {
-        return bc__error_set(error, EINVAL,
-                             "The recording is in memory only: make it with "
-                             "StreamCache.on_disk(), or save() it and open() the file");
+        return bc__error_set_kind(
+            error, BC_ERROR_NOT_ON_DISK, EINVAL,
+            "The recording is in memory only: make it with "
+            "StreamCache.on_disk(), or save() it and open() the file");
     }
     uint64_t first = atomic_load(&cache->store.first);
     if (first > 0) {
-        return bc__error_set(error, EINVAL,
-                             "Batches before number %llu were evicted (max_readers)",
-                             (unsigned long long)first);
+        return bc__error_set_kind(error, BC_ERROR_EVICTED, EINVAL,
+                                  "Batches before number %llu were evicted (max_readers)",
+                                  (unsigned long long)first);
     }
-    if (cache->readers_max > 0) {
+    if (cache->max_readers > 0) {
         /* Holes would be made in what others have. */
-        return bc__error_set(error, EINVAL,
-                             "Batches are evicted when all readers have passed them "
-                             "(max_readers): save() the recording and open() the file");
+        return bc__error_set_kind(
+            error, BC_ERROR_EVICTED, EINVAL,
+            "Batches are evicted when all readers have passed them "
+            "(max_readers): save() the recording and open() the file");
     }
     uint64_t batches = bc__store_published(&cache->store);
     for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;
@@ -33,11 +35,12 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
         int code = bc__store_entry(&cache->store, i, &entry, error);
         if (code != 0) return code;
         if (entry.extent.size > 0) continue;
-        return bc__error_set(error, EINVAL,
-                             "Batch %llu is in memory only (write_policy "
-                             "'on_eviction'): make the cache with 'on_insertion', or "
-                             "save() it and open() the file",
-                             (unsigned long long)i);
+        return bc__error_set_kind(
+            error, BC_ERROR_NOT_ON_DISK, EINVAL,
+            "Batch %llu is in memory only (write_policy "
+            "'on_eviction'): make the cache with 'on_insertion', or "
+            "save() it and open() the file",
+            (unsigned long long)i);
     }
     return 0;
 }
@@ -61,8 +64,8 @@ static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *
     return code == 0 ? bc__store_flush(&cache->store, error) : code;
 }
 
-int bc_cache_share(struct bc_cache *cache, uint64_t *out_batches,
-                   struct bc_error *error) {
+int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
+                     struct bc_error *error) {
     bc_assert(cache != NULL && out_batches != NULL);
     int code = bc__cache_enter(cache, error);
     if (code != 0) return code;
@@ -92,7 +95,7 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
 
 /* Gives the open file, which has the name `from`, the name `path` too. ENOTSUP: that
  * cannot be. */
-static int link_file(int file, const char *from, const char *path, bool replaces,
+static int link_file(int file, const char *from, const char *path, bool overwrite,
                      bool durable) {
     struct bc_naming naming;
     int code = bc__naming_init(&naming, path);
@@ -104,14 +107,14 @@ static int link_file(int file, const char *from, const char *path, bool replaces
     /* Then no process can say that it was left. */
     if (code == ENOLCK) code = 0;
     if (code == 0) code = bc__naming_link(&naming, file, from);
-    if (code == 0) code = bc__naming_publish(&naming, file, replaces, false);
+    if (code == 0) code = bc__naming_publish(&naming, file, overwrite, false);
     if (another >= 0) bc__sys_close(another);
     /* Another file system, one without links, or links that are not allowed: a copy
      * has the same errors where these are not the reason. */
     if (code != 0 && code != EEXIST) code = ENOTSUP;
     if (code == 0 && durable) {
         code = bc__naming_sync(&naming);
-        if (code != 0 && !replaces) bc__naming_unlink(&naming, file);
+        if (code != 0 && !overwrite) bc__naming_unlink(&naming, file);
     }
     bc__naming_finish(&naming, file);
     return code;
@@ -119,19 +122,19 @@ static int link_file(int file, const char *from, const char *path, bool replaces
 
 /* Gives the cache's own file the name too, where it is a complete recording. ENOTSUP:
  * that cannot be. */
-static int save_link(struct bc_cache *cache, const char *path, bool replaces,
+static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
                      bool durable, struct bc_error *error) {
     bc__mutex_lock(&cache->lock);
     bool is_narrowed = cache->selection != NULL;
     bc__mutex_unlock(&cache->lock);
     if (is_narrowed) return ENOTSUP;
     struct bc_disk *disk = &cache->disk;
-    struct bc_error reason = {0, ""};
+    struct bc_error reason = {0};
     uint64_t batches;
-    int code = bc_cache_share(cache, &batches, &reason);
+    int code = bc_cache_publish(cache, &batches, &reason);
     /* Not all is in the file; or it is closed, which the copy says too. */
     if (code == EINVAL || code == ECANCELED) return ENOTSUP;
-    if (code != 0) return bc__error_set(error, code, "%s", reason.message);
+    if (code != 0) return bc__error_copy(error, code, &reason);
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
     int file;
     code = dup_file(cache, &file, error);
@@ -139,7 +142,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
     /* A copy has the right mode from the start. */
     if (disk->file.dir_path != NULL && bc__sys_publish_mode(file) != 0) code = ENOTSUP;
     if (code == 0 && durable) code = bc__file_sync_as(&disk->file, file);
-    if (code == 0) code = link_file(file, disk->file.path, path, replaces, durable);
+    if (code == 0) code = link_file(file, disk->file.path, path, overwrite, durable);
     bc__sys_close(file);
     if (code == 0 || code == ENOTSUP) return code;
     return bc__error_set(error, code, "Failed to save the recording: %s: '%s'",
@@ -147,7 +150,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool replaces,
 }
 
 /* Records the cache anew, in a file that gets its name when it is complete. */
-static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
+static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
                      bool durable, struct bc_error *error) {
     static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
     struct bc_reader *reader;
@@ -156,7 +159,7 @@ static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
     struct ArrowArrayStream stream;
     bc_reader_export(reader, &stream);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.record_path = path;
     options.durable = durable;
     options.hooks = cache->ingest.hooks.enter == NULL ? NULL : &cache->ingest.hooks;
@@ -176,20 +179,27 @@ static int save_copy(struct bc_cache *cache, const char *path, bool replaces,
         /* What its writer left broken: here a file is wrong, and no argument. */
         bool damaged =
             code == EINVAL && bc__cache_is_opened(cache) && !atomic_load(&cache->closed);
-        code = bc__error_set(error, damaged ? EBADMSG : code, "%s", reason.message);
+        if (damaged) {
+            reason.kind = BC_ERROR_CORRUPT;
+            code = EBADMSG;
+        }
+        (void)bc__error_copy(error, code, &reason);
     }
-    if (code == 0) code = bc__file_name(&copy->disk.file, replaces, error);
+    if (code == 0) code = bc__file_name(&copy->disk.file, overwrite, error);
     bc_cache_unref(copy);
     return code;
 }
 
-int bc_cache_save(struct bc_cache *cache, const char *path, int replaces, int durable,
-                  struct bc_error *error) {
+int bc_cache_save(struct bc_cache *cache, const char *path,
+                  const struct bc_save_options *options, struct bc_error *error) {
     bc_assert(cache != NULL && path != NULL);
-    uint64_t batches;
-    int code = bc_cache_ingest(cache, &batches, error);
+    struct bc_save_options known = BC_SAVE_OPTIONS_INIT;
+    int code = BC_READ_OPTIONS(&known, options, error);
     if (code != 0) return code;
-    code = save_link(cache, path, replaces != 0, durable != 0, error);
+    uint64_t batches;
+    code = bc_cache_ingest(cache, &batches, error);
+    if (code != 0) return code;
+    code = save_link(cache, path, known.overwrite != 0, known.durable != 0, error);
     if (code != ENOTSUP) return code;
-    return save_copy(cache, path, replaces != 0, durable != 0, error);
+    return save_copy(cache, path, known.overwrite != 0, known.durable != 0, error);
 }

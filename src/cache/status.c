@@ -3,11 +3,10 @@
 #include "base/error.h"
 #include "cache/cache.h"
 
-const char *bc_version(void) { return BC_VERSION; }
-
-int bc_cache_failure(struct bc_cache *cache, const char **out_words) {
-    bc_assert(cache != NULL && out_words != NULL);
-    return bc__ingest_failure(&cache->ingest, out_words);
+int bc_cache_source_error(struct bc_cache *cache, const char **out_message) {
+    bc_assert(cache != NULL && out_message != NULL);
+    *out_message = NULL;
+    return bc__ingest_failure(&cache->ingest, out_message);
 }
 
 static enum bc_state state_of(struct bc_cache *cache) {
@@ -27,47 +26,49 @@ int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
     return bc__schema_export(schema, out_schema, error);
 }
 
-void bc_cache_stats(struct bc_cache *cache, struct bc_cache_stats *stats) {
-    bc_assert(stats != NULL && stats->struct_size == sizeof(*stats));
-    stats->state = state_of(cache);
-    stats->exhausted = bc__ingest_exhausted(&cache->ingest);
-    stats->batches = bc__store_published(&cache->store);
-    stats->rows = atomic_load(&cache->store.rows);
-    stats->bytes = atomic_load(&cache->store.bytes);
-    stats->batches_evicted = atomic_load(&cache->store.first);
-    stats->source_calls = atomic_load(&cache->ingest.source.calls);
-    stats->source_ns = atomic_load(&cache->ingest.source.nanoseconds);
-    stats->resumed = cache->ingest.n_recorded;
-    stats->waiting = atomic_load(&cache->ingest.waiters);
-    stats->disk_bytes = 0;
-    stats->disk_bytes_max = 0;
+void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats) {
+    bc_assert(cache != NULL && out_stats != NULL);
+    struct bc_stats stats = {.struct_size = out_stats->struct_size};
+    stats.state = state_of(cache);
+    stats.exhausted = bc__ingest_exhausted(&cache->ingest);
+    stats.batches = bc__store_published(&cache->store);
+    stats.rows = atomic_load(&cache->store.rows);
+    stats.bytes = atomic_load(&cache->store.bytes);
+    stats.evicted = atomic_load(&cache->store.first);
+    stats.source_calls = atomic_load(&cache->ingest.source.calls);
+    stats.source_ns = atomic_load(&cache->ingest.source.nanoseconds);
+    stats.resumed = cache->ingest.n_recorded;
+    stats.waiting = atomic_load(&cache->ingest.waiters);
+    stats.disk_bytes = 0;
+    stats.disk_capacity = 0;
     if (cache->has_disk) {
-        if (stats->state != BC_STATE_CLOSED)
-            stats->disk_bytes = bc__file_used(&cache->disk.file);
-        stats->disk_bytes_max = atomic_load(&cache->disk.file.limit);
+        if (stats.state != BC_STATE_CLOSED)
+            stats.disk_bytes = bc__file_used(&cache->disk.file);
+        stats.disk_capacity = atomic_load(&cache->disk.file.limit);
     }
     bc__mutex_lock(&cache->store.lock);
-    stats->memory_bytes_max = cache->store.budget.limit;
-    stats->memory_bytes = cache->store.budget.used + cache->store.budget.reserved;
+    stats.memory_capacity = cache->store.budget.limit;
+    stats.memory_bytes = cache->store.budget.used + cache->store.budget.reserved;
     bc__mutex_unlock(&cache->store.lock);
     bc__mutex_lock(&cache->lock);
-    stats->readers = cache->readers_made;
-    stats->hits_memory = cache->hits_memory;
-    stats->hits_disk = cache->hits_disk;
+    stats.readers = cache->readers_made;
+    stats.memory_hits = cache->memory_hits;
+    stats.disk_hits = cache->disk_hits;
     for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
         struct bc_reader *reader = bc__reader_of(l);
-        stats->hits_memory += atomic_load(&reader->hits_memory);
-        stats->hits_disk += atomic_load(&reader->hits_disk);
+        stats.memory_hits += atomic_load(&reader->memory_hits);
+        stats.disk_hits += atomic_load(&reader->disk_hits);
     }
     bc__mutex_unlock(&cache->lock);
+    bc__struct_write(out_stats, out_stats->struct_size, &stats, sizeof(stats));
 }
 
 const char *bc_cache_path(const struct bc_cache *cache) {
     return cache->has_disk ? cache->disk.file.path : NULL;
 }
 
-int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
-                          struct bc_error *error) {
+int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t bytes_max,
+                                 struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
     }
@@ -77,8 +78,8 @@ int bc_cache_limit_memory(struct bc_cache *cache, uint64_t bytes_max,
     return 0;
 }
 
-int bc_cache_limit_disk(struct bc_cache *cache, uint64_t bytes_max,
-                        struct bc_error *error) {
+int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t bytes_max,
+                               struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
     }
@@ -107,7 +108,7 @@ void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes) {
     bc__mutex_unlock(&cache->store.lock);
 }
 
-int bc_cache_overcommitted(struct bc_cache *cache) {
+int bc_cache_is_overcommitted(struct bc_cache *cache) {
     const struct bc_budget *budget = &cache->store.budget;
     bc__mutex_lock(&cache->store.lock);
     int over = budget->reserved > bc__budget_free(budget);
@@ -115,7 +116,7 @@ int bc_cache_overcommitted(struct bc_cache *cache) {
     return over;
 }
 
-int bc_cache_has_writer(struct bc_cache *cache) {
+int bc_cache_is_being_written(struct bc_cache *cache) {
     bc_assert(cache != NULL);
     if (bc__cache_enter(cache, NULL) != 0) return 0;
     enum bc_lock lock = BC_LOCK_FREE;

@@ -130,7 +130,7 @@ void bc__dictionaries_release_retired(struct bc_dictionaries *dictionaries, bool
 
 /* A version's decoded nodes, if it has some, count no longer. The lock is held. */
 static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                   const struct bc_version *version) {
+                   const struct bc_dictionary_version *version) {
     if (version->decoded == NULL) return;
     if (dictionary->has_pinned && dictionary->large == version->number) {
         dictionary->has_pinned = false;
@@ -141,7 +141,7 @@ static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *d
 
 /* Takes the first version out, if it comes before `number`. The lock is held. */
 static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                uint64_t number, struct bc_version *out) {
+                uint64_t number, struct bc_dictionary_version *out) {
     if (dictionary->n_gone == dictionary->n_versions) return false;
     *out = dictionary->versions[dictionary->n_gone];
     if (out->number >= number) return false;
@@ -165,7 +165,7 @@ void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
         struct bc_dictionary *dictionary = &dictionaries->all[i];
         for (;;) {
             bc__mutex_lock(&dictionaries->lock);
-            struct bc_version version;
+            struct bc_dictionary_version version;
             bool popped = pop(dictionaries, dictionary, UINT64_MAX, &version);
             bc__mutex_unlock(&dictionaries->lock);
             if (!popped) break;
@@ -196,7 +196,8 @@ int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t 
 static int add_version(struct bc_dictionary *dictionary,
                        const struct bc_dictionary_message *message) {
     size_t n = dictionary->n_versions;
-    const struct bc_version *before = n == 0 ? NULL : &dictionary->versions[n - 1];
+    const struct bc_dictionary_version *before =
+        n == 0 ? NULL : &dictionary->versions[n - 1];
     if (before != NULL && message->offset < before->offset + before->size) return EINVAL;
     if (before == NULL && message->is_delta) return EINVAL;
     int64_t length = message->length;
@@ -210,7 +211,7 @@ static int add_version(struct bc_dictionary *dictionary,
     if (code != 0) return code;
     before = n == 0 ? NULL : &dictionary->versions[n - 1];
     uint64_t number = n == 0 ? 0 : before->number + 1;
-    dictionary->versions[n] = (struct bc_version){
+    dictionary->versions[n] = (struct bc_dictionary_version){
         .number = number,
         .base = message->is_delta ? before->base : number,
         .offset = message->offset,
@@ -232,8 +233,8 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
 }
 
 /* The last version before `offset`; NULL where it was given up. The lock is held. */
-static struct bc_version *version_before(struct bc_dictionary *dictionary,
-                                         int64_t offset) {
+static struct bc_dictionary_version *version_before(struct bc_dictionary *dictionary,
+                                                    int64_t offset) {
     size_t low = dictionary->n_gone;
     size_t high = dictionary->n_versions;
     while (low < high) {
@@ -247,7 +248,8 @@ static struct bc_version *version_before(struct bc_dictionary *dictionary,
     return low == dictionary->n_gone ? NULL : &dictionary->versions[low - 1];
 }
 
-static struct bc_version *version_at(struct bc_dictionary *dictionary, uint64_t number) {
+static struct bc_dictionary_version *version_at(struct bc_dictionary *dictionary,
+                                                uint64_t number) {
     uint64_t index = number - dictionary->versions[0].number;
     bc_assert(index >= dictionary->n_gone && index < dictionary->n_versions);
     return &dictionary->versions[index];
@@ -264,11 +266,12 @@ static bool is_charged(const struct bc_dictionaries *dictionaries, int32_t which
 }
 
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
-                           int64_t batch_offset, struct bc_version *out_version) {
+                           int64_t batch_offset,
+                           struct bc_dictionary_version *out_version) {
     bc_assert(which >= 0 && which < dictionaries->n);
     if (dictionaries->is_unordered) batch_offset = INT64_MAX;
     bc__mutex_lock(&dictionaries->lock);
-    const struct bc_version *found =
+    const struct bc_dictionary_version *found =
         version_before(&dictionaries->all[which], batch_offset);
     if (found != NULL) {
         *out_version = *found;
@@ -279,10 +282,10 @@ bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
     return found != NULL;
 }
 
-struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
-                                           int32_t which, uint64_t number) {
+struct bc_dictionary_version bc__dictionaries_version(
+    struct bc_dictionaries *dictionaries, int32_t which, uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version version = *version_at(&dictionaries->all[which], number);
+    struct bc_dictionary_version version = *version_at(&dictionaries->all[which], number);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
 }
@@ -296,8 +299,8 @@ struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
 }
 
 /* Version `number`, or NULL where it was given up. The lock is held. */
-static struct bc_version *version_if_there(struct bc_dictionary *dictionary,
-                                           uint64_t number) {
+static struct bc_dictionary_version *version_if_there(struct bc_dictionary *dictionary,
+                                                      uint64_t number) {
     if (dictionary->n_gone == dictionary->n_versions) return NULL;
     uint64_t first = dictionary->versions[dictionary->n_gone].number;
     return number < first ? NULL : version_at(dictionary, number);
@@ -314,7 +317,8 @@ bool bc__dictionaries_has(struct bc_dictionaries *dictionaries, int32_t which,
 void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t which,
                                 uint64_t base, struct bc_chain *chain) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_version *version = version_if_there(&dictionaries->all[which], base);
+    struct bc_dictionary_version *version =
+        version_if_there(&dictionaries->all[which], base);
     if (version != NULL) version->chain = chain;
     bc__mutex_unlock(&dictionaries->lock);
 }
@@ -324,7 +328,7 @@ void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which
     struct bc_batch *decoded = NULL;
     bc__mutex_lock(&dictionaries->lock);
     struct bc_dictionary *dictionary = &dictionaries->all[which];
-    struct bc_version *version = version_if_there(dictionary, number);
+    struct bc_dictionary_version *version = version_if_there(dictionary, number);
     if (version != NULL) {
         forget(dictionaries, dictionary, version);
         decoded = version->decoded;
@@ -340,7 +344,7 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
     uint64_t bytes = bc__batch_bytes(decoded);
     bc__mutex_lock(&dictionaries->lock);
     struct bc_dictionary *dictionary = &dictionaries->all[which];
-    struct bc_version *version = version_at(dictionary, number);
+    struct bc_dictionary_version *version = version_at(dictionary, number);
     version->verified = true;
     if (version->decoded == NULL) {
         version->decoded = bc__batch_ref(decoded);
@@ -348,7 +352,8 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
             dictionaries->decoded_bytes += bytes;
         } else {
             if (dictionary->has_pinned) {
-                struct bc_version *large = version_at(dictionary, dictionary->large);
+                struct bc_dictionary_version *large =
+                    version_at(dictionary, dictionary->large);
                 replaced = large->decoded;
                 large->decoded = NULL;
             }
@@ -369,8 +374,9 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
             bc__mutex_lock(&dictionaries->lock);
             struct bc_dictionary *dictionary = &dictionaries->all[i];
             /* None: a later batch was given up before this one. */
-            const struct bc_version *needed = version_before(dictionary, batch_offset);
-            struct bc_version version;
+            const struct bc_dictionary_version *needed =
+                version_before(dictionary, batch_offset);
+            struct bc_dictionary_version version;
             bool popped =
                 needed != NULL && pop(dictionaries, dictionary, needed->base, &version);
             bc__mutex_unlock(&dictionaries->lock);

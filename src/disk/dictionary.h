@@ -24,7 +24,7 @@
 #include "disk/file.h"
 #include "ipc/encode.h"
 
-struct bc_version {
+struct bc_dictionary_version {
     uint64_t number;
     uint64_t base;
     int64_t offset;
@@ -50,7 +50,7 @@ struct bc_dictionary {
     struct bc_content content;
     bool has_pinned; /* `large` is the version whose decoded nodes are kept beyond what */
     uint64_t large;  /* all may take */
-    struct bc_version *versions; /* the first `n_gone` of them were given up */
+    struct bc_dictionary_version *versions; /* the first `n_gone` of them were given up */
     size_t n_versions, versions_capacity, n_gone;
 };
 
@@ -127,16 +127,17 @@ static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionar
  * dictionaries in them matter. EINVAL; EAGAIN, unless it `waits`: another thread has the
  * chain lock. (nested.c) */
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
-                              const struct bc_version *version, bool is_copied,
+                              const struct bc_dictionary_version *version, bool is_copied,
                               bool waits, const struct bc_batch *batch,
                               struct bc_error *error);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
 bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
-                           int64_t batch_offset, struct bc_version *out_version);
+                           int64_t batch_offset,
+                           struct bc_dictionary_version *out_version);
 /* Version `number`, which there is; without a reference to what is decoded. */
-struct bc_version bc__dictionaries_version(struct bc_dictionaries *dictionaries,
-                                           int32_t which, uint64_t number);
+struct bc_dictionary_version bc__dictionaries_version(
+    struct bc_dictionaries *dictionaries, int32_t which, uint64_t number);
 /* The chain of version `base`, or NULL. The chain lock is held. */
 struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
                                         int32_t which, uint64_t base);

@@ -52,7 +52,7 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
     bc__mutex_lock(&dictionaries->lock);
     size_t n = dictionary->n_versions;
     uint64_t number = n == 0 ? 0 : dictionary->versions[n - 1].number + 1;
-    dictionary->versions[n] = (struct bc_version){
+    dictionary->versions[n] = (struct bc_dictionary_version){
         .number = number,
         .base = is_delta ? dictionary->versions[n - 1].base : number,
         .offset = offset,

@@ -45,7 +45,7 @@ struct bc_disk {
     struct bc_scanner scanner;    /* the producer's, of an opened file without an index */
     struct bc_wire_block *blocks; /* of an Arrow file: its batches; NULL: a stream */
     size_t n_blocks, next_block;
-    uint64_t scanned, batches_max; /* batches that were found, and how many may be */
+    uint64_t scanned, max_batches; /* batches that were found, and how many may be */
     bool resumes;                  /* what was not written whole is the end */
     bool saw_end;                  /* a follower: the recording is complete now */
     int64_t scanned_rows;          /* in them */
@@ -82,7 +82,7 @@ struct bc_disk_source {
     bool follows;
     bool copies;
     bool validates;
-    uint64_t batches_max; /* that bc__disk_next gives */
+    uint64_t max_batches; /* that bc__disk_next gives */
 };
 /* Opens a file for reading; the schema is the caller's, who frees it after the disk. With
  * an index `disk->has_trailer` is set; without one bc__disk_next scans. EINVAL: not such

@@ -200,11 +200,12 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
     bc__page_refs_reclaim(file->page_refs);
     if (has_room(file, size)) return 0;
     uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
-    return bc__error_set(error, ENOMEM,
-                         "Disk cache capacity (%llu bytes) exceeded: %llu bytes already "
-                         "written, cannot fit %lld more bytes",
-                         (unsigned long long)limit,
-                         (unsigned long long)bc__file_used(file), (long long)size);
+    return bc__error_set_kind(
+        error, BC_ERROR_OVER_BUDGET, ENOMEM,
+        "Disk cache capacity (%llu bytes) exceeded: %llu bytes already "
+        "written, cannot fit %lld more bytes",
+        (unsigned long long)limit, (unsigned long long)bc__file_used(file),
+        (long long)size);
 }
 
 /* Synchronises the file. What failed once is not known to be on the disk ever again,

@@ -43,10 +43,11 @@ static int put_batches(struct writer *writer, const struct bc_index *index) {
         int code = index->entry(index->context, i, &entry, writer->error);
         if (code != 0) return code;
         if (entry.extent.size == 0) {
-            return bc__error_set(writer->error, EINVAL,
-                                 "Batch %llu is not in the file: only a recording of all "
-                                 "batches can be given away",
-                                 (unsigned long long)i);
+            return bc__error_set_kind(
+                writer->error, BC_ERROR_NOT_ON_DISK, EINVAL,
+                "Batch %llu is not in the file: only a recording of all "
+                "batches can be given away",
+                (unsigned long long)i);
         }
         const struct bc_trailer_batch batch = {entry.extent.offset, entry.extent.size,
                                                (int64_t)entry.first_row};
@@ -63,7 +64,7 @@ static int put_dictionaries(struct writer *writer, struct bc_dictionaries *dicti
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         bc_assert(dictionary->n_gone == 0);
         for (size_t v = 0; v < dictionary->n_versions; v++) {
-            const struct bc_version *version = &dictionary->versions[v];
+            const struct bc_dictionary_version *version = &dictionary->versions[v];
             const struct bc_trailer_dictionary entry = {
                 .offset = version->offset,
                 .size = version->size,

@@ -45,7 +45,7 @@ static bool find_place(const struct bc_schema *schema, int32_t from, int32_t fie
 /* What a version reaches that is a delta: all parts of its chain were looked at as they
  * were appended. False where there is no chain any more. */
 static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
-                       const struct bc_version *version) {
+                       const struct bc_dictionary_version *version) {
     int32_t same = dictionaries->all[which].same;
     if (version->base == version->number) return false;
     struct bc_chain *chain = bc__dictionaries_chain(dictionaries, same, version->base);
@@ -66,7 +66,7 @@ static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
 }
 
 int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
-                              const struct bc_version *version, bool is_copied,
+                              const struct bc_dictionary_version *version, bool is_copied,
                               bool waits, const struct bc_batch *batch,
                               struct bc_error *error) {
     bc_assert(version->offset > 0 && bc__dictionaries_nest(dictionaries, which));

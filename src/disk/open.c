@@ -269,14 +269,15 @@ static int refuse_other(const struct bc_disk *disk, struct bc_error *error) {
         other = bc__other_format(head, got);
     }
     if (other.name != NULL) {
-        return bc__error_set(error, EINVAL,
-                             "Not an Arrow stream or file, but %s: %s: '%s'", other.name,
-                             other.advice, disk->file.path);
+        return bc__error_set_kind(error, BC_ERROR_NOT_ARROW, EINVAL,
+                                  "Not an Arrow stream or file, but %s: %s: '%s'",
+                                  other.name, other.advice, disk->file.path);
     }
-    return bc__error_set(error, EINVAL,
-                         "Not an Arrow stream or file: it does not begin with a schema: "
-                         "'%s'",
-                         disk->file.path);
+    return bc__error_set_kind(
+        error, BC_ERROR_NOT_ARROW, EINVAL,
+        "Not an Arrow stream or file: it does not begin with a schema: "
+        "'%s'",
+        disk->file.path);
 }
 
 /* The file ends within what begins like a stream. */
@@ -362,7 +363,7 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     if (code == 0) code = bc__sys_read(disk->file.file, head, FILE_HEAD, 0, &got);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     /* Where some of its batches are wanted, it is as if there were no more. */
-    if (complete && (uint64_t)disk->trailer.batches <= disk->batches_max) {
+    if (complete && (uint64_t)disk->trailer.batches <= disk->max_batches) {
         return open_complete(disk, out_schema, error);
     }
     disk->scanner.file = disk->file.file;
@@ -398,7 +399,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     disk->follows = source->follows;
     disk->tier.copies_on_read = source->copies;
     disk->validates = source->validates;
-    disk->batches_max = source->batches_max;
+    disk->max_batches = source->max_batches;
     code = open_any(disk, size, out_schema, error);
     if (code != 0) {
         bc__scanner_finish(&disk->scanner);

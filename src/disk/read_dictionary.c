@@ -37,8 +37,8 @@ static int decode_values(struct bc_disk *disk, int32_t which,
 
 /* One version's own message as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t which,
-                          const struct bc_version *version, bool copies, int64_t *left,
-                          struct bc_batch **out_batch) {
+                          const struct bc_dictionary_version *version, bool copies,
+                          int64_t *left, struct bc_batch **out_batch) {
     bool is_new = !version->verified || disk->tier.copies_on_read;
     bool checks = is_new && disk->encoder.checksums;
     bool looks = copies || checks || (is_new && disk->validates);
@@ -55,7 +55,7 @@ static int decode_version(struct bc_disk *disk, int32_t which,
 /* Looks at the values of one version's message, which were decoded, alone or in a batch.
  */
 static int validate_values(const struct bc_disk *disk, int32_t which,
-                           const struct bc_version *version,
+                           const struct bc_dictionary_version *version,
                            const struct bc_batch *batch) {
     const struct bc_dictionary *dictionary = &disk->dictionaries.all[which];
     bool is_new = !version->verified || disk->tier.copies_on_read;
@@ -84,7 +84,7 @@ enum { PART_BYTES = 4096 };
 static int append_version(struct bc_disk *disk, struct bc_chain *chain, int64_t *left,
                           struct bc_batch *whole) {
     uint64_t number = chain->base + bc__delta_values_parts(chain->values);
-    struct bc_version version =
+    struct bc_dictionary_version version =
         bc__dictionaries_version(&disk->dictionaries, chain->which, number);
     struct bc_batch *part;
     int code = bc__work_spend(left, PART_BYTES);
@@ -117,7 +117,7 @@ static int grow(struct bc_disk *disk, struct bc_chain *chain, uint64_t number,
 
 /* A version that is a delta, with all that it adds to. */
 static int decode_chained(struct bc_disk *disk, int32_t which,
-                          const struct bc_version *version, int64_t *left,
+                          const struct bc_dictionary_version *version, int64_t *left,
                           struct bc_batch **out_batch) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     if (!bc__dictionaries_lock_chains(dictionaries, left == NULL)) return EAGAIN;
@@ -135,7 +135,7 @@ static int decode_chained(struct bc_disk *disk, int32_t which,
 /* A version's values, decoded now; their nodes go into `batch`, and the reference that
  * keeps them to `*held`, on failure too, unless that is NULL then. */
 static int read_version(struct bc_disk *disk, int32_t which,
-                        const struct bc_version *version, int64_t *left,
+                        const struct bc_dictionary_version *version, int64_t *left,
                         struct bc_batch *batch, struct bc_batch **held) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     int32_t same = dictionaries->all[which].same;
@@ -156,7 +156,7 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
         bc__dictionaries_copy_nodes(dictionaries, which, *held, batch);
         return 0;
     }
-    struct bc_version version;
+    struct bc_dictionary_version version;
     int32_t same = dictionaries->all[which].same;
     if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
     *held = version.decoded;

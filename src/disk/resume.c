@@ -80,10 +80,10 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
         code = compare_decoded(disk, wanted, &there);
         if (code != 0) return bc__disk_error_reading(disk, code, error);
         if (there == 0) {
-            return bc__error_set(error, EINVAL,
-                                 "The source's schema is not that of the recording, "
-                                 "which therefore cannot be resumed: '%s'",
-                                 disk->file.path);
+            return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
+                                      "The source's schema is not that of the recording, "
+                                      "which therefore cannot be resumed: '%s'",
+                                      disk->file.path);
         }
         size = (size_t)there;
         code = read_start(disk, size, &bytes, &got, error);
@@ -243,7 +243,8 @@ int bc__disk_discard(const char *path, struct bc_error *error) {
     code = check_ours(&disk);
     if (code == 0) code = bc__naming_remove(&disk.file.naming, disk.file.file);
     if (code == EINVAL) {
-        (void)bc__error_set(error, code, "Not a recording, so it stays: '%s'", path);
+        (void)bc__error_set_kind(error, BC_ERROR_NOT_ARROW, code,
+                                 "Not a recording, so it stays: '%s'", path);
     } else if (code != 0) {
         code = bc__error_set(error, code == EAGAIN ? EBUSY : code,
                              "Failed to discard the recording: %s: '%s'", words_of(code),
@@ -271,7 +272,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         disk->scanner.is_ours = true;
         disk->is_partial = true;
         disk->resumes = true;
-        disk->batches_max = UINT64_MAX;
+        disk->max_batches = UINT64_MAX;
         code = compare_schema(disk, error);
         if (code == 0) code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) return 0;

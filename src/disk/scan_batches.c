@@ -159,7 +159,7 @@ int bc__disk_next(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *
                   struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     struct bc_scan_result result = {.size = 0};
-    bool more = disk->scanned < disk->batches_max;
+    bool more = disk->scanned < disk->max_batches;
     int code = more ? find_batch(disk, &result, error) : 0;
     if (code != 0) return code;
     if (__builtin_add_overflow(disk->scanned_rows, result.head.rows,

@@ -177,19 +177,20 @@ static int skip_recorded(struct bc_ingest *ingest, int *out_next,
     if (code != 0) return code;
     if (batch == NULL) {
         *out_next = BC_INGEST_FAILED;
-        return bc__error_set(error, EINVAL,
-                             "The source is not the one that was recorded: it ended "
-                             "before batch %llu, which the recording has",
-                             (unsigned long long)ingest->n_skipped);
+        return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
+                                  "The source is not the one that was recorded: it ended "
+                                  "before batch %llu, which the recording has",
+                                  (unsigned long long)ingest->n_skipped);
     }
     uint64_t rows = (uint64_t)batch->nodes[0].length;
     if (rows != entry.rows) {
         *out_next = BC_INGEST_FAILED;
-        return bc__error_set(error, EINVAL,
-                             "The source is not the one that was recorded: its batch "
-                             "%llu has %llu rows, in the recording it has %llu",
-                             (unsigned long long)ingest->n_skipped,
-                             (unsigned long long)rows, (unsigned long long)entry.rows);
+        return bc__error_set_kind(
+            error, BC_ERROR_CHANGED, EINVAL,
+            "The source is not the one that was recorded: its batch "
+            "%llu has %llu rows, in the recording it has %llu",
+            (unsigned long long)ingest->n_skipped, (unsigned long long)rows,
+            (unsigned long long)entry.rows);
     }
     ingest->n_skipped++;
     ingest->pending = NULL;
@@ -338,8 +339,7 @@ static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
         case BC_INGEST_EXHAUSTED:
             return 0;
         case BC_INGEST_FAILED:
-            return bc__error_set(error, ingest->failure.code, "%s",
-                                 ingest->failure.message);
+            return bc__error_copy(error, ingest->failure.code, &ingest->failure);
         case BC_INGEST_CLOSED:
             return bc__error_closed(error);
         default:
@@ -357,9 +357,8 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
 /* The words for what the hooks said no with. */
 static int refuse(int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
-    return bc__error_set(
-        error, code, "%s",
-        code == ECANCELED ? "The interpreter is shutting down" : "Interrupted");
+    return bc__error_set_kind(error, BC_ERROR_CANCELLED, code, "%s",
+                              code == ECANCELED ? "Cancelled" : "Interrupted");
 }
 
 static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *error) {
@@ -395,7 +394,7 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
                 (unsigned long long)bc__store_published(ingest->store));
         }
         if (!taken) continue;
-        struct bc_error failure = {0, ""};
+        struct bc_error failure = {0};
         int next;
         bool more = bc__store_published(ingest->store) < number;
         code = produce_from_stream(ingest, more, &next, &failure);
@@ -405,7 +404,7 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         if (code != 0) {
             int closed = final_answer(ingest, error);
             if (closed >= 0) return closed;
-            return bc__error_set(error, code, "%s", failure.message);
+            return bc__error_copy(error, code, &failure);
         }
     }
 }

@@ -107,7 +107,11 @@ bool bc__ingest_has_pending(const struct bc_ingest *ingest);
 
 /* The errno with which the source failed, and its words, valid as long as the ingest; 0
  * while it has not failed. */
-int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words);
+int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_message);
+/* The same error, whose message may be cut. The ingest has failed. */
+static inline const struct bc_error *bc__ingest_error(const struct bc_ingest *ingest) {
+    return &ingest->failure;
+}
 
 /* Whoever waits looks again. The lock is not held. */
 void bc__ingest_wake_all(struct bc_ingest *ingest);

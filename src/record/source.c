@@ -16,12 +16,12 @@ static int stream_error(struct ArrowArrayStream *stream, int code, const char *w
     const char *words =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
     if (words == NULL || words[0] == '\0') {
-        return bc__error_set(error, code,
-                             "The source failed to give its %s, without saying "
-                             "why (%s)",
-                             what, strerror(code));
+        return bc__error_set_kind(error, BC_ERROR_SOURCE, code,
+                                  "The source failed to give its %s, without saying "
+                                  "why (%s)",
+                                  what, strerror(code));
     }
-    return bc__error_set(error, code, "%s", words);
+    return bc__error_set_kind(error, BC_ERROR_SOURCE, code, "%s", words);
 }
 
 int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_schema,

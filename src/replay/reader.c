@@ -127,7 +127,7 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
         return STEP_FAILED;
     }
     move(reader, number);
-    count_hit(info.in_memory ? &reader->hits_memory : &reader->hits_disk);
+    count_hit(info.in_memory ? &reader->memory_hits : &reader->disk_hits);
     if (out_info != NULL) *out_info = info;
     return STEP_TOOK;
 }
@@ -166,6 +166,7 @@ static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_arr
         }
         if (exhausted || step == STEP_ENDED) {
             memset(out_array, 0, sizeof(*out_array));
+            if (out_info != NULL) memset(out_info, 0, sizeof(*out_info));
             return 0;
         }
         int code = cache->ops->advance(cache->context, taken.number, error);
@@ -195,7 +196,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
         code = EAGAIN;
     } else {
         move(reader, number);
-        count_hit(&reader->hits_memory);
+        count_hit(&reader->memory_hits);
     }
     bc__mutex_unlock(&reader->borrow_list->lock);
     if (code == 0) report_position(reader);
@@ -215,12 +216,11 @@ static int stream_next(struct ArrowArrayStream *stream, struct ArrowArray *out) 
 static const char *stream_error(struct ArrowArrayStream *stream) {
     const struct bc_reader *reader = stream->private_data;
     if (reader->error.code == 0) return NULL;
-    /* All of the source's words, where a bc_error has only their beginning. */
-    const char *message = reader->error.message;
-    const char *words = NULL;
-    (void)bc__ingest_failure(reader->cache.ingest, &words);
-    bool cut = words != NULL && strncmp(words, message, strlen(message)) == 0;
-    return cut ? words : message;
+    if (reader->error.kind != BC_ERROR_SOURCE) return reader->error.message;
+    /* The whole message: that of a bc_error may be cut. */
+    const char *message = NULL;
+    (void)bc__ingest_failure(reader->cache.ingest, &message);
+    return message == NULL ? reader->error.message : message;
 }
 
 static void stream_release(struct ArrowArrayStream *stream) {

@@ -44,9 +44,9 @@ struct bc_reader {
     uint64_t stop;                    /* it gives no batch from this number on */
     uint64_t step;                    /* from one batch to the next */
     struct bc_projection *projection; /* NULL: all columns */
-    bool counted;                     /* one of those that `readers_max` is about */
-    _Atomic uint64_t hits_memory;     /* batches that it gave, by where they were */
-    _Atomic uint64_t hits_disk;
+    bool counted;                     /* one of those that `max_readers` is about */
+    _Atomic uint64_t memory_hits;     /* batches that it gave, by where they were */
+    _Atomic uint64_t disk_hits;
     struct bc_reader_cache cache;
     struct bc_link link;   /* in the cache's list, under the cache's lock */
     struct bc_error error; /* of the stream it was exported as */

@@ -30,14 +30,14 @@ static int reserve_slot(struct bc_store *store, uint64_t number) {
 }
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, struct bc_tier *tier,
+                   uint64_t memory_capacity, struct bc_tier *tier,
                    enum bc_write_policy policy) {
     bc_assert(store != NULL && schema != NULL);
     memset(store, 0, sizeof(*store));
     store->schema = schema;
     store->tier = tier;
     store->policy = policy;
-    store->budget.limit = memory_bytes_max;
+    store->budget.limit = memory_capacity;
     size_t columns = (size_t)schema->fields[0].n_children / 64 + 1;
     store->all_columns = bc__malloc(columns * sizeof(uint64_t));
     if (store->all_columns == NULL) return ENOMEM;
@@ -81,8 +81,9 @@ static int over_budget(struct bc_store *store, struct bc_error *error) {
     bc__mutex_lock(&store->lock);
     uint64_t limit = store->budget.limit;
     bc__mutex_unlock(&store->lock);
-    return bc__error_set(error, ENOMEM, "Memory cache capacity (%llu bytes) exceeded",
-                         (unsigned long long)limit);
+    return bc__error_set_kind(error, BC_ERROR_OVER_BUDGET, ENOMEM,
+                              "Memory cache capacity (%llu bytes) exceeded",
+                              (unsigned long long)limit);
 }
 
 /* Adds to a count that only the producer changes. */
@@ -332,8 +333,9 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     int code = bc__store_entry(store, number, &entry, error);
     if (code != 0) return code;
     if (entry.extent.size == 0) {
-        return bc__error_set(error, EINVAL, "Batch %llu is no longer cached",
-                             (unsigned long long)number);
+        return bc__error_set_kind(error, BC_ERROR_EVICTED, EINVAL,
+                                  "Batch %llu is no longer cached",
+                                  (unsigned long long)number);
     }
     if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch;
@@ -400,7 +402,8 @@ int bc__store_get(struct bc_store *store, uint64_t number,
         if (code != 0) return code;
     }
     uint64_t rows = (uint64_t)(*out_batch)->nodes[0].length;
-    *out_info = (struct bc_batch_info){number, rows, slot->in_memory};
+    *out_info = (struct bc_batch_info){
+        .number = number, .rows = rows, .in_memory = slot->in_memory};
     return 0;
 }
 

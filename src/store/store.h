@@ -58,7 +58,7 @@ struct bc_store {
 };
 
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
-                   uint64_t memory_bytes_max, struct bc_tier *tier,
+                   uint64_t memory_capacity, struct bc_tier *tier,
                    enum bc_write_policy policy);
 /* After bc__store_clear. */
 void bc__store_finish(struct bc_store *store);

@@ -15,12 +15,12 @@ static int read_all(const char *path, int copies, struct bc_cache **cache,
                     struct bc_error *error) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
-    options.copies = copies;
+    options.read_into_memory = copies;
     int code = *cache == NULL ? bc_file_open(path, &options, cache, error) : 0;
     for (int64_t i = 0; i < BATCHES && code == 0; i++) {
         struct ArrowArray array;
         int64_t number = number_of(i);
-        code = bc_cache_get(*cache, (uint64_t)number, &array, NULL, error);
+        code = bc_cache_batch(*cache, (uint64_t)number, &array, NULL, error);
         if (code == 0) delta_check(&array, number, PARTS);
     }
     return code;
@@ -30,7 +30,7 @@ static void sweep(const char *path, int copies, enum bc_fault_kind kind, int cod
     unsigned long nth = 1;
     for (bool fired = true; fired; nth++) {
         struct bc_cache *cache = NULL;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         bc__fault_arm(kind, nth, code);
         int failed = read_all(path, copies, &cache, &error);
         fired = bc__fault_fired(kind) != 0;

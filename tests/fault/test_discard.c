@@ -66,7 +66,7 @@ static void test_faults(void) {
         bool fired = true;
         for (unsigned long nth = 1; fired; nth++) {
             leave(&place);
-            struct bc_error error = {0, ""};
+            struct bc_error error = {0};
             bc__fault_arm(BC_FAULT_SYS, nth, codes[i]);
             int code = bc_file_discard(place.path, &error);
             fired = bc__fault_fired(BC_FAULT_SYS);
@@ -118,7 +118,7 @@ static void test_locks_that_are_refused(void) {
             struct ArrowArrayStream stream = fixture_stream(&fixture);
             struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
             options.record_path = place.path;
-            options.memory_bytes_max = 0;
+            options.memory_capacity = 0;
             struct bc_cache *cache;
             bc__fault_arm(BC_FAULT_SYS, nth, codes[i]);
             int code = bc_cache_new(&stream, &options, &cache, NULL);

@@ -41,7 +41,7 @@ struct campaign {
 static void make(struct campaign *campaign) {
     struct ArrowArrayStream stream = fixture_stream(&campaign->fixture);
     for (;;) {
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code =
             bc_cache_new(&stream, &campaign->plan->options, &campaign->cache, &error);
         if (code == 0) return;
@@ -63,7 +63,7 @@ static struct bc_reader *make_reader(struct campaign *campaign, uint64_t start) 
 }
 
 static uint64_t published(struct campaign *campaign) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(campaign->cache, &stats);
     return stats.batches;
 }
@@ -73,7 +73,7 @@ static void replay(struct campaign *campaign, struct bc_reader *reader, uint64_t
     while (bc_reader_position(reader) < end) {
         int64_t number = (int64_t)bc_reader_position(reader);
         struct ArrowArray array;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_reader_next(reader, &array, NULL, &error);
         if (code != 0) {
             CHECK(code == error.code && error.message[0] != '\0');
@@ -111,7 +111,7 @@ static void set_pace(void *context, int64_t number) {
 
 static void ingest(struct campaign *campaign) {
     uint64_t batches = 0;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     while (bc_cache_ingest(campaign->cache, &batches, &error) != 0) {
         CHECK(error.message[0] != '\0');
         CHECK(++campaign->failures < 5);
@@ -124,11 +124,11 @@ static void ingest(struct campaign *campaign) {
 
 /* Once the source has ended, all that was written is in the file. */
 static void check_file(struct campaign *campaign) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(campaign->cache, &stats);
     const char *path = bc_cache_path(campaign->cache);
     struct stat status;
-    if (path == NULL || campaign->plan->options.readers_max > 0) return;
+    if (path == NULL || campaign->plan->options.max_readers > 0) return;
     CHECK(stats.exhausted && stat(path, &status) == 0);
     CHECK((uint64_t)status.st_size == stats.disk_bytes);
 }
@@ -197,7 +197,7 @@ static void sweep_disk(struct plan plan) {
 
 static struct plan on_disk(void) {
     struct plan plan = small_plan;
-    plan.options.memory_bytes_max = 1;
+    plan.options.memory_capacity = 1;
     return plan;
 }
 
@@ -207,13 +207,13 @@ static void test_disk(void) { sweep_disk(on_disk()); }
 
 static void test_disk_without_checksums(void) {
     struct plan plan = on_disk();
-    plan.options.checksums = 0;
+    plan.options.checksum = 0;
     sweep_disk(plan);
 }
 
 static void test_on_eviction(void) {
     struct plan plan = on_disk();
-    plan.options.memory_bytes_max = 1000;
+    plan.options.memory_capacity = 1000;
     plan.options.write_policy = BC_WRITE_ON_EVICTION;
     sweep_disk(plan);
 }
@@ -230,7 +230,7 @@ static void test_compression(void) {
 static void test_room_given_back(void) {
     struct plan plan = on_disk();
     plan.rows = 400;
-    plan.options.readers_max = 2;
+    plan.options.max_readers = 2;
     sweep_disk(plan);
 }
 
@@ -238,9 +238,9 @@ static void test_dictionaries_that_grow(void) {
     struct plan plan = on_disk();
     plan.grows = true;
     sweep_disk(plan);
-    plan.options.readers_max = 2;
+    plan.options.max_readers = 2;
     sweep_disk(plan);
-    plan.options.readers_max = 0;
+    plan.options.max_readers = 0;
     plan.options.compression = BC_COMPRESSION_LZ4;
     sweep_disk(plan);
 }
@@ -259,7 +259,7 @@ static void test_written_together(void) { sweep_disk(together()); }
 static void test_written_together_while_dictionaries_grow(void) {
     struct plan plan = together();
     plan.grows = true;
-    plan.options.checksums = 0;
+    plan.options.checksum = 0;
     sweep_disk(plan);
 }
 

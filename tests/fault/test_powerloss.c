@@ -112,7 +112,7 @@ static struct bc_cache *record(const char *path, const struct plan *plan, bool r
                                struct fixture *fixture, int *out_code) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.durable = plan->durable;
     options.compression = plan->compression;
     options.resume = resumes;
@@ -199,7 +199,7 @@ static int64_t read_all(struct bc_cache *cache, const struct plan *plan, int *ou
     fixture_of(plan, &fixture);
     for (int64_t i = 0;; i++) {
         struct ArrowArray array;
-        *out_code = bc_cache_get(cache, (uint64_t)i, &array, NULL, NULL);
+        *out_code = bc_cache_batch(cache, (uint64_t)i, &array, NULL, NULL);
         if (*out_code != 0 || array.release == NULL) return i;
         CHECK(i < plan->batches);
         fixture_check(&fixture, &array, i);

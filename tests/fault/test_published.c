@@ -37,11 +37,11 @@ static void look_on(const char *path, struct held *held) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = 1;
     struct bc_cache *cache;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     struct bc_file_info info = {.struct_size = sizeof(info)};
     if (bc_file_open(path, &options, &cache, NULL) != 0) return;
     bc_cache_stats(cache, &stats);
-    CHECK(bc_cache_describe(cache, &info, NULL, NULL) == 0);
+    CHECK(bc_cache_file_info(cache, &info, NULL, NULL) == 0);
     bool complete = info.complete != 0;
     CHECK(stats.batches >= held->batches && complete >= held->complete);
     if (stats.batches == held->batches && complete == held->complete) {
@@ -50,7 +50,7 @@ static void look_on(const char *path, struct held *held) {
     }
     let_go(held);
     *held = (struct held){.cache = cache, .batches = stats.batches, .complete = complete};
-    CHECK(bc_cache_get(cache, stats.batches - 1, &held->array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(cache, stats.batches - 1, &held->array, NULL, NULL) == 0);
 }
 
 static void be_onlooker(const struct onlooker *onlooker) {
@@ -99,7 +99,7 @@ static bool fail_before_an_onlooker(const struct place *place, unsigned long nth
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = place->path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.durable = durable;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     uint64_t n;

@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "cache/cache.h"
 #include "place.h"
+#include "save.h"
 
 enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };
 
@@ -84,13 +85,13 @@ static int record(struct stage *stage, struct bc_error *error) {
             stage->stream = fixture_stream(&stage->fixture);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.record_path = stage->place.path;
-        options.memory_bytes_max = 0;
+        options.memory_capacity = 0;
         options.durable = stage->scenario->durable;
         options.resume = stage->resumes;
         options.prefetch = 0;
         int code = bc_cache_new(&stage->stream, &options, &stage->cache, error);
         if (code != 0) return code;
-        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(stage->cache, &stats);
         CHECK(stats.resumed >= stage->there);
     }
@@ -108,11 +109,11 @@ static void check_broken(struct stage *stage, bool complete) {
     stage->synced = 0;
     for (int i = 0; i < 3; i++) {
         uint64_t batches;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         CHECK(bc_cache_ingest(stage->cache, &batches, &error) == code);
         CHECK(error.code == code);
         CHECK(bc_cache_ingest_to(stage->cache, 1, &batches, &error) == code);
-        CHECK(bc_cache_save(stage->cache, stage->place.other, 0, 1, &error) == code);
+        CHECK(save_cache(stage->cache, stage->place.other, 0, 1, &error) == code);
     }
     CHECK(stage->synced == 0 && !place_has(stage->place.other));
     bc_cache_unref(stage->cache);
@@ -132,7 +133,7 @@ static void check_recording_failed(struct stage *stage) {
         return;
     }
     CHECK(place_count(stage->place.dir) == 1);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(stage->cache, &stats);
     bool complete;
     const struct scenario *scenario = stage->scenario;
@@ -178,7 +179,7 @@ static void make_cache(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     if (stage->scenario->on_disk) {
         options.disk_path = stage->place.caches;
-        options.memory_bytes_max = 0;
+        options.memory_capacity = 0;
     }
     stage->cache = fixture_cache(&stage->fixture, &options);
     if (!stage->scenario->replaces) return;
@@ -189,8 +190,8 @@ static void make_cache(struct stage *stage) {
 
 static int save(struct stage *stage, struct bc_error *error) {
     int replaces = stage->scenario->replaces || stage->has_new;
-    return bc_cache_save(stage->cache, stage->place.path, replaces,
-                         stage->scenario->durable, error);
+    return save_cache(stage->cache, stage->place.path, replaces, stage->scenario->durable,
+                      error);
 }
 
 /* All or nothing. Only a directory that cannot be synchronised is noticed too late. */
@@ -199,7 +200,7 @@ static void check_save_failed(struct stage *stage) {
     CHECK(place_count(stage->place.dir) == scenario->replaces);
     if (stage->cache->disk.file.broken != 0) {
         stage->synced = 0;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         bool is_ours = bc__error_of_system(stage->code) != stage->code;
         int code = is_ours ? EIO : stage->code;
         CHECK(save(stage, &error) == code && error.code == code);
@@ -215,7 +216,7 @@ static void check_save_failed(struct stage *stage) {
     }
     if (!scenario->replaces) return;
     struct bc_cache *cache;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     CHECK(bc_file_open(stage->place.path, NULL, &cache, NULL) == 0);
     bc_cache_stats(cache, &stats);
     bc_cache_unref(cache);
@@ -236,10 +237,10 @@ static void finish_save(struct stage *stage) {
 static int share(struct stage *stage, struct bc_error *error) {
     uint64_t batches;
     int code = bc_cache_ingest_to(stage->cache, BATCHES / 2, &batches, error);
-    if (code == 0) code = bc_cache_share(stage->cache, &batches, error);
+    if (code == 0) code = bc_cache_publish(stage->cache, &batches, error);
     if (code == 0) CHECK(batches >= BATCHES / 2);
     if (code == 0) code = bc_cache_ingest(stage->cache, &batches, error);
-    if (code == 0) code = bc_cache_share(stage->cache, &batches, error);
+    if (code == 0) code = bc_cache_publish(stage->cache, &batches, error);
     if (code == 0) CHECK(batches == BATCHES);
     return code;
 }
@@ -269,8 +270,8 @@ static void make_partial(struct stage *stage) {
 static void make_stream(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = stage->place.caches;
-    options.memory_bytes_max = 0;
-    options.checksums = 0;
+    options.memory_capacity = 0;
+    options.checksum = 0;
     struct bc_cache *cache = fixture_cache(&stage->fixture, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
@@ -292,14 +293,14 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = 1;
     options.verify = 1;
-    options.copies = stage->scenario->durable;
+    options.read_into_memory = stage->scenario->durable;
     int code = 0;
     if (stage->cache == NULL) {
         code = bc_file_open(stage->place.path, &options, &stage->cache, error);
     }
     struct ArrowArray array;
     for (int64_t i = 0; code == 0; i++) {
-        code = bc_cache_get(stage->cache, (uint64_t)i, &array, NULL, error);
+        code = bc_cache_batch(stage->cache, (uint64_t)i, &array, NULL, error);
         if (code != 0) break;
         if (array.release == NULL) {
             CHECK(i == stage->expected);
@@ -313,7 +314,7 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
 static int verify(struct stage *stage, struct bc_error *error) {
     const uint64_t untouched = 99;
     uint64_t batches = untouched;
-    int code = bc_file_verify(stage->place.path, &batches, error);
+    int code = bc_file_verify(stage->place.path, NULL, &batches, error);
     CHECK(batches <= (uint64_t)stage->expected || (batches == untouched && code != 0));
     CHECK(code != 0 || batches == (uint64_t)stage->expected);
     return code;
@@ -330,7 +331,7 @@ static int look(struct stage *stage, struct bc_error *error) {
     }
     struct bc_file_info info = {.struct_size = sizeof(info)};
     uint64_t bytes[2];
-    if (code == 0) code = bc_cache_describe(stage->cache, &info, bytes, error);
+    if (code == 0) code = bc_cache_file_info(stage->cache, &info, bytes, error);
     if (code == 0) CHECK(info.complete && bytes[0] > 0 && bytes[1] == 8 * ROWS * BATCHES);
     struct ArrowSchema schema;
     if (code == 0) code = bc_cache_schema(stage->cache, &schema, error);
@@ -365,7 +366,7 @@ static bool run(struct stage *stage) {
     bc__fault_watch(count_synced, stage);
     if (!scenario->fast) arm(stage);
     for (;;) {
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = scenario->act(stage, &error);
         if (code == 0) break;
         CHECK(code == error.code && error.message[0] != '\0');
@@ -463,13 +464,13 @@ static void test_hidden_names_that_are_taken(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache *cache = fixture_cache(&fixture, NULL);
-    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == 0);
+    CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
     CHECK(place_count(place.dir) == 4 && !place_has(names[3]) && place_has(place.path));
     CHECK(!place_has(place.other));
     char bytes[5] = "";
     CHECK(pread(file, bytes, 4, 0) == 4 && strcmp(bytes, "mine") == 0);
     CHECK(close(file) == 0);
-    CHECK(bc_cache_save(cache, place.path, 1, 0, NULL) == 0 && !place_has(names[2]));
+    CHECK(save_cache(cache, place.path, 1, 0, NULL) == 0 && !place_has(names[2]));
     bc_cache_unref(cache);
     place_finish(&place);
 }
@@ -489,10 +490,10 @@ static void test_hidden_names_run_out(void) {
                        place.dir, i);
         CHECK(mkfifo(name, 0600) == 0);
         if (i != SOME) continue;
-        CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == 0);
+        CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
         CHECK(place_count(place.dir) == SOME + 2);
     }
-    CHECK(bc_cache_save(cache, place.path, 1, 0, NULL) == EBUSY);
+    CHECK(save_cache(cache, place.path, 1, 0, NULL) == EBUSY);
     CHECK(place_count(place.dir) == ALL + 1);
     bc_cache_unref(cache);
     place_finish(&place);

@@ -60,7 +60,7 @@ static int verify(const struct file *file, int partial, int64_t *out_batches) {
     options.verify = 1;
     options.partial = partial;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     *out_batches = 0;
     int code = bc_file_open("recording", &options, &cache, &error);
     if (code == 0) {
@@ -68,7 +68,7 @@ static int verify(const struct file *file, int partial, int64_t *out_batches) {
         CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
         while (code == 0 && *out_batches < (int64_t)batches) {
             struct ArrowArray array;
-            code = bc_cache_get(cache, (uint64_t)*out_batches, &array, NULL, &error);
+            code = bc_cache_batch(cache, (uint64_t)*out_batches, &array, NULL, &error);
             if (code != 0) break;
             ++*out_batches;
             array.release(&array);

@@ -13,6 +13,7 @@
 
 #include "consume.h"
 #include "producer.h"
+#include "save.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -80,7 +81,7 @@ static void read_some(struct bc_cache *cache, struct choices *choices, int64_t n
     options.start = (uint64_t)fuzz_below(choices, 3);
     options.step = 1 + (uint64_t)fuzz_below(choices, 2);
     struct bc_reader *reader;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_reader(cache, &options, &reader, &error);
     check_error(code, &error);
     if (code != 0) return;
@@ -99,7 +100,7 @@ static void read_some(struct bc_cache *cache, struct choices *choices, int64_t n
 static void read_stream(struct bc_cache *cache, struct choices *choices,
                         struct kept *kept) {
     struct ArrowArrayStream stream;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_stream(cache, &stream, &error);
     check_error(code, &error);
     if (code != 0) return;
@@ -122,7 +123,7 @@ static void consume_file(void) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(saved, &options, &cache, &error);
     if (code != 0) (void)fprintf(stderr, "%s\n", error.message);
     FUZZ_CHECK(code == 0);
@@ -143,12 +144,12 @@ static void consume_file(void) {
 }
 
 static void save(struct bc_cache *cache) {
-    struct bc_error error = {0, ""};
-    int code = bc_cache_save(cache, saved, 1, 0, &error);
+    struct bc_error error = {0};
+    int code = save_cache(cache, saved, 1, 0, &error);
     check_error(code, &error);
     if (code != 0) return;
     uint64_t batches;
-    code = bc_file_verify(saved, &batches, &error);
+    code = bc_file_verify(saved, NULL, &batches, &error);
     check_error(code, &error);
     /* What no offset leads to may be wrong yet: text, indices, a map's nulls. */
     FUZZ_CHECK(code == 0 || code == EBADMSG);
@@ -157,7 +158,7 @@ static void save(struct bc_cache *cache) {
 
 static void do_one(struct bc_cache *cache, struct choices *choices, int64_t n_columns,
                    struct kept *kept) {
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     struct ArrowArray array = {.release = NULL};
     uint64_t batches;
     int code = 0;
@@ -166,8 +167,8 @@ static void do_one(struct bc_cache *cache, struct choices *choices, int64_t n_co
             code = bc_cache_ingest(cache, &batches, &error);
             break;
         case 1:
-            code = bc_cache_get(cache, (uint64_t)fuzz_below(choices, 6), &array, NULL,
-                                &error);
+            code = bc_cache_batch(cache, (uint64_t)fuzz_below(choices, 6), &array, NULL,
+                                  &error);
             if (code == 0) keep(kept, choices, &array);
             break;
         case 2:
@@ -182,7 +183,7 @@ static void do_one(struct bc_cache *cache, struct choices *choices, int64_t n_co
             save(cache);
             break;
         case 7:
-            code = bc_cache_share(cache, &batches, &error);
+            code = bc_cache_publish(cache, &batches, &error);
             break;
         case 8:
             give_back(kept);
@@ -197,19 +198,19 @@ static void do_one(struct bc_cache *cache, struct choices *choices, int64_t n_co
 static struct bc_cache_options draw_options(struct choices *choices) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     static const uint64_t budgets[] = {1 << 30, 1 << 30, 4096, 0};
-    options.memory_bytes_max = budgets[fuzz_below(choices, 4)];
-    options.checksums = fuzz_choose(choices) % 4 != 3;
+    options.memory_capacity = budgets[fuzz_below(choices, 4)];
+    options.checksum = fuzz_choose(choices) % 4 != 3;
     options.compression = (enum bc_compression)fuzz_below(choices, 3);
     switch (fuzz_below(choices, 5)) {
         case 1:
         case 2:
             options.disk_path = folder;
             options.write_policy = (enum bc_write_policy)fuzz_below(choices, 2);
-            options.readers_max = fuzz_choose(choices) % 4 == 3 ? 2 : 0;
+            options.max_readers = fuzz_choose(choices) % 4 == 3 ? 2 : 0;
             break;
         case 3:
             options.record_path = saved;
-            options.checksums = 1;
+            options.checksum = 1;
             break;
         default:
             break;
@@ -220,7 +221,7 @@ static struct bc_cache_options draw_options(struct choices *choices) {
 static void use(struct ArrowArrayStream *stream, struct choices *choices) {
     const struct bc_cache_options options = draw_options(choices);
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_new(stream, &options, &cache, &error);
     check_error(code, &error);
     if (code != 0) {

@@ -65,7 +65,7 @@ static uint64_t read_all(struct bc_cache *cache, const struct way *way,
     for (; n < BATCHES_MAX; n++) {
         struct ArrowArray array = {.release = NULL};
         struct bc_batch_info info = {.number = UINT64_MAX};
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_reader_next(reader, &array, &info, &error);
         check_error(code, &error);
         if (code != 0 || array.release == NULL) break;
@@ -82,8 +82,8 @@ static uint64_t read_all(struct bc_cache *cache, const struct way *way,
 static void get_one(struct bc_cache *cache, const struct way *way,
                     const struct ArrowSchema *schema, uint64_t number, int must) {
     struct ArrowArray array = {.release = NULL};
-    struct bc_error error = {0, ""};
-    int code = bc_cache_get(cache, number, &array, NULL, &error);
+    struct bc_error error = {0};
+    int code = bc_cache_batch(cache, number, &array, NULL, &error);
     check_error(code, &error);
     FUZZ_CHECK(!must || (code == 0 && array.release != NULL));
     if (code == 0 && array.release != NULL) take(way, schema, &array);
@@ -93,7 +93,7 @@ static void get_one(struct bc_cache *cache, const struct way *way,
 static void find_row(struct bc_cache *cache, uint64_t row) {
     uint64_t number;
     uint64_t row_in_batch;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_find_row(cache, row, &number, &row_in_batch, &error);
     check_error(code, &error);
     if (code != 0) return;
@@ -101,7 +101,7 @@ static void find_row(struct bc_cache *cache, uint64_t row) {
     FUZZ_CHECK(bc_cache_row_starts(cache, number, 1, starts, NULL) == 0);
     FUZZ_CHECK(starts[0] <= row && row < starts[1] && row - starts[0] == row_in_batch);
     struct ArrowArray array = {.release = NULL};
-    if (bc_cache_get(cache, number, &array, NULL, NULL) != 0) return;
+    if (bc_cache_batch(cache, number, &array, NULL, NULL) != 0) return;
     FUZZ_CHECK(array.release != NULL && row_in_batch < (uint64_t)array.length);
     array.release(&array);
 }
@@ -109,10 +109,10 @@ static void find_row(struct bc_cache *cache, uint64_t row) {
 static void look_at_rows(struct bc_cache *cache, uint64_t batches) {
     uint64_t starts[BATCHES_MAX + 1];
     uint64_t n = batches < BATCHES_MAX ? batches : BATCHES_MAX;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     FUZZ_CHECK(stats.batches == batches && stats.rows <= INT64_MAX);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_row_starts(cache, 0, n, starts, &error);
     check_error(code, &error);
     for (uint64_t i = 0; i < n && code == 0; i++) FUZZ_CHECK(starts[i] <= starts[i + 1]);
@@ -127,8 +127,8 @@ static void describe(struct bc_cache *cache, int64_t n_columns, size_t size) {
     uint64_t *columns = calloc((size_t)n_columns + 1, sizeof(*columns));
     FUZZ_CHECK(columns != NULL);
     struct bc_file_info info = {.struct_size = sizeof(info)};
-    struct bc_error error = {0, ""};
-    int code = bc_cache_describe(cache, &info, columns, &error);
+    struct bc_error error = {0};
+    int code = bc_cache_file_info(cache, &info, columns, &error);
     check_error(code, &error);
     FUZZ_CHECK(code != 0 || (info.bytes == size && info.kind != BC_FILE_NONE));
     free(columns);
@@ -137,11 +137,11 @@ static void describe(struct bc_cache *cache, int64_t n_columns, size_t size) {
 static void read_way(const struct way *way, size_t size) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.file = file;
-    options.copies = way->copies;
+    options.read_into_memory = way->copies;
     options.verify = way->verify;
     options.partial = way->partial;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open("input", &options, &cache, &error);
     check_error(code, &error);
     if (code != 0) return;
@@ -189,17 +189,17 @@ static void resume(void) {
     struct bc_file_options from = BC_FILE_OPTIONS_INIT;
     from.file = file;
     from.partial = 1;
-    from.batches_max = 0;
+    from.max_batches = 0;
     struct bc_cache *schema;
     if (bc_file_open("input", &from, &schema, NULL) != 0) return;
     struct ArrowArrayStream source = {source_schema, source_next, source_error,
                                       source_release, schema};
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.resume = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_new(&source, &options, &cache, &error);
     check_error(code, &error);
     if (code == 0) {

@@ -330,10 +330,10 @@ uint8_t *fuzz_sample(int number, size_t *out_size) {
                                       source_release, &source};
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.compression = samples[number].compression;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t batches;
     int code = bc_cache_new(&stream, &options, &cache, &error);
     if (code == 0) code = bc_cache_ingest(cache, &batches, &error);

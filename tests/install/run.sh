@@ -26,7 +26,7 @@ check() {
 
 exports_only_bc() {
     local names
-    names=$(nm -D --defined-only "$1" | awk '{print $NF}')
+    names=$(nm -D --defined-only "$1" | awk '$2 != "A" {sub(/@.*/, "", $NF); print $NF}')
     [ -n "$names" ] && ! grep -v '^bc_[^_]' <<<"$names"
 }
 
@@ -36,7 +36,15 @@ static_exports_only_bc() {
     [ -n "$names" ] && ! grep -v '^bc_[^_]' <<<"$names"
 }
 
-only_public_header() { [ "$(find "$1" -type f)" = "$1/batchcorder/batchcorder.h" ]; }
+only_public_headers() {
+    [ "$(cd "$1/batchcorder" && echo *)" = "batchcorder.h version.h" ]
+}
+
+# Every member of the first header of this ABI has the place and the size that it had.
+keeps_layout() {
+    "$work/layout" >"$work/layout.now"
+    ! grep -vxFf "$work/layout.now" "$source/tests/abi/layout-1.txt"
+}
 
 cxx_reads_header() {
     command -v c++ >/dev/null || return 0
@@ -77,8 +85,15 @@ check 'compile the reader of recordings' \
 check 'and read with the other' env LD_LIBRARY_PATH="$libdir" "$work/read" "$work/x.arrows"
 check 'shared library exports only bc_*' exports_only_bc "$libdir/libbatchcorder.so"
 check 'static library exports only bc_*' static_exports_only_bc "$libdir/libbatchcorder.a"
-check 'soname is libbatchcorder.so.0' test -e "$libdir/libbatchcorder.so.0"
-check 'one header is installed' only_public_header "$prefix/include"
+check 'soname is libbatchcorder.so.1' test -e "$libdir/libbatchcorder.so.1"
+check 'two headers are installed' only_public_headers "$prefix/include"
 check 'the header reads as C++' cxx_reads_header
+check 'compile the layout' $CC $warnings $cflags "$source/tests/abi/layout.c" -o "$work/layout"
+check 'the layout of ABI 1 is kept' keeps_layout
+check 'compile a client of the first header of ABI 1' \
+    $CC $warnings -I"$source/tests/abi/1" "$source/tests/abi/client.c" -o "$work/client" \
+    $(flags --libs)
+check 'run it with this library' \
+    env LD_LIBRARY_PATH="$libdir" "$work/client" "$work/client.arrows"
 echo "1..$count"
 exit "$failed"

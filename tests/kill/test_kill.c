@@ -9,6 +9,7 @@
 
 #include "base/fault.h"
 #include "place.h"
+#include "save.h"
 
 enum { OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
 
@@ -57,7 +58,7 @@ static void ingest(struct bc_cache *cache, const struct mode *mode) {
 static void record(const struct runner *runner, struct fixture *fixture) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = runner->place->path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.durable = runner->mode->durable;
     options.resume = place_has(runner->place->path);
     struct ArrowArrayStream stream = fixture_stream(fixture);
@@ -78,15 +79,15 @@ static void save(const struct runner *runner, struct fixture *fixture) {
     if (runner->mode->on_disk) options.disk_path = runner->place->caches;
     struct bc_cache *cache = fixture_cache(fixture, &options);
     int replaces = place_has(runner->place->path);
-    CHECK(bc_cache_save(cache, runner->place->path, replaces, runner->mode->durable,
-                        NULL) == 0);
+    CHECK(save_cache(cache, runner->place->path, replaces, runner->mode->durable, NULL) ==
+          0);
     bc_cache_unref(cache);
 }
 
 static void fill_tier(const struct runner *runner, struct fixture *fixture) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = runner->place->caches;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     struct bc_cache *cache = fixture_cache(fixture, &options);
     ingest(cache, runner->mode);
     bc_cache_unref(cache);
@@ -150,7 +151,7 @@ static void prepare(const struct mode *mode, const struct place *place) {
 static int64_t rows_of(const char *path) {
     struct bc_cache *cache;
     if (bc_file_open(path, NULL, &cache, NULL) != 0) return -1;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     bc_cache_unref(cache);
     return (int64_t)(stats.rows / stats.batches);

@@ -73,7 +73,7 @@ static void check(const struct plan *plan) {
 static void check_on_disk(struct plan plan) {
     char *path = fixture_directory();
     plan.options.disk_path = path;
-    plan.options.memory_bytes_max = 1;
+    plan.options.memory_capacity = 1;
     check(&plan);
     CHECK(rmdir(path) == 0);
     free(path);
@@ -96,7 +96,7 @@ static void test_all_at_once(void) {
 static void test_batches_go_as_they_are_passed(void) {
     for (int readers = 1; readers <= 4; readers += 3) {
         struct plan plan = plain;
-        plan.options.readers_max = (uint64_t)readers;
+        plan.options.max_readers = (uint64_t)readers;
         plan.readers = readers;
         check(&plan);
         check_on_disk(plan);
@@ -106,7 +106,7 @@ static void test_batches_go_as_they_are_passed(void) {
 static void test_all_at_once_then_passed(void) {
     struct plan plan = plain;
     plan.ingests = true;
-    plan.options.readers_max = 1;
+    plan.options.max_readers = 1;
     check(&plan);
     check_on_disk(plan);
 }
@@ -114,7 +114,7 @@ static void test_all_at_once_then_passed(void) {
 static void test_compression(void) {
     struct plan plan = plain;
     plan.options.compression = BC_COMPRESSION_LZ4;
-    plan.options.readers_max = 1;
+    plan.options.max_readers = 1;
     check_on_disk(plan);
 }
 
@@ -131,7 +131,7 @@ static long memory_pages(void) {
 static void test_memory_of_what_was_passed(void) {
     enum { FEWER = 131000, MORE = 262000, PAGES_MAX = 1000 };
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 1;
+    options.max_readers = 1;
     struct fixture fixture;
     fixture_init(&fixture, MORE, 1);
     struct bc_cache *cache = fixture_cache(&fixture, &options);
@@ -187,7 +187,7 @@ static uint64_t count_reads(FILE *file, const char *path, int64_t batches,
     for (uint64_t i = 0; i < (uint64_t)batches; i++) {
         struct ArrowArray array;
         uint64_t number = number_of(order, i, (uint64_t)batches);
-        CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
+        CHECK(bc_cache_batch(cache, number, &array, NULL, NULL) == 0);
         CHECK(array.release != NULL);
         if (length_of != NULL) {
             int64_t length = array.children[0]->dictionary->length;

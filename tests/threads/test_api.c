@@ -12,6 +12,7 @@
  * When all calls are made, faults are off and what is still open must give everything.
  * BC_API_SECONDS says for how long (2), BC_API_SEED with which numbers. */
 #include "api_model.h"
+#include "save.h"
 
 /* ---- the calls ---- */
 
@@ -19,7 +20,7 @@ static void call_reader(struct thread *thread, struct subject *subject) {
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     if (one_in(thread, 2)) options.start = below(thread, BATCHES);
     struct bc_reader *reader;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_reader(subject->cache, &options, &reader, &error);
     if (code == 0) {
         int64_t start = (int64_t)options.start;
@@ -39,7 +40,7 @@ static void call_shared(struct thread *thread, struct subject *subject) {
     for (uint64_t left = below(thread, 6); left > 0; left--) {
         struct ArrowArray array;
         struct bc_batch_info info;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_reader_next(subject->shared, &array, &info, &error);
         if (code != 0) check_refused(thread, subject, code, &error);
         if (code != 0 || array.release == NULL) return;
@@ -51,9 +52,9 @@ static void call_shared(struct thread *thread, struct subject *subject) {
 
 static void call_get(struct thread *thread, struct subject *subject) {
     struct ArrowArray array;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int64_t number = (int64_t)below(thread, BATCHES + 2);
-    int code = bc_cache_get(subject->cache, (uint64_t)number, &array, NULL, &error);
+    int code = bc_cache_batch(subject->cache, (uint64_t)number, &array, NULL, &error);
     if (code != 0) {
         check_refused(thread, subject, code, &error);
     } else if (array.release == NULL) {
@@ -66,7 +67,7 @@ static void call_get(struct thread *thread, struct subject *subject) {
 static void call_ingest(struct thread *thread, struct subject *subject) {
     uint64_t wanted = below(thread, BATCHES + 2);
     uint64_t batches;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     bool all = one_in(thread, 3);
     int code = all ? bc_cache_ingest(subject->cache, &batches, &error)
                    : bc_cache_ingest_to(subject->cache, wanted, &batches, &error);
@@ -79,15 +80,15 @@ static void call_ingest(struct thread *thread, struct subject *subject) {
 }
 
 static void call_rows(struct thread *thread, struct subject *subject) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(subject->cache, &stats);
     CHECK(stats.rows >= stats.batches * ROWS && stats.batches <= BATCHES);
-    CHECK(stats.batches_evicted <= BATCHES);
+    CHECK(stats.evicted <= BATCHES);
     CHECK(stats.state != BC_STATE_FAILED || batches_of(subject) < BATCHES);
     uint64_t start = below(thread, stats.batches + 1);
     uint64_t n = below(thread, stats.batches - start + 1);
     uint64_t starts[BATCHES + 1];
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_row_starts(subject->cache, start, n, starts, &error);
     if (code != 0) check_refused(thread, subject, code, &error);
     for (uint64_t i = 0; i <= n && code == 0; i++) CHECK(starts[i] == (start + i) * ROWS);
@@ -102,16 +103,16 @@ static void call_rows(struct thread *thread, struct subject *subject) {
 static void call_describe(struct thread *thread, struct subject *subject) {
     struct bc_file_info info = {.struct_size = sizeof(info)};
     uint64_t columns[3] = {0};
-    struct bc_error error = {0, ""};
-    int code = bc_cache_describe(subject->cache, &info, columns, &error);
+    struct bc_error error = {0};
+    int code = bc_cache_file_info(subject->cache, &info, columns, &error);
     if (code != 0) check_refused(thread, subject, code, &error);
     bool records = subject->path[0] != '\0';
     if (code == 0) CHECK((info.kind == BC_FILE_RECORDING) == records);
 }
 
 static void call_save(struct thread *thread, struct subject *subject) {
-    struct bc_error error = {0, ""};
-    int code = bc_cache_save(subject->cache, thread->path, 0, one_in(thread, 4), &error);
+    struct bc_error error = {0};
+    int code = save_cache(subject->cache, thread->path, 0, one_in(thread, 4), &error);
     if (code != 0) {
         check_refused(thread, subject, code, &error);
         CHECK(access(thread->path, F_OK) != 0);
@@ -123,8 +124,8 @@ static void call_save(struct thread *thread, struct subject *subject) {
 
 static void call_share(struct thread *thread, struct subject *subject) {
     uint64_t batches;
-    struct bc_error error = {0, ""};
-    int code = bc_cache_share(subject->cache, &batches, &error);
+    struct bc_error error = {0};
+    int code = bc_cache_publish(subject->cache, &batches, &error);
     if (code != 0) {
         check_refused(thread, subject, code, &error);
         return;
@@ -132,12 +133,12 @@ static void call_share(struct thread *thread, struct subject *subject) {
     /* Another thread may close the cache, and its file goes. */
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = 1;
-    options.batches_max = batches;
+    options.max_batches = batches;
     struct bc_cache *cache;
     code = bc_file_open(bc_cache_path(subject->cache), &options, &cache, &error);
     CHECK(code != ENODATA && code != EBADMSG);
     if (code != 0) return;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.batches == batches);
     bc_cache_unref(cache);
@@ -148,7 +149,7 @@ static void call_follow(struct thread *thread, struct subject *subject) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.follow = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(subject->path, &options, &cache, &error);
     struct bc_reader *reader = NULL;
     if (code == 0) {
@@ -165,8 +166,8 @@ static void call_follow(struct thread *thread, struct subject *subject) {
 }
 
 static void call_limit(struct thread *thread, struct subject *subject) {
-    (void)bc_cache_limit_memory(subject->cache, 200 * below(thread, 40), NULL);
-    (void)bc_cache_limit_disk(subject->cache, 2000 * below(thread, 40), NULL);
+    (void)bc_cache_set_memory_capacity(subject->cache, 200 * below(thread, 40), NULL);
+    (void)bc_cache_set_disk_capacity(subject->cache, 2000 * below(thread, 40), NULL);
     if (bc_cache_reserve(subject->cache, 10)) bc_cache_unreserve(subject->cache, 10);
 }
 
@@ -193,22 +194,22 @@ static void look_in_child(struct thread *thread, struct subject *subject) {
     bc__fault_arm(BC_FAULT_ALLOC, 0, 0);
     bc__fault_arm(BC_FAULT_SYS, 0, 0);
     struct bc_cache *cache = subject->cache;
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
-    for (uint64_t i = stats.batches_evicted; i < stats.batches; i++) {
+    for (uint64_t i = stats.evicted; i < stats.batches; i++) {
         struct ArrowArray array;
-        struct bc_error error = {0, ""};
-        int code = bc_cache_get(cache, i, &array, NULL, &error);
+        struct bc_error error = {0};
+        int code = bc_cache_batch(cache, i, &array, NULL, &error);
         if (code != 0) check_refused(thread, subject, code, &error);
         if (code == 0) check_given(thread, subject, &array, (int64_t)i);
     }
     uint64_t batches;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_ingest(cache, &batches, &error);
     if (code == 0) CHECK(batches == BATCHES);
     if (code != 0 && code != ECANCELED) check_refused(thread, subject, code, &error);
     if (!subject->evicts && code != ECANCELED) call_shared(thread, subject);
-    struct bc_cache_stats after = {.struct_size = sizeof(after)};
+    struct bc_stats after = {.struct_size = sizeof(after)};
     bc_cache_stats(cache, &after);
     CHECK(after.batches == stats.batches);
     bc_cache_close(cache);
@@ -244,16 +245,16 @@ static void set_options(struct thread *thread, struct subject *subject,
         default:
             options->disk_path = world->place.caches;
             options->write_policy = (enum bc_write_policy)below(thread, 2);
-            options->checksums = !one_in(thread, 4);
+            options->checksum = !one_in(thread, 4);
             break;
     }
-    if (one_in(thread, 2)) options->memory_bytes_max = 200 * below(thread, 20);
+    if (one_in(thread, 2)) options->memory_capacity = 200 * below(thread, 20);
     if (one_in(thread, 3) && options->record_path == NULL) {
-        options->readers_max = 1 + below(thread, 3);
+        options->max_readers = 1 + below(thread, 3);
     }
     if (one_in(thread, 3)) options->prefetch = 1 + below(thread, 5);
     options->compression = (enum bc_compression)below(thread, 3);
-    subject->evicts = options->readers_max > 0;
+    subject->evicts = options->max_readers > 0;
     subject->durable = options->durable != 0;
 }
 
@@ -272,7 +273,7 @@ static struct subject *make_subject(struct thread *thread) {
     thread->world->made++;
     set_options(thread, subject, &options);
     struct ArrowArrayStream stream = fixture_stream(&subject->fixture);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_new(&stream, &options, &subject->cache, &error);
     if (code != 0) {
         CHECK(thread->world->fails && error.message[0] != '\0');
@@ -343,13 +344,13 @@ static void *live(void *context) {
 
 /* Nothing fails any more: what is open gives all that its source has. */
 static void check_rest(struct thread *thread, struct subject *subject) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(subject->cache, &stats);
     bool open = stats.state != BC_STATE_CLOSED && !subject->evicts;
-    (void)bc_cache_limit_memory(subject->cache, BC_BYTES_DEFAULT, NULL);
-    (void)bc_cache_limit_disk(subject->cache, BC_BYTES_DEFAULT, NULL);
+    (void)bc_cache_set_memory_capacity(subject->cache, BC_BYTES_DEFAULT, NULL);
+    (void)bc_cache_set_disk_capacity(subject->cache, BC_BYTES_DEFAULT, NULL);
     struct bc_reader *reader;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     if (!open || bc_cache_reader(subject->cache, NULL, &reader, &error) != 0) return;
     int code = read_on(thread, subject, reader, 0, BATCHES + 1, &error);
     check_failed_at(subject, reader, code);

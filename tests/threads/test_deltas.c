@@ -21,7 +21,7 @@ static void *read_in_some_order(void *argument) {
         /* Some are kept while the memory that they are in grows. */
         struct ArrowArray *place = &kept[turn % 8];
         if (place->release != NULL) delta_check(place, numbers[turn % 8], PARTS);
-        CHECK(bc_cache_get(task->cache, (uint64_t)number, place, NULL, NULL) == 0);
+        CHECK(bc_cache_batch(task->cache, (uint64_t)number, place, NULL, NULL) == 0);
         numbers[turn % 8] = number;
     }
     for (int i = 0; i < 8; i++) delta_check(&kept[i], numbers[i], PARTS);
@@ -30,7 +30,7 @@ static void *read_in_some_order(void *argument) {
 
 static void read_on_threads(const char *path, int copies) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-    options.copies = copies;
+    options.read_into_memory = copies;
     options.verify = copies;
     struct task tasks[THREADS];
     pthread_t threads[THREADS];

@@ -18,11 +18,11 @@ struct scene {
 
 /* Returns whether the batches were still there. */
 static bool look_at_rows(struct scene *scene) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene->cache, &stats);
-    uint64_t first = stats.batches_evicted;
+    uint64_t first = stats.evicted;
     uint64_t starts[5];
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t n = stats.batches - first < 4 ? stats.batches - first : 4;
     int code = bc_cache_row_starts(scene->cache, first, n, starts, &error);
     bool right = code == 0;
@@ -40,9 +40,9 @@ static bool look_at_rows(struct scene *scene) {
 
 static void look_at_file(struct scene *scene, bool measures) {
     struct bc_file_info info = {.struct_size = sizeof(info)};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t columns[3];
-    int code = bc_cache_describe(scene->cache, &info, measures ? columns : NULL, &error);
+    int code = bc_cache_file_info(scene->cache, &info, measures ? columns : NULL, &error);
     if (code != 0) printf("# %s\n", error.message);
     CHECK(code == 0 && info.kind == (scene->on_disk ? BC_FILE_CACHE : BC_FILE_NONE));
 }
@@ -65,8 +65,8 @@ static void look_while_evicting(const char *path, int64_t batches) {
     fixture_init(&scene.fixture, batches, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = path;
-    if (path != NULL) options.memory_bytes_max = 0;
-    options.readers_max = 1;
+    if (path != NULL) options.memory_capacity = 0;
+    options.max_readers = 1;
     scene.cache = fixture_cache(&scene.fixture, &options);
     scene.reader = fixture_reader(scene.cache);
     uint64_t n;
@@ -82,9 +82,9 @@ static void look_while_evicting(const char *path, int64_t batches) {
     for (int i = 0; i < LOOKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(pthread_barrier_destroy(&scene.looked) == 0);
     /* What the lookers held back is gone with them. */
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene.cache, &stats);
-    CHECK(stats.batches_evicted == (uint64_t)batches);
+    CHECK(stats.evicted == (uint64_t)batches);
     CHECK(atomic_load(&scene.fixture.arrays_alive) == 0);
     bc_reader_unref(scene.reader);
     bc_cache_unref(scene.cache);
@@ -108,7 +108,7 @@ static void test_rows_of_evicted_batches(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 1;
+    options.max_readers = 1;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_reader *reader = fixture_reader(cache);
     uint64_t batches;
@@ -119,7 +119,7 @@ static void test_rows_of_evicted_batches(void) {
         array.release(&array);
     }
     uint64_t *starts = malloc((BATCHES + 1) * sizeof(*starts));
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc_cache_row_starts(cache, 0, BATCHES, starts, &error) == EINVAL);
     CHECK(strcmp(error.message,
                  "Batch 0 is no longer cached; the earliest batch still "

@@ -64,7 +64,7 @@ static void close_scene(struct scene *scene) {
 }
 
 static uint64_t waiting_in(struct bc_cache *cache) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     return stats.waiting;
 }
@@ -89,12 +89,12 @@ static int next_to_fork(struct ArrowArrayStream *stream, struct ArrowArray *out)
 }
 
 /* A cache of all batches that evicts, with no reader yet. */
-static struct bc_cache *open_evicting(struct fixture *fixture, uint64_t readers_max) {
+static struct bc_cache *open_evicting(struct fixture *fixture, uint64_t max_readers) {
     fixture_init(fixture, ALL, ROWS);
     struct ArrowArrayStream stream = fixture_stream(fixture);
     stream.get_next = next_to_fork;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = readers_max;
+    options.max_readers = max_readers;
     struct bc_cache *cache;
     CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
     uint64_t batches;
@@ -160,7 +160,7 @@ static int resume(const char *path, bool counts) {
     options.record_path = path;
     options.resume = 1;
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     if (counts) bc__fault_watch(fork_at_a_call, NULL);
     int code = bc_cache_new(&stream, &options, &cache, &error);
     bc__fault_watch(NULL, NULL);
@@ -258,13 +258,13 @@ static void *pin_and_move(void *context) {
 static void check_pin_in_child(struct bc_cache *cache, struct bc_pin *pin) {
     CHECK(cache->pins.first == &pin->link && pin->link.next == NULL &&
           pin->link.previous == NULL);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc__cache_move_pin(cache, pin, 3);
     bc_cache_stats(cache, &stats);
-    CHECK(stats.batches_evicted == 3);
+    CHECK(stats.evicted == 3);
     bc__cache_unpin(cache, pin);
     bc_cache_stats(cache, &stats);
-    CHECK(stats.batches_evicted == ALL && cache->pins.first == NULL);
+    CHECK(stats.evicted == ALL && cache->pins.first == NULL);
     _exit(0);
 }
 

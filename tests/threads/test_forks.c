@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "place.h"
+#include "save.h"
 
 enum { ROWS = 5, PATIENCE = 30 };
 
@@ -91,10 +92,10 @@ static void test_readers_shared_in_a_child(void) {
     place_init(&place);
     inherit(NULL);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 1;
+    options.max_readers = 1;
     inherit(&options);
-    options.readers_max = 0;
-    options.memory_bytes_max = 0;
+    options.max_readers = 0;
+    options.memory_capacity = 0;
     options.disk_path = place.caches;
     options.compression = BC_COMPRESSION_LZ4;
     inherit(&options);
@@ -123,7 +124,7 @@ static void *read_and_look(void *context) {
         bc_reader_unref(reader);
         struct bc_file_info info = {.struct_size = sizeof(info)};
         uint64_t columns[3];
-        CHECK(bc_cache_describe(work->cache, &info, columns, NULL) == 0);
+        CHECK(bc_cache_file_info(work->cache, &info, columns, NULL) == 0);
     }
     return NULL;
 }
@@ -149,11 +150,11 @@ static void *make_and_drop(void *context) {
 
 static void look_in_child(struct work *work) {
     (void)alarm(PATIENCE);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(work->cache, &stats);
     CHECK(stats.batches == BATCHES);
     struct bc_file_info info = {.struct_size = sizeof(info)};
-    CHECK(bc_cache_describe(work->cache, &info, NULL, NULL) == 0);
+    CHECK(bc_cache_file_info(work->cache, &info, NULL, NULL) == 0);
     share_out(&work->fixture, work->shared, 0);
     bc_cache_close(work->cache);
     bc_reader_unref(work->shared);
@@ -169,7 +170,7 @@ static void test_forks_while_others_work(void) {
     fixture_init(&work.fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = place.caches;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     work.cache = fixture_cache(&work.fixture, &options);
     work.shared = fixture_reader(work.cache);
     uint64_t batches;
@@ -259,7 +260,7 @@ static void check_in_child(struct bc_cache *cache, const struct place *place, in
     bool at_end = scene.where == IN_RELEASE;
     CHECK(code == (at_end ? 0 : ECANCELED));
     if (!at_end) CHECK(strstr(error->message, "forked process") != NULL);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     int64_t n = (int64_t)stats.batches;
     int64_t stored = scene.at;
@@ -279,9 +280,9 @@ static void check_in_child(struct bc_cache *cache, const struct place *place, in
     bc_reader_unref(reader);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, (uint64_t)n, &batches, NULL) == 0);
-    code = bc_cache_share(cache, &batches, NULL);
+    code = bc_cache_publish(cache, &batches, NULL);
     CHECK(code == 0 || code == EINVAL || code == ECANCELED);
-    code = bc_cache_save(cache, place->other, 0, 0, NULL);
+    code = save_cache(cache, place->other, 0, 0, NULL);
     CHECK(code == (at_end ? 0 : ECANCELED));
     bc_cache_close(cache);
     bc_cache_unref(cache);
@@ -296,8 +297,8 @@ static void check_in_parent(struct bc_cache *cache, const struct place *place) {
     CHECK(fixture_drain(scene.fixture, reader, 0) == ALL);
     bc_reader_unref(reader);
     uint64_t batches;
-    CHECK(bc_cache_save(cache, place->other, 1, 0, NULL) == 0);
-    CHECK(bc_file_verify(place->other, &batches, NULL) == 0 && batches == ALL);
+    CHECK(save_cache(cache, place->other, 1, 0, NULL) == 0);
+    CHECK(bc_file_verify(place->other, NULL, &batches, NULL) == 0 && batches == ALL);
     CHECK(unlink(place->other) == 0);
 }
 
@@ -333,7 +334,7 @@ static void fork_at(const struct bc_cache_options *options, struct place *place,
     stream.release = forking_release;
     struct bc_cache *cache;
     CHECK(bc_cache_new(&stream, &own, &cache, NULL) == 0);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t batches;
     int code = bc_cache_ingest(cache, &batches, &error);
     /* With a thread that prefetches, the child is that thread, and ends with it. */
@@ -344,7 +345,7 @@ static void fork_at(const struct bc_cache_options *options, struct place *place,
     while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
     fixture_check_released(&fixture);
     if (own.record_path != NULL) {
-        CHECK(bc_file_verify(place->path, &batches, NULL) == 0 && batches == ALL);
+        CHECK(bc_file_verify(place->path, NULL, &batches, NULL) == 0 && batches == ALL);
         CHECK(unlink(place->path) == 0);
     }
     CHECK(place_count(place->dir) == 0 && place_count(place->caches) == 0);
@@ -356,7 +357,7 @@ static void fork_everywhere(const struct bc_cache_options *options, struct place
         fork_at(options, place, (enum where)where, ALL);
     }
     /* The release of a batch that is stored on disk only. */
-    if (options->memory_bytes_max == 0) fork_at(options, place, IN_ARRAY, AT);
+    if (options->memory_capacity == 0) fork_at(options, place, IN_ARRAY, AT);
 }
 
 static void test_sources_that_fork(void) {
@@ -375,7 +376,7 @@ static void test_sources_that_fork(void) {
         fork_everywhere(&options, &place);
         options.disk_path = place.caches;
         fork_everywhere(&options, &place);
-        options.memory_bytes_max = 0;
+        options.memory_capacity = 0;
         fork_everywhere(&options, &place);
         options.write_policy = BC_WRITE_ON_EVICTION;
         fork_everywhere(&options, &place);
@@ -398,7 +399,7 @@ static void test_a_hook_that_forks(void) {
     place_init(&place);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = place.caches;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     /* Asked now and then only: before the first batch here. */
     (void)usleep(60000);
     fork_at(&options, &place, IN_POLL, 0);
@@ -423,14 +424,14 @@ static void test_a_child_and_a_parent_that_records(void) {
         (void)usleep(20000);
         CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0 && batches == AT);
         CHECK(bc_cache_ingest(cache, &batches, NULL) == ECANCELED);
-        CHECK(bc_cache_share(cache, &batches, NULL) == 0 && batches == AT);
+        CHECK(bc_cache_publish(cache, &batches, NULL) == 0 && batches == AT);
         bc_cache_unref(cache);
         _exit(0);
     }
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == ALL);
     check_child(child);
     bc_cache_unref(cache);
-    CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == ALL);
+    CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == 0 && batches == ALL);
     place_finish(&place);
 }
 

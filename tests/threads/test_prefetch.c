@@ -44,7 +44,7 @@ static void start(struct watch *watch, const struct bc_cache_options *options) {
 }
 
 static uint64_t recorded(struct bc_cache *cache) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     return stats.batches;
 }
@@ -98,7 +98,7 @@ static void test_many_readers(void) {
         struct watch watch;
         struct bc_cache_options options = prefetching(ahead);
         options.disk_path = ahead == 10 ? path : NULL;
-        options.memory_bytes_max = ahead == 10 ? 1 : BC_BYTES_DEFAULT;
+        options.memory_capacity = ahead == 10 ? 1 : BC_BYTES_DEFAULT;
         start(&watch, &options);
         pthread_t threads[THREADS];
         for (int i = 0; i < THREADS; i++) {
@@ -120,7 +120,7 @@ static void test_all_of_it_when_asked(void) {
     CHECK(bc_cache_ingest_to(watch.cache, 7, &batches, NULL) == 0 && batches >= 7);
     CHECK(bc_cache_ingest(watch.cache, &batches, NULL) == 0 && batches == BATCHES);
     struct ArrowArray array;
-    CHECK(bc_cache_get(watch.cache, 100, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(watch.cache, 100, &array, NULL, NULL) == 0);
     fixture_check(&watch.fixture, &array, 100);
     finish(&watch);
 }
@@ -154,8 +154,8 @@ static void test_close_while_the_source_is_stuck(void) {
 static void test_a_budget(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(AHEAD);
-    options.readers_max = 1;
-    options.memory_bytes_max = 400;
+    options.max_readers = 1;
+    options.memory_capacity = 400;
     start(&watch, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest(watch.cache, &batches, NULL) == ENOMEM);
@@ -180,7 +180,7 @@ static void test_an_error_stays(void) {
     for (int pass = 0; pass < 2; pass++) {
         struct bc_reader *reader = fixture_reader(watch.cache);
         struct ArrowArray array;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         for (int64_t i = 0; i < 4; i++) {
             CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
             fixture_check(&watch.fixture, &array, i);
@@ -190,7 +190,7 @@ static void test_an_error_stays(void) {
         bc_reader_unref(reader);
     }
     const char *words;
-    CHECK(bc_cache_failure(watch.cache, &words) == EPIPE);
+    CHECK(bc_cache_source_error(watch.cache, &words) == EPIPE);
     CHECK(strcmp(words, "the pipe broke") == 0);
     CHECK(watch.calls == 5);
     finish(&watch);
@@ -200,9 +200,9 @@ static void read_own_cache(void *context, int64_t n) {
     struct watch *watch = context;
     if (n != 2) return;
     struct ArrowArray array;
-    CHECK(bc_cache_get(watch->cache, 1, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(watch->cache, 1, &array, NULL, NULL) == 0);
     fixture_check(&watch->fixture, &array, 1);
-    watch->code = bc_cache_get(watch->cache, 2, &array, NULL, NULL);
+    watch->code = bc_cache_batch(watch->cache, 2, &array, NULL, NULL);
 }
 
 static void test_a_source_that_reads_its_own_cache(void) {

@@ -70,11 +70,11 @@ static struct subject *make_subject(struct thread *thread) {
         options.write_policy =
             one_in(thread, 2) ? BC_WRITE_ON_EVICTION : BC_WRITE_ON_INSERTION;
         options.compression = (enum bc_compression)below(thread, 3);
-        options.checksums = !one_in(thread, 4);
-        if (one_in(thread, 3)) options.disk_bytes_max = 8000;
+        options.checksum = !one_in(thread, 4);
+        if (one_in(thread, 3)) options.disk_capacity = 8000;
     }
-    if (one_in(thread, 2)) options.memory_bytes_max = 200 * below(thread, 20);
-    if (one_in(thread, 2)) options.readers_max = 1 + below(thread, 4);
+    if (one_in(thread, 2)) options.memory_capacity = 200 * below(thread, 20);
+    if (one_in(thread, 2)) options.max_readers = 1 + below(thread, 4);
     if (one_in(thread, 3)) options.prefetch = 1 + below(thread, 5);
     subject->cache = fixture_cache(&subject->fixture, &options);
     return subject;
@@ -151,7 +151,7 @@ static void read_some(struct thread *thread, struct subject *subject) {
         options.n_columns = 1;
     }
     struct bc_reader *reader;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_reader(subject->cache, &options, &reader, &error);
     if (code != 0) {
         check_error(subject, code, &error);
@@ -178,9 +178,9 @@ static void read_some(struct thread *thread, struct subject *subject) {
 
 static void get_one(struct thread *thread, struct subject *subject) {
     struct ArrowArray array;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t number = below(thread, BATCHES + 2);
-    int code = bc_cache_get(subject->cache, number, &array, NULL, &error);
+    int code = bc_cache_batch(subject->cache, number, &array, NULL, &error);
     if (code != 0) {
         check_error(subject, code, &error);
     } else if (array.release != NULL) {
@@ -192,7 +192,7 @@ static void get_one(struct thread *thread, struct subject *subject) {
 
 static void stream_all(struct thread *thread, struct subject *subject) {
     struct ArrowArrayStream stream;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_cache_stream(subject->cache, &stream, &error);
     if (code != 0) {
         check_error(subject, code, &error);
@@ -215,8 +215,8 @@ static void stream_all(struct thread *thread, struct subject *subject) {
 }
 
 static void use(struct thread *thread, struct subject *subject) {
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
-    struct bc_error error = {0, ""};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_error error = {0};
     uint64_t batches;
     switch (below(thread, 8)) {
         case 0:
@@ -241,7 +241,8 @@ static void use(struct thread *thread, struct subject *subject) {
             if (one_in(thread, 4)) bc_cache_close(subject->cache);
             break;
         case 5:
-            (void)bc_cache_limit_memory(subject->cache, 100 * below(thread, 40), NULL);
+            (void)bc_cache_set_memory_capacity(subject->cache, 100 * below(thread, 40),
+                                               NULL);
             break;
         default:
             read_some(thread, subject);

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "fixture.h"
+#include "save.h"
 
 enum { BATCHES = 200, ROWS = 7, READERS = 3, FOLLOWERS = 3, ROUNDS = 6 };
 
@@ -61,19 +62,19 @@ static void *follow_until_closed(void *argument) {
 static void *look(void *argument) {
     struct bc_cache *cache = argument;
     for (int i = 0; i < 300; i++) {
-        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(cache, &stats);
         struct bc_file_info info = {.struct_size = sizeof(info)};
         uint64_t columns[3];
-        int code = bc_cache_describe(cache, &info, columns, NULL);
+        int code = bc_cache_file_info(cache, &info, columns, NULL);
         CHECK(code == 0 || code == EINVAL);
         uint64_t batch;
         uint64_t row;
         code = bc_cache_find_row(cache, stats.rows / 2, &batch, &row, NULL);
         CHECK(code == EINVAL || batch == stats.rows / 2 / ROWS);
-        (void)bc_cache_has_writer(cache);
+        (void)bc_cache_is_being_written(cache);
         uint64_t batches;
-        code = bc_cache_share(cache, &batches, NULL);
+        code = bc_cache_publish(cache, &batches, NULL);
         CHECK(code == EINVAL || batches >= stats.batches);
     }
     return NULL;
@@ -84,7 +85,7 @@ static void run(int round) {
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    options.memory_bytes_max = round % 2 == 0 ? 0 : BC_BYTES_DEFAULT;
+    options.memory_capacity = round % 2 == 0 ? 0 : BC_BYTES_DEFAULT;
     options.prefetch = round % 3 == 2 ? 4 : 0;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_cache *closed = open_following();
@@ -107,7 +108,7 @@ static void run(int round) {
     bc_cache_unref(cache);
     fixture_check_released(&fixture);
     uint64_t batches;
-    CHECK(bc_file_verify(path, &batches, NULL) == 0 && batches == BATCHES);
+    CHECK(bc_file_verify(path, NULL, &batches, NULL) == 0 && batches == BATCHES);
     CHECK(unlink(path) == 0);
 }
 
@@ -126,10 +127,10 @@ static void *read_at_random(void *argument) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     atomic_store(&fixture.arrays_alive, BATCHES);
-    bc_shuffle((uint64_t)(uintptr_t)order, 0, BATCHES, order);
+    bc_permutation((uint64_t)(uintptr_t)order, 0, BATCHES, order);
     for (int i = 0; i < BATCHES; i++) {
         struct ArrowArray array;
-        CHECK(bc_cache_get(cache, order[i], &array, NULL, NULL) == 0);
+        CHECK(bc_cache_batch(cache, order[i], &array, NULL, NULL) == 0);
         fixture_check(&fixture, &array, (int64_t)order[i]);
     }
     return NULL;
@@ -141,11 +142,11 @@ static void test_opened_and_read_at_random(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache *source = fixture_cache(&fixture, NULL);
-    CHECK(bc_cache_save(source, path, 0, 0, NULL) == 0);
+    CHECK(save_cache(source, path, 0, 0, NULL) == 0);
     bc_cache_unref(source);
     for (int copies = 0; copies < 2; copies++) {
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-        options.copies = copies;
+        options.read_into_memory = copies;
         options.verify = 1;
         struct bc_cache *cache;
         CHECK(bc_file_open(path, &options, &cache, NULL) == 0);
@@ -205,7 +206,8 @@ static void test_a_follower_of_a_block_that_waits(void) {
     CHECK(bc_cache_ingest_to(writer, RECORDED, &batches, NULL) != 0);
     bc__fault_clock(-1);
     struct bc_cache *follower = open_following();
-    CHECK(bc_cache_has_writer(follower) == 1 && bc_cache_has_writer(writer) == 0);
+    CHECK(bc_cache_is_being_written(follower) == 1 &&
+          bc_cache_is_being_written(writer) == 0);
     struct bc_reader *reader = fixture_reader(follower);
     struct fixture expected;
     fixture_init(&expected, BATCHES, ROWS);
@@ -217,7 +219,7 @@ static void test_a_follower_of_a_block_that_waits(void) {
     CHECK(read_on(reader, &expected, n, &code) == BATCHES && code == 0);
     bc_reader_unref(reader);
     bc_cache_close(follower);
-    CHECK(bc_cache_has_writer(follower) == 0);
+    CHECK(bc_cache_is_being_written(follower) == 0);
     bc_cache_unref(follower);
     bc_cache_unref(writer);
     fixture_check_released(&fixture);

@@ -41,12 +41,12 @@ static void test_readers_of_their_own(void) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         if (disk) {
             options.disk_path = path;
-            options.memory_bytes_max = 4000; /* some in memory, most on disk */
+            options.memory_capacity = 4000; /* some in memory, most on disk */
         }
         fixture_init(&shared.fixture, BATCHES, 5);
         shared.cache = fixture_cache(&shared.fixture, &options);
         run(read_all, &shared, THREADS);
-        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(shared.cache, &stats);
         CHECK(stats.source_calls == BATCHES + 1);
         bc_cache_unref(shared.cache);
@@ -70,11 +70,11 @@ static void *read_shared(void *context) {
 }
 
 static void test_one_reader_shared(void) {
-    for (uint64_t readers_max = 0; readers_max < 2; readers_max++) {
+    for (uint64_t max_readers = 0; max_readers < 2; max_readers++) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.readers_max = readers_max;
+        options.max_readers = max_readers;
         fixture_init(&shared.fixture, BATCHES, 3);
         shared.cache = fixture_cache(&shared.fixture, &options);
         shared.reader = fixture_reader(shared.cache);
@@ -101,17 +101,17 @@ static void test_eviction(void) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.readers_max = THREADS;
+        options.max_readers = THREADS;
         if (disk) {
             options.disk_path = path;
-            options.memory_bytes_max = 1;
+            options.memory_capacity = 1;
         }
         fixture_init(&shared.fixture, BATCHES, 3);
         shared.cache = fixture_cache(&shared.fixture, &options);
         run(read_once, &shared, THREADS);
-        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(shared.cache, &stats);
-        CHECK(stats.batches_evicted == BATCHES && stats.memory_bytes == 0);
+        CHECK(stats.evicted == BATCHES && stats.memory_bytes == 0);
         CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
         bc_cache_unref(shared.cache);
         fixture_check_released(&shared.fixture);
@@ -138,13 +138,13 @@ static void *ingest_or_read_many(void *context) {
 /* Batches are read before they are written, while they are, and after. */
 static void test_many_small_batches_to_disk(void) {
     char *path = fixture_directory();
-    for (uint64_t readers_max = 0; readers_max <= THREADS; readers_max += THREADS) {
+    for (uint64_t max_readers = 0; max_readers <= THREADS; max_readers += THREADS) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.readers_max = readers_max;
+        options.max_readers = max_readers;
         options.disk_path = path;
-        options.memory_bytes_max = 1;
+        options.memory_capacity = 1;
         fixture_init(&shared.fixture, MANY, 2);
         shared.cache = fixture_cache(&shared.fixture, &options);
         run(ingest_or_read_many, &shared, THREADS);
@@ -184,7 +184,7 @@ static void test_close_while_reading(void) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         if (round % 2 == 1) {
             options.disk_path = path;
-            options.memory_bytes_max = 1;
+            options.memory_capacity = 1;
         }
         fixture_init(&shared.fixture, BATCHES, 3);
         shared.cache = fixture_cache(&shared.fixture, &options);
@@ -219,7 +219,7 @@ static void test_close_while_the_last_reader_leaves(void) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.readers_max = 1;
+        options.max_readers = 1;
         if (round % 2 == 1) options.disk_path = path;
         fixture_init(&shared.fixture, BATCHES, 1);
         shared.cache = fixture_cache(&shared.fixture, &options);
@@ -288,7 +288,7 @@ static void test_stuck_source_holds_up_nobody_else(void) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
         fixture_check(&shared.fixture, &array, i);
     }
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(shared.cache, &stats);
     CHECK(stats.batches == 3 && !stats.exhausted);
     bc_cache_close(shared.cache);
@@ -399,7 +399,7 @@ static void test_eviction_goes_on_after_one_that_was_stuck(void) {
     struct ArrowArrayStream stream = fixture_stream(&fixture);
     stream.get_next = next_with_stuck_release;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 2;
+    options.max_readers = 2;
     struct bc_cache *cache;
     CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
     struct bc_reader *dropped = fixture_reader(cache);
@@ -412,9 +412,9 @@ static void test_eviction_goes_on_after_one_that_was_stuck(void) {
     open_gate(&eviction_gate);
     CHECK(pthread_join(thread, NULL) == 0);
     pass_batches(&fixture, reader, 13, 100);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
-    CHECK(stats.batches_evicted == 113 && stats.memory_bytes == 0);
+    CHECK(stats.evicted == 113 && stats.memory_bytes == 0);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
     fixture_check_released(&fixture);

@@ -100,7 +100,7 @@ static void run(struct scene *scene, const struct bc_cache_options *options,
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(pthread_attr_destroy(&attributes) == 0);
     CHECK(atomic_load(&scene->ended) == THREADS);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene->cache, &stats);
     CHECK(stats.waiting == 0 && stats.readers <= THREADS);
     bc_cache_unref(scene->cache);
@@ -147,7 +147,7 @@ static void test_a_budget_refuses(void) {
         struct scene scene = {.code = ENOMEM};
         fixture_init(&scene.fixture, BATCHES, 400);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.memory_bytes_max = 40000;
+        options.memory_capacity = 40000;
         options.prefetch = prefetch;
         run(&scene, &options, readers, 1);
         CHECK(scene.given > 0 && scene.given < (int64_t)BATCHES * THREADS);

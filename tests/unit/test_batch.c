@@ -31,7 +31,7 @@ static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
     spoil(&root);
     struct bc_batch *batch = NULL;
     struct bc_slab *slab = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc__batch_new(schema, &root, 7, &slab, &batch, &error) == EINVAL);
     if (strstr(error.message, words) == NULL) printf("# %s\n", error.message);
     CHECK(strstr(error.message, words) != NULL &&

@@ -21,7 +21,7 @@ static void replay_twice(const struct bc_cache_options *options, int in_memory) 
     }
     CHECK(atomic_load(&fixture.stream_alive) == 0);
     CHECK(atomic_load(&fixture.arrays_alive) == (in_memory ? 20 : 0));
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.batches == 20 && stats.rows == 140 && stats.exhausted == 1);
     CHECK(stats.source_calls == 21);
@@ -36,11 +36,11 @@ static void test_disk(void) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = path;
     replay_twice(&options, 1);
-    options.memory_bytes_max = 1;
+    options.memory_capacity = 1;
     replay_twice(&options, 0);
     options.write_policy = BC_WRITE_ON_EVICTION;
     replay_twice(&options, 0);
-    options.memory_bytes_max = BC_BYTES_DEFAULT;
+    options.memory_capacity = BC_BYTES_DEFAULT;
     replay_twice(&options, 1);
     remove_directory(path);
 }
@@ -51,7 +51,7 @@ static void test_arrays_outlive_everything(void) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         if (disk) {
             options.disk_path = path;
-            options.memory_bytes_max = 1;
+            options.memory_capacity = 1;
         }
         struct fixture fixture;
         fixture_init(&fixture, 3, 5000);
@@ -81,7 +81,7 @@ static void test_source_errors_stay(void) {
         for (int pass = 0; pass < 3; pass++) {
             struct bc_reader *reader = fixture_reader(cache);
             struct ArrowArray array;
-            struct bc_error error = {0, ""};
+            struct bc_error error = {0};
             for (int64_t i = 0; i < at; i++) {
                 CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
                 fixture_check(&fixture, &array, i);
@@ -107,7 +107,7 @@ static void test_source_without_words(void) {
     fixture.fail_at = 0;
     fixture.fail_code = -1;
     struct bc_cache *cache = fixture_cache(&fixture, NULL);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, &error) == EIO);
     CHECK(strlen(error.message) > 10);
@@ -119,14 +119,14 @@ static void test_budget_loses_nothing(void) {
     struct fixture fixture;
     fixture_init(&fixture, 10, 100);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.memory_bytes_max = 5000;
-    options.readers_max = 1;
+    options.memory_capacity = 5000;
+    options.max_readers = 1;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
     CHECK(strcmp(error.message, "Memory cache capacity (5000 bytes) exceeded") == 0);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.batches > 0 && stats.batches < 10 && stats.memory_bytes <= 5000);
     int64_t calls = (int64_t)stats.source_calls;
@@ -136,7 +136,7 @@ static void test_budget_loses_nothing(void) {
     struct bc_reader *reader = fixture_reader(cache);
     CHECK(fixture_drain(&fixture, reader, 0) == 10);
     bc_cache_stats(cache, &stats);
-    CHECK(stats.batches_evicted == 10 && stats.memory_bytes == 0);
+    CHECK(stats.evicted == 10 && stats.memory_bytes == 0);
     CHECK(atomic_load(&fixture.arrays_alive) == 0);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
@@ -149,14 +149,14 @@ static void test_disk_budget(void) {
     fixture_init(&fixture, 50, 100);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = path;
-    options.disk_bytes_max = 20000;
-    options.memory_bytes_max = 1;
+    options.disk_capacity = 20000;
+    options.memory_capacity = 1;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
     CHECK(strstr(error.message, "Disk cache capacity (20000 bytes) exceeded: ") != NULL);
-    struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.disk_bytes <= 20000 && stats.batches > 0);
     struct bc_reader *reader = fixture_reader(cache);
@@ -176,7 +176,7 @@ static void test_readers_max(void) {
     struct fixture fixture;
     fixture_init(&fixture, 6, 4);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 2;
+    options.max_readers = 2;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_reader *first = fixture_reader(cache);
     CHECK(fixture_drain(&fixture, first, 0) == 6);
@@ -189,7 +189,7 @@ static void test_readers_max(void) {
         CHECK(atomic_load(&fixture.arrays_alive) == 5 - i);
     }
     struct bc_reader *third = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc_cache_reader(cache, NULL, &third, &error) == EINVAL && !third);
     CHECK(strcmp(error.message, "Maximum number of readers (2) has been reached") == 0);
     bc_reader_unref(second); /* orphaned: it holds nothing back */
@@ -244,7 +244,7 @@ static void test_close(void) {
     CHECK(atomic_load(&fixture.stream_alive) == 0);
     CHECK(atomic_load(&fixture.arrays_alive) == 1); /* ours */
     fixture_check(&fixture, &array, 0);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc_reader_next(reader, &array, NULL, &error) == EINVAL);
     CHECK(strcmp(error.message, "Dataset has been closed") == 0);
     uint64_t batches;
@@ -288,7 +288,7 @@ static void test_reservations_yield_to_batches(void) {
     struct fixture fixture;
     fixture_init(&fixture, 2, 100);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.memory_bytes_max = 4096;
+    options.memory_capacity = 4096;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     CHECK(bc_cache_reserve(cache, 4096) == 1);
     CHECK(bc_cache_reserve(cache, 1) == 0);
@@ -296,9 +296,9 @@ static void test_reservations_yield_to_batches(void) {
     struct ArrowArray array;
     CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
     fixture_check(&fixture, &array, 0);
-    CHECK(bc_cache_overcommitted(cache) == 1);
+    CHECK(bc_cache_is_overcommitted(cache) == 1);
     bc_cache_unreserve(cache, 4096);
-    CHECK(bc_cache_overcommitted(cache) == 0);
+    CHECK(bc_cache_is_overcommitted(cache) == 0);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
 }

@@ -204,7 +204,7 @@ static void make(const struct spec *spec, struct ArrowSchema *out) {
 static struct bc_schema *make_schema(const struct spec *spec) {
     struct ArrowSchema tree;
     struct bc_schema *schema = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     make(spec, &tree);
     int code = bc__schema_new(&tree, &schema, &error);
     if (code != 0) printf("# %s\n", error.message);
@@ -241,7 +241,7 @@ static void check_schema(const struct bc_schema *schema, const char *checksums) 
     struct bc_schema *again = NULL;
     const char *text;
     size_t text_size;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc__metadata_read_schema(flat.bytes, flat.size, &again, &text, &text_size,
                                         &error);
     if (code != 0) printf("# %d %s\n", code, error.message);
@@ -420,7 +420,7 @@ static uint64_t read_all(const struct flat *flat) {
     struct bc_wire_blocks blocks[2];
     const char *text = NULL;
     size_t size = 0;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc__metadata_peek(flat->bytes, flat->size, &head);
     CHECK(code == EINVAL || (code == 0 && head.body_bytes >= 0 && head.rows >= 0));
     code = bc__metadata_read_batch(flat->bytes, flat->size, &batch);

@@ -69,7 +69,7 @@ static int read_assembled(const struct assembler *out, struct bc_schema **out_sc
 
 static void refuse(const struct assembler *out, int code, const char *words) {
     struct bc_schema *schema = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(read_assembled(out, &schema, &error) == code && schema == NULL);
     CHECK(error.code == code && strstr(error.message, words) != NULL);
 }

@@ -25,7 +25,7 @@ static int open_recorded(struct place *place, struct bc_trailer *out_trailer) {
 
 static struct bc_cache *open_file(const char *path) {
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(path, NULL, &cache, &error);
     if (code != 0) printf("# %s\n", error.message);
     CHECK(code == 0);
@@ -34,7 +34,7 @@ static struct bc_cache *open_file(const char *path) {
 
 static int get(struct bc_cache *cache, uint64_t number) {
     struct ArrowArray array;
-    int code = bc_cache_get(cache, number, &array, NULL, NULL);
+    int code = bc_cache_batch(cache, number, &array, NULL, NULL);
     if (code == 0) array.release(&array);
     return code;
 }

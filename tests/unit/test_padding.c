@@ -130,14 +130,14 @@ static void record(bool poison, struct bc_cache_options options) {
     struct source source = {.poison = poison};
     struct ArrowArrayStream stream = {schema, next, no_words, release_stream, &source};
     char *path = fixture_directory();
-    options.memory_bytes_max = 1;
+    options.memory_capacity = 1;
     options.disk_path = path;
     struct bc_cache *cache;
     uint64_t batches;
     CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == 1);
     struct ArrowArray array;
-    CHECK(bc_cache_get(cache, 0, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(cache, 0, &array, NULL, NULL) == 0);
     if (options.compression == BC_COMPRESSION_NONE) check(&array);
     array.release(&array);
     bc_cache_unref(cache);
@@ -150,9 +150,9 @@ static void test_padding_is_zeros(void) {
     for (int codec = BC_COMPRESSION_NONE; codec <= BC_COMPRESSION_ZSTD; codec++) {
         for (int poison = 0; poison < 2; poison++) {
             options.compression = (enum bc_compression)codec;
-            options.checksums = 1;
+            options.checksum = 1;
             record(poison, options);
-            options.checksums = 0;
+            options.checksum = 0;
             record(poison, options);
         }
     }

@@ -11,7 +11,7 @@ enum { BATCHES = 6, ROWS = 1000 };
 static struct bc_cache_options on_disk(const char *path) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = path;
-    options.memory_bytes_max = 1;
+    options.memory_capacity = 1;
     return options;
 }
 
@@ -85,7 +85,7 @@ static void test_columns_on_disk(void) {
     project(&options);
     options.compression = BC_COMPRESSION_LZ4;
     project(&options);
-    options.checksums = 0;
+    options.checksum = 0;
     project(&options);
     CHECK(rmdir(path) == 0);
     free(path);
@@ -101,7 +101,7 @@ static void test_columns_that_do_not_exist(void) {
         options.columns = bad[i];
         options.n_columns = 2;
         struct bc_reader *reader = NULL;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
         CHECK(reader == NULL && strstr(error.message, "the stream has 3 columns"));
         options.struct_size = 1;
@@ -137,7 +137,7 @@ static void test_only_those_columns_are_verified(void) {
     damage_s(bc_cache_path(cache));
     static const int32_t columns[] = {2, 0, 1};
     struct ArrowArray array;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     for (int pass = 0; pass < 2; pass++) {
         struct bc_reader *some = columns_reader(cache, columns, 2);
         CHECK(bc_reader_next(some, &array, NULL, NULL) == 0);
@@ -150,7 +150,7 @@ static void test_only_those_columns_are_verified(void) {
         struct bc_reader *all = fixture_reader(cache);
         CHECK(bc_reader_next(all, &array, NULL, NULL) == EBADMSG);
         bc_reader_unref(all);
-        CHECK(bc_cache_get(cache, 1, &array, NULL, NULL) == 0);
+        CHECK(bc_cache_batch(cache, 1, &array, NULL, NULL) == 0);
         fixture_check(&fixture, &array, 1);
     }
     bc_cache_unref(cache);
@@ -187,18 +187,18 @@ static void test_start_and_stop(void) {
     fixture_check_released(&fixture);
 }
 
-/* Single batches are asked of the source, are no reader of readers_max, and go with what
+/* Single batches are asked of the source, are no reader of max_readers, and go with what
  * all readers have passed. */
 static void test_single_batches(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 1;
+    options.max_readers = 1;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct ArrowArray array;
     struct bc_batch_info info;
-    struct bc_error error = {0, ""};
-    CHECK(bc_cache_get(cache, 2, &array, &info, NULL) == 0);
+    struct bc_error error = {0};
+    CHECK(bc_cache_batch(cache, 2, &array, &info, NULL) == 0);
     CHECK(info.number == 2 && info.rows == ROWS && info.in_memory);
     CHECK(fixture.next == 3);
     struct ArrowArray held = array;
@@ -207,16 +207,16 @@ static void test_single_batches(void) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
         fixture_check(&fixture, &array, i);
     }
-    CHECK(bc_cache_get(cache, 3, &array, NULL, &error) == EINVAL);
+    CHECK(bc_cache_batch(cache, 3, &array, NULL, &error) == EINVAL);
     CHECK(strstr(error.message, "Batch 3 is no longer cached"));
     CHECK(strstr(error.message, "the earliest batch still cached is 4"));
-    CHECK(bc_cache_get(cache, 5, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(cache, 5, &array, NULL, NULL) == 0);
     fixture_check(&fixture, &array, 5);
-    CHECK(bc_cache_get(cache, 6, &array, NULL, NULL) == 0 && array.release == NULL);
+    CHECK(bc_cache_batch(cache, 6, &array, NULL, NULL) == 0 && array.release == NULL);
     bc_reader_unref(reader);
     fixture_check(&fixture, &held, 2);
     bc_cache_close(cache);
-    CHECK(bc_cache_get(cache, 5, &array, NULL, NULL) == EINVAL);
+    CHECK(bc_cache_batch(cache, 5, &array, NULL, NULL) == EINVAL);
     bc_cache_unref(cache);
     fixture_check_released(&fixture);
 }
@@ -226,7 +226,7 @@ static void test_a_stopped_reader_holds_nothing_back(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 2;
+    options.max_readers = 2;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_reader_options first = BC_READER_OPTIONS_INIT;
     first.stop = 1;
@@ -253,8 +253,8 @@ static void test_room_for_those_that_are_wanted(void) {
     struct fixture fixture;
     fixture_init(&fixture, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.readers_max = 1;
-    options.memory_bytes_max = 40000; /* one batch, not two */
+    options.max_readers = 1;
+    options.memory_capacity = 40000; /* one batch, not two */
     struct bc_cache *cache = fixture_cache(&fixture, &options);
     struct bc_reader_options last = BC_READER_OPTIONS_INIT;
     last.start = BATCHES - 1;

@@ -5,13 +5,14 @@
 #include "ipc/codec.h"
 #include "place.h"
 #include "replay/reader.h"
+#include "save.h"
 
 enum { BATCHES = 3, FEW = 100, MANY = 100000 };
 
 static void check_quick(struct bc_reader *reader, const struct fixture *fixture,
                         int64_t number, bool quick) {
     struct ArrowArray array = {0};
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_reader_next_quick(reader, &array, NULL, &error);
     CHECK(code == (quick ? 0 : EAGAIN));
     if (!quick) {
@@ -23,8 +24,8 @@ static void check_quick(struct bc_reader *reader, const struct fixture *fixture,
 
 static void check_get(struct bc_cache *cache, const struct fixture *fixture, bool quick) {
     struct ArrowArray array = {0};
-    CHECK(bc_cache_get_quick(cache, 1, &array, NULL, NULL) == (quick ? 0 : EAGAIN));
-    if (!quick) CHECK(bc_cache_get(cache, 1, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch_quick(cache, 1, &array, NULL, NULL) == (quick ? 0 : EAGAIN));
+    if (!quick) CHECK(bc_cache_batch(cache, 1, &array, NULL, NULL) == 0);
     fixture_check(fixture, &array, 1);
 }
 
@@ -62,10 +63,10 @@ static void test_quick_reads(void) {
     record(MANY, &options, true, true);
     options.disk_path = place.caches;
     record(MANY, &options, true, true);
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     record(FEW, &options, true, true);
     record(MANY, &options, false, true);
-    options.checksums = 0;
+    options.checksum = 0;
     record(MANY, &options, true, true);
     options.compression = BC_COMPRESSION_LZ4;
     record(FEW, &options, true, true);
@@ -81,10 +82,10 @@ static void test_quick_reads_of_files(void) {
         struct fixture fixture;
         fixture_init(&fixture, BATCHES, MANY);
         struct bc_cache *cache = fixture_cache(&fixture, NULL);
-        CHECK(bc_cache_save(cache, place.path, 1, 0, NULL) == 0);
+        CHECK(save_cache(cache, place.path, 1, 0, NULL) == 0);
         bc_cache_unref(cache);
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
-        options.copies = copies;
+        options.read_into_memory = copies;
         CHECK(bc_file_open(place.path, &options, &cache, NULL) == 0);
         atomic_store(&fixture.arrays_alive, BATCHES);
         replay(cache, &fixture, false, true);
@@ -108,13 +109,13 @@ static void test_a_quick_call_asks_the_source(void) {
 
 static void check_one(struct bc_cache *cache, uint64_t number, int expected) {
     struct ArrowArray array = {0};
-    CHECK(bc_cache_get_quick(cache, number, &array, NULL, NULL) == expected);
+    CHECK(bc_cache_batch_quick(cache, number, &array, NULL, NULL) == expected);
     if (expected == 0) array.release(&array);
 }
 
 static void read_one(struct bc_cache *cache, uint64_t number) {
     struct ArrowArray array;
-    CHECK(bc_cache_get(cache, number, &array, NULL, NULL) == 0);
+    CHECK(bc_cache_batch(cache, number, &array, NULL, NULL) == 0);
     array.release(&array);
 }
 
@@ -286,7 +287,7 @@ struct call {
 static void *get_quick(void *context) {
     struct call *call = context;
     struct ArrowArray array;
-    call->code = bc_cache_get_quick(call->cache, 1, &array, NULL, NULL);
+    call->code = bc_cache_batch_quick(call->cache, 1, &array, NULL, NULL);
     return NULL;
 }
 

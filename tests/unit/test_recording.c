@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "save.h"
 
 enum { BATCHES = 9, ROWS = 5 };
 
@@ -35,7 +36,7 @@ static struct bc_cache *start(struct fixture *fixture, const char *path, int res
     fixture->grows = grows;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    options.memory_bytes_max = 0;
+    options.memory_capacity = 0;
     options.resume = resume;
     return fixture_cache(fixture, &options);
 }
@@ -53,9 +54,9 @@ static int open_file(const char *path, int partial, int copies,
                      struct bc_cache **out_cache) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = partial;
-    options.copies = copies;
+    options.read_into_memory = copies;
     options.verify = 1;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     int code = bc_file_open(path, &options, out_cache, &error);
     if (code != 0) CHECK(error.code == code && error.message[0] != '\0');
     return code;
@@ -86,7 +87,7 @@ static void test_record_and_open(void) {
             struct bc_cache *cache = NULL;
             CHECK(open_file(place.path, 0, copies, &cache) == 0);
             check_all(cache, grows, BATCHES);
-            struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+            struct bc_stats stats = {.struct_size = sizeof(stats)};
             bc_cache_stats(cache, &stats);
             CHECK(stats.state == BC_STATE_EXHAUSTED && stats.batches == BATCHES);
             CHECK(stats.rows == BATCHES * ROWS && stats.bytes > 0);
@@ -97,16 +98,18 @@ static void test_record_and_open(void) {
                 CHECK(batch == row / ROWS && within == row % ROWS);
             }
             struct ArrowArray array;
-            CHECK(bc_cache_get(cache, UINT64_MAX, &array, NULL, NULL) == 0);
+            CHECK(bc_cache_batch(cache, UINT64_MAX, &array, NULL, NULL) == 0);
             CHECK(array.release == NULL);
             uint64_t none;
             CHECK(bc_cache_find_row(cache, BATCHES * ROWS, &none, &none, NULL) == EINVAL);
             bc_cache_unref(cache);
         }
         uint64_t batches = 0;
-        CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == BATCHES);
+        CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == 0 &&
+              batches == BATCHES);
         CHECK(unlink(place.path) == 0);
-        CHECK(bc_file_verify(place.path, &batches, NULL) == ENOENT && batches == BATCHES);
+        CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == ENOENT &&
+              batches == BATCHES);
     }
     place_finish(&place);
 }
@@ -129,7 +132,7 @@ static void test_name_is_taken(void) {
         CHECK(stream.release != NULL && fixture.next == 0);
         stream.release(&stream);
         struct bc_cache *full = fixture_cache(&fixture, NULL);
-        CHECK(bc_cache_save(full, names[i], 0, 0, NULL) == EEXIST);
+        CHECK(save_cache(full, names[i], 0, 0, NULL) == EEXIST);
         bc_cache_unref(full);
         fixture_init(&fixture, BATCHES, ROWS);
     }
@@ -147,16 +150,16 @@ static void test_save(void) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         if (disk) options.disk_path = place.dir;
         struct bc_cache *cache = fixture_cache(&fixture, &options);
-        CHECK(bc_cache_save(cache, place.path, disk, 1, NULL) == 0);
+        CHECK(save_cache(cache, place.path, disk, 1, NULL) == 0);
         check_all(cache, 0, BATCHES);
-        CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == EEXIST);
-        CHECK(bc_cache_save(cache, place.other, 1, 0, NULL) == 0);
+        CHECK(save_cache(cache, place.path, 0, 0, NULL) == EEXIST);
+        CHECK(save_cache(cache, place.other, 1, 0, NULL) == 0);
         bc_cache_unref(cache);
         fixture_check_released(&fixture);
         struct bc_cache *saved = NULL;
         CHECK(open_file(place.path, 0, 0, &saved) == 0);
         check_all(saved, 0, BATCHES);
-        CHECK(bc_cache_save(saved, place.other, 1, 0, NULL) == 0);
+        CHECK(save_cache(saved, place.other, 1, 0, NULL) == 0);
         bc_cache_unref(saved);
         CHECK(open_file(place.other, 0, 0, &saved) == 0);
         check_all(saved, 0, BATCHES);
@@ -173,19 +176,19 @@ static void test_save_before_batches_are_evicted(void) {
     fixture_init(&fixture, BATCHES, 2000);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = place.dir;
-    options.memory_bytes_max = 0;
-    options.readers_max = 1;
+    options.memory_capacity = 0;
+    options.max_readers = 1;
     struct bc_cache *cache = fixture_cache(&fixture, &options);
-    CHECK(bc_cache_save(cache, place.path, 0, 0, NULL) == 0);
+    CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
     uint64_t batches;
-    CHECK(bc_cache_share(cache, &batches, NULL) == EINVAL);
+    CHECK(bc_cache_publish(cache, &batches, NULL) == EINVAL);
     struct bc_reader *reader = fixture_reader(cache);
     atomic_store(&fixture.arrays_alive, BATCHES);
     CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
     bc_reader_unref(reader);
-    CHECK(bc_cache_save(cache, place.other, 0, 0, NULL) == EINVAL);
+    CHECK(save_cache(cache, place.other, 0, 0, NULL) == EINVAL);
     bc_cache_unref(cache);
-    CHECK(bc_file_verify(place.path, &batches, NULL) == 0 && batches == BATCHES);
+    CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == 0 && batches == BATCHES);
     place_finish(&place);
 }
 
@@ -220,7 +223,7 @@ static void test_resume(void) {
             cache = start(&fixture, place.path, 1, grows);
             CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
             check_all(cache, grows, BATCHES);
-            struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+            struct bc_stats stats = {.struct_size = sizeof(stats)};
             bc_cache_stats(cache, &stats);
             CHECK(stats.resumed == stop);
             bc_cache_unref(cache);
@@ -259,7 +262,7 @@ static void test_cut(void) {
             CHECK(before == 0);
             continue;
         }
-        struct bc_cache_stats stats = {.struct_size = sizeof(stats)};
+        struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(cache, &stats);
         CHECK((int64_t)stats.batches >= before);
         before = (int64_t)stats.batches;
@@ -303,10 +306,10 @@ static void test_follow(void) {
     options.follow = 1;
     struct bc_cache *follower;
     CHECK(bc_file_open(place.path, &options, &follower, NULL) == 0);
-    CHECK(bc_cache_has_writer(follower) == 1);
+    CHECK(bc_cache_is_being_written(follower) == 1);
     bc_cache_close(cache);
     bc_cache_unref(cache);
-    CHECK(bc_cache_has_writer(follower) == 0);
+    CHECK(bc_cache_is_being_written(follower) == 0);
     struct bc_reader *reader = fixture_reader(follower);
     for (int64_t i = 0; i < 2; i++) {
         struct ArrowArray array;
@@ -341,11 +344,11 @@ static void test_follow_in_one_thread(void) {
         CHECK(bc_file_open(place.path, &options, &follower, NULL) == 0);
         bc_cache_unref(cache);
         uint64_t batches = 0;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         int code = bc_cache_ingest(follower, &batches, &error);
         if (fails) {
             CHECK(code == EIO && strstr(error.message, "source") != NULL);
-            CHECK(bc_cache_has_writer(follower) == 0);
+            CHECK(bc_cache_is_being_written(follower) == 0);
         } else {
             CHECK(code == 0 && batches == BATCHES);
         }
@@ -367,7 +370,7 @@ static void test_select_and_step(void) {
     CHECK(open_file(place.path, 0, 0, &cache) == 0);
     const int32_t columns[] = {1, 0};
     CHECK(bc_cache_select(cache, columns, 2, NULL) == 0);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc_cache_select(cache, columns, 1, &error) == EBUSY);
     CHECK(strstr(error.message, "selected already") != NULL);
     struct ArrowSchema schema;
@@ -401,14 +404,14 @@ static void test_shuffle(void) {
     enum { N = 1000 };
     static uint64_t order[N];
     static int seen[N];
-    bc_shuffle(1, 2, N, order);
+    bc_permutation(1, 2, N, order);
     for (int i = 0; i < N; i++) CHECK(order[i] < N && seen[order[i]]++ == 0);
     /* For ever. */
     uint64_t five[5];
-    bc_shuffle(7, 0, 5, five);
+    bc_permutation(7, 0, 5, five);
     static const uint64_t known[] = {3, 1, 0, 2, 4};
     CHECK(memcmp(five, known, sizeof(known)) == 0);
-    bc_shuffle(0, 0, 0, NULL);
+    bc_permutation(0, 0, 0, NULL);
 }
 
 int main(void) {

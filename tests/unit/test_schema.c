@@ -59,7 +59,7 @@ static void refuse(const char *format, int64_t n_children) {
     struct ArrowSchema root = {
         .format = "+s", .n_children = 1, .children = columns, .release = release};
     struct bc_schema *schema = NULL;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(make(&root, &schema, &error) == EINVAL && schema == NULL);
     CHECK(strstr(error.message, "odd") != NULL);
 }
@@ -92,7 +92,7 @@ static void test_run_ends_are_integers(void) {
         struct ArrowSchema root = {
             .format = "+s", .n_children = 1, .children = columns, .release = release};
         struct bc_schema *schema = NULL;
-        struct bc_error error = {0, ""};
+        struct bc_error error = {0};
         CHECK(make(&root, &schema, &error) == EINVAL && schema == NULL);
         CHECK(strstr(error.message, "runs") != NULL);
     }

@@ -108,12 +108,12 @@ static void test_each_is_read_once(void) {
     for (int copies = 0; copies <= 1; copies++) {
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
         options.verify = 1;
-        options.copies = copies;
+        options.read_into_memory = copies;
         struct bc_cache *cache;
         CHECK(bc_file_open(place.path, &options, &cache, NULL) == 0);
         for (uint64_t i = 0; i < PAIRS; i++) {
             struct ArrowArray array;
-            CHECK(bc_cache_get(cache, i, &array, NULL, NULL) == 0);
+            CHECK(bc_cache_batch(cache, i, &array, NULL, NULL) == 0);
             const void *values = array.children[0]->dictionary->buffers[2];
             for (int64_t c = 0; c < COLUMNS; c++) {
                 check_column(array.children[c], (int64_t)i);
@@ -122,7 +122,7 @@ static void test_each_is_read_once(void) {
             array.release(&array);
         }
         struct bc_file_info info = {.struct_size = sizeof(info)};
-        CHECK(bc_cache_describe(cache, &info, NULL, NULL) == 0);
+        CHECK(bc_cache_file_info(cache, &info, NULL, NULL) == 0);
         CHECK(info.dictionary_batches == PAIRS);
         bc_cache_unref(cache);
     }
@@ -158,7 +158,7 @@ static void test_types_that_differ(void) {
     place_init(&place);
     write_file(place.path, true);
     struct bc_cache *cache;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc_file_open(place.path, NULL, &cache, &error) == EBADMSG);
     CHECK(strstr(error.message, "same id") != NULL);
     place_finish(&place);

@@ -50,7 +50,7 @@ static void test_lengths(void) {
     node_of(&bed, 0)->length = ROWS + 1;
     refuse(&bed, "x", -1, "rows");
     node_of(&bed, 0)->length = -1;
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc__validate_batch(bed.schema, NULL, bed.batch, &error) == EINVAL);
     CHECK(strstr(error.message, "negative") != NULL);
     fill(&bed, 1, -1, ROWS, NULL, NULL, NULL);
@@ -252,7 +252,7 @@ static void test_dictionaries(void) {
     fill(&bed, 3, 0, 2, NULL, words, NULL);
     fill(&bed, 4, 0, 3, NULL, offsets, data);
     accept(&bed);
-    struct bc_error error = {0, ""};
+    struct bc_error error = {0};
     CHECK(bc__validate_dictionary(schema, 2, bed.batch, &error) == EINVAL);
     CHECK(strstr(error.message, "'x.dictionary.word' is broken in row 1:") != NULL);
     node_of(&bed, 4)->length = 4;

@@ -1,0 +1,689 @@
+/** batchcorder records a single-use Arrow stream once and replays it to any number of
+ * independent readers, from memory or from disk, without copying.
+ *
+ *     struct bc_cache *cache;
+ *     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+ *     bc_cache_new(&source, &options, &cache, NULL);   the stream moves into the cache
+ *     struct ArrowArrayStream replay;
+ *     bc_cache_stream(cache, &replay, NULL);           as often as needed
+ *
+ * These rules hold for every function, unless its comment says otherwise.
+ *
+ * Errors. A function that can fail returns 0 or an errno value. It also fills the
+ * caller's `struct bc_error`, which may be NULL. There is no hidden "last error". Every
+ * function that takes a `struct bc_error` can return ENOMEM.
+ *
+ * Results. An `out_` parameter is untouched on failure, and always set on success.
+ *
+ * Ownership. A pointer parameter is borrowed for the call, unless the comment says that
+ * it moves. A string that a function returns belongs to the cache, and is valid as long
+ * as the cache.
+ *
+ * Threads. Any number of threads may use a cache or a reader at once. If several threads
+ * use one reader, each batch goes to one of them. One thread at a time may use an
+ * ArrowArrayStream, as the Arrow specification says. Any thread may release an exported
+ * array, and may move its children out. One thread at a time calls the source: the first
+ * thread that needs the next batch. The library holds no lock during that call.
+ *
+ * After close. A function that needs batches or files returns EINVAL with the kind
+ * BC_ERROR_CLOSED. The other functions say so in their comment.
+ *
+ * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
+ * size in its own header, which the initialiser does. The library reads and writes that
+ * many bytes. If the caller's struct is larger than the library's, the unknown members
+ * must be zero, else the call returns E2BIG.
+ */
+#ifndef BATCHCORDER_H
+#define BATCHCORDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "version.h"
+
+/* Define BC_STATIC to use the static library on Windows. */
+#if defined(_WIN32) && !defined(BC_STATIC)
+#ifdef BC_BUILDING
+#define BC_EXPORT __declspec(dllexport)
+#else
+#define BC_EXPORT __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define BC_EXPORT __attribute__((visibility("default")))
+#else
+#define BC_EXPORT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The Arrow C data interface and C stream interface, as their specification prints them.
+ */
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE
+
+#define ARROW_FLAG_DICTIONARY_ORDERED 1
+#define ARROW_FLAG_NULLABLE 2
+#define ARROW_FLAG_MAP_KEYS_SORTED 4
+
+struct ArrowSchema {
+    const char *format;
+    const char *name;
+    const char *metadata;
+    int64_t flags;
+    int64_t n_children;
+    struct ArrowSchema **children;
+    struct ArrowSchema *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+
+struct ArrowArray {
+    int64_t length;
+    int64_t null_count;
+    int64_t offset;
+    int64_t n_buffers;
+    int64_t n_children;
+    const void **buffers;
+    struct ArrowArray **children;
+    struct ArrowArray *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+
+#endif /* ARROW_C_DATA_INTERFACE */
+
+#ifndef ARROW_C_STREAM_INTERFACE
+#define ARROW_C_STREAM_INTERFACE
+
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
+#endif /* ARROW_C_STREAM_INTERFACE */
+
+/* ---- errors ---- */
+
+/** The kinds of errors. One errno stands for several of them. */
+enum bc_error_kind {
+    BC_ERROR_SYSTEM = 0,       /* the system refused a call; the errno says why */
+    BC_ERROR_INVALID = 1,      /* an argument, an option or a schema is invalid */
+    BC_ERROR_NO_MEMORY = 2,    /* an allocation failed */
+    BC_ERROR_OVER_BUDGET = 3,  /* a memory or disk budget is used up */
+    BC_ERROR_CLOSED = 4,       /* the cache is closed */
+    BC_ERROR_EVICTED = 5,      /* the batch was evicted */
+    BC_ERROR_SOURCE = 6,       /* the source returned this error */
+    BC_ERROR_CHANGED = 7,      /* the resumed source is not the recorded one */
+    BC_ERROR_TOO_MANY = 8,     /* the cache has made max_readers readers */
+    BC_ERROR_NOT_ARROW = 9,    /* the file is no Arrow stream, file or recording */
+    BC_ERROR_CORRUPT = 10,     /* the file is damaged */
+    BC_ERROR_INCOMPLETE = 11,  /* the file is cut off, or the recording is unfinished */
+    BC_ERROR_UNSUPPORTED = 12, /* the library cannot read or write this data */
+    BC_ERROR_WRITER_DIED = 13, /* the followed recording will not be completed */
+    BC_ERROR_NO_LOCK = 14,     /* the file system refuses locks */
+    BC_ERROR_NOT_ON_DISK = 15, /* batches are in memory only */
+    BC_ERROR_CANCELLED = 16,   /* a hook or a fork stopped the call */
+    BC_ERROR_DEADLOCK = 17,    /* the call would wait for its own thread */
+    BC_ERROR_EXISTS = 18,      /* the file exists, or the recording is complete */
+    BC_ERROR_BUSY = 19         /* another process or reader uses the file or cache */
+};
+
+/** A failure, filled in by the callee. Zeroed or uninitialised before the call. */
+struct bc_error {
+    int32_t code;        /* the errno value that the function returned */
+    int32_t kind;        /* enum bc_error_kind */
+    int32_t reserved[6]; /* zero */
+    char message[1024];  /* UTF-8, ends with NUL; a longer message is cut */
+};
+
+/* ---- caches ---- */
+
+/** A recorded stream. Counted: bc_cache_new() returns one reference. */
+struct bc_cache;
+
+/** An independent position in the batches of a cache. Counted; holds a reference to its
+ * cache. */
+struct bc_reader;
+
+/** As a memory capacity: 7/8 of the machine's memory, or of its cgroup limit if that is
+ * lower. As a disk capacity: no limit. */
+#define BC_BYTES_DEFAULT UINT64_MAX
+
+enum bc_write_policy {
+    BC_WRITE_ON_INSERTION = 0, /* every batch goes to disk, and to memory if it fits */
+    BC_WRITE_ON_EVICTION = 1   /* batches that do not fit into memory go to disk */
+};
+
+/** Compression of buffers in the file, as the Arrow IPC format defines it. A compressed
+ * batch is decompressed into memory by each read. Other batches are mapped. */
+enum bc_compression {
+    BC_COMPRESSION_NONE = 0,
+    BC_COMPRESSION_LZ4 = 1,
+    BC_COMPRESSION_ZSTD = 2
+};
+
+/** Space in which the hooks keep the state that they restore. */
+struct bc_hook_state {
+    void *data[2];
+};
+
+/** Functions called around the slow path: while a thread calls the source or waits for
+ * another thread. That thread calls them, with no lock held. A binding releases its
+ * language's global lock in `enter` and takes it again in `leave`. */
+struct bc_hooks {
+    /* Returns 0, or an errno with which the call fails. Then `leave` is not called. */
+    int (*enter)(void *context, struct bc_hook_state *state);
+    void (*leave)(void *context, struct bc_hook_state *state);
+    /* Called about every 30 ms between `enter` and `leave`. An errno such as EINTR stops
+     * the call, which loses nothing and can be repeated. May be NULL. */
+    int (*poll)(void *context);
+    void *context;
+};
+
+struct bc_cache_options {
+    size_t struct_size;
+    uint64_t memory_capacity; /* bytes of the memory tier; default: BC_BYTES_DEFAULT */
+    uint64_t disk_capacity;   /* bytes of the file at disk_path; default: no limit */
+    uint64_t max_readers;     /* readers ever made, 0: no limit. With a limit, a batch is
+                                 evicted once all readers were made and have passed it */
+    uint64_t prefetch;        /* batches that a thread keeps ahead of the fastest reader.
+                                 It alone calls the source, within the hooks. 0: readers
+                                 call the source when they need a batch */
+    const char *disk_path;    /* directory for the cache's file; NULL: no disk tier */
+    const char *record_path; /* name of a recording, instead of disk_path. The file stays,
+                                other processes can read it while it grows, and it is
+                                complete once the source has ended. NULL: no recording */
+    const struct bc_hooks *hooks; /* copied; NULL: none */
+    int32_t write_policy;         /* enum bc_write_policy */
+    int32_t compression;          /* enum bc_compression */
+    int32_t checksum; /* 1: the file has checksums, and the first read verifies them; 0:
+                         it has none. Default: 1 */
+    int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
+                         process sees it. If synchronising fails, every later call fails
+                         with that errno */
+    int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
+                         The source must return the recorded batches again: they are
+                         compared by row count and dropped */
+    int32_t reserved; /* zero */
+};
+
+#define BC_CACHE_OPTIONS_INIT         \
+    {sizeof(struct bc_cache_options), \
+     BC_BYTES_DEFAULT,                \
+     BC_BYTES_DEFAULT,                \
+     0,                               \
+     0,                               \
+     NULL,                            \
+     NULL,                            \
+     NULL,                            \
+     BC_WRITE_ON_INSERTION,           \
+     BC_COMPRESSION_NONE,             \
+     1,                               \
+     0,                               \
+     0,                               \
+     0}
+
+/** Makes a cache of `source`. Reads its schema now, and its batches when readers need
+ * them.
+ *
+ * On success the stream moves: `source->release` is NULL. The cache releases the stream
+ * once it has ended or failed, or the cache is closed. On failure the stream stays the
+ * caller's, and no batch was taken.
+ *
+ * `options`: NULL means the defaults.
+ * `out_cache`: one reference, which the caller gives to bc_cache_unref().
+ *
+ * EINVAL: the source is released or not a stream of structs; an option is invalid; with
+ *     `resume`, the schema is not the recording's.
+ * ENOTSUP: there is a file, and the Arrow IPC format cannot hold a type. The message
+ *     names the field.
+ * EEXIST: the recording's name is taken; with `resume`, the recording is complete.
+ * EBUSY: with `resume`, another process is writing the recording.
+ * ENOLCK: the file system refuses the lock that a recording needs.
+ * Other: an errno of creating the directory and the file, or of the stream's get_schema.
+ */
+BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
+                           const struct bc_cache_options *options,
+                           struct bc_cache **out_cache, struct bc_error *error);
+
+/** Adds a reference. Returns `cache`. */
+BC_EXPORT struct bc_cache *bc_cache_ref(struct bc_cache *cache);
+
+/** Releases a reference; NULL is accepted. The last one closes and frees the cache.
+ * Readers hold one each. Exported arrays stay valid. */
+BC_EXPORT void bc_cache_unref(struct bc_cache *cache);
+
+/** Closes the cache. A second call does nothing.
+ *
+ * Waiting readers wake and fail. The memory is freed, and the cache's own file is
+ * removed. Exported arrays stay valid. If a thread is inside the source, that thread
+ * releases it: this function never waits for the source. The releases of the source and
+ * of its arrays are foreign code, and may run here. In a fork's child this function only
+ * marks the cache, because source, memory and file belong to the parent. */
+BC_EXPORT void bc_cache_close(struct bc_cache *cache);
+
+/** Records all remaining batches of the source. A second call does nothing.
+ *
+ * `out_batches`: batches recorded so far, by this call and earlier ones.
+ *
+ * Fails as bc_reader_next() does, and can then be repeated. */
+BC_EXPORT int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
+                              struct bc_error *error);
+
+/** Like bc_cache_ingest(), but stops once `batches` batches are recorded. */
+BC_EXPORT int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches,
+                                 uint64_t *out_batches, struct bc_error *error);
+
+/** Copies the stream's schema, which the caller releases. Never waits. Works after close.
+ */
+BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
+                              struct bc_error *error);
+
+/** Returns the errno with which the source failed, or 0 if it has not failed.
+ *
+ * `out_message`: the source's whole message; NULL if it has not failed.
+ *
+ * Never waits. Works after close. */
+BC_EXPORT int bc_cache_source_error(struct bc_cache *cache, const char **out_message);
+
+/** The state of a recording. */
+enum bc_state {
+    BC_STATE_OPEN = 0,      /* the source may have more batches */
+    BC_STATE_EXHAUSTED = 1, /* the source has ended */
+    BC_STATE_FAILED = 2,    /* the source failed: readers get its error after the last
+                               batch */
+    BC_STATE_CLOSED = 3     /* the cache is closed */
+};
+
+/** Counters of a cache. Each is a value of one moment. */
+struct bc_stats {
+    size_t struct_size;       /* set by the caller */
+    int32_t state;            /* enum bc_state */
+    int32_t exhausted;        /* 1: the source has ended; stays 1 after close */
+    uint64_t batches;         /* recorded so far, evicted ones included */
+    uint64_t rows;            /* in these batches */
+    uint64_t bytes;           /* that these batches reference, each counted alone */
+    uint64_t evicted;         /* the first batches, evicted after all readers passed */
+    uint64_t memory_bytes;    /* charged to the memory tier, reservations included */
+    uint64_t memory_capacity; /* bytes */
+    uint64_t disk_bytes;      /* of the cache's file, without holes */
+    uint64_t disk_capacity;   /* bytes; 0 without a disk tier */
+    uint64_t source_calls;    /* calls of the source for a batch */
+    uint64_t source_ns;       /* nanoseconds in these calls, estimated by sampling */
+    uint64_t readers;         /* ever made */
+    uint64_t waiting;         /* threads that wait for another thread's batch */
+    uint64_t memory_hits;     /* batches that readers got from memory */
+    uint64_t disk_hits;       /* batches that readers got from disk */
+    uint64_t resumed;         /* batches that a resumed recording had before */
+};
+
+/** Writes the counters. The caller has set `out_stats->struct_size`. Never waits, never
+ * fails, works after close. */
+BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats);
+
+/** Returns the path of the cache's file, or NULL without one. Works after close. */
+BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
+
+/** Sets the capacity of a tier, in bytes. Recorded batches stay. An ingest that the old
+ * capacity stopped continues with the next call that needs a batch.
+ *
+ * EINVAL: the cache is closed; it has no disk tier. */
+BC_EXPORT int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
+                                           struct bc_error *error);
+BC_EXPORT int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t capacity,
+                                         struct bc_error *error);
+
+/** Charges memory that the caller keeps for this cache, such as objects of a language.
+ *
+ * `bytes`: the size to charge. Batches have priority: they are admitted as if there were
+ * no reservations, and bc_cache_is_overcommitted() then returns 1.
+ *
+ * Returns 1 if it was charged, 0 if the capacity is used up. Works after close. */
+BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
+
+/** Takes back a charge of bc_cache_reserve(). */
+BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
+
+/** Returns 1 if the caller should take reservations back, else 0. Works after close. */
+BC_EXPORT int bc_cache_is_overcommitted(struct bc_cache *cache);
+
+/* ---- readers ---- */
+
+/** As a reader's start: the first batch that is not recorded yet. */
+#define BC_READER_FRONTIER UINT64_MAX
+
+struct bc_reader_options {
+    size_t struct_size;
+    uint64_t start; /* index of the first batch, or BC_READER_FRONTIER; default: 0 */
+    uint64_t stop;  /* the reader ends before this batch; default: no limit */
+    uint64_t step;  /* from one batch to the next, at least 1; default: 1 */
+    const int32_t *columns; /* indices of the columns to return, in this order; NULL means
+                               all. Bytes of other columns are never read, except to
+                               verify the checksum of a body of up to 4 KiB */
+    int64_t n_columns;
+};
+
+#define BC_READER_OPTIONS_INIT \
+    {sizeof(struct bc_reader_options), 0, UINT64_MAX, 1, NULL, 0}
+
+/** Makes a reader. Never waits.
+ *
+ * `options`: NULL means all columns from batch 0.
+ * `out_reader`: one reference, which the caller gives to bc_reader_unref().
+ *
+ * EINVAL: the cache is closed; it has made max_readers readers; the first batch was
+ *     evicted; a column does not exist; step is 0. */
+BC_EXPORT int bc_cache_reader(struct bc_cache *cache,
+                              const struct bc_reader_options *options,
+                              struct bc_reader **out_reader, struct bc_error *error);
+
+/** Describes a returned batch. */
+struct bc_batch_info {
+    uint64_t number; /* index of the batch in the stream, from 0 */
+    uint64_t rows;   /* row count */
+    int32_t
+        in_memory; /* 1: from the memory tier, so later reads return this batch again */
+    int32_t reserved; /* zero */
+};
+
+/** Returns batch `number`, recording it and all earlier batches first if needed. This is
+ * no reader: max_readers does not count it.
+ *
+ * `out_array`: as bc_reader_next() sets it; `release` is NULL if the stream has no such
+ *     batch.
+ * `out_info`: may be NULL. All zero if the stream has no such batch.
+ *
+ * EINVAL: the batch was evicted.
+ * Other: as bc_reader_next(). */
+BC_EXPORT int bc_cache_batch(struct bc_cache *cache, uint64_t number,
+                             struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                             struct bc_error *error);
+
+/** Like bc_cache_batch(), but returns EAGAIN where bc_reader_next_quick() does. */
+BC_EXPORT int bc_cache_batch_quick(struct bc_cache *cache, uint64_t number,
+                                   struct ArrowArray *out_array,
+                                   struct bc_batch_info *out_info,
+                                   struct bc_error *error);
+
+/** Makes a reader at batch 0 and exports it as an Arrow stream, which the caller
+ * releases. Fails as bc_cache_reader() does. */
+BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,
+                              struct bc_error *error);
+
+/** Returns the next batch as a struct array. If the batch is not recorded yet, calls the
+ * source or waits for the thread that does.
+ *
+ * `out_array`: the caller releases it. `release` is NULL at the end of the stream, and in
+ *     every later call. Its buffers are the producer's own or the mapped file's: nothing
+ *     is copied.
+ * `out_info`: may be NULL. All zero at the end of the stream.
+ *
+ * A source error is permanent: every reader gets the batches before it, then this error.
+ * EINTR from another cache's stream is retried. After ENOMEM or an error of the disk the
+ * batch is kept, and the next call continues with it.
+ *
+ * ENOMEM: out of memory; the capacity of a tier is used up.
+ * EINVAL: the cache is closed; a batch does not fit the schema; an offset leaves its
+ *     array; with a file, an offset, view, type id or run end is invalid.
+ * EDEADLK: the source reads a batch of its own cache that is not recorded yet.
+ * ECANCELED: a hook stopped the call; in a fork's child, the batch is not recorded.
+ * EBADMSG: the batch in the file is damaged.
+ * EIO: the file is shorter than before; the system refused a call.
+ * EOWNERDEAD: the writer of the followed recording died, or its source failed.
+ * ENOLCK: the file system refuses locks, so a follower cannot see its writer.
+ * Other: the source's error, or an errno of a hook such as EINTR. */
+BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
+                             struct bc_batch_info *out_info, struct bc_error *error);
+
+/** Like bc_reader_next(), but returns EAGAIN instead of a long read.
+ *
+ * A binding calls this with its language's global lock held, and after EAGAIN calls
+ * bc_reader_next() without it. Calls of the source and waits are not affected: the hooks
+ * surround them. If the source itself failed with EAGAIN, both functions return that.
+ *
+ * EAGAIN: the batch takes long to verify or decompress; another thread is reading from
+ *     this reader or extending the same dictionary. The reader has not moved. */
+BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
+                                   struct bc_batch_info *out_info,
+                                   struct bc_error *error);
+
+/** Copies the schema of the reader's batches, which the caller releases. Never waits.
+ * Works after close. */
+BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,
+                               struct ArrowSchema *out_schema, struct bc_error *error);
+
+/** Returns the index of the reader's next batch. Works after close. */
+BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
+
+/** Moves past batch `number` without exporting it. Never waits.
+ *
+ * EAGAIN: the reader is at another batch; another thread is reading from it; the batch is
+ *     not recorded yet.
+ * EINVAL: the cache is closed. */
+BC_EXPORT int bc_reader_skip(struct bc_reader *reader, uint64_t number);
+
+/** Adds a reference. Returns `reader`. */
+BC_EXPORT struct bc_reader *bc_reader_ref(struct bc_reader *reader);
+
+/** Releases a reference; NULL is accepted. The last one frees the reader, which then
+ * keeps no batch from being evicted. */
+BC_EXPORT void bc_reader_unref(struct bc_reader *reader);
+
+/** Exports the reader as an Arrow stream of its remaining batches. The caller's reference
+ * moves into the stream. Cannot fail. */
+BC_EXPORT void bc_reader_export(struct bc_reader *reader,
+                                struct ArrowArrayStream *out_stream);
+
+/* ---- files ---- */
+
+struct bc_file_options {
+    size_t struct_size;
+    uint64_t max_batches;         /* reads only the first ones; default: no limit */
+    const struct bc_hooks *hooks; /* copied; NULL: none */
+    int32_t file; /* descriptor of an open file to read instead of `path`, which then only
+                     appears in messages. It stays the caller's. Default: -1, none */
+    int32_t verify;  /* 1: the first read of a batch validates all its values: offsets,
+                        text, indices. Checksums are always verified */
+    int32_t partial; /* 1: opens the valid batches of a file that is cut off, damaged at
+                        its end or incomplete */
+    int32_t follow;  /* 1: replays a recording while another process writes it, and waits
+                        for more batches */
+    int32_t read_into_memory; /* 1: reads batches into memory instead of mapping them */
+    int32_t reserved;         /* zero */
+};
+
+#define BC_FILE_OPTIONS_INIT \
+    {sizeof(struct bc_file_options), UINT64_MAX, NULL, -1, 0, 0, 0, 0, 0}
+
+/** Opens a recording, or an Arrow IPC stream or file of any writer, as a cache.
+ *
+ * For a complete recording this reads the schema and the trailer, whatever the file's
+ * size. For other files it reads the metadata of all messages once. The file is never
+ * changed. Batches are mapped, and copied only if they are compressed or unaligned. They
+ * stay valid after the cache. While batches are in use, the file must not be made
+ * shorter.
+ *
+ * With `follow`, readers wait for batches that the writer has not written yet. The stream
+ * ends when the recording is complete. If the writer is a cache in the same process, the
+ * follower calls that cache's source itself: a single thread cannot deadlock. The
+ * follower keeps that cache until it is closed, and gets its source's error.
+ *
+ * `options`: NULL means the defaults.
+ * `out_cache`: one reference.
+ *
+ * EINVAL: the file is no Arrow stream or file; an option is invalid.
+ * ENODATA: the recording is not complete; the file is cut off.
+ * EBADMSG: the file is damaged.
+ * ENOTSUP: the file has Arrow data that this library cannot read.
+ * Other: an errno of opening the file. */
+BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *options,
+                           struct bc_cache **out_cache, struct bc_error *error);
+
+/** Reads and verifies a whole file: checksums, offsets, text, indices.
+ *
+ * `options`: as for bc_file_open(), with `verify` implied; NULL means the defaults.
+ * `out_batches`: the number of valid batches, which is the index of the damaged batch on
+ *     failure. Untouched if the file cannot be opened. May be NULL.
+ *
+ * Fails as bc_file_open() and bc_reader_next() do. */
+BC_EXPORT int bc_file_verify(const char *path, const struct bc_file_options *options,
+                             uint64_t *out_batches, struct bc_error *error);
+
+/** Removes an incomplete recording that no process is writing, and no other file. A file
+ * that is empty or all zeros counts as one: a power failure leaves such files.
+ *
+ * EEXIST: the recording is complete.
+ * EBUSY: a process is writing it; another file has taken its name.
+ * ENOLCK: the file system refuses locks, so the writer cannot be seen.
+ * EINVAL: the file is no recording.
+ * Other: an errno of opening or removing the file. */
+BC_EXPORT int bc_file_discard(const char *path, struct bc_error *error);
+
+struct bc_save_options {
+    size_t struct_size;
+    int32_t overwrite; /* 1: replaces an existing file in one step; 0: EEXIST */
+    int32_t durable;   /* 1: the file is on the disk when the call returns */
+};
+
+#define BC_SAVE_OPTIONS_INIT {sizeof(struct bc_save_options), 0, 0}
+
+/** Records all remaining batches and saves the cache as a complete recording at `path`.
+ * The file is a link to the cache's own file if that is possible, else a copy. It appears
+ * at once, and on failure the old file stays.
+ *
+ * `options`: NULL means the defaults.
+ *
+ * EINVAL: batches were evicted.
+ * EBADMSG: the cache has opened a file, and a batch in it has invalid offsets.
+ * EEXIST: the file exists, and `overwrite` is 0.
+ * Other: as bc_cache_ingest(), or an errno of writing. With `overwrite` and `durable`, an
+ *     error of synchronising the directory is reported after the new file is in place. */
+BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path,
+                            const struct bc_save_options *options,
+                            struct bc_error *error);
+
+/** Writes every recorded batch to the file at bc_cache_path(), so that other processes
+ * can open it. Also writes the trailer if the source has ended.
+ *
+ * `out_batches`: the number of batches in the file.
+ *
+ * EINVAL: the cache is closed; batches are in memory only, or were or will be evicted.
+ * ECANCELED: in a fork's child, batches are not in the file, and only the parent can
+ *     write it.
+ * Other: an errno of writing. */
+BC_EXPORT int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
+                               struct bc_error *error);
+
+/** Returns 1 if a process is writing the recording that the cache has opened, -1 if the
+ * file system refuses to tell, else 0. Also 0 if the cache is closed, or has opened no
+ * file. */
+BC_EXPORT int bc_cache_is_being_written(struct bc_cache *cache);
+
+/** Returns 1 if the system refused the lock of the cache's own file at disk_path, else 0.
+ * Such a file works. If its process is killed, no other process removes it. Works after
+ * close. */
+BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
+
+/** Selects columns: the cache's schema then has these only, in this order, and a reader's
+ * column indices count among them. A binding needs the schema to find columns by name, so
+ * this is no option of bc_file_open(). Works after close.
+ *
+ * EINVAL: a column does not exist.
+ * EBUSY: columns were selected before; the cache has had a reader. */
+BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
+                              int64_t n_columns, struct bc_error *error);
+
+/** Finds the batch that has row `row`, in time logarithmic in the number of batches.
+ *
+ * `out_batch`: index of the batch.
+ * `out_row_in_batch`: index of the row in the batch.
+ *
+ * EINVAL: no recorded batch has the row; the batch was evicted; the cache is closed. */
+BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
+                                uint64_t *out_row_in_batch, struct bc_error *error);
+
+/** Writes the first row of each of `n` batches from batch `start` on, and of the batch
+ * after them.
+ *
+ * `out_rows`: space for `n` + 1 row indices.
+ *
+ * EINVAL: fewer batches are recorded; the first one was evicted; the cache is closed. */
+BC_EXPORT int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
+                                  uint64_t *out_rows, struct bc_error *error);
+
+/** The kinds of a cache's file. */
+enum bc_file_kind {
+    BC_FILE_NONE = 0,      /* the cache has no file */
+    BC_FILE_CACHE = 1,     /* the cache's own, removed with it */
+    BC_FILE_RECORDING = 2, /* a recording of this library */
+    BC_FILE_STREAM = 3,    /* an Arrow IPC stream */
+    BC_FILE_ARROW = 4      /* an Arrow IPC file (Feather V2) */
+};
+
+struct bc_file_info {
+    size_t struct_size;          /* set by the caller */
+    int32_t kind;                /* enum bc_file_kind */
+    int32_t complete;            /* 1: the end of the stream is in the file */
+    int32_t checksum;            /* 1: the file has checksums */
+    int32_t compression;         /* enum bc_compression, of the first batch */
+    uint64_t bytes;              /* size of the file */
+    uint64_t dictionary_batches; /* messages of dictionaries, deltas included */
+    uint64_t dictionary_bytes;   /* in these messages */
+};
+
+/** Describes the file of a cache.
+ *
+ * `out_info`: the caller has set `struct_size`.
+ * `out_column_bytes`: space for one number a column, or NULL. Receives the size of the
+ *     column's buffers in all batches as stored, dictionaries included. This reads the
+ *     metadata of every batch.
+ *
+ * EINVAL: the cache is closed.
+ * Other: an errno of reading. */
+BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
+                                 uint64_t *out_column_bytes, struct bc_error *error);
+
+/* ---- the rest ---- */
+
+/** Writes a permutation of the numbers below `n`. It depends on `seed`, `epoch` and `n`
+ * alone, and is the same in every version and on every machine.
+ *
+ * `out`: space for `n` numbers. */
+BC_EXPORT void bc_permutation(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
+
+/** Functions that a binding wants called around a fork, for locks of its own that a child
+ * needs. `before` takes the locks, the others release them. The thread that forks calls
+ * all three. None is NULL, and none calls the library.
+ *
+ * The library takes its own locks after `before` has returned, and releases them before
+ * it calls `in_parent` or `in_child`. A binding may therefore hold its locks around any
+ * call of the library. With several bindings, the latest one's `before` comes first, and
+ * its `in_parent` or `in_child` last. Two threads may fork at once: each calls `before`.
+ */
+struct bc_fork_calls {
+    void (*before)(void *context);
+    void (*in_parent)(void *context);
+    void (*in_child)(void *context);
+    void *context;
+};
+
+/** Registers the functions for every fork that begins from now on. They stay registered.
+ *
+ * `calls`: copied; its `context` must stay valid until the process ends.
+ *
+ * Returns 0 or ENOMEM. */
+BC_EXPORT int bc_watch_forks(const struct bc_fork_calls *calls);
+
+/** Returns the version of the library as "major.minor.patch". */
+BC_EXPORT const char *bc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BATCHCORDER_H */

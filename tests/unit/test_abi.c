@@ -1,0 +1,208 @@
+/* Structs of callers that were built with an older or a newer header, and the kinds of
+ * errors. */
+#include <unistd.h>
+
+#include "fixture.h"
+#include "place.h"
+#include "save.h"
+
+enum { BATCHES = 4, ROWS = 3 };
+
+/* Options as a newer header may have them. */
+struct newer_options {
+    struct bc_cache_options known;
+    uint64_t unknown;
+};
+
+static void test_older_options(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.memory_capacity = 1 << 20;
+    options.max_readers = 1;
+    /* The caller's header ends behind memory_capacity. */
+    options.struct_size = offsetof(struct bc_cache_options, disk_capacity);
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    for (int i = 0; i < 2; i++) bc_reader_unref(fixture_reader(cache));
+    struct bc_stats stats = {.struct_size = sizeof(stats)};
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.memory_capacity == 1 << 20 && stats.readers == 2);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static void test_newer_options(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct ArrowArrayStream source = fixture_stream(&fixture);
+    struct newer_options newer = {.known = BC_CACHE_OPTIONS_INIT, .unknown = 1};
+    newer.known.struct_size = sizeof(newer);
+    struct bc_cache *cache;
+    struct bc_error error = {0};
+    CHECK(bc_cache_new(&source, &newer.known, &cache, &error) == E2BIG);
+    CHECK(error.kind == BC_ERROR_INVALID && source.release != NULL);
+    newer.unknown = 0;
+    CHECK(bc_cache_new(&source, &newer.known, &cache, &error) == 0);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static void test_no_size(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.struct_size = 0;
+    struct bc_reader *reader;
+    struct bc_error error = {0};
+    CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
+    CHECK(strstr(error.message, "initialiser") != NULL);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static void check_untouched(const void *memory, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) CHECK(((const uint8_t *)memory)[i] == 0xaa);
+}
+
+static void test_older_results(void) {
+    struct place place;
+    place_init(&place);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = place.path;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
+
+    struct bc_stats stats;
+    memset(&stats, 0xaa, sizeof(stats));
+    stats.struct_size = offsetof(struct bc_stats, resumed);
+    bc_cache_stats(cache, &stats);
+    CHECK(stats.batches == BATCHES && stats.struct_size < sizeof(stats));
+    check_untouched(&stats, offsetof(struct bc_stats, resumed), sizeof(stats));
+
+    struct bc_file_info info;
+    memset(&info, 0xaa, sizeof(info));
+    info.struct_size = offsetof(struct bc_file_info, bytes);
+    CHECK(bc_cache_file_info(cache, &info, NULL, NULL) == 0);
+    CHECK(info.kind == BC_FILE_RECORDING && info.complete == 1);
+    check_untouched(&info, offsetof(struct bc_file_info, bytes), sizeof(info));
+
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+    place_finish(&place);
+}
+
+/* An `out_` parameter is always set on success. */
+static void test_out_parameters(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct ArrowArray array;
+    struct bc_batch_info info;
+    memset(&info, 0xaa, sizeof(info));
+    CHECK(bc_cache_batch(cache, BATCHES, &array, &info, NULL) == 0);
+    CHECK(array.release == NULL && info.rows == 0 && info.number == 0);
+    const char *message = "untouched";
+    CHECK(bc_cache_source_error(cache, &message) == 0 && message == NULL);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static void test_kinds_of_caches(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.memory_capacity = 1;
+    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_error error = {0};
+    uint64_t batches;
+    CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
+    CHECK(error.kind == BC_ERROR_OVER_BUDGET && error.code == ENOMEM);
+    CHECK(bc_cache_publish(cache, &batches, &error) == EINVAL);
+    CHECK(error.kind == BC_ERROR_NOT_ON_DISK);
+    bc_cache_close(cache);
+    CHECK(bc_cache_ingest(cache, &batches, &error) == EINVAL);
+    CHECK(error.kind == BC_ERROR_CLOSED);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+
+    fixture_init(&fixture, BATCHES, ROWS);
+    options = (struct bc_cache_options)BC_CACHE_OPTIONS_INIT;
+    options.max_readers = 1;
+    cache = fixture_cache(&fixture, &options);
+    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_reader *another;
+    CHECK(bc_cache_reader(cache, NULL, &another, &error) == EINVAL);
+    CHECK(error.kind == BC_ERROR_TOO_MANY);
+    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    struct ArrowArray array;
+    CHECK(bc_cache_batch(cache, 0, &array, NULL, &error) == EINVAL);
+    CHECK(error.kind == BC_ERROR_EVICTED);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+/* The errno of a source may be any: the kind tells it apart, for every reader. */
+static void test_kind_of_sources(void) {
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    fixture.fail_at = 1;
+    fixture.fail_code = ENOMEM;
+    fixture.fail_text = "the source's own message";
+    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct bc_error error = {0};
+        uint64_t batches;
+        CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
+        CHECK(error.kind == BC_ERROR_SOURCE);
+        CHECK(strcmp(error.message, fixture.fail_text) == 0);
+    }
+    bc_cache_unref(cache);
+    fixture_check_released(&fixture);
+}
+
+static int32_t kind_of_opening(const char *path) {
+    struct bc_cache *cache;
+    struct bc_error error = {0};
+    CHECK(bc_file_open(path, NULL, &cache, &error) == error.code && error.code != 0);
+    return error.kind;
+}
+
+static void test_kinds_of_files(void) {
+    struct place place;
+    place_init(&place);
+    CHECK(kind_of_opening(place.path) == BC_ERROR_SYSTEM);
+    place_write(place.path, "no Arrow data at all", 20);
+    CHECK(kind_of_opening(place.path) == BC_ERROR_NOT_ARROW);
+    CHECK(unlink(place.path) == 0);
+    struct fixture fixture;
+    fixture_init(&fixture, BATCHES, ROWS);
+    place_record(place.path, fixture, UINT64_MAX);
+    struct bc_cache *cache;
+    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == 0);
+    struct bc_error error = {0};
+    CHECK(save_cache(cache, place.path, 0, 0, &error) == EEXIST);
+    CHECK(error.kind == BC_ERROR_EXISTS);
+    bc_cache_unref(cache);
+    size_t size;
+    char *bytes = place_read(place.path, &size);
+    CHECK(unlink(place.path) == 0);
+    place_write(place.path, bytes, size / 2 / 64 * 64);
+    CHECK(kind_of_opening(place.path) == BC_ERROR_INCOMPLETE);
+    free(bytes);
+    place_finish(&place);
+}
+
+int main(void) {
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_older_options),   TAP_CASE(test_newer_options),
+        TAP_CASE(test_no_size),         TAP_CASE(test_older_results),
+        TAP_CASE(test_out_parameters),  TAP_CASE(test_kinds_of_caches),
+        TAP_CASE(test_kind_of_sources), TAP_CASE(test_kinds_of_files),
+    };
+    return TAP_RUN(cases);
+}
