@@ -10,11 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A iovec of memory to write. */
-struct bc_iovec {
-    const void *data;
-    size_t size;
-};
+#include "base/iovec.h"
 
 /* Makes `path` (and its parents) as directories where they are missing. */
 int bc__sys_make_dirs(const char *path);

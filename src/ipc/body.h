@@ -9,7 +9,7 @@
 
 #include "arrow/buffer_ranges.h"
 #include "base/arena.h"
-#include "base/sys.h"
+#include "base/iovec.h"
 #include "ipc/codec.h"
 #include "ipc/metadata.h"
 

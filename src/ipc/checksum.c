@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/sys.h"
+#include "base/iovec.h"
 #include "xxhash.h"
 
 static const uint8_t zeros[64];
