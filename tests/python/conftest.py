@@ -1,4 +1,4 @@
-"""Fixtures: the same cache in each tier, here and in scripts of their own."""
+"""Fixtures: the same cache in each tier, and the C code that tests call."""
 
 from __future__ import annotations
 
@@ -7,44 +7,16 @@ import shlex
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from batchcorder import StreamCache
 from helpers import HERE
+from tiers import TIERS, MakeCache, Tier, maker
 
 # A shell starts its background jobs with the signal ignored, and so their children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-MakeCache = Callable[..., StreamCache]
-Tier = dict[str, str]
-
-TIERS: dict[str, dict[str, Any]] = {
-    "memory": {},
-    "disk": {"memory_capacity": 1, "disk_capacity": 1 << 30},
-    "both": {"memory_capacity": 1 << 30, "disk_capacity": 1 << 30},
-    "evict": {
-        "memory_capacity": 64,
-        "disk_capacity": 1 << 30,
-        "write_policy": "on_eviction",
-    },
-}
-
-
-def maker(tier: str, path: Path) -> MakeCache:
-    """Return a function that makes caches in `tier`."""
-
-    def make(source: Any, **options: Any) -> StreamCache:
-        settings = dict(TIERS[tier])
-        if tier != "memory":
-            settings["disk_path"] = path
-        return StreamCache(source, **(settings | options))
-
-    return make
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -63,11 +35,6 @@ def make_any_cache(request: pytest.FixtureRequest, tmp_path: Path) -> MakeCache:
 def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Tier:
     """Return the environment that tells `maker_here` in a script where to record."""
     return {"TIER": request.param, "TIER_PATH": str(tmp_path)}
-
-
-def maker_here() -> MakeCache:
-    """Return what `make_cache` is to a test, in a script that got its `tier`."""
-    return maker(os.environ["TIER"], Path(os.environ["TIER_PATH"]))
 
 
 @pytest.fixture(scope="session")

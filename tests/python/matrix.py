@@ -21,9 +21,9 @@ from typing import Any
 import pyarrow as pa
 
 from batchcorder import StreamCache
-from conftest import TIERS, maker
 from helpers import SCHEMA, Task, batch, ids, numbered
 from test_python_sources import CONSUMERS, COUNT, fsspec_dataset, generator, python_file
+from tiers import TIERS, maker
 
 DEADLINE_SECONDS = 30
 BATCHES = numbered(20, COUNT // 20)

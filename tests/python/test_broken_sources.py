@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from cstream import ArrowArray, ArrowSchema, RawStream
 from helpers import SCHEMA, batch, check_python, ids
+from tiers import MakeCache
 
 TEXT = pa.record_batch({"id": ["a", None, "ccc"]})
 STRUCT = pa.record_batch({"id": pa.array([{"x": 1}, None, {"x": 3}])})

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import maker
 from helpers import SCHEMA, Source, cache_file, ids, numbered, on_disk
+from tiers import maker
 
 NUMBERS = pa.array(range(1000), pa.int64())
 NULLS = pa.array([None if i % 3 == 0 else i for i in range(1000)], pa.int64())

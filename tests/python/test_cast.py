@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from cstream import capsule_of
 from helpers import CLOSED, USED, Source
+from tiers import MakeCache
 
 SCHEMA = pa.schema([("a", pa.int64()), ("s", pa.string())])
 FLOATS = pa.schema([("a", pa.float32()), ("s", pa.large_string())])

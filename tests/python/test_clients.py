@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import ROWS, TABLE, ids, orders, recorded
+from tiers import MakeCache
 
 
 def csv_file() -> pa.RecordBatchReader:

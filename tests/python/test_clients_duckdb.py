@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from conftest import MakeCache
 from helpers import ROWS, TABLE, Task, check_python, orders, recorded
+from tiers import MakeCache
 
 duckdb = pytest.importorskip("duckdb")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Tier
 from helpers import check_python
+from tiers import Tier
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -17,7 +17,7 @@ DUCKDB = int(duckdb.__version__.split(".")[0])
 
 LAZY = """
     import duckdb
-    from conftest import maker_here
+    from tiers import maker_here
     from helpers import *
 
     N = 1_000_000

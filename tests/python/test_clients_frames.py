@@ -10,8 +10,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import ROWS, TABLE, Source, check_python, orders, recorded
+from tiers import MakeCache
 
 polars = pytest.importorskip("polars")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from conftest import MakeCache
 from helpers import ROWS, TABLE, orders, recorded
+from tiers import MakeCache
 
 duckdb = pytest.importorskip("duckdb")
 ibis = pytest.importorskip("ibis")

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from conftest import MakeCache, Tier
 from helpers import ROWS, TABLE, check_python, orders, recorded
+from tiers import MakeCache, Tier
 
 FLIGHT = """
     import pyarrow.flight as flight
-    from conftest import maker_here
+    from tiers import maker_here
     from helpers import *
 
     class Server(flight.FlightServerBase):

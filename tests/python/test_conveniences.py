@@ -12,8 +12,8 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache, StreamCacheReader, tee
-from conftest import MakeCache
 from helpers import SCHEMA, Source, cache_files, ids, numbered
+from tiers import MakeCache
 
 TABLE = pa.table({"x": range(10), "y": [f"t{i}" for i in range(10)]})
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from batchcorder import StreamCache
 from batchcorder._dataset import CacheDataset
-from conftest import MakeCache, maker
 from helpers import Source, Task, cache_file, check_python, on_disk
+from tiers import MakeCache, maker
 
 ROWS, CHUNK = 1000, 100
 x, y, z = pc.field("x"), pc.field("y"), pc.field("z")

@@ -13,8 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conftest import TIERS
 from helpers import run_python
+from tiers import TIERS
 
 RUNS = int(os.environ.get("BC_EXIT_RUNS", 10))
 SEED = int(os.environ.get("BC_EXIT_SEED", 1))
@@ -22,7 +22,7 @@ SECONDS = 5
 
 PRELUDE = """
     import ctypes, itertools, os, sys, threading, time
-    from conftest import maker_here
+    from tiers import maker_here
     from cstream import stream_in
     from helpers import *
     from test_python_sources import CONSUMERS

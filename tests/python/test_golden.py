@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from conftest import TIERS, maker
 from test_cli import run
+from tiers import TIERS, maker
 
 FOLDER = os.environ.get("ARROW_TESTING")
 STREAMS = sorted(Path(FOLDER, "golden").rglob("*.stream")) if FOLDER else []

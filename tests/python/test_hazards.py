@@ -25,7 +25,6 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from conftest import MakeCache
 from cstream import ArrowArray, ArrowArrayStream, ArrowSchema, RawStream, stream_in
 from helpers import (
     CLOSED,
@@ -43,6 +42,7 @@ from helpers import (
     on_disk,
     start_python,
 )
+from tiers import MakeCache
 
 # The rows that are ours so far. Rows are numbered as in the project's list of hazards.
 HAZARDS: dict[int, tuple[str, str]] = {
@@ -380,7 +380,7 @@ def test_hazard_08_the_heart_beats_on(
         TIMED
         + HEART
         + f"""
-    from conftest import maker_here
+    from tiers import maker_here
     from test_python_sources import CONSUMERS
     for name, read in CONSUMERS.items():
         read(StreamCache(Source(numbered(2))))  # its imports
@@ -411,7 +411,7 @@ def test_hazard_08_answers_while_the_source_is_stuck(
         TIMED
         + f"""
     import nanoarrow
-    from conftest import maker_here
+    from tiers import maker_here
     from test_slow_sources import AT_ONCE
 
     def native(cache):
@@ -639,7 +639,7 @@ def test_hazard_15_forks_while_threads_read(
         FORK
         + f"""
     import itertools
-    from conftest import maker_here
+    from tiers import maker_here
     table = pa.table({{"id": pa.array(range(4000), pa.int64())}})
     over = threading.Event()
 
@@ -802,7 +802,7 @@ def test_hazard_35_waiters_wake_at_once(
         TIMED
         + f"""
     import nanoarrow
-    from conftest import maker_here
+    from tiers import maker_here
 
     def native():
         with nanoarrow.ArrayStream(cache) as stream:

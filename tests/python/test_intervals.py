@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import TIERS, maker
 from cstream import ArrowSchema, RawStream, arrays, stream_in
 from helpers import cache_file, on_disk
+from tiers import TIERS, maker
 
 ROWS = 23
 MONTHS = [None if i % 5 == 3 else 7 - 3 * i for i in range(ROWS)]

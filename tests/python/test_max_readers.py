@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import CLOSED, SCHEMA, Source, cache_file, ids, numbered, on_disk
+from tiers import MakeCache
 
 TAKES: dict[str, Callable[[StreamCache], Any]] = {
     "reader": lambda c: c.reader(),

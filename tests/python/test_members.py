@@ -16,8 +16,8 @@ import pytest
 
 import batchcorder
 from batchcorder import CastingStreamCache, StreamCache, StreamCacheReader
-from conftest import MakeCache
 from helpers import SCHEMA, Source, ids, numbered
+from tiers import MakeCache
 
 PUBLIC = {
     StreamCache: {

@@ -17,7 +17,7 @@ from arro3.core import Table as Arro3Table
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import maker
+from tiers import maker
 
 WAYS = ("memory", "disk", "both", "evict", "recording", "lz4", "dataset", "cast")
 Replay = Callable[[Any], Any]

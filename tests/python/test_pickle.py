@@ -17,8 +17,8 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import maker
 from helpers import CLOSED, SCHEMA, Source, check_python, ids, numbered, on_disk
+from tiers import maker
 
 WANTED = list(range(20))
 TABLE = pa.Table.from_batches(numbered(5)).append_column("x", pa.array(["a"] * 20))

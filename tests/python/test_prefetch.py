@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import CLOSED, SCHEMA, Gate, Source, check_python, ids, numbered
+from tiers import MakeCache
 
 
 class Watched(Source):

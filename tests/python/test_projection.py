@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import CLOSED, Source, cache_file, ids, numbered, on_disk
 from kinds import ALL, batch_of
+from tiers import MakeCache
 
 WIDE = pa.record_batch({f"c{i}": pa.array(range(i, i + 4000)) for i in range(100)})
 

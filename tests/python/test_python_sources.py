@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from batchcorder import StreamCache
-from conftest import Tier
 from helpers import SCHEMA, Task, check_python, ids, numbered
+from tiers import Tier
 
 COUNT = 2000
 
@@ -148,7 +148,7 @@ def test_every_consumer(source: Callable[[], Any], tier: Tier) -> None:
     check_python(
         f"""
         import faulthandler
-        from conftest import maker_here
+        from tiers import maker_here
         from helpers import exit_at_once
         from test_python_sources import *
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from batchcorder import StreamCache
-from conftest import TIERS, maker
 from cstream import RawStream, forget_nulls
 from helpers import cache_files
 from kinds import ALL, batch_of
 from strategies import Stream, streams
+from tiers import TIERS, maker
 
 WAYS: dict[str, tuple[str, dict[str, str]]] = {
     **{tier: (tier, {}) for tier in TIERS},

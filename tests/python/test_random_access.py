@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import MakeCache, maker
 from helpers import CLOSED, SCHEMA, Source, ids, numbered, on_disk
 from kinds import ALL, RUN_ENDS, VIEWS, batch_of, slices_of
 from test_types import same, stream_of
+from tiers import MakeCache, maker
 
 LENGTHS = [4, 0, 1, 7, 0, 3, 5]
 ROWS = sum(LENGTHS)

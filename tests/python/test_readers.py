@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache, StreamCacheReader
-from conftest import MakeCache
 from helpers import CLOSED, SCHEMA, USED, Source, cache_file, ids, numbered, on_disk
+from tiers import MakeCache
 
 
 def test_readers_are_independent(make_any_cache: MakeCache) -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import MakeCache
 from foreign import file_of, stream_of
 from helpers import Source, ids, mapped, numbered
 from kinds import ALL, batch_of, slices_of
 from strategies import Stream, streams
 from test_types import same
+from tiers import MakeCache
 
 Codec = Literal["lz4", "zstd"] | None
 HOW: list[dict[str, bool]] = [

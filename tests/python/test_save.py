@@ -13,11 +13,11 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import MakeCache
 from foreign import file_of, stream_of
 from helpers import Source, cache_file, ids, numbered, on_disk
 from kinds import ALL, batch_of, slices_of
 from test_types import same
+from tiers import MakeCache
 
 WANTED = list(range(20))
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from conftest import MakeCache, maker
 from helpers import CLOSED, Source, check_python, ids, numbered, on_disk
 from kinds import ALL, batch_of, slices_of
 from test_types import stream_of
+from tiers import MakeCache, maker
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

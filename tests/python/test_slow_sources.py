@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import CLOSED, SCHEMA, Gate, Task, ids, numbered
+from tiers import MakeCache
 
 # Answers that must come at once while the source is stuck before batch 2.
 AT_ONCE: dict[str, Callable[[StreamCache], Any]] = {

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import SourceTraceback, StreamCache
-from conftest import MakeCache
 from cstream import RawStream
 from helpers import SCHEMA, Source, batch, ids, numbered
+from tiers import MakeCache
 
 COUNT = 4
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import Gate, Source, Task, ids, numbered, on_disk
+from tiers import MakeCache
 
 
 def test_state(make_any_cache: MakeCache) -> None:

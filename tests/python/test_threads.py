@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import SCHEMA, Source, Task, ids, numbered
+from tiers import MakeCache
 
 
 def test_threads_that_share_a_reader(make_any_cache: MakeCache) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import maker
+from tiers import maker
 
 pytest.importorskip("duckdb")
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import maker
 from cstream import RawStream, forget_nulls
 from helpers import cache_file, cache_files, on_disk
 from kinds import ALL, batch_of, slices_of
+from tiers import maker
 
 
 def same(got: list[pa.RecordBatch], wanted: list[pa.RecordBatch]) -> None:
