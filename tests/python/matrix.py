@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from batchcorder import StreamCache
 from helpers import SCHEMA, Task, batch, ids, numbered
-from test_python_sources import CONSUMERS, COUNT, fsspec_dataset, generator, python_file
+from python_sources import CONSUMERS, COUNT, fsspec_dataset, generator, python_file
 from tiers import TIERS, maker
 
 DEADLINE_SECONDS = 30
