@@ -41,6 +41,23 @@ def ids(stream: Any) -> list[int]:
     return [i for b in stream for i in b.column("id").to_pylist()]
 
 
+def reader_of(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatchReader:
+    """Return a stream of the batches, which have a schema each and all the same."""
+    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+
+
+def identical(got: list[pa.RecordBatch], wanted: list[pa.RecordBatch]) -> None:
+    """Check that batches are equal, one by one, to the last flag and byte of metadata."""
+    assert len(got) == len(wanted)
+    for one, other in zip(got, wanted, strict=True):
+        one.validate(full=True)
+        assert one.schema.equals(other.schema, check_metadata=True)
+        assert str(one.schema) == str(other.schema)
+        assert one.num_rows == other.num_rows
+        assert one.equals(other, check_metadata=True)
+        assert one.to_pylist() == other.to_pylist()
+
+
 def recorded(cache: StreamCache, wanted: pa.Table) -> None:
     """Check that the cache gives `wanted`, while it records and when it replays."""
     for _ in range(2):

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
+from damage import flip
 from helpers import HERE
 from kinds import ALL
-from test_damage import flip
 
 NAMED = re.compile(
     r"Checksum mismatch for (?:the place of )?batch (\d+); the file may be"

@@ -11,8 +11,8 @@ import pytest
 
 import kinds
 from batchcorder import StreamCache
+from damage import flip
 from helpers import Source, cache_file, check_python, ids, numbered, on_disk
-from test_damage import flip
 
 KEY = b"batchcorder.xxh3"
 
@@ -74,7 +74,7 @@ def test_damage_in_the_structure_is_an_error(at: int, tmp_path: Path) -> None:
 BATCH = """
     import numpy as np
     from helpers import *
-    from test_damage import flip
+    from damage import flip
     encode = pa.DictionaryArray.from_arrays
     batch = pa.record_batch({
         "s": ["ab", None, "cde"],

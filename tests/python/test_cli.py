@@ -16,7 +16,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable
@@ -28,8 +27,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchcorder
-from batchcorder._cli import main
 from children import fork, kill, killed, status, stream, wait_until
+from command_line import run
 from helpers import ids, numbered
 from kinds import ALL as KINDS
 
@@ -49,45 +48,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def x() -> str:
     batchcorder.record(stream(BATCHES), "x.arrows").close()
     return "x.arrows"
-
-
-def run(
-    *words: str, text: bool = True, input: bytes = b"", ascii_only: bool = False
-) -> subprocess.CompletedProcess[Any]:
-    """
-    Run the program in a child that has it loaded already; most tests run it often.
-
-    Those below that use `start` or `shell` run it from its beginning to its end.
-    """
-    with (
-        tempfile.TemporaryFile() as given,
-        tempfile.TemporaryFile() as printed,
-        tempfile.TemporaryFile() as said,
-    ):
-        given.write(input)
-        given.seek(0)
-
-        def child() -> None:
-            for number, file in enumerate((given, printed, said)):
-                os.dup2(file.fileno(), number)
-            sys.stdin = os.fdopen(0)
-            sys.stdout = os.fdopen(1, "w", encoding="ascii" if ascii_only else "utf-8")
-            sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
-            try:
-                code = main(words)
-            except SystemExit as end:
-                code = end.code  # argparse's
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-        code = status(fork(child))
-        files = []
-        for file in (printed, said):
-            file.seek(0)
-            files.append(file.read())
-    out, errors = (one.decode() for one in files) if text else files
-    return subprocess.CompletedProcess(words, code, out, errors)
 
 
 def start(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:

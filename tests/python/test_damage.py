@@ -9,33 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batchcorder import StreamCache
+from damage import MISMATCH, flip, recorded
 from helpers import Gate, Source, Task, cache_file, check_python, ids, numbered, on_disk
-
-MISMATCH = re.compile(
-    r"Checksum mismatch for (batch (\d+)|the schema).*cache file may be corrupted"
-)
-
-
-def recorded(path: Path, count: int = 3) -> tuple[StreamCache, Path]:
-    cache = on_disk(Source(numbered(count)), path)
-    cache.ingest_all()
-    return cache, cache_file(path)
-
-
-def flip(file: Path, offset: int, mask: int = 0x10) -> None:
-    with file.open("r+b") as opened:
-        opened.seek(offset)
-        byte = opened.read(1)[0]
-        opened.seek(offset)
-        opened.write(bytes([byte ^ mask]))
 
 
 def test_every_byte(tmp_path: Path) -> None:
     """In turn, each byte of the file is changed; one reader or the other must notice."""
     code = f"""
         from helpers import *
-        from test_damage import MISMATCH, flip, recorded
+        from damage import MISMATCH, flip, recorded
         path = Path({str(tmp_path)!r})
         size = None
         missed = []
@@ -114,7 +96,7 @@ def test_a_shortened_file(tmp_path: Path) -> None:
     """In a child: a read past the end of a mapping would kill the process."""
     code = f"""
         from helpers import *
-        from test_damage import recorded
+        from damage import recorded
 
         def refused(read):
             try:

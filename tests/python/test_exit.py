@@ -25,7 +25,7 @@ PRELUDE = """
     from tiers import maker_here
     from cstream import stream_in
     from helpers import *
-    from test_python_sources import CONSUMERS
+    from python_sources import CONSUMERS
     make = maker_here()
 
     def endless(reached, stuck_at=1 << 60, enough=50):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from test_cli import run
+from command_line import run
 from tiers import TIERS, maker
 
 FOLDER = os.environ.get("ARROW_TESTING")

@@ -381,7 +381,7 @@ def test_hazard_08_the_heart_beats_on(
         + HEART
         + f"""
     from tiers import maker_here
-    from test_python_sources import CONSUMERS
+    from python_sources import CONSUMERS
     for name, read in CONSUMERS.items():
         read(StreamCache(Source(numbered(2))))  # its imports
         stalls = []
@@ -412,7 +412,7 @@ def test_hazard_08_answers_while_the_source_is_stuck(
         + f"""
     import nanoarrow
     from tiers import maker_here
-    from test_slow_sources import AT_ONCE
+    from at_once import AT_ONCE
 
     def native(cache):
         with nanoarrow.ArrayStream(cache) as stream:
@@ -556,7 +556,7 @@ def test_hazard_11_while_workers_read(ccode: Path) -> None:
     check_python(
         INTERRUPTED
         + """
-    from test_python_sources import with_nanoarrow
+    from python_sources import with_nanoarrow
     times = []
     for _ in range(4):
         cache = StreamCache(slow(12))

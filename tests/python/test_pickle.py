@@ -351,27 +351,11 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
 # ---- workers ----
 
 
-def sum_of(task: tuple[StreamCache, int]) -> int:
-    cache, number = task
-    return int(pc.sum(cache[number]["id"]).as_py())
-
-
-# What a worker is given when it starts.
-KEPT: list[Any] = []
-
-
-def keep(thing: Any) -> None:
-    KEPT.append(thing)
-
-
-def kept_sum(number: int) -> int:
-    return sum_of((KEPT[0], number))
-
-
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_a_pool(method: str, tmp_path: Path) -> None:
     code = f"""
-        from test_pickle import *
+        from helpers import *
+        from workers import *
         import multiprocessing
         cache = on_disk(Source(numbered(50)), {str(tmp_path)!r})
         cache.ingest_all()
@@ -386,28 +370,12 @@ def test_a_pool(method: str, tmp_path: Path) -> None:
     check_python(code, timeout=60)
 
 
-def private_bytes() -> int:
-    """Return what this process has of its own."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return (
-        sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) << 10
-    )
-
-
-def scan(cache: StreamCache) -> tuple[int, int]:
-    """Return a sum over all of it, and how many bytes that took."""
-    before = private_bytes()
-    total = sum(int(pc.sum(one["x"]).as_py()) for one in cache)
-    KEPT[0].wait(30)
-    grown = private_bytes() - before
-    KEPT[0].wait(30)
-    return total, grown
-
-
 def test_workers_share_the_pages(tmp_path: Path) -> None:
     """Four processes scan 200 MB, and have next to nothing of it of their own."""
     code = f"""
-        from test_pickle import *
+        from helpers import *
+        from workers import *
+        import batchcorder
         import multiprocessing
         import numpy as np
         path = {str(tmp_path / "x.arrows")!r}

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from helpers import CLOSED, SCHEMA, Source, ids, numbered, on_disk
+from helpers import CLOSED, SCHEMA, Source, identical, ids, numbered, on_disk, reader_of
 from kinds import ALL, RUN_ENDS, VIEWS, batch_of, slices_of
-from test_types import same, stream_of
 from tiers import MakeCache, maker
 
 LENGTHS = [4, 0, 1, 7, 0, 3, 5]
@@ -207,10 +206,10 @@ def test_take_of_every_type(name: str, tier: str, tmp_path: Path) -> None:
     """Also of those for which pyarrow's own take has no kernel."""
     batches = slices_of(batch_of(name))
     if tier == "recording":
-        batchcorder.record(stream_of(batches), tmp_path / "x").close()
+        batchcorder.record(reader_of(batches), tmp_path / "x").close()
         cache = batchcorder.open(tmp_path / "x")
     else:
-        cache = maker(tier, tmp_path)(stream_of(batches))
+        cache = maker(tier, tmp_path)(reader_of(batches))
     rows = [row for one in batches for row in one.to_pylist()]
     for numbers in ([40, 3, 3, -1, 0, 22, 23], list(range(len(rows)))[::-1] * 2):
         got = cache.take(numbers)
@@ -240,7 +239,7 @@ def test_dictionaries_that_differ() -> None:
     source = [
         pa.record_batch({"d": pa.array(list(w)).dictionary_encode()}) for w in words
     ]
-    cache = StreamCache(stream_of(source))
+    cache = StreamCache(reader_of(source))
     assert cache.take([6, 0, 2, 4])["d"].to_pylist() == list("xaxb")
 
 
@@ -420,4 +419,4 @@ def test_readers_that_cannot_be(options: dict[str, Any], error: type[Exception])
     cache = StreamCache(Source(BATCHES), max_readers=1)
     with pytest.raises(error):
         cache.reader(**options)
-    same(list(cache.reader()), BATCHES)
+    identical(list(cache.reader()), BATCHES)

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 import batchcorder
 from batchcorder import StreamCache
 from foreign import file_of, stream_of
-from helpers import Source, ids, mapped, numbered
+from helpers import Source, identical, ids, mapped, numbered
 from kinds import ALL, batch_of, slices_of
 from strategies import Stream, streams
-from test_types import same
 from tiers import MakeCache
 
 Codec = Literal["lz4", "zstd"] | None
@@ -45,16 +44,16 @@ def test_every_type(name: str, codec: Codec, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
     path = tmp_path / "x.arrows"
     with batchcorder.record(source_of(batches), path, compression=codec) as cache:
-        same(list(cache), batches)
+        identical(list(cache), batches)
     for how in HOW:
         with batchcorder.open(path, **how) as cache:
             assert cache.schema.equals(batches[0].schema, check_metadata=True)
             for _ in range(2):
-                same(list(cache), batches)
-            same(list(pa.RecordBatchReader.from_stream(cache)), batches)
+                identical(list(cache), batches)
+            identical(list(pa.RecordBatchReader.from_stream(cache)), batches)
     assert batchcorder.verify(path) == len(batches)
     with pa.ipc.open_stream(path) as stream:
-        same(list(stream), batches)
+        identical(list(stream), batches)
 
 
 @settings(

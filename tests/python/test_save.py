@@ -14,9 +14,8 @@ import pytest
 import batchcorder
 from batchcorder import StreamCache
 from foreign import file_of, stream_of
-from helpers import Source, cache_file, ids, numbered, on_disk
+from helpers import Source, cache_file, identical, ids, numbered, on_disk
 from kinds import ALL, batch_of, slices_of
-from test_types import same
 from tiers import MakeCache
 
 WANTED = list(range(20))
@@ -62,7 +61,7 @@ def test_every_type_from_memory(name: str, path: Path) -> None:
     source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
     StreamCache(source).save(path)
     with batchcorder.open(path, verify=True) as cache:
-        same(list(cache), batches)
+        identical(list(cache), batches)
 
 
 def test_a_link_where_all_is_in_the_file(tmp_path: Path, path: Path) -> None:

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from helpers import CLOSED, Source, check_python, ids, numbered, on_disk
+from helpers import (
+    CLOSED,
+    Source,
+    check_python,
+    ids,
+    numbered,
+    on_disk,
+    reader_of,
+)
 from kinds import ALL, batch_of, slices_of
-from test_types import stream_of
 from tiers import MakeCache, maker
 
 MASK = (1 << 64) - 1
@@ -180,7 +187,7 @@ def test_the_same_from_memory_file_and_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_every_type(name: str) -> None:
     batches = slices_of(batch_of(name))
-    cache = StreamCache(stream_of(batches))
+    cache = StreamCache(reader_of(batches))
     rows = Counter(repr(row) for one in batches for row in one.to_pylist())
     for window in (0, 30, 1000):
         stream = cache.shuffle(3, window=window)
@@ -195,7 +202,7 @@ def test_every_type(name: str) -> None:
 def test_dictionaries_that_differ() -> None:
     words = ["ab", "xy", "bcx"]
     batches = [pa.record_batch({"d": pa.array([*w]).dictionary_encode()}) for w in words]
-    cache = StreamCache(stream_of(batches))
+    cache = StreamCache(reader_of(batches))
     for window in (0, 3, 100):
         got = [w for one in cache.shuffle(1, window=window) for w in one["d"].to_pylist()]
         assert sorted(got) == sorted("abxybcx")

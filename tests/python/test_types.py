@@ -9,33 +9,17 @@ import pytest
 
 from batchcorder import StreamCache
 from cstream import RawStream, forget_nulls
-from helpers import cache_file, cache_files, on_disk
+from helpers import cache_file, cache_files, identical, on_disk, reader_of
 from kinds import ALL, batch_of, slices_of
 from tiers import maker
-
-
-def same(got: list[pa.RecordBatch], wanted: list[pa.RecordBatch]) -> None:
-    """Check that batches are equal, one by one, to the last flag and byte of metadata."""
-    assert len(got) == len(wanted)
-    for one, other in zip(got, wanted, strict=True):
-        one.validate(full=True)
-        assert one.schema.equals(other.schema, check_metadata=True)
-        assert str(one.schema) == str(other.schema)
-        assert one.num_rows == other.num_rows
-        assert one.equals(other, check_metadata=True)
-        assert one.to_pylist() == other.to_pylist()
-
-
-def stream_of(batches: list[pa.RecordBatch]) -> pa.RecordBatchReader:
-    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_round_trip_in_memory(name: str) -> None:
     batches = slices_of(batch_of(name))
-    cache = StreamCache(stream_of(batches))
-    same(list(cache), batches)
-    same(list(pa.RecordBatchReader.from_stream(cache)), batches)
+    cache = StreamCache(reader_of(batches))
+    identical(list(cache), batches)
+    identical(list(pa.RecordBatchReader.from_stream(cache)), batches)
     assert cache.schema.equals(batches[0].schema, check_metadata=True)
 
 
@@ -43,9 +27,9 @@ def test_round_trip_in_memory(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_round_trip_on_disk(name: str, tier: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
-    cache = maker(tier, tmp_path)(stream_of(batches))
-    same(list(cache), batches)
-    same(list(pa.RecordBatchReader.from_stream(cache)), batches)
+    cache = maker(tier, tmp_path)(reader_of(batches))
+    identical(list(cache), batches)
+    identical(list(pa.RecordBatchReader.from_stream(cache)), batches)
     assert cache.schema.equals(batches[0].schema, check_metadata=True)
 
 
@@ -56,16 +40,16 @@ def test_nulls_that_nobody_counted(name: str, tier: str, tmp_path: Path) -> None
     source = RawStream(batches[0].schema, [*batches], change=forget_nulls)
     cache = maker(tier, tmp_path)(source)
     for _ in range(2):
-        same(list(cache), batches)
+        identical(list(cache), batches)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_file_is_an_ipc_stream(name: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     cache.ingest_all()
     with pa.ipc.open_stream(cache_file(tmp_path)) as stream:
-        same(list(stream), batches)
+        identical(list(stream), batches)
 
 
 def test_a_type_that_the_format_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
@@ -86,16 +70,16 @@ def test_a_dictionary_of_binary_values_of_no_width(tier: str, tmp_path: Path) ->
     values = pa.array([b"", None], pa.binary(0))
     column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0]), values)
     batches = [pa.record_batch({"d": column}), pa.record_batch({"d": column[1:3]})]
-    cache = maker(tier, tmp_path)(stream_of(batches))
+    cache = maker(tier, tmp_path)(reader_of(batches))
     for _ in range(2):
-        same(list(cache), batches)
+        identical(list(cache), batches)
 
 
 @pytest.mark.parametrize("rows", [0, 5])
 def test_batches_without_columns(rows: int, tmp_path: Path) -> None:
     one = batch_of("int64").slice(0, rows).select([])
-    for cache in (StreamCache(stream_of([one])), on_disk(stream_of([one]), tmp_path)):
-        same(list(cache), [one])
+    for cache in (StreamCache(reader_of([one])), on_disk(reader_of([one]), tmp_path)):
+        identical(list(cache), [one])
         (got,) = pa.RecordBatchReader.from_stream(cache)
         assert (got.num_rows, got.num_columns) == (rows, 0)
 
@@ -107,7 +91,7 @@ def test_structs_whose_slices_may_be_empty(name: str, tier: str, tmp_path: Path)
     array = pa.StructArray.from_arrays([ALL[name][3:20]], ["c"])
     slices = [array[5:], array[4:4], array[17:], array[1:9]]
     cache = maker(tier, tmp_path)(pa.chunked_array(slices))
-    same(list(cache), [pa.RecordBatch.from_struct_array(one) for one in slices])
+    identical(list(cache), [pa.RecordBatch.from_struct_array(one) for one in slices])
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk", "both", "evict"])
@@ -120,9 +104,9 @@ def test_empty_streams_and_empty_batches(tier: str, tmp_path: Path) -> None:
     assert list(empty) == []
     assert pa.table(empty).schema.equals(whole.schema, check_metadata=True)
     batches = [whole.slice(0, 0), whole.slice(0, 1), whole.slice(5, 0)]
-    cache = make(stream_of(batches))
+    cache = make(reader_of(batches))
     assert cache.ingest_all() == 3
-    same(list(cache), batches)
+    identical(list(cache), batches)
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
@@ -132,7 +116,7 @@ def test_empty_streams_and_empty_batches(tier: str, tmp_path: Path) -> None:
 def test_odd_field_names(names: list[str], tier: str, tmp_path: Path) -> None:
     columns = [pa.array([1, 2]), pa.array(["x", None])]
     one = pa.RecordBatch.from_arrays(columns, names)
-    same(list(maker(tier, tmp_path)(stream_of([one]))), [one])
+    identical(list(maker(tier, tmp_path)(reader_of([one]))), [one])
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
@@ -142,8 +126,8 @@ def test_metadata_that_is_not_utf8(tier: str, tmp_path: Path) -> None:
     one = pa.RecordBatch.from_arrays(
         [pa.array([1, None], pa.int8())], schema=pa.schema([field], metadata=metadata)
     )
-    cache = maker(tier, tmp_path)(stream_of([one]))
-    same(list(cache), [one])
+    cache = maker(tier, tmp_path)(reader_of([one]))
+    identical(list(cache), [one])
     assert pa.table(cache).schema.field(0).metadata == metadata
     assert cache.schema.metadata == metadata
     for file in cache_files(tmp_path):
@@ -165,7 +149,9 @@ def test_many_columns_and_deep_nesting(tier: str, tmp_path: Path) -> None:
     one = pa.RecordBatch.from_arrays(
         [pa.array([value, None], deep), *columns], [f"c{i}" for i in range(501)]
     )
-    same(list(maker(tier, tmp_path)(stream_of([one, one.slice(1)]))), [one, one.slice(1)])
+    identical(
+        list(maker(tier, tmp_path)(reader_of([one, one.slice(1)]))), [one, one.slice(1)]
+    )
 
 
 @pytest.mark.parametrize("levels", [20, 47, 48, 60])
@@ -177,7 +163,7 @@ def test_deep_nesting(levels: int, tmp_path: Path) -> None:
         else:
             column = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), column)
     batches = [pa.record_batch({"deep": column})]
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     for _ in range(2):
         assert next(iter(cache)).equals(batches[0])
 

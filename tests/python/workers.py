@@ -1,0 +1,45 @@
+"""Functions that the workers of a pool import: their module must have a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from batchcorder import StreamCache
+
+
+def sum_of(task: tuple[StreamCache, int]) -> int:
+    cache, number = task
+    return int(pc.sum(cache[number]["id"]).as_py())
+
+
+# What a worker is given when it starts.
+KEPT: list[Any] = []
+
+
+def keep(thing: Any) -> None:
+    KEPT.append(thing)
+
+
+def kept_sum(number: int) -> int:
+    return sum_of((KEPT[0], number))
+
+
+def private_bytes() -> int:
+    """Return what this process has of its own."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return (
+        sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) << 10
+    )
+
+
+def scan(cache: StreamCache) -> tuple[int, int]:
+    """Return a sum over all of it, and how many bytes that took."""
+    before = private_bytes()
+    total = sum(int(pc.sum(one["x"]).as_py()) for one in cache)
+    KEPT[0].wait(30)
+    grown = private_bytes() - before
+    KEPT[0].wait(30)
+    return total, grown
