@@ -117,9 +117,11 @@ test-tsan: build/tsan/build.ninja
 
 # What calls our own C in many ways; the rest of the Python tests run so by
 # `make test-python-asan PYTHON_ASAN=tests/python`.
-PYTHON_ASAN ?= $(patsubst %,tests/python/test_%.py,readers threads types random \
-	dictionaries compression damage disk max_readers projection prefetch reentry \
-	slow_sources source_errors broken_sources budget hazards)
+PYTHON_ASAN ?= tests/python/sources tests/python/threads/test_threads.py \
+	$(patsubst %,tests/python/api/test_%.py,readers max_readers projection budget) \
+	$(patsubst %,tests/python/files/test_%.py,every_type random_schemas dictionaries \
+	compression disk_tier) \
+	$(patsubst %,tests/python/faults/test_%.py,damaged_cache_file hazards)
 
 ## make test-python-asan  Python tests under AddressSanitizer and UBSan
 test-python-asan: $(VENV)/.build.ok
@@ -148,14 +150,14 @@ MATRIX_RUNS ?= 1000
 matrix: $(VENV)/.test.ok $(VENV)/.installed
 	@export BC_MATRIX_RUNS=$(MATRIX_RUNS) BC_MATRIX_SEED=$$(date +%s); \
 	echo "BC_MATRIX_SEED=$$BC_MATRIX_SEED"; \
-	$(BIN)/python -m pytest tests/python/test_matrix.py
+	$(BIN)/python -m pytest tests/python/threads/test_random_consumers.py
 
 ## make exits         interpreters that end while threads and C code work, EXIT_RUNS=200
 EXIT_RUNS ?= 200
 exits: $(VENV)/.test.ok $(VENV)/.installed
 	@export BC_EXIT_RUNS=$(EXIT_RUNS) BC_EXIT_SEED=$$(date +%s); \
 	echo "BC_EXIT_SEED=$$BC_EXIT_SEED"; \
-	$(BIN)/python -m pytest tests/python/test_exit.py
+	$(BIN)/python -m pytest tests/python/threads/test_exit.py
 
 ## make powerloss     simulated losses of power, POWERLOSS_STATES=200000
 POWERLOSS_STATES ?= 200000

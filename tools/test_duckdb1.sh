@@ -22,7 +22,7 @@ fi
 "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$wheels"/batchcorder-*.whl
 
 status=0
-"$venv/bin/python" -m pytest tests/python/test_clients_{duckdb,ibis}*.py \
+"$venv/bin/python" -m pytest tests/python/clients/test_{duckdb,ibis}*.py \
     --junitxml="$report" || status=1
 python3 tools/count_tests.py "$report" || status=1
 exit "$status"

@@ -22,7 +22,7 @@ from queue import Empty, Queue
 from typing import Any
 
 HERE = Path(__file__).parent
-TESTS = HERE.parent / "python"
+LIB = HERE.parent / "python" / "lib"
 SECONDS_START = 60.0
 
 CHILD = """
@@ -48,7 +48,7 @@ class Child:
 
     def __init__(self, package: Path | None, names: list[str]) -> None:
         paths = [str(package)] if package else []
-        paths += [str(HERE), str(TESTS), os.environ.get("PYTHONPATH", "")]
+        paths += [str(HERE), str(LIB), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD],
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    sys.path += [str(HERE), str(TESTS)]
+    sys.path += [str(HERE), str(LIB)]
     from probes import PROBES
 
     found = run(options.package, options.names or PROBES, lambda name: options.seconds)

@@ -1,5 +1,5 @@
 /* A recording of every type: each bit of it flipped, each byte of its end cut off. What
- * tests/python/test_bit_flips.py recorded is EVERY_TYPE. */
+ * tests/python/faults/test_recording_bit_flips.py recorded is EVERY_TYPE. */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 import batchcorder
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "python" / "lib"))
 
 import kinds
 from swapped import big_file, big_stream

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import HERE
+from helpers import LIB, ROOT
 from tiers import TIERS, MakeCache, Tier, maker
 
 # A shell starts its background jobs with the signal ignored, and so their children.
@@ -42,10 +42,10 @@ def ccode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return ccode.c as a shared library."""
     made = tmp_path_factory.mktemp("ccode") / "ccode.so"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    include = HERE.parents[1] / "include"
+    include = ROOT / "include"
     command = [compiler[0], "-shared", "-fPIC", "-pthread", f"-I{include}"]
     try:
-        subprocess.run([*command, HERE / "ccode.c", "-o", made], check=True)
+        subprocess.run([*command, LIB / "ccode.c", "-o", made], check=True)
     except FileNotFoundError:
         pytest.skip(f"there is no compiler {compiler[0]}")
     return made

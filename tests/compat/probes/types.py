@@ -1,4 +1,4 @@
-"""What comes back of every Arrow type (of tests/python/kinds.py), whole and sliced."""
+"""Every Arrow type (of tests/python/lib/kinds.py) comes back, whole and sliced."""
 
 from __future__ import annotations
 

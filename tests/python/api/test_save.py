@@ -56,7 +56,7 @@ def test_any_cache(make_any_cache: MakeCache, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_type_from_memory(name: str, path: Path) -> None:
-    """As from disk, which test_recordings.py looks at."""
+    """As from disk, which files/test_record_and_open.py looks at."""
     batches = slices_of(batch_of(name))
     source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
     StreamCache(source).save(path)

@@ -11,8 +11,9 @@ import pytest
 
 import batchcorder
 from foreign import read_by_pyarrow, same
+from helpers import TESTS
 
-FOLDER = Path(__file__).parent.parent / "foreign" / "data"
+FOLDER = TESTS / "foreign" / "data"
 # Those with null columns of two buffers, which pyarrow reads wrong.
 STEM_BEFORE_0_15 = "arrow-0.14.1"
 FILES = [path for path in sorted(FOLDER.iterdir()) if path.stem != STEM_BEFORE_0_15]

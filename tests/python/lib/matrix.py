@@ -1,5 +1,5 @@
 """
-Draws of the matrix that test_matrix.py runs: a source, consumers and threads at random.
+Draws of the random matrix: a source, consumers and threads.
 
 A process that runs draws is given a seed and a number of them. Each has a deadline, after
 which the process says where its threads are and ends.

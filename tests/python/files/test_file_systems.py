@@ -17,9 +17,9 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache, _cached
-from helpers import HERE, check_python
+from helpers import LIB, check_python
 
-PLACES = [sys.executable, "-X", "faulthandler", str(HERE / "places.py")]
+PLACES = [sys.executable, "-X", "faulthandler", str(LIB / "places.py")]
 
 # What mounts a file system at {there}; {below} is an empty directory. As root first:
 # bindfs needs a device that users of their own namespace do not have.
@@ -73,7 +73,7 @@ def refuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shlex.split(os.environ.get("CC", "cc"))[0]
     if shutil.which(compiler) is None:
         pytest.skip(f"there is no compiler {compiler}")
-    command = [compiler, "-shared", "-fPIC", HERE / "refuse.c", "-o", made, "-ldl"]
+    command = [compiler, "-shared", "-fPIC", LIB / "refuse.c", "-o", made, "-ldl"]
     subprocess.run(command, check=True)
     return made
 

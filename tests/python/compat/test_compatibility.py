@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import batchcorder
-from helpers import Task
+from helpers import ROOT, Task
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
 PEER = ROOT / "build" / "rust-0.1.3"
 

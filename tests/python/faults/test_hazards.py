@@ -28,9 +28,9 @@ import batchcorder
 from cstream import ArrowArray, ArrowArrayStream, ArrowSchema, RawStream, stream_in
 from helpers import (
     CLOSED,
-    HERE,
     SANITIZED,
     SCHEMA,
+    TESTS,
     Source,
     Task,
     batch,
@@ -48,33 +48,33 @@ from tiers import MakeCache
 HAZARDS: dict[int, tuple[str, str]] = {
     1: (
         "an error of the source comes to every reader, after the same batches",
-        "test_source_errors.py::test_an_error_at_each_batch "
-        "test_threads.py::test_an_error_reaches_every_thread "
+        "sources/test_source_errors.py::test_an_error_at_each_batch "
+        "threads/test_threads.py::test_an_error_reaches_every_thread "
         "unit/test_cache.c::test_source_errors_stay",
     ),
     2: (
         "a batch that was taken and cannot be kept is tried again",
-        "test_budget.py::test_over_memory_capacity "
-        "test_budget.py::test_over_disk_capacity "
-        "test_full_disk.py::test_a_full_disk_loses_nothing "
+        "api/test_budget.py::test_over_memory_capacity "
+        "api/test_budget.py::test_over_disk_capacity "
+        "faults/test_full_disk.py::test_a_full_disk_loses_nothing "
         "fault/test_faults.c::test_disk",
     ),
     3: (
         "a write that broke off goes on where it stopped",
-        "test_disk.py::test_a_write_that_fails_loses_nothing "
+        "files/test_disk_tier.py::test_a_write_that_fails_loses_nothing "
         "fault/test_faults.c::test_written_together "
         "fault/test_recording_faults.c::test_record",
     ),
     4: (
         "a full disk",
-        "test_full_disk.py::test_a_full_disk_loses_nothing "
-        "test_full_disk.py::test_a_recording_on_a_full_disk "
-        "test_recording_faults.py::test_a_write_that_fails_leaves_a_prefix",
+        "faults/test_full_disk.py::test_a_full_disk_loses_nothing "
+        "faults/test_full_disk.py::test_a_recording_on_a_full_disk "
+        "faults/test_recording_faults.py::test_a_write_that_fails_leaves_a_prefix",
     ),
     5: (
         "interrupted and short system calls",
-        "test_interrupt.py::test_a_storm_of_signals_changes_nothing "
-        "test_recording_faults.py::test_a_storm_of_signals_changes_nothing "
+        "threads/test_interrupt.py::test_a_storm_of_signals_changes_nothing "
+        "faults/test_recording_faults.py::test_a_storm_of_signals_changes_nothing "
         "fault/test_faults.c::test_disk "
         "fault/test_recording_faults.c::test_open",
     ),
@@ -92,216 +92,222 @@ HAZARDS: dict[int, tuple[str, str]] = {
     ),
     8: (
         "the GIL against our locks",
-        "test_hazards.py::test_hazard_08_the_heart_beats_on "
-        "test_hazards.py::test_hazard_08_answers_while_the_source_is_stuck "
-        "test_slow_sources.py::test_what_answers_while_the_source_is_stuck "
-        "test_slow_sources.py::test_a_reader_asked_for_its_state_while_it_waits "
-        "test_python_sources.py::test_every_consumer "
-        "test_python_sources.py::test_the_gil_is_handed_round "
-        "test_matrix.py::test_random_matrix",
+        "faults/test_hazards.py::test_hazard_08_the_heart_beats_on "
+        "faults/test_hazards.py::test_hazard_08_answers_while_the_source_is_stuck "
+        "sources/test_slow_sources.py::test_what_answers_while_the_source_is_stuck "
+        "sources/test_slow_sources.py::test_a_reader_asked_for_its_state_while_it_waits "
+        "sources/test_python_sources.py::test_every_consumer "
+        "sources/test_python_sources.py::test_the_gil_is_handed_round "
+        "threads/test_random_consumers.py::test_random_matrix",
     ),
     9: (
         "threads that share a reader",
-        "test_threads.py::test_threads_that_share_a_reader "
+        "threads/test_threads.py::test_threads_that_share_a_reader "
         "threads/test_replay.c::test_one_reader_shared "
         "threads/test_random.c::test_everything_at_once "
-        "test_matrix.py::test_random_matrix",
+        "threads/test_random_consumers.py::test_random_matrix",
     ),
     10: (
         "a source that reads its own cache",
-        "test_reentry.py::test_published_batches_are_served_and_others_refused "
-        "test_reentry.py::test_two_caches_that_feed_each_other "
-        "test_reentry.py::test_two_caches_that_feed_each_other_from_two_threads "
+        "sources/test_reentry.py::test_published_batches_are_served_and_others_refused "
+        "sources/test_reentry.py::test_two_caches_that_feed_each_other "
+        "sources/test_reentry.py::test_two_caches_that_feed_each_other_from_two_threads "
         "threads/test_replay.c::test_caches_that_feed_each_other "
         "threads/test_prefetch.c::test_a_source_that_reads_its_own_cache",
     ),
     11: (
         "Ctrl-C",
-        "test_hazards.py::test_hazard_11_an_interrupt_is_prompt "
-        "test_hazards.py::test_hazard_11_in_a_cell_of_a_notebook "
-        "test_hazards.py::test_hazard_11_while_workers_read "
-        "test_interrupt.py::test_a_source_written_in_c "
-        "test_interrupt.py::test_waiting_for_another_thread "
-        "test_interrupt.py::test_a_python_source_that_sees_it",
+        "faults/test_hazards.py::test_hazard_11_an_interrupt_is_prompt "
+        "faults/test_hazards.py::test_hazard_11_in_a_cell_of_a_notebook "
+        "faults/test_hazards.py::test_hazard_11_while_workers_read "
+        "threads/test_interrupt.py::test_a_source_written_in_c "
+        "threads/test_interrupt.py::test_waiting_for_another_thread "
+        "threads/test_interrupt.py::test_a_python_source_that_sees_it",
     ),
     12: (
         "exit with threads inside",
-        "test_exit.py::test_exits "
-        "test_processes.py::test_exit_with_threads_waiting "
-        "test_processes.py::test_exit_with_threads_at_work "
-        "test_prefetch.py::test_exit_with_the_thread_at_work",
+        "threads/test_exit.py::test_exits "
+        "threads/test_processes.py::test_exit_with_threads_waiting "
+        "threads/test_processes.py::test_exit_with_threads_at_work "
+        "sources/test_prefetch.py::test_exit_with_the_thread_at_work",
     ),
     13: (
         "C code that reads and releases after finalisation",
-        "test_exit.py::test_exits "
-        "test_processes.py::test_exit_with_objects_alive "
-        "test_processes.py::test_use_after_atexit",
+        "threads/test_exit.py::test_exits "
+        "threads/test_processes.py::test_exit_with_objects_alive "
+        "threads/test_processes.py::test_use_after_atexit",
     ),
-    14: ("a subinterpreter", "test_processes.py::test_a_subinterpreter_is_refused"),
+    14: (
+        "a subinterpreter",
+        "threads/test_processes.py::test_a_subinterpreter_is_refused",
+    ),
     15: (
         "fork, spawn, forkserver",
-        "test_hazards.py::test_hazard_15_forks_while_threads_read "
-        "test_hazards.py::test_hazard_15_multiprocessing "
-        "test_processes.py::test_a_forked_child_reads_what_was_recorded "
-        "test_processes.py::test_a_forked_child_leaves_its_parents_file "
-        "test_processes.py::test_fork_while_a_thread_is_inside_the_source "
-        "test_processes.py::test_a_fork_in_the_middle_of_disk_writes "
-        "test_processes.py::test_multiprocessing "
-        "test_prefetch.py::test_a_fork_has_no_such_thread",
+        "faults/test_hazards.py::test_hazard_15_forks_while_threads_read "
+        "faults/test_hazards.py::test_hazard_15_multiprocessing "
+        "threads/test_processes.py::test_a_forked_child_reads_what_was_recorded "
+        "threads/test_processes.py::test_a_forked_child_leaves_its_parents_file "
+        "threads/test_processes.py::test_fork_while_a_thread_is_inside_the_source "
+        "threads/test_processes.py::test_a_fork_in_the_middle_of_disk_writes "
+        "threads/test_processes.py::test_multiprocessing "
+        "sources/test_prefetch.py::test_a_fork_has_no_such_thread",
     ),
     16: (
         "two processes in one directory",
-        "test_disk.py::test_two_processes_in_one_directory "
-        "test_recording_faults.py::test_two_processes_record_the_same_path",
+        "files/test_disk_tier.py::test_two_processes_in_one_directory "
+        "faults/test_recording_faults.py::test_two_processes_record_the_same_path",
     ),
     17: (
         "what a killed process leaves",
-        "test_hazards.py::test_hazard_17_killed_at_any_moment "
-        "test_disk.py::test_a_killed_process_is_in_nobodys_way "
-        "test_disk.py::test_leftovers_of_the_dead_are_reclaimed "
-        "test_killed.py::test_what_was_left_is_an_exact_prefix "
-        "test_killed.py::test_what_was_left_is_resumed "
+        "faults/test_hazards.py::test_hazard_17_killed_at_any_moment "
+        "files/test_disk_tier.py::test_a_killed_process_is_in_nobodys_way "
+        "files/test_disk_tier.py::test_leftovers_of_the_dead_are_reclaimed "
+        "faults/test_killed_writers.py::test_what_was_left_is_an_exact_prefix "
+        "faults/test_killed_writers.py::test_what_was_left_is_resumed "
         "kill/test_kill.c::test_save_copy_replaces "
         "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
     ),
     18: (
         "planted links",
-        "test_disk.py::test_no_symbolic_link_is_followed "
-        "test_recording_faults.py::test_planted_links "
+        "files/test_disk_tier.py::test_no_symbolic_link_is_followed "
+        "faults/test_recording_faults.py::test_planted_links "
         "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
     ),
     19: (
         "modes, and descriptors that children get",
-        "test_disk.py::test_modes test_disk.py::test_descriptors_are_not_inherited "
-        "test_recording_faults.py::test_modes "
-        "test_recording_faults.py::test_descriptors_are_not_inherited",
+        "files/test_disk_tier.py::test_modes "
+        "files/test_disk_tier.py::test_descriptors_are_not_inherited "
+        "faults/test_recording_faults.py::test_modes "
+        "faults/test_recording_faults.py::test_descriptors_are_not_inherited",
     ),
     20: (
         "another's file in the place of ours",
-        "test_disk.py::test_a_file_put_in_its_place_is_not_removed",
+        "files/test_disk_tier.py::test_a_file_put_in_its_place_is_not_removed",
     ),
     21: (
         "a file that is cut off",
         "flips/test_bit_flips.c::test_every_cut "
-        "test_foreign_files.py::test_a_stream_that_is_cut_off "
-        "test_foreign_files.py::test_a_file_that_is_cut_off",
+        "files/test_foreign_files.py::test_a_stream_that_is_cut_off "
+        "files/test_foreign_files.py::test_a_file_that_is_cut_off",
     ),
     22: (
         "damage",
-        "test_damage.py::test_every_byte flips/test_bit_flips.c::test_every_bit",
+        "faults/test_damaged_cache_file.py::test_every_byte "
+        "flips/test_bit_flips.c::test_every_bit",
     ),
     23: (
         "hostile files",
-        "test_foreign_files.py::test_fuzzed_files "
+        "files/test_foreign_files.py::test_fuzzed_files "
         "unit/test_metadata_hostile.c::test_shared_children "
         "unit/test_damaged.c::test_random_damage",
     ),
     24: (
         "a file that shrinks",
-        "test_damage.py::test_a_shortened_file "
-        "test_hazards.py::test_hazard_24_a_recording_that_shrinks",
+        "faults/test_damaged_cache_file.py::test_a_shortened_file "
+        "faults/test_hazards.py::test_hazard_24_a_recording_that_shrinks",
     ),
     25: (
         "others read the file while it is written",
-        "test_disk.py::test_the_file_is_a_stream_at_every_moment "
-        "test_file_readers.py::test_the_file_at_every_moment "
-        "test_killed.py::test_others_read_an_exact_prefix "
-        "test_recording_faults.py::test_others_read_the_growing_file "
+        "files/test_disk_tier.py::test_the_file_is_a_stream_at_every_moment "
+        "files/test_files_in_other_libraries.py::test_the_file_at_every_moment "
+        "faults/test_killed_writers.py::test_others_read_an_exact_prefix "
+        "faults/test_recording_faults.py::test_others_read_the_growing_file "
         "fault/test_powerloss.c::test_every_byte_of_every_write",
     ),
     26: (
         "a writer that dies",
-        "test_recording_faults.py::test_a_follower_hears_of_its_writers_death "
-        "test_follow.py::test_the_writer_is_killed "
+        "faults/test_recording_faults.py::test_a_follower_hears_of_its_writers_death "
+        "api/test_follow.py::test_the_writer_is_killed "
         "unit/test_recording.c::test_follow",
     ),
     27: (
         "no descriptors",
-        "test_disk.py::test_without_descriptors "
-        "test_disk.py::test_few_descriptors_and_mappings "
-        "test_recording_faults.py::test_without_descriptors_and_address_space "
-        "test_recording_faults.py::test_few_descriptors_and_mappings",
+        "files/test_disk_tier.py::test_without_descriptors "
+        "files/test_disk_tier.py::test_few_descriptors_and_mappings "
+        "faults/test_recording_faults.py::test_without_descriptors_and_address_space "
+        "faults/test_recording_faults.py::test_few_descriptors_and_mappings",
     ),
     28: (
         "buffers that are not aligned",
-        "test_broken_sources.py::test_buffers_aligned_to_less_than_their_type",
+        "sources/test_broken_sources.py::test_buffers_aligned_to_less_than_their_type",
     ),
     29: (
         "slices",
-        "test_budget.py::test_slices_add_up_to_their_parent "
-        "test_disk.py::test_only_referenced_bytes_are_written",
+        "api/test_budget.py::test_slices_add_up_to_their_parent "
+        "files/test_disk_tier.py::test_only_referenced_bytes_are_written",
     ),
     30: (
         "batches that their schema does not allow",
-        "test_broken_sources.py::test_a_batch_that_its_schema_does_not_allow",
+        "sources/test_broken_sources.py::test_a_batch_that_its_schema_does_not_allow",
     ),
     31: (
         "dictionaries that change",
-        "test_dictionaries.py::test_every_batch_keeps_its_own "
-        "test_foreign_files.py::test_dictionaries_that_change "
+        "files/test_dictionaries.py::test_every_batch_keeps_its_own "
+        "files/test_foreign_files.py::test_dictionaries_that_change "
         "unit/test_recording.c::test_resume",
     ),
     32: (
         "the contract of C streams",
-        "test_hazards.py::test_hazard_32_the_contract_of_c_streams "
-        "test_readers.py::test_the_end_comes_as_often_as_asked "
+        "faults/test_hazards.py::test_hazard_32_the_contract_of_c_streams "
+        "api/test_readers.py::test_the_end_comes_as_often_as_asked "
         "unit/test_cache.c::test_stream_contract",
     ),
     33: (
         "batches that go while others read",
-        "test_threads.py::test_eviction_under_threads "
-        "test_projection.py::test_a_start_that_was_evicted "
-        "test_max_readers.py::test_batches_handed_out_outlive_their_eviction "
+        "threads/test_threads.py::test_eviction_under_threads "
+        "api/test_projection.py::test_a_start_that_was_evicted "
+        "api/test_max_readers.py::test_batches_handed_out_outlive_their_eviction "
         "threads/test_replay.c::test_eviction",
     ),
     34: (
         "a reader that is given up",
-        "test_max_readers.py::test_a_dropped_reader_holds_nothing_back "
-        "test_capacity.py::test_a_dropped_reader_gives_the_room_back",
+        "api/test_max_readers.py::test_a_dropped_reader_holds_nothing_back "
+        "api/test_freed_capacity.py::test_a_dropped_reader_gives_the_room_back",
     ),
     35: (
         "close at any moment",
-        "test_hazards.py::test_hazard_35_waiters_wake_at_once "
-        "test_hazards.py::test_hazard_35_everything_goes_while_the_source_is_stuck "
-        "test_slow_sources.py::test_close_while_the_source_is_stuck "
-        "test_prefetch.py::test_close_while_the_source_is_stuck "
-        "test_reentry.py::test_close_from_inside_the_source "
-        "test_threads.py::test_close_under_threads "
-        "test_readers.py::test_after_close "
-        "test_readers.py::test_mapped_batches_outlive_close "
-        "test_readers.py::test_close_gives_memory_back "
-        "test_disk.py::test_close_frees_the_files_space_at_once "
-        "test_source_errors.py::test_the_source_is_released_at_once",
+        "faults/test_hazards.py::test_hazard_35_waiters_wake_at_once "
+        "faults/test_hazards.py::test_hazard_35_all_goes_while_the_source_is_stuck "
+        "sources/test_slow_sources.py::test_close_while_the_source_is_stuck "
+        "sources/test_prefetch.py::test_close_while_the_source_is_stuck "
+        "sources/test_reentry.py::test_close_from_inside_the_source "
+        "threads/test_threads.py::test_close_under_threads "
+        "api/test_readers.py::test_after_close "
+        "api/test_readers.py::test_mapped_batches_outlive_close "
+        "api/test_readers.py::test_close_gives_memory_back "
+        "files/test_disk_tier.py::test_close_frees_the_files_space_at_once "
+        "sources/test_source_errors.py::test_the_source_is_released_at_once",
     ),
     36: (
         "a release that takes the GIL, or uses the cache",
-        "test_hazards.py::test_hazard_36_a_release_that_uses_the_cache "
-        "test_reentry.py::test_a_batch_whose_release_uses_the_cache",
+        "faults/test_hazards.py::test_hazard_36_a_release_that_uses_the_cache "
+        "sources/test_reentry.py::test_a_batch_whose_release_uses_the_cache",
     ),
     37: (
         "padding that nobody wrote",
-        "test_hazards.py::test_hazard_37_padding_is_zeros "
+        "faults/test_hazards.py::test_hazard_37_padding_is_zeros "
         "unit/test_padding.c::test_padding_is_zeros",
     ),
     38: (
         "paths of every kind",
-        "test_arguments.py::test_paths "
-        "test_arguments.py::test_an_empty_and_a_relative_path "
-        "test_arguments.py::test_a_path_with_a_nul",
+        "api/test_arguments.py::test_paths "
+        "api/test_arguments.py::test_an_empty_and_a_relative_path "
+        "api/test_arguments.py::test_a_path_with_a_nul",
     ),
     39: (
         "none and very many",
-        "test_types.py::test_batches_without_columns "
-        "test_types.py::test_empty_streams_and_empty_batches "
-        "test_disk.py::test_a_batch_of_more_than_2_gib "
-        "test_hazards.py::test_hazard_39_a_recording_larger_than_4_gib "
-        "test_foreign_files.py::test_no_columns test_foreign_files.py::test_no_batches",
+        "files/test_every_type.py::test_batches_without_columns "
+        "files/test_every_type.py::test_empty_streams_and_empty_batches "
+        "files/test_disk_tier.py::test_a_batch_of_more_than_2_gib "
+        "faults/test_hazards.py::test_hazard_39_a_recording_larger_than_4_gib "
+        "files/test_foreign_files.py::test_no_columns "
+        "files/test_foreign_files.py::test_no_batches",
     ),
     40: (
         "a name that is taken",
         "unit/test_recording.c::test_name_is_taken "
-        "test_recording_files.py::test_a_name_that_is_taken "
-        "test_save.py::test_overwriting",
+        "files/test_recording_paths.py::test_a_name_that_is_taken "
+        "api/test_save.py::test_overwriting",
     ),
 }
 
@@ -318,14 +324,14 @@ def test_every_hazard_has_tests_that_exist() -> None:
     for _, tests in HAZARDS.values():
         for test in tests.split():
             file, name = test.split("::")
-            folder = HERE.parent if file.endswith(".c") else HERE
+            folder = TESTS if file.endswith(".c") else TESTS / "python"
             assert name in functions_in(folder / file), test
 
 
 def test_every_test_of_a_hazard_is_in_the_table() -> None:
     for name in functions_in(Path(__file__)):
         if found := re.match(r"test_hazard_(\d\d)_", name):
-            assert f"test_hazards.py::{name}" in HAZARDS[int(found[1])][1].split()
+            assert f"faults/test_hazards.py::{name}" in HAZARDS[int(found[1])][1].split()
 
 
 TIMED = """
@@ -845,7 +851,7 @@ def test_hazard_35_waiters_wake_at_once(
     )
 
 
-def test_hazard_35_everything_goes_while_the_source_is_stuck(
+def test_hazard_35_all_goes_while_the_source_is_stuck(
     make_cache: MakeCache, tmp_path: Path
 ) -> None:
     """Memory and the file at once; the source as soon as it comes back."""

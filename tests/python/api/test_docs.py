@@ -13,9 +13,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from helpers import check_python
-
-HERE = Path(__file__).parent
+from helpers import ROOT, check_python
 
 CLASSES = [
     batchcorder.StreamCache,
@@ -57,7 +55,7 @@ def test_docstring_examples_of_functions() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/recordings.md"])
 def test_pages_run(page: str, tmp_path: Path) -> None:
     """The Python of a page runs as it stands, and prints what it says."""
-    text = (HERE.parents[1] / page).read_text()
+    text = (ROOT / page).read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     assert blocks
     printed = check_python("\n".join(blocks), TMPDIR=str(tmp_path)).splitlines()
@@ -81,7 +79,7 @@ def test_there_are_examples() -> None:
         assert "Returns\n" in text or "Raises\n" in text, name
 
 
-PAGES = Path(__file__).parents[2] / "docs"
+PAGES = ROOT / "docs"
 
 
 def code_of(page: Path) -> str:

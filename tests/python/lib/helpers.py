@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from batchcorder import StreamCache
 
-HERE = Path(__file__).parent
+LIB = Path(__file__).resolve().parent
+TESTS = LIB.parents[1]
+ROOT = LIB.parents[2]
 SCHEMA = pa.schema([("id", pa.int64())])
 CLOSED = "Dataset has been closed"
 # AddressSanitizer is there: its allocator keeps what was freed, and gcc 12's leaves a
@@ -168,7 +170,7 @@ class Task(threading.Thread):
 
 
 def _script(code: str, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    paths = [str(LIB), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, paths))
     command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)]
     return command, os.environ | {"PYTHONPATH": path} | environment

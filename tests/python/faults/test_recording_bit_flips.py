@@ -18,14 +18,14 @@ import pytest
 
 import batchcorder
 from damage import flip
-from helpers import HERE
+from helpers import TESTS
 from kinds import ALL
 
 NAMED = re.compile(
     r"Checksum mismatch for (?:the place of )?batch (\d+); the file may be"
 )
 END = b"\xff\xff\xff\xff\0\0\0\0"
-FILE = HERE.parent / "flips" / "every_type.arrows"
+FILE = TESTS / "flips" / "every_type.arrows"
 
 
 def words(*values: str) -> pa.DictionaryArray:

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from helpers import HERE
+from helpers import ROOT
 
 PROGRAM = os.environ.get("BC_KILL_PROGRAM")
-BUILT = HERE.parents[1] / "build/test/tests/kill_kill"
+BUILT = ROOT / "build/test/tests/kill_kill"
 # What a recording is that a save replaces: tests/kill/test_kill.c knows the same.
 OLD = (4, 3)
 PLAIN = pa.schema([("x", pa.int64()), ("s", pa.string()), ("d", pa.string())])
