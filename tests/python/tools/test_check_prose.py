@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools/check_prose.py"
+from helpers import ROOT
+
+TOOL = ROOT / "tools/check_prose.py"
 LONG = " ".join(["word"] * 26) + "."
 
 C_SOURCE = """
