@@ -1,4 +1,4 @@
-"""All queries of TPC-H, asked of caches that streams fed which can be read once."""
+"""Caches of streams that can be read once answer every query of TPC-H."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def ids(stream: Any) -> list[int]:
 
 
 def reader_of(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatchReader:
-    """Return a stream of the batches, which have a schema each and all the same."""
+    """Return a stream of the batches, all of one schema."""
     return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
 
 

@@ -1,4 +1,4 @@
-"""Sources that need the GIL, and a function for each consumer that reads them."""
+"""Sources that need the GIL, and a function for each consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources that need the GIL, read from many threads by consumers that may hold it."""
+"""Python sources hold the GIL while consumers in many threads read the cache."""
 
 from __future__ import annotations
 
