@@ -18,16 +18,11 @@ import pytest
 import batchcorder
 from batchcorder import StreamCache
 from helpers import CLOSED, SCHEMA, Source, check_python, ids, numbered, on_disk
+from pickled import Named
 from tiers import maker
 
 WANTED = list(range(20))
 TABLE = pa.Table.from_batches(numbered(5)).append_column("x", pa.array(["a"] * 20))
-
-
-class Named(StreamCache):
-    """A subclass, with attributes of its own."""
-
-    label = "none"
 
 
 def elsewhere(thing: Any, tmp_path: Path, *expressions: str) -> list[Any]:
@@ -355,7 +350,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
 def test_a_pool(method: str, tmp_path: Path) -> None:
     code = f"""
         from helpers import *
-        from workers import *
+        from pickled import *
         import multiprocessing
         cache = on_disk(Source(numbered(50)), {str(tmp_path)!r})
         cache.ingest_all()
@@ -374,7 +369,7 @@ def test_workers_share_the_pages(tmp_path: Path) -> None:
     """Four processes scan 200 MB, and have next to nothing of it of their own."""
     code = f"""
         from helpers import *
-        from workers import *
+        from pickled import *
         import batchcorder
         import multiprocessing
         import numpy as np

@@ -1,4 +1,4 @@
-"""Functions that the workers of a pool import: their module must have a name."""
+"""Functions and classes that other processes import by the name of their module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from batchcorder import StreamCache
+
+
+class Named(StreamCache):
+    """A subclass, with attributes of its own."""
+
+    label = "none"
 
 
 def sum_of(task: tuple[StreamCache, int]) -> int:
