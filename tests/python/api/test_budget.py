@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from helpers import SCHEMA, Source, cache_file, ids, numbered, on_disk
+from helpers import SCHEMA, Source, cache_file, ids, numbered, on_disk, reader_of
 from tiers import maker
 
 NUMBERS = pa.array(range(1000), pa.int64())
@@ -33,14 +33,10 @@ def rb(array: pa.Array) -> pa.RecordBatch:
     return pa.record_batch({"a": array})
 
 
-def stream(*batches: pa.RecordBatch) -> pa.RecordBatchReader:
-    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
-
-
 def fits(size: int, *batches: pa.RecordBatch) -> bool:
     """Return whether the batches fit into a memory tier of `size` bytes."""
     try:
-        return StreamCache(stream(*batches), size).ingest_all() == len(batches)
+        return StreamCache(reader_of(batches), size).ingest_all() == len(batches)
     except MemoryError:
         return False
 
@@ -119,7 +115,7 @@ def test_shared_buffers_are_charged_once() -> None:
 
 def test_shared_buffers_are_given_back_with_their_last_batch() -> None:
     batches = [rb(DICTIONARY[i : i + 10]) for i in range(0, 1000, 10)]
-    cache = StreamCache(stream(*batches), 2 * 40 + VALUES_BYTES, max_readers=1)
+    cache = StreamCache(reader_of(batches), 2 * 40 + VALUES_BYTES, max_readers=1)
     assert len(list(cache)) == 100
 
 

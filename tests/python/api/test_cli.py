@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import batchcorder
-from children import fork, kill, killed, status, stream, wait_until
+from children import fork, kill, killed, status, stream, wait_until, write
 from command_line import run
-from helpers import ids, numbered
+from helpers import ids, numbered, reader_of
 from kinds import ALL as KINDS
 
 BATCHES = 4
@@ -357,7 +357,7 @@ def changing_dictionaries() -> list[pa.RecordBatch]:
 def test_cat_of_dictionaries_that_change() -> None:
     batches = changing_dictionaries()
     wanted = [batch.to_pydict() for batch in batches]
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     batchcorder.record(source, "x.arrows").close()
     done = run("cat", "x.arrows", text=False)
     got = list(pa.ipc.open_stream(done.stdout))
@@ -841,13 +841,9 @@ def there(path: str) -> int:
         return 0
 
 
-def write(before: Callable[[int], Any]) -> None:
-    batchcorder.record(stream(BATCHES, before), "x.arrows")
-
-
 def test_cat_follows() -> None:
     out, into = os.pipe()
-    writer = fork(write, lets(out))
+    writer = fork(write, "x.arrows", BATCHES, lets(out))
     wait_until(lambda: os.path.exists("x.arrows"))
     with killed(writer), follow() as child:
         os.write(into, b".")
@@ -868,7 +864,7 @@ def test_cat_follows() -> None:
 
 def test_cat_follows_a_writer_that_dies() -> None:
     out, into = os.pipe()
-    writer = fork(write, lets(out))
+    writer = fork(write, "x.arrows", BATCHES, lets(out))
     wait_until(lambda: os.path.exists("x.arrows"))
     os.write(into, b"..")
     with follow() as child:
@@ -893,7 +889,7 @@ def test_cat_follows_a_writer_that_dies() -> None:
 def test_interrupts() -> None:
     """Ctrl-C ends what waits, with 130 and no traceback."""
     out, into = os.pipe()
-    writer = fork(write, lets(out))
+    writer = fork(write, "x.arrows", BATCHES, lets(out))
     wait_until(lambda: os.path.exists("x.arrows"))
     os.write(into, b".")
     with killed(writer), follow() as child:

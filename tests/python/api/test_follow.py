@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from children import fork, kill, killed, status, stream, wait_until
+from children import fork, kill, killed, status, stream, wait_until, write
 from helpers import Task, check_python, ids, mapped, numbered
 
 BATCHES = 8
@@ -53,12 +53,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "x.arrows"
 
 
-def write(path: Path, before: Callable[[int], Any] = lambda i: None) -> None:
-    batchcorder.record(stream(BATCHES, before), path)
-
-
 def start(path: Path, before: Callable[[int], Any]) -> int:
-    child = fork(write, path, before)
+    child = fork(write, path, BATCHES, before)
     wait_until(path.exists)
     return child
 
@@ -243,7 +239,7 @@ def test_a_writer_resumes_after_a_crash(path: Path, pipe: Pipe) -> None:
 
 
 def test_another_thread_writes(path: Path, pipe: Pipe) -> None:
-    task = Task(write, path, pipe.take)
+    task = Task(write, path, BATCHES, pipe.take)
     wait_until(path.exists)
     followers = [Task(follow, path) for _ in range(3)]
     for _ in range(BATCHES):
@@ -543,7 +539,7 @@ def test_others_read_what_is_there_while_one_waits(path: Path, pipe: Pipe) -> No
 
 
 def test_a_complete_recording_just_opens(path: Path) -> None:
-    write(path)
+    write(path, BATCHES)
     with batchcorder.open(path, follow=True) as cache:
         assert cache.upstream_exhausted
         assert len(cache) == BATCHES

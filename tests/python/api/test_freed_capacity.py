@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from helpers import CLOSED, SCHEMA, Source, cache_file, ids, numbered, on_disk
+from helpers import CLOSED, SCHEMA, Source, cache_file, ids, numbered, on_disk, reader_of
 
 MB = 1_000_000
 ROWS = 250_000  # of an int64: 2 MB a batch
@@ -135,7 +135,7 @@ def test_dictionaries_that_grow_while_batches_go(codec: str, holes: Path) -> Non
         batches.append(
             pa.record_batch({"d": pa.DictionaryArray.from_arrays(indices, words)})
         )
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     cache = on_disk(
         source, holes, disk_capacity=100_000, max_readers=2, compression=codec
     )

@@ -12,7 +12,7 @@ import pytest
 import batchcorder
 from batchcorder import StreamCache
 from foreign import file_of, stream_of
-from helpers import CLOSED, Gate, Source, Task, cache_file, numbered, on_disk
+from helpers import CLOSED, Gate, Source, Task, cache_file, numbered, on_disk, reader_of
 from kinds import ALL, batch_of, slices_of
 
 KEYS = {
@@ -54,7 +54,7 @@ def test_bytes_of_columns(name: str, make: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
     path = tmp_path / "x.arrows"
     if make == "recording":
-        source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+        source = reader_of(batches)
         batchcorder.record(source, path).close()
     else:
         path.write_bytes(stream_of(batches))

@@ -17,7 +17,16 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache
-from helpers import CLOSED, SCHEMA, Source, check_python, ids, numbered, on_disk
+from helpers import (
+    CLOSED,
+    SCHEMA,
+    Source,
+    check_python,
+    ids,
+    numbered,
+    on_disk,
+    recorded_file,
+)
 from pickled import Named
 from tiers import maker
 
@@ -43,9 +52,7 @@ def elsewhere(thing: Any, tmp_path: Path, *expressions: str) -> list[Any]:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "x.arrows"
-    batchcorder.record(TABLE.to_reader(max_chunksize=4), path).close()
-    return path
+    return recorded_file(tmp_path, TABLE.to_reader(max_chunksize=4))
 
 
 def test_a_cache_on_disk(tmp_path: Path) -> None:

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 import batchcorder
 from batchcorder import StreamCache
-from helpers import CLOSED, SCHEMA, Source, identical, ids, numbered, on_disk, reader_of
+from helpers import (
+    CLOSED,
+    SCHEMA,
+    Source,
+    identical,
+    ids,
+    numbered,
+    on_disk,
+    reader_of,
+    recorded_file,
+)
 from kinds import ALL, RUN_ENDS, VIEWS, batch_of, slices_of
 from tiers import MakeCache, maker
 
@@ -39,9 +49,7 @@ Makers = dict[str, Callable[[Path], StreamCache]]
 
 
 def recording(path: Path, **options: Any) -> StreamCache:
-    file = path / "x.arrows"
-    batchcorder.record(Source(BATCHES), file).close()
-    return batchcorder.open(file, **options)
+    return batchcorder.open(recorded_file(path, Source(BATCHES)), **options)
 
 
 MAKERS: Makers = {

@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 import pytest
 
 from batchcorder import StreamCache
-from helpers import check_python
+from helpers import check_python, reader_of
 
 ROWS = 300
 TEXT = [None if i % 5 == 0 else f"text that is not inlined {i}" for i in range(ROWS)]
@@ -563,7 +563,7 @@ def test_keys_that_refer_to_nulls(how: str) -> None:
     """pyarrow ends the process where a map's key is null."""
     columns = [map_of_words(["a", None]), map_of_words(["c", None])]
     batches = [pa.record_batch([column], names=["m"]) for column in columns]
-    cache = StreamCache(pa.RecordBatchReader.from_batches(batches[0].schema, batches))
+    cache = StreamCache(reader_of(batches))
     if how == "shuffle":
         taken = cache.shuffle(1, window=4).read_all()
         rows = sorted(taken["m"].to_pylist(), key=str)

@@ -14,7 +14,7 @@ import pytest
 import batchcorder
 from batchcorder import StreamCache
 from foreign import file_of, stream_of
-from helpers import Source, cache_file, identical, ids, numbered, on_disk
+from helpers import Source, cache_file, identical, ids, numbered, on_disk, reader_of
 from kinds import ALL, batch_of, slices_of
 from tiers import MakeCache
 
@@ -58,7 +58,7 @@ def test_any_cache(make_any_cache: MakeCache, path: Path) -> None:
 def test_every_type_from_memory(name: str, path: Path) -> None:
     """As from disk, which files/test_record_and_open.py looks at."""
     batches = slices_of(batch_of(name))
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     StreamCache(source).save(path)
     with batchcorder.open(path, verify=True) as cache:
         identical(list(cache), batches)

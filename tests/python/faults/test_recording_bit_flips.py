@@ -18,7 +18,7 @@ import pytest
 
 import batchcorder
 from damage import flip
-from helpers import TESTS
+from helpers import TESTS, reader_of, recorded_file
 from kinds import ALL
 
 NAMED = re.compile(
@@ -44,7 +44,7 @@ def batches_of_every_type() -> list[pa.RecordBatch]:
 
 def record(path: Path) -> bytes:
     batches = batches_of_every_type()
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     batchcorder.record(source, path).close()
     return path.read_bytes()
 
@@ -72,11 +72,7 @@ def small() -> list[pa.RecordBatch]:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "x.arrows"
-    batches = small()
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
-    batchcorder.record(source, path).close()
-    return path
+    return recorded_file(tmp_path, reader_of(small()))
 
 
 def read_one_by_one(path: Path, **options: bool) -> list[pa.RecordBatch | OSError]:

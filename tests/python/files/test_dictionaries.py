@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from helpers import cache_file, on_disk
+from helpers import cache_file, on_disk, reader_of
 
 VALUES = [
     ["a", "b", "c"],
@@ -18,10 +18,6 @@ VALUES = [
     ["a text that is longer than a view holds inline", "", "c"],
 ]
 encode = pa.DictionaryArray.from_arrays
-
-
-def stream_of(batches: list[pa.RecordBatch]) -> pa.RecordBatchReader:
-    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
 
 
 def changing(count: int, kind: pa.DataType) -> list[pa.RecordBatch]:
@@ -50,7 +46,7 @@ def changing(count: int, kind: pa.DataType) -> list[pa.RecordBatch]:
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
 def test_every_batch_keeps_its_own(kind: pa.DataType, tmp_path: Path) -> None:
     batches = changing(100, kind)
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     for _ in range(2):
         for one, wanted in zip(cache, batches, strict=True):
             one.validate(full=True)
@@ -69,7 +65,7 @@ def test_written_once_while_it_does_not_change(fresh: bool, tmp_path: Path) -> N
         pa.record_batch({"d": encode(pa.array([i]), pa.array(words) if fresh else kept)})
         for i in range(50)
     ]
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     assert cache.ingest_all() == 50
     once = pa.array(words).nbytes
     assert cache.stats()["disk_bytes"] < once + 50 * 1024
@@ -81,7 +77,7 @@ def test_only_some_batches_on_disk(tmp_path: Path) -> None:
     batches = changing(40, pa.string())
     size = batches[0].nbytes
     cache = on_disk(
-        stream_of(batches),
+        reader_of(batches),
         tmp_path,
         memory_capacity=10 * size,
         write_policy="on_eviction",
@@ -94,7 +90,7 @@ def test_only_some_batches_on_disk(tmp_path: Path) -> None:
 
 def test_batches_outlive_the_cache(tmp_path: Path) -> None:
     batches = changing(20, pa.string())
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     held = list(cache)
     cache.close()
     del cache
@@ -103,7 +99,7 @@ def test_batches_outlive_the_cache(tmp_path: Path) -> None:
 
 def test_damage_is_noticed(tmp_path: Path) -> None:
     batches = [pa.record_batch({"d": encode(pa.array([0, 1]), pa.array(["u", "v"]))})]
-    cache = on_disk(stream_of(batches), tmp_path)
+    cache = on_disk(reader_of(batches), tmp_path)
     cache.ingest_all()
     file = cache_file(tmp_path)
     content = bytearray(file.read_bytes())

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from helpers import cache_file, on_disk
+from helpers import cache_file, on_disk, reader_of
 from kinds import ALL, DICTIONARIES, RUN_ENDS, UNIONS, batch_of, slices_of
 
 Batches = list[pa.RecordBatch]
@@ -112,7 +112,7 @@ def check(reader: str, file: Path, batches: Batches, expected: str | bool) -> No
 @pytest.mark.parametrize("reader", READERS)
 def test_the_file_at_every_moment(reader: str, name: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     cache = on_disk(source, tmp_path)
     expected = UNSUPPORTED[reader].get(name, True)
     for i, _ in enumerate(cache):
@@ -124,7 +124,7 @@ def test_the_file_at_every_moment(reader: str, name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("reader", READERS)
 def test_the_compressed_file(reader: str, codec: str, name: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     cache = on_disk(source, tmp_path, compression=codec)
     assert cache.ingest_all() == len(batches)
     unsupported = UNSUPPORTED[reader] | (COMPRESSED if reader == "nanoarrow" else {})
@@ -180,7 +180,7 @@ def test_dictionaries_at_every_moment(
     reader: str, codec: str | None, name: str, tmp_path: Path
 ) -> None:
     batches = CHANGING[name]
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     cache = on_disk(source, tmp_path, compression=codec)
     refused = UNSUPPORTED_CHANGES[reader].get((name, codec))
     for i, _ in enumerate(cache):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import batchcorder
 from batchcorder import StreamCache
 from foreign import file_of, stream_of
-from helpers import Source, identical, ids, mapped, numbered
+from helpers import Source, identical, ids, mapped, numbered, reader_of
 from kinds import ALL, batch_of, slices_of
 from strategies import Stream, streams
 from tiers import MakeCache
@@ -29,12 +29,8 @@ HOW: list[dict[str, bool]] = [
 ]
 
 
-def source_of(batches: list[pa.RecordBatch]) -> pa.RecordBatchReader:
-    return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
-
-
 def record(path: Path, batches: list[pa.RecordBatch], **options: Any) -> Path:
-    batchcorder.record(source_of(batches), path, **options).close()
+    batchcorder.record(reader_of(batches), path, **options).close()
     return path
 
 
@@ -43,7 +39,7 @@ def record(path: Path, batches: list[pa.RecordBatch], **options: Any) -> Path:
 def test_every_type(name: str, codec: Codec, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
     path = tmp_path / "x.arrows"
-    with batchcorder.record(source_of(batches), path, compression=codec) as cache:
+    with batchcorder.record(reader_of(batches), path, compression=codec) as cache:
         identical(list(cache), batches)
     for how in HOW:
         with batchcorder.open(path, **how) as cache:

@@ -19,16 +19,14 @@ import pytest
 
 import batchcorder
 from foreign import stream_of
-from helpers import check_python, ids, numbered
+from helpers import check_python, ids, numbered, recorded_file
 
 WANTED = list(range(12))
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "x.arrows"
-    batchcorder.record(pa.Table.from_batches(numbered(3)), path).close()
-    return path
+    return recorded_file(tmp_path, pa.Table.from_batches(numbered(3)))
 
 
 # ---- names ----

@@ -12,7 +12,7 @@ import pytest
 
 from batchcorder import StreamCache
 from cstream import ArrowArray, array_of, arrays
-from helpers import cache_file, mapped, numbered, on_disk
+from helpers import cache_file, mapped, numbered, on_disk, reader_of
 from kinds import ALL, batch_of, slices_of
 
 Tree = list[object]
@@ -84,7 +84,7 @@ def test_memory_hands_out_the_sources_own_buffers(name: str) -> None:
 
 def test_pyarrow_sees_the_same_addresses() -> None:
     batches = numbered(3, 1000)
-    cache = StreamCache(pa.RecordBatchReader.from_batches(batches[0].schema, batches))
+    cache = StreamCache(reader_of(batches))
     for _ in range(2):
         for got, wanted in zip(cache, batches, strict=True):
             assert (
@@ -105,9 +105,7 @@ def addresses_in(tree: Any) -> Iterator[int]:
 @pytest.mark.parametrize("name", ALL)
 def test_disk_hands_out_the_mapped_file(name: str, tmp_path: Path) -> None:
     batches = [b for b in slices_of(batch_of(name)) if b.num_rows > 0]
-    cache = on_disk(
-        pa.RecordBatchReader.from_batches(batches[0].schema, batches), tmp_path
-    )
+    cache = on_disk(reader_of(batches), tmp_path)
     cache.ingest_all()
     for array in arrays(cache):
         ranges = mapped(cache_file(tmp_path).resolve())
@@ -141,7 +139,7 @@ def test_bodies_begin_at_64_byte_offsets_in_the_file(tmp_path: Path) -> None:
 def test_children_outlive_the_batch_in_any_order(tier: str, tmp_path: Path) -> None:
     """A consumer may move children out and release them after everything else is gone."""
     batches = [batch_of("list_struct"), batch_of("list_struct").slice(3)]
-    source = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    source = reader_of(batches)
     cache = StreamCache(source) if tier == "memory" else on_disk(source, tmp_path)
     moved = []
     for array in arrays(cache):

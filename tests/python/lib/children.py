@@ -9,10 +9,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+import batchcorder
 from helpers import SCHEMA, numbered
 
 
@@ -63,8 +65,12 @@ def killed(child: int) -> Iterator[int]:
             os.waitpid(child, 0)
 
 
+def ignore(number: int) -> None:
+    """Do nothing before a batch."""
+
+
 def stream(
-    count: int, before: Callable[[int], Any] = lambda i: None, rows: int = 4
+    count: int, before: Callable[[int], Any] = ignore, rows: int = 4
 ) -> pa.RecordBatchReader:
     """Return a stream of `count` batches; `before(i)` is called before batch i."""
 
@@ -75,6 +81,11 @@ def stream(
         before(count)
 
     return pa.RecordBatchReader.from_batches(SCHEMA, generate())
+
+
+def write(path: Path | str, count: int, before: Callable[[int], Any] = ignore) -> None:
+    """Record `stream(count, before)` under the path."""
+    batchcorder.record(stream(count, before), path)
 
 
 def die_at(number: int) -> Callable[[int], None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+import batchcorder
 from batchcorder import StreamCache
 
 LIB = Path(__file__).resolve().parent
@@ -213,6 +214,13 @@ def exit_at_once() -> None:
     """
     sys.stdout.flush()
     os._exit(0)
+
+
+def recorded_file(folder: Path, source: Any, **options: Any) -> Path:
+    """Record the source; return the path of the recording, which is in the folder."""
+    path = folder / "x.arrows"
+    batchcorder.record(source, path, **options).close()
+    return path
 
 
 def cache_files(path: Path | str) -> list[Path]:
