@@ -1,8 +1,7 @@
 """
-What must happen under each hazard: which tests show it, and those that are only here.
+The hazards of docs/hazards.md: the page names tests that exist. Some of them are here.
 
-Times are measured where a promise has a figure, in a process of their own: the best of a
-few tries keeps to the figure, and each to a bound that a busy machine keeps too.
+Hazards with tests elsewhere appear on the page only.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ import batchcorder
 from cstream import ArrowArray, ArrowArrayStream, ArrowSchema, RawStream, stream_in
 from helpers import (
     CLOSED,
+    ROOT,
     SANITIZED,
     SCHEMA,
     TESTS,
@@ -44,272 +44,18 @@ from helpers import (
 )
 from tiers import MakeCache
 
-# The rows that are ours so far. Rows are numbered as in the project's list of hazards.
-HAZARDS: dict[int, tuple[str, str]] = {
-    1: (
-        "an error of the source comes to every reader, after the same batches",
-        "sources/test_source_errors.py::test_an_error_at_each_batch "
-        "threads/test_threads.py::test_an_error_reaches_every_thread "
-        "unit/test_cache.c::test_source_errors_stay",
-    ),
-    2: (
-        "a batch that was taken and cannot be kept is tried again",
-        "api/test_budget.py::test_over_memory_capacity "
-        "api/test_budget.py::test_over_disk_capacity "
-        "faults/test_full_disk.py::test_a_full_disk_loses_nothing "
-        "fault/test_faults.c::test_disk",
-    ),
-    3: (
-        "a write that broke off goes on where it stopped",
-        "files/test_disk_tier.py::test_a_write_that_fails_loses_nothing "
-        "fault/test_faults.c::test_written_together "
-        "fault/test_recording_faults.c::test_record",
-    ),
-    4: (
-        "a full disk",
-        "faults/test_full_disk.py::test_a_full_disk_loses_nothing "
-        "faults/test_full_disk.py::test_a_recording_on_a_full_disk "
-        "faults/test_recording_faults.py::test_a_write_that_fails_leaves_a_prefix",
-    ),
-    5: (
-        "interrupted and short system calls",
-        "threads/test_interrupt.py::test_a_storm_of_signals_changes_nothing "
-        "faults/test_recording_faults.py::test_a_storm_of_signals_changes_nothing "
-        "fault/test_faults.c::test_disk "
-        "fault/test_recording_faults.c::test_open",
-    ),
-    6: (
-        "a failed synchronisation is final",
-        "fault/test_recording_faults.c::test_record_durable "
-        "fault/test_powerloss.c::test_durable "
-        "fault/test_powerloss.c::test_durable_and_resumed",
-    ),
-    7: (
-        "no memory",
-        "fault/test_faults.c::test_memory "
-        "fault/test_recording_faults.c::test_save "
-        "fault/test_recording_faults.c::test_resume",
-    ),
-    8: (
-        "the GIL against our locks",
-        "faults/test_hazards.py::test_hazard_08_the_heart_beats_on "
-        "faults/test_hazards.py::test_hazard_08_answers_while_the_source_is_stuck "
-        "sources/test_slow_sources.py::test_what_answers_while_the_source_is_stuck "
-        "sources/test_slow_sources.py::test_a_reader_asked_for_its_state_while_it_waits "
-        "sources/test_python_sources.py::test_every_consumer "
-        "sources/test_python_sources.py::test_the_gil_is_handed_round "
-        "threads/test_random_consumers.py::test_random_matrix",
-    ),
-    9: (
-        "threads that share a reader",
-        "threads/test_threads.py::test_threads_that_share_a_reader "
-        "threads/test_replay.c::test_one_reader_shared "
-        "threads/test_random.c::test_everything_at_once "
-        "threads/test_random_consumers.py::test_random_matrix",
-    ),
-    10: (
-        "a source that reads its own cache",
-        "sources/test_reentry.py::test_published_batches_are_served_and_others_refused "
-        "sources/test_reentry.py::test_two_caches_that_feed_each_other "
-        "sources/test_reentry.py::test_two_caches_that_feed_each_other_from_two_threads "
-        "threads/test_replay.c::test_caches_that_feed_each_other "
-        "threads/test_prefetch.c::test_a_source_that_reads_its_own_cache",
-    ),
-    11: (
-        "Ctrl-C",
-        "faults/test_hazards.py::test_hazard_11_an_interrupt_is_prompt "
-        "faults/test_hazards.py::test_hazard_11_in_a_cell_of_a_notebook "
-        "faults/test_hazards.py::test_hazard_11_while_workers_read "
-        "threads/test_interrupt.py::test_a_source_written_in_c "
-        "threads/test_interrupt.py::test_waiting_for_another_thread "
-        "threads/test_interrupt.py::test_a_python_source_that_sees_it",
-    ),
-    12: (
-        "exit with threads inside",
-        "threads/test_exit.py::test_exits "
-        "threads/test_processes.py::test_exit_with_threads_waiting "
-        "threads/test_processes.py::test_exit_with_threads_at_work "
-        "sources/test_prefetch.py::test_exit_with_the_thread_at_work",
-    ),
-    13: (
-        "C code that reads and releases after finalisation",
-        "threads/test_exit.py::test_exits "
-        "threads/test_processes.py::test_exit_with_objects_alive "
-        "threads/test_processes.py::test_use_after_atexit",
-    ),
-    14: (
-        "a subinterpreter",
-        "threads/test_processes.py::test_a_subinterpreter_is_refused",
-    ),
-    15: (
-        "fork, spawn, forkserver",
-        "faults/test_hazards.py::test_hazard_15_forks_while_threads_read "
-        "faults/test_hazards.py::test_hazard_15_multiprocessing "
-        "threads/test_processes.py::test_a_forked_child_reads_what_was_recorded "
-        "threads/test_processes.py::test_a_forked_child_leaves_its_parents_file "
-        "threads/test_processes.py::test_fork_while_a_thread_is_inside_the_source "
-        "threads/test_processes.py::test_a_fork_in_the_middle_of_disk_writes "
-        "threads/test_processes.py::test_multiprocessing "
-        "sources/test_prefetch.py::test_a_fork_has_no_such_thread",
-    ),
-    16: (
-        "two processes in one directory",
-        "files/test_disk_tier.py::test_two_processes_in_one_directory "
-        "faults/test_recording_faults.py::test_two_processes_record_the_same_path",
-    ),
-    17: (
-        "what a killed process leaves",
-        "faults/test_hazards.py::test_hazard_17_killed_at_any_moment "
-        "files/test_disk_tier.py::test_a_killed_process_is_in_nobodys_way "
-        "files/test_disk_tier.py::test_leftovers_of_the_dead_are_reclaimed "
-        "faults/test_killed_writers.py::test_what_was_left_is_an_exact_prefix "
-        "faults/test_killed_writers.py::test_what_was_left_is_resumed "
-        "kill/test_kill.c::test_save_copy_replaces "
-        "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
-    ),
-    18: (
-        "planted links",
-        "files/test_disk_tier.py::test_no_symbolic_link_is_followed "
-        "faults/test_recording_faults.py::test_planted_links "
-        "fault/test_recording_faults.c::test_hidden_names_that_are_taken",
-    ),
-    19: (
-        "modes, and descriptors that children get",
-        "files/test_disk_tier.py::test_modes "
-        "files/test_disk_tier.py::test_descriptors_are_not_inherited "
-        "faults/test_recording_faults.py::test_modes "
-        "faults/test_recording_faults.py::test_descriptors_are_not_inherited",
-    ),
-    20: (
-        "another's file in the place of ours",
-        "files/test_disk_tier.py::test_a_file_put_in_its_place_is_not_removed",
-    ),
-    21: (
-        "a file that is cut off",
-        "flips/test_bit_flips.c::test_every_cut "
-        "files/test_foreign_files.py::test_a_stream_that_is_cut_off "
-        "files/test_foreign_files.py::test_a_file_that_is_cut_off",
-    ),
-    22: (
-        "damage",
-        "faults/test_damaged_cache_file.py::test_every_byte "
-        "flips/test_bit_flips.c::test_every_bit",
-    ),
-    23: (
-        "hostile files",
-        "files/test_foreign_files.py::test_fuzzed_files "
-        "unit/test_metadata_hostile.c::test_shared_children "
-        "unit/test_damaged.c::test_random_damage",
-    ),
-    24: (
-        "a file that shrinks",
-        "faults/test_damaged_cache_file.py::test_a_shortened_file "
-        "faults/test_hazards.py::test_hazard_24_a_recording_that_shrinks",
-    ),
-    25: (
-        "others read the file while it is written",
-        "files/test_disk_tier.py::test_the_file_is_a_stream_at_every_moment "
-        "files/test_files_in_other_libraries.py::test_the_file_at_every_moment "
-        "faults/test_killed_writers.py::test_others_read_an_exact_prefix "
-        "faults/test_recording_faults.py::test_others_read_the_growing_file "
-        "fault/test_powerloss.c::test_every_byte_of_every_write",
-    ),
-    26: (
-        "a writer that dies",
-        "faults/test_recording_faults.py::test_a_follower_hears_of_its_writers_death "
-        "api/test_follow.py::test_the_writer_is_killed "
-        "unit/test_recording.c::test_follow",
-    ),
-    27: (
-        "no descriptors",
-        "files/test_disk_tier.py::test_without_descriptors "
-        "files/test_disk_tier.py::test_few_descriptors_and_mappings "
-        "faults/test_recording_faults.py::test_without_descriptors_and_address_space "
-        "faults/test_recording_faults.py::test_few_descriptors_and_mappings",
-    ),
-    28: (
-        "buffers that are not aligned",
-        "sources/test_broken_sources.py::test_buffers_aligned_to_less_than_their_type",
-    ),
-    29: (
-        "slices",
-        "api/test_budget.py::test_slices_add_up_to_their_parent "
-        "files/test_disk_tier.py::test_only_referenced_bytes_are_written",
-    ),
-    30: (
-        "batches that their schema does not allow",
-        "sources/test_broken_sources.py::test_a_batch_that_its_schema_does_not_allow",
-    ),
-    31: (
-        "dictionaries that change",
-        "files/test_dictionaries.py::test_every_batch_keeps_its_own "
-        "files/test_foreign_files.py::test_dictionaries_that_change "
-        "unit/test_recording.c::test_resume",
-    ),
-    32: (
-        "the contract of C streams",
-        "faults/test_hazards.py::test_hazard_32_the_contract_of_c_streams "
-        "api/test_readers.py::test_the_end_comes_as_often_as_asked "
-        "unit/test_cache.c::test_stream_contract",
-    ),
-    33: (
-        "batches that go while others read",
-        "threads/test_threads.py::test_eviction_under_threads "
-        "api/test_projection.py::test_a_start_that_was_evicted "
-        "api/test_max_readers.py::test_batches_handed_out_outlive_their_eviction "
-        "threads/test_replay.c::test_eviction",
-    ),
-    34: (
-        "a reader that is given up",
-        "api/test_max_readers.py::test_a_dropped_reader_holds_nothing_back "
-        "api/test_freed_capacity.py::test_a_dropped_reader_gives_the_room_back",
-    ),
-    35: (
-        "close at any moment",
-        "faults/test_hazards.py::test_hazard_35_waiters_wake_at_once "
-        "faults/test_hazards.py::test_hazard_35_all_goes_while_the_source_is_stuck "
-        "sources/test_slow_sources.py::test_close_while_the_source_is_stuck "
-        "sources/test_prefetch.py::test_close_while_the_source_is_stuck "
-        "sources/test_reentry.py::test_close_from_inside_the_source "
-        "threads/test_threads.py::test_close_under_threads "
-        "api/test_readers.py::test_after_close "
-        "api/test_readers.py::test_mapped_batches_outlive_close "
-        "api/test_readers.py::test_close_gives_memory_back "
-        "files/test_disk_tier.py::test_close_frees_the_files_space_at_once "
-        "sources/test_source_errors.py::test_the_source_is_released_at_once",
-    ),
-    36: (
-        "a release that takes the GIL, or uses the cache",
-        "faults/test_hazards.py::test_hazard_36_a_release_that_uses_the_cache "
-        "sources/test_reentry.py::test_a_batch_whose_release_uses_the_cache",
-    ),
-    37: (
-        "padding that nobody wrote",
-        "faults/test_hazards.py::test_hazard_37_padding_is_zeros "
-        "unit/test_padding.c::test_padding_is_zeros",
-    ),
-    38: (
-        "paths of every kind",
-        "api/test_arguments.py::test_paths "
-        "api/test_arguments.py::test_an_empty_and_a_relative_path "
-        "api/test_arguments.py::test_a_path_with_a_nul",
-    ),
-    39: (
-        "none and very many",
-        "files/test_every_type.py::test_batches_without_columns "
-        "files/test_every_type.py::test_empty_streams_and_empty_batches "
-        "files/test_disk_tier.py::test_a_batch_of_more_than_2_gib "
-        "faults/test_hazards.py::test_hazard_39_a_recording_larger_than_4_gib "
-        "files/test_foreign_files.py::test_no_columns "
-        "files/test_foreign_files.py::test_no_batches",
-    ),
-    40: (
-        "a name that is taken",
-        "unit/test_recording.c::test_name_is_taken "
-        "files/test_recording_paths.py::test_a_name_that_is_taken "
-        "api/test_save.py::test_overwriting",
-    ),
-}
+HAZARDS = ROOT / "docs" / "hazards.md"
+
+
+def tests_of_hazards() -> dict[int, list[str]]:
+    """Return the tests that the page names, by the number of the hazard."""
+    found: dict[int, list[str]] = {}
+    for line in HAZARDS.read_text().splitlines():
+        if title := re.match(r"## (\d+)\. ", line):
+            found[int(title[1])] = []
+        elif test := re.fullmatch(r"- `(\S+::\w+)`", line):
+            found[max(found)].append(test[1])
+    return found
 
 
 def functions_in(path: Path) -> set[str]:
@@ -320,18 +66,20 @@ def functions_in(path: Path) -> set[str]:
 
 
 def test_every_hazard_has_tests_that_exist() -> None:
-    assert HAZARDS.keys() == set(range(1, 41))
-    for _, tests in HAZARDS.values():
-        for test in tests.split():
+    found = tests_of_hazards()
+    assert list(found) == list(range(1, 41))
+    for number, tests in found.items():
+        assert tests, f"hazard {number} names no test"
+        for test in tests:
             file, name = test.split("::")
-            folder = TESTS if file.endswith(".c") else TESTS / "python"
-            assert name in functions_in(folder / file), test
+            assert name in functions_in(TESTS / file), test
 
 
-def test_every_test_of_a_hazard_is_in_the_table() -> None:
+def test_every_test_of_a_hazard_is_on_the_page() -> None:
+    named = tests_of_hazards()
     for name in functions_in(Path(__file__)):
         if found := re.match(r"test_hazard_(\d\d)_", name):
-            assert f"faults/test_hazards.py::{name}" in HAZARDS[int(found[1])][1].split()
+            assert f"python/faults/test_hazards.py::{name}" in named[int(found[1])]
 
 
 TIMED = """
