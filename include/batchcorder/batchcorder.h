@@ -3,9 +3,9 @@
  *
  *     struct bc_cache *cache;
  *     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
- *     bc_cache_new(&source, &options, &cache, NULL);   the stream moves into the cache
+ *     bc_cache_new(&source, &options, &cache, NULL);
  *     struct ArrowArrayStream replay;
- *     bc_cache_stream(cache, &replay, NULL);           as often as needed
+ *     bc_cache_stream(cache, &replay, NULL);
  *
  * These rules hold for every function, unless its comment says otherwise.
  *
@@ -20,7 +20,7 @@
  * as the cache.
  *
  * Threads. Any number of threads may use a cache or a reader at once. If several threads
- * use one reader, each batch goes to one of them. One thread at a time may use an
+ * use one reader, each batch goes to one thread. One thread at a time may use an
  * ArrowArrayStream, as the Arrow specification says. Any thread may release an exported
  * array, and may move its children out. One thread at a time calls the source: the first
  * thread that needs the next batch. The library holds no lock during that call.
@@ -109,7 +109,7 @@ struct ArrowArrayStream {
 
 /* ---- errors ---- */
 
-/** The kinds of errors. One errno stands for several of them. */
+/** The kinds of errors. One errno has several kinds. */
 enum bc_error_kind {
     BC_ERROR_SYSTEM = 0,       /* the system refused a call; the errno says why */
     BC_ERROR_INVALID = 1,      /* an argument, an option or a schema is invalid */
@@ -429,7 +429,8 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  *
  * ENOMEM: out of memory; the capacity of a tier is used up.
  * EINVAL: the cache is closed; a batch does not fit the schema; an offset leaves its
- *     array; with a file, an offset, view, type id or run end is invalid.
+ *     array.
+ * EINVAL, with a file: an offset, view, type id or run end is invalid.
  * EDEADLK: the source reads a batch of its own cache that is not recorded yet.
  * ECANCELED: a hook stopped the call; in a fork's child, the batch is not recorded.
  * EBADMSG: the batch in the file is damaged.
@@ -502,8 +503,8 @@ struct bc_file_options {
 
 /** Opens a recording, or an Arrow IPC stream or file of any writer, as a cache.
  *
- * For a complete recording this reads the schema and the trailer, whatever the file's
- * size. For other files it reads the metadata of all messages once. The file is never
+ * For a complete recording this reads the schema and the trailer, in constant
+ * time. For other files it reads the metadata of all messages once. The file is never
  * changed. Batches are mapped, and copied only if they are compressed or unaligned. They
  * stay valid after the cache. While batches are in use, the file must not be made
  * shorter.
@@ -656,9 +657,9 @@ BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *ou
  * `out`: space for `n` numbers. */
 BC_EXPORT void bc_permutation(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
 
-/** Functions that a binding wants called around a fork, for locks of its own that a child
- * needs. `before` takes the locks, the others release them. The thread that forks calls
- * all three. None is NULL, and none calls the library.
+/** Functions that a binding wants called around a fork, for its own locks. `before` takes
+ * the locks, and the other two release them. The thread that forks calls all three. None
+ * is NULL, and none calls the library.
  *
  * The library takes its own locks after `before` has returned, and releases them before
  * it calls `in_parent` or `in_child`. A binding may therefore hold its locks around any
