@@ -27,7 +27,7 @@ from typing import NamedTuple
 KINDS = ("words", "long", "nested")
 WORDS_MAX = 25
 
-# The files of each area. Tests and tools are apart: nobody but a developer reads them.
+# The files of each area. Tests and tools are apart: only developers read them.
 PAGES = ("*.md", "docs/*.md")
 PRODUCT = ("src/**/*.[ch]", "python/**/*.[ch]", "python/**/*.py", "python/**/*.pyi")
 WORKSHOP = tuple(
@@ -359,7 +359,7 @@ def findings_of(block: Block) -> Iterator[tuple[int, str, str]]:
 
 
 def measure(root: Path) -> tuple[list[Finding], Counter[str]]:
-    """Return what is found in the whole tree, and the number of words in each area."""
+    """Return the findings of the whole tree, and the number of words in each area."""
     findings: list[Finding] = []
     words: Counter[str] = Counter()
     for area, path, blocks in areas(root):
@@ -374,13 +374,16 @@ def measure(root: Path) -> tuple[list[Finding], Counter[str]]:
 
 
 def read_record(path: Path) -> dict[tuple[str, str], int]:
-    """Read lines of an area and its counts, in the order of KINDS."""
-    record = {}
+    """Read lines of an area and its counts, in the order of KINDS.
+
+    If a merge left both sides in the file, the lower counts hold, and --update mends it.
+    """
+    record: dict[tuple[str, str], int] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
-        if line and not line.startswith("#"):
+        if line and line[0] not in "#<=>|":
             area, *counts = line.split()
-            for kind, count in zip(KINDS, counts, strict=True):
-                record[area, kind] = int(count)
+            for kind, count in zip(KINDS, map(int, counts), strict=True):
+                record[area, kind] = min(count, record.get((area, kind), count))
     return record
 
 

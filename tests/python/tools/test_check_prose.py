@@ -154,3 +154,17 @@ def test_an_area_that_is_not_recorded_has_no_findings_left(tmp_path: Path) -> No
     (tmp_path / "src").mkdir()
     (tmp_path / "src/a.c").write_text("/* Whoever reads it. */\n")
     assert check(tmp_path).returncode == 1
+
+
+def test_an_update_mends_a_merged_record(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "README.md").write_text("It is said.\n")
+    record = tmp_path / "tools/prose_counts.txt"
+    record.write_text("<<<<<<< a\npages 2 0 0\n=======\npages 1 0 0\n>>>>>>> b\n")
+    (tmp_path / "CHANGELOG.md").write_text("It is said.\n")
+    assert "pages: words: 2 instead of 1" in check(tmp_path).stderr
+    (tmp_path / "CHANGELOG.md").write_text("It is written.\n")
+    assert check(tmp_path, "--update").returncode == 0
+    assert [line for line in record.read_text().splitlines() if line[0] != "#"] == [
+        "pages 1 0 0"
+    ]
