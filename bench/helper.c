@@ -1,5 +1,5 @@
-/* What the benchmarks need in C, loaded by bench/native.py with ctypes, which gives the
- * GIL up around each call:
+/* The C code of the benchmarks. bench/native.py loads it with ctypes, which releases the
+ * GIL around each call:
  *
  *  - a stream of ready-made arrays: the least that any replay can cost its consumer;
  *  - a consumer that asks for batches and releases them: the least a consumer can cost;
@@ -19,8 +19,8 @@
 
 enum { BENCH_THREADS_MAX = 16 };
 
-/* The arrays of a stream, kept. Never freed: whoever imported a batch may look at it as
- * long as the process lives. */
+/* The arrays of a stream, kept. They are never freed, because an imported batch may be
+ * used until the process ends. */
 struct bench_ready {
     struct ArrowSchema schema;
     struct ArrowArray *arrays;
@@ -81,7 +81,7 @@ int bench_ready_new(struct ArrowArrayStream *source, int64_t n_arrays,
     return code;
 }
 
-/* Releases the arrays, where nobody has imported any. */
+/* Releases the arrays, if none was imported. */
 void bench_ready_drop(struct bench_ready *ready) {
     for (int64_t i = 0; i < ready->n_arrays; i++) {
         ready->arrays[i].release(&ready->arrays[i]);
@@ -123,8 +123,8 @@ static void ready_release(struct ArrowArrayStream *stream) {
     stream->release = NULL;
 }
 
-/* A stream that hands out the kept arrays themselves. The consumer may release what it
- * gets but not move children out of it. */
+/* Makes a stream of the kept arrays. The consumer may release the arrays, but not move
+ * their children. */
 int bench_ready_stream(const struct bench_ready *ready,
                        struct ArrowArrayStream *out_stream) {
     struct bench_position *position = calloc(1, sizeof(*position));
@@ -146,7 +146,7 @@ static void *consume(void *argument) {
     int64_t batches = 0;
     int code;
     (void)pthread_setaffinity_np(pthread_self(), sizeof(consumer->cpu), &consumer->cpu);
-    /* All start together; nobody sleeps, for who wakes up may do so on another's CPU. */
+    /* All threads start together. None sleeps: it could wake on another thread's CPU. */
     (void)atomic_fetch_sub(consumer->missing, 1);
     while (atomic_load(consumer->missing) > 0) continue;
     consumer->started = now();

@@ -1,8 +1,8 @@
 """
-Figures that are no time of one pass: memory of a large recording, time of a long one.
+Figures of large recordings: memory, and the time of several passes.
 
-    large.py --megabytes 4000 memory     anonymous memory that a recording to disk takes
-    large.py --batches 80000 passing     seconds that one-row batches take to pass through
+    large.py --megabytes 4000 memory     anonymous memory of a recording to disk
+    large.py --batches 80000 passing     seconds for one-row batches, in and out
     large.py --megabytes 4000 pushdown   seconds of a query for one row in a hundred
 
 Each prints a line of JSON, and runs in a process of its own (run.py starts it).
@@ -69,7 +69,7 @@ def memory(megabytes: int, folder: str) -> dict[str, float]:
 
 
 def passing(n_batches: int, folder: str) -> dict[str, float]:
-    """Return the least time that one-row batches take to one reader and out again."""
+    """Return the least time of one-row batches through a cache with one reader."""
     times = []
     for _ in range(3):
         one = pa.record_batch({"id": pa.array([1]), "value": pa.array([0.5])})

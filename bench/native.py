@@ -25,7 +25,7 @@ def stream_address(capsule: object) -> int:
 
 
 class Pieces:
-    """The buffers of batches as the struct iovec that a bare writev of them takes."""
+    """The buffers of batches as the struct iovec of a bare writev."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
         vectors: list[tuple[int, int]] = []
@@ -44,7 +44,7 @@ class Pieces:
 
 
 class CStream:
-    """A struct ArrowArrayStream in our memory, for whoever takes PyCapsules."""
+    """A struct ArrowArrayStream in our memory, exported as a PyCapsule."""
 
     def __init__(self) -> None:
         self.pointers = (ctypes.c_void_p * 5)()
@@ -75,7 +75,7 @@ class Helper:
         return ready
 
     def drop(self, ready: ctypes.c_void_p) -> None:
-        """Release kept batches that nobody has imported."""
+        """Release kept batches, none of which was imported."""
         self._library.bench_ready_drop(ready)
 
     def stream(self, ready: ctypes.c_void_p) -> CStream:

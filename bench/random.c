@@ -2,8 +2,8 @@
  *
  *     bench_random FILE READS
  *
- * The first reads of a batch verify its checksums and meet pages that are not mapped yet;
- * what is read again is what a mapped recording costs. Each is the best of several. */
+ * The first read of a batch verifies its checksums and faults its pages in. Later reads
+ * show the cost of a mapped recording. Each figure is the best of several. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>

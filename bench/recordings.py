@@ -49,7 +49,7 @@ def random(build: Path, n_batches: int, folder: str) -> dict[str, float]:
 
 
 def private_bytes() -> int:
-    """Return what this process alone has in memory."""
+    """Return the private memory of this process."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private"))
 
@@ -60,7 +60,7 @@ def sum_all(cache: batchcorder.StreamCache) -> float:
 
 def scan(cache: batchcorder.StreamCache, answers: Connection) -> None:
     """Read all bytes of a recording that came pickled; tell how memory grew."""
-    sum_all(batchcorder.StreamCache(wide(1)))  # what is imported is no part of it
+    sum_all(batchcorder.StreamCache(wide(1)))  # imports do not count
     before = private_bytes()
     total = sum_all(cache)
     # A page that only one process has mapped yet would count as its own.

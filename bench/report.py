@@ -1,4 +1,4 @@
-"""Which figures the benchmarks print, what they must reach, and how they look."""
+"""The figures of the benchmarks: their targets and their format."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# Who ran which scenario: ("ours", "memory.ingest").
+# An implementation and its scenario: ("ours", "memory.ingest").
 Cell = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a row must reach on one shape of data."""
+    """A target of a row on one shape of data."""
 
     # faster: 0.1.3 takes at least `value` times as long as we do. within: we take at most
     # `value` times the row's base. ns: a batch takes us at most `value` nanoseconds.
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario, run by us and by 0.1.3, and what to hold it against."""
+    """One scenario, run by us and by 0.1.3, and its base."""
 
     label: str
     scenario: str

@@ -2,10 +2,9 @@
 """
 Compares batchcorder with the Rust 0.1.3 and with the least that the work can take.
 
-Each figure is a ratio from one run: ours, 0.1.3 and the floors run in turn, again and
-again, each in a worker process of its own (worker.py), and the best time of each counts.
-Beside each figure stands its base: what the same consumer, or writer, takes without a
-recording between.
+Each figure is a ratio from one run. Ours, 0.1.3 and the floors run in turn, several
+times, in separate worker processes (worker.py). The best time of each counts. The base
+of a figure is the time of the same consumer or writer without a recording.
 
     bench/run.py --rust build/rust-0.1.3 --build build/bench [--quick] [--json FILE]
 """
@@ -141,7 +140,7 @@ def run_recordings(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run_large(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure what no single pass shows (large.py): rows of a label and a figure."""
+    """Measure several passes (large.py): rows of a label and a figure."""
 
     def ask(*words: str) -> dict[str, float]:
         return ask_script(args, "large.py", *words)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Shape:
-    """How to make batches of one kind, and how many of them (fewer for a smoke run)."""
+    """How to make batches of one kind, and their number (fewer for a smoke run)."""
 
     title: str
     batches: int

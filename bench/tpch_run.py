@@ -2,14 +2,14 @@
 """
 Compares the 22 queries of TPC-H, asked of caches, with pyarrow tables and the Rust 0.1.3.
 
-Every table is a StreamCache that was fed by a stream which can be read once: in memory,
-or from a warm disk with memory_capacity=1. DuckDB gets it as it is, through `dataset()`
-where there is one, and as `pyarrow.table(cache)`, which copies nothing and tells DuckDB
-how many rows there are. The bases are pyarrow tables of the same batches, and DuckDB on
-the Parquet files, whose answers every other answer must equal. For each query all of them
-take turns, each implementation in a process of its own (tpch_worker.py), and the best
-time of each counts. The queries are the standard's: tpch/queries.py says how they are
-written.
+Every table is a StreamCache of a single-use stream, in memory or on a warm disk with
+memory_capacity=1. DuckDB reads the cache in three ways: itself, its `dataset()` if there
+is one, and `pyarrow.table(cache)`. The table copies nothing and has a row count.
+
+The bases are pyarrow tables of the same batches, and DuckDB on the Parquet files. All
+answers must equal those of the Parquet files. For each query, the implementations take
+turns, each in its own process (tpch_worker.py). The best time of each counts. The queries
+are the standard's (tpch/queries.py).
 
     bench/tpch_run.py --rust build/rust-0.1.3 [--quick] [--json FILE]
 """

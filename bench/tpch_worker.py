@@ -4,9 +4,9 @@ Asks the queries of TPC-H of one implementation.
     tpch_worker.py --data build/tpch-sf1 --scale-factor 1 ours
 
 reads lines such as `memory 7` (a mode, a query) from stdin, and prints for each a line of
-JSON: the seconds that DuckDB took, and the answer. `ours` and `rust` ask StreamCaches of
-what PYTHONPATH has as batchcorder, each fed by a stream that can be read once; `bare`
-asks pyarrow tables, or DuckDB on the Parquet files.
+JSON: DuckDB's seconds, and the answer. `ours` and `rust` query StreamCaches of single-use
+streams, with the batchcorder on PYTHONPATH. `bare` queries pyarrow tables, or DuckDB on
+the Parquet files.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Runs scenarios over one implementation and one shape of data.
     worker.py --build build/bench --shape one-row ours memory.ingest memory.iterate
 
 prints a line of JSON for each scenario; without scenarios it reads their names from
-stdin. `ours` and `rust` run what PYTHONPATH has as batchcorder; `bare` runs the floors.
+stdin. `ours` and `rust` run the batchcorder on PYTHONPATH; `bare` runs the floors.
 The time is the best of as many repetitions as fit into a moment, the garbage collector
 off.
 """
@@ -33,8 +33,8 @@ from shapes import SHAPES
 
 T = TypeVar("T")
 
-# A scenario repeats until it has measured for so many seconds, or taken so many in all;
-# twice at least, because the first may pay for memory that the machine has to find.
+# Seconds of measuring, and in all, after which a scenario stops. It runs at least twice,
+# because the first run may pay for new memory.
 LONG_ENOUGH = {"measured": 0.05, "all": 0.2}
 LONG_ENOUGH_QUICK = {"measured": 0.01, "all": 0.04}
 REPETITIONS_MIN = 2
@@ -43,7 +43,7 @@ DISK_BYTES = 1 << 40
 
 
 class Seconds(float):
-    """What a run returns that takes its own time, inside C."""
+    """The result of a run that measures its own time, inside C."""
 
 
 def best(
@@ -101,7 +101,7 @@ def read_table(reader: pa.RecordBatchReader) -> pa.Table:
 
 
 class Bench:
-    """What all scenarios need; those of one kind of worker are the methods below it."""
+    """The state of all scenarios; subclasses have the scenarios of one kind of worker."""
 
     def __init__(self, helper: Helper, shape: str, quick: bool, folder: str) -> None:
         self.helper = helper
@@ -132,7 +132,7 @@ class Bench:
         return self.consume(*[stream_address(capsule) for capsule in capsules])
 
     def check(self, stream: Any) -> None:
-        """Make sure that what is measured gives the right batches."""
+        """Make sure that the measured code returns the right batches."""
         for number, batch in enumerate(stream):
             if number % 97 == 0:
                 assert batch.equals(self.batches[number]), f"batch {number} differs"

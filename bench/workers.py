@@ -1,4 +1,4 @@
-"""Processes that measure, and the machine that they run on."""
+"""The measuring processes, and the machine."""
 
 from __future__ import annotations
 

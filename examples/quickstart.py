@@ -39,7 +39,7 @@ SELF_JOIN = """
 
 
 class CountedSource:
-    """A stream that can be read once, and counts how often that is asked of it."""
+    """A single-use stream, which counts the requests for it."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self.reader = reader

@@ -1,4 +1,4 @@
-/* Opens a recording, or any Arrow IPC file, and shows what it holds: read FILE */
+/* Opens a recording, or any Arrow IPC file, and shows its batches: read FILE */
 #include <batchcorder/batchcorder.h>
 #include <stdio.h>
 

@@ -1,9 +1,9 @@
 """
-The 22 queries, the tables they ask, and what counts as the same answer.
+The 22 queries, the tables that they read, and the comparison of answers.
 
-The texts are those of the TPC-H standard with the substitution parameters of its
-validation run (section "Query Validation" of each query), in the dialect of DuckDB: Q15
-with a common table expression for its view, row counts to return as LIMIT.
+The texts are those of the TPC-H standard, in the dialect of DuckDB. The substitution
+parameters are those of its validation run (section "Query Validation" of each query).
+Q15 has a common table expression for its view, and row counts to return are a LIMIT.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def compare(query: Query, wanted: Answer, got: Answer) -> None:
     """
     Raise AssertionError unless both are the same answer.
 
-    The columns that the query orders by must come in the same order, the rows as a whole
-    in any order that these leave open. Floats may differ by TOLERANCE.
+    The columns of the query's ORDER BY must be in the same order. Rows that are equal in
+    these columns may be in any order. Floats may differ by TOLERANCE.
     """
     name = f"Q{query.number}"
     if wanted.names != got.names:
