@@ -360,7 +360,74 @@ static PyObject *reader_exit(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *reader_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return reader_exit(object, NULL);
+}
+
+static PyObject *reader_read_next_batch(PyObject *object, PyObject *unused) {
+    (void)unused;
+    PyObject *batch = reader_next(object);
+    if (batch == NULL && !PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
+    return batch;
+}
+
+/* A table of the batches that the reader's own iteration returns: threads that share the
+ * reader get different batches. */
+static PyObject *reader_read_all(PyObject *object, PyObject *unused) {
+    (void)unused;
+    PyObject *schema = reader_schema(object, NULL);
+    PyObject *pyarrow = schema == NULL ? NULL : PyImport_ImportModule("pyarrow");
+    PyObject *type = pyarrow == NULL ? NULL : PyObject_GetAttrString(pyarrow, "Table");
+    PyObject *table = NULL;
+    if (type != NULL)
+        table = PyObject_CallMethod(type, "from_batches", "OO", object, schema);
+    Py_XDECREF(type);
+    Py_XDECREF(pyarrow);
+    Py_XDECREF(schema);
+    return table;
+}
+
 static PyMethodDef reader_methods[] = {
+    {"read_next_batch", reader_read_next_batch, METH_NOARGS,
+     "read_next_batch($self)\n--\n\n"
+     "Return the next batch.\n\n"
+     "Threads may share a reader: each batch goes to one of them.\n\n"
+     "Returns\n-------\npyarrow.RecordBatch\n    The batch at the reader's position.\n\n"
+     "Raises\n------\n"
+     "StopIteration\n    The reader is at the end of its batches.\n"
+     "ValueError\n    The reader is used up or closed, or the cache is closed.\n"
+     "Exception\n    The error of the source, as iteration raises it.\n\n"
+     "Examples\n--------\n"
+     ">>> import pyarrow as pa\n"
+     ">>> from batchcorder import StreamCache\n"
+     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
+     ">>> reader.read_next_batch().to_pydict()\n{'x': [1, 2]}\n"},
+    {"read_all", reader_read_all, METH_NOARGS,
+     "read_all($self)\n--\n\n"
+     "Return the remaining batches as a table.\n\n"
+     "The batches are not copied. At the end of the stream the table has no rows.\n\n"
+     "Returns\n-------\npyarrow.Table\n    The rows from the reader's position on.\n\n"
+     "Raises\n------\n"
+     "ValueError\n    The reader is used up or closed, or the cache is closed.\n"
+     "Exception\n    The error of the source, as iteration raises it.\n\n"
+     "Examples\n--------\n"
+     ">>> import pyarrow as pa\n"
+     ">>> from batchcorder import StreamCache\n"
+     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
+     ">>> reader.read_all().num_rows\n2\n"},
+    {"close", reader_close, METH_NOARGS,
+     "close($self)\n--\n\n"
+     "Use the reader up; it then keeps no batch in the cache.\n\n"
+     "May be called again. A thread that waits for a batch of this reader still gets "
+     "it.\n"
+     "Later calls raise ValueError (``Reader already consumed``).\n\n"
+     "Examples\n--------\n"
+     ">>> import pyarrow as pa\n"
+     ">>> from batchcorder import StreamCache\n"
+     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
+     ">>> reader.close()\n"
+     ">>> reader.closed\nTrue\n"},
     {"cast", (PyCFunction)(void (*)(void))reader_cast, METH_VARARGS | METH_KEYWORDS,
      "cast($self, target_schema)\n--\n\n"
      "Return a pyarrow.RecordBatchReader of the rest, cast; uses the reader up.\n\n"

@@ -77,6 +77,8 @@ USES: dict[str, Callable[[StreamCacheReader], Any]] = {
     "stream": lambda r: r.__arrow_c_stream__(),
     "c_schema": lambda r: r.__arrow_c_schema__(),
     "cast": lambda r: r.cast(SCHEMA),
+    "read_next_batch": lambda r: r.read_next_batch(),
+    "read_all": lambda r: r.read_all(),
 }
 
 
@@ -88,8 +90,9 @@ USES: dict[str, Callable[[StreamCacheReader], Any]] = {
         lambda r: r.__arrow_c_stream__(SCHEMA.__arrow_c_schema__()),
         pa.RecordBatchReader.from_stream,
         lambda r: r.__exit__(None, None, None),
+        lambda r: r.close(),
     ],
-    ids=["capsule", "cast", "requested", "pyarrow", "with"],
+    ids=["capsule", "cast", "requested", "pyarrow", "with", "close"],
 )
 def test_a_used_up_reader(
     use_up: Callable[[StreamCacheReader], Any], make_cache: MakeCache

@@ -84,8 +84,10 @@ def test_the_page_names_what_is_new() -> None:
     old = {"cast", "close", "ingest_all", "ingested_count", "reader", "schema"}
     old |= {"upstream_exhausted", "CastingStreamCache", "StreamCache"}
     old |= {"StreamCacheReader"}
-    members = {name for name in dir(batchcorder.StreamCache) if name[0] != "_"}
-    assert named - {"batchcorder"} == (members | {*batchcorder.__all__}) - old
+    old |= {"closed"}
+    kinds = (batchcorder.StreamCache, batchcorder.StreamCacheReader)
+    members = {name for kind in kinds for name in dir(kind) if name[0] != "_"}
+    assert named - {"batchcorder", "close"} == (members | {*batchcorder.__all__}) - old
 
 
 def test_the_page_names_probes_that_exist_and_once() -> None:
