@@ -8,22 +8,21 @@ import os
 import tempfile
 import warnings
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pyarrow as pa
 
 from . import _core
+from ._arguments import renamed
+from ._types import ArrowStream, Info, Stats, StrOrBytesPath
 
 if TYPE_CHECKING:
     from ._dataset import CacheDataset
 
-_Path = str | bytes | PathLike[str] | PathLike[bytes]
-
 UNLIMITED = (1 << 64) - 1
 
 
-def absolute(path: _Path) -> bytes:
+def absolute(path: StrOrBytesPath) -> bytes:
     """Return the name of a file, as of now: the working directory may change."""
     name = os.fsencode(path)
     if b"\0" in name:
@@ -157,9 +156,9 @@ class StreamCache(_core.StreamCache):
 
     def __init__(
         self,
-        reader: _core.ArrowStream,
+        reader: ArrowStream,
         memory_capacity: int | str | None = None,
-        disk_path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
+        disk_path: StrOrBytesPath | None = None,
         disk_capacity: int | str | None = None,
         write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
         max_readers: int | None = None,
@@ -200,7 +199,7 @@ class StreamCache(_core.StreamCache):
 
     def _record(
         self,
-        source: _core.ArrowStream,
+        source: ArrowStream,
         path: bytes,
         *,
         compression: Literal["lz4", "zstd"] | None,
@@ -228,7 +227,7 @@ class StreamCache(_core.StreamCache):
     @classmethod
     def in_memory(
         cls,
-        reader: _core.ArrowStream,
+        reader: ArrowStream,
         *,
         capacity: int | str | None = None,
         max_readers: int | None = None,
@@ -267,9 +266,9 @@ class StreamCache(_core.StreamCache):
     @classmethod
     def on_disk(
         cls,
-        reader: _core.ArrowStream,
+        reader: ArrowStream,
         *,
-        path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
+        path: StrOrBytesPath | None = None,
         disk_capacity: int | str | None = None,
         memory_capacity: int | str | None = None,
         write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
@@ -391,7 +390,7 @@ class StreamCache(_core.StreamCache):
         numbers = None if columns is None else column_numbers(self._names(), columns)
         return self._open_reader(start, stop, step, numbers)
 
-    def ingest_all(self, progress: bool = False) -> int:
+    def ingest_all(self, *, progress: bool = False) -> int:
         """
         Read the source to its end.
 
@@ -433,7 +432,7 @@ class StreamCache(_core.StreamCache):
 
         return ingest(self, self._source_rows)
 
-    def stats(self) -> _core.Stats:
+    def stats(self) -> Stats:
         """
         Return what the cache holds now, and what it did; never waits.
 
@@ -648,7 +647,7 @@ class StreamCache(_core.StreamCache):
         return CacheDataset(self)
 
     def save(
-        self, path: _Path, overwrite: bool = False, *, durable: bool = False
+        self, path: StrOrBytesPath, *, overwrite: bool = False, durable: bool = False
     ) -> None:
         """
         Read the source to its end, and leave all of it as a recording with a name.
@@ -686,7 +685,7 @@ class StreamCache(_core.StreamCache):
         """
         super()._save(absolute(path), overwrite, durable)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Info:
         """
         Return what the cache's file is, and what is in it; never asks the source.
 
@@ -724,28 +723,38 @@ class StreamCache(_core.StreamCache):
         'memory'
 
         """
-        info: dict[str, Any] = super()._describe()
+        file = super()._describe()
         stats = self.stats()
-        sizes = info.pop("column_bytes")
-        info["path"] = self.path
-        info["schema"] = self.schema
-        info["batches"], info["rows"] = stats["batches"], stats["rows"]
-        info["columns"] = [
-            {"name": field.name, "type": str(field.type), "bytes": size}
-            for field, size in zip(self.schema, sizes, strict=True)
-        ]
-        return info
+        schema = self.schema
+        return {
+            "kind": file["kind"],
+            "path": self.path,
+            "bytes": file["bytes"],
+            "complete": file["complete"],
+            "checksums": file["checksums"],
+            "compression": file["compression"],
+            "schema": schema,
+            "batches": stats["batches"],
+            "rows": stats["rows"],
+            "columns": [
+                {"name": field.name, "type": str(field.type), "bytes": size}
+                for field, size in zip(schema, file["column_bytes"], strict=True)
+            ],
+            "dictionary_batches": file["dictionary_batches"],
+            "dictionary_bytes": file["dictionary_bytes"],
+        }
 
-    def take(self, rows: Any) -> pa.Table:
+    @renamed("rows", "indices")
+    def take(self, indices: Any) -> pa.Table:
         """
-        Return the rows of these numbers, in this order.
+        Return the rows with the given indices, in the given order.
 
         Parameters
         ----------
-        rows : sequence of int, numpy.ndarray or pyarrow.Array
-            Numbers of rows in the whole stream, from 0; negative ones count from its
-            end. A number may stand there more than once. What is not recorded yet is
-            asked for.
+        indices : sequence of int, numpy.ndarray or pyarrow.Array
+            Row indices in the whole stream, from 0. Negative indices count from its end.
+            An index may be repeated. Batches that are not recorded yet are read from
+            the source. Former name: `rows`, deprecated.
 
         Returns
         -------
@@ -770,26 +779,29 @@ class StreamCache(_core.StreamCache):
         """
         from ._random import take
 
-        return take(self, rows)
+        return take(self, indices)
 
+    @renamed("window", "buffer_size")
     def shuffle(
-        self, seed: int, epoch: int = 0, *, window: int = 0
+        self, seed: int, epoch: int = 0, *, buffer_size: int | None = None
     ) -> pa.RecordBatchReader:
         """
         Return the recording in another order, as a stream, for an epoch of training.
 
-        The order is a pure function of `seed`, `epoch`, `window` and the recording: the
-        same on every machine and in every version. Batches come in a random order; with
-        a window, the rows of neighbours in that order are mixed as well.
+        The order is a pure function of `seed`, `epoch`, `buffer_size` and the recording:
+        the same on every machine and in every version. Batches come in a random order.
+        With `buffer_size`, rows of batches that are neighbours in this order are mixed.
 
         Parameters
         ----------
         seed, epoch : int
             From 0 to 2**64 - 1. What differs in either is an order of its own.
-        window : int, optional
-            Rows among which rows are mixed. As many batches as have so many rows are
-            taken together (at least one), and given again as batches of the same
-            lengths, copied. Default, 0: rows stay in their batches, nothing is copied.
+        buffer_size : int, optional
+            Number of rows that are mixed with each other. Consecutive batches of the
+            new order are collected until they have this many rows. Their rows are
+            shuffled and copied into batches of the same lengths. None (default) or 0:
+            rows stay in their batches, and nothing is copied. Former name: `window`,
+            deprecated.
 
         Returns
         -------
@@ -814,7 +826,7 @@ class StreamCache(_core.StreamCache):
         """
         from ._random import shuffle
 
-        return shuffle(self, seed, epoch, window)
+        return shuffle(self, seed, epoch, buffer_size)
 
     def _is_written(self) -> bool | None:
         """Return whether a recording that is followed has a writer; None: unknown."""
@@ -894,11 +906,11 @@ class StreamCache(_core.StreamCache):
 
 
 def tee(
-    stream: _core.ArrowStream,
+    stream: ArrowStream,
     n: int = 2,
     *,
     memory_capacity: int | str | None = "256MB",
-    disk_path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
+    disk_path: StrOrBytesPath | None = None,
     disk_capacity: int | str | None = None,
     prefetch: int | None = None,
 ) -> tuple[_core.StreamCacheReader, ...]:

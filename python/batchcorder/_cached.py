@@ -16,6 +16,7 @@ from typing import Any, Literal
 from . import _core, _recordings
 from ._cache import StreamCache, absolute
 from ._maker import check, digest, remember
+from ._types import ArrowStream, StrOrBytesPath
 
 _logger = logging.getLogger("batchcorder")
 
@@ -171,7 +172,7 @@ def _there(path: bytes) -> StreamCache | None:
     errors: they are not ours to replace.
     """
     try:
-        return _recordings.open(path)
+        return _recordings.open_recording(path)
     except FileNotFoundError:
         return None
     except ValueError:
@@ -187,7 +188,7 @@ def _there(path: bytes) -> StreamCache | None:
 def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
     """Return the recording that is being written; raise `cut_off` for other files."""
     try:
-        cache = _recordings.open(path, follow=True)
+        cache = _recordings.open_recording(path, follow=True)
     except FileNotFoundError:
         return None
     except OSError:
@@ -201,7 +202,7 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
     cache.close()
     # It may have been completed a moment ago.
     with contextlib.suppress(OSError):
-        return _recordings.open(path)
+        return _recordings.open_recording(path)
     if kind != "recording":
         raise cut_off
     if is_written is None:
@@ -210,7 +211,7 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
 
 
 def _begin(
-    source: _core.ArrowStream, path: bytes, resume: bool, **how: Any
+    source: ArrowStream, path: bytes, resume: bool, **how: Any
 ) -> tuple[StreamCache, bool]:
     """Return the recording, which this process begins or another one made, and whether
     it is resumed."""
@@ -235,8 +236,8 @@ def _begin(
 
 
 def cached(
-    path: _recordings.Path,
-    make_source: Callable[[], _core.ArrowStream],
+    path: StrOrBytesPath,
+    make_source: Callable[[], ArrowStream],
     *,
     resume: bool = False,
     compression: Literal["lz4", "zstd"] | None = None,

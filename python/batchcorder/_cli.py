@@ -56,14 +56,13 @@ def _info(options: argparse.Namespace) -> None:
     with blamed(options.path):
         file = readable(options.path)
         try:
-            cache = _recordings.open(file)
+            cache = _recordings.open_recording(file)
         except OSError as error:
             if error.errno != errno.ENODATA:
                 raise
-            cache = _recordings.open(file, partial=True)
+            cache = _recordings.open_recording(file, partial=True)
         with cache:
-            info = cache.info()
-            info["path"] = options.path
+            info: dict[str, Any] = {**cache.info(), "path": options.path}
             info["is_written"] = not info["complete"] and cache._has_writer()
     schema = info.pop("schema")
     info["metadata"] = {_text(k): _text(v) for k, v in (schema.metadata or {}).items()}
@@ -107,7 +106,7 @@ def _verify(options: argparse.Namespace) -> None:
     for path in options.paths:
         try:
             with blamed(path):
-                batches = _recordings.verify(readable(path), _shows_progress())
+                batches = _recordings.verify(readable(path), progress=_shows_progress())
         except CommandError as error:
             _say(options, str(error))
             wrong += 1
@@ -137,12 +136,12 @@ def _record(options: argparse.Namespace) -> None:
         )
     with cache:
         try:
-            cache.ingest_all(_shows_progress())
+            cache.ingest_all(progress=_shows_progress())
         except BaseException:
             failed = cache.stats()["state"] == "failed"
             cache.close()
             with contextlib.suppress(OSError):
-                count = len(_recordings.open(options.path, partial=True))
+                count = len(_recordings.open_recording(options.path, partial=True))
                 words = (
                     f"not complete; `cat --partial` reads {_many(count, 'batch')} of it"
                 )
@@ -163,7 +162,7 @@ def _chosen(
     if follow and (options.path == "-" or is_pipe(options.path)):
         raise CommandError(f"{options.path}: only a file can be followed", MISUSED)
     how = {"partial": options.partial, "follow": follow, "verify": verify}
-    cache = _recordings.open(readable(options.path), **how)
+    cache = _recordings.open_recording(readable(options.path), **how)
     try:
         return cache, cache.reader(
             columns=options.columns, start=options.start or 0, stop=options.stop

@@ -160,7 +160,7 @@ def _piped(file: Any) -> Any:
     is_whole = head.startswith(b"ARROW1") or any(part in head for part in _CHECKSUMS)
     is_other = not _recordings.may_be_arrow(head)
     if is_whole or is_other or _is_big_endian(head[8 if is_marked else 4 :]):
-        return _recordings.open(pipe)
+        return _recordings.open_recording(pipe)
     return _stream(pipe, is_marked)
 
 
@@ -242,7 +242,7 @@ def open_source(name: str, form: str | None) -> Any:
         form = "parquet" if is_parquet else _ENDINGS.get(ending, "arrow")
     if form == "parquet":
         return _parquet(name)
-    return _csv(name) if form == "csv" else _recordings.open(name)
+    return _csv(name) if form == "csv" else _recordings.open_recording(name)
 
 
 __all__ = [

@@ -1,39 +1,20 @@
 from collections.abc import Iterator
-from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypedDict, final
+from typing import Any, Literal, Self, final
 
 import pyarrow as pa
 
 from ._cast import CastingStreamCache
+from ._types import ArrowStream, Stats, StrOrBytesPath
 
 __version__: str
-
-class ArrowStream(Protocol):
-    def __arrow_c_stream__(self) -> object: ...
-
-class Stats(TypedDict):
-    state: Literal["open", "exhausted", "failed", "closed"]
-    batches: int
-    rows: int
-    bytes: int
-    evicted: int
-    memory_bytes: int
-    disk_bytes: int
-    memory_hits: int
-    disk_hits: int
-    source_calls: int
-    source_seconds: float
-    readers: int
-    waiting: int
-    resumed: int
 
 class StreamCache:
     def __init__(
         self,
         reader: ArrowStream,
         memory_capacity: int | str | None = None,
-        disk_path: str | bytes | PathLike[str] | PathLike[bytes] | None = None,
+        disk_path: StrOrBytesPath | None = None,
         disk_capacity: int | str | None = None,
         write_policy: Literal["on_insertion", "on_eviction"] = "on_insertion",
         max_readers: int | None = None,

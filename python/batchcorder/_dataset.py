@@ -265,6 +265,8 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
 
     """
 
+    __module__ = "batchcorder"
+
     def __init__(self, cache: StreamCache, filter: pc.Expression | None = None) -> None:
         super().__init__(cache.schema, [self._served(cache, filter, cache.schema)])
         self._cache = cache

@@ -74,9 +74,9 @@ def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
         yield from _rows.batches_of(cache[batch], within)
 
 
-def take(cache: StreamCache, rows: Any) -> pa.Table:
+def take(cache: StreamCache, indices: Any) -> pa.Table:
     """Return the rows of these numbers, as :meth:`StreamCache.take` has it."""
-    numbers = row_numbers(rows, "rows")
+    numbers = row_numbers(indices, "indices")
     if cache.stats()["state"] == "closed":
         raise ValueError("Dataset has been closed")
     if len(numbers) == 0:
@@ -152,17 +152,20 @@ def _batches(
 
 
 def shuffle(
-    cache: StreamCache, seed: int, epoch: int, window: int
+    cache: StreamCache, seed: int, epoch: int, buffer_size: int | None
 ) -> pa.RecordBatchReader:
     """Return the stream in another order, as :meth:`StreamCache.shuffle` has it."""
     _core.permutation(seed, epoch, 0)  # raises what the numbers ask for
     seed, epoch = operator.index(seed), operator.index(epoch)
-    if isinstance(window, bool) or not hasattr(window, "__index__"):
-        raise TypeError(f"argument 'window': expected a number of rows, got {window!r}")
-    window = operator.index(window)
-    if window < 0:
-        raise OverflowError(f"argument 'window': {window} is negative")
+    size = 0 if buffer_size is None else buffer_size
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise TypeError(
+            f"argument 'buffer_size': expected a number of rows, got {buffer_size!r}"
+        )
+    size = operator.index(size)
+    if size < 0:
+        raise OverflowError(f"argument 'buffer_size': {size} is negative")
     cache.ingest_all()
     return pa.RecordBatchReader.from_batches(
-        cache.schema, _batches(cache, seed, epoch, window)
+        cache.schema, _batches(cache, seed, epoch, size)
     )

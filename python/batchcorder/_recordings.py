@@ -13,11 +13,8 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import IO, Any, Literal
 
-from . import _core
 from ._cache import UNLIMITED, StreamCache, absolute, check_progress, column_numbers
-
-Path = str | bytes | PathLike[str] | PathLike[bytes]
-
+from ._types import ArrowStream, StrOrBytesPath
 
 # The size of a schema, which comes first in a stream, is less.
 SCHEMA_MAX = 16 << 20
@@ -88,13 +85,13 @@ def _descriptor(file: Any) -> Iterator[int]:
         yield copy.fileno()
 
 
-def open(
-    path: Path | IO[bytes],
+def open_recording(
+    path: StrOrBytesPath | IO[bytes],
     columns: Sequence[str | int] | None = None,
+    *,
     verify: bool = False,
     partial: bool = False,
     mmap: bool = True,
-    *,
     follow: bool = False,
 ) -> StreamCache:
     """
@@ -222,8 +219,8 @@ def _is_it(cache: StreamCache, follows: bool, wanted: dict[str, Any]) -> bool:
 
 
 def start(
-    source: _core.ArrowStream,
-    path: Path,
+    source: ArrowStream,
+    path: StrOrBytesPath,
     *,
     compression: Literal["lz4", "zstd"] | None,
     durable: bool,
@@ -246,11 +243,13 @@ def start(
 
 
 def record(
-    source: _core.ArrowStream,
-    path: Path,
+    source: ArrowStream,
+    path: StrOrBytesPath,
+    *,
     progress: bool = False,
     compression: Literal["lz4", "zstd"] | None = None,
     durable: bool = False,
+    prefetch: int | None = None,
 ) -> StreamCache:
     """
     Read a stream to its end into a recording, which other processes can read meanwhile.
@@ -267,6 +266,8 @@ def record(
     durable : bool, optional
         See to it that every batch is on the disk before others can see it, and all of
         the recording when this returns; a loss of power costs none of it then.
+    prefetch : int, optional
+        Number of batches that a background thread reads ahead. Default: no thread.
 
     Returns
     -------
@@ -293,16 +294,18 @@ def record(
 
     """
     check_progress(progress)
-    cache = start(source, path, compression=compression, durable=durable)
+    cache = start(
+        source, path, compression=compression, durable=durable, prefetch=prefetch
+    )
     try:
-        cache.ingest_all(progress)
+        cache.ingest_all(progress=progress)
     except BaseException:
         cache.close()
         raise
     return cache
 
 
-def verify(path: Path | IO[bytes], progress: bool = False) -> int:
+def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     """
     Read all of a recording, or of an Arrow IPC stream or file, and look at all of it.
 
@@ -337,7 +340,7 @@ def verify(path: Path | IO[bytes], progress: bool = False) -> int:
     1
 
     """
-    with open(path, verify=True) as cache:
+    with open_recording(path, verify=True) as cache:
         batches: Any = range(len(cache))
         if progress:
             from tqdm import tqdm
@@ -348,4 +351,4 @@ def verify(path: Path | IO[bytes], progress: bool = False) -> int:
         return len(cache)
 
 
-__all__ = ["open", "record", "reopen", "start", "verify"]
+__all__ = ["open_recording", "record", "reopen", "start", "verify"]

@@ -182,7 +182,7 @@ def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
     ids=str,
 )
 def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
-    with pytest.raises(TypeError, match=r"^argument 'rows': "):
+    with pytest.raises(TypeError, match=r"^argument 'indices': "):
         cache.take(rows)
     with pytest.raises(TypeError, match=r"^argument 'indices': "):
         cache.dataset().take(rows)
@@ -191,7 +191,7 @@ def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
 def test_numbers_of_rows_that_need_more_than_64_bits() -> None:
     cache = StreamCache(Source(BATCHES))
     for rows in ([1 << 70], [-(1 << 70)], [1, 1 << 63]):
-        with pytest.raises(IndexError, match=r"^argument 'rows': .* no stream has"):
+        with pytest.raises(IndexError, match=r"^argument 'indices': .* no stream has"):
             cache.take(rows)
         with pytest.raises(IndexError, match=r"^argument 'indices': .* no stream has"):
             cache.dataset().take(rows)

@@ -99,7 +99,7 @@ def test_rows_of_every_type(name: str) -> None:
     named = dataset.to_table(columns={"w": pc.field("v"), "j": i + 1}, filter=i > 297)
     assert named["j"].to_pylist() == [299, 300]
     assert named["w"].to_pylist() == [row["v"] for row in rows[298:]]
-    mixed = cache.shuffle(7, window=100).read_all()
+    mixed = cache.shuffle(7, buffer_size=100).read_all()
     assert sorted(mixed.to_pylist(), key=lambda row: row["i"]) == rows
 
 
@@ -276,7 +276,7 @@ def test_small_indices_of_dictionaries_of_their_own(name: str) -> None:
     assert cache.dataset().take(every).to_pylist() == [rows[n] for n in every]
     assert cache.dataset().sort_by([("n", "descending")]).to_table().num_rows == 360
     for window in (0, 1, 150, 1000):
-        reader = cache.shuffle(3, window=window)
+        reader = cache.shuffle(3, buffer_size=window)
         assert reader.schema == table.schema
         mixed = [row for batch in reader for row in batch.to_pylist()]
         assert sorted(mixed, key=lambda row: row["n"]) == rows
@@ -565,7 +565,7 @@ def test_keys_that_refer_to_nulls(how: str) -> None:
     batches = [pa.record_batch([column], names=["m"]) for column in columns]
     cache = StreamCache(reader_of(batches))
     if how == "shuffle":
-        taken = cache.shuffle(1, window=4).read_all()
+        taken = cache.shuffle(1, buffer_size=4).read_all()
         rows = sorted(taken["m"].to_pylist(), key=str)
         assert rows == sorted(cache.to_table()["m"].to_pylist(), key=str)
         return

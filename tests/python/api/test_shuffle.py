@@ -93,7 +93,7 @@ def test_batches_in_the_order_that_is_promised(
     cache = make_any_cache(Source(numbered(40)))
     wanted = ids([numbered(40)[i] for i in permutation(seed, epoch, 40)])
     assert ids(cache.shuffle(seed, epoch)) == wanted
-    assert ids(cache.shuffle(seed=seed, epoch=epoch, window=0)) == wanted
+    assert ids(cache.shuffle(seed=seed, epoch=epoch, buffer_size=0)) == wanted
 
 
 def test_values_that_never_change() -> None:
@@ -101,7 +101,7 @@ def test_values_that_never_change() -> None:
     cache = StreamCache(Source(numbered(10, 1)))
     for (seed, epoch), wanted in VALUES.items():
         assert ids(cache.shuffle(seed, epoch)) == wanted
-    assert ids(cache.shuffle(7, 3, window=4)) == WINDOWED
+    assert ids(cache.shuffle(7, 3, buffer_size=4)) == WINDOWED
 
 
 VALUES = {
@@ -126,7 +126,7 @@ def test_windows(lengths: list[int], seed: int, epoch: int, window: int) -> None
     batches = batches_of(lengths)
     schema = pa.schema([("id", pa.int64())])
     cache = StreamCache(pa.RecordBatchReader.from_batches(schema, batches))
-    got = rows_of(cache.shuffle(seed, epoch, window=window))
+    got = rows_of(cache.shuffle(seed, epoch, buffer_size=window))
     assert sorted(row for rows in got for row in rows) == list(range(sum(lengths)))
     assert Counter(map(len, got)) == Counter(lengths)
     if window == 0:
@@ -141,14 +141,14 @@ def test_windows(lengths: list[int], seed: int, epoch: int, window: int) -> None
 def test_seeds_epochs_and_windows_differ() -> None:
     cache = StreamCache(Source(numbered(30)))
     orders = [
-        tuple(ids(cache.shuffle(seed, epoch, window=window)))
+        tuple(ids(cache.shuffle(seed, epoch, buffer_size=window)))
         for seed in range(5)
         for epoch in range(5)
         for window in (0, 4, 50)
     ]
     assert len(set(orders)) == len(orders)
     # All windows of one order are mixed in ways of their own.
-    some = rows_of(cache.shuffle(1, window=4))
+    some = rows_of(cache.shuffle(1, buffer_size=4))
     inner = [tuple(row - min(rows) for row in rows) for rows in some]
     assert len(set(inner)) > 5
 
@@ -173,12 +173,13 @@ def test_the_same_from_memory_file_and_process(tmp_path: Path) -> None:
         batchcorder.open(path, mmap=False, columns=[0]),
     ]
     for window in (0, 30):
-        orders = {tuple(ids(one.shuffle(5, 2, window=window))) for one in caches}
+        orders = {tuple(ids(one.shuffle(5, 2, buffer_size=window))) for one in caches}
         assert len(orders) == 1
         code = f"""
             from helpers import *
             import batchcorder
-            print(ids(batchcorder.open({str(path)!r}).shuffle(5, 2, window={window})))
+            cache = batchcorder.open({str(path)!r})
+            print(ids(cache.shuffle(5, 2, buffer_size={window})))
         """
         printed = check_python(code, PYTHONHASHSEED="1")
         assert {tuple(ast.literal_eval(printed))} == orders
@@ -190,7 +191,7 @@ def test_every_type(name: str) -> None:
     cache = StreamCache(reader_of(batches))
     rows = Counter(repr(row) for one in batches for row in one.to_pylist())
     for window in (0, 30, 1000):
-        stream = cache.shuffle(3, window=window)
+        stream = cache.shuffle(3, buffer_size=window)
         assert stream.schema.equals(batches[0].schema, check_metadata=True)
         got = list(stream)
         assert Counter(repr(row) for one in got for row in one.to_pylist()) == rows
@@ -204,7 +205,11 @@ def test_dictionaries_that_differ() -> None:
     batches = [pa.record_batch({"d": pa.array([*w]).dictionary_encode()}) for w in words]
     cache = StreamCache(reader_of(batches))
     for window in (0, 3, 100):
-        got = [w for one in cache.shuffle(1, window=window) for w in one["d"].to_pylist()]
+        got = [
+            w
+            for one in cache.shuffle(1, buffer_size=window)
+            for w in one["d"].to_pylist()
+        ]
         assert sorted(got) == sorted("abxybcx")
 
 
@@ -235,7 +240,7 @@ def test_an_empty_stream() -> None:
     for batches in ([], [pa.RecordBatch.from_pylist([], schema)] * 3):
         cache = StreamCache(pa.RecordBatchReader.from_batches(schema, batches))
         for window in (0, 5):
-            stream = cache.shuffle(1, window=window)
+            stream = cache.shuffle(1, buffer_size=window)
             assert stream.schema == schema
             assert len(list(stream)) == len(batches)
 
@@ -251,11 +256,10 @@ def test_an_empty_stream() -> None:
         ((None,), {}, TypeError),
         (("1",), {}, TypeError),
         ((0, 1.0), {}, TypeError),
-        ((0,), {"window": 1.5}, TypeError),
-        ((0,), {"window": None}, TypeError),
-        ((0,), {"window": True}, TypeError),
-        ((0,), {"window": "8"}, TypeError),
-        ((0,), {"window": -1}, OverflowError),
+        ((0,), {"buffer_size": 1.5}, TypeError),
+        ((0,), {"buffer_size": True}, TypeError),
+        ((0,), {"buffer_size": "8"}, TypeError),
+        ((0,), {"buffer_size": -1}, OverflowError),
         ((0, 0, 5), {}, TypeError),
         ((), {}, TypeError),
     ],
@@ -274,9 +278,9 @@ def test_numbers_of_numpy() -> None:
     import numpy as np
 
     cache = StreamCache(Source(numbered(9)))
-    wanted = ids(cache.shuffle(5, 1, window=8))
+    wanted = ids(cache.shuffle(5, 1, buffer_size=8))
     numbers = np.uint64(5), np.int8(1), np.int32(8)
-    assert ids(cache.shuffle(*numbers[:2], window=numbers[2])) == wanted
+    assert ids(cache.shuffle(*numbers[:2], buffer_size=numbers[2])) == wanted
 
 
 def test_batches_that_are_gone() -> None:

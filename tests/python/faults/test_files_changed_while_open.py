@@ -277,7 +277,7 @@ def test_looking_at_a_shortened_file(tmp_path: Path) -> None:
     path = {str(tmp_path / "x.arrows")!r}
     table = pa.table({{"id": range(3000)}})
     batchcorder.record(table.to_reader(max_chunksize=1), path).close()
-    for look in ("take([17])", "info()", "shuffle(1, window=10)", "shuffle(1)"):
+    for look in ("take([17])", "info()", "shuffle(1, buffer_size=10)", "shuffle(1)"):
         batchcorder.StreamCache(table.to_reader(max_chunksize=1)).save(
             path, overwrite=True
         )
