@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pyarrow as pa
 
-from . import _core
+from . import _core, _display
 from ._arguments import renamed
 from ._types import ArrowStream, Info, Stats, StrOrBytesPath
 
@@ -827,6 +827,12 @@ class StreamCache(_core.StreamCache):
         from ._random import shuffle
 
         return shuffle(self, seed, epoch, buffer_size)
+
+    def __repr__(self) -> str:
+        return _display.cache_text(self)
+
+    def _repr_html_(self) -> str:
+        return _display.cache_html(self)
 
     def _is_written(self) -> bool | None:
         """Return whether a recording that is followed has a writer; None: unknown."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from . import _display
 from ._core import StreamCache, StreamCacheReader
 
 
@@ -124,5 +125,4 @@ class CastingStreamCache:
         return self._schema.__arrow_c_schema__()
 
     def __repr__(self) -> str:
-        fields = str(self._schema).replace("\n", ", ")
-        return f"CastingStreamCache(schema=[{fields}])"
+        return _display.casting_text(self._schema)

@@ -25,12 +25,11 @@ from ._cli_files import (
     blamed,
     is_pipe,
     open_source,
-    printable,
     readable,
     standard,
     words_of,
 )
-from ._progress import bytes_text
+from ._display import bytes_text, printable
 
 INTERRUPTED = 128 + signal.SIGINT
 

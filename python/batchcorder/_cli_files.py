@@ -97,15 +97,6 @@ def readable(name: str) -> Any:
     return file if is_regular else _recordings.copied(file)
 
 
-def printable(text: str) -> str:
-    """Return a text without what a terminal would obey, in one line."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
-
-
 # ---- what can be recorded ----
 
 
@@ -252,7 +243,6 @@ __all__ = [
     "blamed",
     "is_pipe",
     "open_source",
-    "printable",
     "readable",
     "standard",
     "words_of",

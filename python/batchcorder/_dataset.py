@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from . import _expression, _rows, _scanner, _served
+from ._display import shortened
 from ._random import row_numbers
 from ._statistics import Statistics
 
@@ -241,7 +242,7 @@ class CacheFragment(_Scan):
         return pc.scalar(True)
 
     def __repr__(self) -> str:
-        return f"<CacheFragment batches={self._batches}>"
+        return f"<CacheFragment batches={shortened(str(self._batches), 200)}>"
 
 
 class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
@@ -425,7 +426,7 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         return type(self), (self._cache, self._filter)
 
     def __repr__(self) -> str:
-        return f"<CacheDataset of {self._cache!r}>"
+        return f"<CacheDataset of {shortened(repr(self._cache), 280)}>"
 
 
 def _to_join(dataset: Any) -> Any:

@@ -5,21 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ._display import bytes_text
+
 if TYPE_CHECKING:
     from ._cache import StreamCache
 
 # The bar is looked at so often; batches are asked for in steps that take about as long.
 _SECONDS = 0.1
 _BATCHES_MAX = 1 << 20
-
-
-def bytes_text(count: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
 
 
 def ingest(cache: StreamCache, total_rows: int | None) -> int:

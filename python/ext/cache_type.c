@@ -213,34 +213,6 @@ static PyObject *cache_exhausted(PyObject *object, void *unused) {
     return PyBool_FromLong(stats.exhausted);
 }
 
-PyObject *schema_text(PyObject *schema) {
-    if (schema == NULL) {
-        PyErr_Clear();
-        return PyUnicode_FromString("not one that pyarrow reads");
-    }
-    PyObject *lines = PyObject_Str(schema);
-    Py_DECREF(schema);
-    if (lines == NULL) return NULL;
-    PyObject *text = PyObject_CallMethod(lines, "replace", "ss", "\n", ", ");
-    Py_DECREF(lines);
-    return text;
-}
-
-static PyObject *cache_repr(PyObject *object) {
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL)
-        return PyUnicode_FromString("<StreamCache, not initialised>");
-    struct bc_stats stats;
-    get_stats(self, &stats);
-    PyObject *fields = schema_text(cache_schema_object(self));
-    if (fields == NULL) return NULL;
-    PyObject *result = PyUnicode_FromFormat(
-        "StreamCache(ingested=%llu, exhausted=%s, schema=[%U])",
-        (unsigned long long)stats.batches, stats.exhausted ? "True" : "False", fields);
-    Py_DECREF(fields);
-    return result;
-}
-
 static Py_ssize_t cache_length(PyObject *object) {
     const struct cache_object *self = (const struct cache_object *)object;
     if (self->cache == NULL) {
@@ -467,7 +439,6 @@ static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
                                     {Py_tp_dealloc, cache_dealloc},
                                     {Py_tp_traverse, cache_traverse},
                                     {Py_tp_clear, cache_clear},
-                                    {Py_tp_repr, cache_repr},
                                     {Py_tp_iter, cache_iter},
                                     {Py_tp_methods, cache_methods},
                                     {Py_tp_getset, cache_properties},

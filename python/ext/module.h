@@ -58,10 +58,6 @@ int reader_type_add(PyObject *module, struct module_state *state);
  * since there are schemas that pyarrow refuses: what needs none does not ask. */
 PyObject *cache_schema_object(struct cache_object *self);
 
-/* The fields of a pyarrow.Schema in one line. Takes the reference over; NULL, with an
- * exception, is a schema that pyarrow refuses. */
-PyObject *schema_text(PyObject *schema);
-
 /* The pyarrow.Schema of `schema`, which moves into it, also on failure. */
 PyObject *schema_object(const struct module_state *state, struct ArrowSchema *schema);
 

@@ -299,14 +299,24 @@ static PyObject *reader_repr(PyObject *object) {
     struct bc_reader *reader;
     struct cache_object *owner;
     hold_both(self, &reader, &owner);
-    PyObject *fields = schema_text(schema_of(self, reader, owner));
+    PyObject *schema = schema_of(self, reader, owner);
     give_up(reader);
     Py_XDECREF((PyObject *)owner);
-    if (fields == NULL) return NULL;
-    PyObject *result = PyUnicode_FromFormat("StreamCacheReader(closed=%s, schema=[%U])",
-                                            is_closed(self) ? "True" : "False", fields);
-    Py_DECREF(fields);
-    return result;
+    if (schema == NULL) {
+        /* pyarrow refuses it. */
+        PyErr_Clear();
+        schema = Py_None;
+        Py_INCREF(schema);
+    }
+    PyObject *module = PyImport_ImportModule("batchcorder._display");
+    PyObject *text = NULL;
+    if (module != NULL) {
+        PyObject *closed = is_closed(self) ? Py_True : Py_False;
+        text = PyObject_CallMethod(module, "reader_text", "OO", closed, schema);
+        Py_DECREF(module);
+    }
+    Py_DECREF(schema);
+    return text;
 }
 
 static PyObject *reader_stream(PyObject *object, PyObject *args, PyObject *kwargs) {

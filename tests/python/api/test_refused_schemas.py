@@ -60,6 +60,7 @@ def test_what_needs_no_pyarrow(tier: str, nested: bool, tmp_path: Path) -> None:
     assert cache.stats()["rows"] == cache.num_rows == ROWS
     assert "pyarrow" in repr(cache)
     assert "pyarrow" in repr(cache.reader())
+    assert "pyarrow" in cache._repr_html_()
     with pytest.raises(KeyError, match="does not exist"):
         cache.reader(columns=["no"])
     used = cache.reader()
