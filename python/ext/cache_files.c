@@ -4,8 +4,9 @@
 #include "cache_init.h"
 #include "cache_reading.h"
 #include "errors.h"
+#include "gil.h"
 #include "guard.h"
-#include "hooks.h"
+#include "signals.h"
 
 /* Makes the object, which is fresh, a cache over a file. */
 PyObject *cache_open_file(PyObject *object, PyObject *args) {
@@ -24,11 +25,11 @@ PyObject *cache_open_file(PyObject *object, PyObject *args) {
     struct bc_error error = {0};
     const char *name = PyBytes_AsString(path);
     int code;
-    hooks_begin_method();
+    signals_begin_method();
     Py_BEGIN_ALLOW_THREADS;
     code = bc_file_open(name, &options, &cache, &error);
     Py_END_ALLOW_THREADS;
-    hooks_end_method();
+    signals_end_method();
     if (code != 0) return raise_error(code, &error);
     if (cache_fill_in(self, cache, 0) != 0) return NULL;
     Py_RETURN_NONE;
@@ -64,14 +65,14 @@ PyObject *cache_save(PyObject *object, PyObject *args) {
     const char *name = PyBytes_AsString(path);
     struct bc_error error = {0};
     int code;
-    hooks_begin_method();
+    signals_begin_method();
     Py_BEGIN_ALLOW_THREADS;
     struct bc_save_options options = BC_SAVE_OPTIONS_INIT;
     options.overwrite = replaces;
     options.durable = durable;
     code = bc_cache_save(self->cache, name, &options, &error);
     Py_END_ALLOW_THREADS;
-    hooks_end_method();
+    signals_end_method();
     if (code != 0) return raise_failure(self, code, &error);
     Py_RETURN_NONE;
 }

@@ -3,8 +3,8 @@
 #include "arguments.h"
 #include "capsule.h"
 #include "errors.h"
+#include "gil.h"
 #include "guard.h"
-#include "hooks.h"
 #include "kept.h"
 
 static int initialised_before(void) {

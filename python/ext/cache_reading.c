@@ -7,8 +7,8 @@
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
-#include "hooks.h"
 #include "kept.h"
+#include "signals.h"
 
 static PyObject *new_reader(struct cache_object *self,
                             const struct bc_reader_options *options) {
@@ -72,14 +72,14 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
     struct ArrowArray array;
     struct bc_batch_info info;
     struct bc_error error = {0};
-    hooks_begin_method();
+    signals_begin_method();
     int code = bc_cache_batch_quick(self->cache, number, &array, &info, &error);
     if (code == EAGAIN) {
         Py_BEGIN_ALLOW_THREADS;
         code = bc_cache_batch(self->cache, number, &array, &info, &error);
         Py_END_ALLOW_THREADS;
     }
-    hooks_end_method();
+    signals_end_method();
     if (code != 0) return raise_failure(self, code, &error);
     if (array.release == NULL) Py_RETURN_NONE;
     PyObject *kept = cache_kept(self, number);
@@ -106,12 +106,12 @@ PyObject *cache_look_at(PyObject *object, PyObject *value) {
     if (argument_count(value, "number", &number) != 0) return NULL;
     struct ArrowArray array;
     struct bc_error error = {0};
-    hooks_begin_method();
+    signals_begin_method();
     int code;
     Py_BEGIN_ALLOW_THREADS;
     code = bc_cache_batch(self->cache, number, &array, NULL, &error);
     Py_END_ALLOW_THREADS;
-    hooks_end_method();
+    signals_end_method();
     if (code != 0) return raise_failure(self, code, &error);
     if (array.release != NULL) array.release(&array);
     Py_RETURN_NONE;

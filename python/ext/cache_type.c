@@ -8,9 +8,9 @@
 #include "casting.h"
 #include "errors.h"
 #include "guard.h"
-#include "hooks.h"
 #include "kept.h"
 #include "module.h"
+#include "signals.h"
 
 /* Wants Python.h first. */
 #include <structmember.h>
@@ -268,9 +268,9 @@ static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
     if (self->cache == NULL) return cache_not_initialised();
     uint64_t batches;
     struct bc_error error = {0};
-    hooks_begin_method();
+    signals_begin_method();
     int code = bc_cache_ingest_to(self->cache, wanted, &batches, &error);
-    hooks_end_method();
+    signals_end_method();
     cache_make_room(self);
     return code != 0 ? raise_failure(self, code, &error)
                      : PyLong_FromUnsignedLongLong(batches);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "hooks.h"
+#include "signals.h"
 
 static PyObject *type_of(int code) {
     switch (code) {
@@ -22,7 +22,7 @@ static PyObject *type_of(int code) {
 PyObject *raise_error(int code, const struct bc_error *error) {
     /* A signal handler raised while the core waited, or before, in a stream below. */
     if (code == EINTR && PyErr_Occurred()) return NULL;
-    if (hooks_raise_kept()) return NULL;
+    if (signals_raise_deferred()) return NULL;
     PyObject *type = type_of(code);
     /* The source's words may be in any encoding. */
     PyObject *words = PyUnicode_DecodeUTF8(error->message,
@@ -54,10 +54,10 @@ static PyObject *source_error(const char *words) {
 PyObject *raise_failure(struct cache_object *cache, int code,
                         const struct bc_error *error) {
     const char *words;
-    if (hooks_raise_kept()) return NULL;
+    if (signals_raise_deferred()) return NULL;
     if (error->kind != BC_ERROR_SOURCE) return raise_error(code, error);
-    /* The whole message: that of a bc_error may be cut. A source that failed to give its
-     * schema made no cache. */
+    /* The whole message: a bc_error may have its beginning only. A source that failed to
+     * give its schema made no cache. */
     if (bc_cache_source_error(cache->cache, &words) == 0) words = error->message;
     PyObject *found = source_error(words);
     if (found == NULL) return NULL;

@@ -1,7 +1,8 @@
 #include "module.h"
 
 #include "cache_files.h"
-#include "hooks.h"
+#include "gil.h"
+#include "interpreter.h"
 
 static struct module_state *state_of(PyObject *module) {
     return PyModule_GetState(module);
@@ -59,7 +60,9 @@ static int execute(PyObject *module) {
             "used by threads that belong to the main interpreter");
         return -1;
     }
-    if (import_pyarrow(state) != 0 || hooks_add(module) != 0) return -1;
+    if (import_pyarrow(state) != 0) return -1;
+    gil_add();
+    if (interpreter_add() != 0) return -1;
     if (cache_type_add(module, state) != 0 || reader_type_add(module, state) != 0)
         return -1;
     return PyModule_AddStringConstant(module, "__version__", PACKAGE_VERSION);

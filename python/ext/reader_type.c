@@ -5,9 +5,9 @@
 #include "casting.h"
 #include "errors.h"
 #include "guard.h"
-#include "hooks.h"
 #include "kept.h"
 #include "module.h"
+#include "signals.h"
 
 /* Wants Python.h first. */
 #include <structmember.h>
@@ -227,14 +227,14 @@ static PyObject *take_turn(struct reader_object *self, struct turn *turn,
     struct bc_error error;
     PyObject *schema = schema_of(self, turn->reader, turn->owner);
     if (schema == NULL) return NULL;
-    hooks_begin_method();
+    signals_begin_method();
     int code = bc_reader_next_quick(turn->reader, turn->array, &info, &error);
     if (code == EAGAIN) {
         Py_BEGIN_ALLOW_THREADS;
         code = bc_reader_next(turn->reader, turn->array, &info, &error);
         Py_END_ALLOW_THREADS;
     }
-    hooks_end_method();
+    signals_end_method();
     PyObject *batch = NULL;
     if (code != 0) {
         (void)raise_failure(turn->owner, code, &error);

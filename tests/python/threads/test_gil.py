@@ -90,7 +90,7 @@ SCANS = {
 }
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="threads make states, see hooks.c")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="threads make states, see gil.c")
 @pytest.mark.parametrize("name", SCANS)
 def test_a_client_with_the_gil_waits_for_a_scanner(name: str) -> None:
     """Its threads ask the source of a cache, which is C code, without the GIL."""
