@@ -3,9 +3,9 @@
 #include "arguments.h"
 #include "cache_init.h"
 #include "cache_reading.h"
+#include "critical_section.h"
 #include "errors.h"
 #include "gil.h"
-#include "guard.h"
 #include "signals.h"
 
 /* Makes the object, which is fresh, a cache over a file. */
@@ -31,7 +31,7 @@ PyObject *cache_open_file(PyObject *object, PyObject *args) {
     Py_END_ALLOW_THREADS;
     signals_end_method();
     if (code != 0) return raise_error(code, &error);
-    if (cache_fill_in(self, cache, 0) != 0) return NULL;
+    if (cache_init_from(self, cache, 0) != 0) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -46,11 +46,11 @@ PyObject *cache_select(PyObject *object, PyObject *columns) {
     PyMem_Free(numbers);
     if (code != 0) return raise_error(code, &error);
     PyObject *old;
-    GUARD_BEGIN(object);
+    CRITICAL_SECTION_BEGIN(object);
     old = self->schema;
     self->schema = NULL;
     self->n_columns = n;
-    GUARD_END();
+    CRITICAL_SECTION_END();
     Py_XDECREF(old);
     Py_RETURN_NONE;
 }

@@ -1,11 +1,11 @@
 #include "cache_init.h"
 
 #include "arguments.h"
+#include "batch_objects.h"
 #include "capsule.h"
+#include "critical_section.h"
 #include "errors.h"
 #include "gil.h"
-#include "guard.h"
-#include "kept.h"
 
 static int initialised_before(void) {
     PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
@@ -98,39 +98,39 @@ Py_ssize_t count_columns(struct bc_cache *cache) {
     return n;
 }
 
-void cache_give_up(struct bc_cache *cache) {
+void cache_unref_without_gil(struct bc_cache *cache) {
     Py_BEGIN_ALLOW_THREADS;
     bc_cache_unref(cache);
     Py_END_ALLOW_THREADS;
 }
 
-static int fill_in(struct cache_object *self, struct bc_cache *cache,
-                   uint64_t max_readers) {
+static int init_from(struct cache_object *self, struct bc_cache *cache,
+                     uint64_t max_readers) {
     Py_ssize_t columns = count_columns(cache);
     if (columns < 0) return -1;
     int failed;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     failed = self->cache != NULL;
     if (!failed) {
         self->cache = cache;
         self->n_columns = columns;
         self->max_readers = max_readers;
-        self->kept_bytes_each = cache_kept_bytes(columns);
+        self->batch_object_bytes = batch_object_size(columns);
     }
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return failed ? initialised_before() : 0;
 }
 
 /* Fills the object in at the end and at once: until then other threads, and the source,
  * see one that is not initialised. */
-int cache_fill_in(struct cache_object *self, struct bc_cache *cache,
-                  uint64_t max_readers) {
-    if (fill_in(self, cache, max_readers) == 0) return 0;
+int cache_init_from(struct cache_object *self, struct bc_cache *cache,
+                    uint64_t max_readers) {
+    if (init_from(self, cache, max_readers) == 0) return 0;
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    cache_give_up(cache);
+    cache_unref_without_gil(cache);
     PyErr_Restore(type, value, traceback);
     return -1;
 }
@@ -151,7 +151,7 @@ static int open_cache(struct cache_object *self, PyObject *method,
         (void)raise_error(code, &error);
         return -1;
     }
-    return cache_fill_in(self, cache, options->max_readers);
+    return cache_init_from(self, cache, options->max_readers);
 }
 
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "batch_objects.h"
 #include "capsule.h"
 #include "casting.h"
 #include "errors.h"
-#include "kept.h"
 #include "signals.h"
 
 static PyObject *new_reader(struct cache_object *self,
@@ -82,10 +82,10 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
     signals_end_method();
     if (code != 0) return raise_failure(self, code, &error);
     if (array.release == NULL) Py_RETURN_NONE;
-    PyObject *kept = cache_kept(self, number);
-    if (kept != NULL) {
+    PyObject *known = batch_object_of(self, number);
+    if (known != NULL) {
         array.release(&array);
-        return kept;
+        return known;
     }
     PyObject *schema = cache_schema_object(self);
     PyObject *batch = NULL;
@@ -95,7 +95,7 @@ PyObject *cache_get(PyObject *object, PyObject *value) {
         batch = batch_object(self->state, &array, schema);
         Py_DECREF(schema);
     }
-    if (batch != NULL) cache_keep(self, &info, batch);
+    if (batch != NULL) batch_object_keep(self, &info, batch);
     return batch;
 }
 

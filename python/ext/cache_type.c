@@ -1,14 +1,14 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "batch_objects.h"
 #include "cache_files.h"
 #include "cache_init.h"
 #include "cache_reading.h"
 #include "capsule.h"
 #include "casting.h"
+#include "critical_section.h"
 #include "errors.h"
-#include "guard.h"
-#include "kept.h"
 #include "module.h"
 #include "signals.h"
 
@@ -53,7 +53,7 @@ static int cache_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->dict);
     Py_VISIT(self->module);
     Py_VISIT(self->schema);
-    for (size_t i = 0; i < self->n_kept; i++) Py_VISIT(self->kept[i]);
+    for (size_t i = 0; i < self->n_batch_objects; i++) Py_VISIT(self->batch_objects[i]);
     return 0;
 }
 
@@ -73,10 +73,10 @@ static void cache_dealloc(PyObject *object) {
     PyObject *value_set;
     PyObject *traceback_set;
     PyErr_Fetch(&type_set, &value_set, &traceback_set);
-    cache_drop_kept(self);
+    batch_objects_clear(self);
     Py_CLEAR(self->dict);
     Py_CLEAR(self->schema);
-    if (self->cache != NULL) cache_give_up(self->cache);
+    if (self->cache != NULL) cache_unref_without_gil(self->cache);
     PyErr_Restore(type_set, value_set, traceback_set);
     Py_CLEAR(self->module);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -88,10 +88,10 @@ static void cache_dealloc(PyObject *object) {
 
 static PyObject *known_schema(struct cache_object *self) {
     PyObject *schema;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     schema = self->schema;
     Py_XINCREF(schema);
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return schema;
 }
 
@@ -105,14 +105,14 @@ PyObject *cache_schema_object(struct cache_object *self) {
     PyObject *made =
         code != 0 ? raise_error(code, &error) : schema_object(self->state, &schema);
     if (made == NULL) return NULL;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     if (self->schema == NULL) {
         Py_INCREF(made);
         self->schema = made;
     }
     known = self->schema;
     Py_INCREF(known);
-    GUARD_END();
+    CRITICAL_SECTION_END();
     Py_DECREF(made);
     return known;
 }
@@ -185,7 +185,7 @@ static int set_capacity(struct cache_object *self, PyObject *value, const char *
     struct bc_error error = {0};
     int code = limit(self->cache, bytes, &error);
     if (code == 0) {
-        cache_make_room(self);
+        batch_objects_make_room(self);
         return 0;
     }
     (void)raise_error(code, &error);
@@ -271,7 +271,7 @@ static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
     signals_begin_method();
     int code = bc_cache_ingest_to(self->cache, wanted, &batches, &error);
     signals_end_method();
-    cache_make_room(self);
+    batch_objects_make_room(self);
     return code != 0 ? raise_failure(self, code, &error)
                      : PyLong_FromUnsignedLongLong(batches);
 }
@@ -294,7 +294,7 @@ static PyObject *cache_close(PyObject *object, PyObject *unused) {
     Py_BEGIN_ALLOW_THREADS;
     bc_cache_close(self->cache);
     Py_END_ALLOW_THREADS;
-    cache_drop_kept(self);
+    batch_objects_clear(self);
     Py_RETURN_NONE;
 }
 

@@ -14,38 +14,38 @@ struct module_state {
     PyObject *import_schema; /* pyarrow.Schema._import_from_c */
 };
 
-/* A StreamCache. Python objects of it and its readers hold it; Arrow streams that were
- * exported hold only the core's cache, and need no interpreter any more. */
+/* A StreamCache. Its readers hold it. Arrow streams that it exported hold only the core's
+ * cache, and need no interpreter. */
 struct cache_object {
     PyObject_HEAD PyObject *dict;
     PyObject *weakrefs;
     PyObject *module; /* keeps the state alive */
     struct module_state *state;
     struct bc_cache *cache; /* NULL: __init__ has not succeeded */
-    PyObject *schema;       /* pyarrow.Schema, or NULL: not asked for yet */
+    PyObject *schema;       /* pyarrow.Schema, or NULL: not imported yet */
     Py_ssize_t n_columns;
     uint64_t max_readers;
-    int interrupted; /* the source saw Ctrl-C, and that was raised */
-    /* Batches of the memory tier that were made into Python objects before, by number.
-     * What they take is reserved in the cache's budget, and given back when a batch
-     * needs the room. Only without max_readers: else no batch is read again. */
-    PyObject **kept;
-    size_t n_kept;
-    uint64_t kept_bytes;      /* reserved in the budget, in iovecs for many batches */
-    uint64_t kept_bytes_free; /* of these, not used yet */
-    uint64_t kept_bytes_each; /* an estimate of what pyarrow allocates for one */
+    int interrupted; /* the source was interrupted by Ctrl-C, and that was raised */
+    /* pyarrow.RecordBatch objects of the memory tier, by batch index. Their size is
+     * reserved in the cache's budget, and released when a batch needs the room. Empty
+     * with max_readers: then no batch is read again. */
+    PyObject **batch_objects;
+    size_t n_batch_objects;
+    uint64_t reserved_bytes;      /* in the budget, for several objects at a time */
+    uint64_t reserved_bytes_free; /* the part that no object uses yet */
+    uint64_t batch_object_bytes;  /* an estimate of the size of one object */
 };
 
 struct reader_object {
     PyObject_HEAD PyObject *dict;
     PyObject *weakrefs;
-    struct cache_object *owner; /* NULL where the reader is: it keeps nothing then */
+    struct cache_object *owner; /* NULL if `reader` is: a used-up reader keeps no cache */
     struct bc_reader *reader;   /* NULL: used up */
-    PyObject *schema;           /* pyarrow.Schema of what it gives, or NULL, as there */
-    int whole;                  /* all columns: what is kept of the cache will do */
-    int ended;                  /* iterated to its end */
-    /* Where batches pass through on their way to pyarrow, and its address as an int;
-     * taken by the first thread, others use memory of their own. */
+    PyObject *schema;           /* pyarrow.Schema of its batches, or NULL */
+    int all_columns; /* true: the cache's batch objects are this reader's, too */
+    int ended;       /* iterated to its end */
+    /* The array through which batches pass to pyarrow, and its address as an int. One
+     * thread uses it at a time; other threads use memory of their own. */
     struct ArrowArray array;
     PyObject *array_address;
     int array_taken;
@@ -65,9 +65,9 @@ PyObject *schema_object(const struct module_state *state, struct ArrowSchema *sc
 PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
                        PyObject *schema);
 
-/* A reader object; takes the reader over, also on failure. `whole`: it gives all
- * columns. */
+/* A reader object; owns the reader, also on failure. `all_columns`: the reader returns
+ * all columns. */
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
-                            int whole);
+                            int all_columns);
 
 #endif

@@ -1,11 +1,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "batch_objects.h"
 #include "capsule.h"
 #include "casting.h"
+#include "critical_section.h"
 #include "errors.h"
-#include "guard.h"
-#include "kept.h"
 #include "module.h"
 #include "signals.h"
 
@@ -13,7 +13,7 @@
 #include <structmember.h>
 
 PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader,
-                            int whole) {
+                            int all_columns) {
     PyTypeObject *type = owner->state->reader_type;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct reader_object *self = (struct reader_object *)allocate(type, 0);
@@ -24,7 +24,7 @@ PyObject *reader_object_new(struct cache_object *owner, struct bc_reader *reader
     Py_INCREF((PyObject *)owner);
     self->owner = owner;
     self->reader = reader;
-    self->whole = whole;
+    self->all_columns = all_columns;
     self->array_address = PyLong_FromVoidPtr(&self->array);
     if (self->array_address == NULL) {
         Py_DECREF((PyObject *)self);
@@ -43,12 +43,12 @@ static PyObject *refuse_used(void) {
 static PyObject *schema_of(struct reader_object *self, struct bc_reader *reader,
                            struct cache_object *owner) {
     PyObject *schema;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     schema = self->schema;
     Py_XINCREF(schema);
-    GUARD_END();
+    CRITICAL_SECTION_END();
     if (schema != NULL || reader == NULL) return schema;
-    if (self->whole) {
+    if (self->all_columns) {
         schema = cache_schema_object(owner);
     } else {
         struct ArrowSchema own = {0};
@@ -57,12 +57,12 @@ static PyObject *schema_of(struct reader_object *self, struct bc_reader *reader,
         schema =
             code != 0 ? raise_error(code, &error) : schema_object(owner->state, &own);
     }
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     if (self->schema == NULL) {
         Py_XINCREF(schema);
         self->schema = schema;
     }
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return schema;
 }
 
@@ -71,13 +71,13 @@ static void hold_both(struct reader_object *self, struct bc_reader **out_reader,
                       struct cache_object **out_owner) {
     *out_reader = NULL;
     *out_owner = NULL;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     if (self->reader != NULL) {
         *out_reader = bc_reader_ref(self->reader);
         *out_owner = self->owner;
         Py_INCREF((PyObject *)self->owner);
     }
-    GUARD_END();
+    CRITICAL_SECTION_END();
 }
 
 /* Uses the reader up: it is the caller's then, or NULL where it was used up before. An
@@ -85,12 +85,12 @@ static void hold_both(struct reader_object *self, struct bc_reader **out_reader,
 static struct bc_reader *take_reader(struct reader_object *self) {
     struct bc_reader *reader;
     struct cache_object *owner;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     reader = self->reader;
     owner = self->owner;
     self->reader = NULL;
     self->owner = NULL;
-    GUARD_END();
+    CRITICAL_SECTION_END();
     /* For its repr. */
     if (reader != NULL) {
         Py_XDECREF(schema_of(self, reader, owner));
@@ -103,30 +103,30 @@ static struct bc_reader *take_reader(struct reader_object *self) {
 /* A reference to the reader, or NULL where it is used up. */
 static struct bc_reader *hold_reader(struct reader_object *self) {
     struct bc_reader *reader = NULL;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     if (self->reader != NULL) reader = bc_reader_ref(self->reader);
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return reader;
 }
 
 /* At its end, or used up. */
 static int is_closed(struct reader_object *self) {
     int closed;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     closed = self->reader == NULL || self->ended;
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return closed;
 }
 
 static int is_used_up(struct reader_object *self) {
     int used;
-    GUARD_BEGIN((PyObject *)self);
+    CRITICAL_SECTION_BEGIN((PyObject *)self);
     used = self->reader == NULL;
-    GUARD_END();
+    CRITICAL_SECTION_END();
     return used;
 }
 
-static void give_up(struct bc_reader *reader) {
+static void reader_unref_without_gil(struct bc_reader *reader) {
     if (reader == NULL) return;
     Py_BEGIN_ALLOW_THREADS;
     bc_reader_unref(reader);
@@ -158,7 +158,7 @@ static void reader_dealloc(PyObject *object) {
     PyObject *traceback_set;
     PyErr_Fetch(&type_set, &value_set, &traceback_set);
     Py_CLEAR(self->dict);
-    give_up(self->reader);
+    reader_unref_without_gil(self->reader);
     Py_CLEAR(self->schema);
     Py_CLEAR(self->owner);
     PyErr_Restore(type_set, value_set, traceback_set);
@@ -173,8 +173,8 @@ static PyObject *reader_iter(PyObject *object) {
     return object;
 }
 
-/* One call of next: what it has of the reader while others may use that up. */
-struct turn {
+/* One call of next, with its own references: another thread may use the reader up. */
+struct next_call {
     struct bc_reader *reader;
     struct cache_object *owner;
     struct ArrowArray *array; /* the reader's own, or `mine` */
@@ -182,97 +182,98 @@ struct turn {
     struct ArrowArray mine;
 };
 
-/* 1: a turn was taken. 0: `*out_batch` is the answer, or there is an exception, or
- * neither: the end. The reader is guarded. */
-static int begin_turn(struct reader_object *self, struct turn *turn,
-                      PyObject **out_batch) {
+/* 1: the call has begun. 0: `*out_batch` is its result; if that is NULL, an exception is
+ * set or the reader is at its end. Runs inside the reader's critical section. */
+static int begin_next_call(struct reader_object *self, struct next_call *call,
+                           PyObject **out_batch) {
     if (self->reader == NULL) (void)refuse_used();
     if (self->reader == NULL || self->ended) return 0;
-    if (self->whole) {
+    if (self->all_columns) {
         uint64_t position = bc_reader_position(self->reader);
-        *out_batch = cache_kept(self->owner, position);
+        *out_batch = batch_object_of(self->owner, position);
         if (*out_batch != NULL) {
             if (bc_reader_skip(self->reader, position) == 0) return 0;
             Py_CLEAR(*out_batch);
         }
     }
     if (self->array_taken) {
-        turn->array = &turn->mine;
-        turn->address = PyLong_FromVoidPtr(turn->array);
-        if (turn->address == NULL) return 0;
+        call->array = &call->mine;
+        call->address = PyLong_FromVoidPtr(call->array);
+        if (call->address == NULL) return 0;
     } else {
         self->array_taken = 1;
-        turn->array = &self->array;
-        turn->address = self->array_address;
-        Py_INCREF(turn->address);
+        call->array = &self->array;
+        call->address = self->array_address;
+        Py_INCREF(call->address);
     }
-    turn->reader = bc_reader_ref(self->reader);
-    turn->owner = self->owner;
-    Py_INCREF((PyObject *)turn->owner);
+    call->reader = bc_reader_ref(self->reader);
+    call->owner = self->owner;
+    Py_INCREF((PyObject *)call->owner);
     return 1;
 }
 
-/* Gives back what the turn took: true where its reference to the reader may be the last.
- * The reader is guarded. */
-static int end_turn(struct reader_object *self, const struct turn *turn, int ended) {
-    if (turn->array == &self->array) self->array_taken = 0;
+/* Returns the array. True: the call's reference to the reader may be the last one. Runs
+ * inside the reader's critical section. */
+static int end_next_call(struct reader_object *self, const struct next_call *call,
+                         int ended) {
+    if (call->array == &self->array) self->array_taken = 0;
     if (ended) self->ended = 1;
-    return self->reader != turn->reader;
+    return self->reader != call->reader;
 }
 
 /* The next batch. At the end NULL without an exception, and `*out_ended`. */
-static PyObject *take_turn(struct reader_object *self, struct turn *turn,
+static PyObject *read_next(struct reader_object *self, struct next_call *call,
                            int *out_ended) {
     struct bc_batch_info info;
     struct bc_error error;
-    PyObject *schema = schema_of(self, turn->reader, turn->owner);
+    PyObject *schema = schema_of(self, call->reader, call->owner);
     if (schema == NULL) return NULL;
     signals_begin_method();
-    int code = bc_reader_next_quick(turn->reader, turn->array, &info, &error);
+    int code = bc_reader_next_quick(call->reader, call->array, &info, &error);
     if (code == EAGAIN) {
         Py_BEGIN_ALLOW_THREADS;
-        code = bc_reader_next(turn->reader, turn->array, &info, &error);
+        code = bc_reader_next(call->reader, call->array, &info, &error);
         Py_END_ALLOW_THREADS;
     }
     signals_end_method();
     PyObject *batch = NULL;
     if (code != 0) {
-        (void)raise_failure(turn->owner, code, &error);
-    } else if (turn->array->release == NULL) {
+        (void)raise_failure(call->owner, code, &error);
+    } else if (call->array->release == NULL) {
         *out_ended = 1;
     } else {
-        batch = PyObject_CallFunctionObjArgs(turn->owner->state->import_batch,
-                                             turn->address, schema, NULL);
+        batch = PyObject_CallFunctionObjArgs(call->owner->state->import_batch,
+                                             call->address, schema, NULL);
     }
     Py_DECREF(schema);
     if (code != 0 || *out_ended) return NULL;
-    if (turn->array->release != NULL) turn->array->release(turn->array);
-    if (batch != NULL && self->whole) cache_keep(turn->owner, &info, batch);
+    if (call->array->release != NULL) call->array->release(call->array);
+    if (batch != NULL && self->all_columns) batch_object_keep(call->owner, &info, batch);
     return batch;
 }
 
 static PyObject *reader_next(PyObject *object) {
     struct reader_object *self = (struct reader_object *)object;
-    struct turn turn;
+    struct next_call call;
     PyObject *batch = NULL;
     int taken;
-    GUARD_BEGIN(object);
-    taken = begin_turn(self, &turn, &batch);
-    GUARD_END();
+    CRITICAL_SECTION_BEGIN(object);
+    taken = begin_next_call(self, &call, &batch);
+    CRITICAL_SECTION_END();
     if (!taken) return batch;
     int ended = 0;
     int is_last;
-    batch = take_turn(self, &turn, &ended);
-    GUARD_BEGIN(object);
-    is_last = end_turn(self, &turn, ended);
-    GUARD_END();
+    batch = read_next(self, &call, &ended);
+    CRITICAL_SECTION_BEGIN(object);
+    is_last = end_next_call(self, &call, ended);
+    CRITICAL_SECTION_END();
     if (is_last) {
-        give_up(turn.reader);
+        reader_unref_without_gil(call.reader);
     } else {
-        bc_reader_unref(turn.reader);
+        bc_reader_unref(call.reader);
     }
-    Py_DECREF(turn.address);
-    Py_DECREF((PyObject *)turn.owner);
+    Py_DECREF(call.address);
+    Py_DECREF((PyObject *)call.owner);
     return batch;
 }
 
@@ -284,7 +285,7 @@ static PyObject *reader_schema(PyObject *object, void *unused) {
     hold_both(self, &reader, &owner);
     if (reader == NULL) return refuse_used();
     PyObject *schema = schema_of(self, reader, owner);
-    give_up(reader);
+    reader_unref_without_gil(reader);
     Py_DECREF((PyObject *)owner);
     return schema;
 }
@@ -300,7 +301,7 @@ static PyObject *reader_repr(PyObject *object) {
     struct cache_object *owner;
     hold_both(self, &reader, &owner);
     PyObject *schema = schema_of(self, reader, owner);
-    give_up(reader);
+    reader_unref_without_gil(reader);
     Py_XDECREF((PyObject *)owner);
     if (schema == NULL) {
         /* pyarrow refuses it. */
@@ -344,7 +345,7 @@ static PyObject *reader_c_schema(PyObject *object, PyObject *unused) {
     struct ArrowSchema schema = {0};
     struct bc_error error = {0};
     int code = bc_reader_schema(reader, &schema, &error);
-    give_up(reader);
+    reader_unref_without_gil(reader);
     return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
 }
 
@@ -366,7 +367,7 @@ static PyObject *reader_enter(PyObject *object, PyObject *unused) {
 static PyObject *reader_exit(PyObject *object, PyObject *args) {
     (void)args;
     struct reader_object *self = (struct reader_object *)object;
-    give_up(take_reader(self));
+    reader_unref_without_gil(take_reader(self));
     Py_RETURN_NONE;
 }
 
