@@ -3,14 +3,15 @@
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from ._cache import StreamCache, tee
-from ._cached import cached
+from ._cached_query import cached
 from ._cast import CastingStreamCache
 from ._core import StreamCacheReader
 from ._core import __version__ as __version__
-from ._errors import SourceTraceback
 from ._recordings import open_recording as open
 from ._recordings import record, verify
+from ._source_errors import SourceTraceback
+from ._stream_cache import StreamCache
+from ._tee import tee
 from ._types import ArrowStream, ColumnInfo, Info, Stats, StrOrBytesPath
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ import pyarrow.dataset as pads
 
 from . import _expression, _rows, _scanner, _served
 from ._display import shortened
-from ._random import row_numbers
+from ._random_access import row_numbers
 from ._statistics import Statistics
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 _Range = tuple[int, int | None]
 
@@ -44,43 +44,43 @@ def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
     return [number for number, name in enumerate(schema.names) if name in wanted]
 
 
-def _runs(numbers: list[int], open_end: int | None) -> list[_Range]:
-    """Return the numbers as ranges; from `open_end` on, all there will be."""
-    runs: list[tuple[int, int | None]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number:
-            runs[-1] = (runs[-1][0], number + 1)
+def _ranges(batches: list[int], open_end: int | None) -> list[_Range]:
+    """Return ascending indices as ranges; the last is open if `open_end` is its start."""
+    ranges: list[tuple[int, int | None]] = []
+    for index in batches:
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
         else:
-            runs.append((number, number + 1))
+            ranges.append((index, index + 1))
     if open_end is not None:
-        if runs and runs[-1][1] == open_end:
-            runs[-1] = (runs[-1][0], None)
+        if ranges and ranges[-1][1] == open_end:
+            ranges[-1] = (ranges[-1][0], None)
         else:
-            runs.append((open_end, None))
-    return runs
+            ranges.append((open_end, None))
+    return ranges
 
 
 def _batches(
-    cache: StreamCache, runs: list[_Range], columns: list[int] | None
+    cache: StreamCache, ranges: list[_Range], columns: list[int] | None
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of some batches."""
-    for start, stop in runs:
+    for start, stop in ranges:
         yield from cache.reader(columns=columns, start=start, stop=stop)
 
 
 def _read(
-    cache: StreamCache, runs: list[_Range], columns: list[int] | None
+    cache: StreamCache, ranges: list[_Range], columns: list[int] | None
 ) -> pa.RecordBatchReader:
     """Return a stream of some columns of some batches."""
-    if len(runs) == 1:
-        start, stop = runs[0]
+    if len(ranges) == 1:
+        start, stop = ranges[0]
         reader = cache.reader(columns=columns, start=start, stop=stop)
         return pa.RecordBatchReader.from_stream(reader)
     schema = cache.schema
     if columns is not None:
         fields = [schema.field(number) for number in columns]
         schema = pa.schema(fields, metadata=schema.metadata)
-    return pa.RecordBatchReader.from_batches(schema, _batches(cache, runs, columns))
+    return pa.RecordBatchReader.from_batches(schema, _batches(cache, ranges, columns))
 
 
 def _both(one: pc.Expression | None, other: pc.Expression | None) -> Any:
@@ -94,7 +94,7 @@ def _check_rows(numbers: pa.Array, count: int) -> None:
     bounds = pc.min_max(numbers)
     for row in (bounds["min"].as_py(), bounds["max"].as_py()):
         if row is not None and not 0 <= row < count:
-            raise IndexError(f"row {row} of {count}")
+            raise IndexError(f"row index {row} is out of range ({count} rows)")
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -136,12 +136,12 @@ def _errors_of(cache: StreamCache) -> Iterator[None]:
         raise
 
 
-class _Scan:
+class _Scannable:
     """What datasets and fragments have in common: they make scanners."""
 
     _cache: StreamCache
 
-    def _runs(self, filter: pc.Expression | None) -> list[_Range]:
+    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
         raise NotImplementedError
 
     def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
@@ -172,7 +172,7 @@ class _Scan:
         """
         both = self._filters(filter)
         needed = _needed(self._cache.schema, columns, both)
-        stream = _read(self._cache, self._runs(both), needed)
+        stream = _read(self._cache, self._ranges(both), needed)
         return _scanner.scanner(stream, columns, both, options)
 
     def to_batches(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
@@ -215,17 +215,54 @@ class _Scan:
             return int(scanner.count_rows())
 
 
-class CacheFragment(_Scan):
+def _remaining(
+    cache: StreamCache,
+    statistics: Statistics,
+    filter: pc.Expression | None,
+    batches: int,
+) -> list[int]:
+    """Return the indices below `batches` of the batches that a scan must read."""
+    if filter is None or cache.max_readers is not None:
+        return list(range(batches))
+    return statistics.remaining_batches(cache, filter, batches)
+
+
+def _ranges_of(
+    cache: StreamCache, statistics: Statistics, filter: pc.Expression | None
+) -> list[_Range]:
+    """Return the ranges of batches that a scan must read."""
+    ended = cache.upstream_exhausted
+    known = cache.ingested_count
+    if filter is None or known == 0:
+        return [(0, None)]
+    remaining = _remaining(cache, statistics, filter, known)
+    return _ranges(remaining, None if ended else known)
+
+
+def _all_rows(
+    cache: StreamCache, filter: pc.Expression | None, statistics: Statistics
+) -> pa.Table:
+    """Return all rows, without a scan: pyarrow calls this in threads of its pools."""
+    batches = _batches(cache, _ranges_of(cache, statistics, filter), None)
+    return _scanner.filtered(cache.schema, batches, filter)
+
+
+def _unpickled(cache: StreamCache, filter: pc.Expression | None) -> CacheDataset:
+    dataset = cache.dataset()
+    return dataset if filter is None else dataset.filter(filter)
+
+
+class CacheFragment(_Scannable):
     """Some of the batches of a cache, for an engine that scans several at once."""
 
     def __init__(
-        self, cache: StreamCache, runs: list[_Range], filter: pc.Expression | None
+        self, cache: StreamCache, ranges: list[_Range], filter: pc.Expression | None
     ) -> None:
         self._cache = cache
-        self._batches = runs
+        self._batches = ranges
         self._filter = filter
 
-    def _runs(self, filter: pc.Expression | None) -> list[_Range]:
+    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
         return self._batches
 
     def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
@@ -245,7 +282,7 @@ class CacheFragment(_Scan):
         return f"<CacheFragment batches={shortened(str(self._batches), 200)}>"
 
 
-class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
+class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
     """
     A StreamCache as a pyarrow.dataset.Dataset; made by :meth:`StreamCache.dataset`.
 
@@ -268,38 +305,24 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
 
     __module__ = "batchcorder"
 
-    def __init__(self, cache: StreamCache, filter: pc.Expression | None = None) -> None:
-        super().__init__(cache.schema, [self._served(cache, filter, cache.schema)])
+    def __init__(
+        self, cache: StreamCache, filter: pc.Expression | None, statistics: Statistics
+    ) -> None:
         self._cache = cache
         self._filter = filter
-        statistics = cache.__dict__.setdefault("_statistics", Statistics())
-        self._statistics: Statistics = statistics
+        self._statistics = statistics
+        super().__init__(cache.schema, [self._served(cache.schema)])
 
-    @classmethod
-    def _served(
-        cls, cache: StreamCache, filter: pc.Expression | None, schema: pa.Schema
-    ) -> pads.FileSystemDataset:
-        """Return what C++ code finds; it keeps the cache, but not the dataset."""
-        return _served.dataset(schema, lambda: cls(cache, filter)._read_all())
+    def _served(self, schema: pa.Schema) -> pads.FileSystemDataset:
+        """Return the dataset for C++ code; it keeps the cache, but not this object."""
+        cache, filter, statistics = self._cache, self._filter, self._statistics
+        return _served.dataset(schema, lambda: _all_rows(cache, filter, statistics))
 
-    def _read_all(self) -> pa.Table:
-        """Return all rows, without a scan: pyarrow calls this in threads of its pools."""
-        filter = self._filter
-        batches = _batches(self._cache, self._runs(filter), None)
-        return _scanner.filtered(self._cache.schema, batches, filter)
+    def _remaining(self, filter: pc.Expression | None, batches: int) -> list[int]:
+        return _remaining(self._cache, self._statistics, filter, batches)
 
-    def _survivors(self, filter: pc.Expression | None, batches: int) -> list[int]:
-        """Return the numbers of those of the first batches that must be read."""
-        if filter is None or self._cache.max_readers is not None:
-            return list(range(batches))
-        return self._statistics.survivors(self._cache, filter, batches)
-
-    def _runs(self, filter: pc.Expression | None) -> list[_Range]:
-        ended = self._cache.upstream_exhausted
-        known = self._cache.ingested_count
-        if filter is None or known == 0:
-            return [(0, None)]
-        return _runs(self._survivors(filter, known), None if ended else known)
+    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
+        return _ranges_of(self._cache, self._statistics, filter)
 
     def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
         return _both(self._filter, filter)
@@ -341,7 +364,7 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
 
     def _take(self, numbers: pa.Array, columns: Any, options: dict[str, Any]) -> pa.Table:
         starts = [0]
-        for batch in _batches(self._cache, self._runs(None), []):
+        for batch in _batches(self._cache, self._ranges(None), []):
             starts.append(starts[-1] + batch.num_rows)
         _check_rows(numbers, starts[-1])
         rows = numbers.to_pylist()
@@ -353,25 +376,26 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
             steps[number] = count - starts[number]
             count += starts[number + 1] - starts[number]
         needed = _needed(self._cache.schema, columns, None)
-        read = _read(self._cache, _runs(batches, None), needed)
+        read = _read(self._cache, _ranges(batches, None), needed)
         table = _scanner.scanner(read, columns, None, options).to_table()
         places = [row + steps[batch_of[row]] for row in rows]
         return _rows.of(table, pa.array(places, pa.int64()))
 
     def filter(self, expression: pc.Expression) -> CacheDataset:
         """Return the dataset of the rows for which the expression is true too."""
-        return CacheDataset(self._cache, _both(self._filter, expression))
+        both = _both(self._filter, expression)
+        return CacheDataset(self._cache, both, self._statistics)
 
     def get_fragments(self, filter: pc.Expression | None = None) -> Iterator[Any]:
         """Yield parts to scan side by side, as many as there are processors at most."""
         batches = self._cache.ingest_all()
-        numbers = self._survivors(self._filters(filter), batches)
+        numbers = self._remaining(self._filters(filter), batches)
         most = 1 if self._cache.max_readers is not None else os.cpu_count() or 1
         parts = max(1, min(len(numbers), most))
         for part in range(parts):
             first, end = (len(numbers) * i // parts for i in (part, part + 1))
-            runs = _runs(numbers[first:end], None)
-            yield CacheFragment(self._cache, runs, self._filter)
+            ranges = _ranges(numbers[first:end], None)
+            yield CacheFragment(self._cache, ranges, self._filter)
 
     def sort_by(self, sorting: Any, **options: Any) -> pads.Dataset:
         """Return the rows in another order, as a dataset in memory."""
@@ -382,7 +406,7 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
                 return pads.InMemoryDataset(table.sort_by(sorting, **options))
             except pa.ArrowException:
                 pass  # dictionaries that differ, or do not fit one
-        from ._cache import StreamCache
+        from ._stream_cache import StreamCache
 
         by = [(sorting, "ascending")] if isinstance(sorting, str) else sorting
         keys = _sort_keys(table.select([name for name, _ in by]))
@@ -419,11 +443,11 @@ class CacheDataset(_Scan, pads.UnionDataset):  # type: ignore[misc]
         shared = [field.name for field in schema if own.names.count(field.name) == 1]
         if any(schema.field(name).type != own.field(name).type for name in shared):
             raise NotImplementedError("cast the cache instead: cache.cast(schema)")
-        return self._served(self._cache, self._filter, schema)
+        return self._served(schema)
 
     def __reduce__(self) -> Any:
         """Pickle as the cache does: by its path."""
-        return type(self), (self._cache, self._filter)
+        return _unpickled, (self._cache, self._filter)
 
     def __repr__(self) -> str:
         return f"<CacheDataset of {shortened(repr(self._cache), 280)}>"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 # repr() returns less than 300 characters.
 _REPR_MAX = 299

@@ -32,7 +32,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ._cache import StreamCache
+from ._stream_cache import StreamCache
 
 _ATTRIBUTE = "user.batchcorder.source"
 _DEPTH = 4

@@ -12,7 +12,7 @@ import pyarrow as pa
 from . import _rows
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 
 def _has_fixed_lists(kind: pa.DataType) -> bool:

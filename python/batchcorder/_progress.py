@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from . import _core
 from ._display import bytes_text
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 # The bar is looked at so often; batches are asked for in steps that take about as long.
 _SECONDS = 0.1
@@ -23,7 +24,7 @@ def ingest(cache: StreamCache, total_rows: int | None) -> int:
     with tqdm(total=total_rows, unit=" rows", unit_scale=True, desc="recording") as bar:
         while True:
             wanted, began = count + step, time.monotonic()
-            count = cache._ingest_to(wanted)
+            count = _core.ingest_to(cache, wanted)
             stats = cache.stats()
             bar.set_postfix(
                 batches=count, bytes=bytes_text(stats["bytes"]), refresh=False

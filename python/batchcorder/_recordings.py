@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import shutil
@@ -13,14 +14,17 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import IO, Any, Literal
 
-from ._cache import UNLIMITED, StreamCache, absolute, check_progress, column_numbers
+from . import _core
+from ._arguments import absolute, flag
+from ._origin import Origin
+from ._stream_cache import StreamCache, open_cache, record_to
 from ._types import ArrowStream, StrOrBytesPath
 
-# The size of a schema, which comes first in a stream, is less.
+# A stream begins with its schema, whose size is below this number of bytes.
 SCHEMA_MAX = 16 << 20
-# So many bytes tell which format another file has.
+# Bytes from which the core tells the format of a file that is no Arrow file.
 _HEAD = 4096
-# Other formats that begin with what could be the size of a schema.
+# Formats whose first bytes could be the size of a schema.
 _NO_SIZES = (b"\x1f\x8b", b"ORC", b"BZh", b"PK")
 
 
@@ -35,7 +39,7 @@ def may_be_arrow(head: bytes) -> bool:
     return 0 < size <= SCHEMA_MAX and not head.startswith(_NO_SIZES)
 
 
-def _is_in_memory(file: Any) -> bool:
+def _is_seekable(file: Any) -> bool:
     with contextlib.suppress(AttributeError, OSError):
         return bool(file.seekable())
     return False
@@ -43,9 +47,9 @@ def _is_in_memory(file: Any) -> bool:
 
 def copied(file: Any) -> IO[bytes]:
     """
-    Return a file without a name of what a pipe, or memory, holds.
+    Return an unnamed file with the contents of a pipe or of a file in memory.
 
-    Of a pipe that is not Arrow it has the beginning, which is enough to refuse it.
+    If a pipe has no Arrow data, the file has only its first bytes: enough to refuse it.
     """
     copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     try:
@@ -53,7 +57,7 @@ def copied(file: Any) -> IO[bytes]:
         while len(head) < 8 and (part := file.read(8 - len(head))):
             head += part
         copy.write(head)
-        if may_be_arrow(head) or _is_in_memory(file):
+        if may_be_arrow(head) or _is_seekable(file):
             shutil.copyfileobj(file, copy, 1 << 20)
         else:
             copy.write(file.read(_HEAD) or b"")
@@ -66,9 +70,9 @@ def copied(file: Any) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _descriptor(file: Any) -> Iterator[int]:
-    """Yield a descriptor of a regular file with what an open file holds."""
+    """Yield a descriptor of a regular file with the contents of an open file."""
     raw = getattr(file, "raw", file)
-    # The descriptor of others, as of gzip.GzipFile, is not that of what they give.
+    # Other objects may have the descriptor of other bytes: gzip.GzipFile does.
     if isinstance(raw, io.FileIO) and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
         file.flush()
         yield raw.fileno()
@@ -78,7 +82,7 @@ def _descriptor(file: Any) -> Iterator[int]:
             "argument 'path': expected a path or an open file, got "
             f"'{type(file).__name__}'"
         )
-    # A pipe, or memory: a mapping needs a file, which has no name and goes by itself.
+    # A pipe, or memory: it is copied into an unnamed file, which can be mapped.
     with contextlib.suppress(AttributeError, OSError):
         file.seek(0)
     with copied(file) as copy:
@@ -148,74 +152,21 @@ def open_recording(
     {'y': [3, 4]}
 
     """
-    how = {"verify": verify, "partial": partial, "mmap": mmap, "follow": follow}
-    if isinstance(path, str | bytes | PathLike):
-        cache = _open_path(StreamCache, absolute(path), -1, how)
-        cache._opened = how
-    else:
-        with _descriptor(path) as number:
-            name = getattr(path, "name", None)
-            name = name if isinstance(name, str) else f"<{type(path).__name__}>"
-            cache = _open_path(StreamCache, os.fsencode(name), number, how)
-        cache._is_nameless = True
-    if columns is not None:
-        cache._narrow(column_numbers(cache._names(), columns))
-    return cache
-
-
-def _open_path(
-    kind: type[StreamCache],
-    path: bytes,
-    number: int,
-    how: dict[str, bool],
-    batches: int = UNLIMITED,
-) -> StreamCache:
-    cache = kind.__new__(kind)
-    cache._open_file(
-        path,
-        number,
-        how["verify"],
-        how["partial"],
-        not how["mmap"],
-        how["follow"],
-        batches,
+    origin_of = functools.partial(
+        Origin, verify=verify, partial=partial, mmap=mmap, follow=follow
     )
-    return cache
+    if isinstance(path, str | bytes | PathLike):
+        return open_cache(StreamCache, origin_of(absolute(path)), columns)
+    with _descriptor(path) as number:
+        name = getattr(path, "name", None)
+        name = name if isinstance(name, str) else f"<{type(path).__name__}>"
+        origin = origin_of(os.fsencode(name), is_nameless=True)
+        return open_cache(StreamCache, origin, columns, file=number)
 
 
-def reopen(
-    kind: type[StreamCache],
-    path: bytes,
-    columns: tuple[int, ...] | None,
-    how: dict[str, bool],
-    wanted: dict[str, Any],
-    attributes: dict[str, Any],
-) -> StreamCache:
-    """Open what another process pickled."""
-    cache = _open_path(kind, path, -1, how, wanted["batches"])
-    n_columns = len(cache.schema)
-    if columns is not None and all(column < n_columns for column in columns):
-        cache._narrow(columns)
-    if not _is_it(cache, how["follow"], wanted):
-        cache.close()
-        raise OSError(
-            errno.ESTALE,
-            "The recording that was pickled is not there any more: the file of its name "
-            "has other batches, rows or columns",
-            os.fsdecode(path),
-        )
-    vars(cache).update(attributes)
-    cache._opened = how
-    return cache
-
-
-def _is_it(cache: StreamCache, follows: bool, wanted: dict[str, Any]) -> bool:
-    """Return whether what was opened looks like what was pickled."""
-    if not cache.schema.equals(wanted["schema"], check_metadata=True):
-        return False
-    if follows:
-        return True
-    return len(cache) == wanted["batches"] and wanted["rows"] in (None, cache.num_rows)
+def is_being_written(cache: StreamCache) -> bool | None:
+    """Return whether a recording that is followed has a writer; None: unknown."""
+    return not cache.upstream_exhausted and _core.is_being_written(cache)
 
 
 def start(
@@ -230,8 +181,7 @@ def start(
     """Return a cache whose file is the recording `path`."""
     if os.fsencode(path).endswith(b"/"):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    cache = StreamCache.__new__(StreamCache)
-    cache._record(
+    return record_to(
         source,
         absolute(path),
         compression=compression,
@@ -239,7 +189,6 @@ def start(
         prefetch=prefetch,
         resume=resume,
     )
-    return cache
 
 
 def record(
@@ -293,12 +242,12 @@ def record(
     3
 
     """
-    check_progress(progress)
+    shows = flag(progress, "progress")
     cache = start(
         source, path, compression=compression, durable=durable, prefetch=prefetch
     )
     try:
-        cache.ingest_all(progress=progress)
+        cache.ingest_all(progress=shows)
     except BaseException:
         cache.close()
         raise
@@ -342,13 +291,13 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     """
     with open_recording(path, verify=True) as cache:
         batches: Any = range(len(cache))
-        if progress:
+        if flag(progress, "progress"):
             from tqdm import tqdm
 
             batches = tqdm(batches, unit=" batches", desc="verifying")
         for number in batches:
-            cache._look_at(number)
+            _core.check_batch(cache, number)
         return len(cache)
 
 
-__all__ = ["open_recording", "record", "reopen", "start", "verify"]
+__all__ = ["is_being_written", "open_recording", "record", "start", "verify"]

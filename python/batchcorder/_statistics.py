@@ -19,11 +19,11 @@ from pyarrow import fs
 from . import _expression
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 
 def _paths(
-    schema: pa.Schema, paths: list[str], guarantees: list[pc.Expression]
+    schema: pa.Schema, paths: list[str], bounds: list[pc.Expression]
 ) -> pads.FileSystemDataset:
     """Return a dataset of files that are never opened, with what is known of each."""
     return pads.FileSystemDataset.from_paths(
@@ -31,7 +31,7 @@ def _paths(
         schema=schema,
         format=pads.IpcFileFormat(),
         filesystem=fs.LocalFileSystem(),
-        partitions=guarantees,
+        partitions=bounds,
     )
 
 
@@ -44,7 +44,7 @@ def _is_ordered(kind: pa.DataType) -> bool:
     return any(test(kind) for test in numbers + others + texts)
 
 
-def _guarantee(name: str, values: pa.Array) -> pc.Expression:
+def _bounds(name: str, values: pa.Array) -> pc.Expression:
     """Return what holds for every value of a column of one batch."""
     field = pc.field(name)
     if len(values) == 0:
@@ -73,15 +73,15 @@ class Statistics:
 
     def __init__(self) -> None:
         # Replaced, never changed: threads that gather the same need no lock.
-        self._guarantees: dict[str, list[pc.Expression]] = {}
+        self._known: dict[str, list[pc.Expression]] = {}
         self._datasets: dict[tuple[str, ...], pads.FileSystemDataset] = {}
 
     def _gather(self, cache: StreamCache, name: str, batches: int) -> list[pc.Expression]:
-        known = self._guarantees.get(name, [])
+        known = self._known.get(name, [])
         if len(known) < batches:
             reader = cache.reader(columns=[name], start=len(known), stop=batches)
-            known = known + [_guarantee(name, batch.column(0)) for batch in reader]
-            self._guarantees[name] = known
+            known = known + [_bounds(name, batch.column(0)) for batch in reader]
+            self._known[name] = known
         return known[:batches]
 
     def _dataset(
@@ -90,19 +90,19 @@ class Statistics:
         dataset = self._datasets.get(names)
         if dataset is None or len(dataset.files) != batches:
             columns = [self._gather(cache, name, batches) for name in names]
-            guarantees = [
+            bounds = [
                 functools.reduce(operator.and_, ones)
                 for ones in zip(*columns, strict=True)
             ]
             paths = [str(number) for number in range(batches)]
-            dataset = _paths(cache.schema, paths, guarantees)
+            dataset = _paths(cache.schema, paths, bounds)
             self._datasets[names] = dataset
         return dataset
 
-    def survivors(
+    def remaining_batches(
         self, cache: StreamCache, filter: pc.Expression, batches: int
     ) -> list[int]:
-        """Return the numbers of those of the first batches that may have rows to give."""
+        """Return the indices below `batches` of the batches that may have such rows."""
         schema = cache.schema
         if len(set(schema.names)) < len(schema) or not _expression.is_certain(filter):
             return list(range(batches))

@@ -1,24 +1,24 @@
 #include "cache_files.h"
 
-#include "arguments.h"
 #include "cache_init.h"
-#include "cache_reading.h"
+#include "convert.h"
 #include "critical_section.h"
 #include "errors.h"
 #include "gil.h"
 #include "signals.h"
 
-/* Makes the object, which is fresh, a cache over a file. */
-PyObject *cache_open_file(PyObject *object, PyObject *args) {
-    struct cache_object *self = (struct cache_object *)object;
+PyObject *open_file(PyObject *module, PyObject *args) {
+    PyObject *object;
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     PyObject *path;
     unsigned long long max_batches;
-    if (!PyArg_ParseTuple(args, "SippppK:_open_file", &path, &options.file,
+    if (!PyArg_ParseTuple(args, "OSippppK:open_file", &object, &path, &options.file,
                           &options.verify, &options.partial, &options.read_into_memory,
                           &options.follow, &max_batches)) {
         return NULL;
     }
+    struct cache_object *self = fresh_cache_of(module, object);
+    if (self == NULL) return NULL;
     options.max_batches = max_batches;
     options.hooks = &gil_hooks;
     struct bc_cache *cache = NULL;
@@ -35,11 +35,14 @@ PyObject *cache_open_file(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyObject *cache_select(PyObject *object, PyObject *columns) {
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
+PyObject *select_columns(PyObject *module, PyObject *args) {
+    PyObject *object;
+    PyObject *columns;
+    if (!PyArg_ParseTuple(args, "OO:select_columns", &object, &columns)) return NULL;
+    struct cache_object *self = cache_of(module, object);
+    if (self == NULL) return NULL;
     Py_ssize_t n = PyTuple_Size(columns);
-    int32_t *numbers = n < 0 ? NULL : column_numbers(columns, n);
+    int32_t *numbers = n < 0 ? NULL : column_indices(columns, n);
     if (numbers == NULL) return NULL;
     struct bc_error error = {0};
     int code = bc_cache_select(self->cache, numbers, n, &error);
@@ -55,20 +58,23 @@ PyObject *cache_select(PyObject *object, PyObject *columns) {
     Py_RETURN_NONE;
 }
 
-PyObject *cache_save(PyObject *object, PyObject *args) {
-    struct cache_object *self = (struct cache_object *)object;
+PyObject *save(PyObject *module, PyObject *args) {
+    PyObject *object;
     PyObject *path;
-    int replaces;
+    int overwrite;
     int durable;
-    if (!PyArg_ParseTuple(args, "Spp:_save", &path, &replaces, &durable)) return NULL;
-    if (self->cache == NULL) return cache_not_initialised();
+    if (!PyArg_ParseTuple(args, "OSpp:save", &object, &path, &overwrite, &durable)) {
+        return NULL;
+    }
+    struct cache_object *self = cache_of(module, object);
+    if (self == NULL) return NULL;
     const char *name = PyBytes_AsString(path);
     struct bc_error error = {0};
     int code;
     signals_begin_method();
     Py_BEGIN_ALLOW_THREADS;
     struct bc_save_options options = BC_SAVE_OPTIONS_INIT;
-    options.overwrite = replaces;
+    options.overwrite = overwrite;
     options.durable = durable;
     code = bc_cache_save(self->cache, name, &options, &error);
     Py_END_ALLOW_THREADS;
@@ -77,10 +83,9 @@ PyObject *cache_save(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyObject *cache_share(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
+PyObject *publish(PyObject *module, PyObject *cache) {
+    struct cache_object *self = cache_of(module, cache);
+    if (self == NULL) return NULL;
     uint64_t batches = 0;
     struct bc_error error = {0};
     int code;
@@ -91,23 +96,21 @@ PyObject *cache_share(PyObject *object, PyObject *unused) {
     return PyLong_FromUnsignedLongLong(batches);
 }
 
-PyObject *cache_has_writer(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
+PyObject *is_being_written(PyObject *module, PyObject *cache) {
+    struct cache_object *self = cache_of(module, cache);
+    if (self == NULL) return NULL;
     int has = bc_cache_is_being_written(self->cache);
     if (has < 0) Py_RETURN_NONE;
     return PyBool_FromLong(has);
 }
 
-PyObject *cache_is_unlocked(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
+PyObject *is_unlocked(PyObject *module, PyObject *cache) {
+    struct cache_object *self = cache_of(module, cache);
+    if (self == NULL) return NULL;
     return PyBool_FromLong(bc_cache_is_unlocked(self->cache));
 }
 
-PyObject *file_discard(PyObject *module, PyObject *path) {
+PyObject *discard(PyObject *module, PyObject *path) {
     (void)module;
     const char *name = PyBytes_AsString(path);
     if (name == NULL) return NULL;
@@ -130,10 +133,9 @@ static PyObject *list_of(const uint64_t *numbers, Py_ssize_t n) {
     return list;
 }
 
-PyObject *cache_describe(PyObject *object, PyObject *unused) {
-    (void)unused;
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
+PyObject *file_info(PyObject *module, PyObject *cache) {
+    struct cache_object *self = cache_of(module, cache);
+    if (self == NULL) return NULL;
     static const char *const kinds[] = {"memory", "cache", "recording", "stream", "file"};
     static const char *const codecs[] = {NULL, "lz4", "zstd"};
     Py_ssize_t n = self->n_columns;
@@ -156,7 +158,7 @@ PyObject *cache_describe(PyObject *object, PyObject *unused) {
                          "dictionary_bytes", info.dictionary_bytes, "column_bytes", list);
 }
 
-/* Bytes of `n` 64-bit numbers, to be filled in; NULL and an exception. */
+/* A bytes object for `n` 64-bit numbers, and its memory; NULL and an exception. */
 static uint64_t *numbers_new(uint64_t n, PyObject **out_bytes) {
     *out_bytes =
         n > PY_SSIZE_T_MAX / sizeof(uint64_t)
@@ -165,12 +167,12 @@ static uint64_t *numbers_new(uint64_t n, PyObject **out_bytes) {
     return *out_bytes == NULL ? NULL : (uint64_t *)(void *)PyBytes_AsString(*out_bytes);
 }
 
-/* First rows of the batches recorded, from number `start` on, and the rows in all. */
-PyObject *cache_row_starts(PyObject *object, PyObject *start) {
-    struct cache_object *self = (struct cache_object *)object;
-    if (self->cache == NULL) return cache_not_initialised();
-    uint64_t first;
-    if (argument_count(start, "start", &first) != 0) return NULL;
+PyObject *row_starts(PyObject *module, PyObject *args) {
+    PyObject *object;
+    unsigned long long first;
+    if (!PyArg_ParseTuple(args, "OK:row_starts", &object, &first)) return NULL;
+    struct cache_object *self = cache_of(module, object);
+    if (self == NULL) return NULL;
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(self->cache, &stats);
     uint64_t n = first <= stats.batches ? stats.batches - first : 0;
@@ -189,20 +191,15 @@ PyObject *cache_row_starts(PyObject *object, PyObject *start) {
 
 PyObject *permutation(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *values[3];
-    static const char *const names[] = {"seed", "epoch", "n"};
-    uint64_t numbers[3];
-    if (!PyArg_ParseTuple(args, "OOO:permutation", &values[0], &values[1], &values[2])) {
-        return NULL;
-    }
-    for (int i = 0; i < 3; i++) {
-        if (argument_count(values[i], names[i], &numbers[i]) != 0) return NULL;
-    }
+    unsigned long long seed;
+    unsigned long long epoch;
+    unsigned long long n;
+    if (!PyArg_ParseTuple(args, "KKK:permutation", &seed, &epoch, &n)) return NULL;
     PyObject *bytes;
-    uint64_t *out = numbers_new(numbers[2], &bytes);
+    uint64_t *out = numbers_new(n, &bytes);
     if (out == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    bc_permutation(numbers[0], numbers[1], numbers[2], out);
+    bc_permutation(seed, epoch, n, out);
     Py_END_ALLOW_THREADS;
     return bytes;
 }

@@ -1,20 +1,25 @@
-/* Members of a StreamCache that are about files with names. */
+/* Functions of the module that are about files. */
 #ifndef BC_EXT_CACHE_FILES_H
 #define BC_EXT_CACHE_FILES_H
 
 #include "module.h"
 
-PyObject *cache_open_file(PyObject *object, PyObject *args);
-PyObject *cache_select(PyObject *object, PyObject *columns);
-PyObject *cache_save(PyObject *object, PyObject *args);
-PyObject *cache_share(PyObject *object, PyObject *unused);
-PyObject *cache_has_writer(PyObject *object, PyObject *unused);
-PyObject *cache_is_unlocked(PyObject *object, PyObject *unused);
-PyObject *file_discard(PyObject *module, PyObject *path);
-PyObject *cache_describe(PyObject *object, PyObject *unused);
-PyObject *cache_row_starts(PyObject *object, PyObject *start);
-
-/* Of the module: a permutation, as the bytes of 64-bit numbers. */
+/* open_file(cache, path, file, verify, partial, copies, follow, max_batches) */
+PyObject *open_file(PyObject *module, PyObject *args);
+/* select_columns(cache, columns) */
+PyObject *select_columns(PyObject *module, PyObject *args);
+/* save(cache, path, overwrite, durable) */
+PyObject *save(PyObject *module, PyObject *args);
+/* row_starts(cache, start) */
+PyObject *row_starts(PyObject *module, PyObject *args);
+/* publish(cache), is_being_written(cache), is_unlocked(cache), file_info(cache) */
+PyObject *publish(PyObject *module, PyObject *cache);
+PyObject *is_being_written(PyObject *module, PyObject *cache);
+PyObject *is_unlocked(PyObject *module, PyObject *cache);
+PyObject *file_info(PyObject *module, PyObject *cache);
+/* discard(path) */
+PyObject *discard(PyObject *module, PyObject *path);
+/* permutation(seed, epoch, n) */
 PyObject *permutation(PyObject *module, PyObject *args);
 
 #endif

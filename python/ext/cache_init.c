@@ -1,6 +1,5 @@
 #include "cache_init.h"
 
-#include "arguments.h"
 #include "batch_objects.h"
 #include "capsule.h"
 #include "critical_section.h"
@@ -10,79 +9,6 @@
 static int initialised_before(void) {
     PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was called before");
     return -1;
-}
-
-struct arguments {
-    struct bc_cache_options options;
-    PyObject *method; /* __arrow_c_stream__ of the source, or NULL */
-    PyObject *path;   /* bytes, or NULL */
-    PyObject *record; /* bytes, or NULL */
-};
-
-/* Types first, in the order of the arguments, then values: as 0.1.3 does it. */
-static int parse_arguments(PyObject *args, PyObject *kwargs, struct arguments *out) {
-    static char *names[] = {
-        "reader",      "memory_capacity", "disk_path",   "disk_capacity", "write_policy",
-        "max_readers", "checksum",        "compression", "prefetch",      "record_path",
-        "durable",     "resume",          NULL};
-    PyObject *source;
-    PyObject *memory = Py_None;
-    PyObject *path = Py_None;
-    PyObject *disk = Py_None;
-    PyObject *policy = NULL;
-    PyObject *readers = Py_None;
-    PyObject *checksum = NULL;
-    PyObject *compression = Py_None;
-    PyObject *prefetch = Py_None;
-    PyObject *record = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOOOO$OOOOpp:StreamCache", names,
-                                     &source, &memory, &path, &disk, &policy, &readers,
-                                     &checksum, &compression, &prefetch, &record,
-                                     &out->options.durable, &out->options.resume)) {
-        return -1;
-    }
-    out->method = stream_method(source);
-    if (out->method == NULL) return -1;
-    struct bc_cache_options *options = &out->options;
-    if (memory != Py_None &&
-        argument_bytes(memory, names[1], &options->memory_capacity) != 0) {
-        return -1;
-    }
-    if (path != Py_None) {
-        if (argument_path(path, names[2], &out->path) != 0) return -1;
-        options->disk_path = PyBytes_AsString(out->path);
-    }
-    if (record != Py_None) {
-        if (argument_path(record, names[9], &out->record) != 0) return -1;
-        options->record_path = PyBytes_AsString(out->record);
-    }
-    if (disk != Py_None && argument_bytes(disk, names[3], &options->disk_capacity) != 0) {
-        return -1;
-    }
-    if (policy != NULL && argument_text(policy, names[4]) != 0) return -1;
-    if (readers != Py_None) {
-        if (argument_count(readers, names[5], &options->max_readers) != 0) return -1;
-        if (options->max_readers == 0) {
-            PyErr_SetString(PyExc_ValueError, "max_readers must be at least 1");
-            return -1;
-        }
-    }
-    if (policy != NULL && argument_policy(policy, &options->write_policy) != 0) return -1;
-    if (checksum != NULL && argument_flag(checksum, names[6], &options->checksum) != 0) {
-        return -1;
-    }
-    if (argument_compression(compression, &options->compression) != 0) return -1;
-    if (prefetch != Py_None &&
-        argument_count(prefetch, names[8], &options->prefetch) != 0) {
-        return -1;
-    }
-    if ((path == Py_None) != (disk == Py_None)) {
-        PyErr_SetString(
-            PyExc_ValueError,
-            "disk_path and disk_capacity must both be provided, or both omitted");
-        return -1;
-    }
-    return 0;
 }
 
 Py_ssize_t count_columns(struct bc_cache *cache) {
@@ -121,8 +47,8 @@ static int init_from(struct cache_object *self, struct bc_cache *cache,
     return failed ? initialised_before() : 0;
 }
 
-/* Fills the object in at the end and at once: until then other threads, and the source,
- * see one that is not initialised. */
+/* Initialises the object last and at once: until then other threads, and the source, see
+ * an object that is not initialised. */
 int cache_init_from(struct cache_object *self, struct bc_cache *cache,
                     uint64_t max_readers) {
     if (init_from(self, cache, max_readers) == 0) return 0;
@@ -154,15 +80,49 @@ static int open_cache(struct cache_object *self, PyObject *method,
     return cache_init_from(self, cache, options->max_readers);
 }
 
+static const char *bytes_or_null(PyObject *object) {
+    return object == Py_None ? NULL : PyBytes_AsString(object);
+}
+
+/* Fills the options from the tuple that `batchcorder._arguments` makes, with all values
+ * checked: 0, or -1 and an exception. */
+static int read_options(PyObject *args, PyObject **out_method,
+                        struct bc_cache_options *out) {
+    PyObject *disk_path;
+    PyObject *record_path;
+    unsigned long long memory;
+    unsigned long long disk;
+    unsigned long long readers;
+    unsigned long long prefetch;
+    int on_eviction;
+    const char *compression;
+    if (!PyArg_ParseTuple(args, "OKOKpKpzKOpp:StreamCache", out_method, &memory,
+                          &disk_path, &disk, &on_eviction, &readers, &out->checksum,
+                          &compression, &prefetch, &record_path, &out->durable,
+                          &out->resume)) {
+        return -1;
+    }
+    out->memory_capacity = memory;
+    out->disk_path = bytes_or_null(disk_path);
+    out->disk_capacity = disk;
+    out->write_policy = on_eviction ? BC_WRITE_ON_EVICTION : BC_WRITE_ON_INSERTION;
+    out->max_readers = readers;
+    out->prefetch = prefetch;
+    out->record_path = bytes_or_null(record_path);
+    if (compression != NULL) {
+        out->compression =
+            compression[0] == 'l' ? BC_COMPRESSION_LZ4 : BC_COMPRESSION_ZSTD;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int cache_init(PyObject *object, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
     struct cache_object *self = (struct cache_object *)object;
     if (self->cache != NULL) return initialised_before();
-    struct arguments arguments = {BC_CACHE_OPTIONS_INIT, NULL, NULL, NULL};
-    arguments.options.hooks = &gil_hooks;
-    int failed = parse_arguments(args, kwargs, &arguments);
-    if (!failed) failed = open_cache(self, arguments.method, &arguments.options);
-    Py_XDECREF(arguments.method);
-    Py_XDECREF(arguments.path);
-    Py_XDECREF(arguments.record);
-    return failed;
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.hooks = &gil_hooks;
+    PyObject *method;
+    if (read_options(args, &method, &options) != 0) return -1;
+    return open_cache(self, method, &options);
 }

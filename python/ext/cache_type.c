@@ -1,12 +1,9 @@
 #include <string.h>
 
-#include "arguments.h"
 #include "batch_objects.h"
-#include "cache_files.h"
 #include "cache_init.h"
-#include "cache_reading.h"
 #include "capsule.h"
-#include "casting.h"
+#include "convert.h"
 #include "critical_section.h"
 #include "errors.h"
 #include "module.h"
@@ -14,11 +11,6 @@
 
 /* Wants Python.h first. */
 #include <structmember.h>
-
-PyObject *cache_not_initialised(void) {
-    PyErr_SetString(PyExc_ValueError, "StreamCache.__init__() was not called");
-    return NULL;
-}
 
 static void get_stats(const struct cache_object *self, struct bc_stats *stats) {
     memset(stats, 0, sizeof(*stats));
@@ -169,41 +161,6 @@ static PyObject *cache_max_readers(PyObject *object, void *unused) {
     return PyLong_FromUnsignedLongLong(self->max_readers);
 }
 
-/* `name` is the property's. */
-static int set_capacity(struct cache_object *self, PyObject *value, const char *name,
-                        int (*limit)(struct bc_cache *, uint64_t, struct bc_error *)) {
-    if (self->cache == NULL) {
-        (void)cache_not_initialised();
-        return -1;
-    }
-    if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "%s cannot be deleted", name);
-        return -1;
-    }
-    uint64_t bytes = BC_BYTES_DEFAULT;
-    if (value != Py_None && argument_bytes(value, name, &bytes) != 0) return -1;
-    struct bc_error error = {0};
-    int code = limit(self->cache, bytes, &error);
-    if (code == 0) {
-        batch_objects_make_room(self);
-        return 0;
-    }
-    (void)raise_error(code, &error);
-    return -1;
-}
-
-static int cache_set_memory_capacity(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    return set_capacity((struct cache_object *)self, value, "memory_capacity",
-                        bc_cache_set_memory_capacity);
-}
-
-static int cache_set_disk_capacity(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    return set_capacity((struct cache_object *)self, value, "disk_capacity",
-                        bc_cache_set_disk_capacity);
-}
-
 static PyObject *cache_exhausted(PyObject *object, void *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
@@ -211,31 +168,6 @@ static PyObject *cache_exhausted(PyObject *object, void *unused) {
     struct bc_stats stats;
     get_stats(self, &stats);
     return PyBool_FromLong(stats.exhausted);
-}
-
-static Py_ssize_t cache_length(PyObject *object) {
-    const struct cache_object *self = (const struct cache_object *)object;
-    if (self->cache == NULL) {
-        (void)cache_not_initialised();
-        return -1;
-    }
-    struct bc_stats stats;
-    get_stats(self, &stats);
-    if (stats.state == BC_STATE_FAILED) {
-        PyErr_Format(PyExc_TypeError,
-                     "the number of batches is not known, since the source failed after "
-                     "%llu of them: ingest_all() raises its error",
-                     (unsigned long long)stats.batches);
-        return -1;
-    }
-    if (!stats.exhausted) {
-        PyErr_SetString(
-            PyExc_TypeError,
-            "the number of batches is not known before the source is exhausted: "
-            "call ingest_all() first");
-        return -1;
-    }
-    return (Py_ssize_t)stats.batches;
 }
 
 static int cache_bool(PyObject *object) {
@@ -253,38 +185,6 @@ static PyObject *cache_c_schema(PyObject *object, PyObject *unused) {
     struct bc_error error = {0};
     int code = bc_cache_schema(self->cache, &schema, &error);
     return code != 0 ? raise_error(code, &error) : capsule_of_schema(&schema);
-}
-
-static PyObject *cache_cast(PyObject *object, PyObject *args, PyObject *kwargs) {
-    const struct cache_object *self = (const struct cache_object *)object;
-    static char *names[] = {"target_schema", NULL};
-    PyObject *target;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:cast", names, &target)) return NULL;
-    if (self->cache == NULL) return cache_not_initialised();
-    return call_cast("CastingStreamCache", object, target);
-}
-
-static PyObject *ingest_to(struct cache_object *self, uint64_t wanted) {
-    if (self->cache == NULL) return cache_not_initialised();
-    uint64_t batches;
-    struct bc_error error = {0};
-    signals_begin_method();
-    int code = bc_cache_ingest_to(self->cache, wanted, &batches, &error);
-    signals_end_method();
-    batch_objects_make_room(self);
-    return code != 0 ? raise_failure(self, code, &error)
-                     : PyLong_FromUnsignedLongLong(batches);
-}
-
-static PyObject *cache_ingest_all(PyObject *object, PyObject *unused) {
-    (void)unused;
-    return ingest_to((struct cache_object *)object, UINT64_MAX);
-}
-
-static PyObject *cache_ingest_to(PyObject *object, PyObject *value) {
-    uint64_t wanted;
-    if (argument_count(value, "batches", &wanted) != 0) return NULL;
-    return ingest_to((struct cache_object *)object, wanted);
 }
 
 static PyObject *cache_close(PyObject *object, PyObject *unused) {
@@ -309,6 +209,29 @@ static PyObject *cache_exit(PyObject *object, PyObject *args) {
     return cache_close(object, NULL);
 }
 
+/* By way of the method, which a subclass may override. */
+static PyObject *cache_iter(PyObject *object) {
+    return PyObject_CallMethod(object, "reader", NULL);
+}
+
+static PyObject *cache_stream(PyObject *object, PyObject *args, PyObject *kwargs) {
+    struct cache_object *self = (struct cache_object *)object;
+    static char *names[] = {"requested_schema", NULL};
+    PyObject *requested = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:__arrow_c_stream__", names,
+                                     &requested)) {
+        return NULL;
+    }
+    if (self->cache == NULL) return cache_not_initialised();
+    if (requested != Py_None) {
+        return call_package("_cast", "stream_as_requested", object, requested);
+    }
+    struct ArrowArrayStream stream;
+    struct bc_error error = {0};
+    int code = bc_cache_stream(self->cache, &stream, &error);
+    return code != 0 ? raise_error(code, &error) : capsule_of_stream(&stream);
+}
+
 static PyObject *cache_stats(PyObject *object, PyObject *unused) {
     (void)unused;
     const struct cache_object *self = (const struct cache_object *)object;
@@ -325,66 +248,15 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
         stats.readers, "waiting", stats.waiting, "resumed", stats.resumed);
 }
 
-/* The documentation of the public members stands with the class that Python code makes
- * of this type; the first line is the signature that inspect reads. */
+/* The class that Python code derives from this type documents the public members. The
+ * first line of a text is the signature that inspect reads. */
 static PyMethodDef cache_methods[] = {
-    {"reader", (PyCFunction)(void (*)(void))cache_reader, METH_VARARGS | METH_KEYWORDS,
-     "reader($self, from_start=True)\n--\n\nReturn a new reader of all columns.\n"},
-    {"cast", (PyCFunction)(void (*)(void))cache_cast, METH_VARARGS | METH_KEYWORDS,
-     "cast($self, target_schema)\n--\n\n"
-     "Return a replayable view whose streams are cast to `target_schema`.\n\n"
-     "Parameters\n----------\n"
-     "target_schema : pyarrow.Schema\n"
-     "    The same field names, other types.\n\n"
-     "Returns\n-------\nCastingStreamCache\n\n"
-     "Raises\n------\nTypeError\n    `target_schema` is no schema.\n\n"
-     "Examples\n--------\n"
-     ">>> import pyarrow as pa\n"
-     ">>> from batchcorder import StreamCache\n"
-     ">>> view = StreamCache(pa.table({'x': [1]})).cast(pa.schema({'x': pa.int8()}))\n"
-     ">>> pa.table(view).schema.field('x').type\nDataType(int8)\n"},
-    {"ingest_all", cache_ingest_all, METH_NOARGS,
-     "ingest_all($self)\n--\n\nRead the source to its end.\n"},
     {"close", cache_close, METH_NOARGS,
      "close($self)\n--\n\n"
      "Give back memory, file and source at once; batches handed out stay valid.\n\n"
      "May be called again. Readers that wait fail with ValueError.\n"},
     {"stats", cache_stats, METH_NOARGS,
      "stats($self)\n--\n\nReturn what the cache holds now, as a dict.\n"},
-    {"_open_reader", cache_open_reader, METH_VARARGS,
-     "_open_reader($self, start, stop, step, columns)\n--\n\n"
-     "Return a reader of some batches and columns (a tuple of numbers, or None).\n"},
-    {"_get", cache_get, METH_O,
-     "_get($self, number)\n--\n\nReturn one batch, or None behind the last one.\n"},
-    {"_look_at", cache_look_at, METH_O,
-     "_look_at($self, number)\n--\n\nRead one batch, and give it to no consumer.\n"},
-    {"_names", cache_names, METH_NOARGS,
-     "_names($self)\n--\n\nReturn the names of the columns, without pyarrow.\n"},
-    {"_ingest_to", cache_ingest_to, METH_O,
-     "_ingest_to($self, batches)\n--\n\n"
-     "Read the source until so many batches are recorded; return how many are.\n"},
-    {"_open_file", cache_open_file, METH_VARARGS,
-     "_open_file($self, path, file, verify, partial, copies, follow, max_batches)\n--\n\n"
-     "Make a fresh object a cache over a file.\n"},
-    {"_select", cache_select, METH_O,
-     "_select($self, columns)\n--\n\nNarrow a fresh cache to a tuple of columns.\n"},
-    {"_save", cache_save, METH_VARARGS,
-     "_save($self, path, overwrite, durable)\n--\n\nSave the recording.\n"},
-    {"_share", cache_share, METH_NOARGS,
-     "_share($self)\n--\n\n"
-     "Let other processes open the file; return how many batches it has.\n"},
-    {"_has_writer", cache_has_writer, METH_NOARGS,
-     "_has_writer($self)\n--\n\n"
-     "Return whether another process writes the file; None where nobody can tell.\n"},
-    {"_is_unlocked", cache_is_unlocked, METH_NOARGS,
-     "_is_unlocked($self)\n--\n\n"
-     "Return whether the system refused the lock of the cache's file.\n"},
-    {"_describe", cache_describe, METH_NOARGS,
-     "_describe($self)\n--\n\nReturn what the file is, as a dict.\n"},
-    {"_row_starts", cache_row_starts, METH_O,
-     "_row_starts($self, start)\n--\n\n"
-     "Return the first row of each batch from that number on, and how many rows there\n"
-     "are in all, as 64-bit numbers.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"
@@ -403,15 +275,10 @@ static PyGetSetDef cache_properties[] = {
     {"schema", cache_schema, NULL, "pyarrow.Schema of the stream; never waits.", NULL},
     {"ingested_count", cache_ingested_count, NULL,
      "Number of batches recorded so far; never waits.", NULL},
-    {"memory_capacity", cache_memory_capacity, cache_set_memory_capacity,
-     "Bytes that batches may take in memory; may be set while the cache is in use.\n\n"
-     "What is held stays held. An ingest that stopped for lack of room goes on with the\n"
-     "next call that asks for a batch. Takes what the constructor takes.",
-     NULL},
-    {"disk_capacity", cache_disk_capacity, cache_set_disk_capacity,
-     "Bytes that the cache file may take, None without a limit or a disk tier; may be\n"
-     "set while the cache is in use, like memory_capacity.",
-     NULL},
+    {"memory_capacity", cache_memory_capacity, NULL,
+     "Budget of the memory tier in bytes.", NULL},
+    {"disk_capacity", cache_disk_capacity, NULL,
+     "Budget of the cache file in bytes, or None.", NULL},
     {"path", cache_path, NULL,
      "Path of the cache file, an Arrow IPC stream, or None without a disk tier.", NULL},
     {"max_readers", cache_max_readers, NULL,
@@ -428,10 +295,7 @@ static PyMemberDef cache_members[] = {
     {NULL, 0, 0, 0, NULL}};
 
 static const char cache_doc[] =
-    "StreamCache(reader, memory_capacity=None, disk_path=None, disk_capacity=None, "
-    "write_policy='on_insertion', max_readers=None, *, checksum=True, compression=None, "
-    "prefetch=None)\n--\n\n"
-    "The part of batchcorder.StreamCache that is written in C.\n";
+    "The part of batchcorder.StreamCache that is written in C.";
 
 static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
                                     {Py_tp_new, cache_new},
@@ -443,7 +307,6 @@ static PyType_Slot cache_slots[] = {{Py_tp_doc, (void *)(uintptr_t)cache_doc},
                                     {Py_tp_methods, cache_methods},
                                     {Py_tp_getset, cache_properties},
                                     {Py_tp_members, cache_members},
-                                    {Py_mp_length, cache_length},
                                     {Py_nb_bool, cache_bool},
                                     {0, NULL}};
 

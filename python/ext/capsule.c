@@ -5,46 +5,6 @@
 static const char stream_name[] = "arrow_array_stream";
 static const char schema_name[] = "arrow_schema";
 
-PyObject *qualified_type_name(PyObject *object) {
-    PyObject *type = (PyObject *)Py_TYPE(object);
-    PyObject *module = PyObject_GetAttrString(type, "__module__");
-    PyObject *name = module == NULL ? NULL : PyObject_GetAttrString(type, "__qualname__");
-    PyObject *result = NULL;
-    if (name != NULL) result = PyUnicode_FromFormat("%S.%S", module, name);
-    Py_XDECREF(module);
-    Py_XDECREF(name);
-    return result;
-}
-
-/* Adds what helps to the exception that is set, whose words are those of 0.1.3. */
-static void add_note(const char *note) {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *done = PyObject_CallMethod(value, "add_note", "s", note);
-    if (done == NULL) PyErr_Clear();
-    Py_XDECREF(done);
-    PyErr_Restore(type, value, traceback);
-}
-
-static PyObject *refuse_source(PyObject *source) {
-    PyObject *name = qualified_type_name(source);
-    if (name == NULL) return NULL;
-    PyErr_Format(PyExc_TypeError,
-                 "argument 'reader': Expected instance of pyarrow.lib.RecordBatchReader, "
-                 "got %S",
-                 name);
-    Py_DECREF(name);
-    add_note(
-        "Anything with __arrow_c_stream__ will do. Of batches, "
-        "pyarrow.RecordBatchReader.from_batches(schema, batches) makes a stream; of a "
-        "dataset, .scanner().to_reader(); of a Polars LazyFrame, .collect(); of an "
-        "ADBC cursor, .fetch_record_batch().");
-    return NULL;
-}
-
 /* A name that may be missing or hostile, for a message. */
 static PyObject *refuse_name(const char *name) {
     if (name == NULL) {
@@ -57,13 +17,6 @@ static PyObject *refuse_name(const char *name) {
                      name);
     }
     return NULL;
-}
-
-PyObject *stream_method(PyObject *source) {
-    PyObject *method = PyObject_GetAttrString(source, "__arrow_c_stream__");
-    if (method != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
-    PyErr_Clear();
-    return refuse_source(source);
 }
 
 PyObject *capsule_from_method(PyObject *method, struct ArrowArrayStream **out_stream) {

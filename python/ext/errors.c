@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "convert.h"
 #include "signals.h"
 
 static PyObject *type_of(int code) {
@@ -37,17 +38,14 @@ PyObject *raise_error(int code, const struct bc_error *error) {
     return NULL;
 }
 
-/* The exception of a Python source, made again from the words that its stream made of it,
- * or None where they are no exception's. A fresh one each time: its traceback refers to
- * whoever it was raised for. */
+/* The exception of a Python source, rebuilt from the message of its stream, or None if
+ * the message is not an exception's. A new object each time: its traceback refers to the
+ * frames of the caller. */
 static PyObject *source_error(const char *words) {
-    PyObject *module = PyImport_ImportModule("batchcorder._errors");
-    if (module == NULL) return NULL;
     PyObject *text = PyUnicode_DecodeUTF8(words, (Py_ssize_t)strlen(words), "replace");
-    PyObject *found = NULL;
-    if (text != NULL) found = PyObject_CallMethod(module, "from_words", "O", text);
-    Py_XDECREF(text);
-    Py_DECREF(module);
+    if (text == NULL) return NULL;
+    PyObject *found = call_package("_source_errors", "from_message", text, NULL);
+    Py_DECREF(text);
     return found;
 }
 

@@ -1,6 +1,7 @@
 #include "module.h"
 
 #include "cache_files.h"
+#include "cache_readers.h"
 #include "gil.h"
 #include "interpreter.h"
 
@@ -26,29 +27,6 @@ static int import_pyarrow(struct module_state *state) {
     }
     Py_DECREF(lib);
     return state->import_schema == NULL ? -1 : 0;
-}
-
-PyObject *schema_object(const struct module_state *state, struct ArrowSchema *schema) {
-    PyObject *address = PyLong_FromVoidPtr(schema);
-    PyObject *result = NULL;
-    if (address != NULL) {
-        result = PyObject_CallFunctionObjArgs(state->import_schema, address, NULL);
-        Py_DECREF(address);
-    }
-    if (schema->release != NULL) schema->release(schema);
-    return result;
-}
-
-PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
-                       PyObject *schema) {
-    PyObject *address = PyLong_FromVoidPtr(array);
-    PyObject *batch = NULL;
-    if (address != NULL) {
-        batch = PyObject_CallFunctionObjArgs(state->import_batch, address, schema, NULL);
-        Py_DECREF(address);
-    }
-    if (array->release != NULL) array->release(array);
-    return batch;
 }
 
 static int execute(PyObject *module) {
@@ -88,13 +66,59 @@ static int clear(PyObject *module) {
 
 static void release(void *module) { (void)clear(module); }
 
+#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
+
+/* What the package needs of a cache beside its public members. Functions, so that a
+ * subclass overrides none by accident. _core.pyi has their types; arguments are checked
+ * in Python. */
 static PyMethodDef functions[] = {
+    {"open_reader", FAST(open_reader),
+     "open_reader(cache, start=0, stop=-1, step=1, columns=None)\n--\n\n"
+     "Return a reader; `columns` is a tuple of indices, or None for all.\n"},
+    {"get_batch", FAST(get_batch),
+     "get_batch(cache, index)\n--\n\n"
+     "Return one batch, or None past the end of the stream.\n"},
+    {"check_batch", check_batch, METH_VARARGS,
+     "check_batch(cache, index)\n--\n\n"
+     "Read and verify one batch, without making an object of it.\n"},
+    {"ingest_to", ingest_to, METH_VARARGS,
+     "ingest_to(cache, batches)\n--\n\n"
+     "Read the source until so many batches are recorded; return how many are.\n"},
+    {"column_names", column_names, METH_O,
+     "column_names(cache)\n--\n\nReturn the names of the columns, without pyarrow.\n"},
+    {"set_memory_limit", set_memory_limit, METH_VARARGS,
+     "set_memory_limit(cache, bytes)\n--\n\nSet the budget of the memory tier.\n"},
+    {"set_disk_limit", set_disk_limit, METH_VARARGS,
+     "set_disk_limit(cache, bytes)\n--\n\nSet the budget of the cache file.\n"},
+    {"open_file", open_file, METH_VARARGS,
+     "open_file(cache, path, file, verify, partial, copies, follow, max_batches)\n--\n\n"
+     "Make a fresh object a cache over a file.\n"},
+    {"select_columns", select_columns, METH_VARARGS,
+     "select_columns(cache, columns)\n--\n\n"
+     "Narrow a fresh cache to a tuple of column indices.\n"},
+    {"save", save, METH_VARARGS,
+     "save(cache, path, overwrite, durable)\n--\n\nSave the recording.\n"},
+    {"publish", publish, METH_O,
+     "publish(cache)\n--\n\n"
+     "Write all batches to the file for other processes; return their number.\n"},
+    {"is_being_written", is_being_written, METH_O,
+     "is_being_written(cache)\n--\n\n"
+     "Return whether a process writes the file; None if locks do not tell.\n"},
+    {"is_unlocked", is_unlocked, METH_O,
+     "is_unlocked(cache)\n--\n\n"
+     "Return whether the system refused the lock of the cache's file.\n"},
+    {"file_info", file_info, METH_O,
+     "file_info(cache)\n--\n\nReturn a description of the file as a dict.\n"},
+    {"row_starts", row_starts, METH_VARARGS,
+     "row_starts(cache, start)\n--\n\n"
+     "Return the first row of each batch from that index on, and the total number of\n"
+     "rows, as 64-bit numbers.\n"},
     {"permutation", permutation, METH_VARARGS,
      "permutation(seed, epoch, n)\n--\n\n"
-     "Return a permutation of the numbers below n, as the bytes of 64-bit numbers.\n"},
-    {"discard", file_discard, METH_O,
+     "Return a permutation of the numbers below n, as 64-bit numbers.\n"},
+    {"discard", discard, METH_O,
      "discard(path)\n--\n\n"
-     "Remove a recording that its writer left, and no other file.\n"},
+     "Remove a recording that its writer left incomplete, and no other file.\n"},
     {NULL, NULL, 0, NULL}};
 
 static PyModuleDef_Slot slots[] = {

@@ -54,16 +54,9 @@ struct reader_object {
 int cache_type_add(PyObject *module, struct module_state *state);
 int reader_type_add(PyObject *module, struct module_state *state);
 
-/* The pyarrow.Schema of a cache, a new reference. It is made when it is first asked for,
- * since there are schemas that pyarrow refuses: what needs none does not ask. */
+/* The pyarrow.Schema of a cache, a new reference. It is imported on first use, because
+ * pyarrow refuses some schemas, which the cache replays all the same. */
 PyObject *cache_schema_object(struct cache_object *self);
-
-/* The pyarrow.Schema of `schema`, which moves into it, also on failure. */
-PyObject *schema_object(const struct module_state *state, struct ArrowSchema *schema);
-
-/* The pyarrow.RecordBatch of `array`, which moves into it, also on failure. */
-PyObject *batch_object(const struct module_state *state, struct ArrowArray *array,
-                       PyObject *schema);
 
 /* A reader object; owns the reader, also on failure. `all_columns`: the reader returns
  * all columns. */

@@ -3,7 +3,7 @@
 
 #include "batch_objects.h"
 #include "capsule.h"
-#include "casting.h"
+#include "convert.h"
 #include "critical_section.h"
 #include "errors.h"
 #include "module.h"
@@ -309,13 +309,8 @@ static PyObject *reader_repr(PyObject *object) {
         schema = Py_None;
         Py_INCREF(schema);
     }
-    PyObject *module = PyImport_ImportModule("batchcorder._display");
-    PyObject *text = NULL;
-    if (module != NULL) {
-        PyObject *closed = is_closed(self) ? Py_True : Py_False;
-        text = PyObject_CallMethod(module, "reader_text", "OO", closed, schema);
-        Py_DECREF(module);
-    }
+    PyObject *closed = is_closed(self) ? Py_True : Py_False;
+    PyObject *text = call_package("_display", "reader_text", closed, schema);
     Py_DECREF(schema);
     return text;
 }
@@ -329,7 +324,9 @@ static PyObject *reader_stream(PyObject *object, PyObject *args, PyObject *kwarg
         return NULL;
     }
     if (requested != Py_None) {
-        return is_used_up(self) ? refuse_used() : cast_to_requested(object, requested);
+        return is_used_up(self)
+                   ? refuse_used()
+                   : call_package("_cast", "stream_as_requested", object, requested);
     }
     struct bc_reader *reader = take_reader(self);
     if (reader == NULL) return refuse_used();
@@ -355,7 +352,7 @@ static PyObject *reader_cast(PyObject *object, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:cast", names, &target)) return NULL;
     return is_used_up((struct reader_object *)object)
                ? refuse_used()
-               : call_cast("cast_reader", object, target);
+               : call_package("_cast", "cast_reader", object, target);
 }
 
 static PyObject *reader_enter(PyObject *object, PyObject *unused) {

@@ -642,7 +642,7 @@ def test_a_batch_that_was_never_written_is_recorded_again(tmp_path: Path) -> Non
         return table.to_reader(max_chunksize=10_000)
 
     with batchcorder.cached(path, source) as cache:
-        cache._ingest_to(4)
+        batchcorder._core.ingest_to(cache, 4)
     data = bytearray(path.read_bytes())
     at = data.index((20_000).to_bytes(8, "little") + (20_001).to_bytes(8, "little"))
     data[at : at + 40_000] = bytes(40_000)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
+from batchcorder._recordings import is_being_written
 from children import fork, kill, killed, status, stream, wait_until, write
 from helpers import Task, check_python, ids, mapped, numbered
 
@@ -223,7 +224,7 @@ def test_a_writer_resumes_after_a_crash(path: Path, pipe: Pipe) -> None:
     child = fork(go_on)
     with killed(child):
         # Nobody writes until the child does.
-        wait_until(lambda: batchcorder.open(path, follow=True)._is_written())
+        wait_until(lambda: is_being_written(batchcorder.open(path, follow=True)))
         second = Task(follow, path)
         pipe.let(BATCHES)
         assert second.result() == ALL
@@ -273,7 +274,7 @@ def test_the_writer_lives_as_long_as_who_follows_it(path: Path) -> None:
 def leave(path: Path, batches: int) -> None:
     """Leave a recording behind that has so many batches."""
     with batchcorder.cached(path, lambda: stream(BATCHES)) as cache:
-        cache._ingest_to(batches)
+        batchcorder._core.ingest_to(cache, batches)
 
 
 def resume(path: Path, before: Callable[[int], Any] = lambda i: None) -> Any:
@@ -295,7 +296,7 @@ def resumed_after_it_was_opened(path: Path) -> None:
 
 def resumed_while_it_reads(path: Path) -> None:
     first = batchcorder.cached(path, lambda: stream(BATCHES))
-    first._ingest_to(2)
+    batchcorder._core.ingest_to(first, 2)
     reader = batchcorder.open(path, follow=True).reader()
     assert ids([next(reader)]) == ALL[:4]
     first.close()
@@ -339,7 +340,7 @@ def closed_while_it_looks(path: Path) -> None:
         assert ids([next(reader) for _ in range(3)]) == ALL[:12]
     del writer
     gc.collect()
-    assert not batchcorder.open(path, follow=True)._is_written()
+    assert not is_being_written(batchcorder.open(path, follow=True))
 
 
 @pytest.mark.parametrize(

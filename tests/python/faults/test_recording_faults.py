@@ -43,7 +43,7 @@ def test_a_follower_hears_of_its_writers_death(
     cache = batchcorder.open({path!r}, follow=True)
     reader = cache.reader()
     assert ids([next(reader) for _ in range(5)]) == list(range(20))
-    assert cache._is_written()
+    assert batchcorder._recordings.is_being_written(cache)
 
     def wait():
         try:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import StreamCache, _cached
+from batchcorder import StreamCache, _cached_query
 from helpers import LIB, check_python
 
 PLACES = [sys.executable, "-X", "faulthandler", str(LIB / "places.py")]
@@ -195,10 +195,10 @@ def test_cached_removes_only_what_was_left(
         return call
 
     steps: list[tuple[Any, str]] = [
-        (_cached, "_is_lost"),
-        (_cached._core, "discard"),
-        (_cached._recordings, "start"),
-        (_cached.os.path, "lexists"),
+        (_cached_query, "_is_lost"),
+        (_cached_query._core, "discard"),
+        (_cached_query._recordings, "start"),
+        (_cached_query.os.path, "lexists"),
     ]
     for resume in (False, True):
         for module, name in steps:

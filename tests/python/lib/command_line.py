@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import Any
 
-from batchcorder._cli import main
+from batchcorder._cli.main import main
 from children import fork, status
 
 

@@ -250,7 +250,8 @@ def share(where: Path) -> None:
                         f"print(batchcorder.cached(path, other)[0]['a'].to_pylist())\n"
                         f"c = batchcorder.cached(path, other, resume=True)\n"
                         f"print(c[0]['a'].to_pylist())\n"
-                        f"print(batchcorder.open(path, follow=True)._is_written())"
+                        f"followed = batchcorder.open(path, follow=True)\n"
+                        f"print(batchcorder._recordings.is_being_written(followed))"
                     )
                 )
             yield batch

@@ -363,6 +363,7 @@ def test_a_child_reads_whatever_locks_were_held(
         FORK
         + f"""
     import threading
+    import batchcorder
     texts = pa.array([str(i % 97) for i in range(300_000)]).dictionary_encode()
     table = pa.table({{"id": pa.array(range(300_000), pa.int64()), "t": texts}})
     stop = threading.Event()
@@ -380,7 +381,7 @@ def test_a_child_reads_whatever_locks_were_held(
                     next(reader)
                 cache.stats()
                 if cache.ingested_count < 30_000:
-                    cache._ingest_to(cache.ingested_count + 10)
+                    batchcorder._core.ingest_to(cache, cache.ingested_count + 10)
             except StopIteration:
                 pass
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import _recordings
-from ._cli_arguments import arguments
-from ._cli_files import (
+from .. import _core, _recordings
+from .._display import bytes_text, printable
+from .arguments import arguments
+from .files import (
     FAILED,
     MISUSED,
     CommandError,
@@ -29,7 +30,6 @@ from ._cli_files import (
     standard,
     words_of,
 )
-from ._display import bytes_text, printable
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -62,7 +62,7 @@ def _info(options: argparse.Namespace) -> None:
             cache = _recordings.open_recording(file, partial=True)
         with cache:
             info: dict[str, Any] = {**cache.info(), "path": options.path}
-            info["is_written"] = not info["complete"] and cache._has_writer()
+            info["is_written"] = not info["complete"] and _core.is_being_written(cache)
     schema = info.pop("schema")
     info["metadata"] = {_text(k): _text(v) for k, v in (schema.metadata or {}).items()}
     for column, field in zip(info["columns"], schema, strict=True):
@@ -206,7 +206,7 @@ def _first_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Rec
 
 
 def _head(options: argparse.Namespace) -> None:
-    from ._cli_table import lines_of
+    from .table import lines_of
 
     with blamed(options.path):
         # pyarrow takes what it prints on trust.

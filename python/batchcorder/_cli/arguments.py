@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ._core import __version__
+from .._core import __version__
 
 _EXAMPLES = """\
 examples:

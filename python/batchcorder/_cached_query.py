@@ -11,11 +11,12 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from . import _core, _recordings
-from ._cache import StreamCache, absolute
+from ._arguments import absolute
 from ._maker import check, digest, remember
+from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
 
 _logger = logging.getLogger("batchcorder")
@@ -195,10 +196,10 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
         if _is_lost(path):
             return None
         raise
-    is_written = cache._is_written()
+    is_written = _recordings.is_being_written(cache)
     if is_written:
         return cache
-    kind = cache._describe()["kind"]
+    kind = _core.file_info(cache)["kind"]
     cache.close()
     # It may have been completed a moment ago.
     with contextlib.suppress(OSError):
@@ -210,29 +211,56 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
     return None
 
 
-def _begin(
-    source: ArrowStream, path: bytes, resume: bool, **how: Any
-) -> tuple[StreamCache, bool]:
-    """Return the recording, which this process begins or another one made, and whether
-    it is resumed."""
+class _Begun(NamedTuple):
+    """A recording, and what this process did to get it."""
+
+    cache: StreamCache
+    # Another process made the recording, or makes it.
+    is_opened: bool
+    is_resumed: bool = False
+
+
+def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _Begun:
+    """Begin the recording, unless another process has begun it meanwhile."""
     tries = 16
     while True:
         # `make_source` took its time, and another process may have used `record`.
         cache = _there(path)
         if cache is not None:
-            return cache, False
+            return _Begun(cache, True)
         is_left = os.path.lexists(path)
         resumes = resume and is_left and not _is_lost(path)
         try:
             if is_left and not resumes:
                 _core.discard(path)
-            return _recordings.start(source, path, resume=resumes, **how), resumes
+            cache = _recordings.start(source, path, resume=resumes, **options)
+            return _Begun(cache, False, resumes)
         except OSError as error:
             # The file at the path is another one than it was a moment ago.
             moved = error.errno in (errno.EEXIST, errno.EBUSY, errno.ENOENT)
             tries -= 1
             if not moved or tries == 0:
                 raise
+
+
+def _opened(path: bytes) -> _Begun | None:
+    cache = _there(path)
+    return None if cache is None else _Begun(cache, True)
+
+
+def _decided(
+    path: bytes, make_source: Callable[[], ArrowStream], *, resume: bool, **options: Any
+) -> _Begun:
+    """Open the recording, or begin it: one process at a time decides which."""
+    with _decision(path):
+        begun = _opened(path)
+        if begun is not None:
+            return begun
+        _discard_lost(path)
+        # Other processes follow a resumed recording before this function returns.
+        if resume and os.path.lexists(path):
+            remember(path, digest(make_source))
+        return _begin(make_source(), path, resume, **options)
 
 
 def cached(
@@ -301,34 +329,25 @@ def cached(
             errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
         )
     name = os.path.realpath(name)
-    cache, resumes = _there(name), False
-    if cache is None:
-        with _decision(name):
-            cache = _there(name)
-            if cache is None:
-                _discard_lost(name)
-                # What is resumed is followed by others before this function returns.
-                if resume and os.path.lexists(name):
-                    remember(name, digest(make_source))
-                cache, resumes = _begin(
-                    make_source(),
-                    name,
-                    resume,
-                    compression=compression,
-                    durable=durable,
-                    prefetch=prefetch,
-                )
-    if cache._opened is None:
-        remember(name, digest(make_source))
+    begun = _opened(name) or _decided(
+        name,
+        make_source,
+        resume=resume,
+        compression=compression,
+        durable=durable,
+        prefetch=prefetch,
+    )
+    if begun.is_opened:
+        check(name, begun.cache, make_source)
     else:
-        check(name, cache, make_source)
-    if resumes:
+        remember(name, digest(make_source))
+    if begun.is_resumed:
         _logger.warning(
             "%s: resumed; %d batches are there, and are skipped in the source",
             os.fsdecode(name),
-            cache.stats()["resumed"],
+            begun.cache.stats()["resumed"],
         )
-    return cache
+    return begun.cache
 
 
 __all__ = ["cached"]

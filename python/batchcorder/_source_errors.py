@@ -124,16 +124,16 @@ def _raised(message: str, traceback: str) -> BaseException | None:
     return _make(kind, message)
 
 
-def from_words(words: str) -> BaseException | None:
+def from_message(text: str) -> BaseException | None:
     """Return the exception that a Python source raised, from its stream's error text."""
-    at = words.find(_MARKER)
+    at = text.find(_MARKER)
     while at >= 0:
-        _, _, message = words[:at].partition(": ")
-        traceback = words[at + len(_MARKER) :]
+        _, _, message = text[:at].partition(": ")
+        traceback = text[at + len(_MARKER) :]
         found = _raised(message, traceback)
         if found is not None:
             found.__cause__ = SourceTraceback(traceback)
             return found
-        # The message itself may have such words.
-        at = words.find(_MARKER, at + 1)
+        # The message itself may have such text.
+        at = text.find(_MARKER, at + 1)
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._display import printable
+from .._display import printable
 
 _CELL = 40
 _GAP = "  "

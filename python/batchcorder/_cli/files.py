@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import _recordings
+from .. import _recordings
 
 # What ends with an error of a file's or the system's, and of who called, ends with these.
 FAILED, MISUSED = 1, 2

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _core, _rows
+from . import _arguments, _core, _rows
 
 if TYPE_CHECKING:
-    from ._cache import StreamCache
+    from ._stream_cache import StreamCache
 
 
 def row_numbers(rows: Any, name: str) -> pa.Array:
@@ -40,42 +39,55 @@ def row_numbers(rows: Any, name: str) -> pa.Array:
         ) from None
 
 
-def _starts(cache: StreamCache) -> memoryview:
-    """Return the first row of each batch, and the rows in all; each is read once."""
-    known = cache._known_starts
-    complete = max(len(known) // 8 - 1, 0)
-    while not known or complete < cache.ingested_count:
-        first = max(complete, cache.stats()["evicted"])
-        try:
-            fresh = cache._row_starts(first)
-        except ValueError:
-            if cache.stats()["evicted"] > first:
-                continue  # evicted meanwhile
-            raise
-        # The rows of evicted batches are looked for in the last of these, and not found.
-        gap = (known[8 * complete :] or bytes(8)) * (first - complete)
-        # Other threads may do the same; whose answer stays does not matter.
-        known = known[: 8 * complete] + gap + fresh
-        cache._known_starts = known
-        break
-    return memoryview(known).cast("Q")
+class RowIndex:
+    """
+    The first row of each recorded batch, and the number of rows; each is read once.
+
+    The cache keeps the index, so the index does not keep the cache.
+    """
+
+    def __init__(self) -> None:
+        # 64-bit numbers. Replaced, never changed: threads that read the same numbers
+        # need no lock.
+        self._known = b""
+
+    def starts(self, cache: StreamCache) -> memoryview:
+        """Return the first rows of the batches that are recorded now."""
+        known = self._known
+        complete = max(len(known) // 8 - 1, 0)
+        while not known or complete < cache.ingested_count:
+            first = max(complete, cache.stats()["evicted"])
+            try:
+                fresh = _core.row_starts(cache, first)
+            except ValueError:
+                if cache.stats()["evicted"] > first:
+                    continue  # evicted meanwhile
+                raise
+            # A row of an evicted batch is searched in the last of these, and not found.
+            gap = (known[8 * complete :] or bytes(8)) * (first - complete)
+            known = known[: 8 * complete] + gap + fresh
+            self._known = known
+            break
+        return memoryview(known).cast("Q")
 
 
 def _ask_for(cache: StreamCache, row: int) -> None:
     """Ask the source until it has given this row, or ends."""
     while cache.stats()["rows"] <= row and not cache.upstream_exhausted:
-        if cache._get(cache.ingested_count) is None:
+        if _core.get_batch(cache, cache.ingested_count) is None:
             return
 
 
-def _in_order(cache: StreamCache, rows: pa.Array) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of these numbers, which ascend."""
-    for batch, within in _rows.by_part(rows, _starts(cache)):
+def _in_order(
+    cache: StreamCache, index: RowIndex, rows: pa.Array
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows with these indices, which ascend."""
+    for batch, within in _rows.by_part(rows, index.starts(cache)):
         yield from _rows.batches_of(cache[batch], within)
 
 
-def take(cache: StreamCache, indices: Any) -> pa.Table:
-    """Return the rows of these numbers, as :meth:`StreamCache.take` has it."""
+def take(cache: StreamCache, index: RowIndex, indices: Any) -> pa.Table:
+    """Return the rows with these indices, as :meth:`StreamCache.take` has it."""
     numbers = row_numbers(indices, "indices")
     if cache.stats()["state"] == "closed":
         raise ValueError("Dataset has been closed")
@@ -89,33 +101,36 @@ def take(cache: StreamCache, indices: Any) -> pa.Table:
     count = cache.stats()["rows"]
     if lowest < -count or highest >= count:
         wrong = lowest if lowest < -count else highest
-        raise IndexError(f"row {wrong} of {count} rows")
+        raise IndexError(f"row index {wrong} is out of range ({count} rows)")
     if lowest < 0:
         numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
     order = pc.sort_indices(numbers)
-    table = pa.Table.from_batches(_in_order(cache, numbers.take(order)), cache.schema)
+    table = pa.Table.from_batches(
+        _in_order(cache, index, numbers.take(order)), cache.schema
+    )
     return _rows.of(table, pc.sort_indices(order))
 
 
-def _windows(cache: StreamCache, order: memoryview, window: int) -> Iterator[list[int]]:
-    """Yield the batches in their new order, as many at a time as have enough rows."""
-    starts = _starts(cache)
-    some: list[int] = []
+def _groups(
+    starts: memoryview, order: memoryview, buffer_size: int
+) -> Iterator[list[int]]:
+    """Yield the batches in their new order, in groups of at least so many rows."""
+    group: list[int] = []
     rows = 0
     for number in order:
-        some.append(number)
+        group.append(number)
         rows += starts[number + 1] - starts[number]
-        if rows >= window:
-            yield some
-            some, rows = [], 0
-    if some:
-        yield some
+        if rows >= buffer_size:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
 
 
 def _in_lengths(
     table: pa.Table, numbers: pa.Array, batches: list[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of these numbers as batches of the lengths of others."""
+    """Yield the rows with these indices, as batches of the lengths of `batches`."""
     try:
         rows: pa.Table | None = _rows.of(table, numbers).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -132,17 +147,18 @@ def _in_lengths(
 
 
 def _batches(
-    cache: StreamCache, seed: int, epoch: int, window: int
+    cache: StreamCache, index: RowIndex, seed: int, epoch: int, buffer_size: int
 ) -> Iterator[pa.RecordBatch]:
     order = memoryview(_core.permutation(seed, epoch, len(cache))).cast("Q")
-    if window <= 0:
+    if buffer_size == 0:
         for number in order:
             yield cache[number]
         return
-    for place, numbers in enumerate(_windows(cache, order, window)):
+    groups = _groups(index.starts(cache), order, buffer_size)
+    for place, numbers in enumerate(groups):
         batches = [cache[number] for number in numbers]
         table = pa.Table.from_batches(batches, cache.schema)
-        # Not the order of the batches again: each window has a seed of its own.
+        # A seed for each group: the rows must not repeat the order of the batches.
         own_seed = (seed + 0x9E3779B97F4A7C15 * (place + 1)) % (1 << 64)
         mixed = _core.permutation(own_seed, epoch, table.num_rows)
         indices = pa.Array.from_buffers(
@@ -152,20 +168,13 @@ def _batches(
 
 
 def shuffle(
-    cache: StreamCache, seed: int, epoch: int, buffer_size: int | None
+    cache: StreamCache, index: RowIndex, seed: int, epoch: int, buffer_size: int | None
 ) -> pa.RecordBatchReader:
     """Return the stream in another order, as :meth:`StreamCache.shuffle` has it."""
-    _core.permutation(seed, epoch, 0)  # raises what the numbers ask for
-    seed, epoch = operator.index(seed), operator.index(epoch)
-    size = 0 if buffer_size is None else buffer_size
-    if isinstance(size, bool) or not hasattr(size, "__index__"):
-        raise TypeError(
-            f"argument 'buffer_size': expected a number of rows, got {buffer_size!r}"
-        )
-    size = operator.index(size)
-    if size < 0:
-        raise OverflowError(f"argument 'buffer_size': {size} is negative")
+    seed, epoch = _arguments.count(seed, "seed"), _arguments.count(epoch, "epoch")
+    if isinstance(buffer_size, bool):
+        raise TypeError(f"argument 'buffer_size': expected a number, got {buffer_size}")
+    rows = 0 if buffer_size is None else _arguments.count(buffer_size, "buffer_size")
     cache.ingest_all()
-    return pa.RecordBatchReader.from_batches(
-        cache.schema, _batches(cache, seed, epoch, size)
-    )
+    batches = _batches(cache, index, seed, epoch, rows)
+    return pa.RecordBatchReader.from_batches(cache.schema, batches)

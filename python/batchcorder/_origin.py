@@ -1,0 +1,41 @@
+"""How a cache over a file was opened: by this, another process opens it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import _core
+from ._arguments import UNLIMITED
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file and the options of :func:`batchcorder.open`."""
+
+    path: bytes
+    verify: bool = False
+    partial: bool = False
+    mmap: bool = True
+    follow: bool = False
+    columns: tuple[int, ...] | None = None
+    # An open file: it has no path by which it could be opened again.
+    is_nameless: bool = False
+
+    def open(
+        self, cache: _core.StreamCache, file: int = -1, batches: int = UNLIMITED
+    ) -> None:
+        """
+        Make a fresh object a cache over the file.
+
+        `file` is the descriptor of an open file, `batches` the most that the cache has.
+        """
+        _core.open_file(
+            cache,
+            self.path,
+            file,
+            self.verify,
+            self.partial,
+            not self.mmap,
+            self.follow,
+            batches,
+        )
