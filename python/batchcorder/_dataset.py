@@ -1,9 +1,9 @@
 """
-The recording as a pyarrow dataset: what engines push down, is done here.
+The recording as a pyarrow dataset, which does what engines push down.
 
-Projections become readers of some columns. Filters are applied by pyarrow's scanner, or
-by ours where pyarrow's would fail (`_scanner.py`), exactly. Before that, batches whose
-minima and maxima exclude the filter are left out (`_statistics.py`).
+A projection becomes a reader of some columns. pyarrow's scanner applies the filter; for
+types that it refuses, `_scanner.py` does. Batches whose minima and maxima exclude the
+filter are not read (`_statistics.py`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from . import _expression, _rows, _scanner, _served
 from ._display import shortened
 from ._random_access import row_numbers
 from ._statistics import Statistics
+from ._types import Indices
 
 if TYPE_CHECKING:
     from ._stream_cache import StreamCache
 
 _Range = tuple[int, int | None]
+Columns = list[str] | dict[str, pc.Expression]
 
 
 def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
@@ -127,7 +129,7 @@ def _is_simple(schema: pa.Schema) -> bool:
 
 @contextlib.contextmanager
 def _errors_of(cache: StreamCache) -> Iterator[None]:
-    """Raise the source's exception, where pyarrow's scanner has made another of it."""
+    """Raise the source's own exception if pyarrow's scanner raised another for it."""
     try:
         yield
     except (pa.ArrowException, OSError):
@@ -137,7 +139,7 @@ def _errors_of(cache: StreamCache) -> Iterator[None]:
 
 
 class _Scannable:
-    """What datasets and fragments have in common: they make scanners."""
+    """The scans of datasets and fragments."""
 
     _cache: StreamCache
 
@@ -150,7 +152,7 @@ class _Scannable:
     def scanner(
         self,
         schema: pa.Schema | None = None,
-        columns: Any = None,
+        columns: Columns | None = None,
         filter: pc.Expression | None = None,
         **options: Any,
     ) -> pads.Scanner:
@@ -160,14 +162,34 @@ class _Scannable:
         Parameters
         ----------
         schema : pyarrow.Schema, optional
-            That of the dataset, which fragments are given again.
-        columns : list of str or dict of str to Expression, optional
-            As :meth:`pyarrow.dataset.Dataset.scanner` takes them.
+            Ignored. Engines pass the schema of the dataset to its fragments.
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
         filter : pyarrow.compute.Expression, optional
-            Rows for which it is not true are not given.
-        **options
-            Others of :meth:`pyarrow.dataset.Scanner.from_batches`. As there,
+            Return only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`pyarrow.dataset.Scanner.from_batches`. As there,
             `batch_size` has no effect: each batch has rows of one recorded batch.
+
+        Returns
+        -------
+        pyarrow.dataset.Scanner
+            A scanner over a new reader of the cache.
+
+        Raises
+        ------
+        ValueError
+            The cache is closed, or no reader is left of `max_readers`.
+        pyarrow.lib.ArrowInvalid
+            A column does not exist, or its name is repeated.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2], "y": [3, 4]})).dataset()
+        >>> dataset.scanner(columns=["y"]).to_table().to_pydict()
+        {'y': [3, 4]}
 
         """
         both = self._filters(filter)
@@ -175,8 +197,43 @@ class _Scannable:
         stream = _read(self._cache, self._ranges(both), needed)
         return _scanner.scanner(stream, columns, both, options)
 
-    def to_batches(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
-        """Return an iterator of record batches; see :meth:`scanner`."""
+    def to_batches(
+        self,
+        columns: Columns | None = None,
+        filter: pc.Expression | None = None,
+        **options: Any,
+    ) -> Iterator[pa.RecordBatch]:
+        """
+        Return an iterator of the batches of a scan.
+
+        Parameters
+        ----------
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
+        filter : pyarrow.compute.Expression, optional
+            Return only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        iterator of pyarrow.RecordBatch
+            Batches with rows of one recorded batch each.
+
+        Raises
+        ------
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
+        >>> [batch.num_rows for batch in dataset.to_batches()]
+        [2]
+
+        """
         scanner = self.scanner(columns=columns, filter=filter, **options)
 
         def generate() -> Iterator[pa.RecordBatch]:
@@ -185,31 +242,167 @@ class _Scannable:
 
         return generate()
 
-    def to_table(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:
-        """Return a pyarrow.Table; see :meth:`scanner`."""
+    def to_table(
+        self,
+        columns: Columns | None = None,
+        filter: pc.Expression | None = None,
+        **options: Any,
+    ) -> pa.Table:
+        """
+        Return the rows of a scan as a table.
+
+        Parameters
+        ----------
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
+        filter : pyarrow.compute.Expression, optional
+            Return only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        pyarrow.Table
+            The rows, in the order of the stream.
+
+        Raises
+        ------
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, pyarrow.compute as pc
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2], "y": [3, 4]})).dataset()
+        >>> dataset.to_table(columns={"z": pc.field("y") + 1}).to_pydict()
+        {'z': [4, 5]}
+
+        """
         scanner = self.scanner(columns=columns, filter=filter, **options)
         with _errors_of(self._cache):
             return scanner.to_table()
 
     def take(
-        self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
+        self,
+        indices: Indices,
+        columns: Columns | None = None,
+        filter: pc.Expression | None = None,
+        **options: Any,
     ) -> pa.Table:
-        """Return the rows of these numbers; see :meth:`scanner`."""
+        """
+        Return the rows with the given indices, counted after the filter.
+
+        Parameters
+        ----------
+        indices : sequence of int, numpy.ndarray or pyarrow.Array
+            Indices from 0, of shape (n,). An index may be repeated.
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
+        filter : pyarrow.compute.Expression, optional
+            Count only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        pyarrow.Table
+            A copy of the n rows.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
+        TypeError
+            `indices` are not integers.
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1, 2]})).dataset().take([1]).to_pydict()
+        {'x': [2]}
+
+        """
         rows = row_numbers(indices, "indices")
         table = self.to_table(columns, filter, **options)
         _check_rows(rows, table.num_rows)
         return _rows.of(table, rows)
 
     def head(
-        self, num_rows: int, columns: Any = None, filter: Any = None, **options: Any
+        self,
+        num_rows: int,
+        columns: Columns | None = None,
+        filter: pc.Expression | None = None,
+        **options: Any,
     ) -> pa.Table:
-        """Return the first rows; see :meth:`scanner`."""
+        """
+        Return the first rows of a scan.
+
+        Parameters
+        ----------
+        num_rows : int
+            Number of rows to return at most.
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
+        filter : pyarrow.compute.Expression, optional
+            Return only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        pyarrow.Table
+            The rows. Later batches may not be read.
+
+        Raises
+        ------
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1, 2]})).dataset().head(1).to_pydict()
+        {'x': [1]}
+
+        """
         scanner = self.scanner(columns=columns, filter=filter, **options)
         with _errors_of(self._cache):
             return scanner.head(num_rows)
 
-    def count_rows(self, filter: Any = None, **options: Any) -> int:
-        """Return the number of rows; without a filter, none of them is read."""
+    def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
+        """
+        Return the number of rows; without a filter, the columns are not read.
+
+        Parameters
+        ----------
+        filter : pyarrow.compute.Expression, optional
+            Count only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        int
+            Number of rows.
+
+        Raises
+        ------
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1, 2]})).dataset().count_rows()
+        2
+
+        """
         scanner = self.scanner(columns=[], filter=filter, **options)
         with _errors_of(self._cache):
             return int(scanner.count_rows())
@@ -253,7 +446,7 @@ def _unpickled(cache: StreamCache, filter: pc.Expression | None) -> CacheDataset
 
 
 class CacheFragment(_Scannable):
-    """Some of the batches of a cache, for an engine that scans several at once."""
+    """Some batches of a cache, for an engine that scans several fragments at once."""
 
     def __init__(
         self, cache: StreamCache, ranges: list[_Range], filter: pc.Expression | None
@@ -270,24 +463,34 @@ class CacheFragment(_Scannable):
 
     @property
     def physical_schema(self) -> pa.Schema:
-        """pyarrow.Schema of the batches."""
+        """Schema of the batches."""
         return self._cache.schema
 
     @property
     def partition_expression(self) -> pc.Expression:
-        """What is true of all rows: nothing."""
+        """The literal true: no partition restricts the rows."""
         return pc.scalar(True)
 
     def __repr__(self) -> str:
         return f"<CacheFragment batches={shortened(str(self._batches), 200)}>"
 
 
-class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
+if TYPE_CHECKING:
+    # pyarrow has no types: a class derived from an unknown one is unknown itself, and so
+    # is all that returns it. CacheDataset has every member of pyarrow's class.
+    class _UnionDataset:
+        def __init__(self, schema: pa.Schema, children: list[Any]) -> None: ...
+
+else:
+    _UnionDataset = pads.UnionDataset
+
+
+class CacheDataset(_Scannable, _UnionDataset):
     """
     A StreamCache as a pyarrow.dataset.Dataset; made by :meth:`StreamCache.dataset`.
 
-    Each scan makes a reader of the cache, which counts where the cache has
-    `max_readers`. What is not recorded yet is read from the source by the scan.
+    Each scan is a reader of the cache, which counts towards `max_readers`. A scan reads
+    batches that are not recorded yet from the source.
 
     Examples
     --------
@@ -298,7 +501,7 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
     >>> dataset = cache.dataset().filter(pc.field("x") >= 95)
     >>> dataset.count_rows(), cache.ingest_all()
     (5, 10)
-    >>> dataset.to_table().num_rows  # one batch of ten may have such rows
+    >>> dataset.to_table().num_rows  # the bounds exclude nine of the ten batches
     5
 
     """
@@ -329,40 +532,107 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
 
     @property
     def schema(self) -> pa.Schema:
-        """pyarrow.Schema of the stream."""
+        """Schema of the stream."""
         return self._cache.schema
 
     @property
     def partition_expression(self) -> pc.Expression:
-        """What is true of all rows: nothing."""
+        """The literal true: no partition restricts the rows."""
         return pc.scalar(True)
 
     @property
     def children(self) -> list[pads.Dataset]:
-        """Other datasets that it is made of: none."""
+        """Datasets that this one unites: none."""
         return []
 
-    def count_rows(self, filter: Any = None, **options: Any) -> int:
-        """Return the number of rows; without a filter, none of them is read again."""
+    def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
+        """
+        Return the number of rows; without a filter, no batch is read again.
+
+        Parameters
+        ----------
+        filter : pyarrow.compute.Expression, optional
+            Count only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        int
+            Number of rows. The source is read to its end.
+
+        Raises
+        ------
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, pyarrow.compute as pc
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
+        >>> dataset.count_rows(), dataset.count_rows(pc.field("x") > 1)
+        (2, 1)
+
+        """
         if self._filters(filter) is None:
             self._cache.ingest_all()
             return self._cache.stats()["rows"]
         return super().count_rows(filter, **options)
 
     def take(
-        self, indices: Any, columns: Any = None, filter: Any = None, **options: Any
+        self,
+        indices: Indices,
+        columns: Columns | None = None,
+        filter: pc.Expression | None = None,
+        **options: Any,
     ) -> pa.Table:
         """
-        Return the rows of these numbers, counted after the filter; see :meth:`scanner`.
+        Return the rows with the given indices, counted after the filter.
 
-        Without a filter, only batches that have such rows are read, by several readers
-        where the cache does not count them.
+        Without a filter, only batches with such rows are read. If the cache has no
+        `max_readers`, each range of batches has its own reader.
+
+        Parameters
+        ----------
+        indices : sequence of int, numpy.ndarray or pyarrow.Array
+            Indices from 0, of shape (n,). An index may be repeated.
+        columns : list of str or dict of str to pyarrow.compute.Expression, optional
+            Names of the columns, or expressions by name. None (default): all columns.
+        filter : pyarrow.compute.Expression, optional
+            Count only rows for which it is true. None (default): all rows.
+        **options : Any
+            Other options of :meth:`scanner`.
+
+        Returns
+        -------
+        pyarrow.Table
+            A copy of the n rows.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
+        TypeError
+            `indices` are not integers.
+        Exception
+            The error of the source, or an error of :meth:`scanner`.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1, 2]})).dataset().take([1, 1]).to_pydict()
+        {'x': [2, 2]}
+
         """
         if self._filters(filter) is not None or self._cache.max_readers is not None:
             return super().take(indices, columns, filter, **options)
         return self._take(row_numbers(indices, "indices"), columns, options)
 
-    def _take(self, numbers: pa.Array, columns: Any, options: dict[str, Any]) -> pa.Table:
+    def _take(
+        self, numbers: pa.Array, columns: Columns | None, options: dict[str, Any]
+    ) -> pa.Table:
         starts = [0]
         for batch in _batches(self._cache, self._ranges(None), []):
             starts.append(starts[-1] + batch.num_rows)
@@ -370,7 +640,7 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
         rows = numbers.to_pylist()
         batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
         batches = sorted(set(batch_of.values()))
-        # What leads from a row's number to its place in what is read.
+        # From a row's index in the stream to its index in the batches that are read.
         steps, count = {}, 0
         for number in batches:
             steps[number] = count - starts[number]
@@ -382,12 +652,61 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
         return _rows.of(table, pa.array(places, pa.int64()))
 
     def filter(self, expression: pc.Expression) -> CacheDataset:
-        """Return the dataset of the rows for which the expression is true too."""
+        """
+        Return a dataset of the rows for which an expression is true.
+
+        Parameters
+        ----------
+        expression : pyarrow.compute.Expression
+            A condition, in addition to the dataset's own filter.
+
+        Returns
+        -------
+        CacheDataset
+            A dataset over the same cache.
+
+        Examples
+        --------
+        >>> import pyarrow as pa, pyarrow.compute as pc
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
+        >>> dataset.filter(pc.field("x") > 1).to_table().to_pydict()
+        {'x': [2]}
+
+        """
         both = _both(self._filter, expression)
         return CacheDataset(self._cache, both, self._statistics)
 
-    def get_fragments(self, filter: pc.Expression | None = None) -> Iterator[Any]:
-        """Yield parts to scan side by side, as many as there are processors at most."""
+    def get_fragments(
+        self, filter: pc.Expression | None = None
+    ) -> Iterator[CacheFragment]:
+        """
+        Yield parts of the dataset that an engine can scan in parallel.
+
+        Parameters
+        ----------
+        filter : pyarrow.compute.Expression, optional
+            Leave out batches whose bounds exclude it. None (default): all batches.
+
+        Yields
+        ------
+        CacheFragment
+            At most one for each processor. With `max_readers`, one fragment.
+
+        Raises
+        ------
+        Exception
+            As :meth:`StreamCache.ingest_all` does: the source is read to its end.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
+        >>> sum(fragment.count_rows() for fragment in dataset.get_fragments())
+        2
+
+        """
         batches = self._cache.ingest_all()
         numbers = self._remaining(self._filters(filter), batches)
         most = 1 if self._cache.max_readers is not None else os.cpu_count() or 1
@@ -397,8 +716,39 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
             ranges = _ranges(numbers[first:end], None)
             yield CacheFragment(self._cache, ranges, self._filter)
 
-    def sort_by(self, sorting: Any, **options: Any) -> pads.Dataset:
-        """Return the rows in another order, as a dataset in memory."""
+    def sort_by(
+        self, sorting: str | list[tuple[str, str]], **options: Any
+    ) -> pads.Dataset:
+        """
+        Return the rows in another order, as a dataset in memory.
+
+        Parameters
+        ----------
+        sorting : str or list of tuple
+            Name of a column, in ascending order. Or pairs of a column's name and
+            "ascending" or "descending".
+        **options : Any
+            Other options of :class:`pyarrow.compute.SortOptions`.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            A dataset with a sorted copy of all rows.
+
+        Raises
+        ------
+        Exception
+            As :meth:`to_table` does, or an error of pyarrow's sort.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [2, 1]})).dataset()
+        >>> dataset.sort_by("x").to_table().to_pydict()
+        {'x': [1, 2]}
+
+        """
         table = self.to_table()
         if _is_simple(table.schema):
             try:
@@ -413,30 +763,114 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
         order = pc.sort_indices(keys, sort_keys=by, **options)
         return StreamCache(_rows.of(table, order)).dataset()
 
-    def join(self, right_dataset: Any, *args: Any, **options: Any) -> Any:
+    def join(
+        self, right_dataset: pads.Dataset, *args: Any, **options: Any
+    ) -> pads.InMemoryDataset:
         """
         Return a join with another dataset, as a dataset in memory.
 
-        pyarrow joins no views of text and no runs: they come as plain text, and values.
+        pyarrow cannot join views of text and run-end encoding. The join has plain text
+        and plain values in their place.
+
+        Parameters
+        ----------
+        right_dataset : pyarrow.dataset.Dataset
+            The right side of the join.
+        *args : Any
+            Other arguments of :meth:`pyarrow.dataset.Dataset.join`.
+        **options : Any
+            Other options of :meth:`pyarrow.dataset.Dataset.join`.
+
+        Returns
+        -------
+        pyarrow.dataset.InMemoryDataset
+            The joined rows.
+
+        Raises
+        ------
+        Exception
+            As :meth:`to_table` does, or an error of pyarrow's join.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> one = StreamCache(pa.table({"k": [1, 2], "x": [3, 4]})).dataset()
+        >>> other = StreamCache(pa.table({"k": [2], "y": [5]})).dataset()
+        >>> one.join(other, "k", join_type="inner").to_table().to_pydict()
+        {'k': [2], 'x': [4], 'y': [5]}
+
         """
         left, right = _to_join(self), _to_join(right_dataset)
         return left.join(right, *args, **options)
 
-    def join_asof(self, right_dataset: Any, *args: Any, **options: Any) -> Any:
-        """Return an as-of join with another dataset, as a dataset in memory."""
+    def join_asof(
+        self, right_dataset: pads.Dataset, *args: Any, **options: Any
+    ) -> pads.InMemoryDataset:
+        """
+        Return an as-of join with another dataset, as a dataset in memory.
+
+        Parameters
+        ----------
+        right_dataset : pyarrow.dataset.Dataset
+            The right side of the join.
+        *args : Any
+            Other arguments of :meth:`pyarrow.dataset.Dataset.join_asof`.
+        **options : Any
+            Other options of :meth:`pyarrow.dataset.Dataset.join_asof`.
+
+        Returns
+        -------
+        pyarrow.dataset.InMemoryDataset
+            The joined rows.
+
+        Raises
+        ------
+        Exception
+            As :meth:`to_table` does, or an error of pyarrow's join.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> one = StreamCache(pa.table({"t": [1, 5], "k": [0, 0]})).dataset()
+        >>> other = StreamCache(pa.table({"t": [2], "k": [0], "y": [7]})).dataset()
+        >>> joined = one.join_asof(other, on="t", by="k", tolerance=9)
+        >>> joined.to_table()["y"].to_pylist()
+        [7, None]
+
+        """
         left, right = _to_join(self), _to_join(right_dataset)
         return left.join_asof(right, *args, **options)
 
     def replace_schema(self, schema: pa.Schema) -> pads.Dataset:
         """
-        Return a dataset of pyarrow's with these columns, whose scans copy all rows.
+        Return a dataset of pyarrow's with other columns, whose scans copy all rows.
 
-        Those that the stream does not have are null.
+        Parameters
+        ----------
+        schema : pyarrow.Schema
+            Columns of the stream, with the same types. Columns that the stream does not
+            have are null.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            A dataset over the same cache.
 
         Raises
         ------
         NotImplementedError
             The type of a column differs; ``cache.cast(schema)`` casts the cache.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> dataset = StreamCache(pa.table({"x": [1], "y": [2]})).dataset()
+        >>> schema = pa.schema({"y": pa.int64(), "z": pa.int8()})
+        >>> dataset.replace_schema(schema).to_table().to_pydict()
+        {'y': [2], 'z': [None]}
 
         """
         own = self.schema
@@ -445,7 +879,7 @@ class CacheDataset(_Scannable, pads.UnionDataset):  # type: ignore[misc]
             raise NotImplementedError("cast the cache instead: cache.cast(schema)")
         return self._served(schema)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the cache does: by its path."""
         return _unpickled, (self._cache, self._filter)
 

@@ -17,10 +17,9 @@ from . import _arguments, _core, _display
 from ._arguments import UNLIMITED, renamed
 from ._cast import CastingStreamCache
 from ._origin import Origin
-from ._types import ArrowStream, Info, Stats, StrOrBytesPath
+from ._types import ArrowStream, Indices, Info, Stats, StrOrBytesPath
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import polars as pl
 
@@ -731,9 +730,7 @@ class StreamCache(_core.StreamCache):
     # ---- rows in any order ----
 
     @renamed("rows", "indices")
-    def take(
-        self, indices: Sequence[int] | np.ndarray[Any, Any] | pa.Array | pa.ChunkedArray
-    ) -> pa.Table:
+    def take(self, indices: Indices) -> pa.Table:
         """
         Return the rows with the given indices, in the given order.
 

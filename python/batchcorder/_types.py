@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
-from typing import Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Union
 
 import pyarrow as pa
 
 StrOrBytesPath = str | bytes | PathLike[str] | PathLike[bytes]
 """A path: text, bytes of the file system's encoding, or an object that returns one."""
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# By name, because NumPy may be missing when this module is imported.
+Indices = Union[
+    Sequence[int], "np.ndarray[Any, np.dtype[Any]]", pa.Array, pa.ChunkedArray
+]
 
 
 class ArrowStream(Protocol):
