@@ -127,10 +127,11 @@ enum bc_error_kind {
     BC_ERROR_WRITER_DIED = 13, /* the followed recording will not be completed */
     BC_ERROR_NO_LOCK = 14,     /* the file system refuses locks */
     BC_ERROR_NOT_ON_DISK = 15, /* batches are in memory only */
-    BC_ERROR_CANCELLED = 16,   /* a hook or a fork stopped the call */
+    BC_ERROR_CANCELLED = 16,   /* a hook stopped the call */
     BC_ERROR_DEADLOCK = 17,    /* the call would wait for its own thread */
     BC_ERROR_EXISTS = 18,      /* the file exists, or the recording is complete */
-    BC_ERROR_BUSY = 19         /* another process or reader uses the file or cache */
+    BC_ERROR_BUSY = 19,        /* another process or reader uses the file or cache */
+    BC_ERROR_FORKED = 20       /* only the parent of this fork can do that */
 };
 
 /** A failure, filled in by the callee. Zeroed or uninitialised before the call. */

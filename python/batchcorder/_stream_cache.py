@@ -948,7 +948,9 @@ class StreamCache(_core.StreamCache):
         try:
             batches = _core.publish(self)
         except ValueError as error:
-            raise TypeError(f"cannot pickle this StreamCache: {error}") from None
+            hints = getattr(error, "__notes__", [])
+            reason = "; ".join([str(error), *hints])
+            raise TypeError(f"cannot pickle this StreamCache: {reason}") from None
         if origin is None:
             origin = Origin(os.fsencode(self.path or ""), partial=True)
         if origin.follow:

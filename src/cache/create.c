@@ -24,7 +24,8 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         options->write_policy != BC_WRITE_ON_INSERTION) {
         return bc__error_set(error, EINVAL,
                              "A recording keeps all batches, with checksums, in its own "
-                             "file: no disk_path, max_readers or write policy");
+                             "file: it allows no disk_path, max_readers or write "
+                             "policy");
     }
     return 0;
 }

@@ -67,9 +67,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     if (code != 0) return code;
     options = &known;
     if (options->partial && options->follow) {
-        return bc__error_set(error, EINVAL,
-                             "Either what is there is opened (partial), or the rest is "
-                             "waited for (follow)");
+        return bc__error_set(error, EINVAL, "partial and follow are mutually exclusive");
     }
     struct bc_disk_source source = {
         .path = path,

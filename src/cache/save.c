@@ -12,21 +12,19 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk) {
         return bc__error_set_kind(
             error, BC_ERROR_NOT_ON_DISK, EINVAL,
-            "The recording is in memory only: make it with "
-            "StreamCache.on_disk(), or save() it and open() the file");
+            "Batches are in memory only, because the cache has no disk tier");
     }
     uint64_t first = atomic_load(&cache->store.first);
     if (first > 0) {
         return bc__error_set_kind(error, BC_ERROR_EVICTED, EINVAL,
-                                  "Batches before number %llu were evicted (max_readers)",
+                                  "Batches before batch %llu were evicted",
                                   (unsigned long long)first);
     }
     if (cache->max_readers > 0) {
         /* Holes would be made in what others have. */
         return bc__error_set_kind(
             error, BC_ERROR_EVICTED, EINVAL,
-            "Batches are evicted when all readers have passed them "
-            "(max_readers): save() the recording and open() the file");
+            "The file will not keep every batch: a limit of readers evicts them");
     }
     uint64_t batches = bc__store_published(&cache->store);
     for (uint64_t i = 0; i < batches && cache->store.policy != BC_WRITE_ON_INSERTION;
@@ -37,9 +35,7 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
         if (entry.extent.size > 0) continue;
         return bc__error_set_kind(
             error, BC_ERROR_NOT_ON_DISK, EINVAL,
-            "Batch %llu is in memory only (write_policy "
-            "'on_eviction'): make the cache with 'on_insertion', or "
-            "save() it and open() the file",
+            "Batch %llu is in memory only: the write policy is on eviction",
             (unsigned long long)i);
     }
     return 0;
@@ -51,10 +47,10 @@ static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *
     if (bc__cache_is_forked(cache)) {
         /* Without its end it is read all the same. */
         if (disk->schema_bytes != 0 && bc__file_is_flushed(&disk->file)) return 0;
-        return bc__error_set(error, ECANCELED,
-                             "Batches recorded are not in the file yet, and only the "
-                             "process that made the cache can write it: save() the "
-                             "recording, or share it before the fork");
+        return bc__error_set_kind(
+            error, BC_ERROR_FORKED, ECANCELED,
+            "Recorded batches are not in the file yet, and only the "
+            "process that made the cache can write it");
     }
     if (exhausted) {
         const struct bc_index index = bc__store_index(&cache->store);

@@ -11,10 +11,10 @@ const char *bc__disk_noun(const struct bc_disk *disk) {
 
 int bc__disk_error_message(const struct bc_disk *disk, int64_t at,
                            struct bc_error *error) {
-    return bc__error_set(error, EBADMSG,
-                         "What stands at byte %lld is no message of an Arrow stream; the "
-                         "file may be corrupted: '%s'",
-                         (long long)at, disk->file.path);
+    return bc__error_set(
+        error, EBADMSG,
+        "No valid Arrow message at byte %lld; the file may be corrupted: '%s'",
+        (long long)at, disk->file.path);
 }
 
 int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
@@ -24,8 +24,8 @@ int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
             return bc__disk_error_message(disk, at, error);
         case EBADMSG:
             return bc__error_set(error, EBADMSG,
-                                 "The message at byte %lld has another size than the "
-                                 "file's footer says; the file may be corrupted: '%s'",
+                                 "The message at byte %lld has a different size than in "
+                                 "the footer; the file may be corrupted: '%s'",
                                  (long long)at, disk->file.path);
         case ENOTSUP:
             return bc__error_set(error, ENOTSUP,
@@ -47,14 +47,12 @@ int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error
 int bc__disk_error_incomplete(const struct bc_disk *disk, struct bc_error *error) {
     if (!disk->scanner.is_ours) {
         return bc__error_set(error, ENODATA,
-                             "The file is cut off in the middle of a message; "
-                             "partial=True opens what is there: '%s'",
+                             "The file is cut off in the middle of a message: '%s'",
                              disk->file.path);
     }
     return bc__error_set(error, ENODATA,
-                         "The recording is not complete: it is still being written, or "
-                         "its writer died; partial=True opens what is there, follow=True "
-                         "waits for the rest: '%s'",
+                         "The recording is not complete: a process is still writing it, "
+                         "or its writer died: '%s'",
                          disk->file.path);
 }
 
@@ -79,8 +77,8 @@ int bc__disk_error_batch(const struct bc_disk *disk, int code, uint64_t number,
                 (unsigned long long)number, bc__disk_noun(disk), disk->file.path);
         case EINVAL:
             return bc__error_set(error, EBADMSG,
-                                 "Batch %llu is not what was written; the %s may be "
-                                 "corrupted: '%s'",
+                                 "Batch %llu is not a valid batch of its schema; the %s "
+                                 "may be corrupted: '%s'",
                                  (unsigned long long)number, bc__disk_noun(disk),
                                  disk->file.path);
         case ENOTSUP:

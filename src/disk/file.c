@@ -347,9 +347,10 @@ static int append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_
 
 static int fail(int code, struct bc_error *error) {
     if (code == ECANCELED) {
-        return bc__error_set(error, code,
-                             "Disk write failed: only the process that made the file can "
-                             "write it, and no more once its source has failed");
+        return bc__error_set_kind(
+            error, BC_ERROR_FORKED, code,
+            "Disk write failed: only the process that made the file can "
+            "write it, until its source fails");
     }
     return bc__error_set(error, code, "Disk write failed: %s", bc__error_message(code));
 }

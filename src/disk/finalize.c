@@ -45,8 +45,7 @@ static int put_batches(struct writer *writer, const struct bc_index *index) {
         if (entry.extent.size == 0) {
             return bc__error_set_kind(
                 writer->error, BC_ERROR_NOT_ON_DISK, EINVAL,
-                "Batch %llu is not in the file: only a recording of all "
-                "batches can be given away",
+                "Batch %llu is not in the file, so the file cannot be completed",
                 (unsigned long long)i);
         }
         const struct bc_trailer_batch batch = {entry.extent.offset, entry.extent.size,

@@ -235,8 +235,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     int code = read_file_footer(disk, size, &footer, &footer_size);
     if (code == EINVAL) {
         return bc__error_set(error, ENODATA,
-                             "The Arrow file has no footer, so it is cut off; "
-                             "partial=True opens what is there: '%s'",
+                             "The Arrow file has no footer, so it is cut off: '%s'",
                              disk->file.path);
     }
     if (code != 0) return bc__disk_error_reading(disk, code, error);

@@ -81,8 +81,8 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
         if (code != 0) return bc__disk_error_reading(disk, code, error);
         if (there == 0) {
             return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
-                                      "The source's schema is not that of the recording, "
-                                      "which therefore cannot be resumed: '%s'",
+                                      "The source's schema differs from the recording's, "
+                                      "so the recording cannot be resumed: '%s'",
                                       disk->file.path);
         }
         size = (size_t)there;

@@ -28,9 +28,10 @@ static bool is_forked(const struct bc_ingest *ingest) {
 }
 
 static int refuse_forked(struct bc_error *error) {
-    return bc__error_set(error, ECANCELED,
-                         "A forked process reads what was recorded before the fork; only "
-                         "the process that made the cache can ask the source for more");
+    return bc__error_set_kind(
+        error, BC_ERROR_FORKED, ECANCELED,
+        "A forked process reads what was recorded before the fork; only "
+        "the process that made the cache can ask the source for more");
 }
 
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
@@ -177,20 +178,20 @@ static int skip_recorded(struct bc_ingest *ingest, int *out_next,
     if (code != 0) return code;
     if (batch == NULL) {
         *out_next = BC_INGEST_FAILED;
-        return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
-                                  "The source is not the one that was recorded: it ended "
-                                  "before batch %llu, which the recording has",
-                                  (unsigned long long)ingest->n_skipped);
+        return bc__error_set_kind(
+            error, BC_ERROR_CHANGED, EINVAL,
+            "The source is not the recorded one: it ended before recorded batch %llu",
+            (unsigned long long)ingest->n_skipped);
     }
     uint64_t rows = (uint64_t)batch->nodes[0].length;
     if (rows != entry.rows) {
         *out_next = BC_INGEST_FAILED;
-        return bc__error_set_kind(
-            error, BC_ERROR_CHANGED, EINVAL,
-            "The source is not the one that was recorded: its batch "
-            "%llu has %llu rows, in the recording it has %llu",
-            (unsigned long long)ingest->n_skipped, (unsigned long long)rows,
-            (unsigned long long)entry.rows);
+        return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
+                                  "The source is not the recorded one: its batch %llu "
+                                  "has %llu rows, the recorded batch has %llu",
+                                  (unsigned long long)ingest->n_skipped,
+                                  (unsigned long long)rows,
+                                  (unsigned long long)entry.rows);
     }
     ingest->n_skipped++;
     ingest->pending = NULL;
@@ -387,11 +388,9 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         code = acquire_producer(ingest, number, self, &taken, waits);
         if (code == ENOMEM) return bc__error_memory(error);
         if (code == EDEADLK) {
-            return bc__error_set(
-                error, EDEADLK,
-                "The source asks for batch %llu of the very stream that it "
-                "is the source of",
-                (unsigned long long)bc__store_published(ingest->store));
+            return bc__error_set(error, EDEADLK,
+                                 "The source reads batch %llu of its own cache: deadlock",
+                                 (unsigned long long)bc__store_published(ingest->store));
         }
         if (!taken) continue;
         struct bc_error failure = {0};

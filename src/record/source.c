@@ -16,10 +16,10 @@ static int stream_error(struct ArrowArrayStream *stream, int code, const char *w
     const char *words =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
     if (words == NULL || words[0] == '\0') {
-        return bc__error_set_kind(error, BC_ERROR_SOURCE, code,
-                                  "The source failed to give its %s, without saying "
-                                  "why (%s)",
-                                  what, strerror(code));
+        return bc__error_set_kind(
+            error, BC_ERROR_SOURCE, code,
+            "The source failed to return its %s, without a message (%s)", what,
+            strerror(code));
     }
     return bc__error_set_kind(error, BC_ERROR_SOURCE, code, "%s", words);
 }
@@ -32,7 +32,7 @@ int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_sc
     int code = stream->get_schema(stream, &schema);
     if (code != 0) return stream_error(stream, code, "schema", error);
     if (schema.release == NULL) {
-        return bc__error_set(error, EINVAL, "The source gave a released schema");
+        return bc__error_set(error, EINVAL, "The source returned a released schema");
     }
     code = bc__schema_new(&schema, out_schema, error);
     schema.release(&schema);

@@ -348,8 +348,8 @@ static int read_back(struct bc_store *store, struct bc_slot *slot, uint64_t numb
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
         bc__batch_unref(batch);
         return bc__error_set(error, EBADMSG,
-                             "Batch %llu has not the rows that the file's index says; "
-                             "the file may be corrupted",
+                             "Batch %llu has a different row count than the file's "
+                             "index; the file may be corrupted",
                              (unsigned long long)number);
     }
     if (projection != NULL) {

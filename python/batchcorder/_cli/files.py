@@ -31,6 +31,8 @@ class CommandError(Exception):
     def __init__(self, words: str, code: int = FAILED) -> None:
         super().__init__(words)
         self.code = code
+        # Of the error that ended the command, if the system or the library has one.
+        self.errno: int | None = None
 
 
 def standard(name: str) -> Any:
@@ -68,7 +70,9 @@ def blamed(name: str) -> Iterator[None]:
     except (OSError, ValueError, OverflowError, MemoryError, NotImplementedError,
             pa.ArrowException) as error:  # fmt: skip
         name = "standard input" if name == "-" else name
-        raise CommandError(f"{name}: {words_of(error)}") from error
+        failure = CommandError(f"{name}: {words_of(error)}")
+        failure.errno = getattr(error, "errno", None)
+        raise failure from error
 
 
 def words_of(error: BaseException) -> str:
@@ -80,8 +84,7 @@ def words_of(error: BaseException) -> str:
     words = re.sub(r"^(Failed to open|Failed to create recording): ", "", words)
     # The file's name, which stands in front.
     words = re.sub(r": '[^']*'$", "", words)
-    words = words.replace("partial=True opens", "--partial reads")
-    return words.replace("follow=True waits", "--follow waits") or type(error).__name__
+    return words or type(error).__name__
 
 
 def _opened(name: str) -> Any:

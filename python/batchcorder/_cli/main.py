@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -237,14 +236,18 @@ def _shows_progress() -> bool:
 
 
 def _say(options: argparse.Namespace, words: str) -> None:
-    if options.command not in ("cat", "head"):
-        words = re.sub(r"; --partial.*", "", words)
-    if options.command == "head":
-        words = words.replace(", --follow waits for the rest", "")
     # One line, whatever a file or a column is called.
     words = printable(words)
     if sys.stderr is not None and words:
         print(f"batchcorder {options.command}: {words}", file=sys.stderr)
+
+
+def _hint(options: argparse.Namespace, error: CommandError) -> str:
+    """Return the options that read a file which is not complete."""
+    if error.errno != errno.ENODATA or options.command not in ("cat", "head"):
+        return ""
+    hint = "; --partial reads the batches that are there"
+    return hint + (", --follow waits for the rest" if options.command == "cat" else "")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -262,7 +265,7 @@ def main(words: Sequence[str] | None = None) -> int:
         # Nobody reads any more, which is nobody's mistake.
         code = FAILED
     except CommandError as error:
-        _say(options, str(error))
+        _say(options, str(error) + _hint(options, error))
         code = error.code
     except OSError as error:
         _say(options, f"standard output: {words_of(error)}")

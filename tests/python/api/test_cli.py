@@ -204,7 +204,7 @@ def test_verify(x: str) -> None:
 def test_verify_what_is_not_complete() -> None:
     batchcorder.cached("x.arrows", lambda: stream(BATCHES)).close()
     assert fails(1, "verify", "x.arrows") == (
-        "x.arrows: The recording is not complete: it is still being written, or its "
+        "x.arrows: The recording is not complete: a process is still writing it, or its "
         "writer died"
     )
 

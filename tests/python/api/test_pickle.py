@@ -318,7 +318,7 @@ def nameless_file(tmp_path: Path) -> StreamCache:
 REFUSED: dict[Callable[[Path], StreamCache], str] = {
     in_memory: r"in memory only.*StreamCache\.on_disk\(\).*save\(\)",
     partly_in_memory: r"in memory only.*'on_insertion'.*save\(\)",
-    evicted: r"evicted \(max_readers\)",
+    evicted: r"evicted.*max_readers",
     closed: CLOSED,
     nameless: "open it by its path",
     nameless_file: "open it by its path",

@@ -223,7 +223,7 @@ def test_single_batches(make_any_cache: MakeCache) -> None:
     assert cache.ingested_count == 3, "no more is asked for"
     with pytest.raises(TypeError, match="ingest_all"):
         cache[-1]
-    with pytest.raises(IndexError, match="batch 5 of 5"):
+    with pytest.raises(IndexError, match="batch index 5 is out of range"):
         cache[5]
     assert ids([cache[-1]]) == ids([cache[4]]) == list(range(16, 20))
     with pytest.raises(IndexError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -87,5 +88,5 @@ def test_time_in_the_source_and_waiting_threads() -> None:
 
 def test_the_docstring_names_every_number() -> None:
     documented = str(StreamCache.stats.__doc__).partition("Examples")[0]
-    words = set(documented.replace(",", " ").split())
+    words = set(re.findall(r"\w+", documented))
     assert StreamCache(Source([])).stats().keys() <= words

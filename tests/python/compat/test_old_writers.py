@@ -92,5 +92,5 @@ def test_a_recording_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     assert batchcorder.verify(path) == 5
     path.write_bytes(left.read_bytes())
     other = pa.table({"x": pa.array([1], pa.int64())})
-    with pytest.raises(ValueError, match="schema is not that of the recording"):
+    with pytest.raises(ValueError, match="schema differs from the recording's"):
         batchcorder.cached(path, lambda: other, resume=True)

@@ -67,7 +67,7 @@ def test_damage_in_the_structure_is_an_error(at: int, tmp_path: Path) -> None:
     reader = cache.reader()
     assert ids([next(reader)]) == [0, 1, 2, 3]
     for _ in range(2):
-        with pytest.raises(OSError, match="Batch 1 is not what was written"):
+        with pytest.raises(OSError, match="Batch 1 is not a valid batch"):
             next(reader)
 
 
@@ -107,7 +107,7 @@ def test_no_damage_crashes(tmp_path: Path) -> None:
         try:
             (read,) = cache
         except OSError as error:
-            assert "Batch 0 is not what was written" in str(error), (at, error)
+            assert "Batch 0 is not a valid batch" in str(error), (at, error)
             outcomes["refused"] += 1
             flip(file, at, 1 << at // 2 % 8)
             continue

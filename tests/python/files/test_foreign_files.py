@@ -379,7 +379,7 @@ def test_a_stream_that_is_cut_off(name: str) -> None:
             with batchcorder.open(source, verify=True) as cache:
                 same(list(cache), wanted[:whole])
         else:
-            with pytest.raises(OSError, match=r"cut off.*partial=True"):
+            with pytest.raises(OSError, match=r"cut off(.|\n)*partial=True"):
                 batchcorder.open(source)
 
 
@@ -405,7 +405,7 @@ def test_a_file_that_is_cut_off(codec: str | None) -> None:
         with pytest.raises((OSError, ValueError)) as caught:
             batchcorder.open(io.BytesIO(content[:size]))
         if size >= 8:
-            assert "no footer, so it is cut off; partial=True" in str(caught.value)
+            assert "no footer, so it is cut off" in str(caught.value)
         try:
             cache = batchcorder.open(io.BytesIO(content[:size]), partial=True)
         except (OSError, ValueError):
