@@ -36,48 +36,79 @@ uint64_t bc__cache_memory_budget(uint64_t wanted) {
     return memory - memory / 8;
 }
 
-static struct bc_disk_options disk_options(const struct bc_cache_options *options,
-                                           bool is_named_later) {
-    bool is_recording = options->record_path != NULL;
+static int init_store(struct bc_cache *cache, const struct bc_cache_options *options,
+                      struct bc_error *error) {
+    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_capacity),
+                                (enum bc_write_policy)options->write_policy, error);
+}
+
+/* The file of a recording; `is_named_later`: once it is complete. */
+static struct bc_disk_options recording_options(const struct bc_cache_options *options,
+                                                bool is_named_later) {
     return (struct bc_disk_options){
-        .path = is_recording ? options->record_path : options->disk_path,
-        .is_recording = is_recording,
+        .path = options->record_path,
+        .is_recording = true,
         .durable = options->durable != 0,
         .is_named_later = is_named_later,
+        .bytes_max = options->disk_capacity,
+        .checksums = true,
+        .codec = (enum bc_codec)options->compression,
+    };
+}
+
+/* ---- the tiers of each kind of cache, whose schema is known ---- */
+
+typedef int tiers_function(struct bc_cache *cache, const struct bc_cache_options *options,
+                           struct bc_error *error);
+
+static int open_new_file(struct bc_cache *cache, const struct bc_cache_options *options,
+                         const struct bc_disk_options *disk, struct bc_error *error) {
+    int code = bc__disk_open(&cache->disk, cache->schema, disk, error);
+    if (code != 0) return code;
+    cache->has_disk = true;
+    return init_store(cache, options, error);
+}
+
+static int init_cache(struct bc_cache *cache, const struct bc_cache_options *options,
+                      struct bc_error *error) {
+    if (options->disk_path == NULL) return init_store(cache, options, error);
+    const struct bc_disk_options disk = {
+        .path = options->disk_path,
         .bytes_max = options->disk_capacity,
         .evicts = options->max_readers != 0,
         .checksums = options->checksum != 0,
         .codec = (enum bc_codec)options->compression,
     };
+    return open_new_file(cache, options, &disk, error);
 }
 
-/* The source's schema, then the file if there is one, then the store. */
-static int init_tiers(struct bc_cache *cache, struct ArrowArrayStream *source,
-                      const struct bc_cache_options *options, bool is_named_later,
-                      struct bc_error *error) {
-    int code = bc__source_schema(source, &cache->schema, error);
+static int init_recording(struct bc_cache *cache, const struct bc_cache_options *options,
+                          struct bc_error *error) {
+    const struct bc_disk_options disk = recording_options(options, false);
+    return open_new_file(cache, options, &disk, error);
+}
+
+static int init_unnamed(struct bc_cache *cache, const struct bc_cache_options *options,
+                        struct bc_error *error) {
+    const struct bc_disk_options disk = recording_options(options, true);
+    return open_new_file(cache, options, &disk, error);
+}
+
+/* Loads the batches that the file has, and continues it behind them. */
+static int init_resumed(struct bc_cache *cache, const struct bc_cache_options *options,
+                        struct bc_error *error) {
+    const struct bc_disk_options disk = recording_options(options, false);
+    int code = bc__disk_resume(&cache->disk, cache->schema, &disk, error);
     if (code != 0) return code;
-    const struct bc_disk_options disk = disk_options(options, is_named_later);
-    if (disk.path != NULL) {
-        code = options->resume && disk.is_recording
-                   ? bc__disk_resume(&cache->disk, cache->schema, &disk, error)
-                   : bc__disk_open(&cache->disk, cache->schema, &disk, error);
-        if (code != 0) return code;
-        cache->has_disk = true;
+    cache->has_disk = true;
+    code = init_store(cache, options, error);
+    for (bool ended = false; code == 0 && !ended;) {
+        code = bc__store_put_next(&cache->store, &ended, error);
     }
-    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_capacity),
-                                (enum bc_write_policy)options->write_policy, error);
+    return code == 0 ? bc__disk_start_appending(&cache->disk, error) : code;
 }
 
-/* Takes over the batches of a recording that another process began. */
-static int load_recorded(struct bc_cache *cache, struct bc_error *error) {
-    for (;;) {
-        bool ended;
-        int code = bc__store_put_next(&cache->store, &ended, error);
-        if (code != 0) return code;
-        if (ended) return bc__disk_start_appending(&cache->disk, error);
-    }
-}
+/* ---- construction (cache/cache.h) ---- */
 
 /* The last steps. With `publishes`, a new recording gets its name. */
 static int start(struct bc_cache *cache, bool publishes, struct bc_error *error) {
@@ -93,15 +124,13 @@ static int start(struct bc_cache *cache, bool publishes, struct bc_error *error)
 }
 
 static int create(struct ArrowArrayStream *source, const struct bc_cache_options *options,
-                  bool is_named_later, struct bc_cache **out_cache,
+                  tiers_function *init_tiers, struct bc_cache **out_cache,
                   struct bc_error *error) {
     struct bc_cache *cache;
     int code = bc__cache_alloc(options->max_readers, &cache, error);
     if (code != 0) return code;
-    code = init_tiers(cache, source, options, is_named_later, error);
-    bool is_recording = options->record_path != NULL;
-    bool resumes = is_recording && options->resume;
-    if (code == 0 && resumes) code = load_recorded(cache, error);
+    code = bc__source_schema(source, &cache->schema, error);
+    if (code == 0) code = init_tiers(cache, options, error);
     const struct bc_ingest_options ingest = {
         .resumable = bc__reader_is_stream(source),
         .hooks = options->hooks,
@@ -109,7 +138,7 @@ static int create(struct ArrowArrayStream *source, const struct bc_cache_options
     };
     if (code == 0) code = bc__cache_init_ingest(cache, source, &ingest, error);
     if (code == 0) {
-        code = start(cache, is_recording && !resumes && !is_named_later, error);
+        code = start(cache, init_tiers == init_recording, error);
         if (code != 0) bc__cache_undo_ingest(cache, source);
     }
     if (code != 0) {
@@ -124,7 +153,12 @@ static int create(struct ArrowArrayStream *source, const struct bc_cache_options
 int bc__cache_new_unnamed(struct ArrowArrayStream *source,
                           const struct bc_cache_options *options,
                           struct bc_cache **out_cache, struct bc_error *error) {
-    return create(source, options, true, out_cache, error);
+    return create(source, options, init_unnamed, out_cache, error);
+}
+
+static tiers_function *tiers_of(const struct bc_cache_options *options) {
+    if (options->record_path == NULL) return init_cache;
+    return options->resume ? init_resumed : init_recording;
 }
 
 int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options *options,
@@ -137,5 +171,5 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     int code = BC_READ_OPTIONS(&known, options, error);
     if (code == 0) code = check_options(&known, error);
     if (code != 0) return code;
-    return create(source, &known, false, out_cache, error);
+    return create(source, &known, tiers_of(&known), out_cache, error);
 }
