@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the extension with AddressSanitizer and UBSan into a virtual environment of its own
-# and runs Python tests with it. Where no such library is, it is skipped, and said so.
+# and runs Python tests with it. Without the sanitizer's library, the run prints SKIPPED.
 # Usage: test_asan.sh REPORTS_DIR PYTHON [PYTEST_ARGUMENT...]
 set -euo pipefail
 
@@ -29,7 +29,7 @@ export PATH=$PWD/$venv/bin:$PATH
 # Python and other libraries leak on purpose.
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
-# Without the C++ library, ASan does not find what it puts itself in front of.
+# Without the C++ library, ASan does not find the functions that it intercepts.
 export LD_PRELOAD="$runtime $(${CC:-cc} -print-file-name=libstdc++.so.6)"
 status=0
 "$venv/bin/python" -m pytest -n "${WORKERS:-2}" -p no:cacheprovider "$@" --junitxml="$report" || status=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of DuckDB, and of Ibis over it, with the newest DuckDB 1, in a virtual
-# environment of their own. Where that does not install, it is skipped, and said so.
+# environment of their own. If DuckDB 1 cannot be installed, the run prints SKIPPED.
 # Usage: test_duckdb1.sh REPORTS_DIR PYTHON, the interpreter whose environment builds.
 set -euo pipefail
 
@@ -16,7 +16,7 @@ if ! "$venv/bin/pip" install --quiet "$duckdb"; then
     exit 0
 fi
 "$venv/bin/pip" install --quiet -r requirements/duckdb1.txt
-# What make built already, as a wheel.
+# The package that make built, as a wheel.
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$wheels" \
     --config-settings=build-dir=build/python .
 "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$wheels"/batchcorder-*.whl

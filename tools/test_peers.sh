@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs other libraries' own suites with the package in between, and what its neighbours
-# make of its objects. Needs the network, about 3 GB of disk, and an hour.
+# Runs other libraries' own suites with the package in between, and compares the results
+# of other libraries for its objects. Needs the network, about 3 GB of disk, and an hour.
 # Usage: test_peers.sh REPORTS_DIR PYTHON [SUITE[:WAY] ...], as tests/peers/run.py has them.
 set -euo pipefail
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the package and runs the Python tests under other interpreters, each in a virtual
-# environment of its own. One that is not on this machine is skipped, and said so.
+# environment of its own. A missing interpreter prints SKIPPED.
 # Usage: test_pythons.sh REPORTS_DIR PYTHON...
 set -euo pipefail
 

@@ -54,7 +54,7 @@ static void in_parent(void *unused) {
     gil_after_fork();
 }
 
-/* The child has one thread: the thread that forked, which may be inside a source. */
+/* The child has only the forking thread. This thread may be inside a source. */
 static void in_child(void *unused) {
     (void)unused;
     atomic_store(&inside, inside_here);

@@ -15,16 +15,16 @@
 void signals_begin_method(void);
 void signals_end_method(void);
 
-/* Bracket the wait of this thread. The first returns true if the wait around it, in whose
- * source this one happens, is a method's; the second takes that. */
+/* Bracket the wait of this thread. A source may wait inside another wait: the first
+ * returns true if the outer wait is a method's, and the second restores that. */
 bool signals_begin_wait(void);
 void signals_end_wait(bool outer_is_method);
 
 /* Runs the handlers of pending signals. 0, or EINTR: the wait ends. Needs the GIL. */
 int signals_run(void);
 
-/* Raises the exception that was put off for this thread, in place of the exception that
- * is set. False: there is none. */
+/* Raises this thread's deferred exception in place of the current one. False: there is
+ * none. */
 bool signals_raise_deferred(void);
 
 #endif
