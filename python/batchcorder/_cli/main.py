@@ -243,7 +243,7 @@ def _say(options: argparse.Namespace, words: str) -> None:
 
 
 def _hint(options: argparse.Namespace, error: CommandError) -> str:
-    """Return the options that read a file which is not complete."""
+    """Return the options that read an incomplete file."""
     if error.errno != errno.ENODATA or options.command not in ("cat", "head"):
         return ""
     hint = "; --partial reads the batches that are there"
