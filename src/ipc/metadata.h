@@ -26,6 +26,21 @@ void bc__metadata_builder_free(struct bc_metadata_builder *builder);
 /* The key under which a message carries its checksums. */
 #define BC_CHECKSUM_KEY "batchcorder.xxh3"
 
+/* The format has one list of pairs for the metadata of a field. If the field is
+ * dictionary-encoded, the list also has the metadata of the dictionary's values: each key
+ * after BC_VALUES_KEY and ":". A key of the field itself may have the same form, which is
+ * BC_VALUES_KEY, any number of "+", and ":". Such a key is written with one "+" more. */
+#define BC_VALUES_KEY "batchcorder.values"
+
+/* Returns the number of "+" in a key of this form, or -1 for another key. */
+static inline int64_t bc__values_key_level(const char *key, size_t size) {
+    size_t start = sizeof(BC_VALUES_KEY) - 1;
+    if (size <= start || memcmp(key, BC_VALUES_KEY, start) != 0) return -1;
+    size_t end = start;
+    while (end < size && key[end] == '+') end++;
+    return end < size && key[end] == ':' ? (int64_t)(end - start) : -1;
+}
+
 /* Builds a Schema message; `checksums` (may be NULL) goes under BC_CHECKSUM_KEY. The
  * bytes belong to the builder until its next use. ENOMEM, EINVAL for a schema that the
  * format cannot hold. */

@@ -172,8 +172,31 @@ static int add_type(flatcc_builder_t *b, const struct bc_field *field,
     }
 }
 
-/* Adds a vector of KeyValue for an Arrow metadata string, between a start and an end. */
-static int add_pairs(flatcc_builder_t *b, const char *metadata,
+/* How a key is written: as it is, as a key of a dictionary-encoded field, or as a key of
+ * the dictionary's values. See BC_VALUES_KEY. */
+enum key_form { KEY_PLAIN, KEY_OF_ENCODED, KEY_OF_VALUES };
+
+static int append_text(flatcc_builder_t *b, const char *text, size_t size) {
+    if (size == 0) return 0;
+    return flatcc_builder_append_string(b, text, size) == NULL ? -1 : 0;
+}
+
+static int add_key(flatcc_builder_t *b, const char *key, size_t size,
+                   enum key_form form) {
+    const char *start = form == KEY_OF_VALUES ? BC_VALUES_KEY ":" : "";
+    if (form == KEY_OF_ENCODED && bc__values_key_level(key, size) >= 0) {
+        start = BC_VALUES_KEY "+";
+        key += sizeof(BC_VALUES_KEY) - 1;
+        size -= sizeof(BC_VALUES_KEY) - 1;
+    }
+    if (ns(KeyValue_key_start(b))) return -1;
+    if (append_text(b, start, strlen(start)) != 0) return -1;
+    if (append_text(b, key, size) != 0) return -1;
+    return ns(KeyValue_key_end(b));
+}
+
+/* Adds each pair of an Arrow metadata string as a KeyValue of the open vector. */
+static int add_pairs(flatcc_builder_t *b, const char *metadata, enum key_form form,
                      int (*push_start)(flatcc_builder_t *),
                      ns(KeyValue_ref_t) * (*push_end)(flatcc_builder_t *)) {
     struct ArrowMetadataReader reader;
@@ -183,13 +206,37 @@ static int add_pairs(flatcc_builder_t *b, const char *metadata,
         struct ArrowStringView value;
         if (ArrowMetadataReaderRead(&reader, &key, &value) != 0) return -1;
         if (push_start(b)) return -1;
-        if (ns(KeyValue_key_create(b, key.data, (size_t)key.size_bytes))) return -1;
+        if (add_key(b, key.data, (size_t)key.size_bytes, form) != 0) return -1;
         if (ns(KeyValue_value_create(b, value.data, (size_t)value.size_bytes))) {
             return -1;
         }
         if (push_end(b) == NULL) return -1;
     }
     return 0;
+}
+
+static bool has_pairs(const char *metadata) {
+    struct ArrowMetadataReader reader;
+    return ArrowMetadataReaderInit(&reader, metadata) == 0 && reader.remaining_keys > 0;
+}
+
+/* Adds the metadata of the field and of its dictionary's values, as one vector. */
+static int add_field_metadata(flatcc_builder_t *b, const struct ArrowSchema *field) {
+    const struct ArrowSchema *values = field->dictionary;
+    bool of_values = values != NULL && has_pairs(values->metadata);
+    if (field->metadata == NULL && !of_values) return 0;
+    if (ns(Field_custom_metadata_start(b))) return -1;
+    if (add_pairs(b, field->metadata, values == NULL ? KEY_PLAIN : KEY_OF_ENCODED,
+                  ns(Field_custom_metadata_push_start),
+                  ns(Field_custom_metadata_push_end)) != 0) {
+        return -1;
+    }
+    if (of_values && add_pairs(b, values->metadata, KEY_OF_VALUES,
+                               ns(Field_custom_metadata_push_start),
+                               ns(Field_custom_metadata_push_end)) != 0) {
+        return -1;
+    }
+    return ns(Field_custom_metadata_end(b));
 }
 
 static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
@@ -242,13 +289,7 @@ static int add_field(struct bc_metadata_builder *builder, const struct bc_schema
     }
     if (add_type(b, &schema->fields[values], &view) != 0) return -1;
     if (add_children(builder, schema, values) != 0) return -1;
-    if (field->metadata == NULL) return 0;
-    if (ns(Field_custom_metadata_start(b))) return -1;
-    if (add_pairs(b, field->metadata, ns(Field_custom_metadata_push_start),
-                  ns(Field_custom_metadata_push_end)) != 0) {
-        return -1;
-    }
-    return ns(Field_custom_metadata_end(b));
+    return add_field_metadata(b, field);
 }
 
 static int add_schema(struct bc_metadata_builder *builder,
@@ -266,7 +307,8 @@ static int add_schema(struct bc_metadata_builder *builder,
     if (ns(Schema_fields_end(b))) return -1;
     if (root->schema->metadata != NULL) {
         if (ns(Schema_custom_metadata_start(b))) return -1;
-        if (add_pairs(b, root->schema->metadata, ns(Schema_custom_metadata_push_start),
+        if (add_pairs(b, root->schema->metadata, KEY_PLAIN,
+                      ns(Schema_custom_metadata_push_start),
                       ns(Schema_custom_metadata_push_end)) != 0) {
             return -1;
         }

@@ -24,6 +24,13 @@ struct place {
     int depth;
 };
 
+/* Metadata in the form of the C data interface, reused as scratch memory. */
+struct pairs {
+    char *bytes; /* begins with the number of pairs, an int32_t */
+    size_t size, capacity;
+    int32_t n;
+};
+
 struct reader {
     struct bc_flat *flat;
     struct bc_error *error;
@@ -31,8 +38,8 @@ struct reader {
     int64_t n_fields;
     int64_t *ids; /* of the dictionaries, depth first as bc_schema numbers them */
     size_t n_ids, ids_capacity;
-    char *pairs; /* scratch: metadata as the C data interface has it */
-    size_t pairs_size, pairs_capacity;
+    struct pairs own;    /* of the field or the schema */
+    struct pairs values; /* of the field's dictionary */
     struct bc_type_problem problem;
 };
 
@@ -61,40 +68,70 @@ static int refuse(struct reader *reader, const struct place *place, int code,
     return bc__error_set(reader->error, code, "Field '%s' %s", path, words);
 }
 
-static int append(struct reader *reader, const void *data, size_t size) {
-    size_t needed = reader->pairs_size + size;
-    if (bc__grow((void **)&reader->pairs, &reader->pairs_capacity, needed, 1) != 0) {
-        return ENOMEM;
-    }
-    if (size > 0) memcpy(reader->pairs + reader->pairs_size, data, size);
-    reader->pairs_size = needed;
+static int append(struct pairs *pairs, const void *data, size_t size) {
+    size_t needed = pairs->size + size;
+    if (bc__grow((void **)&pairs->bytes, &pairs->capacity, needed, 1) != 0) return ENOMEM;
+    if (size > 0) memcpy(pairs->bytes + pairs->size, data, size);
+    pairs->size = needed;
     return 0;
 }
 
-/* A key or a value; one that is absent is empty. */
-static int append_text(struct reader *reader, const struct bc_flat_table *pair, int id) {
-    size_t size;
-    const char *text = bc__flat_string(reader->flat, pair, id, &size);
-    int32_t length = (int32_t)size;
-    int code = append(reader, &length, sizeof(length));
-    return code != 0 ? code : append(reader, text, size);
+static int start_pairs(struct pairs *pairs) {
+    pairs->n = 0;
+    pairs->size = 0;
+    return append(pairs, &pairs->n, sizeof(pairs->n));
 }
 
-/* Custom metadata: field `id` of the table. */
+static int set_pairs(struct pairs *pairs, struct ArrowSchema *out) {
+    memcpy(pairs->bytes, &pairs->n, sizeof(pairs->n));
+    return ArrowSchemaSetMetadata(out, pairs->bytes) == 0 ? 0 : ENOMEM;
+}
+
+/* Reads a pair of a field's metadata, or of the schema's. An absent key or value is
+ * empty. If the field is dictionary-encoded, keys may have the forms of BC_VALUES_KEY. */
+static int read_pair(struct reader *reader, const struct bc_flat_table *pair,
+                     bool is_encoded) {
+    static const size_t stem = sizeof(BC_VALUES_KEY) - 1;
+    size_t key_size;
+    size_t value_size;
+    const char *key = bc__flat_string(reader->flat, pair, PAIR_KEY, &key_size);
+    const char *value = bc__flat_string(reader->flat, pair, PAIR_VALUE, &value_size);
+    if (key == NULL) key = "";
+    int64_t level = is_encoded ? bc__values_key_level(key, key_size) : -1;
+    struct pairs *pairs = level == 0 ? &reader->values : &reader->own;
+    /* The key without the stem and ":", or without one "+" after the stem. */
+    size_t before = level > 0 ? stem : 0;
+    size_t after = level >= 0 ? stem + 1 : 0;
+    int32_t length = (int32_t)(before + key_size - after);
+    int code = append(pairs, &length, sizeof(length));
+    if (code == 0) code = append(pairs, key, before);
+    if (code == 0) code = append(pairs, key + after, key_size - after);
+    length = (int32_t)value_size;
+    if (code == 0) code = append(pairs, &length, sizeof(length));
+    if (code == 0) code = append(pairs, value, value_size);
+    pairs->n++;
+    return code;
+}
+
+/* Reads custom metadata, which is field `id` of the table, as the metadata of `out` and
+ * of its dictionary. */
 static int read_pairs(struct reader *reader, const struct bc_flat_table *table, int id,
                       const struct place *place, struct ArrowSchema *out) {
     struct bc_flat_vector pairs = bc__flat_vector(reader->flat, table, id, 4);
     if (pairs.at == 0) return 0;
-    reader->pairs_size = 0;
-    int32_t n = (int32_t)pairs.n;
-    int code = append(reader, &n, sizeof(n));
+    bool is_encoded = out->dictionary != NULL;
+    int code = start_pairs(&reader->own);
+    if (code == 0) code = start_pairs(&reader->values);
     for (uint32_t i = 0; i < pairs.n && code == 0 && !reader->flat->broken; i++) {
         struct bc_flat_table pair = bc__flat_element(reader->flat, &pairs, i);
-        code = append_text(reader, &pair, PAIR_KEY);
-        if (code == 0) code = append_text(reader, &pair, PAIR_VALUE);
+        code = read_pair(reader, &pair, is_encoded);
     }
     if (code == 0 && reader->flat->broken) code = EINVAL;
-    if (code == 0 && ArrowSchemaSetMetadata(out, reader->pairs) != 0) code = ENOMEM;
+    bool of_values = reader->values.n > 0;
+    if (code == 0 && of_values) code = set_pairs(&reader->values, out->dictionary);
+    if (code == 0 && (reader->own.n > 0 || !of_values)) {
+        code = set_pairs(&reader->own, out);
+    }
     return code == 0 ? 0 : refuse(reader, place, code, "has broken metadata");
 }
 
@@ -249,6 +286,7 @@ int bc__schema_read(struct bc_flat *flat, const struct bc_flat_table *table,
     }
     tree.release(&tree);
     bc__free(reader.ids);
-    bc__free(reader.pairs);
+    bc__free(reader.own.bytes);
+    bc__free(reader.values.bytes);
     return code;
 }

@@ -159,11 +159,30 @@ static const struct spec noted_columns[] = {
      CHILDREN({FIELD("u", "below", NULLABLE), .metadata = odd_pairs, .n_pairs = 1}),
      .metadata = odd_pairs, .n_pairs = 2}};
 
+/* Metadata of a dictionary's values: alone, beside the field's own, below other values.
+ */
+static const struct spec noted_values_columns[] = {
+    {FIELD("i", "values", NULLABLE),
+     VALUES(FIELD("u", "", NULLABLE), .metadata = odd_pairs, .n_pairs = 4)},
+    {FIELD("i", "both", NULLABLE),
+     VALUES(FIELD("w:16", "", NULLABLE), .metadata = odd_pairs, .n_pairs = 1),
+     .metadata = odd_pairs, .n_pairs = 3},
+    {FIELD("c", "nested", NULLABLE),
+     VALUES(FIELD("+s", "", NULLABLE), .metadata = odd_pairs, .n_pairs = 2,
+            CHILDREN(
+                {FIELD("l", "x", NULLABLE), .metadata = odd_pairs, .n_pairs = 4,
+                 VALUES(FIELD("vu", "", NULLABLE), .metadata = odd_pairs, .n_pairs = 3)},
+                {FIELD("u", "y", NULLABLE), .metadata = odd_pairs, .n_pairs = 1}))},
+    {FIELD("+l", "below", NULLABLE),
+     CHILDREN({FIELD("i", "item", NULLABLE),
+               VALUES(FIELD("z", "", NULLABLE), .metadata = odd_pairs, .n_pairs = 1)})}};
+
 static const struct spec roots[] = {
     COLUMNS(plain_columns),
     COLUMNS(nested_columns),
     COLUMNS(dictionary_columns),
     COLUMNS(noted_columns),
+    COLUMNS(noted_values_columns),
     {FIELD("+s", "", 0)},
     {FIELD("+s", "", 0), .metadata = odd_pairs, .n_pairs = 4},
     {FIELD("+s", "", 0), .metadata = odd_pairs, .n_pairs = 0}};
@@ -265,6 +284,86 @@ static void test_schemas(void) {
         check_schema(schema, "0123456789abcdef");
         bc__schema_free(schema);
     }
+}
+
+static const struct spec columns_without_metadata[] = {
+    {FIELD("i", "a", NULLABLE), VALUES(FIELD("u", "", NULLABLE))},
+    {FIELD("i", "b", NULLABLE), VALUES(FIELD("u", "", NULLABLE))},
+    {FIELD("i", "c", NULLABLE), VALUES(FIELD("u", "", NULLABLE))},
+    {FIELD("u", "d", NULLABLE)}};
+static const struct spec root_without_metadata = COLUMNS(columns_without_metadata);
+
+/* Sets the metadata of a field: each key of the list, with its index as the value. */
+static void set_keys(struct ArrowSchema *field, const char *const *keys) {
+    struct ArrowBuffer pairs;
+    CHECK(ArrowMetadataBuilderInit(&pairs, NULL) == 0);
+    for (size_t i = 0; keys[i] != NULL; i++) {
+        const char value[] = {(char)('0' + i), '\0'};
+        CHECK(ArrowMetadataBuilderAppend(&pairs, ArrowCharView(keys[i]),
+                                         ArrowCharView(value)) == 0);
+    }
+    const char *text = keys[0] == NULL ? "\0\0\0" : (const char *)pairs.data;
+    CHECK(ArrowSchemaSetMetadata(field, text) == 0);
+    ArrowBufferReset(&pairs);
+}
+
+/* Keys of any field may look like those that the file has for a dictionary's values. */
+static void test_keys_with_the_prefix(void) {
+    static const char *const keys[] = {"batchcorder.values:a",
+                                       "batchcorder.values:",
+                                       "batchcorder.values+:",
+                                       "batchcorder.values++:batchcorder.values:a",
+                                       "batchcorder.values+",
+                                       "batchcorder.values",
+                                       "batchcorder.valuesx:",
+                                       "Batchcorder.values:a",
+                                       "batchcorder.value",
+                                       ":",
+                                       "",
+                                       "batchcorder.values:a",
+                                       NULL};
+    struct ArrowSchema tree;
+    struct bc_schema *schema = NULL;
+    make(&root_without_metadata, &tree);
+    set_keys(&tree, keys);
+    set_keys(tree.children[0], keys);
+    set_keys(tree.children[0]->dictionary, keys);
+    set_keys(tree.children[1], keys);
+    set_keys(tree.children[2]->dictionary, keys);
+    set_keys(tree.children[3], keys);
+    CHECK(bc__schema_new(&tree, &schema, NULL) == 0);
+    tree.release(&tree);
+    check_schema(schema, NULL);
+    check_schema(schema, "0123456789abcdef");
+    bc__schema_free(schema);
+}
+
+/* The file does not keep that values have metadata without pairs. A field's own metadata
+ * without pairs is kept, unless its values have pairs. */
+static void test_metadata_without_pairs(void) {
+    static const char *const keys[] = {"key", NULL};
+    static const char *const no_keys[] = {NULL};
+    struct ArrowSchema tree;
+    struct bc_schema *schema = NULL;
+    make(&root_without_metadata, &tree);
+    set_keys(tree.children[0]->dictionary, no_keys);
+    set_keys(tree.children[1], no_keys);
+    set_keys(tree.children[2], no_keys);
+    set_keys(tree.children[2]->dictionary, keys);
+    CHECK(bc__schema_new(&tree, &schema, NULL) == 0);
+    tree.release(&tree);
+    struct flat flat = build_schema(schema, NULL);
+    bc__schema_free(schema);
+    const char *text;
+    size_t size;
+    CHECK(bc__metadata_read_schema(flat.bytes, flat.size, &schema, &text, &size, NULL) ==
+          0);
+    free(flat.bytes);
+    struct ArrowSchema **fields = schema->copy.children;
+    CHECK(fields[0]->metadata == NULL && fields[0]->dictionary->metadata == NULL);
+    CHECK(fields[1]->metadata != NULL && fields[1]->dictionary->metadata == NULL);
+    CHECK(fields[2]->metadata == NULL && fields[2]->dictionary->metadata != NULL);
+    bc__schema_free(schema);
 }
 
 /* Numbers of their own, some of them shared. */
@@ -518,11 +617,15 @@ static void test_damaged_batches(void) {
 }
 
 int main(void) {
-    static const struct tap_case cases[] = {
-        TAP_CASE(test_schemas),         TAP_CASE(test_dictionary_ids),
-        TAP_CASE(test_batches),         TAP_CASE(test_footers),
-        TAP_CASE(test_damaged_schemas), TAP_CASE(test_damaged_footers),
-        TAP_CASE(test_damaged_batches)};
+    static const struct tap_case cases[] = {TAP_CASE(test_schemas),
+                                            TAP_CASE(test_keys_with_the_prefix),
+                                            TAP_CASE(test_metadata_without_pairs),
+                                            TAP_CASE(test_dictionary_ids),
+                                            TAP_CASE(test_batches),
+                                            TAP_CASE(test_footers),
+                                            TAP_CASE(test_damaged_schemas),
+                                            TAP_CASE(test_damaged_footers),
+                                            TAP_CASE(test_damaged_batches)};
     fill_plain_columns();
     return TAP_RUN(cases);
 }

@@ -201,6 +201,72 @@ static void test_defaults(void) {
     free(out.bytes);
 }
 
+static uint32_t text_of(struct assembler *out, const char *text) {
+    uint32_t size = (uint32_t)strlen(text);
+    uint32_t at = take(out, 4 + size + 1, 4);
+    put(out, at, size);
+    memcpy(out->bytes + at + 4, text, size);
+    return at;
+}
+
+static int32_t count_pairs(const char *metadata) {
+    struct ArrowMetadataReader reader;
+    CHECK(ArrowMetadataReaderInit(&reader, metadata) == 0);
+    return reader.remaining_keys;
+}
+
+/* Keys of a dictionary's values that no writer of ours makes: most are the field's. */
+static void test_keys_of_values(void) {
+    static const char *const keys[] = {
+        "batchcorder.values:", "batchcorder.values",
+        "batchcorder.values++++++++++++++++++++++++++++++",
+        "batchcorder.values+:", "batchcorder.values:batchcorder.values:"};
+    enum { N = sizeof(keys) / sizeof(keys[0]) };
+    struct parts parts;
+    uint32_t column;
+    struct assembler out = defaults(&parts, &column);
+    static const uint16_t only_key[] = {4};
+    uint32_t pairs = vector(&out, N + 1);
+    refer(&out, column + IN_PAIRS, pairs);
+    uint32_t without_value = vtable(&out, 8, 1, only_key);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t pair = table(&out, without_value);
+        refer(&out, pairs + 4 + 4 * i, pair);
+        refer(&out, pair + 4, text_of(&out, keys[i]));
+    }
+    refer(&out, pairs + 4 + 4 * N, table(&out, parts.empty));
+    struct bc_schema *schema = NULL;
+    CHECK(read_assembled(&out, &schema, NULL) == 0);
+    const struct ArrowSchema *read = schema->fields[1].schema;
+    CHECK(count_pairs(read->metadata) == 4);
+    CHECK(count_pairs(read->dictionary->metadata) == 2);
+    CHECK(ArrowMetadataHasKey(read->metadata, ArrowCharView(keys[0])));
+    CHECK(ArrowMetadataHasKey(read->metadata, ArrowCharView(keys[1])));
+    CHECK(ArrowMetadataHasKey(read->metadata, ArrowCharView(keys[2])));
+    CHECK(ArrowMetadataHasKey(read->metadata, ArrowCharView("")));
+    CHECK(ArrowMetadataHasKey(read->dictionary->metadata, ArrowCharView("")));
+    CHECK(ArrowMetadataHasKey(read->dictionary->metadata, ArrowCharView(keys[0])));
+    bc__schema_free(schema);
+    free(out.bytes);
+}
+
+/* All pairs of a dictionary's values are one pair. */
+static void test_shared_pairs_of_values(void) {
+    enum { N = 100 };
+    struct parts parts;
+    uint32_t column;
+    struct assembler out = defaults(&parts, &column);
+    uint32_t pairs = vector(&out, N);
+    refer(&out, column + IN_PAIRS, pairs);
+    uint32_t pair = table(&out, parts.pair);
+    uint32_t text = text_of(&out, "batchcorder.values:key");
+    refer(&out, pair + 4, text);
+    refer(&out, pair + 8, text);
+    for (uint32_t i = 0; i < N; i++) refer(&out, pairs + 4 + 4 * i, pair);
+    refuse(&out, EINVAL, "too often");
+    free(out.bytes);
+}
+
 static void test_unknown(void) {
     struct parts parts;
     uint32_t column;
@@ -234,9 +300,13 @@ static void test_unknown(void) {
 }
 
 int main(void) {
-    static const struct tap_case cases[] = {
-        TAP_CASE(test_depth),        TAP_CASE(test_shared_children),
-        TAP_CASE(test_shared_pairs), TAP_CASE(test_shared_types),
-        TAP_CASE(test_defaults),     TAP_CASE(test_unknown)};
+    static const struct tap_case cases[] = {TAP_CASE(test_depth),
+                                            TAP_CASE(test_shared_children),
+                                            TAP_CASE(test_shared_pairs),
+                                            TAP_CASE(test_shared_types),
+                                            TAP_CASE(test_defaults),
+                                            TAP_CASE(test_keys_of_values),
+                                            TAP_CASE(test_shared_pairs_of_values),
+                                            TAP_CASE(test_unknown)};
     return TAP_RUN(cases);
 }

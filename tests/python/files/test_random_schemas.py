@@ -34,7 +34,7 @@ def same(got: Any, schema: pa.Schema, wanted: list[pa.RecordBatch]) -> None:
 
 
 def survives_ipc(kind: pa.DataType) -> bool:
-    """Return whether the IPC format holds the type: no extension as dictionary values."""
+    """Return whether pyarrow reads the type from a file: no dictionary of extensions."""
     if isinstance(kind, pa.BaseExtensionType):
         return survives_ipc(kind.storage_type)
     if pa.types.is_dictionary(kind):

@@ -80,15 +80,17 @@ def test_random_streams(
         file.unlink(missing_ok=True)
     record(path, batches, compression=codec)
     with pa.ipc.open_stream(path) as read:
-        # Of a dictionary's values the format does not keep an extension type.
-        schema, wanted = read.schema, list(read)
+        # pyarrow reads a dictionary of an extension type as one of its storage type.
+        for one, other in zip(read, batches, strict=True):
+            one.validate(full=True)
+            assert one.num_rows == other.num_rows
     with batchcorder.open(path, **how) as cache:
-        assert cache.schema.equals(schema, check_metadata=True)
-        assert list(cache) == wanted
+        assert cache.schema.equals(stream.schema, check_metadata=True)
+        assert list(cache) == batches
         cache.save(copy)
     with batchcorder.open(copy, columns=some, **how) as cache:
-        chosen = [one.select([i % n for i in some]) for one in wanted]
-        assert [one.num_rows for one in cache] == [one.num_rows for one in wanted]
+        chosen = [one.select([i % n for i in some]) for one in batches]
+        assert [one.num_rows for one in cache] == [one.num_rows for one in batches]
         assert list(cache) == chosen
 
 

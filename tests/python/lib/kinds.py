@@ -235,7 +235,7 @@ def growing(values: pa.Array, sizes: Sequence[int]) -> list[pa.RecordBatch]:
     return batches
 
 
-# A dictionary's values have no extension type in the format, and are no dictionary.
+# pyarrow reads no extension type of a dictionary's values, which are no dictionary.
 VALUES: dict[str, pa.Array] = {
     name: values.storage if isinstance(values, pa.ExtensionArray) else values
     for name, values in ALL.items()
