@@ -57,7 +57,7 @@ void bc__sys_unmap(const uint8_t *memory, size_t size);
  * that cannot be, does nothing. */
 void bc__sys_discard_pages(void *memory, size_t size);
 
-/* ---- files that users name (sys_named.c) ---- */
+/* ---- files that users name ---- */
 
 /* Opens the file for reading, and with `writes` for writing too, then never through a
  * link at its end. Never waits. */

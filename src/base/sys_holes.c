@@ -1,9 +1,28 @@
 /* Files with holes: a few bytes on a disk may be a file of very many. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "base/error.h"
+#include "base/fault.h"
 #include "base/sys.h"
+
+int bc__sys_punch(int file, int64_t offset, int64_t size) {
+    bc_assert(file >= 0 && offset >= 0 && size > 0);
+    int code = bc__fault_call();
+    if (code != 0) return bc__error_of_system(code);
+#ifdef FALLOC_FL_PUNCH_HOLE
+    while (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)size) != 0) {
+        if (errno != EINTR) return bc__error_of_system(errno);
+    }
+    return 0;
+#else
+    return ENOTSUP;
+#endif
+}
 
 /* The first range of data in [at, end): `*out_end` is where it ends. False: there is none
  * that this file system can tell. */
