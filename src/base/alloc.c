@@ -27,7 +27,7 @@ void *bc__malloc_aligned(size_t alignment, size_t size) {
     if (bc__fault(BC_FAULT_ALLOC) != 0) return NULL;
     if (size > SIZE_MAX - alignment) return NULL;
 #ifdef BC_FUZZ
-    /* Exactly so many bytes, for a sanitizer. */
+    /* The size is not rounded up, so that a sanitizer sees each byte past the end. */
     void *memory;
     return posix_memalign(&memory, alignment, size == 0 ? 1 : size) == 0 ? memory : NULL;
 #endif
@@ -36,11 +36,11 @@ void *bc__malloc_aligned(size_t alignment, size_t size) {
 }
 
 void *bc__calloc_cacheline(size_t size) {
-    /* Processors fetch lines in pairs. */
-    enum { APART = 128 };
-    if (size > SIZE_MAX - APART) return NULL;
-    size_t rounded = (size + APART - 1) / APART * APART;
-    void *memory = bc__malloc_aligned(APART, rounded);
+    /* Processors fetch cache lines of 64 bytes in pairs. */
+    enum { LINE_PAIR_BYTES = 128 };
+    if (size > SIZE_MAX - LINE_PAIR_BYTES) return NULL;
+    size_t rounded = (size + LINE_PAIR_BYTES - 1) / LINE_PAIR_BYTES * LINE_PAIR_BYTES;
+    void *memory = bc__malloc_aligned(LINE_PAIR_BYTES, rounded);
     if (memory != NULL) memset(memory, 0, rounded);
     return memory;
 }

@@ -1,4 +1,4 @@
-/* Scratch memory that is given up all at once. Blocks never move. */
+/* Scratch memory that is freed all at once. Blocks never move. */
 #ifndef BC_BASE_ARENA_H
 #define BC_BASE_ARENA_H
 
@@ -7,14 +7,16 @@
 struct bc_arena_block;
 
 struct bc_arena {
-    struct bc_arena_block *blocks; /* the current one first */
-    size_t used;                   /* of the current one */
+    struct bc_arena_block *blocks; /* the current block first */
+    size_t used;                   /* bytes of the current block */
 };
 
-/* `size` bytes aligned to 64, or NULL without memory. */
+/* Returns `size` bytes aligned to 64, or NULL if there is no memory. */
 void *bc__arena_take(struct bc_arena *arena, size_t size);
-/* Forgets what was taken; keeps one block of a usual size. */
+/* Frees all memory of the arena, except one block of the usual size, which is used
+ * again. */
 void bc__arena_reset(struct bc_arena *arena);
+/* Frees all memory. The arena is empty then, and can be used again. */
 void bc__arena_finish(struct bc_arena *arena);
 
 #endif

@@ -19,8 +19,8 @@ void bc__text_end(char *text) {
     if (end - (start - 1) < wanted) text[start - 1] = '\0';
 }
 
-/* The kind of an errno that src/base did not mark as the system's. */
-static enum bc_error_kind kind_of(int code) {
+/* Returns the kind that follows from an errno. A marked errno is of the system. */
+static enum bc_error_kind kind_of_errno(int code) {
     switch (code) {
         case EINVAL:
         case E2BIG:
@@ -50,8 +50,8 @@ static enum bc_error_kind kind_of(int code) {
     }
 }
 
-static void fill(struct bc_error *error, enum bc_error_kind kind, int code,
-                 const char *format, va_list args) {
+static void fill_error(struct bc_error *error, enum bc_error_kind kind, int code,
+                       const char *format, va_list args) {
     memset(error, 0, offsetof(struct bc_error, message));
     error->code = code;
     error->kind = (int32_t)kind;
@@ -61,12 +61,12 @@ static void fill(struct bc_error *error, enum bc_error_kind kind, int code,
 
 int bc__error_set(struct bc_error *error, int code, const char *format, ...) {
     bc_assert(code != 0 && format != NULL);
-    enum bc_error_kind kind = kind_of(code);
+    enum bc_error_kind kind = kind_of_errno(code);
     if (code >= BC_SYSTEM_ERROR) code = EIO;
     if (error == NULL) return code;
     va_list args;
     va_start(args, format);
-    fill(error, kind, code, format, args);
+    fill_error(error, kind, code, format, args);
     va_end(args);
     return code;
 }
@@ -77,7 +77,7 @@ int bc__error_set_kind(struct bc_error *error, enum bc_error_kind kind, int code
     if (error == NULL) return code;
     va_list args;
     va_start(args, format);
-    fill(error, kind, code, format, args);
+    fill_error(error, kind, code, format, args);
     va_end(args);
     return code;
 }

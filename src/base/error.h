@@ -1,4 +1,5 @@
-/* Errors: functions return an errno, the words go into the caller's struct bc_error. */
+/* Errors. A function returns an errno, and writes the message into the caller's struct
+ * bc_error. */
 #ifndef BC_BASE_ERROR_H
 #define BC_BASE_ERROR_H
 
@@ -6,50 +7,54 @@
 
 #include "batchcorder/batchcorder.h"
 
-/* Fills `error` (which may be NULL) and returns `code`, so that a caller can
- * `return bc__error_set(error, EINVAL, ...)`. */
+/* Fills `error` and returns `code`, so that a caller can `return bc__error_set(error,
+ * EINVAL, ...)`. The kind follows from `code`. An errno that bc__error_of_system marked
+ * becomes EIO. `error`: may be NULL. */
 __attribute__((format(printf, 3, 4))) int bc__error_set(struct bc_error *error, int code,
                                                         const char *format, ...);
 
-/* The same with a kind that the errno does not tell. */
+/* Like bc__error_set(), with a kind that does not follow from the errno. `code` has no
+ * mark of bc__error_of_system. */
 __attribute__((format(printf, 4, 5))) int bc__error_set_kind(struct bc_error *error,
                                                              enum bc_error_kind kind,
                                                              int code, const char *format,
                                                              ...);
 
-/* Errnos of the system that mean something of our own above src/base (EINVAL: data that
- * is invalid, ENOTSUP: data that is not supported, EAGAIN: not yet, ...) come out of it
- * as themselves plus this. bc__error_set makes EIO of them. */
+/* The mark of an errno from the system. Above src/base some errnos have a meaning of this
+ * library: EINVAL is invalid data, ENOTSUP unsupported data, EAGAIN not yet. If the
+ * system returns such an errno, src/base returns the errno plus this mark. */
 enum { BC_SYSTEM_ERROR = 1 << 16 };
-/* What src/base returns for an errno of the system, or 0. */
+/* Marks an errno of the system if it has a meaning of this library. 0 stays 0. */
 int bc__error_of_system(int code);
-/* The system's words for what src/base returned. */
+/* Returns the system's message for an errno, with or without the mark. */
 const char *bc__error_message(int code);
 
-/* Formats behind the text in `out`, of `size` bytes in all; what is too long is cut
- * between two characters. */
+/* Appends formatted text to the text in `out`. If the text is too long, it is cut between
+ * two UTF-8 characters. `size`: the capacity of `out`; bytes. */
 __attribute__((format(printf, 3, 4))) void bc__text_append(char *out, size_t size,
                                                            const char *format, ...);
-/* Drops the character at the end of a text that was cut in its middle, if there is one.
- */
+/* Drops an incomplete UTF-8 character at the end of `text`. */
 void bc__text_end(char *text);
 
-/* Fills `error` with `code` and the message and kind of another error. Returns `code`. */
+/* Copies the message and kind of `from` into `error`, with `code`. Returns `code`.
+ * `error`: may be NULL. */
 int bc__error_copy(struct bc_error *error, int code, const struct bc_error *from);
 
-/* Out of memory: needs no memory to say so. */
+/* Sets and returns ENOMEM. Allocates nothing. */
 int bc__error_memory(struct bc_error *error);
 
-/* The cache is closed: EINVAL. */
+/* Sets and returns EINVAL: the cache is closed. */
 int bc__error_closed(struct bc_error *error);
 
-/* Reads a caller's options into `known`, which has the defaults; `options` may be NULL.
- * Members that an older caller does not know keep their defaults. E2BIG: a newer caller
- * has set a member that this library does not know. EINVAL: there is no struct_size. */
+/* Reads a caller's options into `known`, which holds the defaults. If the caller is older
+ * than a member, the member keeps its default. `options`: NULL means the defaults.
+ * E2BIG: a newer caller has set a member that this library does not know.
+ * EINVAL: `options` has no struct_size. */
 #define BC_READ_OPTIONS(known, options, error) \
     bc__struct_read((known), sizeof(*(known)), (options), (error))
 int bc__struct_read(void *known, size_t size, const void *given, struct bc_error *error);
-/* Writes as much of a struct as the caller's has. */
+/* Copies `known` to `out`, but no more than `out_size` bytes: an older caller's struct is
+ * shorter. */
 void bc__struct_write(void *out, size_t out_size, const void *known, size_t size);
 
 #endif

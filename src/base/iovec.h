@@ -1,4 +1,4 @@
-/* A piece of memory to write. */
+/* A contiguous range of memory to write. */
 #ifndef BC_BASE_IOVEC_H
 #define BC_BASE_IOVEC_H
 

@@ -1,4 +1,4 @@
-/* Doubly linked lists. A link is part of the object that it lists. */
+/* Doubly linked lists. A link is a member of the listed object. */
 #ifndef BC_BASE_LIST_H
 #define BC_BASE_LIST_H
 
@@ -9,16 +9,16 @@ struct bc_link {
     struct bc_link *previous;
 };
 
-/* Zeroed is empty. */
+/* A zeroed list is empty. */
 struct bc_list {
     struct bc_link *first;
 };
 
-/* The object of type `type` whose member `member` is at `pointer`. */
+/* Returns the object of type `type` whose member `member` is at `pointer`. */
 #define BC_CONTAINER(pointer, type, member) \
     ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
-/* Adds the link in front. */
+/* Adds `link` at the front. */
 static inline void bc__list_add(struct bc_list *list, struct bc_link *link) {
     link->previous = NULL;
     link->next = list->first;
@@ -26,7 +26,7 @@ static inline void bc__list_add(struct bc_list *list, struct bc_link *link) {
     list->first = link;
 }
 
-/* Removes the link, which is in the list. */
+/* Removes `link`, which is in the list. */
 static inline void bc__list_remove(struct bc_list *list, struct bc_link *link) {
     if (link->next != NULL) link->next->previous = link->previous;
     if (link->previous != NULL) {

@@ -1,5 +1,5 @@
-/* Memory for many small objects that are made one after the other and freed in any order:
- * carved from slabs, each of which goes when all that it holds was given back. */
+/* Memory for many small objects that are freed in any order. The objects share slabs. A
+ * slab is freed when all of its objects are returned. */
 #ifndef BC_BASE_SLAB_H
 #define BC_BASE_SLAB_H
 
@@ -7,15 +7,15 @@
 
 struct bc_slab;
 
-/* `size` bytes, aligned to 16 and not initialised, from `*current`, which is replaced
- * when it is full. One thread at a time. NULL without memory; else `*out_slab` is what
- * bc__slab_give_back wants. */
+/* Returns `size` bytes of `*current`, aligned to 16 and not initialised, or NULL if there
+ * is no memory. A full slab is replaced in `*current`. One thread at a time.
+ * `out_slab`: the slab of the object, for bc__slab_give_back. */
 void *bc__slab_take(struct bc_slab **current, size_t size, struct bc_slab **out_slab);
 
-/* Gives one object back, on any thread. */
+/* Returns one object to its slab. Any thread. */
 void bc__slab_give_back(struct bc_slab *slab);
 
-/* The taker is done with `*current`, which becomes NULL. */
+/* Ends the allocation from `*current`, which becomes NULL. Its objects stay valid. */
 void bc__slab_finish(struct bc_slab **current);
 
 #endif

@@ -63,7 +63,7 @@ int bc__cond_init(struct bc_cond *cond) {
 void bc__cond_finish(struct bc_cond *cond) { (void)pthread_cond_destroy(&cond->handle); }
 
 void bc__cond_forked(struct bc_cond *cond) {
-    /* What was initialised once can be again. */
+    /* It is not destroyed first: threads of the parent may wait in it. */
     int failed = bc__cond_init(cond);
     bc_assert(failed == 0);
     (void)failed;
@@ -110,7 +110,8 @@ bool bc__event_wait_ms(struct bc_event *event, int64_t timeout_ms) {
 void bc__event_set(struct bc_event *event) {
     bc__mutex_lock(&event->lock);
     event->set = true;
-    /* With the lock: without it, the thread may be gone, and the event with it. */
+    /* The lock is held. Without it, the waiting thread could free the event before the
+     * wake. */
     bc__cond_wake_all(&event->cond);
     bc__mutex_unlock(&event->lock);
 }
@@ -120,13 +121,13 @@ void bc__event_finish(struct bc_event *event) {
     bc__mutex_finish(&event->lock);
 }
 
-struct start {
+struct thread_start {
     void (*run)(void *context);
     void *context;
 };
 
 static void *run_thread(void *argument) {
-    struct start start = *(struct start *)argument;
+    struct thread_start start = *(struct thread_start *)argument;
     bc__free(argument);
     start.run(start.context);
     return NULL;
@@ -134,13 +135,13 @@ static void *run_thread(void *argument) {
 
 int bc__thread_start(void (*run)(void *context), void *context) {
     bc_assert(run != NULL);
-    struct start *start = bc__malloc(sizeof(*start));
+    struct thread_start *start = bc__malloc(sizeof(*start));
     if (start == NULL) return ENOMEM;
-    *start = (struct start){run, context};
+    *start = (struct thread_start){run, context};
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
-    /* The thread takes over what is blocked while it is made. */
+    /* The new thread inherits the signal mask of this one. */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
     int code = bc__fault(BC_FAULT_SYS) > 0 ? EAGAIN : 0;

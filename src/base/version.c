@@ -1,3 +1,4 @@
+/* The version of the library. */
 #include "batchcorder/batchcorder.h"
 
 #define TEXT_OF(number) #number
