@@ -20,9 +20,10 @@ enum { NAME_BYTES_MAX = 255, SLOTS = 1000, TRIES = 16 };
 
 static const char suffix[] = ".unfinished";
 
-/* The next system call fails: its errno, or 0. */
+/* Returns the errno with which a test lets the next system call fail, or 0. */
 static int fault(void) { return bc__error_of_system(bc__fault_call()); }
 
+/* Returns the errno of the failed system call. */
 static int failure(void) { return bc__error_of_system(errno); }
 
 int bc__naming_init(struct bc_naming *naming, const char *path) {
@@ -35,7 +36,7 @@ int bc__naming_init(struct bc_naming *naming, const char *path) {
     naming->name = bc__strdup(name);
     int code = dir == NULL || naming->name == NULL ? ENOMEM : fault();
     if (code == 0) {
-        /* "/" stays. */
+        /* The directory of "/name" is "/". */
         if (slash != NULL) dir[slash == path ? 1 : slash - path] = '\0';
         naming->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (naming->dir < 0) code = failure();
@@ -45,7 +46,7 @@ int bc__naming_init(struct bc_naming *naming, const char *path) {
     return code;
 }
 
-/* `name` is one of the open file. */
+/* Returns true if `name` is a name of the open file. */
 static bool has_name(const struct bc_naming *naming, const char *name, int file) {
     struct stat named;
     struct stat held;
@@ -69,7 +70,7 @@ void bc__naming_finish(struct bc_naming *naming, int file) {
     *naming = BC_NAMING_NONE;
 }
 
-/* FNV-1a: the same in every process. */
+/* Returns the FNV-1a hash of `name`. It must be the same in every process. */
 static unsigned long long hash(const char *name) {
     uint64_t value = 0xcbf29ce484222325;
     for (; *name != '\0'; name++) {
@@ -78,7 +79,7 @@ static unsigned long long hash(const char *name) {
     return value;
 }
 
-/* Hidden name number `slot`, freed by the caller; NULL without memory. */
+/* Returns hidden name `slot`, which the caller frees; NULL if there is no memory. */
 static char *hidden_name(struct bc_naming *naming, int slot) {
     size_t size = strlen(naming->name) + sizeof(".") + sizeof(suffix) + 3;
     if (size > NAME_BYTES_MAX) naming->is_short = true;
@@ -92,8 +93,8 @@ static char *hidden_name(struct bc_naming *naming, int slot) {
     return out;
 }
 
-/* Removes a hidden file that nobody has the lock of: whether the name is free. */
-static bool remove_left(const struct bc_naming *naming, const char *hidden) {
+/* Removes a hidden file that no process has locked. Returns true if the name is free. */
+static bool remove_if_dead(const struct bc_naming *naming, const char *hidden) {
     if (bc__fault_call() != 0) return false;
     int file = openat(naming->dir, hidden, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) return errno == ENOENT;
@@ -104,27 +105,28 @@ static bool remove_left(const struct bc_naming *naming, const char *hidden) {
     return free;
 }
 
-/* Takes a free hidden name by `take`, which says EEXIST where it is not free, and EAGAIN
- * where it may be. */
-static int take_slot(struct bc_naming *naming,
-                     int (*take)(const struct bc_naming *naming, const char *hidden,
-                                 void *context),
-                     void *context) {
+/* Acquires a hidden name: calls `acquire` with one name after the other. It returns
+ * EEXIST if the name is in use, and EAGAIN if the same name should be tried again. */
+static int acquire_hidden_name(struct bc_naming *naming,
+                               int (*acquire)(const struct bc_naming *naming,
+                                              const char *hidden, void *context),
+                               void *context) {
     bc_assert(naming->hidden == NULL);
     int slot = 0;
     for (int tries = 0; slot < SLOTS && tries < SLOTS + TRIES; tries++) {
         char *hidden = hidden_name(naming, slot);
         if (hidden == NULL) return ENOMEM;
-        int code = take(naming, hidden, context);
+        int code = acquire(naming, hidden, context);
         if (code == 0) {
             naming->hidden = hidden;
-            /* One that was left when this one was taken. */
+            /* This slot may have become free late: the next one may have the file of a
+             * dead process. */
             hidden = hidden_name(naming, slot + 1);
-            if (hidden != NULL && slot + 1 < SLOTS) (void)remove_left(naming, hidden);
+            if (hidden != NULL && slot + 1 < SLOTS) (void)remove_if_dead(naming, hidden);
             bc__free(hidden);
             return 0;
         }
-        if (code == EEXIST && !remove_left(naming, hidden)) slot++;
+        if (code == EEXIST && !remove_if_dead(naming, hidden)) slot++;
         bc__free(hidden);
         bool is_too_long = code == ENAMETOOLONG && !naming->is_short;
         if (is_too_long) naming->is_short = true;
@@ -138,7 +140,8 @@ struct creation {
     int file;
 };
 
-static int create(const struct bc_naming *naming, const char *hidden, void *context) {
+static int create_hidden(const struct bc_naming *naming, const char *hidden,
+                         void *context) {
     struct creation *creation = context;
     int code = fault();
     if (code != 0) return code;
@@ -147,7 +150,8 @@ static int create(const struct bc_naming *naming, const char *hidden, void *cont
     if (file < 0) return failure();
     code = bc__sys_lock(file);
     if (code == ENOLCK && !creation->needs_lock) code = 0;
-    /* Another process took it for one that was left, before it was locked. */
+    /* Before this file was locked, another process may have removed it as a file of a
+     * dead process. */
     if (code == 0 && !has_name(naming, hidden, file)) code = EAGAIN;
     if (code == 0) {
         creation->file = file;
@@ -160,7 +164,7 @@ static int create(const struct bc_naming *naming, const char *hidden, void *cont
 
 int bc__naming_create(struct bc_naming *naming, bool needs_lock, int *out_file) {
     struct creation creation = {needs_lock, -1};
-    int code = take_slot(naming, create, &creation);
+    int code = acquire_hidden_name(naming, create_hidden, &creation);
     if (code == 0) *out_file = creation.file;
     return code;
 }
@@ -170,7 +174,8 @@ struct link {
     const char *from;
 };
 
-static int make_link(const struct bc_naming *naming, const char *hidden, void *context) {
+static int link_hidden(const struct bc_naming *naming, const char *hidden,
+                       void *context) {
     const struct link *link = context;
     int code = fault();
     if (code != 0) return code;
@@ -178,7 +183,7 @@ static int make_link(const struct bc_naming *naming, const char *hidden, void *c
     (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", link->file);
     code =
         linkat(AT_FDCWD, self, naming->dir, hidden, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
-    /* There may be no /proc. */
+    /* The system may have no /proc. */
     if (code != 0 && code != EEXIST && bc__sys_is_name_of(link->from, link->file)) {
         code = linkat(AT_FDCWD, link->from, naming->dir, hidden, 0) == 0 ? 0 : errno;
     }
@@ -191,7 +196,7 @@ static int make_link(const struct bc_naming *naming, const char *hidden, void *c
 
 int bc__naming_link(struct bc_naming *naming, int file, const char *from) {
     struct link link = {file, from};
-    return take_slot(naming, make_link, &link);
+    return acquire_hidden_name(naming, link_hidden, &link);
 }
 
 /* ---- publication ---- */
@@ -202,7 +207,7 @@ static int rename_exclusively(const struct bc_naming *naming, const char *from,
     if (code != 0) return code;
     if (bc__fault_poverty() >= 1) return EINVAL;
 #ifdef SYS_renameat2
-    /* The C library may be older than its function for that. */
+    /* An old C library does not have the function renameat2. */
     enum { NO_REPLACE = 1 };
     long done = syscall(SYS_renameat2, naming->dir, from, naming->dir, to, NO_REPLACE);
     return done == 0 ? 0 : errno;
@@ -239,26 +244,26 @@ static int link_exclusively(const struct bc_naming *naming, int file, bool needs
     return 0;
 }
 
-/* Takes the name with an empty file, which is locked: until its lock is given up, nobody
- * takes it for a recording that was left. */
-static int replace_own(const struct bc_naming *naming, bool needs_lock) {
+/* Creates an empty placeholder under the name, and renames the hidden file over it. The
+ * placeholder is locked, so no process takes it for the recording of a dead process. */
+static int replace_placeholder(const struct bc_naming *naming, bool needs_lock) {
     int code = fault();
     if (code != 0) return code;
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int own = openat(naming->dir, naming->name, flags, 0600);
-    if (own < 0) return failure();
-    code = bc__sys_lock(own);
+    int placeholder = openat(naming->dir, naming->name, flags, 0600);
+    if (placeholder < 0) return failure();
+    code = bc__sys_lock(placeholder);
     if (code == ENOLCK && !needs_lock) code = 0;
-    bool is_own = has_name(naming, naming->name, own);
-    /* It was taken away before it was locked. */
-    if (code == EAGAIN || (code == 0 && !is_own)) code = EEXIST;
+    bool is_placeholder = has_name(naming, naming->name, placeholder);
+    /* Before the placeholder was locked here, another process removed or locked it. */
+    if (code == EAGAIN || (code == 0 && !is_placeholder)) code = EEXIST;
     if (code == 0) code = fault();
     if (code == 0 &&
         renameat(naming->dir, naming->hidden, naming->dir, naming->name) != 0) {
         code = failure();
     }
-    if (code != 0 && code != EEXIST && is_own) remove_name(naming, naming->name);
-    (void)close(own);
+    if (code != 0 && code != EEXIST && is_placeholder) remove_name(naming, naming->name);
+    (void)close(placeholder);
     return code;
 }
 
@@ -267,11 +272,11 @@ static int publish_new(const struct bc_naming *naming, int file, bool needs_lock
     if (code == 0 || code == EEXIST) return code;
     code = link_exclusively(naming, file, needs_lock);
     if (code == 0 || code == EEXIST) return code;
-    return replace_own(naming, needs_lock);
+    return replace_placeholder(naming, needs_lock);
 }
 
 static int publish_over(const struct bc_naming *naming, int file) {
-    /* rename does nothing where both are names of one file. */
+    /* If both names belong to one file, rename does nothing. */
     if (has_name(naming, naming->name, file)) {
         remove_name(naming, naming->hidden);
         return 0;
@@ -301,7 +306,7 @@ int bc__naming_sync(const struct bc_naming *naming) {
     int file = openat(naming->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int code = file < 0 ? failure() : fault();
     while (code == 0 && fsync(file) != 0) {
-        /* Some file systems have nothing to do here, and say so. */
+        /* Some file systems have nothing to synchronise, and return EINVAL. */
         if (errno == EINVAL) break;
         if (errno != EINTR) code = failure();
     }
@@ -325,7 +330,7 @@ void bc__naming_reclaim(struct bc_naming *naming, int file) {
         if (is_there && has_name(naming, hidden, file)) {
             remove_name(naming, hidden);
         } else if (is_there) {
-            (void)remove_left(naming, hidden);
+            (void)remove_if_dead(naming, hidden);
         }
         bc__free(hidden);
         if (!is_there) return;
@@ -343,7 +348,7 @@ int bc__naming_remove(struct bc_naming *naming, int file) {
         if (code == 0 && has_name(naming, hidden, file)) {
             remove_name(naming, hidden);
         } else if (code == 0) {
-            /* Another file took the name a moment ago: it gets it back. */
+            /* Another file got the name a moment ago: move it back. */
             (void)rename_exclusively(naming, hidden, naming->name);
             code = EAGAIN;
         }
@@ -351,7 +356,7 @@ int bc__naming_remove(struct bc_naming *naming, int file) {
     }
     if (code == 0 || code == EAGAIN || code == ENOENT)
         return code == ENOENT ? EAGAIN : code;
-    /* There is no such call here. */
+    /* The file system has no RENAME_NOREPLACE. */
     code = fault();
     if (code == 0 && !has_name(naming, naming->name, file)) return EAGAIN;
     if (code == 0 && unlinkat(naming->dir, naming->name, 0) != 0) code = failure();

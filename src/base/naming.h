@@ -1,20 +1,21 @@
-/* How a file gets the name that its user gave it: it is made under a hidden name beside
- * that one, and moved there.
+/* Names of recordings. A file is created under a hidden name in the directory of its
+ * name, and is moved to its name when it is ready.
  *
  *     .NAME.unfinished ── create, lock ─▶ written ── publish ─▶ NAME, still locked
  *
- * A hidden name has the first number that is free, so that it can be looked up. A process
- * that is killed leaves its hidden file behind, unlocked; the next file that is made for
- * NAME removes it. A name that is too long with the additions is replaced by its hash.
+ * A hidden name ends with the first free number, so that a later process finds it. If a
+ * process is killed, its hidden file stays, without a lock. The next file that is created
+ * for NAME removes it. If a hidden name would be too long, it has the hash of NAME
+ * instead of NAME.
  *
- * Publication needs one of these of the file system, tried in this order:
+ * Publication needs one of these features of the file system, tried in this order:
  *
  *     renameat2(RENAME_NOREPLACE)
- *     link, where the link leads to the same file and shows its lock
- *     open(O_EXCL) of an empty file, locked, which rename then replaces
+ *     a link that leads to the same file and shows its lock
+ *     open(O_EXCL) of an empty, locked placeholder, and rename over it
  *
- * All is relative to an open directory: neither a change of the working directory nor the
- * length of its path matters. */
+ * All names are relative to an open directory. The working directory may change, and its
+ * path may be of any length. */
 #ifndef BC_BASE_NAMING_H
 #define BC_BASE_NAMING_H
 
@@ -22,41 +23,47 @@
 
 struct bc_naming {
     int dir;       /* -1: none */
-    bool is_short; /* hidden names have the name's hash */
+    bool is_short; /* hidden names have the hash of the name */
     char *name;
-    char *hidden; /* that the file has; NULL: none */
+    char *hidden; /* the file's hidden name; NULL: none */
 };
 
-/* What bc__naming_finish accepts. */
+/* A value without a directory. bc__naming_finish accepts it. */
 #define BC_NAMING_NONE ((struct bc_naming){-1, false, NULL, NULL})
 
-/* Opens the directory of `path`. ENOENT; EISDIR: `path` ends with a slash. */
+/* Opens the directory of `path`.
+ * ENOENT: `path` is empty, or the directory does not exist.
+ * EISDIR: `path` ends with a slash. */
 int bc__naming_init(struct bc_naming *naming, const char *path);
-/* Gives everything back; removes the hidden name, if it is that of `file` (or -1). */
+/* Releases the members. Removes the hidden name if it is a name of `file`.
+ * `file`: -1 means that no name is removed. */
 void bc__naming_finish(struct bc_naming *naming, int file);
 
-/* Makes an empty hidden file, with the mode that files of this process have, and locks
- * it. ENOLCK: locks are refused, and it `needs_lock`. EBUSY: all hidden names are taken.
- */
+/* Creates an empty hidden file with the mode of new files of this process, and locks it.
+ * ENOLCK: the system refuses locks, and `needs_lock`.
+ * EBUSY: all hidden names are in use. */
 int bc__naming_create(struct bc_naming *naming, bool needs_lock, int *out_file);
-/* Gives an open file, one of whose names may be `from`, a hidden name. Until it has its
- * name, an open file of its own must have the shared lock. */
+/* Links an open file to a hidden name. Until the file is published, the caller must hold
+ * the shared lock by another open file. `from`: a path that may be a name of the file.
+ * ENOTSUP: the link leads to another file. */
 int bc__naming_link(struct bc_naming *naming, int file, const char *from);
-/* Moves the hidden name to the name. EEXIST, unless it `replaces`; ENOENT: the hidden
- * name is another file's. ENOLCK: the lock, which it `needs`, is not seen through the
- * name; then it has no name. */
+/* Moves the file from the hidden name to the name.
+ * EEXIST: the name exists, and not `replaces`.
+ * ENOENT: the hidden name is not a name of `file`.
+ * ENOLCK: `needs_lock`, but the lock is not visible through the name. The file then has
+ * no name. */
 int bc__naming_publish(struct bc_naming *naming, int file, bool replaces,
                        bool needs_lock);
-/* The name leads to the open file, and shows its lock to others. */
+/* Returns true if the name leads to the open file, and other open files see its lock. */
 bool bc__naming_shows_lock(const struct bc_naming *naming, int file);
-/* The directory's entries are on the disk. */
+/* Synchronises the directory, so that its entries survive a crash of the system. */
 int bc__naming_sync(const struct bc_naming *naming);
-/* Removes the name, if it is that of `file`. */
+/* Removes the name if it is a name of `file`. */
 void bc__naming_unlink(const struct bc_naming *naming, int file);
-/* Removes hidden names that makers left who died: of the open file, and of others. */
+/* Removes the hidden names of `file`, and hidden files that dead processes left. */
 void bc__naming_reclaim(struct bc_naming *naming, int file);
-/* Removes the name, if it is that of `file`. A file that takes its place meanwhile keeps
- * the name. EAGAIN: it was another file's. */
+/* Removes the name if it is a name of `file`. If another file gets the name meanwhile,
+ * that file keeps it. EAGAIN: the name is not, or no longer, a name of `file`. */
 int bc__naming_remove(struct bc_naming *naming, int file);
 
 #endif

@@ -12,12 +12,12 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bc_list members[BC_MEMBER_KINDS];
-/* They stay, so who forks walks them without the lock. */
+/* Bindings are never removed, so a fork reads the list without the lock. */
 static struct bc_link *_Atomic bindings;
-/* The latest binding that the fork under way has called. With the lock. */
+/* The newest binding that the fork in progress has called. Guarded by the lock. */
 static struct bc_link *called_by_fork;
 
-/* Kept, because asking the system costs more than a replayed batch. */
+/* The process id. It is cached, since getpid costs more than the replay of a batch. */
 static _Atomic int64_t process;
 static _Atomic uint64_t forks;
 
@@ -25,7 +25,7 @@ static struct bc_member *member_of(struct bc_link *link) {
     return BC_CONTAINER(link, struct bc_member, link);
 }
 
-static void before_fork(void) {
+static void fork_prepare(void) {
     struct bc_link *latest = atomic_load(&bindings);
     for (struct bc_link *l = latest; l != NULL; l = l->next) {
         member_of(l)->calls->prepare(member_of(l));
@@ -46,7 +46,7 @@ static void call_after(struct bc_link *link, bool in_child) {
     (in_child ? member->calls->child : member->calls->parent)(member);
 }
 
-/* From the first to the latest that was called before the fork. */
+/* Calls the bindings, from the oldest to the newest that was called before the fork. */
 static void call_bindings_after(struct bc_link *latest, bool in_child) {
     if (latest == NULL) return;
     struct bc_link *link = latest;
@@ -55,7 +55,7 @@ static void call_bindings_after(struct bc_link *latest, bool in_child) {
     call_after(latest, in_child);
 }
 
-static void after_fork(bool in_child) {
+static void fork_after(bool in_child) {
     for (int kind = BC_MEMBER_KINDS - 1; kind >= 0; kind--) {
         for (struct bc_link *l = members[kind].first; l != NULL; l = l->next) {
             call_after(l, in_child);
@@ -66,11 +66,11 @@ static void after_fork(bool in_child) {
     call_bindings_after(latest, in_child);
 }
 
-static void in_parent(void) { after_fork(false); }
+static void fork_in_parent(void) { fork_after(false); }
 
-static void in_child(void) {
+static void fork_in_child(void) {
     atomic_store(&process, (int64_t)getpid());
-    after_fork(true);
+    fork_after(true);
 }
 
 static void at_exit(void) {
@@ -84,21 +84,21 @@ static void at_exit(void) {
     (void)pthread_mutex_unlock(&lock);
 }
 
-static void watch(void) {
-    (void)pthread_atfork(before_fork, in_parent, in_child);
+static void register_handlers(void) {
+    (void)pthread_atfork(fork_prepare, fork_in_parent, fork_in_child);
     (void)atexit(at_exit);
     atomic_store(&process, (int64_t)getpid());
 }
 
-static void watch_once(void) {
+static void register_handlers_once(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, watch);
+    (void)pthread_once(&once, register_handlers);
 }
 
 int64_t bc__sys_process(void) {
     int64_t known = atomic_load_explicit(&process, memory_order_relaxed);
     if (known != 0) return known;
-    watch_once();
+    register_handlers_once();
     return atomic_load(&process);
 }
 
@@ -106,7 +106,7 @@ uint64_t bc__sys_forks(void) { return atomic_load(&forks); }
 
 void bc__process_block_forks(void) {
     bc__assert_no_lock();
-    watch_once();
+    register_handlers_once();
     (void)pthread_mutex_lock(&lock);
 }
 

@@ -1,8 +1,8 @@
-/* The only door to the operating system: files, mappings, time, process.
+/* The only interface to the operating system: files, mappings, time, process.
  *
- * Functions return 0 or an errno, which bc__error_of_system has marked where above it
- * would mean something else. EINTR and short transfers are handled here and never seen
- * above. */
+ * Functions return 0 or an errno, marked by bc__error_of_system if the errno has a
+ * meaning of this library. They repeat calls that fail with EINTR, and short
+ * transfers. */
 #ifndef BC_BASE_SYS_H
 #define BC_BASE_SYS_H
 
@@ -12,118 +12,139 @@
 
 #include "base/iovec.h"
 
-/* Makes `path` (and its parents) as directories where they are missing. */
+/* ---- directories and private files (sys_path.c) ---- */
+
+/* Creates the directory `path` and its parents, unless they exist. */
 int bc__sys_make_dirs(const char *path);
-/* Makes a fresh 0700 directory of a random name below `parent`: its path, freed by the
- * caller, and an open descriptor of it. */
+/* Creates a directory of a random name in `parent`, with mode 0700. `out_path`: its path,
+ * which the caller frees. `out_dir`: an open descriptor of it. */
 int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_path,
                              int *out_dir);
-/* Creates `name` in the directory, 0600, never through a link, never an existing one, and
- * holds the owner's lock on it while it is open: it has no name before it is locked.
- * Where the system refuses the lock, the errno is `*out_refused`, and the file's name
- * `unlocked`: bc__sys_reclaim leaves it alone. */
+/* Creates the file `name` in the directory, with mode 0600, and acquires the owner's
+ * lock. Follows no link, and opens no existing file. Until it is locked, the file has the
+ * name bc__sys_temporary_name. If the system refuses the lock, the file gets the name
+ * `unlocked`, which bc__sys_reclaim ignores. `out_refused`: the errno of that refusal, or
+ * 0. */
 int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_file,
                    int *out_refused);
-/* The name that it has before. */
 extern const char bc__sys_temporary_name[];
-/* Removes `name` if it is still the very file that `file` is. */
+/* Removes `name` if it is a name of the open file. ESTALE: it is another file's. */
 int bc__sys_remove(int dir, const char *name, int file);
+/* Removes an empty directory. */
 int bc__sys_remove_dir(const char *path);
-/* Removes from `parent` the private directories of `prefix` whose file `file_name` nobody
- * holds the lock of: their processes are dead. What it cannot remove it leaves. A large
- * directory is not looked at each time. */
+/* Removes the private directories of dead processes from `parent`: those with `prefix`
+ * whose file `file_name` no process has locked. Ignores all errors. Does not scan a large
+ * directory at every call. (sys_reclaim.c) */
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
-void bc__sys_close(int descriptor);
 
-/* Writes all iovecs but the first `skip` bytes, of which the byte number 0 belongs at
- * `offset`. On failure some may be written; none of them count. */
-int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size_t skip,
-                  int64_t offset);
-int bc__sys_truncate(int file, int64_t size);
-int bc__sys_size(int file, int64_t *out_size);
-/* The same in less than half of the time, by moving the position of the open file. */
-int bc__sys_end(int file, int64_t *out_size);
+/* ---- open files (sys_file.c) ---- */
 
-/* Makes a hole of [offset, offset + size): its blocks go back to the file system. ENOTSUP
- * and the like where that is not possible. */
-int bc__sys_punch(int file, int64_t offset, int64_t size);
-
-/* Maps [0, size) of the file, read only; pages past its end become valid as it grows. The
- * mapping keeps no lock that `file` has: it is, where that can be, of another open file.
- * `path` may be a name of the file. ENOMEM: so much address space is not there. */
-int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory);
-void bc__sys_unmap(const uint8_t *memory, size_t size);
-/* Zeroes the whole pages within what bc__calloc gave, which then take no memory; where
- * that cannot be, does nothing. */
-void bc__sys_discard_pages(void *memory, size_t size);
-
-/* ---- files that users name ---- */
-
-/* Opens the file for reading, and with `writes` for writing too, then never through a
- * link at its end. Never waits. */
+/* Opens the file for reading. Never waits. `writes`: opens it for writing too, but then
+ * not through a symbolic link. */
 int bc__sys_open(const char *path, bool writes, int *out_file);
-/* One more descriptor of the open file. */
+/* Duplicates the descriptor. */
 int bc__sys_dup(int file, int *out_file);
-/* 0 where it is a regular file; EISDIR, ESPIPE. */
+/* Closes the descriptor. */
+void bc__sys_close(int descriptor);
+/* Returns 0 if the file is a regular file.
+ * EISDIR: it is a directory.
+ * ESPIPE: it is neither. */
 int bc__sys_check_regular(int file);
-/* Reads `size` bytes, or as many as there are. Where a hole is most of a large read, the
- * bytes end with it: time and memory follow what the disk has, not what a file says. */
-int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
-/* So many of the bytes [offset, offset + size) bc__sys_read would read before such a
- * hole; it knows nothing of the file's end. `size` where the file system cannot tell. */
-size_t bc__sys_bytes_before_hole(int file, int64_t offset, size_t size);
-/* Reads `size` bytes into memory that is zero, where holes leave it untouched; none where
- * the file is shorter. */
-int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
-                            size_t *out_size);
-/* `path` is a name of the open file. */
-bool bc__sys_is_name_of(const char *path, int file);
-/* Which file it is, whatever its name. */
+/* Identifies a file independently of its name. */
 struct bc_identity {
     uint64_t device;
     uint64_t number;
 };
 int bc__sys_identity(int file, struct bc_identity *out);
-/* A descriptor of the same file, read only, without the locks of `file`; -1: none. `path`
- * may be a name of the file. Calls only what is safe in a fork's child. */
+/* Returns true if `path` is a name of the open file. */
+bool bc__sys_is_name_of(const char *path, int file);
+/* Opens the file again, read only, so that the descriptor has none of the locks of
+ * `file`. Returns the descriptor, or -1. Safe in a fork's child. `path`: may be a name of
+ * the file; NULL means unknown. */
 int bc__sys_open_again(int file, const char *path);
-/* In a fork's child: the descriptor is one of an open file of the child's own, read only,
- * so that locks end with the process that has them. Calls only what is safe there. */
+/* Replaces the descriptor, in a fork's child, by one that has none of the locks. The
+ * locks then end with the process that holds them. Read only. Safe in a fork's child. */
 void bc__sys_reopen(int file, const char *path);
-/* The file's content is on the disk. */
+/* Reads `size` bytes, or fewer at the end of the file. If less than a quarter of a large
+ * read is data, the read ends at the first hole. Time and memory therefore depend on the
+ * bytes on the disk, not on sizes in the file. */
+int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_size);
+/* Writes the iovecs, without their first `skip` bytes. On failure, an unknown part of the
+ * bytes is in the file. `offset`: file offset of byte 0 of the iovecs. */
+int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size_t skip,
+                  int64_t offset);
+/* Sets the size of the file. */
+int bc__sys_truncate(int file, int64_t size);
+/* Returns the size of the file. */
+int bc__sys_size(int file, int64_t *out_size);
+/* Like bc__sys_size(), in less than half of the time, but moves the position of the open
+ * file. */
+int bc__sys_end(int file, int64_t *out_size);
+/* Synchronises the content of the file, so that it survives a crash of the system. */
 int bc__sys_sync(int file);
-/* Gives a private file the mode that files of this process have. Fails where that is not
- * known, or refused. */
+/* Gives a private file the mode of new files of this process.
+ * ENOTSUP: that mode is not known. */
 int bc__sys_publish_mode(int file);
-void bc__sys_sleep_ms(int64_t ms);
+
+/* ---- holes (sys_holes.c) ---- */
+
+/* Frees the blocks of [offset, offset + size), which becomes a hole. ENOTSUP, marked or
+ * not: the file system cannot do that. */
+int bc__sys_punch(int file, int64_t offset, int64_t size);
+/* Returns how many of the bytes [offset, offset + size) bc__sys_read reads before a hole.
+ * Ignores the end of the file. Returns `size` if the file system does not report
+ * holes. */
+size_t bc__sys_bytes_before_hole(int file, int64_t offset, size_t size);
+/* Reads `size` bytes into zeroed memory. Holes leave the memory untouched. `out_size`:
+ * less than `size` if the file is too short. */
+int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
+                            size_t *out_size);
+
+/* ---- mappings (sys_map.c) ---- */
+
+/* Maps [0, size) of the file, read only. Pages past the end of the file become valid as
+ * it grows. The mapping keeps no lock of `file` if the file can be opened again. `path`:
+ * may be a name of the file. ENOMEM: not enough address space. */
+int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory);
+void bc__sys_unmap(const uint8_t *memory, size_t size);
+/* Zeroes the whole pages in memory from bc__calloc, so that they take no memory. Does
+ * nothing if the system cannot do that. */
+void bc__sys_discard_pages(void *memory, size_t size);
 
 /* ---- locks (sys_lock.c) ---- */
 
-/* Locks the whole file for writing, for as long as it is open: EAGAIN where another open
- * file has the lock; ENOLCK: the system refuses locks. */
+/* Locks the whole file exclusively until the open file is closed.
+ * EAGAIN: another open file has the lock.
+ * ENOLCK: the system refuses locks. */
 int bc__sys_lock(int file);
-/* Keeps others from that lock. */
+/* Like bc__sys_lock(), but shared. */
 int bc__sys_lock_shared(int file);
+/* Releases either lock. */
 void bc__sys_unlock(int file);
-/* Does another open file have that lock? */
+/* Returns whether another open file has the exclusive lock. */
 enum bc_lock { BC_LOCK_FREE, BC_LOCK_HELD, BC_LOCK_UNKNOWN };
 enum bc_lock bc__sys_probe_lock(int file);
-/* The lock of a cache's file. EAGAIN: another process is its owner; ENOLCK: refused. */
+/* Acquires the owner's lock of a cache's file.
+ * EAGAIN: another process owns the file.
+ * ENOLCK: the system refuses locks. */
 int bc__sys_lock_owned(int file);
 
-/* ---- time and process ---- */
+/* ---- time and process (sys_process.c) ---- */
 
-/* Nanoseconds of a clock that only goes forward. */
+/* Returns the time of a monotonic clock; nanoseconds. */
 int64_t bc__sys_now_ns(void);
-/* Milliseconds of a clock that only goes forward; cheap, a few ms coarse. */
+/* Returns the time of a monotonic clock; milliseconds. Cheap, with a resolution of a few
+ * milliseconds. */
 int64_t bc__sys_now_ms(void);
-/* The process, cheaply; another one in a fork's child. (process.c) */
-int64_t bc__sys_process(void);
-/* How often this process was forked. */
-uint64_t bc__sys_forks(void);
-/* A number that differs between all threads that live at the same time. */
+void bc__sys_sleep_ms(int64_t ms);
+/* Returns the identity of this thread. A later thread may have the same one. */
 uintptr_t bc__sys_thread(void);
-/* Bytes of memory this process may use: the machine's, or its control group's. */
+/* Returns the memory that this process may use: that of the machine, or the limit of its
+ * control group if that is lower; bytes. */
 uint64_t bc__sys_memory(void);
+/* Returns the process id, cheaply. It differs in a fork's child. (process.c) */
+int64_t bc__sys_process(void);
+/* Returns how often this process has forked. (process.c) */
+uint64_t bc__sys_forks(void);
 
 #endif

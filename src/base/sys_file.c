@@ -12,13 +12,14 @@
 #include "base/fault.h"
 #include "base/sys.h"
 
-enum { PIECES_PER_CALL = 256 };
+enum { IOVECS_PER_CALL = 256 };
 
 int bc__sys_open(const char *path, bool writes, int *out_file) {
     bc_assert(path != NULL && out_file != NULL);
     int code = bc__fault_call();
     if (code != 0) return bc__error_of_system(code);
-    /* A pipe must not make this wait; what it is will be seen. */
+    /* O_NONBLOCK: opening a pipe must not wait. bc__sys_check_regular rejects it
+     * later. */
     int flags = (writes ? O_RDWR | O_NOFOLLOW : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
     int file;
     do {
@@ -76,7 +77,7 @@ int bc__sys_open_again(int file, const char *path) {
     (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file);
     int another = open(self, O_RDONLY | O_CLOEXEC);
     if (another >= 0 || path == NULL) return another;
-    /* There may be no /proc. */
+    /* The system may have no /proc. */
     struct stat held;
     struct stat named;
     another = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -121,7 +122,7 @@ int bc__sys_read(int file, void *out, size_t size, int64_t offset, size_t *out_s
     return 0;
 }
 
-/* Shortens `vectors` to `size` bytes. */
+/* Shortens `vectors` to `size` bytes. Returns their new count. */
 static int shorten(struct iovec *vectors, int n, size_t size) {
     for (int i = 0; i < n; i++) {
         if (vectors[i].iov_len >= size) {
@@ -133,8 +134,9 @@ static int shorten(struct iovec *vectors, int n, size_t size) {
     return n;
 }
 
-/* What an armed fault makes of the call: an errno, or 0 and perhaps fewer bytes. */
-static int make_fault(struct iovec *vectors, int *n, bool *out_kills) {
+/* Applies an armed fault to a write. Returns an errno, or 0 and perhaps fewer bytes.
+ * `out_kills`: the caller kills the process after the call. */
+static int apply_fault(struct iovec *vectors, int *n, bool *out_kills) {
     int code = bc__fault(BC_FAULT_SYS);
     *out_kills = code == BC_FAULT_KILL_HALF;
     if (code >= 0) return code;
@@ -144,12 +146,13 @@ static int make_fault(struct iovec *vectors, int *n, bool *out_kills) {
     return 0;
 }
 
-/* One system call for up to PIECES_PER_CALL iovecs from `skip` bytes on. */
+/* Writes up to IOVECS_PER_CALL iovecs by one system call, without the first `skip`
+ * bytes. */
 static ssize_t write_some(int file, const struct bc_iovec *iovecs, size_t n_iovecs,
                           size_t skip, int64_t offset) {
-    struct iovec vectors[PIECES_PER_CALL];
+    struct iovec vectors[IOVECS_PER_CALL];
     int n = 0;
-    for (size_t i = 0; i < n_iovecs && n < PIECES_PER_CALL; i++) {
+    for (size_t i = 0; i < n_iovecs && n < IOVECS_PER_CALL; i++) {
         if (iovecs[i].size == skip) {
             skip = 0;
             continue;
@@ -160,7 +163,7 @@ static ssize_t write_some(int file, const struct bc_iovec *iovecs, size_t n_iove
         n++;
     }
     bool kills;
-    int code = make_fault(vectors, &n, &kills);
+    int code = apply_fault(vectors, &n, &kills);
     if (code != 0) {
         errno = code;
         return -1;
@@ -170,8 +173,8 @@ static ssize_t write_some(int file, const struct bc_iovec *iovecs, size_t n_iove
     return written;
 }
 
-/* Leaves out the iovecs that `*skip` bytes cover, and empty ones. */
-static void pass_pieces(const struct bc_iovec **iovecs, size_t *n_iovecs, size_t *skip) {
+/* Skips the iovecs that `*skip` bytes cover, and empty ones. */
+static void skip_iovecs(const struct bc_iovec **iovecs, size_t *n_iovecs, size_t *skip) {
     while (*n_iovecs > 0 && *skip >= (*iovecs)->size) {
         *skip -= (*iovecs)->size;
         ++*iovecs;
@@ -183,7 +186,7 @@ int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size
                   int64_t offset) {
     bc_assert(file >= 0 && offset >= 0);
     offset += (int64_t)skip;
-    pass_pieces(&iovecs, &n_iovecs, &skip);
+    skip_iovecs(&iovecs, &n_iovecs, &skip);
     while (n_iovecs > 0) {
         ssize_t written = write_some(file, iovecs, n_iovecs, skip, offset);
         if (written < 0) {
@@ -193,7 +196,7 @@ int bc__sys_write(int file, const struct bc_iovec *iovecs, size_t n_iovecs, size
         if (written == 0) return EIO;
         offset += written;
         skip += (size_t)written;
-        pass_pieces(&iovecs, &n_iovecs, &skip);
+        skip_iovecs(&iovecs, &n_iovecs, &skip);
     }
     return 0;
 }
@@ -226,7 +229,7 @@ int bc__sys_end(int file, int64_t *out_size) {
     return 0;
 }
 
-/* fdatasync, or what a system without it has. */
+/* Calls fdatasync, or fsync on a file system without it. Returns 0 or an errno. */
 static int sync_data(int file) {
     if (fdatasync(file) == 0) return 0;
     if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP) return errno;
@@ -247,7 +250,7 @@ int bc__sys_sync(int file) {
 }
 
 int bc__sys_publish_mode(int file) {
-    /* Only this reads the mask without a moment in which it is another one. */
+    /* umask() would change the mask for a moment, also for other threads. */
     mode_t mask = 0;
     FILE *status = fopen("/proc/self/status", "re");
     char line[128];

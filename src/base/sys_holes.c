@@ -1,4 +1,4 @@
-/* Files with holes: a few bytes on a disk may be a file of very many. */
+/* Holes of files. A file of many bytes may take few bytes on the disk. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +24,8 @@ int bc__sys_punch(int file, int64_t offset, int64_t size) {
 #endif
 }
 
-/* The first range of data in [at, end): `*out_end` is where it ends. False: there is none
- * that this file system can tell. */
+/* Finds the first range of data in [at, end). Returns false if there is none, or if the
+ * file system does not report holes. */
 static bool find_data(int file, int64_t at, int64_t end, int64_t *out_start,
                       int64_t *out_end) {
     off_t start = lseek(file, (off_t)at, SEEK_DATA);
@@ -37,15 +37,16 @@ static bool find_data(int file, int64_t at, int64_t end, int64_t *out_start,
     return true;
 }
 
-/* A descriptor whose position may move: of an open file of its own, since the position of
- * `file` may be somebody's. */
+/* A descriptor with a position that may move. Other code may use the position of `file`,
+ * so a probe opens the file again if it can. */
 struct probe {
     int file;
     bool is_own;
-    off_t position; /* of a file that is not */
+    off_t position; /* to restore, if not `is_own` */
 };
 
-/* Where no further descriptor can be had, it is `file`, put back afterwards. */
+/* Opens a probe. If the file cannot be opened again, the probe is `file` itself, and
+ * close_probe restores its position. */
 static struct probe open_probe(int file) {
     int another = bc__sys_open_again(file, NULL);
     if (another >= 0) return (struct probe){.file = another, .is_own = true};

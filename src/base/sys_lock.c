@@ -1,6 +1,7 @@
-/* Locks: one writer of a recording (an open file description's lock), one owner of a
- * cache's file (flock). A lock that the system refuses is ENOLCK, whatever it calls that:
- * it must never pass for a lock that is had, or for one that nobody has. */
+/* Locks of files. A recording's writer has a lock of its open file description (F_OFD).
+ * The owner of a cache's file has a flock. If the system refuses a lock, the error is
+ * ENOLCK for every errno of a refusal. The caller must not take a refused lock for a lock
+ * that is held, nor for a free one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,8 @@
 #include "base/fault.h"
 #include "base/sys.h"
 
-static int code_of(int code) {
+/* Maps the errno of a lock operation. EAGAIN: another open file has the lock. */
+static int lock_error(int code) {
     switch (code) {
         case EACCES:
         case EWOULDBLOCK:
@@ -28,7 +30,7 @@ static int code_of(int code) {
     }
 }
 
-static int call(int file, int command, struct flock *lock) {
+static int call_fcntl(int file, int command, struct flock *lock) {
     while (fcntl(file, command, lock) != 0) {
         if (errno != EINTR) return errno;
     }
@@ -39,25 +41,25 @@ int bc__sys_lock(int file) {
     bc_assert(file >= 0);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int code = bc__fault_call();
-    return code_of(code == 0 ? call(file, F_OFD_SETLK, &lock) : code);
+    return lock_error(code == 0 ? call_fcntl(file, F_OFD_SETLK, &lock) : code);
 }
 
 int bc__sys_lock_shared(int file) {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     int code = bc__fault_call();
-    return code_of(code == 0 ? call(file, F_OFD_SETLK, &lock) : code);
+    return lock_error(code == 0 ? call_fcntl(file, F_OFD_SETLK, &lock) : code);
 }
 
 void bc__sys_unlock(int file) {
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     bc__fault_point();
-    (void)call(file, F_OFD_SETLK, &lock);
+    (void)call_fcntl(file, F_OFD_SETLK, &lock);
 }
 
 enum bc_lock bc__sys_probe_lock(int file) {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     if (bc__fault_call() != 0) return BC_LOCK_UNKNOWN;
-    if (call(file, F_OFD_GETLK, &lock) != 0) return BC_LOCK_UNKNOWN;
+    if (call_fcntl(file, F_OFD_GETLK, &lock) != 0) return BC_LOCK_UNKNOWN;
     return lock.l_type == F_UNLCK ? BC_LOCK_FREE : BC_LOCK_HELD;
 }
 
@@ -67,5 +69,5 @@ int bc__sys_lock_owned(int file) {
     while (code == 0 && flock(file, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EINTR) code = errno;
     }
-    return code_of(code);
+    return lock_error(code);
 }

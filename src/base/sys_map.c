@@ -1,4 +1,4 @@
-/* Mappings of files, and pages given back to the system. */
+/* Mappings of files, and pages that go back to the system. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
@@ -18,7 +18,7 @@ int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_mem
     void *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, mapped, 0);
     code = memory == MAP_FAILED ? errno : 0;
     if (another >= 0) (void)close(another);
-    /* Under valgrind, EINVAL: its address space is smaller. */
+    /* Valgrind has a smaller address space, and returns EINVAL. */
     if (code == EINVAL) code = ENOMEM;
     if (code != 0) return bc__error_of_system(code);
     *out_memory = memory;
@@ -35,7 +35,7 @@ void bc__sys_discard_pages(void *memory, size_t size) {
     uintptr_t start = ((uintptr_t)memory + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)memory + size) / page * page;
 #ifdef __linux__
-    /* Elsewhere the pages may keep what is in them. */
+    /* Only Linux guarantees that the pages are zero afterwards. */
     if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
 #else
     (void)start;

@@ -1,4 +1,4 @@
-/* Paths: directories that are made, private files below them, and removal. */
+/* Paths: creation of directories, private files in them, and removal. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ int bc__sys_make_dirs(const char *path) {
         char kept = *at;
         *at = '\0';
         struct stat status;
-        /* Parents may be readable only by others: ask before making. */
+        /* mkdir may fail on an existing parent that this user cannot write to. */
         if (mkdir(partial, 0777) != 0) {
             code = errno;
             if (code == EEXIST || code == EISDIR || code == EROFS || code == EACCES) {
@@ -51,8 +51,8 @@ int bc__sys_make_dirs(const char *path) {
     return bc__error_of_system(code);
 }
 
-/* Bytes that differ between processes and calls. Names need no more: what has one already
- * is never taken for ours. */
+/* Fills `out` with bytes that differ between processes and calls. A name needs no better
+ * randomness, since an existing file of that name is never used. */
 static void make_unique(unsigned char *out, size_t size) {
     if (getrandom(out, size, GRND_NONBLOCK) == (ssize_t)size) return;
     static atomic_ullong calls;
@@ -70,6 +70,7 @@ static void make_unique(unsigned char *out, size_t size) {
     }
 }
 
+/* Writes `prefix` and random digits to `out`. */
 static void random_name(char *out, size_t size, const char *prefix) {
     unsigned char bytes[NAME_BYTES];
     make_unique(bytes, sizeof(bytes));
@@ -85,7 +86,7 @@ int bc__sys_make_private_dir(const char *parent, const char *prefix, char **out_
     bc_assert(parent != NULL && prefix != NULL && strlen(prefix) < 32);
     int code = bc__fault_call();
     if (code != 0) return bc__error_of_system(code);
-    /* The path must outlive a change of the working directory. */
+    /* The path must stay valid when the working directory changes. */
     char *absolute = realpath(parent, NULL);
     if (absolute == NULL) return bc__error_of_system(errno);
     char name[64];
@@ -123,7 +124,8 @@ int bc__sys_create(int dir, const char *name, const char *unlocked, int *out_fil
     bc_assert(dir >= 0 && name != NULL && unlocked != NULL);
     int code = bc__fault_call();
     if (code != 0) return bc__error_of_system(code);
-    /* Locked under another name, so that nobody takes it for one that was left behind. */
+    /* The file is locked under another name, so that no process removes it as a file of a
+     * dead process. */
     int file = openat(dir, bc__sys_temporary_name,
                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) return bc__error_of_system(errno);

@@ -1,4 +1,4 @@
-/* Clocks, threads and the memory of the process. */
+/* Clocks, the identity of a thread, and the memory of the process. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ uintptr_t bc__sys_thread(void) {
     return (uintptr_t)&here;
 }
 
-/* A number in a control group's file; UINT64_MAX for "max" and for what is not there. */
+/* Reads a number from a control group's file. UINT64_MAX: no limit, or no such file. */
 static uint64_t read_limit(const char *path) {
     FILE *file = fopen(path, "re");
     if (file == NULL) return UINT64_MAX;

@@ -1,4 +1,4 @@
-/* Takes back what processes left behind that died with a cache file. */
+/* Removes the private directories and cache files of dead processes. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -14,11 +14,11 @@
 #include "base/fault.h"
 #include "base/sys.h"
 
-/* A directory without a locked file may be one that is being made right now. */
+/* A process may just be creating a directory that has no locked file yet. */
 enum { NEW_SECONDS = 60, NAME_DIGITS = 16 };
 
-/* A private directory of ours, not a link and not somebody else's: its descriptor or -1.
- */
+/* Opens a private directory of this user. Returns its descriptor, or -1 if it is a link
+ * or belongs to another user. */
 static int open_private(int parent, const char *name) {
     int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0) return -1;
@@ -31,22 +31,24 @@ static int open_private(int parent, const char *name) {
     return -1;
 }
 
-/* True when the directory's time stamp is so old that nobody can be at work in it. */
+/* Returns true if the directory is so old that no process can be creating a file in
+ * it. */
 static bool is_old(int dir) {
     struct stat status;
     return fstat(dir, &status) == 0 && status.st_mtime + NEW_SECONDS < time(NULL);
 }
 
-/* The prefix and the digits of a random name, and nothing else. */
-static bool is_name_of_ours(const char *name, const char *prefix) {
+/* Returns true if `name` is the prefix and the digits of a random name. */
+static bool is_private_name(const char *name, const char *prefix) {
     size_t size = strlen(prefix);
     return strncmp(name, prefix, size) == 0 && strlen(name) == size + NAME_DIGITS &&
            strspn(name + size, "0123456789abcdef") == NAME_DIGITS;
 }
 
-/* Removes the file unless somebody holds its lock: true when there is none any more. */
+/* Removes the file unless a process holds its lock. Returns true if the directory has no
+ * such file any more. */
 static bool remove_unlocked(int dir, const char *file_name) {
-    /* A pipe of that name must not make this wait. */
+    /* O_NONBLOCK: opening a pipe of that name must not wait. */
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int file = openat(dir, file_name, flags);
     if (file < 0 && !is_old(dir)) return false;
@@ -63,14 +65,15 @@ static bool remove_unlocked(int dir, const char *file_name) {
     return removed;
 }
 
-/* When directories are looked at again, by a hash of which it is and of the process: a
- * fork's child looks for itself. Two with one place only look more often. */
+/* The times of the next scans, by a hash of the directory and the process. A fork's child
+ * scans for itself. If two keys share an entry, their directories are scanned more
+ * often. */
 static struct {
     _Atomic uint64_t key;
     _Atomic int64_t next_ms;
-} looked_at[64];
+} scans[64];
 
-/* Its key, never 0. */
+/* Returns the key of a directory, never 0. */
 static uint64_t key_of(const struct stat *parent) {
     const uint64_t parts[] = {(uint64_t)parent->st_dev, (uint64_t)parent->st_ino,
                               (uint64_t)bc__sys_process()};
@@ -82,26 +85,27 @@ static uint64_t key_of(const struct stat *parent) {
     return mixed | 1;
 }
 
+/* Returns true if the directory is to be scanned now. */
 static bool is_due(uint64_t key) {
-    size_t place = key >> 1 & 63;
-    return atomic_load(&looked_at[place].key) != key ||
-           atomic_load(&looked_at[place].next_ms) <= bc__sys_now_ms();
+    size_t entry = key >> 1 & 63;
+    return atomic_load(&scans[entry].key) != key ||
+           atomic_load(&scans[entry].next_ms) <= bc__sys_now_ms();
 }
 
-/* Looking may take a twentieth of the time: a directory with few entries is looked at for
- * every cache, one with thousands every other second. */
-static void plan_next(uint64_t key, int64_t entries, int64_t directories) {
+/* Sets the time of the next scan, so that scans take at most a twentieth of the time. A
+ * directory with few entries is scanned for every cache, one with thousands of entries
+ * every other second. */
+static void plan_next_scan(uint64_t key, int64_t entries, int64_t directories) {
     enum { ENTRIES_A_US = 5, DIRECTORY_US = 20, FREE_US = 200, SHARE = 20 };
     int64_t cost_us = entries / ENTRIES_A_US + directories * DIRECTORY_US;
     int64_t pause_ms = cost_us < FREE_US ? 0 : cost_us * SHARE / 1000;
-    size_t place = key >> 1 & 63;
-    atomic_store(&looked_at[place].next_ms, bc__sys_now_ms() + pause_ms);
-    atomic_store(&looked_at[place].key, key);
+    size_t entry = key >> 1 & 63;
+    atomic_store(&scans[entry].next_ms, bc__sys_now_ms() + pause_ms);
+    atomic_store(&scans[entry].key, key);
 }
 
-/* Removes the directory, if nobody uses it. What holds anything else than the file stays.
- */
-static void reclaim(int parent, const char *name, const char *file_name) {
+/* Removes a directory that no process uses. A directory with other files stays. */
+static void reclaim_directory(int parent, const char *name, const char *file_name) {
     int dir = open_private(parent, name);
     if (dir < 0) return;
     if (remove_unlocked(dir, file_name)) {
@@ -122,10 +126,10 @@ void bc__sys_reclaim(const char *parent_path, const char *prefix, const char *fi
     const struct dirent *entry;
     while ((entry = readdir(parent)) != NULL) {
         entries++;
-        if (!is_name_of_ours(entry->d_name, prefix)) continue;
+        if (!is_private_name(entry->d_name, prefix)) continue;
         directories++;
-        reclaim(dirfd(parent), entry->d_name, file_name);
+        reclaim_directory(dirfd(parent), entry->d_name, file_name);
     }
     (void)closedir(parent);
-    plan_next(key_of(&status), entries, directories);
+    plan_next_scan(key_of(&status), entries, directories);
 }
