@@ -69,7 +69,7 @@ static int failure_of_writer(struct bc_cache *cache, struct bc_error *error) {
     int code = writer == NULL ? 0 : bc__ingest_failure(&writer->ingest, &words);
     if (code != 0) {
         (void)bc__error_copy(error, code, bc__ingest_error(&writer->ingest));
-        char **kept = &cache->ingest.source.words;
+        char **kept = &cache->ingest.source.message;
         if (*kept == NULL) *kept = bc__strdup(words);
     }
     bc_cache_unref(writer);

@@ -32,7 +32,8 @@ void bc__demand_clear(struct bc_demand *demand) {
 
 void bc__demand_on_position(struct bc_demand *demand, uint64_t cursor, uint64_t stop) {
     if (demand->ahead == 0) return;
-    /* A fork's child has no such thread, and the lock may be held by one. */
+    /* A fork's child has no such thread, and a thread of the parent may have held the
+     * lock. */
     if (demand->process != bc__sys_process()) return;
     uint64_t target;
     if (__builtin_add_overflow(cursor, demand->ahead, &target)) target = UINT64_MAX;
@@ -41,8 +42,8 @@ void bc__demand_on_position(struct bc_demand *demand, uint64_t cursor, uint64_t 
     do {
         if (before >= target) return;
     } while (!atomic_compare_exchange_weak(&demand->target, &before, target));
-    /* Either the thread sees the new target before it sleeps, or this one sees that the
-     * thread sleeps. */
+    /* Both are sequentially consistent: the prefetching thread sees the new target before
+     * it sleeps, or this thread sees that it is asleep. */
     if (!atomic_load(&demand->asleep)) return;
     bc__mutex_lock(demand->lock);
     bc__cond_wake_all(&demand->wanted);

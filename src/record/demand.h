@@ -1,4 +1,5 @@
-/* How many batches a prefetching thread should record, and when it may sleep.
+/* The demand for batches: how many batches the prefetching thread should record, and when
+ * it may sleep.
  *
  *      0 ........ fastest reader ........ published ........ target
  *                                             └ the thread records these
@@ -20,35 +21,36 @@
 #include "base/sync.h"
 
 struct bc_demand {
-    struct bc_mutex *lock;    /* the ingest's, borrowed */
-    int64_t process;          /* in which the thread runs */
-    uint64_t ahead;           /* batches; 0: there is no such thread */
+    struct bc_mutex *lock;    /* the ingest's lock, borrowed */
+    int64_t process;          /* the process in which the thread runs */
+    uint64_t ahead;           /* batches ahead of the readers; 0: no thread */
     _Atomic uintptr_t thread; /* the prefetching thread, while it runs */
-    _Atomic uint64_t target;  /* batches that readers will want soon */
+    _Atomic uint64_t target;  /* batches that readers will need soon */
     /* The members below are written with the lock. */
-    _Atomic uint64_t demand; /* batches that waiting threads want */
+    _Atomic uint64_t demand; /* batches that waiting threads need */
     _Atomic bool stalled;
     _Atomic bool over; /* the thread has ended before the recording */
     _Atomic bool asleep;
     struct bc_cond wanted; /* waits with the lock */
 };
 
-/* `lock` is borrowed. 0 or an errno. */
+/* Initialises the demand. `lock`: the ingest's lock, borrowed. Returns 0 or an errno. */
 int bc__demand_init(struct bc_demand *demand, struct bc_mutex *lock, uint64_t ahead);
 void bc__demand_finish(struct bc_demand *demand);
 
-/* A reader that ends before batch `stop` is at batch `cursor`. Any thread; the lock is
- * not held. */
+/* Reports that a reader is at batch `cursor`. `stop`: the reader's end. Any thread; the
+ * lock is not held. */
 void bc__demand_on_position(struct bc_demand *demand, uint64_t cursor, uint64_t stop);
-/* A thread waits for batch `number`. The lock is held. */
+/* Reports that a thread waits for batch `number`. The lock is held. */
 void bc__demand_raise(struct bc_demand *demand, uint64_t number);
 /* Clears the demand. Threads that still wait raise it again. The lock is not held. */
 void bc__demand_clear(struct bc_demand *demand);
-/* How many batches there should be. */
+/* Returns how many batches should be recorded. */
 uint64_t bc__demand_batches(const struct bc_demand *demand);
 /* Returns true if `thread` may produce the next batch. The lock is held. */
 bool bc__demand_may_produce(const struct bc_demand *demand, uintptr_t thread);
-/* The pending batch was stored, or the recording has ended. The lock is held. */
+/* Reports that the pending batch was stored, or that the recording has ended. The lock is
+ * held. */
 void bc__demand_end_stall(struct bc_demand *demand);
 
 #endif

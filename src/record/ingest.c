@@ -7,27 +7,27 @@
 #include "base/sys.h"
 #include "record/wait_graph.h"
 
-/* A source is fast that gives so many batches in one tick, which is some milliseconds. */
+/* A burst is at least BURST_BATCHES batches in one tick, which is a few milliseconds. */
 enum { BURST_BATCHES = 64, BURST_SAMPLE = 16, TICK_MS_MAX = 10 };
-/* One wait and what may have passed since the last poll stay below 100 ms in all. */
+/* One wait, and the time since the last poll, stay below 100 ms together. */
 enum { POLL_MS = 30, WAIT_MS = 40 };
-/* How often a file is looked at that somebody else is writing. */
+/* The interval at which a follower checks its file. */
 enum { FOLLOW_MS = 10 };
-/* The thread's, over all calls: a source that is asked for one batch a call is slow too.
- */
+/* The time of the thread's last poll. It is kept over calls, because many calls may
+ * produce one batch each. */
 static _Thread_local int64_t polled_ms;
 
-static int state_of(const struct bc_ingest *ingest) {
+static int load_state(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire);
 }
 
-/* A child of a fork that happened in foreign code, be it the source itself. What the
- * child's copy of the source gives is not the parent's next batch. */
-static bool is_forked(const struct bc_ingest *ingest) {
+/* Returns true in the child of a fork. Foreign code may fork, even the source itself. A
+ * batch from the child's copy of the source is not the parent's next batch. */
+static bool ingest_is_forked(const struct bc_ingest *ingest) {
     return ingest->process != bc__sys_process();
 }
 
-static int refuse_forked(struct bc_error *error) {
+static int forked_error(struct bc_error *error) {
     return bc__error_set_kind(
         error, BC_ERROR_FORKED, ECANCELED,
         "A forked process reads what was recorded before the fork; only "
@@ -66,7 +66,8 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
 }
 
 void bc__ingest_finish(struct bc_ingest *ingest) {
-    bc_assert(state_of(ingest) != BC_INGEST_OPEN && atomic_load(&ingest->producer) == 0);
+    bc_assert(load_state(ingest) != BC_INGEST_OPEN &&
+              atomic_load(&ingest->producer) == 0);
     bc__source_finish(&ingest->source);
     bc__mutex_finish(&ingest->store_lock);
     bc__demand_finish(&ingest->demand);
@@ -81,7 +82,8 @@ void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stre
     bc__ingest_finish(ingest);
 }
 
-/* What the producer does when it has left OPEN. */
+/* Releases the source and the pending batch. The caller is the producer, and has left
+ * OPEN. */
 static void release_source(struct bc_ingest *ingest) {
     struct bc_batch *pending = ingest->pending;
     ingest->pending = NULL;
@@ -90,20 +92,20 @@ static void release_source(struct bc_ingest *ingest) {
     bc__source_release(&ingest->source);
 }
 
-/* All was recorded: makes that known, unless the recording is closed. */
-static int complete(struct bc_ingest *ingest, struct bc_error *error) {
+/* Ends the recording in the store, unless it is closed. */
+static int end_recording(struct bc_ingest *ingest, struct bc_error *error) {
     bc__mutex_lock(&ingest->store_lock);
-    bool closed = state_of(ingest) == BC_INGEST_CLOSED;
+    bool closed = load_state(ingest) == BC_INGEST_CLOSED;
     int code = closed ? 0 : bc__store_end(ingest->store, error);
     bc__mutex_unlock(&ingest->store_lock);
     return code;
 }
 
-/* Writes what waits for more batches, unless the recording is closed. */
-static int flush(struct bc_ingest *ingest, struct bc_error *error) {
+/* Flushes the store, unless the recording is closed. */
+static int flush_store(struct bc_ingest *ingest, struct bc_error *error) {
     if (ingest->store->tier == NULL) return 0;
     bc__mutex_lock(&ingest->store_lock);
-    bool closed = state_of(ingest) == BC_INGEST_CLOSED;
+    bool closed = load_state(ingest) == BC_INGEST_CLOSED;
     int code = closed ? 0 : bc__store_flush(ingest->store, error);
     bc__mutex_unlock(&ingest->store_lock);
     return code;
@@ -114,11 +116,12 @@ bool bc__ingest_has_pending(const struct bc_ingest *ingest) {
            ingest->ended;
 }
 
-/* Makes the next batch of the source `pending`; leaves NULL where it has ended. */
-static int pull(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
+/* Pulls the next batch of the source into `pending`. At the end of the stream, `pending`
+ * stays NULL. */
+static int pull_pending(struct bc_ingest *ingest, int *out_next, struct bc_error *error) {
     if (ingest->pending != NULL || ingest->ended) return 0;
     bool final;
-    /* Looking at the clock takes as long as some sources do. */
+    /* Reading the clock takes as long as a call of a fast source. */
     ingest->source.sample = ingest->rate.is_burst ? BURST_SAMPLE : 1;
     int code = bc__source_pull(&ingest->source, &ingest->pending, &final, error);
     if (code != 0 && final) *out_next = BC_INGEST_FAILED;
@@ -126,6 +129,7 @@ static int pull(struct bc_ingest *ingest, int *out_next, struct bc_error *error)
     return code;
 }
 
+/* Counts a batch. Returns true while batches arrive in a burst. */
 static bool is_burst(struct bc_arrival_rate *rate) {
     int64_t now = bc__sys_now_ms();
     int64_t passed = now - rate->tick_ms;
@@ -138,23 +142,23 @@ static bool is_burst(struct bc_arrival_rate *rate) {
     return rate->is_burst;
 }
 
-/* The source failed: whoever follows the recording need not wait for more. */
-static void abandon(struct bc_ingest *ingest) {
+/* Marks the recording as failed, so that its followers do not wait for more. */
+static void abort_store(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->store_lock);
-    /* A recording that is closed has nothing under it. */
-    if (state_of(ingest) == BC_INGEST_FAILED) bc__store_abort(ingest->store);
+    /* A closed recording has no tier any more. */
+    if (load_state(ingest) == BC_INGEST_FAILED) bc__store_abort(ingest->store);
     bc__mutex_unlock(&ingest->store_lock);
 }
 
-/* The next batch of a file that has it already. Where it has none yet, has it brought, or
- * waits a moment. */
+/* Publishes the next batch of a file. If the file does not have it yet, requests it from
+ * the writer, or waits a moment. */
 static int produce_from_file(struct bc_ingest *ingest, int *out_next,
                              struct bc_error *error) {
     bool ended = false;
     int code = 0;
     /* Closing the cache closes the file. */
     bc__mutex_lock(&ingest->store_lock);
-    if (state_of(ingest) == BC_INGEST_OPEN) {
+    if (load_state(ingest) == BC_INGEST_OPEN) {
         code = bc__store_put_next(ingest->store, &ended, error);
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
         if (ended) *out_next = BC_INGEST_EXHAUSTED;
@@ -168,8 +172,7 @@ static int produce_from_file(struct bc_ingest *ingest, int *out_next,
     return 0;
 }
 
-/* The pending batch is one that was recorded before: is it the same, as far as can be
- * told at once? */
+/* Drops the pending batch, which was recorded before. Compares its row count first. */
 static int skip_recorded(struct bc_ingest *ingest, int *out_next,
                          struct bc_error *error) {
     struct bc_batch *batch = ingest->pending;
@@ -199,32 +202,33 @@ static int skip_recorded(struct bc_ingest *ingest, int *out_next,
     return 0;
 }
 
-/* The producer's work: brings one batch into the store; with `more`, the next one is
- * wanted too. Sets `*out_next` to the state that follows. */
+/* Stores one batch. The caller is the producer. `more`: the caller needs the next batch
+ * too.
+ * `out_next`: the state that follows. */
 static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_next,
                                struct bc_error *error) {
     *out_next = BC_INGEST_OPEN;
     if (ingest->reads_tier) return produce_from_file(ingest, out_next, error);
-    int code = pull(ingest, out_next, error);
-    if (is_forked(ingest)) {
+    int code = pull_pending(ingest, out_next, error);
+    if (ingest_is_forked(ingest)) {
         *out_next = BC_INGEST_OPEN;
-        return refuse_forked(error);
+        return forked_error(error);
     }
     if (code != 0) return code;
     if (ingest->n_skipped < ingest->n_recorded)
         return skip_recorded(ingest, out_next, error);
     if (ingest->ended) {
-        code = complete(ingest, error);
+        code = end_recording(ingest, error);
         if (code == 0) *out_next = BC_INGEST_EXHAUSTED;
         return code;
     }
     more = more && is_burst(&ingest->rate);
     bc__mutex_lock(&ingest->store_lock);
-    bool open = state_of(ingest) == BC_INGEST_OPEN;
+    bool open = load_state(ingest) == BC_INGEST_OPEN;
     code = open ? bc__store_put(ingest->store, ingest->pending, more, error) : 0;
     bc__mutex_unlock(&ingest->store_lock);
     bc__store_release_retired(ingest->store, false);
-    /* What a walk finds broken stays broken. */
+    /* An invalid batch is a permanent failure. */
     if (code == EINVAL) *out_next = BC_INGEST_FAILED;
     if (code != 0) return code;
     struct bc_batch *stored = ingest->pending;
@@ -233,8 +237,9 @@ static int produce_from_stream(struct bc_ingest *ingest, bool more, int *out_nex
     return 0;
 }
 
-/* Waits a moment for batch `number`: 0, EDEADLK or ENOMEM. The lock is held before, and
- * not after. */
+/* Waits a moment for batch `number`, and releases the lock, which is held.
+ * EDEADLK: the thread would wait for itself.
+ * ENOMEM: no memory. */
 static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self) {
     struct bc_waiter waiter;
     bool is_made = bc__waiter_init(&waiter, number, self) == 0;
@@ -256,14 +261,16 @@ static int wait_for_producer(struct bc_ingest *ingest, uint64_t number, uintptr_
     return waits ? 0 : EDEADLK;
 }
 
-/* Takes the producer word, or waits a moment for who has it. `*out_taken`: this thread is
- * the producer now. `*waits`: it counts as a waiter, until the call that it is in ends.
- * EDEADLK: it would wait for itself. */
+/* Acquires the producer role, or waits a moment for the producer. `out_taken`: this
+ * thread is the producer. `waits`: the thread counts as a waiter, until its current call
+ * ends.
+ * EDEADLK: the thread would wait for itself.
+ * ENOMEM: no memory. */
 static int acquire_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t self,
                             bool *out_taken, bool *waits) {
     *out_taken = false;
     bc__mutex_lock(&ingest->lock);
-    bool wants = state_of(ingest) == BC_INGEST_OPEN &&
+    bool wants = load_state(ingest) == BC_INGEST_OPEN &&
                  bc__store_published(ingest->store) <= number;
     bool takes = wants && atomic_load(&ingest->producer) == 0 &&
                  bc__demand_may_produce(&ingest->demand, self);
@@ -278,7 +285,7 @@ static int acquire_producer(struct bc_ingest *ingest, uint64_t number, uintptr_t
     return 0;
 }
 
-static bool may_wake(void *context, uintptr_t thread) {
+static bool accept_any(void *context, uintptr_t thread) {
     (void)context;
     (void)thread;
     return true;
@@ -289,54 +296,54 @@ static bool may_produce(void *context, uintptr_t thread) {
     return bc__demand_may_produce(&ingest->demand, thread);
 }
 
-/* Those whose wait is over, for bc__wait_queue_wake; and, unless the caller goes on with
- * it, one that is to bring the next batch. The lock is held. */
-static struct bc_waiter *take_woken(struct bc_ingest *ingest, bool goes_on) {
+/* Unlists the threads whose wait is over, for bc__wait_queue_wake. Also unlists a thread
+ * that is to produce the next batch, unless the caller `continues`. The lock is held. */
+static struct bc_waiter *take_woken_waiters(struct bc_ingest *ingest, bool continues) {
     if (bc__wait_queue_is_empty(&ingest->waiting)) return NULL;
-    bool open = state_of(ingest) == BC_INGEST_OPEN;
+    bool open = load_state(ingest) == BC_INGEST_OPEN;
     struct bc_waiter *chain;
     chain = bc__wait_queue_take(&ingest->waiting,
                                 open ? bc__store_published(ingest->store) : UINT64_MAX);
-    /* UINT64_MAX is a number that is waited for, too. */
+    /* A thread may wait for UINT64_MAX, which no published count exceeds. */
     while (!open && !bc__wait_queue_is_empty(&ingest->waiting)) {
-        chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+        chain = bc__wait_queue_take_one(&ingest->waiting, chain, accept_any, NULL);
     }
-    if (!open || goes_on || atomic_load(&ingest->producer) != 0) return chain;
+    if (!open || continues || atomic_load(&ingest->producer) != 0) return chain;
     return bc__wait_queue_take_one(&ingest->waiting, chain, may_produce, ingest);
 }
 
-/* Calls another thread, where this one leaves and nobody brings the next batch. */
-static void hand_on(struct bc_ingest *ingest) {
+/* Wakes a thread to produce the next batch, if no thread is the producer. */
+static void wake_producer(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->lock);
-    struct bc_waiter *chain = take_woken(ingest, false);
+    struct bc_waiter *chain = take_woken_waiters(ingest, false);
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);
 }
 
-/* Gives the producer word back, first moving to state `next` unless closed meanwhile. If
- * it `goes_on`, the thread takes the word again at once. */
-static void release_producer(struct bc_ingest *ingest, int next, bool goes_on) {
+/* Releases the producer role. Moves to state `next` first, unless the recording was
+ * closed meanwhile. `continues`: the thread acquires the role again at once. */
+static void release_producer(struct bc_ingest *ingest, int next, bool continues) {
     bc__mutex_lock(&ingest->lock);
-    if (state_of(ingest) == BC_INGEST_OPEN && next != BC_INGEST_OPEN) {
+    if (load_state(ingest) == BC_INGEST_OPEN && next != BC_INGEST_OPEN) {
         atomic_store_explicit(&ingest->state, next, memory_order_release);
     }
-    bool ended = state_of(ingest) != BC_INGEST_OPEN;
+    bool ended = load_state(ingest) != BC_INGEST_OPEN;
     if (!ended) atomic_store(&ingest->producer, 0);
-    struct bc_waiter *chain = take_woken(ingest, goes_on);
+    struct bc_waiter *chain = take_woken_waiters(ingest, continues);
     if (ended || !bc__ingest_has_pending(ingest)) bc__demand_end_stall(&ingest->demand);
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);
-    if (!ended || is_forked(ingest)) return;
-    /* The state is final: nobody else will touch the source. */
+    if (!ended || ingest_is_forked(ingest)) return;
+    /* The state is final, so no other thread uses the source. */
     release_source(ingest);
     bc__mutex_lock(&ingest->lock);
     atomic_store(&ingest->producer, 0);
     bc__mutex_unlock(&ingest->lock);
 }
 
-/* The answer when the state is final, or -1 while it is OPEN. */
+/* Returns the result of a final state, or -1 while the state is OPEN. */
 static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
-    switch (state_of(ingest)) {
+    switch (load_state(ingest)) {
         case BC_INGEST_EXHAUSTED:
             return 0;
         case BC_INGEST_FAILED:
@@ -348,20 +355,21 @@ static int final_answer(struct bc_ingest *ingest, struct bc_error *error) {
     }
 }
 
-int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_words) {
-    if (state_of(ingest) != BC_INGEST_FAILED) return 0;
-    const char *words = ingest->source.words;
-    *out_words = words == NULL ? ingest->failure.message : words;
+int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_message) {
+    if (load_state(ingest) != BC_INGEST_FAILED) return 0;
+    const char *message = ingest->source.message;
+    *out_message = message == NULL ? ingest->failure.message : message;
     return ingest->failure.code;
 }
 
-/* The words for what the hooks said no with. */
-static int refuse(int code, struct bc_error *error) {
+/* Sets the error of a hook that returned `code`. */
+static int hook_error(int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
     return bc__error_set_kind(error, BC_ERROR_CANCELLED, code, "%s",
                               code == ECANCELED ? "Cancelled" : "Interrupted");
 }
 
+/* Polls the hook for an interrupt, at most once in POLL_MS. */
 static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *error) {
     if (ingest->hooks.poll == NULL) return 0;
     int64_t now = bc__sys_now_ms();
@@ -370,11 +378,11 @@ static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *erro
     bc__assert_no_lock();
     int code = ingest->hooks.poll(ingest->hooks.context);
     if (code == 0) return 0;
-    return refuse(code, error);
+    return hook_error(code, error);
 }
 
-static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
-                   struct bc_error *error) {
+static int advance_to(struct bc_ingest *ingest, uint64_t number, bool *waits,
+                      struct bc_error *error) {
     uintptr_t self = bc__sys_thread();
     for (;;) {
         if (bc__store_published(ingest->store) > number) return 0;
@@ -382,8 +390,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         if (code >= 0) return code;
         code = check_interrupt(ingest, error);
         if (code != 0) return code;
-        /* Each time: hooks and releases may fork as well. */
-        if (is_forked(ingest)) return refuse_forked(error);
+        /* Checked each time, since hooks and releases may fork as well. */
+        if (ingest_is_forked(ingest)) return forked_error(error);
         bool taken;
         code = acquire_producer(ingest, number, self, &taken, waits);
         if (code == ENOMEM) return bc__error_memory(error);
@@ -398,8 +406,8 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
         bool more = bc__store_published(ingest->store) < number;
         code = produce_from_stream(ingest, more, &next, &failure);
         if (next == BC_INGEST_FAILED) ingest->failure = failure;
-        bool goes_on = code == 0 && bc__store_published(ingest->store) <= number;
-        release_producer(ingest, next, goes_on);
+        bool continues = code == 0 && bc__store_published(ingest->store) <= number;
+        release_producer(ingest, next, continues);
         if (code != 0) {
             int closed = final_answer(ingest, error);
             if (closed >= 0) return closed;
@@ -408,22 +416,24 @@ static int advance(struct bc_ingest *ingest, uint64_t number, bool *waits,
     }
 }
 
-/* Whoever leaves sees to it that others can read in the file what was recorded. What
- * cannot be written now is tried again with the next batch, or at the end. */
+/* Advances, and flushes before the return, so that other processes can read every
+ * recorded batch in the file. A write that fails is repeated with the next batch, or at
+ * the end. */
 static int advance_and_flush(struct bc_ingest *ingest, uint64_t number,
                              struct bc_error *error) {
     bool waits = false;
-    int code = advance(ingest, number, &waits, error);
-    /* A child counts its own threads only, none of which waits. */
-    if (waits && !is_forked(ingest)) (void)atomic_fetch_sub(&ingest->waiters, 1);
+    int code = advance_to(ingest, number, &waits, error);
+    /* A child counts only its own threads. This one was counted in the parent. */
+    if (waits && !ingest_is_forked(ingest)) (void)atomic_fetch_sub(&ingest->waiters, 1);
     if (code != 0) {
-        /* Who gives up waiting wants nothing any more; who still waits says so again. */
+        /* This thread needs no batch any more. Threads that still wait raise the demand
+         * again. */
         bc__demand_clear(&ingest->demand);
-        hand_on(ingest);
+        wake_producer(ingest);
     }
-    if (is_forked(ingest)) return code;
-    (void)flush(ingest, NULL);
-    if (state_of(ingest) == BC_INGEST_FAILED) abandon(ingest);
+    if (ingest_is_forked(ingest)) return code;
+    (void)flush_store(ingest, NULL);
+    if (load_state(ingest) == BC_INGEST_FAILED) abort_store(ingest);
     return code;
 }
 
@@ -432,12 +442,12 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
     if (bc__store_published(ingest->store) > number) return 0;
     int code = final_answer(ingest, error);
     if (code >= 0) return code;
-    if (is_forked(ingest)) return refuse_forked(error);
+    if (ingest_is_forked(ingest)) return forked_error(error);
     if (ingest->hooks.enter == NULL) return advance_and_flush(ingest, number, error);
     struct bc_hook_state state = {{NULL, NULL}};
     bc__assert_no_lock();
     code = ingest->hooks.enter(ingest->hooks.context, &state);
-    if (code != 0) return refuse(code, error);
+    if (code != 0) return hook_error(code, error);
     code = advance_and_flush(ingest, number, error);
     ingest->hooks.leave(ingest->hooks.context, &state);
     return code;
@@ -445,17 +455,17 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
 
 int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
                            uint64_t number, struct bc_error *error) {
-    if (state_of(ingest) != BC_INGEST_OPEN || is_forked(ingest)) return EAGAIN;
+    if (load_state(ingest) != BC_INGEST_OPEN || ingest_is_forked(ingest)) return EAGAIN;
     if (bc__store_published(ingest->store) > number) {
-        /* It may wait in the block, since a write failed. */
-        int code = flush(ingest, error);
+        /* The batch may still be in memory, because a write failed. */
+        int code = flush_store(ingest, error);
         return code == 0 ? EAGAIN : code;
     }
     int code = asking->hooks.enter == ingest->hooks.enter
                    ? advance_and_flush(ingest, number, error)
                    : bc__ingest_advance(ingest, number, error);
-    /* What has become of it will be seen in the file. */
-    return state_of(ingest) == BC_INGEST_OPEN ? code : EAGAIN;
+    /* The follower finds the end of the recording in the file. */
+    return load_state(ingest) == BC_INGEST_OPEN ? code : EAGAIN;
 }
 
 void bc__ingest_forked(struct bc_ingest *ingest) {
@@ -468,7 +478,7 @@ void bc__ingest_wake_all(struct bc_ingest *ingest) {
     struct bc_waiter *chain = NULL;
     bc__mutex_lock(&ingest->lock);
     while (!bc__wait_queue_is_empty(&ingest->waiting)) {
-        chain = bc__wait_queue_take_one(&ingest->waiting, chain, may_wake, NULL);
+        chain = bc__wait_queue_take_one(&ingest->waiting, chain, accept_any, NULL);
     }
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);
@@ -477,11 +487,11 @@ void bc__ingest_wake_all(struct bc_ingest *ingest) {
 void bc__ingest_close(struct bc_ingest *ingest) {
     bc_assert(ingest->store != NULL);
     bc__mutex_lock(&ingest->lock);
-    bool was_open = state_of(ingest) == BC_INGEST_OPEN;
+    bool was_open = load_state(ingest) == BC_INGEST_OPEN;
     if (was_open)
         atomic_store_explicit(&ingest->state, BC_INGEST_CLOSED, memory_order_release);
     bool free_source = was_open && atomic_load(&ingest->producer) == 0;
-    struct bc_waiter *chain = take_woken(ingest, false);
+    struct bc_waiter *chain = take_woken_waiters(ingest, false);
     bc__cond_wake_all(&ingest->demand.wanted);
     bc__mutex_unlock(&ingest->lock);
     bc__wait_queue_wake(chain);

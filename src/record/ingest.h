@@ -1,6 +1,7 @@
-/* One producer at a time.
+/* The ingest: reads the source, stores its batches, and keeps the state of the recording.
+ * One thread at a time is the producer.
  *
- *                  source says end            ┌───────────┐
+ *                  source ends                ┌───────────┐
  *            ┌───────────────────────────────▶│ EXHAUSTED │
  *       ┌────┴───┐   source fails             ├───────────┤
  *       │  OPEN  ├───────────────────────────▶│  FAILED   │ its error, for every reader
@@ -8,18 +9,22 @@
  *            └───────────────────────────────▶│  CLOSED   │
  *                                             └───────────┘
  *
- * While OPEN, the thread that needs a batch takes the producer word and becomes the
- * producer: it pulls, stores and gives the word back, calling the source with no lock
- * held; the others wait in a queue, each until its batch is there. When
- * the producer stops, and there are some whose batch is not, it calls one of them to go
- * on. Whoever leaves with an error calls another one. A batch that could not be stored (a
- * budget, the disk) is kept as `pending` and goes first next time. While small batches
- * come fast, the disk may write several together; it has all of them when nobody asks for
- * more, and soon when the source is slow. The source is released by whoever leaves OPEN
- * with the producer word, or by close when nobody has it.
+ * While OPEN, a thread that needs a batch acquires the producer role. It pulls the batch,
+ * stores it and releases the role. It holds no lock while it calls the source. Other
+ * threads wait in a queue, each until its batch is published. When the producer stops, it
+ * wakes a thread whose batch is not published yet. That thread becomes the producer. A
+ * thread that leaves with an error also wakes a thread.
  *
- * A fork's child stores nothing and changes no state. The fork may happen in the source
- * itself, so the producer looks again when the source has returned: ECANCELED. */
+ * A batch that could not be stored, because of a budget or the disk, is kept as
+ * `pending`. It is stored before the next batch. If small batches arrive in a burst, the
+ * disk may write several batches at once. It has written every batch before a call
+ * returns. If the source is slow, each batch is written soon.
+ *
+ * The thread that leaves OPEN as the producer releases the source. If no thread is the
+ * producer, close releases it.
+ *
+ * A fork's child stores nothing and changes no state. The source itself may fork, so the
+ * producer checks again after the call of the source: ECANCELED. */
 #ifndef BC_RECORD_INGEST_H
 #define BC_RECORD_INGEST_H
 
@@ -36,37 +41,38 @@ enum bc_ingest_state {
     BC_INGEST_CLOSED
 };
 
-/* Batches of the current tick of a coarse clock, and whether the last tick had many. */
+/* The arrival rate: batches of the current tick of a coarse clock, and whether the last
+ * tick had many. */
 struct bc_arrival_rate {
     int64_t tick_ms;
     int32_t batches;
     bool is_burst;
 };
 
-/* Asks the writer of a followed file for the next batch; no lock is held. EAGAIN: this
- * process cannot ask it, so the caller waits. Any other error is that of this call, and
- * passes. With `code` EOWNERDEAD it returns the writer's own error if that is known, else
- * EOWNERDEAD. */
+/* Requests the next batch from the writer of a followed file. No lock is held. If `code`
+ * is EOWNERDEAD, it returns the writer's own error if that is known, else EOWNERDEAD. Any
+ * other error is temporary. EAGAIN: the writer is not in this process, so the caller
+ * waits. */
 typedef int bc_request(void *context, int code, struct bc_error *error);
 
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */
     struct bc_mutex lock;
-    struct bc_wait_queue waiting; /* under the lock */
-    struct bc_mutex store_lock;   /* held while a batch goes into the store, never around
-                                  foreign code; close takes it once */
+    struct bc_wait_queue waiting; /* guarded by the lock */
+    struct bc_mutex store_lock;   /* held while a batch is stored, never around foreign
+                                  code; close acquires it once */
     _Atomic uintptr_t producer;   /* the producer's thread, or 0; written with the lock */
-    _Atomic uint64_t waiters;     /* threads that wait, or did in the call they are in */
-    struct bc_source source;      /* the producer's */
-    bool reads_tier;     /* the batches come from the tier's file, not the source */
-    bc_request *request; /* of a followed file, or NULL */
+    _Atomic uint64_t waiters;     /* threads in a call that waits or has waited */
+    struct bc_source source;      /* used by the producer only */
+    bool reads_tier;     /* the batches come from the tier's file, not from a source */
+    bc_request *request; /* of a followed file; else NULL */
     void *request_context;
-    uint64_t n_skipped;  /* the producer's: batches of the source that are in the store
-                         since before, and were looked at */
-    uint64_t n_recorded; /* how many there are of those */
+    uint64_t n_skipped; /* the producer's: source batches compared with recorded ones, and
+                           dropped */
+    uint64_t n_recorded;         /* batches that the store had at the start */
     struct bc_batch *pending;    /* the producer's */
-    bool ended;                  /* the producer's: the source gave its last batch */
-    struct bc_arrival_rate rate; /* the producer's: how fast the source gives them */
+    bool ended;                  /* the producer's: the source has ended */
+    struct bc_arrival_rate rate; /* the producer's */
     struct bc_error failure;     /* set before FAILED */
     struct bc_store *store;      /* borrowed */
     struct bc_hooks hooks;
@@ -75,59 +81,65 @@ struct bc_ingest {
 };
 
 struct bc_ingest_options {
-    bool resumable;               /* the stream can be asked again after EINTR */
+    bool resumable;               /* get_next may be called again after EINTR */
     const struct bc_hooks *hooks; /* NULL: none */
-    uint64_t prefetch;            /* 0: no thread will run bc__prefetch_run */
-    bc_request *request;          /* without a stream: asks the file's writer, or NULL */
+    uint64_t prefetch;            /* batches; 0: no thread runs bc__prefetch_run */
+    bc_request *request; /* without a stream: requests batches from the writer; or NULL */
     void *request_context;
-    bool exhausted; /* all there will be is in the store; no stream */
+    bool exhausted; /* the store has all batches; no stream */
 };
 
-/* Moves the stream in on success. The batches that the store has already are its first
- * ones. */
+/* Initialises the ingest. On success the stream moves in. Batches in the store are taken
+ * for the first batches of the stream. `stream`: NULL means that the tier's file has the
+ * batches. Returns 0 or an errno. */
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                     struct bc_store *store, const struct bc_ingest_options *options);
-/* Right after bc__ingest_init: finishes, and moves the stream back. */
+/* Undoes bc__ingest_init, before any other call: the stream moves back. `out_stream`:
+ * NULL means that there is none. */
 void bc__ingest_undo(struct bc_ingest *ingest, struct ArrowArrayStream *out_stream);
-/* After bc__ingest_close; nobody is inside. */
+/* Frees the members. Called after bc__ingest_close, when no thread is in a call. */
 void bc__ingest_finish(struct bc_ingest *ingest);
 
-/* Returns 0 as soon as batch `number` is published or the source is exhausted. UINT64_MAX
- * takes all there is. Errors as bc_reader_next has them. */
+/* Produces batches, or waits, until batch `number` is published or the source is
+ * exhausted.
+ * `number`: UINT64_MAX means all batches. Errors: those of bc_reader_next. */
 int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error);
 
-/* The same for a thread that is inside `asking`'s hooks. EAGAIN: there is nothing to ask
- * for any more. */
+/* Like bc__ingest_advance(), for a thread that has entered the hooks of `asking`.
+ * EAGAIN: there is nothing to request: the batch is in the file, or the recording is not
+ * open. */
 int bc__ingest_advance_for(const struct bc_ingest *asking, struct bc_ingest *ingest,
                            uint64_t number, struct bc_error *error);
 
-/* True while a batch is held that could not be stored. The lock is held, and nobody is
- * the producer. */
+/* Returns true if a batch, or the end of the stream, could not be stored yet. The lock is
+ * held, and no thread is the producer. */
 bool bc__ingest_has_pending(const struct bc_ingest *ingest);
 
-/* The errno with which the source failed, and its words, valid as long as the ingest; 0
- * while it has not failed. */
+/* Returns the errno of the source's failure, or 0 if it has not failed. `out_message`:
+ * the message; valid as long as the ingest; set on failure only. */
 int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_message);
-/* The same error, whose message may be cut. The ingest has failed. */
+/* Returns the failure. Its message may be cut. The ingest has failed. */
 static inline const struct bc_error *bc__ingest_error(const struct bc_ingest *ingest) {
     return &ingest->failure;
 }
 
-/* Whoever waits looks again. The lock is not held. */
+/* Wakes all waiting threads, which check their conditions again. The lock is not held. */
 void bc__ingest_wake_all(struct bc_ingest *ingest);
 
-/* Wakes all and ends the recording. Does not wait for a producer that is inside the
- * source; when it returns, no batch goes into the store any more. */
+/* Ends the recording, and wakes all waiting threads. Does not wait for a producer that is
+ * in a call of the source. After the return, no batch is stored any more. */
 void bc__ingest_close(struct bc_ingest *ingest);
 
-/* In a fork's child, with the lock held: none of the threads that waited is there. */
+/* Removes the waiting threads, in a fork's child, which does not have them. The lock is
+ * held. */
 void bc__ingest_forked(struct bc_ingest *ingest);
 
-/* The source may have more. */
+/* Returns true while the source may have more batches. */
 static inline bool bc__ingest_is_open(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire) == BC_INGEST_OPEN;
 }
 
+/* Returns true if the source has ended, and all batches are stored. */
 static inline bool bc__ingest_exhausted(const struct bc_ingest *ingest) {
     return atomic_load_explicit(&ingest->state, memory_order_acquire) ==
            BC_INGEST_EXHAUSTED;

@@ -6,11 +6,12 @@
 #include "base/sys.h"
 #include "record/ingest.h"
 
-/* Asked for at once at the most, so that who gave up waiting soon stops it. */
-enum { AT_ONCE = 64, SLEEP_MS = 1000, RETRY_MS = 50 };
+/* BATCHES_PER_CALL limits a call, so that the thread stops soon when no reader waits any
+ * more. */
+enum { BATCHES_PER_CALL = 64, SLEEP_MS = 1000, RETRY_MS = 50 };
 
-/* Sleeps while there is nothing to bring: how many batches there should be then, or 0
- * when the recording has ended. */
+/* Sleeps while no reader needs a batch. Returns how many batches should be recorded, or 0
+ * if the recording has ended. */
 static uint64_t sleep_until_wanted(struct bc_ingest *ingest) {
     struct bc_demand *demand = &ingest->demand;
     uint64_t wanted = 0;
@@ -30,8 +31,9 @@ static uint64_t sleep_until_wanted(struct bc_ingest *ingest) {
     return wanted;
 }
 
-/* What could not be stored waits for who needs it; the rest is tried again soon. */
-static void after_failure(struct bc_ingest *ingest) {
+/* Stalls if a batch could not be stored: a reader that needs it will retry. After any
+ * other failure, pauses before the next attempt. */
+static void pause_after_failure(struct bc_ingest *ingest) {
     struct bc_demand *demand = &ingest->demand;
     bool stalls = false;
     bc__mutex_lock(&ingest->lock);
@@ -47,8 +49,8 @@ static void after_failure(struct bc_ingest *ingest) {
     if (stalls) bc__ingest_wake_all(ingest);
 }
 
-/* The thread goes, and others may ask the source if there is more. */
-static void leave(struct bc_ingest *ingest) {
+/* Ends the thread. Readers may call the source from now on. */
+static void end_prefetching(struct bc_ingest *ingest) {
     bc__mutex_lock(&ingest->lock);
     atomic_store(&ingest->demand.thread, 0);
     atomic_store(&ingest->demand.over, true);
@@ -63,10 +65,10 @@ void bc__prefetch_run(struct bc_ingest *ingest) {
         uint64_t wanted = sleep_until_wanted(ingest);
         if (wanted == 0) break;
         uint64_t published = bc__store_published(ingest->store);
-        if (wanted > published + AT_ONCE) wanted = published + AT_ONCE;
+        if (wanted > published + BATCHES_PER_CALL) wanted = published + BATCHES_PER_CALL;
         if (wanted <= published) continue;
         code = bc__ingest_advance(ingest, wanted - 1, NULL);
-        if (code != 0 && code != ECANCELED) after_failure(ingest);
+        if (code != 0 && code != ECANCELED) pause_after_failure(ingest);
     }
-    leave(ingest);
+    end_prefetching(ingest);
 }

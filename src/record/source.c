@@ -9,16 +9,16 @@
 #include "base/sync.h"
 #include "base/sys.h"
 
-/* The stream's error as ours: its own words, or some if it has none. */
-static int stream_error(struct ArrowArrayStream *stream, int code, const char *what,
-                        struct bc_error *error) {
+/* Sets the stream's error: its message, or a message of this library if it has none. */
+static int set_stream_error(struct ArrowArrayStream *stream, int code, const char *part,
+                            struct bc_error *error) {
     if (code < 0) code = EIO;
     const char *words =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
     if (words == NULL || words[0] == '\0') {
         return bc__error_set_kind(
             error, BC_ERROR_SOURCE, code,
-            "The source failed to return its %s, without a message (%s)", what,
+            "The source failed to return its %s, without a message (%s)", part,
             strerror(code));
     }
     return bc__error_set_kind(error, BC_ERROR_SOURCE, code, "%s", words);
@@ -30,7 +30,7 @@ int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_sc
     struct ArrowSchema schema = {0};
     bc__assert_no_lock();
     int code = stream->get_schema(stream, &schema);
-    if (code != 0) return stream_error(stream, code, "schema", error);
+    if (code != 0) return set_stream_error(stream, code, "schema", error);
     if (schema.release == NULL) {
         return bc__error_set(error, EINVAL, "The source returned a released schema");
     }
@@ -60,12 +60,12 @@ void bc__source_release(struct bc_source *source) {
 
 void bc__source_finish(struct bc_source *source) {
     bc_assert(source->stream.release == NULL);
-    bc__free(source->words);
-    source->words = NULL;
+    bc__free(source->message);
+    source->message = NULL;
 }
 
-/* Asks the stream, with a look at the clock now and then. */
-static int ask(struct bc_source *source, struct ArrowArray *out_array) {
+/* Calls get_next, and times one call of `sample` calls. */
+static int call_get_next(struct bc_source *source, struct ArrowArray *out_array) {
     uint64_t calls = atomic_fetch_add_explicit(&source->calls, 1, memory_order_relaxed);
     bool timed = source->sample <= 1 || calls % source->sample == 0;
     bc__assert_no_lock();
@@ -79,15 +79,16 @@ static int ask(struct bc_source *source, struct ArrowArray *out_array) {
     return code;
 }
 
-/* Keeps the words that a bc_error cuts. Without memory, the cut ones must do. */
-static void keep_words(struct bc_source *source) {
+/* Keeps the message if it is too long for a bc_error. Without memory, only the cut
+ * message remains. */
+static void keep_message(struct bc_source *source) {
     struct ArrowArrayStream *stream = &source->stream;
-    const char *words =
+    const char *message =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
-    if (words == NULL || strlen(words) < sizeof(((struct bc_error *)NULL)->message))
+    if (message == NULL || strlen(message) < sizeof(((struct bc_error *)NULL)->message))
         return;
-    bc__free(source->words);
-    source->words = bc__strdup(words);
+    bc__free(source->message);
+    source->message = bc__strdup(message);
 }
 
 int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
@@ -96,11 +97,11 @@ int bc__source_pull(struct bc_source *source, struct bc_batch **out_batch,
     *out_final = true;
     if (source->held.release == NULL) {
         struct ArrowArray array = {0};
-        int code = ask(source, &array);
+        int code = call_get_next(source, &array);
         if (code != 0) {
             *out_final = code != EINTR || !source->resumable;
-            if (*out_final) keep_words(source);
-            return stream_error(&source->stream, code, "next batch", error);
+            if (*out_final) keep_message(source);
+            return set_stream_error(&source->stream, code, "next batch", error);
         }
         if (array.release == NULL) {
             *out_batch = NULL;

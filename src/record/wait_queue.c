@@ -26,7 +26,7 @@ void bc__wait_queue_add(struct bc_wait_queue *queue, struct bc_waiter *waiter) {
     bc__list_add(&queue->listed, &waiter->link);
 }
 
-static void take_out(struct bc_wait_queue *queue, struct bc_waiter *waiter) {
+static void unlist(struct bc_wait_queue *queue, struct bc_waiter *waiter) {
     bc__list_remove(&queue->listed, &waiter->link);
     waiter->listed = false;
 }
@@ -40,7 +40,7 @@ struct bc_waiter *bc__wait_queue_take(struct bc_wait_queue *queue, uint64_t publ
         struct bc_link *next = link->next;
         struct bc_waiter *waiter = waiter_of(link);
         if (waiter->number < published) {
-            take_out(queue, waiter);
+            unlist(queue, waiter);
             waiter->next = chain;
             chain = waiter;
         } else if (waiter->number < queue->lowest) {
@@ -59,7 +59,7 @@ struct bc_waiter *bc__wait_queue_take_one(struct bc_wait_queue *queue,
     while (link != NULL && !may(context, waiter_of(link)->thread)) link = link->next;
     if (link == NULL) return chain;
     struct bc_waiter *waiter = waiter_of(link);
-    take_out(queue, waiter);
+    unlist(queue, waiter);
     waiter->next = chain;
     return waiter;
 }
@@ -77,9 +77,9 @@ void bc__wait_queue_wait_ms(struct bc_wait_queue *queue, struct bc_waiter *waite
     if (bc__event_wait_ms(&waiter->event, timeout_ms)) return;
     bc__mutex_lock(lock);
     bool listed = waiter->listed;
-    if (listed) take_out(queue, waiter);
+    if (listed) unlist(queue, waiter);
     bc__mutex_unlock(lock);
-    /* Else it will be set, now that it was taken out. */
+    /* Another thread has unlisted the waiter, and will set the event. */
     while (!listed && !bc__event_wait_ms(&waiter->event, timeout_ms)) {
     }
 }

@@ -1,13 +1,14 @@
-/* Threads that wait for a batch that another thread brings. Each is woken once, when its
- * batch is there or it is to bring it itself, and sleeps under a lock of its own:
+/* The queue of threads that wait for a batch of another thread. Each waiter is woken
+ * once, by its own event: when its batch is published, or when it is to produce the
+ * batch.
  *
- *     wait ─▶ listed ── the producer takes it out ─▶ set ─▶ goes on
- *               └────── the time runs out ─▶ takes itself out ─▶ looks again
+ *     wait ─▶ listed ── the producer unlists it ─▶ event set ─▶ continues
+ *               └────── the time runs out ─▶ unlists itself ─▶ checks again
  *
- * So a thousand that wait for one batch do not wake one after the other through the
- * ingest's lock, and those that wait for a later one sleep on. The list is guarded by the
- * ingest's lock. A waiting thread's entry stands on its stack: once it was taken out, the
- * thread stays until it was called. */
+ * A thousand threads that wait for one batch therefore do not wake one by one through the
+ * ingest's lock. Threads that wait for a later batch stay asleep. The ingest's lock
+ * guards the list. The waiter is on the stack of its thread. If another thread has
+ * unlisted the waiter, its thread stays until the event is set. */
 #ifndef BC_RECORD_WAIT_QUEUE_H
 #define BC_RECORD_WAIT_QUEUE_H
 
@@ -18,41 +19,45 @@
 #include "base/sync.h"
 
 struct bc_waiter {
-    uint64_t number; /* of the batch */
+    uint64_t number; /* the batch's number */
     uintptr_t thread;
     bool listed;
     struct bc_event event;
     struct bc_link link;    /* in the queue */
-    struct bc_waiter *next; /* in a chain */
+    struct bc_waiter *next; /* in a chain of unlisted waiters */
 };
 
 struct bc_wait_queue {
     struct bc_list listed;
-    uint64_t lowest; /* no listed thread waits for a batch below it; so a batch for which
-                        none waits costs no look at each of them */
+    uint64_t lowest; /* no listed thread waits for an earlier batch. A batch that no
+                        thread waits for therefore costs no scan of the list */
 };
 
 static inline bool bc__wait_queue_is_empty(const struct bc_wait_queue *queue) {
     return queue->listed.first == NULL;
 }
 
-/* 0 or an errno. */
+/* Initialises a waiter of `thread` for batch `number`. Returns 0 or an errno. */
 int bc__waiter_init(struct bc_waiter *waiter, uint64_t number, uintptr_t thread);
 void bc__waiter_finish(struct bc_waiter *waiter);
 
-/* The ingest's lock is held in these three. */
+/* Lists the waiter. The ingest's lock is held in this function and the next two. */
 void bc__wait_queue_add(struct bc_wait_queue *queue, struct bc_waiter *waiter);
-/* Takes those out that wait for a batch below `published`, as a chain to be called. */
+/* Unlists the waiters whose batch is below `published`, and returns them as a chain. */
 struct bc_waiter *bc__wait_queue_take(struct bc_wait_queue *queue, uint64_t published);
-/* Takes one out, and puts it before the chain: the first for which `may` is true. */
+/* Unlists the first waiter for which `may` returns true, and returns the chain with that
+ * waiter in front. */
 struct bc_waiter *bc__wait_queue_take_one(struct bc_wait_queue *queue,
                                           struct bc_waiter *chain,
                                           bool (*may)(void *context, uintptr_t thread),
                                           void *context);
 
-/* Wakes all of the chain (NULL: none), which is gone then. The lock is not held. */
+/* Wakes each thread of the chain. Its waiters are invalid afterwards. The lock is not
+ * held.
+ * `chain`: may be NULL. */
 void bc__wait_queue_wake(struct bc_waiter *chain);
-/* Sleeps until set, at most so long; `lock` is the ingest's, and not held. */
+/* Sleeps until the event is set, or the time has run out; milliseconds. `lock`: the
+ * ingest's lock, not held. */
 void bc__wait_queue_wait_ms(struct bc_wait_queue *queue, struct bc_waiter *waiter,
                             struct bc_mutex *lock, int64_t timeout_ms);
 
