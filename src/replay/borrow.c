@@ -44,8 +44,9 @@ static void free_list(struct bc_borrow_list *borrow_list) {
 
 void bc__borrow_list_orphan(struct bc_borrow_list *borrow_list) {
     bc_assert(borrow_list != NULL && !borrow_list->orphaned);
-    /* A release forked while the reader left: no fork knew of the borrow_list, so another
-     * thread may have had its lock. It is leaked. */
+    /* A release callback forked while the reader was being closed. The reader was not in
+     * the registry any more, so another thread may have held the lock. The list is
+     * leaked. */
     if (borrow_list->process != bc__sys_process()) return;
     bc__mutex_lock(&borrow_list->lock);
     bc__borrow_list_promote(borrow_list);

@@ -1,16 +1,16 @@
-/* A reader's borrows: batches of the store that consumers hold, with no count on the
- * batch.
+/* Borrows: batches of the store that consumers use without a reference count.
  *
- * Readers on many threads pass the same batches, and a count that each of them changes
- * would travel between their caches at every batch. So a reader lends a batch instead:
- * the borrow stands in the reader's own borrow_list, and the batch stays valid because
- * the store keeps it. Before the store gives batches up, every borrow_list is settled:
- * each borrow becomes a counted reference. Readers of a cache that evicts do not lend.
+ * Readers on many threads read the same batches. A count that each reader changes would
+ * move between the caches of their processors with every batch. A reader therefore
+ * exports a borrow, which is in the reader's own borrow list. The batch stays valid
+ * because the store keeps it. Before the store drops batches, each borrow list is
+ * promoted: each borrow becomes a counted reference. Readers of a cache that evicts
+ * export no borrows.
  *
- *     lend ─▶ lent ──────────────────▶ returned
- *               └── settle ─▶ counted ─▶ returned, and the reference given back
+ *     add ─▶ borrowed ────────────────▶ returned
+ *               └── promote ─▶ counted ─▶ returned, and the reference dropped
  *
- * The borrow_list outlives its reader as long as a borrow stands in it. */
+ * A borrow list outlives its reader until its last borrow is returned. */
 #ifndef BC_REPLAY_BORROW_H
 #define BC_REPLAY_BORROW_H
 
@@ -20,39 +20,38 @@
 
 struct bc_borrow_list;
 
-/* A consumer's hold on a batch; part of what was exported, never moved. */
+/* A consumer's use of a batch. It is part of the exported block, and never moves. */
 struct bc_borrow {
     struct bc_batch *batch;
-    struct bc_borrow_list *borrow_list; /* NULL: a reference of its own */
+    struct bc_borrow_list *borrow_list; /* NULL: a counted reference */
     struct bc_link link;
     bool counted;
 };
 
 struct bc_borrow_list {
-    struct bc_mutex lock; /* the reader's lock too */
+    struct bc_mutex lock; /* also the reader's lock */
     struct bc_list borrows;
     bool orphaned;
-    int64_t process; /* in which it may be used */
+    int64_t process; /* the process that may use the list */
 };
 
-/* 0 or an errno. `lasts`: beyond one call, so that it is worth cache lines of its
- * own. */
+/* Makes a borrow list. Returns 0 or an errno. `lasts`: the list is used by several calls,
+ * and gets its own cache lines. */
 int bc__borrow_list_new(bool lasts, struct bc_borrow_list **out_list);
-/* In a fork's child, with the lock held: the borrow_list goes on empty. What stood in it
- * is leaked, because it is the parent's to give back; so are borrows of borrow_lists
- * whose readers are gone. */
+/* Empties the list, in a fork's child. The lock is held. Its borrows are leaked, since
+ * the parent returns them. Borrows of orphaned lists are leaked too. */
 void bc__borrow_list_forked(struct bc_borrow_list *borrow_list);
-/* The reader is gone: settles, and frees the borrow_list now or with its last borrow. In
- * a fork's child, a borrow_list of the parent's is leaked. */
+/* Promotes the borrows of a closed reader. The list is freed now, or with its last
+ * borrow. In a fork's child, a list of the parent is leaked. */
 void bc__borrow_list_orphan(struct bc_borrow_list *borrow_list);
 
-/* Lends a batch of the store. The lock is held. */
+/* Adds a borrow of a batch of the store. The lock is held. */
 void bc__borrow_add(struct bc_borrow_list *borrow_list, struct bc_borrow *borrow,
                     struct bc_batch *batch);
-/* Makes every borrow a counted reference. The lock is held. */
+/* Turns each borrow into a counted reference. The lock is held. */
 void bc__borrow_list_promote(struct bc_borrow_list *borrow_list);
 
-/* Gives a borrow, or a reference of its own, back. Any thread, no lock held. */
+/* Returns a borrow, or drops its counted reference. Any thread; no lock is held. */
 void bc__borrow_return(struct bc_borrow *borrow);
 
 #endif

@@ -9,9 +9,9 @@
  *
  *     block | node 1 | node 2 | ... | pointer to node 1 | pointer to node 2 | ...
  *
- * The root is the caller's struct; the pointer to node i is entry i - 1, and because the
- * nodes are in breadth-first order, the children of a node are a run of that table. Every
- * node that is not released yet counts once, wherever it was moved to. */
+ * The root is the caller's struct. Entry i - 1 of the table points to node i. The nodes
+ * are in breadth-first order, so the children of a node are contiguous in the table.
+ * `live` counts the nodes that are not released, moved out or not. */
 struct export_block {
     atomic_uint live;
     struct bc_borrow borrow;
@@ -20,7 +20,8 @@ struct export_block {
 
 static void release_node(struct ArrowArray *array);
 
-/* Marks the array and what was not moved out below it as released: how many nodes. */
+/* Marks the array, and the nodes below it that were not moved out, as released. Returns
+ * the number of these nodes. */
 static unsigned mark_released(struct ArrowArray *array,
                               const struct export_block *block) {
     unsigned n = 1;
@@ -44,7 +45,7 @@ static void release_node(struct ArrowArray *array) {
     unsigned n = mark_released(array, block);
     unsigned live = atomic_load_explicit(&block->live, memory_order_acquire);
     bc_assert(live >= n);
-    /* Alone with all that is left: nobody else can change the count any more. */
+    /* If these are the last nodes, no other thread can change the count any more. */
     if (live != n) {
         live = atomic_fetch_sub_explicit(&block->live, n, memory_order_acq_rel);
         if (live != n) return;

@@ -62,50 +62,52 @@ void bc_reader_unref(struct bc_reader *reader) {
     bc__reader_discard(reader);
 }
 
-static const struct bc_schema *schema_of(const struct bc_reader *reader) {
+static const struct bc_schema *projected_schema(const struct bc_reader *reader) {
     return reader->projection == NULL ? reader->cache.store->schema
                                       : reader->projection->schema;
 }
 
 int bc_reader_schema(const struct bc_reader *reader, struct ArrowSchema *out_schema,
                      struct bc_error *error) {
-    return bc__schema_export(schema_of(reader), out_schema, error);
+    return bc__schema_export(projected_schema(reader), out_schema, error);
 }
 
 uint64_t bc_reader_position(const struct bc_reader *reader) {
     return atomic_load_explicit(&reader->cursor, memory_order_relaxed);
 }
 
-enum step { STEP_TOOK, STEP_NOT_YET, STEP_ENDED, STEP_FAILED };
+enum step { STEP_DONE, STEP_NOT_YET, STEP_ENDED, STEP_FAILED };
 
-struct taken {
+struct result {
     uint64_t number;
-    struct bc_batch *unused; /* a batch that could not be exported */
+    struct bc_batch *unused; /* a reference to drop: the export failed */
     int code;
 };
 
+/* Counts a batch by its tier. */
 static void count_hit(_Atomic uint64_t *hits) {
-    /* Written under the reader's lock only. */
+    /* Written with the reader's lock only. */
     uint64_t before = atomic_load_explicit(hits, memory_order_relaxed);
     atomic_store_explicit(hits, before + 1, memory_order_relaxed);
 }
 
-/* Passes batch `number`. The reader's lock is held. */
-static void move(struct bc_reader *reader, uint64_t number) {
+/* Moves the cursor past batch `number`. The reader's lock is held. */
+static void move_cursor(struct bc_reader *reader, uint64_t number) {
     uint64_t next = number + reader->step;
     if (next < number) next = UINT64_MAX;
     atomic_store_explicit(&reader->cursor, next, memory_order_release);
 }
 
-/* Takes the batch at the cursor if it is there. The reader's lock is held. */
-static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
-                      struct bc_batch_info *out_info, struct taken *taken,
-                      struct bc_error *error) {
+/* Exports the batch at the cursor if it is published. The reader's lock is held. */
+static enum step read_at_cursor(struct bc_reader *reader, bool quick,
+                                struct ArrowArray *out_array,
+                                struct bc_batch_info *out_info, struct result *result,
+                                struct bc_error *error) {
     struct bc_store *store = reader->cache.store;
     uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
-    taken->number = number;
+    result->number = number;
     if (atomic_load_explicit(reader->cache.closed, memory_order_acquire)) {
-        taken->code = bc__error_closed(error);
+        result->code = bc__error_closed(error);
         return STEP_FAILED;
     }
     if (number >= reader->stop) return STEP_ENDED;
@@ -114,22 +116,23 @@ static enum step take(struct bc_reader *reader, bool quick, struct ArrowArray *o
     struct bc_batch *batch;
     bool borrowed;
     struct bc_batch_info info;
-    taken->code =
+    result->code =
         bc__store_get(store, number, projection, quick, &batch, &borrowed, &info, error);
-    if (taken->code != 0) return STEP_FAILED;
-    bool lend = borrowed && reader->cache.ops->on_advance == NULL;
-    if (borrowed && !lend) (void)bc__batch_ref(batch);
-    struct bc_borrow_list *borrow_list = lend ? reader->borrow_list : NULL;
+    if (result->code != 0) return STEP_FAILED;
+    bool borrows = borrowed && reader->cache.ops->on_advance == NULL;
+    if (borrowed && !borrows) (void)bc__batch_ref(batch);
+    struct bc_borrow_list *borrow_list = borrows ? reader->borrow_list : NULL;
     const int32_t *fields = projection == NULL ? NULL : projection->fields;
-    if (bc__export_batch(schema_of(reader), fields, batch, borrow_list, out_array) != 0) {
-        taken->unused = lend ? NULL : batch;
-        taken->code = bc__error_memory(error);
+    if (bc__export_batch(projected_schema(reader), fields, batch, borrow_list,
+                         out_array) != 0) {
+        result->unused = borrows ? NULL : batch;
+        result->code = bc__error_memory(error);
         return STEP_FAILED;
     }
-    move(reader, number);
+    move_cursor(reader, number);
     count_hit(info.in_memory ? &reader->memory_hits : &reader->disk_hits);
     if (out_info != NULL) *out_info = info;
-    return STEP_TOOK;
+    return STEP_DONE;
 }
 
 /* Reports that the cursor has moved. No lock is held. */
@@ -141,53 +144,55 @@ static void report_position(const struct bc_reader *reader) {
                            reader->stop);
 }
 
-static int next(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
-                struct bc_batch_info *out_info, struct bc_error *error) {
+static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
+                      struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
     const struct bc_reader_cache *cache = &reader->cache;
     for (;;) {
-        struct taken taken = {0, NULL, 0};
-        /* Asked before the count is read: a batch published before the end is seen. */
+        struct result result = {0, NULL, 0};
+        /* Read before the published count: the count then includes every batch before the
+         * end. */
         bool exhausted = bc__ingest_exhausted(cache->ingest);
         if (!quick) {
             bc__mutex_lock(&reader->borrow_list->lock);
         } else if (!bc__mutex_try_lock(&reader->borrow_list->lock)) {
             return EAGAIN;
         }
-        enum step step = take(reader, quick, out_array, out_info, &taken, error);
+        enum step step =
+            read_at_cursor(reader, quick, out_array, out_info, &result, error);
         bc__mutex_unlock(&reader->borrow_list->lock);
-        if (step == STEP_TOOK) {
+        if (step == STEP_DONE) {
             report_position(reader);
             return 0;
         }
         if (step == STEP_FAILED) {
-            bc__batch_unref(taken.unused);
-            return taken.code;
+            bc__batch_unref(result.unused);
+            return result.code;
         }
         if (exhausted || step == STEP_ENDED) {
             memset(out_array, 0, sizeof(*out_array));
             if (out_info != NULL) memset(out_info, 0, sizeof(*out_info));
             return 0;
         }
-        int code = cache->ops->advance(cache->context, taken.number, error);
+        int code = cache->ops->advance(cache->context, result.number, error);
         if (code != 0) return code;
     }
 }
 
 int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                    struct bc_batch_info *out_info, struct bc_error *error) {
-    return next(reader, false, out_array, out_info, error);
+    return next_batch(reader, false, out_array, out_info, error);
 }
 
 int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
                          struct bc_batch_info *out_info, struct bc_error *error) {
-    return next(reader, true, out_array, out_info, error);
+    return next_batch(reader, true, out_array, out_info, error);
 }
 
 int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     const struct bc_reader_cache *cache = &reader->cache;
     int code = 0;
-    /* Another thread may have it for as long as a read takes. */
+    /* Another thread may hold the lock for a whole read. */
     if (!bc__mutex_try_lock(&reader->borrow_list->lock)) return EAGAIN;
     if (atomic_load_explicit(cache->closed, memory_order_acquire)) {
         code = EINVAL;
@@ -195,7 +200,7 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
                number >= reader->stop || number >= bc__store_published(cache->store)) {
         code = EAGAIN;
     } else {
-        move(reader, number);
+        move_cursor(reader, number);
         count_hit(&reader->memory_hits);
     }
     bc__mutex_unlock(&reader->borrow_list->lock);
@@ -217,7 +222,7 @@ static const char *stream_error(struct ArrowArrayStream *stream) {
     const struct bc_reader *reader = stream->private_data;
     if (reader->error.code == 0) return NULL;
     if (reader->error.kind != BC_ERROR_SOURCE) return reader->error.message;
-    /* The whole message: that of a bc_error may be cut. */
+    /* The message in a bc_error may be cut. The ingest has the whole message. */
     const char *message = NULL;
     (void)bc__ingest_failure(reader->cache.ingest, &message);
     return message == NULL ? reader->error.message : message;

@@ -1,14 +1,15 @@
-/* Readers: a cursor each, and nothing shared between them but what they read.
+/* Readers. Each reader has a cursor. Readers share nothing but the batches that they
+ * read.
  *
- *      lock the reader ─▶ closed? ─▶ cursor < published? ─▶ lend the batch, cursor + 1
+ *      lock the reader ─▶ closed? ─▶ cursor < published? ─▶ export, cursor += step
  *            ▲                             │ no
  *            └── wait or become producer ◀─┘ (no lock held)
  *
- * The lock is the reader's own: it orders the threads that share one reader, and lets
- * close know when a reader has left the store (close sets `closed`, then takes every
- * reader's lock once). A batch is referenced before the cursor passes it, so the lowest
- * cursor of all readers is a low-water mark below which nobody looks. A reader that has
- * come to its `stop` looks at nothing any more. */
+ * Each reader has its own lock, which orders the threads of one reader. Close sets
+ * `closed`, and then acquires each reader's lock once. After that, no reader is in a call
+ * of the store. A reader references a batch before the cursor moves past it. The lowest
+ * cursor is therefore a low-water mark: no reader reads an earlier batch. A reader at its
+ * `stop` reads nothing any more. */
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
@@ -39,39 +40,41 @@ struct bc_reader_cache {
 
 struct bc_reader {
     atomic_uint refs;
-    struct bc_borrow_list *borrow_list; /* its lock is the reader's */
+    struct bc_borrow_list *borrow_list; /* its lock is the reader's lock */
     _Atomic uint64_t cursor;
-    uint64_t stop;                    /* it gives no batch from this number on */
-    uint64_t step;                    /* from one batch to the next */
+    uint64_t stop;                    /* the end: the first batch not to read */
+    uint64_t step;                    /* batches from one read to the next */
     struct bc_projection *projection; /* NULL: all columns */
-    bool counted;                     /* one of those that `max_readers` is about */
-    _Atomic uint64_t memory_hits;     /* batches that it gave, by where they were */
-    _Atomic uint64_t disk_hits;
+    bool counted;                     /* `max_readers` counts this reader */
+    _Atomic uint64_t memory_hits;     /* batches returned from memory */
+    _Atomic uint64_t disk_hits;       /* batches returned from disk */
     struct bc_reader_cache cache;
-    struct bc_link link;   /* in the cache's list, under the cache's lock */
-    struct bc_error error; /* of the stream it was exported as */
+    struct bc_link link;   /* in the cache's list, which the cache's lock guards */
+    struct bc_error error; /* of its exported stream */
 };
 
-/* What a reader is to give. */
+/* The batches that a reader returns. */
 struct bc_range {
     uint64_t start;
     uint64_t stop;
     uint64_t step;
 };
 
-/* The projection moves in on success. One that is not `counted` serves one call, on cache
- * lines that it may share. */
+/* Makes a reader. On success the projection moves in. `counted`: false means that the
+ * reader serves one call, and may share its cache lines. Returns 0 or an errno. */
 int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader);
-/* The first batch that it may still look at; UINT64_MAX: none. */
+/* Returns the first batch that the reader may still read; UINT64_MAX means none. */
 uint64_t bc__reader_mark(const struct bc_reader *reader);
-/* Returns when nobody is inside the store on behalf of this reader and nothing that it
- * gave out needs the store any more. Where `closed` is set, this stays so. */
+/* Promotes the reader's borrows, with its lock. After the return, no thread is in the
+ * store for this reader, and no exported batch needs the store. If `closed` is set, this
+ * stays true. */
 void bc__reader_promote(struct bc_reader *reader);
-/* True of a stream that bc_reader_export made: what interrupts it loses nothing. */
+/* Returns true for a stream of bc_reader_export. Such a stream loses no batch by
+ * EINTR. */
 bool bc__reader_is_stream(const struct ArrowArrayStream *stream);
-/* Frees a reader that its cache never took in. */
+/* Frees a reader that its cache did not admit. */
 void bc__reader_discard(struct bc_reader *reader);
 
 #endif
