@@ -1,4 +1,4 @@
-/* The life of a cache: construction step by step, references, closing (cache/cache.h). */
+/* The life of a cache: steps of its construction, references, closing (cache/cache.h). */
 #include "cache/cache.h"
 
 #include <string.h>
@@ -24,7 +24,7 @@ int bc__cache_alloc(uint64_t max_readers, struct bc_cache **out_cache,
     return 0;
 }
 
-/* Frees all but the ingest. */
+/* Frees the cache. It has no ingest any more. */
 static void free_cache(struct bc_cache *cache) {
     if (cache->has_store) bc__store_finish(&cache->store);
     if (cache->has_disk) bc__disk_finish(&cache->disk);
@@ -67,18 +67,19 @@ int bc__cache_identify(struct bc_cache *cache, struct bc_error *error) {
     return code == 0 ? 0 : bc__disk_error_reading(disk, code, error);
 }
 
-/* Releases a weak reference, and with the last one frees the cache. */
+/* Drops a weak reference. Frees the cache with the last one. */
 static void weak_unref(struct bc_cache *cache) {
     if (!bc__unref(&cache->weak_refs)) return;
-    /* A source forked in the prefetching thread: the rest is the parent's. */
+    /* The source forked in the prefetching thread: the members belong to the parent. */
     if (bc__cache_is_forked(cache)) return;
-    /* First, so that no fork takes a lock that is being destroyed. */
+    /* First, so that no fork acquires a lock that is being destroyed. */
     bc__cache_unregister(cache);
     bc__ingest_finish(&cache->ingest);
     free_cache(cache);
 }
 
-static void prefetch(void *context) {
+/* Runs on the prefetching thread, which has a weak reference. */
+static void run_prefetch_thread(void *context) {
     struct bc_cache *cache = context;
     bc__prefetch_run(&cache->ingest);
     weak_unref(cache);
@@ -88,7 +89,7 @@ int bc__cache_start(struct bc_cache *cache, struct bc_error *error) {
     bc__cache_register(cache);
     if (cache->ingest.demand.ahead == 0) return 0;
     bc__ref(&cache->weak_refs);
-    int code = bc__thread_start(prefetch, cache);
+    int code = bc__thread_start(run_prefetch_thread, cache);
     if (code == 0) return 0;
     (void)bc__unref(&cache->weak_refs);
     bc__cache_unregister(cache);

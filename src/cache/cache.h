@@ -1,14 +1,14 @@
-/* A cache, shared by the files of this room. No other room looks inside.
+/* A cache. Only the files of src/cache access its members.
  *
  *     source ─▶ ingest ─▶ store ─┬─▶ memory          reader ─▶ stream ─▶ consumer
  *                  ▲             └─▶ disk              │  │
  *                  └───────────── advance ─────────────┘  └─▶ store (published batches)
  *
- * Strong references: the user's, and one for each reader. With the last one the cache is
- * closed. Weak references: one for all strong ones, and one for the prefetching thread.
- * With the last one the cache is freed.
+ * Strong references: those of the user, and one for each reader. When the last one is
+ * dropped, the cache is closed. Weak references: one for all strong references, and one
+ * for the prefetching thread. When the last one is dropped, the cache is freed.
  *
- * Construction has these steps, and a failure undoes those that were done:
+ * Construction has these steps. If a step fails, the earlier steps are undone.
  *
  *     alloc ─▶ schema ─▶ disk ─▶ store ─▶ index ─▶ ingest ─▶ name ─▶ start
  *
@@ -17,10 +17,12 @@
  *     a resumed recording (create.c)  x       x     x     x             x
  *     an opened file (open.c)         x       x     x     x             x
  *
- * Closing happens once, in this order: `closed` is set; the ingest ends, so that waiting
- * threads wake and the source is released; each reader's lock is taken once and its
- * borrows are promoted, so that no reader needs the store any more; batches, mapping and
- * file are released. */
+ * A cache is closed once, in this order:
+ *
+ * 1. `closed` is set.
+ * 2. The ingest ends: waiting threads wake, and the source is released.
+ * 3. Each reader's borrows are promoted, with its lock: no reader needs the store then.
+ * 4. The batches, the mapping and the file are released. */
 #ifndef BC_CACHE_CACHE_H
 #define BC_CACHE_CACHE_H
 
@@ -32,8 +34,8 @@
 #include "replay/reader.h"
 #include "store/store.h"
 
-/* A cursor of one call that looks at slots. While it is listed, the batches from `number`
- * on stay. On the caller's stack. */
+/* A pin: a cursor of one call that reads slots. While it is listed, no batch from
+ * `number` on is evicted. It is on the caller's stack. */
 struct bc_pin {
     uint64_t number;
     uintptr_t thread;
@@ -54,8 +56,8 @@ struct bc_cache {
     struct bc_ingest ingest;
     struct bc_disk disk;
     struct bc_identity identity; /* of a recording's file */
-    struct bc_mutex lock;        /* guards what follows */
-    struct bc_cache *writer;     /* of the followed recording, with a reference */
+    struct bc_mutex lock;        /* guards the members below */
+    struct bc_cache *writer; /* the followed recording's writer, referenced; or NULL */
     struct bc_list readers;
     uint64_t readers_made;
     uint64_t max_readers;
@@ -70,15 +72,15 @@ static inline struct bc_reader *bc__reader_of(struct bc_link *link) {
     return BC_CONTAINER(link, struct bc_reader, link);
 }
 
-/* In a fork's child the source and the file are the parent's. The child releases nothing
- * of them. */
+/* Returns true in a fork's child. The source and the file belong to the parent, so the
+ * child does not release them. */
 static inline bool bc__cache_is_forked(const struct bc_cache *cache) {
     return cache->ingest.process != bc__sys_process();
 }
 
 /* ---- construction (cache.c) ---- */
 
-/* Makes an empty cache. ENOMEM. */
+/* Allocates an empty cache. ENOMEM. */
 int bc__cache_alloc(uint64_t max_readers, struct bc_cache **out_cache,
                     struct bc_error *error);
 /* Frees a cache whose construction failed. It has no ingest. */
@@ -86,69 +88,72 @@ void bc__cache_discard(struct bc_cache *cache);
 /* Adds the store. ENOMEM. */
 int bc__cache_init_store(struct bc_cache *cache, uint64_t memory_capacity,
                          enum bc_write_policy policy, struct bc_error *error);
-/* Adds the ingest: `source` moves in, or is NULL. ENOMEM. */
+/* Adds the ingest. On success `source` moves in. `source`: may be NULL. ENOMEM. */
 int bc__cache_init_ingest(struct bc_cache *cache, struct ArrowArrayStream *source,
                           const struct bc_ingest_options *options,
                           struct bc_error *error);
 /* Removes the ingest: the source moves back. */
 void bc__cache_undo_ingest(struct bc_cache *cache, struct ArrowArrayStream *out_source);
-/* Finds out which file a recording is, so that followers in this process find its
- * writer. EIO. */
+/* Sets the identity of a recording's file, by which followers of this process find its
+ * writer. Returns 0 or the errno of the read. */
 int bc__cache_identify(struct bc_cache *cache, struct bc_error *error);
 /* Registers the cache, and starts the prefetching thread. ENOMEM, EAGAIN. */
 int bc__cache_start(struct bc_cache *cache, struct bc_error *error);
-/* Makes a recording, as bc_cache_new does; its name is given later. (create.c) */
+/* Like bc_cache_new(), for a recording that gets its name later. (create.c) */
 int bc__cache_new_unnamed(struct ArrowArrayStream *source,
                           const struct bc_cache_options *options,
                           struct bc_cache **out_cache, struct bc_error *error);
-/* The memory budget that `wanted` stands for. (create.c) */
+/* Returns the memory budget. `wanted`: bytes, or BC_BYTES_DEFAULT. (create.c) */
 uint64_t bc__cache_memory_budget(uint64_t wanted);
 
-/* ---- batches that stay (evict.c) ---- */
+/* ---- eviction and pins (evict.c) ---- */
 
 /* Pins the batches from `number` on. EINVAL: batch `number` was evicted. */
 int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
                   struct bc_error *error);
-/* Pins all batches that are not evicted: from `pin->number` on. */
+/* Pins all batches that are not evicted, and sets `pin->number` to the first one. */
 void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin);
 /* Moves the pin to `number`. No lock is held. */
 void bc__cache_move_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number);
+/* Removes the pin, and evicts the batches that it kept. No lock is held. */
 void bc__cache_unpin(struct bc_cache *cache, struct bc_pin *pin);
 /* In a fork's child, with the cache's lock held: keeps the pins of this thread. The other
  * pins are on the stacks of threads that the child does not have. */
 void bc__cache_pins_forked(struct bc_cache *cache);
-/* Evicts the batches that no reader and no pin needs. True if one was evicted. */
+/* Evicts the batches that no reader and no pin needs. Returns true if a batch was
+ * evicted, by any thread. */
 bool bc__cache_evict(struct bc_cache *cache);
-/* EINVAL: batch `number` was evicted. The cache's lock is held. */
+/* Checks that batch `number` is not evicted. The cache's lock is held. EINVAL: it is. */
 int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
                             struct bc_error *error);
 
 /* ---- the rest ---- */
 
-/* A reader that max_readers does not count. (readers.c) */
+/* Makes a reader. `counted`: max_readers counts it. (readers.c) */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader, struct bc_error *error);
-/* Until bc__cache_leave, the cache is not closed, and no batch is stored. EINVAL: it is
- * closed. (cache.c) */
+/* Prevents other threads from storing a batch, or releasing the file in close, until
+ * bc__cache_leave. EINVAL: the cache is closed. (cache.c) */
 int bc__cache_enter(struct bc_cache *cache, struct bc_error *error);
 void bc__cache_leave(struct bc_cache *cache);
-/* The cache has opened a file. */
+/* Returns true if the cache was opened from a file. */
 static inline bool bc__cache_is_opened(const struct bc_cache *cache) {
     return cache->has_disk && cache->disk.encoder.metadata == NULL;
 }
 
-/* Asks the writer for a follower's next batch; bc_ingest_options has `request`.
- * (follow.c) */
+/* Requests a follower's next batch from its writer, as the `request` of
+ * bc_ingest_options. (follow.c) */
 int bc__cache_request(void *context, int code, struct bc_error *error);
-/* Looks for the writer, before other threads see the follower. */
+/* Finds the writer. Called before other threads see the follower. */
 void bc__cache_find_writer(struct bc_cache *cache);
 /* Releases the writer when the follower is closed. */
 void bc__cache_release_writer(struct bc_cache *cache);
 
-/* The cache of this process that writes this recording, with a reference; or NULL.
+/* Returns the cache of this process that writes the recording, referenced, or NULL.
  * (fork.c) */
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity);
-/* Between these calls, a fork waits for the cache's locks, which stay valid. */
+/* Adds the cache to the registry, until bc__cache_unregister: a fork acquires the cache's
+ * locks, which must be valid. */
 void bc__cache_register(struct bc_cache *cache);
 void bc__cache_unregister(struct bc_cache *cache);
 

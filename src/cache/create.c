@@ -42,7 +42,8 @@ static int init_store(struct bc_cache *cache, const struct bc_cache_options *opt
                                 (enum bc_write_policy)options->write_policy, error);
 }
 
-/* The file of a recording; `is_named_later`: once it is complete. */
+/* Returns the options of a recording's file. `is_named_later`: the file gets its name
+ * when it is complete. */
 static struct bc_disk_options recording_options(const struct bc_cache_options *options,
                                                 bool is_named_later) {
     return (struct bc_disk_options){
@@ -56,8 +57,9 @@ static struct bc_disk_options recording_options(const struct bc_cache_options *o
     };
 }
 
-/* ---- the tiers of each kind of cache, whose schema is known ---- */
+/* ---- the tiers of each kind of cache ---- */
 
+/* Adds the tiers of a cache. Its schema is set. */
 typedef int tiers_function(struct bc_cache *cache, const struct bc_cache_options *options,
                            struct bc_error *error);
 
@@ -94,7 +96,7 @@ static int init_unnamed(struct bc_cache *cache, const struct bc_cache_options *o
     return open_new_file(cache, options, &disk, error);
 }
 
-/* Loads the batches that the file has, and continues it behind them. */
+/* Publishes the batches of the file, and continues the recording after the last one. */
 static int init_resumed(struct bc_cache *cache, const struct bc_cache_options *options,
                         struct bc_error *error) {
     const struct bc_disk_options disk = recording_options(options, false);
@@ -110,8 +112,8 @@ static int init_resumed(struct bc_cache *cache, const struct bc_cache_options *o
 
 /* ---- construction (cache/cache.h) ---- */
 
-/* The last steps. With `publishes`, a new recording gets its name. */
-static int start(struct bc_cache *cache, bool publishes, struct bc_error *error) {
+/* Does the last steps. `publishes`: a new recording gets its name. */
+static int start_cache(struct bc_cache *cache, bool publishes, struct bc_error *error) {
     int code = 0;
     if (cache->has_disk && cache->disk.file.publishes_last) {
         code = bc__cache_identify(cache, error);
@@ -123,9 +125,10 @@ static int start(struct bc_cache *cache, bool publishes, struct bc_error *error)
     return code;
 }
 
-static int create(struct ArrowArrayStream *source, const struct bc_cache_options *options,
-                  tiers_function *init_tiers, struct bc_cache **out_cache,
-                  struct bc_error *error) {
+static int create_cache(struct ArrowArrayStream *source,
+                        const struct bc_cache_options *options,
+                        tiers_function *init_tiers, struct bc_cache **out_cache,
+                        struct bc_error *error) {
     struct bc_cache *cache;
     int code = bc__cache_alloc(options->max_readers, &cache, error);
     if (code != 0) return code;
@@ -138,7 +141,7 @@ static int create(struct ArrowArrayStream *source, const struct bc_cache_options
     };
     if (code == 0) code = bc__cache_init_ingest(cache, source, &ingest, error);
     if (code == 0) {
-        code = start(cache, init_tiers == init_recording, error);
+        code = start_cache(cache, init_tiers == init_recording, error);
         if (code != 0) bc__cache_undo_ingest(cache, source);
     }
     if (code != 0) {
@@ -153,9 +156,10 @@ static int create(struct ArrowArrayStream *source, const struct bc_cache_options
 int bc__cache_new_unnamed(struct ArrowArrayStream *source,
                           const struct bc_cache_options *options,
                           struct bc_cache **out_cache, struct bc_error *error) {
-    return create(source, options, init_unnamed, out_cache, error);
+    return create_cache(source, options, init_unnamed, out_cache, error);
 }
 
+/* Returns the function for the kind of cache that the options ask for. */
 static tiers_function *tiers_of(const struct bc_cache_options *options) {
     if (options->record_path == NULL) return init_cache;
     return options->resume ? init_resumed : init_recording;
@@ -171,5 +175,5 @@ int bc_cache_new(struct ArrowArrayStream *source, const struct bc_cache_options 
     int code = BC_READ_OPTIONS(&known, options, error);
     if (code == 0) code = check_options(&known, error);
     if (code != 0) return code;
-    return create(source, &known, tiers_of(&known), out_cache, error);
+    return create_cache(source, &known, tiers_of(&known), out_cache, error);
 }

@@ -1,10 +1,10 @@
-/* Batches that every reader has passed are evicted; a pin keeps them for one call. */
+/* Evicts the batches that all readers are past. A pin prevents this for one call. */
 #include "base/check.h"
 #include "base/error.h"
 #include "cache/cache.h"
 
-/* The lowest mark once all readers were made, else 0; of published batches. The cache's
- * lock is held. */
+/* Returns the first batch that a reader or a pin may still read, at most the published
+ * count. Returns 0 until max_readers readers were made. The cache's lock is held. */
 static uint64_t low_water(const struct bc_cache *cache) {
     if (cache->max_readers == 0 || cache->readers_made < cache->max_readers) return 0;
     uint64_t low = bc__store_published(&cache->store);
@@ -40,8 +40,8 @@ int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
         (unsigned long long)number, (unsigned long long)cache->evicted_below);
 }
 
-/* The cache's lock is held. */
-static void enlist_pin(struct bc_cache *cache, struct bc_pin *pin) {
+/* Lists the pin. The cache's lock is held. */
+static void list_pin(struct bc_cache *cache, struct bc_pin *pin) {
     pin->thread = bc__sys_thread();
     bc__list_add(&cache->pins, &pin->link);
 }
@@ -52,7 +52,7 @@ int bc__cache_pin(struct bc_cache *cache, struct bc_pin *pin, uint64_t number,
     if (cache->max_readers == 0) return 0;
     bc__mutex_lock(&cache->lock);
     int code = bc__cache_check_evicted(cache, number, error);
-    if (code == 0) enlist_pin(cache, pin);
+    if (code == 0) list_pin(cache, pin);
     bc__mutex_unlock(&cache->lock);
     return code;
 }
@@ -62,7 +62,7 @@ void bc__cache_pin_first(struct bc_cache *cache, struct bc_pin *pin) {
     if (cache->max_readers == 0) return;
     bc__mutex_lock(&cache->lock);
     pin->number = cache->evicted_below;
-    enlist_pin(cache, pin);
+    list_pin(cache, pin);
     bc__mutex_unlock(&cache->lock);
 }
 
@@ -73,7 +73,7 @@ void bc__cache_pins_forked(struct bc_cache *cache) {
     while (link != NULL) {
         struct bc_link *next = link->next;
         struct bc_pin *pin = BC_CONTAINER(link, struct bc_pin, link);
-        if (pin->thread == self) enlist_pin(cache, pin);
+        if (pin->thread == self) list_pin(cache, pin);
         link = next;
     }
 }

@@ -5,7 +5,7 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
-static enum bc_file_kind kind_of(const struct bc_cache *cache) {
+static enum bc_file_kind file_kind(const struct bc_cache *cache) {
     const struct bc_disk *disk = &cache->disk;
     if (!cache->has_disk) return BC_FILE_NONE;
     if (!bc__cache_is_opened(cache)) {
@@ -16,7 +16,8 @@ static enum bc_file_kind kind_of(const struct bc_cache *cache) {
     return disk->blocks != NULL ? BC_FILE_ARROW : BC_FILE_STREAM;
 }
 
-/* The same for batch `number`, which is pinned; `*out_found`: it is in the file. */
+/* Adds up the bytes of each column of batch `number`, which is pinned. `out_found`: the
+ * batch is in the file. */
 static int measure_batch(struct bc_cache *cache, uint64_t number, int64_t *columns,
                          enum bc_codec *out_codec, bool *out_found,
                          struct bc_error *error) {
@@ -33,10 +34,11 @@ static int measure_batch(struct bc_cache *cache, uint64_t number, int64_t *colum
     return code;
 }
 
-/* Adds up the bytes of every column of the file, in all batches; or, where `columns` is
- * NULL, looks at the first one. Between two batches others may record and evict. */
-static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_codec,
-                   struct bc_error *error) {
+/* Adds up the bytes of each column of the file, over all batches. `columns`: NULL means
+ * that only the codec of the first batch is read. Between two batches, other threads may
+ * record and evict. */
+static int measure_batches(struct bc_cache *cache, int64_t *columns,
+                           enum bc_codec *out_codec, struct bc_error *error) {
     struct bc_pin pin;
     bc__cache_pin_first(cache, &pin);
     uint64_t batches = bc__store_published(&cache->store);
@@ -55,7 +57,8 @@ static int measure(struct bc_cache *cache, int64_t *columns, enum bc_codec *out_
     return code;
 }
 
-/* What the file is. `columns` are all of its columns. */
+/* Describes the file as a whole, and adds dictionaries to `columns`, all of its
+ * columns. */
 static int describe_file(struct bc_cache *cache, int64_t *columns,
                          struct bc_file_info *info, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
@@ -75,10 +78,11 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
     return 0;
 }
 
-/* The bytes of the columns that the cache has, of those of its file. */
-static void give_columns(struct bc_cache *cache, const int64_t *columns,
-                         uint64_t *out_column_bytes) {
-    /* Set once, both, under the lock. */
+/* Writes the bytes of the cache's columns, which may be a selection of the file's
+ * columns. */
+static void write_selected_columns(struct bc_cache *cache, const int64_t *columns,
+                                   uint64_t *out_column_bytes) {
+    /* Both members are set once, with the lock. */
     bc__mutex_lock(&cache->lock);
     const struct bc_schema *schema =
         cache->selection == NULL ? cache->schema : cache->selection->schema;
@@ -95,14 +99,14 @@ int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
     bc_assert(cache != NULL && out_info != NULL);
     int code = 0;
     struct bc_file_info info = {.struct_size = out_info->struct_size,
-                                .kind = kind_of(cache)};
+                                .kind = file_kind(cache)};
     int32_t n = cache->schema->fields[0].n_children;
     int64_t *columns = bc__calloc((size_t)n + 1, sizeof(*columns));
     if (columns == NULL) return bc__error_memory(error);
     enum bc_codec codec = BC_CODEC_NONE;
     bool has_file = info.kind != BC_FILE_NONE;
     bool measures = out_column_bytes != NULL;
-    if (has_file) code = measure(cache, measures ? columns : NULL, &codec, error);
+    if (has_file) code = measure_batches(cache, measures ? columns : NULL, &codec, error);
     info.compression = (enum bc_compression)codec;
     if (code == 0) code = bc__cache_enter(cache, error);
     if (code == 0) {
@@ -112,7 +116,7 @@ int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
     if (code == 0) {
         bc__struct_write(out_info, out_info->struct_size, &info, sizeof(info));
     }
-    if (code == 0 && measures) give_columns(cache, columns, out_column_bytes);
+    if (code == 0 && measures) write_selected_columns(cache, columns, out_column_bytes);
     bc__free(columns);
     return code;
 }

@@ -1,14 +1,14 @@
-/* A recording that is followed, and who writes it. Where that is a cache of this process,
- * its writer, nobody waits for what nobody would bring:
+/* Followers and their writers. If the writer is a cache of this process, the follower
+ * itself calls the writer's source. A single thread therefore cannot deadlock.
  *
- *     follower ─▶ is the next batch in the file? ──yes──▶ there it is
+ *     follower ─▶ is the next batch in the file? ──yes──▶ publish it
  *         ▲                     │ no
- *         └── the writer asks its source for it (or waits for the thread that does)
+ *         └── the writer's ingest produces it, or waits for its producer
  *
- * The writer is looked for when the follower is opened and whenever it waits, for this
- * process may go on with the recording at any time. A follower keeps its writer until it
- * is closed, or another one goes on, so what another part of the program began and let go
- * is still completed. */
+ * The follower looks for its writer when it is opened, and whenever it waits: this
+ * process may resume the recording at any time. A follower keeps a reference to its
+ * writer until the follower is closed, or another cache resumes the recording. A
+ * recording therefore continues even if the program has dropped its writer. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,11 +31,11 @@ void bc__cache_release_writer(struct bc_cache *cache) {
     bc_cache_unref(writer);
 }
 
-/* Keeps the writer, whose reference moves in, in the place of another one. */
-static void keep_writer(struct bc_cache *cache, struct bc_cache *writer) {
+/* Replaces the follower's writer. The reference moves in. */
+static void replace_writer(struct bc_cache *cache, struct bc_cache *writer) {
     bc__mutex_lock(&cache->lock);
     struct bc_cache *old = writer;
-    /* Once closed, no follower would let it go. */
+    /* A closed follower would never release the writer. */
     if (!atomic_load(&cache->closed)) {
         old = cache->writer;
         cache->writer = writer;
@@ -44,8 +44,8 @@ static void keep_writer(struct bc_cache *cache, struct bc_cache *writer) {
     bc_cache_unref(old);
 }
 
-/* With a reference, or NULL: the writer that was found, or else the cache that writes the
- * recording now. */
+/* Returns the follower's writer, referenced, or NULL. If its recording is not open any
+ * more, returns the cache that writes the recording now. */
 static struct bc_cache *writer_of(struct bc_cache *cache) {
     bc__mutex_lock(&cache->lock);
     struct bc_cache *kept = cache->writer;
@@ -58,19 +58,19 @@ static struct bc_cache *writer_of(struct bc_cache *cache) {
         return kept;
     }
     bc_cache_unref(kept);
-    keep_writer(cache, bc_cache_ref(current));
+    replace_writer(cache, bc_cache_ref(current));
     return current;
 }
 
-/* The writer has given up: the writer knows why. */
-static int failure_of_writer(struct bc_cache *cache, struct bc_error *error) {
+/* Returns the error with which the writer failed, or EOWNERDEAD if it is not known. */
+static int writer_error(struct bc_cache *cache, struct bc_error *error) {
     struct bc_cache *writer = writer_of(cache);
-    const char *words;
-    int code = writer == NULL ? 0 : bc__ingest_failure(&writer->ingest, &words);
+    const char *message;
+    int code = writer == NULL ? 0 : bc__ingest_failure(&writer->ingest, &message);
     if (code != 0) {
         (void)bc__error_copy(error, code, bc__ingest_error(&writer->ingest));
         char **kept = &cache->ingest.source.message;
-        if (*kept == NULL) *kept = bc__strdup(words);
+        if (*kept == NULL) *kept = bc__strdup(message);
     }
     bc_cache_unref(writer);
     return code == 0 ? EOWNERDEAD : code;
@@ -78,7 +78,7 @@ static int failure_of_writer(struct bc_cache *cache, struct bc_error *error) {
 
 int bc__cache_request(void *context, int code, struct bc_error *error) {
     struct bc_cache *cache = context;
-    if (code == EOWNERDEAD) return failure_of_writer(cache, error);
+    if (code == EOWNERDEAD) return writer_error(cache, error);
     struct bc_cache *writer = writer_of(cache);
     if (writer == NULL) return EAGAIN;
     code = bc__ingest_advance_for(&cache->ingest, &writer->ingest,

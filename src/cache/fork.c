@@ -1,10 +1,9 @@
-/* A cache around a fork (base/process.h): a child reads what was recorded, and finds
- * every lock of the cache free and everything under it whole.
+/* A cache around a fork (base/process.h). The child can read the recorded batches: each
+ * lock of the cache is free, and the guarded data is consistent.
  *
- * The locks are taken in the order in which the code nests them. The lock of the page
- * references is not among them, since a child leaves the page references alone. A
- * reader's lock is held while a batch is read from the file, so a fork waits for that
- * read. */
+ * The locks are acquired in the order in which the code nests them. A child does not use
+ * the page references, so their lock is not acquired. A reader holds its lock while it
+ * reads a batch from the file, so a fork waits for that read. */
 #include <errno.h>
 #include <stddef.h>
 
@@ -17,26 +16,27 @@ static struct bc_cache *cache_of(struct bc_member *member) {
     return BC_CONTAINER(member, struct bc_cache, member);
 }
 
-static void for_locks(struct bc_cache *cache, void (*act)(struct bc_mutex *lock)) {
-    act(&cache->lock);
+static void for_each_lock(struct bc_cache *cache, void (*apply)(struct bc_mutex *lock)) {
+    apply(&cache->lock);
     for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
-        act(&bc__reader_of(l)->borrow_list->lock);
+        apply(&bc__reader_of(l)->borrow_list->lock);
     }
-    act(&cache->ingest.lock);
-    act(&cache->ingest.store_lock);
-    act(&cache->store.lock);
+    apply(&cache->ingest.lock);
+    apply(&cache->ingest.store_lock);
+    apply(&cache->store.lock);
     if (!cache->has_disk) return;
-    act(&cache->disk.dictionaries.chain_lock);
-    act(&cache->disk.dictionaries.lock);
-    act(&cache->disk.mapping.lock);
+    apply(&cache->disk.dictionaries.chain_lock);
+    apply(&cache->disk.dictionaries.lock);
+    apply(&cache->disk.mapping.lock);
 }
 
-static void hold(struct bc_member *member) {
-    for_locks(cache_of(member), bc__mutex_lock);
+static void lock_all(struct bc_member *member) {
+    for_each_lock(cache_of(member), bc__mutex_lock);
 }
 
-/* Not in reverse: with the list's lock the readers would go, of which each is locked. */
-static void let(struct bc_member *member) {
+/* The cache's lock is released last: without it, another thread could free a reader whose
+ * lock is still held. */
+static void unlock_all(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
     for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
         bc__mutex_unlock(&bc__reader_of(l)->borrow_list->lock);
@@ -52,18 +52,19 @@ static void let(struct bc_member *member) {
     bc__mutex_unlock(&cache->lock);
 }
 
-static void in_child(struct bc_member *member) {
+static void cache_in_child(struct bc_member *member) {
     struct bc_cache *cache = cache_of(member);
     for (struct bc_link *l = cache->readers.first; l != NULL; l = l->next) {
         bc__borrow_list_forked(bc__reader_of(l)->borrow_list);
     }
     bc__cache_pins_forked(cache);
     bc__ingest_forked(&cache->ingest);
-    let(member);
+    unlock_all(member);
 }
 
 void bc__cache_register(struct bc_cache *cache) {
-    static const struct bc_member_calls calls = {hold, let, in_child, NULL};
+    static const struct bc_member_calls calls = {lock_all, unlock_all, cache_in_child,
+                                                 NULL};
     bc__member_add(BC_MEMBER_CACHE, &cache->member, &calls);
 }
 
@@ -71,7 +72,7 @@ void bc__cache_unregister(struct bc_cache *cache) {
     bc__member_remove(BC_MEMBER_CACHE, &cache->member);
 }
 
-/* A binding's calls, which stay for good. */
+/* A binding's functions. They stay for the life of the process. */
 struct binding {
     struct bc_member member;
     struct bc_fork_calls calls;
@@ -81,21 +82,21 @@ static const struct bc_fork_calls *calls_of(struct bc_member *member) {
     return &BC_CONTAINER(member, struct binding, member)->calls;
 }
 
-static void before(struct bc_member *member) {
+static void binding_before(struct bc_member *member) {
     calls_of(member)->before(calls_of(member)->context);
 }
 
-static void in_parent(struct bc_member *member) {
+static void binding_in_parent(struct bc_member *member) {
     calls_of(member)->in_parent(calls_of(member)->context);
 }
 
-static void in_childs_binding(struct bc_member *member) {
+static void binding_in_child(struct bc_member *member) {
     calls_of(member)->in_child(calls_of(member)->context);
 }
 
 int bc_watch_forks(const struct bc_fork_calls *calls) {
-    static const struct bc_member_calls member_calls = {before, in_parent,
-                                                        in_childs_binding, NULL};
+    static const struct bc_member_calls member_calls = {binding_before, binding_in_parent,
+                                                        binding_in_child, NULL};
     bc_assert(calls != NULL && calls->before != NULL && calls->in_parent != NULL &&
               calls->in_child != NULL);
     struct binding *binding = bc__calloc(1, sizeof(*binding));
@@ -105,8 +106,8 @@ int bc_watch_forks(const struct bc_fork_calls *calls) {
     return 0;
 }
 
-/* Takes a reference where it is true. */
-static bool writes(struct bc_member *member, void *context) {
+/* Returns true if the member writes the recording, and then adds a reference to it. */
+static bool ref_if_writer(struct bc_member *member, void *context) {
     struct bc_cache *cache = cache_of(member);
     const struct bc_identity *identity = context;
     return cache->identity.number == identity->number &&
@@ -118,6 +119,6 @@ static bool writes(struct bc_member *member, void *context) {
 
 struct bc_cache *bc__cache_writer_of(struct bc_identity identity) {
     if (identity.number == 0) return NULL;
-    struct bc_member *member = bc__member_find(BC_MEMBER_CACHE, writes, &identity);
+    struct bc_member *member = bc__member_find(BC_MEMBER_CACHE, ref_if_writer, &identity);
     return member == NULL ? NULL : cache_of(member);
 }

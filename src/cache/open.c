@@ -15,8 +15,9 @@ static int open_path(const char *path, int given, int *out_file, struct bc_error
                          path);
 }
 
-/* The file's tier and the store. With an index, the store has all batches at once. */
-static int init_tiers(struct bc_cache *cache, const struct bc_disk_source *source,
+/* Adds the file's tier and the store. If the file has an index, all batches are
+ * published. */
+static int open_tiers(struct bc_cache *cache, const struct bc_disk_source *source,
                       struct bc_error *error) {
     int code = bc__disk_open_file(&cache->disk, source, &cache->schema, error);
     if (code != 0) return code;
@@ -36,7 +37,7 @@ static int open_file(const struct bc_disk_source *source, const struct bc_hooks 
         bc__sys_close(source->file);
         return code;
     }
-    code = init_tiers(cache, source, error);
+    code = open_tiers(cache, source, error);
     const struct bc_ingest_options ingest = {
         .hooks = hooks,
         .exhausted = cache->disk.tier.has_index,
@@ -83,7 +84,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     struct bc_cache *cache;
     code = open_file(&source, options->hooks, &cache, error);
     if (code != 0) return code;
-    /* A file without an index is scanned now, once. */
+    /* A file without an index is scanned once, here. */
     uint64_t batches;
     if (!options->follow) code = bc_cache_ingest(cache, &batches, error);
     if (code != 0) {

@@ -1,13 +1,13 @@
-/* Readers of a cache: which may be made, and what they ask of it. */
+/* Readers of a cache: their creation, and the operations that they call. */
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "cache/cache.h"
 
-/* What a durable recording gives as recorded is on the disk. */
+/* Flushes a durable recording, so that a batch is on the disk before a reader gets it. */
 static int sync_recording(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk || !cache->disk.file.durable) return 0;
-    /* The parent does that. */
+    /* The parent does this. */
     if (bc__cache_is_forked(cache)) return 0;
     bc__mutex_lock(&cache->ingest.store_lock);
     bool closed = atomic_load(&cache->closed);
@@ -16,8 +16,9 @@ static int sync_recording(struct bc_cache *cache, struct bc_error *error) {
     return code;
 }
 
-/* Batches that no reader will look at make room for those that are wanted. */
-static int advance(void *context, uint64_t number, struct bc_error *error) {
+/* Advances the ingest. If memory is short, evicts batches that no reader needs, and
+ * retries. */
+static int advance_ingest(void *context, uint64_t number, struct bc_error *error) {
     struct bc_cache *cache = context;
     for (;;) {
         int code = bc__ingest_advance(&cache->ingest, number, error);
@@ -34,7 +35,7 @@ int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches, uint64_t *out_b
     }
     if (batches > 0) {
         uint64_t last = batches == UINT64_MAX ? batches : batches - 1;
-        int code = advance(cache, last, error);
+        int code = advance_ingest(cache, last, error);
         if (code != 0) return code;
     }
     *out_batches = bc__store_published(&cache->store);
@@ -46,7 +47,7 @@ int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
     return bc_cache_ingest_to(cache, UINT64_MAX, out_batches, error);
 }
 
-/* Every pass asks: another thread may be in the middle of evicting for an older mark. */
+/* Checked at every move: another thread may be evicting below an older low-water mark. */
 static void on_advance(void *context) { (void)bc__cache_evict(context); }
 
 static void on_close(void *context, struct bc_reader *reader) {
@@ -60,9 +61,9 @@ static void on_close(void *context, struct bc_reader *reader) {
     bc_cache_unref(cache);
 }
 
-/* Why no (more) reader can be made, under the cache's lock. */
-static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *reader,
-                         struct bc_error *error) {
+/* Checks that the reader may be admitted. The cache's lock is held. */
+static int check_reader(const struct bc_cache *cache, const struct bc_reader *reader,
+                        struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
     }
@@ -75,14 +76,14 @@ static int refuse_reader(const struct bc_cache *cache, const struct bc_reader *r
     return bc__cache_check_evicted(cache, bc_reader_position(reader), error);
 }
 
-/* Takes the reader in, if it may start where it wants to. */
+/* Admits the reader if it may start at its position. */
 static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
                         struct bc_error *error) {
     bc__mutex_lock(&cache->lock);
     if (bc_reader_position(reader) == BC_READER_FRONTIER) {
         atomic_store(&reader->cursor, bc__store_published(&cache->store));
     }
-    int code = refuse_reader(cache, reader, error);
+    int code = check_reader(cache, reader, error);
     if (code == 0) {
         bc__list_add(&cache->readers, &reader->link);
         if (reader->counted) cache->readers_made++;
@@ -92,12 +93,13 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     return code;
 }
 
-/* The projection of the columns that are asked for, of those that the cache has. */
+/* Makes the projection of the requested columns. Their indices are those of the cache's
+ * selection. */
 static int project(struct bc_cache *cache, const struct bc_reader_options *options,
                    struct bc_projection **out_projection, struct bc_error *error) {
     const int32_t *columns = options->columns;
     int64_t n = options->n_columns;
-    /* Set once, both, under the lock. */
+    /* Both members are set once, with the lock. */
     bc__mutex_lock(&cache->lock);
     bool is_selected = cache->columns != NULL;
     bc__mutex_unlock(&cache->lock);
@@ -124,9 +126,9 @@ static int project(struct bc_cache *cache, const struct bc_reader_options *optio
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader,
                      struct bc_error *error) {
-    static const struct bc_reader_ops keeping = {advance, NULL, on_close};
-    static const struct bc_reader_ops evicting = {advance, on_advance, on_close};
-    const struct bc_reader_cache of = {
+    static const struct bc_reader_ops keeping = {advance_ingest, NULL, on_close};
+    static const struct bc_reader_ops evicting = {advance_ingest, on_advance, on_close};
+    const struct bc_reader_cache parts = {
         .ops = cache->max_readers == 0 ? &keeping : &evicting,
         .context = cache,
         .ingest = &cache->ingest,
@@ -138,7 +140,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};
-    if (bc__reader_new(&of, range, projection, counted, &reader) != 0) {
+    if (bc__reader_new(&parts, range, projection, counted, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
@@ -150,11 +152,12 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     if (counted) {
         uint64_t published = bc__store_published(&cache->store);
         uint64_t start = bc_reader_position(reader);
-        /* A reader that starts far on waits for nothing yet. */
+        /* If the reader starts beyond the published batches, prefetching still continues
+         * from the published count. */
         bc__demand_on_position(&cache->ingest.demand,
                                start < published ? start : published, reader->stop);
     }
-    /* The last one to be made may already have passed what the others have. */
+    /* If this was the last reader to be made, earlier batches may be evicted now. */
     (void)bc__cache_evict(cache);
     *out_reader = reader;
     return 0;
@@ -172,11 +175,11 @@ int bc_cache_reader(struct bc_cache *cache, const struct bc_reader_options *opti
     return bc__cache_reader(cache, &known, true, out_reader, error);
 }
 
-static int get(struct bc_cache *cache, uint64_t number, bool quick,
-               struct ArrowArray *out_array, struct bc_batch_info *out_info,
-               struct bc_error *error) {
+static int read_one_batch(struct bc_cache *cache, uint64_t number, bool quick,
+                          struct ArrowArray *out_array, struct bc_batch_info *out_info,
+                          struct bc_error *error) {
     bc_assert(cache != NULL && out_array != NULL);
-    /* There is none of either number. */
+    /* UINT64_MAX means the frontier to a reader. Neither batch can exist. */
     if (number == UINT64_MAX) number--;
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.start = number;
@@ -193,13 +196,13 @@ static int get(struct bc_cache *cache, uint64_t number, bool quick,
 
 int bc_cache_batch(struct bc_cache *cache, uint64_t number, struct ArrowArray *out_array,
                    struct bc_batch_info *out_info, struct bc_error *error) {
-    return get(cache, number, false, out_array, out_info, error);
+    return read_one_batch(cache, number, false, out_array, out_info, error);
 }
 
 int bc_cache_batch_quick(struct bc_cache *cache, uint64_t number,
                          struct ArrowArray *out_array, struct bc_batch_info *out_info,
                          struct bc_error *error) {
-    return get(cache, number, true, out_array, out_info, error);
+    return read_one_batch(cache, number, true, out_array, out_info, error);
 }
 
 int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *out_stream,

@@ -1,4 +1,4 @@
-/* Rows of a cache: in which batch they are. */
+/* Rows of a cache, and the batches that contain them. */
 #include "base/check.h"
 #include "base/error.h"
 #include "cache/cache.h"
@@ -20,6 +20,8 @@ int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
     return code;
 }
 
+/* Writes the first row of `n` batches, and the end of the last batch. The batches are
+ * pinned. */
 static int row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                       uint64_t *out_rows, struct bc_error *error) {
     uint64_t batches = bc__store_published(&cache->store);
@@ -44,7 +46,7 @@ int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                         uint64_t *out_rows, struct bc_error *error) {
     bc_assert(cache != NULL && out_rows != NULL);
     struct bc_pin pin;
-    /* Without any, the end of the one before is wanted. */
+    /* For no batch, the result is the end of the batch before `start`. */
     uint64_t first = n == 0 && start > 0 ? start - 1 : start;
     int code = bc__cache_pin(cache, &pin, first, error);
     if (code != 0) return code;

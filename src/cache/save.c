@@ -1,4 +1,5 @@
-/* A cache's batches given away as a file: shared where they are, linked, or copied. */
+/* Files of a cache for other processes: its own file published, a link to it, or a
+ * copy. */
 #include <errno.h>
 
 #include "base/check.h"
@@ -6,8 +7,8 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
-/* Are all batches that are recorded in the file, for good? The first one that is not, is
- * said. */
+/* Checks that all recorded batches are in the file, and stay there. The error names the
+ * first batch that is not. */
 static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     if (!cache->has_disk) {
         return bc__error_set_kind(
@@ -21,7 +22,7 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
                                   (unsigned long long)first);
     }
     if (cache->max_readers > 0) {
-        /* Holes would be made in what others have. */
+        /* Evicted batches would become holes in the file of other processes. */
         return bc__error_set_kind(
             error, BC_ERROR_EVICTED, EINVAL,
             "The file will not keep every batch: a limit of readers evicts them");
@@ -41,11 +42,11 @@ static int check_all_on_disk(struct bc_cache *cache, struct bc_error *error) {
     return 0;
 }
 
-/* The batches recorded are in the file, which then gets its end if that is known. */
+/* Writes all recorded batches to the file, and its end if the source has ended. */
 static int finish_file(struct bc_cache *cache, bool exhausted, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
     if (bc__cache_is_forked(cache)) {
-        /* Without its end it is read all the same. */
+        /* A file without an end can be read too. */
         if (disk->schema_bytes != 0 && bc__file_is_flushed(&disk->file)) return 0;
         return bc__error_set_kind(
             error, BC_ERROR_FORKED, ECANCELED,
@@ -65,12 +66,13 @@ int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
     bc_assert(cache != NULL && out_batches != NULL);
     int code = bc__cache_enter(cache, error);
     if (code != 0) return code;
-    /* Asked first: all that was published before the end is seen. */
+    /* Read before the published count: the count then includes every batch before the
+     * end. */
     bool exhausted = bc__ingest_exhausted(&cache->ingest);
     code = check_all_on_disk(cache, error);
     if (code == 0 && !bc__cache_is_opened(cache)) {
         code = finish_file(cache, exhausted, error);
-        /* From now on others may have it open. */
+        /* From now on other processes may have the file open. */
         atomic_store(&cache->disk.file.is_public, true);
     }
     if (code == 0) *out_batches = bc__store_published(&cache->store);
@@ -78,7 +80,8 @@ int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
     return code;
 }
 
-/* A descriptor of the cache's file, which stays open when the cache is closed. */
+/* Duplicates the descriptor of the cache's file, which stays open when the cache is
+ * closed. */
 static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *error) {
     int code = bc__cache_enter(cache, error);
     if (code != 0) return code;
@@ -89,24 +92,24 @@ static int dup_file(struct bc_cache *cache, int *out_file, struct bc_error *erro
                          bc__error_message(code));
 }
 
-/* Gives the open file, which has the name `from`, the name `path` too. ENOTSUP: that
- * cannot be. */
+/* Links the open file to `path`. `from`: a name of the file. ENOTSUP: the file system
+ * cannot do that. */
 static int link_file(int file, const char *from, const char *path, bool overwrite,
                      bool durable) {
     struct bc_naming naming;
     int code = bc__naming_init(&naming, path);
     if (code != 0) return code;
-    /* No process may take the hidden name for one that was left. The lock is of an open
-     * file of its own, since other threads may save the same one. */
+    /* The lock tells other processes that the hidden file is in use. It is of another
+     * open file, because other threads may save the same cache. */
     int another = bc__sys_open_again(file, from);
     code = another < 0 ? ENOTSUP : bc__sys_lock_shared(another);
-    /* Then no process can say that it was left. */
+    /* If locks are refused, no process can find the hidden file unlocked either. */
     if (code == ENOLCK) code = 0;
     if (code == 0) code = bc__naming_link(&naming, file, from);
     if (code == 0) code = bc__naming_publish(&naming, file, overwrite, false);
     if (another >= 0) bc__sys_close(another);
-    /* Another file system, one without links, or links that are not allowed: a copy
-     * has the same errors where these are not the reason. */
+    /* The reason may be another file system, or that links are not possible or not
+     * allowed. For any other reason, the copy fails with the same error. */
     if (code != 0 && code != EEXIST) code = ENOTSUP;
     if (code == 0 && durable) {
         code = bc__naming_sync(&naming);
@@ -116,8 +119,8 @@ static int link_file(int file, const char *from, const char *path, bool overwrit
     return code;
 }
 
-/* Gives the cache's own file the name too, where it is a complete recording. ENOTSUP:
- * that cannot be. */
+/* Links the cache's own file to `path` if it is a complete recording. ENOTSUP: a copy is
+ * needed. */
 static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
                      bool durable, struct bc_error *error) {
     bc__mutex_lock(&cache->lock);
@@ -128,14 +131,14 @@ static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
     struct bc_error reason = {0};
     uint64_t batches;
     int code = bc_cache_publish(cache, &batches, &reason);
-    /* Not all is in the file; or it is closed, which the copy says too. */
+    /* The file lacks batches, or the cache is closed, which the copy reports too. */
     if (code == EINVAL || code == ECANCELED) return ENOTSUP;
     if (code != 0) return bc__error_copy(error, code, &reason);
     if (!atomic_load(&disk->has_trailer)) return ENOTSUP;
     int file;
     code = dup_file(cache, &file, error);
     if (code != 0) return code;
-    /* A copy has the right mode from the start. */
+    /* If the mode cannot be set, a copy has the right mode from the start. */
     if (disk->file.dir_path != NULL && bc__sys_publish_mode(file) != 0) code = ENOTSUP;
     if (code == 0 && durable) code = bc__file_sync_as(&disk->file, file);
     if (code == 0) code = link_file(file, disk->file.path, path, overwrite, durable);
@@ -145,7 +148,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
                          bc__error_message(code), path);
 }
 
-/* Records the cache anew, in a file that gets its name when it is complete. */
+/* Records the cache into a new file, which gets its name when it is complete. */
 static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
                      bool durable, struct bc_error *error) {
     static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
@@ -172,7 +175,8 @@ static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
     struct bc_error reason;
     code = bc_cache_ingest(copy, &batches, &reason);
     if (code != 0) {
-        /* What its writer left broken: here a file is wrong, and no argument. */
+        /* The file's writer wrote an invalid batch. The file is wrong, not an
+         * argument. */
         bool damaged =
             code == EINVAL && bc__cache_is_opened(cache) && !atomic_load(&cache->closed);
         if (damaged) {

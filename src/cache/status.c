@@ -9,16 +9,16 @@ int bc_cache_source_error(struct bc_cache *cache, const char **out_message) {
     return bc__ingest_failure(&cache->ingest, out_message);
 }
 
-static enum bc_state state_of(struct bc_cache *cache) {
+static enum bc_state cache_state(struct bc_cache *cache) {
     if (atomic_load(&cache->closed)) return BC_STATE_CLOSED;
-    const char *words;
-    if (bc__ingest_failure(&cache->ingest, &words) != 0) return BC_STATE_FAILED;
+    const char *message;
+    if (bc__ingest_failure(&cache->ingest, &message) != 0) return BC_STATE_FAILED;
     return bc__ingest_exhausted(&cache->ingest) ? BC_STATE_EXHAUSTED : BC_STATE_OPEN;
 }
 
 int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
                     struct bc_error *error) {
-    /* Set once, under the lock. */
+    /* Set once, with the lock. */
     bc__mutex_lock(&cache->lock);
     const struct bc_schema *schema =
         cache->selection == NULL ? cache->schema : cache->selection->schema;
@@ -29,7 +29,7 @@ int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_schema,
 void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats) {
     bc_assert(cache != NULL && out_stats != NULL);
     struct bc_stats stats = {.struct_size = out_stats->struct_size};
-    stats.state = state_of(cache);
+    stats.state = cache_state(cache);
     stats.exhausted = bc__ingest_exhausted(&cache->ingest);
     stats.batches = bc__store_published(&cache->store);
     stats.rows = atomic_load(&cache->store.rows);
