@@ -1,10 +1,9 @@
 /* The C code of the benchmarks. bench/native.py loads it with ctypes, which releases the
- * GIL around each call:
+ * GIL around each call.
  *
- *  - a stream of ready-made arrays: the least that any replay can cost its consumer;
- *  - a consumer that asks for batches and releases them: the least a consumer can cost;
- *  - writes of ready buffers, one call a batch: the least that any recording can cost.
- */
+ * - A stream of ready-made arrays: the lower bound of a replay.
+ * - A consumer that reads batches and releases them: the lower bound of a consumer.
+ * - Writes of ready-made buffers, one call per batch: the lower bound of a recording. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -19,8 +18,8 @@
 
 enum { BENCH_THREADS_MAX = 16 };
 
-/* The arrays of a stream, kept. They are never freed, because an imported batch may be
- * used until the process ends. */
+/* The kept arrays of a stream. They are never freed, because an imported batch may be
+ * used until the process exits. */
 struct bench_ready {
     struct ArrowSchema schema;
     struct ArrowArray *arrays;
@@ -35,7 +34,7 @@ struct bench_position {
 /* One stream of a run of bench_consume, and its thread. */
 struct bench_consumer {
     pthread_t thread;
-    cpu_set_t cpu; /* the one that it runs on */
+    cpu_set_t cpu; /* the CPU on which the thread runs */
     atomic_int *missing;
     struct ArrowArrayStream *stream;
     int64_t batches;
@@ -60,7 +59,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* Takes all batches of a stream, `n_arrays` at most, and keeps them. */
+/* Reads and keeps the batches of a stream, at most `n_arrays`. */
 int bench_ready_new(struct ArrowArrayStream *source, int64_t n_arrays,
                     struct bench_ready **out_ready) {
     struct bench_ready *ready = calloc(1, sizeof(*ready));
@@ -81,7 +80,7 @@ int bench_ready_new(struct ArrowArrayStream *source, int64_t n_arrays,
     return code;
 }
 
-/* Releases the arrays, if none was imported. */
+/* Releases the arrays. No consumer may have imported one. */
 void bench_ready_drop(struct bench_ready *ready) {
     for (int64_t i = 0; i < ready->n_arrays; i++) {
         ready->arrays[i].release(&ready->arrays[i]);
@@ -142,11 +141,13 @@ static void *consume(void *argument) {
     struct bench_consumer *consumer = argument;
     struct ArrowArrayStream *stream = consumer->stream;
     struct ArrowArray array;
-    /* Not in `consumer`, which shares its cache line with that of the next thread. */
+    /* Not a member of `consumer`, which shares a cache line with the next thread's
+     * consumer. */
     int64_t batches = 0;
     int code;
     (void)pthread_setaffinity_np(pthread_self(), sizeof(consumer->cpu), &consumer->cpu);
-    /* All threads start together. None sleeps: it could wake on another thread's CPU. */
+    /* All threads start together. A thread must not sleep here: it could wake on another
+     * thread's CPU. */
     (void)atomic_fetch_sub(consumer->missing, 1);
     while (atomic_load(consumer->missing) > 0) continue;
     consumer->started = now();
@@ -162,11 +163,12 @@ static void *consume(void *argument) {
     return NULL;
 }
 
-/* The CPU for consumer `which`: each has one of its own, as far as there are so many. */
-static cpu_set_t choose_cpu(const cpu_set_t *allowed, int which) {
+/* Returns the CPU of consumer `index`. Consumers share a CPU only if there are too
+ * few. */
+static cpu_set_t choose_cpu(const cpu_set_t *allowed, int index) {
     cpu_set_t chosen;
     CPU_ZERO(&chosen);
-    int left = which % CPU_COUNT(allowed);
+    int left = index % CPU_COUNT(allowed);
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, allowed)) continue;
         if (left-- == 0) CPU_SET(cpu, &chosen);
@@ -174,9 +176,9 @@ static cpu_set_t choose_cpu(const cpu_set_t *allowed, int which) {
     return chosen;
 }
 
-/* Drains the streams all at once, the first on this thread and each other on one of its
- * own. The streams stay the caller's. Sets the batches of all and the time from the first
- * start to the last end. */
+/* Drains all streams concurrently, each on its own thread; the first one on this thread.
+ * The streams stay the caller's. `out_batches`: the batches of all streams.
+ * `out_seconds`: the time from the first start to the last end. */
 int bench_consume(struct ArrowArrayStream *const *streams, int n_streams,
                   int64_t *out_batches, double *out_seconds) {
     struct bench_consumer consumers[BENCH_THREADS_MAX];
@@ -190,7 +192,7 @@ int bench_consume(struct ArrowArrayStream *const *streams, int n_streams,
             .cpu = choose_cpu(&allowed, i), .missing = &missing, .stream = streams[i]};
         if (n_streams == 1) consumers[i].cpu = allowed;
         if (i == 0) continue;
-        /* Threads that were started wait for all: no way back. */
+        /* The started threads wait for all threads, so a failure cannot be undone. */
         if (pthread_create(&consumers[i].thread, NULL, consume, &consumers[i]) != 0) {
             abort();
         }
@@ -213,7 +215,7 @@ int bench_consume(struct ArrowArrayStream *const *streams, int n_streams,
     return code;
 }
 
-/* Appends batch after batch, counts[i] iovecs each, one call a batch. */
+/* Appends the batches, one call per batch. Batch i has `counts[i]` iovecs. */
 int bench_write(int file, const struct iovec *iovecs, const int32_t *counts,
                 int64_t n_batches) {
     for (int64_t i = 0; i < n_batches; i++) {

@@ -1,9 +1,9 @@
-/* Opens a recording, and reads batches of it at random: microseconds, as JSON.
+/* Opens a recording, and reads random batches. Prints microseconds as JSON.
  *
  *     bench_random FILE READS
  *
  * The first read of a batch verifies its checksums and faults its pages in. Later reads
- * show the cost of a mapped recording. Each figure is the best of several. */
+ * show the cost of a mapped recording. Each figure is the minimum of several runs. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static struct bc_cache *open_best(const char *path, double *best) {
     return cache;
 }
 
-/* Reads the batches of these numbers: microseconds each. */
+/* Reads the batches of these numbers. Returns the microseconds per batch. */
 static double read_all(struct bc_cache *cache, const uint64_t *numbers, uint64_t n) {
     struct bc_error error;
     double began = now();

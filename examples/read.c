@@ -1,4 +1,6 @@
-/* Opens a recording, or any Arrow IPC file, and shows its batches: read FILE */
+/* Opens a recording, or any Arrow IPC file, and prints its batches.
+ *
+ *     read FILE */
 #include <batchcorder/batchcorder.h>
 #include <stdio.h>
 
@@ -19,7 +21,7 @@ int main(int argc, char **argv) {
     printf("%llu rows in %llu batches\n", (unsigned long long)stats.rows,
            (unsigned long long)stats.batches);
 
-    /* Every batch, in a random order that is the same each time. */
+    /* Read each batch, in a random order that is the same at each run. */
     uint64_t order[64];
     uint64_t n = stats.batches < 64 ? stats.batches : 64;
     bc_permutation(1, 0, n, order);

@@ -1,5 +1,6 @@
-/* Records an Arrow stream once, replays it twice, and keeps it in a file where one is
- * named: record [FILE] */
+/* Records an Arrow stream once, replays it twice, and saves it if a file is named.
+ *
+ *     record [FILE] */
 #include <batchcorder/batchcorder.h>
 #include <stdio.h>
 
@@ -48,7 +49,7 @@ int main(int argc, char **argv) {
     struct bc_cache *cache;
     struct bc_error error;
     if (bc_cache_new(&source, NULL, &cache, &error) != 0) {
-        source.release(&source); /* it stays ours */
+        source.release(&source); /* on failure the source stays ours */
         return fail("recording", error.message);
     }
     for (int pass = 0; pass < 2; pass++) {
