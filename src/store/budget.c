@@ -31,10 +31,10 @@ static int add_share(struct bc_charge *charge, const void *buffer, int64_t size,
     return 0;
 }
 
-/* Adds the walk's variadic buffers, and all its other ranges as own or as shared bytes.
- */
-static int add_extents(struct bc_charge *charge, const struct bc_buffer_ranges *ranges,
-                       bool shared) {
+/* Adds the variadic buffers as shared bytes. Adds all other ranges as own or as shared
+ * bytes. */
+static int add_ranges(struct bc_charge *charge, const struct bc_buffer_ranges *ranges,
+                      bool shared) {
     for (size_t i = 0; i < ranges->n_ranges; i++) {
         const struct bc_buffer_range *range = &ranges->ranges[i];
         int code = 0;
@@ -57,9 +57,8 @@ int bc__charge_measure(struct bc_charge *out_charge,
                        const struct bc_batch *batch, struct bc_error *error) {
     bc_assert(out_charge != NULL && ranges != scratch);
     struct bc_charge charge = {0};
-    int code = add_extents(&charge, ranges, false);
-    /* Every dictionary of the schema that a walk came by; those inside dictionaries too.
-     */
+    int code = add_ranges(&charge, ranges, false);
+    /* Each dictionary of the schema, also those inside dictionaries. */
     for (int32_t f = 0; f < schema->n_fields && code == 0 && ranges->n_dictionaries > 0;
          f++) {
         int32_t dictionary = schema->fields[f].dictionary;
@@ -67,7 +66,7 @@ int bc__charge_measure(struct bc_charge *out_charge,
         code =
             bc__buffer_ranges_of_dictionary(scratch, schema, batch, dictionary, 0, error);
         if (code == EINVAL) break;
-        if (code == 0) code = add_extents(&charge, scratch, true);
+        if (code == 0) code = add_ranges(&charge, scratch, true);
     }
     if (code != 0) {
         bc__charge_finish(&charge);

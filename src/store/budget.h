@@ -1,12 +1,12 @@
-/* The memory budget: bytes that the batches in memory reference, each counted once.
+/* The memory budget: the bytes that the batches in memory reference, each byte once.
  *
- *     used       what batches are charged: their own ranges, their part of shared ones
- *     reserved   what the user keeps on the cache's behalf (language objects)
+ *     used       the charges of batches: their own ranges, and their part of shared ones
+ *     reserved   the bytes that a binding reserved for its objects
  *
- * A batch is admitted while used + its bytes <= limit; a reservation while used +
- * reserved + its bytes <= limit. So reservations never keep a batch out, and may be
- * overcommitted until they are given back. The limit may be lowered below what is used.
- * Not thread-safe: the store's lock is held, except for weigh. */
+ * A batch is admitted if used + its bytes <= limit, a reservation if used + reserved +
+ * its bytes <= limit. A reservation therefore never prevents a batch. Reservations may be
+ * overcommitted until they are released. The limit may be set below the used bytes. Not
+ * thread-safe: the store's lock is held, except in bc__charge_measure. */
 #ifndef BC_STORE_BUDGET_H
 #define BC_STORE_BUDGET_H
 
@@ -25,10 +25,10 @@ struct bc_share {
     const void *buffer;
     uint64_t size;
     uint64_t used;
-    uint64_t added; /* what it added to the charge */
+    uint64_t added; /* bytes that this batch added to the buffer's charge */
 };
 
-/* What a batch is charged. Zeroed is nothing. */
+/* The charge of a batch. A zeroed charge is empty. */
 struct bc_charge {
     uint64_t own_bytes;
     struct bc_share *shared;
@@ -38,18 +38,24 @@ struct bc_charge {
 
 void bc__budget_finish(struct bc_budget *budget);
 
-/* Weighs a batch whose walk is `ranges`; `scratch` serves for its dictionaries. On
- * success the caller finishes the charge. EINVAL, ENOMEM. Needs no lock. */
+/* Measures the charge of a batch. On success the caller finishes the charge. Needs no
+ * lock.
+ * `ranges`: the buffer ranges of the batch. `scratch`: used for its dictionaries.
+ * EINVAL: the batch is invalid.
+ * ENOMEM: no memory. */
 int bc__charge_measure(struct bc_charge *out_charge,
                        const struct bc_buffer_ranges *ranges,
                        struct bc_buffer_ranges *scratch, const struct bc_schema *schema,
                        const struct bc_batch *batch, struct bc_error *error);
 void bc__charge_finish(struct bc_charge *charge);
 
-/* What batches may still be charged. */
+/* Returns the bytes that may still be charged. */
 uint64_t bc__budget_free(const struct bc_budget *budget);
-/* Charges it: 0, ENOSPC where it does not fit (nothing is charged then), ENOMEM. */
+/* Charges a batch to the budget. On failure nothing is charged.
+ * ENOSPC: the batch does not fit.
+ * ENOMEM: no memory. */
 int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge);
+/* Undoes bc__budget_admit. */
 void bc__budget_release(struct bc_budget *budget, const struct bc_charge *charge);
 
 #endif

@@ -3,13 +3,13 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-/* Memory that the nodes of batches on disk may take. */
+/* The limit of the kept nodes of batches on disk. */
 static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
 
 enum { FEW_WORDS = 16 };
 
-/* Which columns of the slot's batch were verified, making the table where there is none;
- * NULL without memory, where they are verified again. */
+/* Returns the slot's bit set of verified columns, and makes it if there is none. Returns
+ * NULL if there is no memory: the columns are then verified again. */
 static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) {
     _Atomic uint64_t *table =
         atomic_load_explicit(&slot->columns_verified, memory_order_acquire);
@@ -25,7 +25,7 @@ static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) 
     return fresh;
 }
 
-/* Reads some columns of a batch from disk. */
+/* Reads the columns of a projection from disk. Verifies those not verified before. */
 static int read_some(struct bc_store *store, struct bc_slot *slot,
                      struct bc_extent extent, uint64_t number,
                      const struct bc_projection *projection, int64_t bytes_max,
@@ -42,7 +42,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
     uint64_t *unverified = few;
     if (n_words > FEW_WORDS) unverified = bc__malloc(n_words * sizeof(*unverified));
     if (unverified == NULL) return bc__error_memory(error);
-    /* The number of rows is read with any column, and with none. */
+    /* A read of no column still returns the row count, which must be verified. */
     bool any = projection->schema->n_fields == 1;
     for (size_t i = 0; i < n_words; i++) {
         uint64_t before = verified == NULL || tier->copies_on_read
@@ -60,7 +60,7 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
     return code;
 }
 
-/* Reads a whole batch from disk. */
+/* Reads all columns of a batch from disk. */
 static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_extent extent,
                     uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
                     struct bc_error *error) {
@@ -76,6 +76,7 @@ static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_exte
     return code;
 }
 
+/* Returns true if the read of the batch is quick. */
 static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
                      const struct bc_index_entry *entry) {
     struct bc_tier *tier = store->tier;
@@ -100,11 +101,12 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
     }
     if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch;
-    int64_t most = quick ? BC_STORE_QUICK_BYTES : 0;
+    int64_t bytes_max = quick ? BC_STORE_QUICK_BYTES : 0;
     struct bc_extent extent = entry.extent;
-    code = projection != NULL
-               ? read_some(store, slot, extent, number, projection, most, &batch, error)
-               : read_all(store, slot, extent, number, most, &batch, error);
+    code =
+        projection != NULL
+            ? read_some(store, slot, extent, number, projection, bytes_max, &batch, error)
+            : read_all(store, slot, extent, number, bytes_max, &batch, error);
     if (code != 0) return code;
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
         bc__batch_unref(batch);

@@ -4,9 +4,10 @@
 
 #include "store/store.h"
 
-/* Reads a batch from disk. Where that is all of it, its nodes stay in the slot for later
- * reads, which then cost what those from memory do, as long as all such nodes take little
- * memory. */
+/* Reads batch `number` from disk. If all columns are read, the slot keeps the nodes for
+ * later reads, which are then as cheap as reads from memory. The nodes of all slots have
+ * a limit. Parameters and errors: those of bc__store_get. EINVAL: the batch was
+ * evicted. */
 int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
                         const struct bc_projection *projection, bool quick,
                         struct bc_batch **out_batch, bool *out_borrowed,

@@ -6,15 +6,15 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-static size_t home_of(const struct bc_shared_buffers *shares, const void *buffer) {
+static size_t home_entry(const struct bc_shared_buffers *shares, const void *buffer) {
     uint64_t hash = (uint64_t)(uintptr_t)buffer * 0x9E3779B97F4A7C15U;
     return (size_t)(hash >> 32) & (shares->capacity - 1);
 }
 
-/* The entry of `buffer`, or the free one where it would stand. */
-static size_t find(const struct bc_shared_buffers *shares, const void *buffer) {
+/* Returns the entry of `buffer`, or the free entry for it. */
+static size_t find_entry(const struct bc_shared_buffers *shares, const void *buffer) {
     bc_assert(shares->count < shares->capacity);
-    size_t at = home_of(shares, buffer);
+    size_t at = home_entry(shares, buffer);
     while (shares->entries[at].buffer != NULL && shares->entries[at].buffer != buffer) {
         at = (at + 1) & (shares->capacity - 1);
     }
@@ -29,7 +29,7 @@ static int enlarge(struct bc_shared_buffers *shares) {
     for (size_t i = 0; i < shares->capacity; i++) {
         const struct bc_shared_buffer *entry = &shares->entries[i];
         if (entry->buffer == NULL) continue;
-        size_t at = home_of(&larger, entry->buffer);
+        size_t at = home_entry(&larger, entry->buffer);
         while (larger.entries[at].buffer != NULL) at = (at + 1) & (larger.capacity - 1);
         larger.entries[at] = *entry;
     }
@@ -48,7 +48,7 @@ int bc__shared_buffers_add(struct bc_shared_buffers *shares, const void *buffer,
                            uint64_t size, uint64_t used, uint64_t *out_added) {
     bc_assert(buffer != NULL && used <= size);
     if (shares->count * 2 >= shares->capacity && enlarge(shares) != 0) return ENOMEM;
-    struct bc_shared_buffer *entry = &shares->entries[find(shares, buffer)];
+    struct bc_shared_buffer *entry = &shares->entries[find_entry(shares, buffer)];
     if (entry->buffer == NULL) {
         entry->buffer = buffer;
         shares->count++;
@@ -63,18 +63,18 @@ int bc__shared_buffers_add(struct bc_shared_buffers *shares, const void *buffer,
 void bc__shared_buffers_remove(struct bc_shared_buffers *shares, const void *buffer,
                                uint64_t added) {
     bc_assert(shares->count > 0);
-    size_t at = find(shares, buffer);
+    size_t at = find_entry(shares, buffer);
     struct bc_shared_buffer *entry = &shares->entries[at];
     bc_assert(entry->buffer == buffer && entry->refs > 0 && entry->charged >= added);
     entry->charged -= added;
     entry->refs--;
     if (entry->refs > 0) return;
-    /* Move up what stands behind the hole and would no more be found. */
+    /* Move up the entries that a search would no longer find behind the hole. */
     size_t mask = shares->capacity - 1;
     size_t hole = at;
     for (size_t next = (at + 1) & mask; shares->entries[next].buffer != NULL;
          next = (next + 1) & mask) {
-        size_t home = home_of(shares, shares->entries[next].buffer);
+        size_t home = home_entry(shares, shares->entries[next].buffer);
         if (((next - home) & mask) < ((next - hole) & mask)) continue;
         shares->entries[hole] = shares->entries[next];
         hole = next;

@@ -1,9 +1,9 @@
-/* Buffers that several batches share (dictionaries, variadic buffers), each byte charged
- * once: a hash table from a buffer's address to what is charged for it.
+/* Shared buffers: dictionaries and variadic buffers of several batches. Each byte is
+ * charged once. A hash table maps the address of a buffer to its charge.
  *
- * An address stands for its buffer as long as a batch that holds it is charged for it,
- * and the entry goes with the last such batch. Not thread-safe: the store's lock is held.
- */
+ * An address identifies its buffer as long as a charged batch references the buffer. The
+ * entry is removed with the last such batch. Not thread-safe: the store's lock is
+ * held. */
 #ifndef BC_STORE_SHARED_BUFFERS_H
 #define BC_STORE_SHARED_BUFFERS_H
 
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct bc_shared_buffer {
-    const void *buffer; /* NULL: free */
+    const void *buffer; /* NULL: the entry is free */
     uint64_t charged;
     uint64_t refs;
 };
@@ -24,12 +24,12 @@ struct bc_shared_buffers {
 
 void bc__shared_buffers_finish(struct bc_shared_buffers *shares);
 
-/* One more batch holds `buffer` and uses `used` of its `size` bytes: what that adds to
- * the charge goes to `*out_added`. Never charges more than `size` in all. 0 or ENOMEM. */
+/* Adds a batch that uses `used` of the `size` bytes of `buffer`. `out_added`: the bytes
+ * that the batch adds to the charge. The charge never exceeds `size`. ENOMEM. */
 int bc__shared_buffers_add(struct bc_shared_buffers *shares, const void *buffer,
                            uint64_t size, uint64_t used, uint64_t *out_added);
 
-/* Takes back one such call, and what it added. */
+/* Undoes one call of bc__shared_buffers_add, which added `added` bytes. */
 void bc__shared_buffers_remove(struct bc_shared_buffers *shares, const void *buffer,
                                uint64_t added);
 

@@ -5,19 +5,22 @@
 #include "base/check.h"
 #include "store/store.h"
 
-/* Chunk c starts at slot 64 * (2^c - 1). */
+/* Returns the slot of batch `number`, which is reserved. Chunk c has (64 << c) slots. */
 static inline struct bc_slot *bc__slot_at(const struct bc_store *store, uint64_t number) {
-    uint64_t place = number / BC_STORE_FIRST_CHUNK + 1;
-    int chunk = 63 - __builtin_clzll(place);
+    uint64_t position = number / BC_STORE_FIRST_CHUNK + 1;
+    int chunk = 63 - __builtin_clzll(position);
     bc_assert(chunk < BC_STORE_CHUNKS);
     uint64_t start = (((uint64_t)1 << chunk) - 1) * BC_STORE_FIRST_CHUNK;
     return &store->chunks[chunk][number - start];
 }
 
+/* Allocates the chunk of batch `number`, unless it exists. ENOMEM. */
 int bc__slot_reserve(struct bc_store *store, uint64_t number);
-/* The slots before `end` will not be looked at any more, but to see that they are empty:
- * what they take goes too, a run at a time. A run is in one chunk, but for the first. */
+/* Discards the memory of evicted slots if `end` is the end of a run of slots. The slots
+ * before `end` are empty, and read as empty slots afterwards. Each run is in one chunk.
+ * The slots before the first run are in several chunks, and are not discarded. */
 void bc__slots_discard(struct bc_store *store, uint64_t end);
+/* Frees all chunks. */
 void bc__slots_finish(struct bc_store *store);
 
 #endif

@@ -35,10 +35,11 @@ void bc__store_finish(struct bc_store *store) {
     bc__mutex_finish(&store->lock);
 }
 
-/* Charges the batch to the memory budget if it fits. `*out_bytes`: what it weighs. */
-static int admit(struct bc_store *store, const struct bc_batch *batch,
-                 struct bc_charge *out_charge, uint64_t *out_bytes,
-                 struct bc_error *error) {
+/* Charges the batch to the memory budget. ENOSPC: it does not fit. `out_bytes`: the bytes
+ * that the batch references. */
+static int charge_batch(struct bc_store *store, const struct bc_batch *batch,
+                        struct bc_charge *out_charge, uint64_t *out_bytes,
+                        struct bc_error *error) {
     struct bc_charge charge;
     int code = bc__charge_measure(&charge, &store->ranges, &store->scratch, store->schema,
                                   batch, error);
@@ -56,7 +57,7 @@ static int admit(struct bc_store *store, const struct bc_batch *batch,
     return 0;
 }
 
-static int over_budget(struct bc_store *store, struct bc_error *error) {
+static int over_budget_error(struct bc_store *store, struct bc_error *error) {
     bc__mutex_lock(&store->lock);
     uint64_t limit = store->budget.limit;
     bc__mutex_unlock(&store->lock);
@@ -65,20 +66,21 @@ static int over_budget(struct bc_store *store, struct bc_error *error) {
                               (unsigned long long)limit);
 }
 
-/* Adds to a count that only the producer changes. */
-static void add(_Atomic uint64_t *total, uint64_t more) {
+/* Adds to a total that only the producer changes. */
+static void add_to_total(_Atomic uint64_t *total, uint64_t more) {
     uint64_t before = atomic_load_explicit(total, memory_order_relaxed);
     atomic_store_explicit(total, before + more, memory_order_relaxed);
 }
 
-static void publish(struct bc_store *store, struct bc_slot *slot, uint64_t rows,
-                    uint64_t bytes) {
+/* Publishes the next slot. */
+static void publish_slot(struct bc_store *store, struct bc_slot *slot, uint64_t rows,
+                         uint64_t bytes) {
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
     bc_assert(slot == bc__slot_at(store, number));
     slot->first_row = atomic_load_explicit(&store->rows, memory_order_relaxed);
     slot->rows = rows;
-    add(&store->rows, rows);
-    add(&store->bytes, bytes);
+    add_to_total(&store->rows, rows);
+    add_to_total(&store->bytes, bytes);
     atomic_store_explicit(&store->published, number + 1, memory_order_release);
 }
 
@@ -98,10 +100,10 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
-    code = admit(store, batch, &charge, &bytes, error);
+    code = charge_batch(store, batch, &charge, &bytes, error);
     bool in_memory = code == 0;
     if (code != 0 && tier == NULL) {
-        return code == ENOSPC ? over_budget(store, error) : code;
+        return code == ENOSPC ? over_budget_error(store, error) : code;
     }
     if (!in_memory && extent.size == 0) {
         code = tier->ops->append(tier, batch, &store->ranges, more, &extent, error);
@@ -113,7 +115,7 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     slot->in_memory = in_memory;
     struct bc_batch *kept = in_memory ? bc__batch_ref(batch) : NULL;
     atomic_store_explicit(&slot->batch, kept, memory_order_relaxed);
-    publish(store, slot, (uint64_t)batch->nodes[0].length, bytes);
+    publish_slot(store, slot, (uint64_t)batch->nodes[0].length, bytes);
     return 0;
 }
 
@@ -151,7 +153,7 @@ void bc__store_abort(struct bc_store *store) {
 
 int bc__store_put_next(struct bc_store *store, bool *out_ended, struct bc_error *error) {
     uint64_t number = atomic_load_explicit(&store->published, memory_order_relaxed);
-    /* First, so that the tier is not asked again for a batch that it returned. */
+    /* Reserved first: if this fails, the tier has not returned the batch yet. */
     if (bc__slot_reserve(store, number) != 0) return bc__error_memory(error);
     struct bc_extent extent;
     uint64_t rows;
@@ -161,14 +163,14 @@ int bc__store_put_next(struct bc_store *store, bool *out_ended, struct bc_error 
     if (*out_ended) return 0;
     struct bc_slot *slot = bc__slot_at(store, number);
     slot->extent = extent;
-    publish(store, slot, rows, (uint64_t)extent.size);
+    publish_slot(store, slot, rows, (uint64_t)extent.size);
     return 0;
 }
 
 int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
                          uint64_t bytes, struct bc_error *error) {
     bc_assert(bc__store_published(store) == 0 && store->tier->has_index);
-    /* Memory of this kind takes no time before it is touched. */
+    /* Zeroed memory of this size costs nothing until a slot is used. */
     uint64_t reserved = 0;
     for (uint64_t chunk = BC_STORE_FIRST_CHUNK; reserved < batches; chunk *= 2) {
         if (bc__slot_reserve(store, reserved) != 0) return bc__error_memory(error);
@@ -195,7 +197,7 @@ int bc__store_entry(const struct bc_store *store, uint64_t number,
 int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
                        uint64_t *out_number, struct bc_index_entry *out_entry,
                        struct bc_error *error) {
-    /* Not below `low`, and before `high`. */
+    /* The batch is in [low, high). */
     uint64_t high = bc__store_published(store);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -255,10 +257,10 @@ int bc__store_get(struct bc_store *store, uint64_t number,
     return 0;
 }
 
-/* Empties the slot; the batch's reference and its extent go to the caller. The lock is
+/* Empties the slot. The batch's reference and its extent move to the caller. The lock is
  * held. */
-static struct bc_batch *detach(struct bc_store *store, struct bc_slot *slot,
-                               struct bc_extent *out_extent) {
+static struct bc_batch *empty_slot(struct bc_store *store, struct bc_slot *slot,
+                                   struct bc_extent *out_extent) {
     struct bc_batch *batch =
         atomic_exchange_explicit(&slot->batch, NULL, memory_order_acq_rel);
     if (slot->in_memory) {
@@ -286,7 +288,7 @@ void bc__store_trim(struct bc_store *store, uint64_t low) {
         struct bc_extent extent = {0, 0};
         bool more = first < low;
         if (more) {
-            batch = detach(store, bc__slot_at(store, first), &extent);
+            batch = empty_slot(store, bc__slot_at(store, first), &extent);
             atomic_store_explicit(&store->first, first + 1, memory_order_release);
         }
         bc__mutex_unlock(&store->lock);
@@ -302,15 +304,16 @@ void bc__store_clear(struct bc_store *store) {
     uint64_t first = atomic_load_explicit(&store->first, memory_order_acquire);
     for (uint64_t number = first; number < published; number++) {
         const struct bc_slot *slot = bc__slot_at(store, number);
-        /* A file may have very many batches that nobody looked at. Another thread may be
-         * trimming this one: the rest of the slot is read with the lock. */
+        /* Most batches of a large file were never read: skip their slots without the
+         * lock. Another thread may be trimming this slot, so the other members are read
+         * with the lock. */
         if (atomic_load_explicit(&slot->batch, memory_order_acquire) == NULL &&
             atomic_load_explicit(&slot->columns_verified, memory_order_acquire) == NULL) {
             continue;
         }
         bc__mutex_lock(&store->lock);
-        struct bc_extent extent; /* goes with the file */
-        struct bc_batch *batch = detach(store, bc__slot_at(store, number), &extent);
+        struct bc_extent extent; /* freed with the file */
+        struct bc_batch *batch = empty_slot(store, bc__slot_at(store, number), &extent);
         bc__mutex_unlock(&store->lock);
         bc__batch_unref(batch);
     }

@@ -1,23 +1,25 @@
-/* The batches of a stream by number: where each is, and which readers may see.
+/* The store: a slot for each batch of the stream. The slot tells in which tier the batch
+ * is.
  *
  *      0 ... first-1     first ... published-1        published ...
- *      evicted           readable, never moves        not there yet
+ *      evicted           readable, never moves        not stored yet
  *
- * One producer appends: it fills a slot, then stores `published` with release order.
- * Readers load it with acquire order and take no lock. A slot holds
+ * One producer at a time appends. It fills a slot, and then stores `published` with
+ * release order. Readers load `published` with acquire order, and acquire no lock. The
+ * states of a slot:
  *
  *      batch   extent  in_memory
  *      yes     no      yes     in memory only
  *      yes     yes     yes     in memory and on disk
- *      yes     yes     no      on disk, read before: its nodes are in memory
+ *      yes     yes     no      on disk; read before, so its nodes are in memory
  *      no      yes     no      on disk
  *      no      no      no      evicted, or the store is cleared
  *
- * A batch leaves its slot only by bc__store_trim, when no cursor is at or below it, and
- * bc__store_clear, when no thread is inside bc__store_get, bc__store_entry or
- * bc__store_find_row. The cache sees to that: each thread that looks at a slot has a
- * cursor, a reader's or a pin, at or below it. A batch that was got stays valid by its
- * own count. */
+ * Only two functions remove a batch from its slot. bc__store_trim does so if no cursor is
+ * at or below the batch. bc__store_clear does so if no thread is in bc__store_get,
+ * bc__store_entry or bc__store_find_row. The cache ensures both: a thread that reads a
+ * slot has a cursor at or below the slot, a reader's or a pin's. A reference keeps a
+ * returned batch valid. */
 #ifndef BC_STORE_STORE_H
 #define BC_STORE_STORE_H
 
@@ -32,92 +34,99 @@ struct bc_slot {
     struct bc_extent extent;
     struct bc_charge charge;
     bool in_memory;
-    atomic_bool verified; /* all of it was read from disk before, and right */
+    atomic_bool verified; /* a read from disk has verified all columns */
     _Atomic(_Atomic uint64_t *)
-        columns_verified; /* some of it: a bit a column, or NULL */
+        columns_verified; /* a bit for each verified column; NULL: none */
 };
 
-/* Slots stand in chunks of 64, 128, 256, ... that never move. */
+/* Slots are in chunks of 64, 128, 256, ... slots. A chunk never moves. */
 enum { BC_STORE_CHUNKS = 48, BC_STORE_FIRST_CHUNK = 64 };
 
 struct bc_store {
     _Atomic uint64_t published;
     _Atomic uint64_t first;
     _Atomic uint64_t rows;
-    _Atomic uint64_t bytes; /* that the batches reference, each by itself */
+    _Atomic uint64_t bytes; /* sum of the bytes that each batch references */
     struct bc_slot *chunks[BC_STORE_CHUNKS];
-    const struct bc_schema *schema; /* borrowed, outlives the store */
+    const struct bc_schema *schema; /* borrowed; outlives the store */
     struct bc_tier *tier;           /* borrowed; NULL: memory only */
     enum bc_write_policy policy;
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
-    _Atomic uint64_t decoded_bytes; /* of nodes of batches on disk, for later reads */
-    struct bc_buffer_ranges ranges; /* the producer's */
-    struct bc_buffer_ranges scratch;
-    uint64_t *all_columns; /* a bit for each */
+    _Atomic uint64_t decoded_bytes;  /* nodes of batches on disk, kept for later reads */
+    struct bc_buffer_ranges ranges;  /* the producer's scratch memory */
+    struct bc_buffer_ranges scratch; /* the producer's, for dictionaries */
+    uint64_t *all_columns;           /* a bit for each column, all set */
 };
 
+/* Initialises an empty store. `memory_capacity`: bytes. `tier`: NULL means memory only.
+ * Returns 0 or an errno. */
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
                    uint64_t memory_capacity, struct bc_tier *tier,
                    enum bc_write_policy policy);
-/* After bc__store_clear. */
+/* Frees the members. Called after bc__store_clear. */
 void bc__store_finish(struct bc_store *store);
 
-/* Appends a batch, taking a reference of its own where it stays in memory; `more` as the
- * tier has it. One producer at a time. ENOMEM: it does not fit into the budget (and
- * there is no disk tier), or the tier's error. Calls no foreign code. */
+/* Appends a batch. Adds a reference if the batch stays in memory. One producer at a time.
+ * Calls no foreign code. `more`: as in bc_tier_ops.
+ * ENOMEM: the batch exceeds the budget, and there is no disk tier; or no memory. Other
+ * errors: those of the tier, and EINVAL for an invalid batch. */
 int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
                   struct bc_error *error);
-/* Sees to it that the disk has all that it should have. */
+/* Writes all batches that the disk should have. */
 int bc__store_flush(struct bc_store *store, struct bc_error *error);
-/* The same at the end of the stream. */
+/* Ends the tier's file at the end of the stream. */
 int bc__store_end(struct bc_store *store, struct bc_error *error);
 
-/* The index of all batches, for a trailer. */
+/* Returns the index of all batches, for a trailer. It borrows the store. */
 struct bc_index bc__store_index(const struct bc_store *store);
-/* At the end of a stream that failed; bc__store_flush has done what it could. */
+/* Ends the tier's file of a failed stream. Called after bc__store_flush, whose failure is
+ * ignored. */
 void bc__store_abort(struct bc_store *store);
 
-/* Appends the next batch that the tier finds in its file. One producer at a time.
- * `*out_ended`: there are no more. ENOMEM, or an error of the tier's `next`. */
+/* Appends the next batch of the tier's file. One producer at a time. `out_ended`: the
+ * file has no more batches. ENOMEM, and errors of the tier's `next`. */
 int bc__store_put_next(struct bc_store *store, bool *out_ended, struct bc_error *error);
-/* Takes over all batches of a file that has an index, into an empty store. ENOMEM. */
+/* Publishes all batches of a file with an index. The store is empty. ENOMEM. */
 int bc__store_load_index(struct bc_store *store, uint64_t batches, uint64_t rows,
                          uint64_t bytes, struct bc_error *error);
 
-/* What is known of batch `number`, which is published; an extent of size 0: it is not on
- * disk. Whoever asks sees to it that the batch is not evicted meanwhile. */
+/* Returns the index entry of batch `number`, which is published. An extent of size 0
+ * means that the batch is not on disk. The caller's cursor prevents its eviction. */
 int bc__store_entry(const struct bc_store *store, uint64_t number,
                     struct bc_index_entry *out_entry, struct bc_error *error);
-/* The batch from number `low` on that has row `row` of the stream. Those from `low` on
- * are not evicted meanwhile. EINVAL: there is none. */
+/* Finds the batch with row `row` of the stream, from batch `low` on. The caller's cursor
+ * prevents the eviction of these batches. EINVAL: no such batch has the row. */
 int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
                        uint64_t *out_number, struct bc_index_entry *out_entry,
                        struct bc_error *error);
 
-/* After bc__store_put, whether it succeeded or not; with `done` after the last one. No
- * lock is held. */
+/* Releases the tier's retired resources. Called after each bc__store_put, also if it
+ * failed. No lock is held. `done`: no further batch follows. */
 void bc__store_release_retired(struct bc_store *store, bool done);
 
-/* Batch `number` will be asked for: what is known of it is fetched into the caches. */
+/* Prefetches the slot of batch `number` into the processor's caches. */
 void bc__store_prefetch_slot(const struct bc_store *store, uint64_t number);
-/* What a read may touch that is quick: about a millisecond's work. */
+/* The limit of a quick read: the bytes that it may process in about a millisecond. */
 enum { BC_STORE_QUICK_BYTES = 1 << 20 };
 
-/* Batch `number`, which is published and not evicted; at least the columns of the
- * projection (NULL: all). `*out_borrowed`: it is the store's, and valid until the store
- * gives it up; else a reference goes to the caller. EAGAIN: it is not quick, and only a
- * `quick` one is wanted. */
+/* Returns batch `number`, which is published and not evicted.
+ * `projection`: the columns that the batch must have, at least; NULL means all.
+ * `quick`: read only if the read is quick.
+ * `out_borrowed`: true if the store keeps the batch, which is valid until the store drops
+ * it. False if the caller gets a reference.
+ * EAGAIN: `quick`, and the read is not quick. Other errors: those of the tier's read. */
 int bc__store_get(struct bc_store *store, uint64_t number,
                   const struct bc_projection *projection, bool quick,
                   struct bc_batch **out_batch, bool *out_borrowed,
                   struct bc_batch_info *out_info, struct bc_error *error);
 
-/* Evicts the batches below `low` that are published. Any thread, no lock held. */
+/* Evicts the published batches below `low`. Any thread; no lock is held. */
 void bc__store_trim(struct bc_store *store, uint64_t low);
-/* Gives up all batches. Other threads may trim meanwhile. */
+/* Drops all batches. Other threads may trim concurrently. */
 void bc__store_clear(struct bc_store *store);
 
+/* Returns the number of published batches. */
 static inline uint64_t bc__store_published(const struct bc_store *store) {
     return atomic_load_explicit(&store->published, memory_order_acquire);
 }
