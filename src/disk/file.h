@@ -114,6 +114,10 @@ struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
 void bc__file_release(struct bc_file *file, int64_t offset, int64_t size);
 /* Bytes that the limit counts. */
 uint64_t bc__file_used(const struct bc_file *file);
+/* Returns true in a child of the process that opened the file. */
+static inline bool bc__file_is_forked(const struct bc_file *file) {
+    return file->process != bc__sys_process();
+}
 
 /* Nothing will be written any more; a recording's lock goes, for others to see that. */
 void bc__file_abort(struct bc_file *file);

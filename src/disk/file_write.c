@@ -1,0 +1,265 @@
+/* Writing the file: room, the block of small messages, and the group commit. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "disk/file.h"
+
+/* A message as large as this gains nothing from waiting for others. */
+enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13, PREFIX = 8 };
+
+uint64_t bc__file_used(const struct bc_file *file) {
+    return (uint64_t)atomic_load_explicit(&file->size, memory_order_relaxed) -
+           bc__page_refs_punched_bytes(file->page_refs);
+}
+
+static bool has_room(const struct bc_file *file, int64_t size) {
+    uint64_t used = bc__file_used(file);
+    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
+    return (uint64_t)size <= limit && used <= limit - (uint64_t)size;
+}
+
+static int check_room(const struct bc_file *file, int64_t size, struct bc_error *error) {
+    if (has_room(file, size)) return 0;
+    bc__page_refs_reclaim(file->page_refs);
+    if (has_room(file, size)) return 0;
+    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
+    return bc__error_set_kind(
+        error, BC_ERROR_OVER_BUDGET, ENOMEM,
+        "Disk cache capacity (%llu bytes) exceeded: %llu bytes already "
+        "written, cannot fit %lld more bytes",
+        (unsigned long long)limit, (unsigned long long)bc__file_used(file),
+        (long long)size);
+}
+
+/* Synchronises the file. What failed once is not known to be on the disk ever again,
+ * whatever the system says later, so that stays. */
+static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
+
+/* The errno with which nothing can be written any more, or 0. */
+static int check_writable(const struct bc_file *file) {
+    if (bc__file_is_forked(file)) return ECANCELED;
+    return atomic_load_explicit(&file->broken, memory_order_relaxed);
+}
+
+/* Whether the 8 bytes are in the file, after their write failed. What cannot be read may
+ * be there. */
+static bool may_have(const struct bc_file *file, const void *prefix, int64_t offset) {
+    uint8_t there[PREFIX];
+    size_t got;
+    if (bc__sys_read(file->file, there, PREFIX, offset, &got) != 0) return true;
+    return got == PREFIX && memcmp(there, prefix, PREFIX) == 0;
+}
+
+static int publish(struct bc_file *file, const void *prefix, int64_t offset,
+                   int64_t end) {
+    bc_assert(offset >= file->published && end > offset);
+    if (bc__file_is_forked(file)) return ECANCELED;
+    int code = file->durable ? sync(file) : 0;
+    if (code != 0) return code;
+    const struct bc_iovec iovec = {prefix, PREFIX};
+    code = bc__sys_write(file->file, &iovec, 1, 0, offset);
+    if (code != 0 && !may_have(file, prefix, offset)) return code;
+    file->published = end;
+    /* A reader may have it already, and no append of ours will count it. */
+    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
+    return code == 0 && file->durable ? sync(file) : code;
+}
+
+/* Writes a group of messages at `end`, and publishes it: until then its first 8 bytes are
+ * zeros, or not there, which is the end of the stream to every reader. */
+static int write_group(struct bc_file *file, const struct bc_iovec *iovecs,
+                       size_t n_iovecs, int64_t size, int64_t end) {
+    bc_assert(iovecs[0].size > PREFIX);
+    /* All of it at once is part of the file: others who mapped that know its size of that
+     * moment, and see what is published later; they must not see a part of it. */
+    int code = bc__sys_truncate(file->file, end + size);
+    if (code == 0) code = bc__sys_write(file->file, iovecs, n_iovecs, PREFIX, end);
+    return code == 0 ? publish(file, iovecs[0].data, end, end + size) : code;
+}
+
+/* Cuts off what is not published, now, or else before anything is written again: a
+ * message that is shorter than what stands there would be followed by the rest of it. */
+static int cut(struct bc_file *file) {
+    if (file->reach <= file->published) return 0;
+    int code = bc__sys_truncate(file->file, file->published);
+    if (code == 0) file->reach = file->published;
+    return code;
+}
+
+/* Writes iovecs of `size` bytes behind what is written. */
+static int write(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
+                 int64_t size) {
+    int code = cut(file);
+    if (code != 0) return code;
+    int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
+    file->reach = end + size;
+    code = file->publishes_last ? write_group(file, iovecs, n_iovecs, size, end)
+                                : bc__sys_write(file->file, iovecs, n_iovecs, 0, end);
+    if (code != 0) {
+        /* No torn message at the end, for others who read the file meanwhile. */
+        (void)cut(file);
+        return code;
+    }
+    file->published = end + size;
+    atomic_store_explicit(&file->written, end + size, memory_order_release);
+    bc__page_refs_written(file->page_refs, end + size);
+    return 0;
+}
+
+/* Writes the block and empties it. The lock is held. */
+static int write_block(struct bc_file *file) {
+    if (file->collected == 0) return 0;
+    struct bc_iovec iovec = {file->block->memory, file->collected};
+    int code = write(file, &iovec, 1, (int64_t)file->collected);
+    if (code != 0) return code;
+    file->collected = 0;
+    /* Used again, unless somebody still reads from it. */
+    if (atomic_load_explicit(&file->block->refs, memory_order_acquire) > 1) {
+        bc__region_unref(file->block);
+        file->block = NULL;
+    }
+    return 0;
+}
+
+/* Puts a small message into the block. The lock is held. */
+static int collect(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
+                   size_t size) {
+    if (file->collected + size > BLOCK_BYTES) {
+        int code = write_block(file);
+        if (code != 0) return code;
+    }
+    if (file->block == NULL) file->block = bc__region_block(BLOCK_BYTES);
+    if (file->block == NULL) return ENOMEM;
+    if (file->collected == 0) {
+        file->block->offset = atomic_load_explicit(&file->written, memory_order_relaxed);
+    }
+    uint8_t *out = bc__region_bytes(file->block) + file->collected;
+    for (size_t i = 0; i < n_iovecs; i++) {
+        memcpy(out, iovecs[i].data, iovecs[i].size);
+        out += iovecs[i].size;
+    }
+    file->collected += size;
+    return 0;
+}
+
+static int append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
+                  int64_t size, bool more) {
+    int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
+    int code = check_writable(file);
+    if (code == 0) code = bc__page_refs_add(file->page_refs, end, size);
+    if (code != 0) return code;
+    bc__mutex_lock(&file->lock);
+    if (more && size <= COLLECT_BYTES_MAX) {
+        code = collect(file, iovecs, n_iovecs, (size_t)size);
+    } else {
+        code = write_block(file);
+        if (code == 0) code = write(file, iovecs, n_iovecs, size);
+    }
+    bc__mutex_unlock(&file->lock);
+    if (code != 0) {
+        bc__page_refs_remove(file->page_refs, end, size);
+        return code;
+    }
+    atomic_store_explicit(&file->size, end + size, memory_order_release);
+    return 0;
+}
+
+static int fail(int code, struct bc_error *error) {
+    if (code == ECANCELED) {
+        return bc__error_set_kind(error, BC_ERROR_FORKED, code,
+                                  "Disk write failed: only the process that made the "
+                                  "file can write it, until its source fails");
+    }
+    return bc__error_set(error, code, "Disk write failed: %s", bc__error_message(code));
+}
+
+int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
+                    int64_t size, bool more, int64_t *out_offset,
+                    struct bc_error *error) {
+    bc_assert(file->file >= 0 && size > 0 && size % 64 == 0);
+    int code = check_room(file, size, error);
+    if (code != 0) return code;
+    int64_t offset = atomic_load_explicit(&file->size, memory_order_relaxed);
+    code = append(file, iovecs, n_iovecs, size, more);
+    if (code != 0) return fail(code, error);
+    *out_offset = offset;
+    return 0;
+}
+
+bool bc__file_is_flushed(const struct bc_file *file) {
+    return atomic_load_explicit(&file->written, memory_order_relaxed) ==
+           atomic_load_explicit(&file->size, memory_order_relaxed);
+}
+
+int bc__file_flush(struct bc_file *file, struct bc_error *error) {
+    int code = check_writable(file);
+    /* Whoever may not write any more has nothing to write either. */
+    if (code == ECANCELED && bc__file_is_flushed(file)) return 0;
+    if (code != 0) return fail(code, error);
+    if (bc__file_is_flushed(file)) return 0;
+    bc__mutex_lock(&file->lock);
+    code = write_block(file);
+    bc__mutex_unlock(&file->lock);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_sync_as(struct bc_file *file, int descriptor) {
+    int code = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (code == 0) code = bc__sys_sync(descriptor);
+    if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
+    return code;
+}
+
+int bc__file_sync(struct bc_file *file, struct bc_error *error) {
+    int code = sync(file);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
+                          int64_t offset, struct bc_error *error) {
+    bc_assert(offset >= atomic_load_explicit(&file->written, memory_order_relaxed));
+    int code = check_writable(file);
+    int64_t end = offset + (int64_t)size;
+    if (code == 0 && file->reach < end) file->reach = end;
+    const struct bc_iovec iovec = {data, size};
+    if (code == 0) code = bc__sys_write(file->file, &iovec, 1, 0, offset);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
+                     int64_t end, struct bc_error *error) {
+    int code = publish(file, prefix, offset, end);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error *error) {
+    file->is_named = true;
+    file->publishes_last = true;
+    file->published = end;
+    file->reach = INT64_MAX;
+    atomic_store(&file->size, end);
+    atomic_store(&file->written, end);
+    return bc__file_cut(file, error);
+}
+
+int bc__file_cut(struct bc_file *file, struct bc_error *error) {
+    int code = bc__file_is_forked(file) ? ECANCELED : cut(file);
+    return code == 0 ? 0 : fail(code, error);
+}
+
+struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset) {
+    if (offset < atomic_load_explicit(&file->written, memory_order_acquire)) return NULL;
+    struct bc_region *block = NULL;
+    bc__mutex_lock(&file->lock);
+    if (offset >= atomic_load_explicit(&file->written, memory_order_relaxed)) {
+        block = bc__region_ref(file->block);
+    }
+    bc__mutex_unlock(&file->lock);
+    return block;
+}
+
+void bc__file_release(struct bc_file *file, int64_t offset, int64_t size) {
+    bc__page_refs_remove(file->page_refs, offset, size);
+}
