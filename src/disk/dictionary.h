@@ -21,14 +21,14 @@
 #define BC_DISK_DICTIONARY_H
 
 #include "base/sync.h"
+#include "disk/extent.h"
 #include "disk/file.h"
 #include "ipc/encode.h"
 
 struct bc_dictionary_version {
     uint64_t number;
     uint64_t base;
-    int64_t offset;
-    int64_t size;
+    struct bc_extent extent;
     int64_t length;  /* values, those before a delta included */
     bool verified;   /* read before, and right */
     bool is_charged; /* found: the batch that takes `decoded` is charged for it */
@@ -92,8 +92,7 @@ int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t 
  * EINVAL: it cannot stand there; ENOMEM. The producer's. */
 struct bc_dictionary_message {
     int64_t id;
-    int64_t offset;
-    int64_t size;
+    struct bc_extent extent;
     int64_t length;
     int64_t more;
     bool is_delta;

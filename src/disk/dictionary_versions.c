@@ -78,7 +78,10 @@ static int add_version(struct bc_dictionary *dictionary,
     size_t n = dictionary->n_versions;
     const struct bc_dictionary_version *before =
         n == 0 ? NULL : &dictionary->versions[n - 1];
-    if (before != NULL && message->offset < before->offset + before->size) return EINVAL;
+    const struct bc_extent *extent = &message->extent;
+    if (before != NULL && extent->offset < before->extent.offset + before->extent.size) {
+        return EINVAL;
+    }
     if (before == NULL && message->is_delta) return EINVAL;
     int64_t length = message->length;
     if (length < 0) {
@@ -94,8 +97,7 @@ static int add_version(struct bc_dictionary *dictionary,
     dictionary->versions[n] = (struct bc_dictionary_version){
         .number = number,
         .base = message->is_delta ? before->base : number,
-        .offset = message->offset,
-        .size = message->size,
+        .extent = *extent,
         .length = length,
     };
     dictionary->n_versions = n + 1;
@@ -119,7 +121,7 @@ static struct bc_dictionary_version *version_before(struct bc_dictionary *dictio
     size_t high = dictionary->n_versions;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (dictionary->versions[middle].offset < offset) {
+        if (dictionary->versions[middle].extent.offset < offset) {
             low = middle + 1;
         } else {
             high = middle;
@@ -262,7 +264,7 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
             bc__mutex_unlock(&dictionaries->lock);
             if (!popped) break;
             bc__batch_unref(version.decoded);
-            bc__file_release(file, version.offset, version.size);
+            bc__file_release(file, version.extent.offset, version.extent.size);
         }
     }
 }
@@ -276,7 +278,7 @@ void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *ou
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         int32_t column = bc__schema_column_of(dictionaries->schema, dictionary->field);
         for (size_t v = dictionary->n_gone; v < dictionary->n_versions; v++) {
-            int64_t size = dictionary->versions[v].size;
+            int64_t size = dictionary->versions[v].extent.size;
             *out_n += 1;
             *out_bytes += (uint64_t)size;
             columns[column] += size;

@@ -55,8 +55,7 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
     dictionary->versions[n] = (struct bc_dictionary_version){
         .number = number,
         .base = is_delta ? dictionary->versions[n - 1].base : number,
-        .offset = offset,
-        .size = message->size,
+        .extent = {offset, message->size},
         .length = length,
     };
     dictionary->n_versions = n + 1;

@@ -65,8 +65,8 @@ static int put_dictionaries(struct writer *writer, struct bc_dictionaries *dicti
         for (size_t v = 0; v < dictionary->n_versions; v++) {
             const struct bc_dictionary_version *version = &dictionary->versions[v];
             const struct bc_trailer_dictionary entry = {
-                .offset = version->offset,
-                .size = version->size,
+                .offset = version->extent.offset,
+                .size = version->extent.size,
                 .length = version->length,
                 .which = (int32_t)bc__dictionaries_id(dictionaries, i),
                 .is_delta = version->base != version->number,

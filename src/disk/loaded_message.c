@@ -27,52 +27,52 @@ int bc__disk_check(struct bc_tier *tier, struct bc_error *error) {
         disk, atomic_load_explicit(&disk->file.written, memory_order_relaxed), error);
 }
 
-/* The bytes [offset, offset + size) of the file, copied. */
-static int copy_out(struct bc_disk *disk, int64_t offset, int64_t size,
+/* Copies the extent of the file. */
+static int copy_out(struct bc_disk *disk, struct bc_extent extent,
                     struct bc_region **out_region, struct bc_error *error) {
-    struct bc_region *block = bc__region_block((size_t)size);
+    size_t size = (size_t)extent.size;
+    struct bc_region *block = bc__region_block(size);
     if (block == NULL) return bc__error_memory(error);
     size_t got;
-    int code = bc__sys_read(disk->file.file, bc__region_bytes(block), (size_t)size,
-                            offset, &got);
-    if (code == 0 && got != (size_t)size) {
+    int code =
+        bc__sys_read(disk->file.file, bc__region_bytes(block), size, extent.offset, &got);
+    if (code == 0 && got != size) {
         /* It is shorter, or most of it is a hole. */
         bc__region_unref(block);
-        block = bc__region_zeros((size_t)size);
+        block = bc__region_zeros(size);
         if (block == NULL) return bc__error_memory(error);
-        code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block),
-                                       (size_t)size, offset, &got);
+        code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block), size,
+                                       extent.offset, &got);
     }
-    if (code != 0 || got != (size_t)size) {
+    if (code != 0 || got != size) {
         bc__region_unref(block);
         return bc__disk_error_reading(disk, code == 0 ? EIO : code, error);
     }
-    block->offset = offset;
+    block->offset = extent.offset;
     *out_region = block;
     return 0;
 }
 
-int bc__load_range(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error) {
-    if (copies) return copy_out(disk, offset, size, out_region, error);
+    if (copies) return copy_out(disk, extent, out_region, error);
     /* Of a public file, the store asks once for all. */
-    int code = disk->file.is_public ? 0 : check_size(disk, offset + size, error);
-    if (code == 0)
-        code = bc__mapping_get(&disk->mapping, offset + size, out_region, error);
+    int64_t end = extent.offset + extent.size;
+    int code = disk->file.is_public ? 0 : check_size(disk, end, error);
+    if (code == 0) code = bc__mapping_get(&disk->mapping, end, out_region, error);
     return code;
 }
 
-int bc__load_message(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+int bc__load_message(struct bc_disk *disk, struct bc_extent extent, bool copies,
                      struct bc_loaded_message *out, struct bc_error *error) {
-    struct bc_region *region = bc__file_collected(&disk->file, offset);
+    struct bc_region *region = bc__file_collected(&disk->file, extent.offset);
     if (region == NULL) {
-        int code = bc__load_range(disk, offset, size, copies, &region, error);
+        int code = bc__load_range(disk, extent, copies, &region, error);
         if (code != 0) return code;
     }
     out->region = region;
-    out->bytes = bc__region_at(region, offset);
-    out->offset = offset;
-    out->size = size;
+    out->bytes = bc__region_at(region, extent.offset);
+    out->extent = extent;
     return 0;
 }
 
@@ -81,7 +81,7 @@ void bc__unload_message(struct bc_loaded_message *message) {
 }
 
 int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
-    int code = bc__message_parse(&message->parsed, message->bytes, message->size);
+    int code = bc__message_parse(&message->parsed, message->bytes, message->extent.size);
     return checks && code == EINVAL ? EBADMSG : code;
 }
 
@@ -89,8 +89,7 @@ int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
 struct holdings {
     struct bc_region *region;
     struct bc_page_refs *page_refs;
-    int64_t offset; /* referenced in page_refs */
-    int64_t size;
+    struct bc_extent extent; /* referenced in page_refs */
     int32_t n;
     struct bc_batch *dictionaries[]; /* or NULL */
 };
@@ -98,7 +97,8 @@ struct holdings {
 static void release_holdings(struct ArrowArray *owner) {
     struct holdings *holdings = owner->private_data;
     for (int32_t i = 0; i < holdings->n; i++) bc__batch_unref(holdings->dictionaries[i]);
-    bc__page_refs_remove(holdings->page_refs, holdings->offset, holdings->size);
+    bc__page_refs_remove(holdings->page_refs, holdings->extent.offset,
+                         holdings->extent.size);
     bc__page_refs_unref(holdings->page_refs);
     bc__region_unref(holdings->region);
     bc__free(holdings);
@@ -112,17 +112,16 @@ int bc__load_attach(struct bc_disk *disk, struct bc_batch *batch,
         bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
     struct bc_page_refs *page_refs = disk->file.page_refs;
     if (holdings == NULL ||
-        bc__page_refs_add(page_refs, message->offset, message->size) != 0) {
+        bc__page_refs_add(page_refs, message->extent.offset, message->extent.size) != 0) {
         bc__free(holdings);
         return ENOMEM;
     }
     holdings->n = n;
     holdings->region = message->region;
     message->region = NULL;
-    if (disk->tier.copies_on_read) batch->held_bytes += (uint64_t)message->size;
+    if (disk->tier.copies_on_read) batch->held_bytes += (uint64_t)message->extent.size;
     holdings->page_refs = bc__page_refs_ref(page_refs);
-    holdings->offset = message->offset;
-    holdings->size = message->size;
+    holdings->extent = message->extent;
     batch->owner.release = release_holdings;
     batch->owner.private_data = holdings;
     if (out_dictionaries != NULL) *out_dictionaries = holdings->dictionaries;

@@ -9,17 +9,16 @@
 struct bc_loaded_message {
     struct bc_region *region;
     const uint8_t *bytes;
-    int64_t offset;
-    int64_t size;
+    struct bc_extent extent;
     struct bc_message parsed; /* none before bc__load_metadata */
 };
 
-/* Opens the bytes [offset, offset + size) of the file, mapped or copied; their region is
+/* Opens the extent of the file, mapped or copied; their region is
  * the caller's to give up. */
-int bc__load_range(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error);
 /* Opens a message, which the caller closes. */
-int bc__load_message(struct bc_disk *disk, int64_t offset, int64_t size, bool copies,
+int bc__load_message(struct bc_disk *disk, struct bc_extent extent, bool copies,
                      struct bc_loaded_message *out, struct bc_error *error);
 void bc__unload_message(struct bc_loaded_message *message);
 /* Reads the metadata of the message. With `checks` one that is none is a damaged one:

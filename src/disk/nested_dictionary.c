@@ -61,7 +61,7 @@ static bool note_chain(struct bc_dictionaries *dictionaries, int32_t which,
         bc_assert(found);
         inner->reached = bc__delta_values_reached(chain->values, part, place);
     }
-    dictionaries->all[which].validated = version->offset;
+    dictionaries->all[which].validated = version->extent.offset;
     return true;
 }
 
@@ -69,17 +69,17 @@ int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t whic
                               const struct bc_dictionary_version *version, bool is_copied,
                               bool waits, const struct bc_batch *batch,
                               struct bc_error *error) {
-    bc_assert(version->offset > 0 && bc__dictionaries_nest(dictionaries, which));
+    bc_assert(version->extent.offset > 0 && bc__dictionaries_nest(dictionaries, which));
     struct bc_dictionary *dictionary = &dictionaries->all[which];
     int code = 0;
     if (!bc__dictionaries_lock_chains(dictionaries, waits)) return EAGAIN;
-    bool is_known = dictionary->validated == version->offset && !is_copied;
+    bool is_known = dictionary->validated == version->extent.offset && !is_copied;
     if (!is_known) is_known = note_chain(dictionaries, which, version);
     if (!is_known || !reaches(dictionaries, which, batch)) {
         code = bc__validate_dictionary(dictionaries->schema, dictionary->field, batch,
                                        error);
         if (code == 0) note_reached(dictionaries, which, batch);
-        dictionary->validated = code == 0 ? version->offset : 0;
+        dictionary->validated = code == 0 ? version->extent.offset : 0;
     }
     bc__mutex_unlock(&dictionaries->chain_lock);
     return code;

@@ -42,8 +42,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
             left -= entry.size;
             const struct bc_dictionary_message message = {
                 .id = entry.which,
-                .offset = entry.offset,
-                .size = entry.size,
+                .extent = {entry.offset, entry.size},
                 .length = entry.length,
                 .is_delta = entry.is_delta,
             };

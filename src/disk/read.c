@@ -16,17 +16,18 @@
 enum { AHEAD = 2560, LINE = 64 };
 
 static void prefetch(const struct bc_loaded_message *message) {
-    int64_t end = message->size < AHEAD ? message->size : AHEAD;
+    int64_t size = message->extent.size;
+    int64_t end = size < AHEAD ? size : AHEAD;
     for (int64_t at = 0; at < end; at += LINE) __builtin_prefetch(message->bytes + at);
 }
 
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
+    const struct bc_extent extent = {0, disk->schema_bytes};
     struct bc_loaded_message schema;
-    int code = bc__load_message(disk, 0, disk->schema_bytes, disk->tier.copies_on_read,
-                                &schema, error);
+    int code = bc__load_message(disk, extent, disk->tier.copies_on_read, &schema, error);
     if (code != 0) return code;
-    uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.size);
+    uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.extent.size);
     bc__unload_message(&schema);
     if (checksum != disk->schema_checksum) {
         return bc__disk_error_checksum(disk, "the schema", error);
@@ -52,8 +53,8 @@ static int decode(struct bc_disk *disk, struct bc_loaded_message *message,
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         int32_t column = bc__schema_column_of(schema, dictionary->field);
         if (!bc__projection_has(projection, column)) continue;
-        code = bc__dictionary_read(disk, i, message->offset, validates, left, batch,
-                                   &held[dictionary->same], reason);
+        code = bc__dictionary_read(disk, i, message->extent.offset, validates, left,
+                                   batch, &held[dictionary->same], reason);
     }
     if (code == 0 && validates) {
         code = bc__validate_batch(schema, projection, batch, reason);
@@ -71,14 +72,14 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
     struct bc_disk *disk = bc__disk_of(tier);
     const struct bc_trailer *trailer = &disk->trailer;
     bool is_last = number + 1 == (uint64_t)trailer->batches;
-    int64_t at = bc__trailer_batch_at(trailer, (int64_t)number);
+    const struct bc_extent entries = {bc__trailer_batch_at(trailer, (int64_t)number),
+                                      BC_TRAILER_BATCH * (is_last ? 1 : 2)};
     struct bc_region *region = NULL;
-    int code = bc__load_range(disk, at, BC_TRAILER_BATCH * (is_last ? 1 : 2),
-                              disk->tier.copies_on_read, &region, error);
+    int code = bc__load_range(disk, entries, disk->tier.copies_on_read, &region, error);
     const uint8_t *bytes = NULL;
     if (code == 0) {
         /* Comes while the system is asked for the size. */
-        bytes = bc__region_at(region, at);
+        bytes = bc__region_at(region, entries.offset);
         __builtin_prefetch(bytes);
     }
     int checked = bc__disk_check(tier, error);
@@ -147,8 +148,7 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_loaded_message message;
     if (code == 0)
-        code = bc__load_message(disk, extent.offset, extent.size,
-                                disk->tier.copies_on_read, &message, error);
+        code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
@@ -167,8 +167,7 @@ int bc__disk_measure(struct bc_disk *disk, struct bc_extent extent, uint64_t num
     struct bc_loaded_message message;
     int code = bc__disk_check(&disk->tier, error);
     if (code == 0)
-        code = bc__load_message(disk, extent.offset, extent.size,
-                                disk->tier.copies_on_read, &message, error);
+        code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
     if (code != 0) return code;
     code = bc__load_metadata(&message, false);
     if (code == 0) {

@@ -42,10 +42,10 @@ static int decode_version(struct bc_disk *disk, int32_t which,
     bool is_new = !version->verified || disk->tier.copies_on_read;
     bool checks = is_new && disk->encoder.checksums;
     bool looks = copies || checks || (is_new && disk->validates);
-    int code = looks ? bc__work_spend(left, version->size) : 0;
+    int code = looks ? bc__work_spend(left, version->extent.size) : 0;
     if (code != 0) return code;
     struct bc_loaded_message message;
-    code = bc__load_message(disk, version->offset, version->size, copies, &message, NULL);
+    code = bc__load_message(disk, version->extent, copies, &message, NULL);
     if (code != 0) return code;
     code = decode_values(disk, which, &message, checks, left, out_batch);
     bc__unload_message(&message);

@@ -11,8 +11,7 @@
 int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *result) {
     const struct bc_dictionary_message message = {
         .id = result->head.dictionary_id,
-        .offset = disk->scanner.at,
-        .size = result->size,
+        .extent = {disk->scanner.at, result->size},
         .length = -1,
         .more = result->head.rows,
         .is_delta = result->head.is_delta,

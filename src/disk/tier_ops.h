@@ -8,12 +8,7 @@
 #include "arrow/batch.h"
 #include "arrow/buffer_ranges.h"
 #include "arrow/projection.h"
-
-/* A range of the file. `size` 0: none. */
-struct bc_extent {
-    int64_t offset;
-    int64_t size;
-};
+#include "disk/extent.h"
 
 /* An index's entry for a batch. */
 struct bc_index_entry {
