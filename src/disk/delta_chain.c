@@ -32,9 +32,9 @@ static void free_chain(struct bc_dictionaries *dictionaries, struct bc_chain *ch
     bc__free(chain);
 }
 
-struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t which,
+struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t index,
                                 uint64_t base) {
-    struct bc_chain *chain = bc__dictionaries_chain(dictionaries, which, base);
+    struct bc_chain *chain = bc__dictionaries_chain(dictionaries, index, base);
     if (chain != NULL) {
         unlink_chain(dictionaries, chain);
         link_newest(dictionaries, chain);
@@ -42,15 +42,15 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t wh
     }
     chain = bc__calloc(1, sizeof(*chain));
     if (chain == NULL) return NULL;
-    chain->which = which;
+    chain->index = index;
     chain->base = base;
     chain->values =
-        bc__delta_values_new(dictionaries->schema, dictionaries->all[which].field);
+        bc__delta_values_new(dictionaries->schema, dictionaries->all[index].field);
     if (chain->values == NULL) {
         bc__free(chain);
         return NULL;
     }
-    bc__dictionaries_set_chain(dictionaries, which, base, chain);
+    bc__dictionaries_set_chain(dictionaries, index, base, chain);
     link_newest(dictionaries, chain);
     return chain;
 }
@@ -58,10 +58,10 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t wh
 /* The chain is its first version's no longer; nor is what was decoded of the others. */
 static void leave_versions(struct bc_dictionaries *dictionaries,
                            const struct bc_chain *chain) {
-    bc__dictionaries_set_chain(dictionaries, chain->which, chain->base, NULL);
+    bc__dictionaries_set_chain(dictionaries, chain->index, chain->base, NULL);
     uint64_t parts = bc__delta_values_parts(chain->values);
     for (uint64_t i = 1; i < parts; i++) {
-        bc__dictionaries_forget(dictionaries, chain->which, chain->base + i);
+        bc__dictionaries_uncache(dictionaries, chain->index, chain->base + i);
     }
 }
 
@@ -72,7 +72,8 @@ void bc__chains_trim(struct bc_dictionaries *dictionaries, struct bc_chain *used
     for (;;) {
         struct bc_chain *oldest = dictionaries->oldest;
         if (oldest == used) return;
-        bool is_there = bc__dictionaries_has(dictionaries, oldest->which, oldest->base);
+        bool is_there =
+            bc__dictionaries_has_version(dictionaries, oldest->index, oldest->base);
         if (is_there && dictionaries->chain_bytes <= CHAIN_BYTES_MAX) return;
         leave_versions(dictionaries, oldest);
         free_chain(dictionaries, oldest);

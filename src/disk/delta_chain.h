@@ -21,13 +21,13 @@ struct bc_chain {
     struct bc_chain *newer, *older;
     struct bc_delta_values *values;
     uint64_t bytes; /* of it, in the sum of all */
-    int32_t which;
+    int32_t index;
     uint64_t base; /* the version that is its first part */
 };
 
 /* The chain of version `base` of a dictionary, which becomes the newest one; an empty
  * one, where there was none. NULL without memory. */
-struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t which,
+struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t index,
                                 uint64_t base);
 /* The chain has grown: gives others up where all take too much, and those whose versions
  * were given up. */

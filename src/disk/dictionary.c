@@ -8,16 +8,16 @@
 #include "base/check.h"
 
 /* Lists the dictionaries below `field`, inner ones first. */
-static void list(struct bc_dictionaries *dictionaries, int32_t field) {
+static void list_dictionaries(struct bc_dictionaries *dictionaries, int32_t field) {
     const struct bc_schema *schema = dictionaries->schema;
     const struct bc_field *self = &schema->fields[field];
     for (int32_t c = 0; c < self->n_children; c++) {
         int32_t child = self->first_child + c;
-        list(dictionaries, child);
+        list_dictionaries(dictionaries, child);
     }
     if (self->dictionary < 0) return;
     int32_t first = dictionaries->n;
-    list(dictionaries, self->dictionary);
+    list_dictionaries(dictionaries, self->dictionary);
     for (int32_t i = first; i < dictionaries->n; i++) {
         if (dictionaries->all[i].outer < 0) dictionaries->all[i].outer = dictionaries->n;
     }
@@ -28,7 +28,7 @@ static void list(struct bc_dictionaries *dictionaries, int32_t field) {
 static int compare_ids(const void *a, const void *b) {
     const struct bc_dictionary_id *x = a;
     const struct bc_dictionary_id *y = b;
-    return x->id != y->id ? (x->id < y->id ? -1 : 1) : (x->which < y->which ? -1 : 1);
+    return x->id != y->id ? (x->id < y->id ? -1 : 1) : (x->index < y->index ? -1 : 1);
 }
 
 /* Whether two fields have the same type. Dictionaries in them are of the same type if
@@ -48,7 +48,7 @@ static bool is_same_type(const struct bc_schema *schema, int32_t a, int32_t b) {
 }
 
 /* Orders the dictionaries by id, and finds those of the same. EINVAL. */
-static int list_ids(struct bc_dictionaries *dictionaries) {
+static int index_ids(struct bc_dictionaries *dictionaries) {
     struct bc_dictionary_id *ids = dictionaries->ids;
     struct bc_dictionary *all = dictionaries->all;
     for (int32_t i = 0; i < dictionaries->n; i++) {
@@ -56,11 +56,12 @@ static int list_ids(struct bc_dictionaries *dictionaries) {
     }
     qsort(ids, (size_t)dictionaries->n, sizeof(ids[0]), compare_ids);
     for (int32_t i = 0; i < dictionaries->n; i++) {
-        struct bc_dictionary *dictionary = &all[ids[i].which];
+        struct bc_dictionary *dictionary = &all[ids[i].index];
         bool is_first = i == 0 || ids[i].id != ids[i - 1].id;
-        dictionary->same = is_first ? ids[i].which : all[ids[i - 1].which].same;
+        dictionary->shared_with =
+            is_first ? ids[i].index : all[ids[i - 1].index].shared_with;
         if (!is_first && !is_same_type(dictionaries->schema, dictionary->field,
-                                       all[dictionary->same].field)) {
+                                       all[dictionary->shared_with].field)) {
             return EINVAL;
         }
     }
@@ -78,9 +79,9 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
     dictionaries->ids = bc__calloc(n, sizeof(dictionaries->ids[0]));
     int code = dictionaries->all == NULL || dictionaries->ids == NULL ? ENOMEM : 0;
     if (code == 0) {
-        list(dictionaries, 0);
+        list_dictionaries(dictionaries, 0);
         bc_assert((size_t)dictionaries->n == n);
-        code = list_ids(dictionaries);
+        code = index_ids(dictionaries);
     }
     if (code == 0) code = bc__mutex_init(&dictionaries->lock);
     if (code == 0) {
@@ -99,9 +100,9 @@ void bc__dictionaries_release_retired(struct bc_dictionaries *dictionaries, bool
         /* Closing may tidy at the same time. */
         bc__mutex_lock(&dictionaries->lock);
         struct bc_batch *retired = dictionaries->all[i].retired;
-        struct bc_batch *last = done ? dictionaries->all[i].last : NULL;
+        struct bc_batch *last = done ? dictionaries->all[i].last_written : NULL;
         dictionaries->all[i].retired = NULL;
-        if (done) dictionaries->all[i].last = NULL;
+        if (done) dictionaries->all[i].last_written = NULL;
         bc__mutex_unlock(&dictionaries->lock);
         bc__batch_unref(retired);
         bc__batch_unref(last);
@@ -120,25 +121,25 @@ void bc__dictionaries_finish(struct bc_dictionaries *dictionaries) {
     bc__mutex_finish(&dictionaries->lock);
 }
 
-int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t which) {
+int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t index) {
     const struct bc_field *fields = dictionaries->schema->fields;
-    return fields[fields[dictionaries->all[which].field].parent].dictionary_id;
+    return fields[fields[dictionaries->all[index].field].parent].dictionary_id;
 }
 
 /* The nodes of a decoded dictionary are those of its values alone, depth first. */
-static void copy_nodes(const struct bc_schema *schema, int32_t field,
-                       const struct bc_node **from, struct bc_batch *to) {
+static void copy_value_nodes(const struct bc_schema *schema, int32_t field,
+                             const struct bc_node **from, struct bc_batch *to) {
     to->nodes[field] = *(*from)++;
     const struct bc_field *self = &schema->fields[field];
     for (int32_t c = 0; c < self->n_children; c++) {
-        copy_nodes(schema, self->first_child + c, from, to);
+        copy_value_nodes(schema, self->first_child + c, from, to);
     }
 }
 
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
-                                 int32_t which, const struct bc_batch *from,
+                                 int32_t index, const struct bc_batch *from,
                                  struct bc_batch *to) {
     const struct bc_node *nodes = from->nodes;
-    copy_nodes(dictionaries->schema, dictionaries->all[which].field, &nodes, to);
+    copy_value_nodes(dictionaries->schema, dictionaries->all[index].field, &nodes, to);
     bc_assert(nodes == from->nodes + from->n_nodes);
 }

@@ -38,26 +38,27 @@ struct bc_dictionary_version {
 
 struct bc_dictionary {
     int32_t field;       /* of the values */
-    int32_t same;        /* whose versions are also this one's: the first's of its id */
+    int32_t shared_with; /* whose versions are also this one's: the first's of its id */
     int32_t outer;       /* the dictionary in whose values this one is, or -1 */
     int32_t first_inner; /* those in its values are numbers from here to before it */
-    int64_t validated;   /* where the message is whose values were looked at last, or 0 */
-    int64_t reached;     /* values of this one that those of the outer one then reached */
-    bool needs_rewrite;  /* an inner one changed since this was written */
-    struct bc_batch *last;    /* keeps the buffers alive that were written last */
-    struct bc_batch *retired; /* was `last`; released when no lock is held */
-    bool has_content;         /* `content` is that of the last version */
+    int64_t
+        validated_at;   /* where the message is whose values were looked at last, or 0 */
+    int64_t reached;    /* values of this one that those of the outer one then reached */
+    bool needs_rewrite; /* an inner one changed since this was written */
+    struct bc_batch *last_written; /* keeps the buffers alive that were written last */
+    struct bc_batch *retired;      /* was `last`; released when no lock is held */
+    bool has_content;              /* `content` is that of the last version */
     struct bc_content content;
     bool has_pinned; /* `large` is the version whose decoded nodes are kept beyond what */
-    uint64_t large;  /* all may take */
+    uint64_t pinned; /* all may take */
     struct bc_dictionary_version *versions; /* the first `n_gone` of them were given up */
-    size_t n_versions, versions_capacity, n_gone;
+    size_t n_versions, versions_capacity, n_released;
 };
 
 /* A dictionary by its number in the format, which several may share. */
 struct bc_dictionary_id {
     int64_t id;
-    int32_t which;
+    int32_t index;
 };
 
 struct bc_dictionaries {
@@ -86,7 +87,7 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
                            struct bc_encoder *encoder, struct bc_file *file,
                            struct bc_batch *batch, struct bc_error *error);
 /* The number that the format has for dictionary number `which`. */
-int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t which);
+int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t index);
 /* A message of the file that is read.
  * `length`: of all values from there on, or -1: of those that it brings there are `more`.
  * EINVAL: it cannot stand there; ENOMEM. The producer's. */
@@ -94,7 +95,7 @@ struct bc_dictionary_message {
     int64_t id;
     struct bc_extent extent;
     int64_t length;
-    int64_t more;
+    int64_t added;
     bool is_delta;
 };
 int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
@@ -116,53 +117,53 @@ static inline bool bc__dictionaries_lock_chains(struct bc_dictionaries *dictiona
 }
 
 /* Are there dictionaries in the values of dictionary number `which`? */
-static inline bool bc__dictionaries_nest(const struct bc_dictionaries *dictionaries,
-                                         int32_t which) {
-    return dictionaries->all[which].first_inner < which;
+static inline bool bc__dictionaries_has_inner(const struct bc_dictionaries *dictionaries,
+                                              int32_t index) {
+    return dictionaries->all[index].first_inner < index;
 }
 /* Looks at the values of dictionary number `which`, and whether their indices are in the
  * dictionaries in them, all of which are in the batch. Where the values of the version
  * were looked at before, unless they are `is_copied` anew, only the sizes of the
  * dictionaries in them matter. EINVAL; EAGAIN, unless it `waits`: another thread has the
  * chain lock. (nested.c) */
-int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t which,
+int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t index,
                               const struct bc_dictionary_version *version, bool is_copied,
                               bool waits, const struct bc_batch *batch,
                               struct bc_error *error);
 /* The version of dictionary number `which` for a batch at `batch_offset`; its decoded
  * nodes, with a reference, or NULL. False where the file has none. */
-bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
+bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t index,
                            int64_t batch_offset,
                            struct bc_dictionary_version *out_version);
 /* Version `number`, which there is; without a reference to what is decoded. */
-struct bc_dictionary_version bc__dictionaries_version(
-    struct bc_dictionaries *dictionaries, int32_t which, uint64_t number);
+struct bc_dictionary_version bc__dictionaries_get_version(
+    struct bc_dictionaries *dictionaries, int32_t index, uint64_t number);
 /* The chain of version `base`, or NULL. The chain lock is held. */
 struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
-                                        int32_t which, uint64_t base);
+                                        int32_t index, uint64_t base);
 /* Whether version `number` was not given up. */
-bool bc__dictionaries_has(struct bc_dictionaries *dictionaries, int32_t which,
-                          uint64_t number);
+bool bc__dictionaries_has_version(struct bc_dictionaries *dictionaries, int32_t index,
+                                  uint64_t number);
 /* Gives version `base`, if it is there, a chain, or none. The chain lock is held. */
-void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t which,
+void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t index,
                                 uint64_t base, struct bc_chain *chain);
 /* Keeps the decoded nodes of version `number` no longer. */
-void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which,
-                             uint64_t number);
+void bc__dictionaries_uncache(struct bc_dictionaries *dictionaries, int32_t index,
+                              uint64_t number);
 /* Gives all chains up. Nobody is inside. (chain.c) */
 void bc__chains_clear(struct bc_dictionaries *dictionaries);
 /* Version `number` was read: keeps `decoded`, unless there is one; where all that is kept
  * is too much, in the place of another version's. True where the batch that has `decoded`
  * is charged for it: it may be the only one that keeps it. */
-bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
-                           uint64_t number, struct bc_batch *decoded);
+bool bc__dictionaries_cache(struct bc_dictionaries *dictionaries, int32_t index,
+                            uint64_t number, struct bc_batch *decoded);
 /* Counts the messages, adds up their bytes, and adds these to their columns'. */
 void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *out_n,
                               uint64_t *out_bytes, int64_t *columns);
 /* Copies the nodes of the values of dictionary number `which`, which were decoded, into a
  * batch. */
 void bc__dictionaries_copy_nodes(const struct bc_dictionaries *dictionaries,
-                                 int32_t which, const struct bc_batch *from,
+                                 int32_t index, const struct bc_batch *from,
                                  struct bc_batch *to);
 
 #endif

@@ -26,10 +26,11 @@ static int32_t find_id(const struct bc_dictionaries *dictionaries, int64_t id) {
 }
 
 /* A version's decoded nodes, if it has some, count no longer. The lock is held. */
-static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                   const struct bc_dictionary_version *version) {
+static void uncount_decoded(struct bc_dictionaries *dictionaries,
+                            struct bc_dictionary *dictionary,
+                            const struct bc_dictionary_version *version) {
     if (version->decoded == NULL) return;
-    if (dictionary->has_pinned && dictionary->large == version->number) {
+    if (dictionary->has_pinned && dictionary->pinned == version->number) {
         dictionary->has_pinned = false;
     } else {
         dictionaries->decoded_bytes -= bc__batch_bytes(version->decoded);
@@ -37,21 +38,22 @@ static void forget(struct bc_dictionaries *dictionaries, struct bc_dictionary *d
 }
 
 /* Takes the first version out, if it comes before `number`. The lock is held. */
-static bool pop(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                uint64_t number, struct bc_dictionary_version *out) {
-    if (dictionary->n_gone == dictionary->n_versions) return false;
-    *out = dictionary->versions[dictionary->n_gone];
+static bool pop_version(struct bc_dictionaries *dictionaries,
+                        struct bc_dictionary *dictionary, uint64_t number,
+                        struct bc_dictionary_version *out) {
+    if (dictionary->n_released == dictionary->n_versions) return false;
+    *out = dictionary->versions[dictionary->n_released];
     if (out->number >= number) return false;
-    dictionary->n_gone++;
-    forget(dictionaries, dictionary, out);
+    dictionary->n_released++;
+    uncount_decoded(dictionaries, dictionary, out);
     /* Now and then, so that it takes the same time for each. One stays: it knows what
      * number comes next. */
-    if (dictionary->n_gone > dictionary->n_versions / 2 &&
-        dictionary->n_gone < dictionary->n_versions) {
-        dictionary->n_versions -= dictionary->n_gone;
-        memmove(dictionary->versions, dictionary->versions + dictionary->n_gone,
+    if (dictionary->n_released > dictionary->n_versions / 2 &&
+        dictionary->n_released < dictionary->n_versions) {
+        dictionary->n_versions -= dictionary->n_released;
+        memmove(dictionary->versions, dictionary->versions + dictionary->n_released,
                 dictionary->n_versions * sizeof(*out));
-        dictionary->n_gone = 0;
+        dictionary->n_released = 0;
     }
     return true;
 }
@@ -63,7 +65,7 @@ void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
         for (;;) {
             bc__mutex_lock(&dictionaries->lock);
             struct bc_dictionary_version version;
-            bool popped = pop(dictionaries, dictionary, UINT64_MAX, &version);
+            bool popped = pop_version(dictionaries, dictionary, UINT64_MAX, &version);
             bc__mutex_unlock(&dictionaries->lock);
             if (!popped) break;
             bc__batch_unref(version.decoded);
@@ -86,8 +88,8 @@ static int add_version(struct bc_dictionary *dictionary,
     int64_t length = message->length;
     if (length < 0) {
         int64_t base = message->is_delta ? before->length : 0;
-        if (message->more < 0 || base > INT64_MAX - message->more) return EINVAL;
-        length = base + message->more;
+        if (message->added < 0 || base > INT64_MAX - message->added) return EINVAL;
+        length = base + message->added;
     }
     int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
                         n + 1, sizeof(dictionary->versions[0]));
@@ -109,7 +111,7 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
     int32_t i = find_id(dictionaries, message->id);
     if (i == dictionaries->n || dictionaries->ids[i].id != message->id) return EINVAL;
     bc__mutex_lock(&dictionaries->lock);
-    int code = add_version(&dictionaries->all[dictionaries->ids[i].which], message);
+    int code = add_version(&dictionaries->all[dictionaries->ids[i].index], message);
     bc__mutex_unlock(&dictionaries->lock);
     return code;
 }
@@ -117,7 +119,7 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
 /* The last version before `offset`; NULL where it was given up. The lock is held. */
 static struct bc_dictionary_version *version_before(struct bc_dictionary *dictionary,
                                                     int64_t offset) {
-    size_t low = dictionary->n_gone;
+    size_t low = dictionary->n_released;
     size_t high = dictionary->n_versions;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -127,92 +129,92 @@ static struct bc_dictionary_version *version_before(struct bc_dictionary *dictio
             high = middle;
         }
     }
-    return low == dictionary->n_gone ? NULL : &dictionary->versions[low - 1];
+    return low == dictionary->n_released ? NULL : &dictionary->versions[low - 1];
 }
 
 static struct bc_dictionary_version *version_at(struct bc_dictionary *dictionary,
                                                 uint64_t number) {
     uint64_t index = number - dictionary->versions[0].number;
-    bc_assert(index >= dictionary->n_gone && index < dictionary->n_versions);
+    bc_assert(index >= dictionary->n_released && index < dictionary->n_versions);
     return &dictionary->versions[index];
 }
 
 /* What is kept of version `number` may be given up for another one's, while batches keep
  * it. The lock is held. */
-static bool is_charged(const struct bc_dictionaries *dictionaries, int32_t which,
-                       uint64_t number) {
-    const struct bc_dictionary *dictionary = &dictionaries->all[which];
-    bool is_large = dictionary->has_pinned && dictionary->large == number;
+static bool is_batch_charged(const struct bc_dictionaries *dictionaries, int32_t index,
+                             uint64_t number) {
+    const struct bc_dictionary *dictionary = &dictionaries->all[index];
+    bool is_large = dictionary->has_pinned && dictionary->pinned == number;
     return is_large && !dictionaries->is_unordered &&
            dictionary->versions[dictionary->n_versions - 1].number > 0;
 }
 
-bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t which,
+bool bc__dictionaries_find(struct bc_dictionaries *dictionaries, int32_t index,
                            int64_t batch_offset,
                            struct bc_dictionary_version *out_version) {
-    bc_assert(which >= 0 && which < dictionaries->n);
+    bc_assert(index >= 0 && index < dictionaries->n);
     if (dictionaries->is_unordered) batch_offset = INT64_MAX;
     bc__mutex_lock(&dictionaries->lock);
     const struct bc_dictionary_version *found =
-        version_before(&dictionaries->all[which], batch_offset);
+        version_before(&dictionaries->all[index], batch_offset);
     if (found != NULL) {
         *out_version = *found;
-        out_version->is_charged = is_charged(dictionaries, which, found->number);
+        out_version->is_charged = is_batch_charged(dictionaries, index, found->number);
         if (found->decoded != NULL) (void)bc__batch_ref(found->decoded);
     }
     bc__mutex_unlock(&dictionaries->lock);
     return found != NULL;
 }
 
-struct bc_dictionary_version bc__dictionaries_version(
-    struct bc_dictionaries *dictionaries, int32_t which, uint64_t number) {
+struct bc_dictionary_version bc__dictionaries_get_version(
+    struct bc_dictionaries *dictionaries, int32_t index, uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_dictionary_version version = *version_at(&dictionaries->all[which], number);
+    struct bc_dictionary_version version = *version_at(&dictionaries->all[index], number);
     bc__mutex_unlock(&dictionaries->lock);
     return version;
 }
 
 struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
-                                        int32_t which, uint64_t base) {
+                                        int32_t index, uint64_t base) {
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_chain *chain = version_at(&dictionaries->all[which], base)->chain;
+    struct bc_chain *chain = version_at(&dictionaries->all[index], base)->chain;
     bc__mutex_unlock(&dictionaries->lock);
     return chain;
 }
 
 /* Version `number`, or NULL where it was given up. The lock is held. */
-static struct bc_dictionary_version *version_if_there(struct bc_dictionary *dictionary,
-                                                      uint64_t number) {
-    if (dictionary->n_gone == dictionary->n_versions) return NULL;
-    uint64_t first = dictionary->versions[dictionary->n_gone].number;
+static struct bc_dictionary_version *version_or_null(struct bc_dictionary *dictionary,
+                                                     uint64_t number) {
+    if (dictionary->n_released == dictionary->n_versions) return NULL;
+    uint64_t first = dictionary->versions[dictionary->n_released].number;
     return number < first ? NULL : version_at(dictionary, number);
 }
 
-bool bc__dictionaries_has(struct bc_dictionaries *dictionaries, int32_t which,
-                          uint64_t number) {
+bool bc__dictionaries_has_version(struct bc_dictionaries *dictionaries, int32_t index,
+                                  uint64_t number) {
     bc__mutex_lock(&dictionaries->lock);
-    bool has = version_if_there(&dictionaries->all[which], number) != NULL;
+    bool has = version_or_null(&dictionaries->all[index], number) != NULL;
     bc__mutex_unlock(&dictionaries->lock);
     return has;
 }
 
-void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t which,
+void bc__dictionaries_set_chain(struct bc_dictionaries *dictionaries, int32_t index,
                                 uint64_t base, struct bc_chain *chain) {
     bc__mutex_lock(&dictionaries->lock);
     struct bc_dictionary_version *version =
-        version_if_there(&dictionaries->all[which], base);
+        version_or_null(&dictionaries->all[index], base);
     if (version != NULL) version->chain = chain;
     bc__mutex_unlock(&dictionaries->lock);
 }
 
-void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which,
-                             uint64_t number) {
+void bc__dictionaries_uncache(struct bc_dictionaries *dictionaries, int32_t index,
+                              uint64_t number) {
     struct bc_batch *decoded = NULL;
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_dictionary *dictionary = &dictionaries->all[which];
-    struct bc_dictionary_version *version = version_if_there(dictionary, number);
+    struct bc_dictionary *dictionary = &dictionaries->all[index];
+    struct bc_dictionary_version *version = version_or_null(dictionary, number);
     if (version != NULL) {
-        forget(dictionaries, dictionary, version);
+        uncount_decoded(dictionaries, dictionary, version);
         decoded = version->decoded;
         version->decoded = NULL;
     }
@@ -220,12 +222,12 @@ void bc__dictionaries_forget(struct bc_dictionaries *dictionaries, int32_t which
     bc__batch_unref(decoded);
 }
 
-bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
-                           uint64_t number, struct bc_batch *decoded) {
+bool bc__dictionaries_cache(struct bc_dictionaries *dictionaries, int32_t index,
+                            uint64_t number, struct bc_batch *decoded) {
     struct bc_batch *replaced = NULL;
     uint64_t bytes = bc__batch_bytes(decoded);
     bc__mutex_lock(&dictionaries->lock);
-    struct bc_dictionary *dictionary = &dictionaries->all[which];
+    struct bc_dictionary *dictionary = &dictionaries->all[index];
     struct bc_dictionary_version *version = version_at(dictionary, number);
     version->verified = true;
     if (version->decoded == NULL) {
@@ -234,16 +236,17 @@ bool bc__dictionaries_keep(struct bc_dictionaries *dictionaries, int32_t which,
             dictionaries->decoded_bytes += bytes;
         } else {
             if (dictionary->has_pinned) {
-                struct bc_dictionary_version *large =
-                    version_at(dictionary, dictionary->large);
-                replaced = large->decoded;
-                large->decoded = NULL;
+                struct bc_dictionary_version *pinned =
+                    version_at(dictionary, dictionary->pinned);
+                replaced = pinned->decoded;
+                pinned->decoded = NULL;
             }
             dictionary->has_pinned = true;
-            dictionary->large = number;
+            dictionary->pinned = number;
         }
     }
-    bool charged = version->decoded != decoded || is_charged(dictionaries, which, number);
+    bool charged =
+        version->decoded != decoded || is_batch_charged(dictionaries, index, number);
     bc__mutex_unlock(&dictionaries->lock);
     bc__batch_unref(replaced);
     return charged;
@@ -259,8 +262,8 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
             const struct bc_dictionary_version *needed =
                 version_before(dictionary, batch_offset);
             struct bc_dictionary_version version;
-            bool popped =
-                needed != NULL && pop(dictionaries, dictionary, needed->base, &version);
+            bool popped = needed != NULL &&
+                          pop_version(dictionaries, dictionary, needed->base, &version);
             bc__mutex_unlock(&dictionaries->lock);
             if (!popped) break;
             bc__batch_unref(version.decoded);
@@ -277,7 +280,7 @@ void bc__dictionaries_measure(struct bc_dictionaries *dictionaries, uint64_t *ou
     for (int32_t i = 0; i < dictionaries->n; i++) {
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
         int32_t column = bc__schema_column_of(dictionaries->schema, dictionary->field);
-        for (size_t v = dictionary->n_gone; v < dictionary->n_versions; v++) {
+        for (size_t v = dictionary->n_released; v < dictionary->n_versions; v++) {
             int64_t size = dictionary->versions[v].extent.size;
             *out_n += 1;
             *out_bytes += (uint64_t)size;

@@ -28,17 +28,18 @@ static bool is_identical(const struct bc_schema *schema, int32_t field,
 }
 
 /* From now on `batch` is what was written last. */
-static void set_last(struct bc_dictionary *dictionary, struct bc_batch *batch) {
-    if (dictionary->last == batch) return;
+static void set_last_written(struct bc_dictionary *dictionary, struct bc_batch *batch) {
+    if (dictionary->last_written == batch) return;
     bc_assert(dictionary->retired == NULL);
-    dictionary->retired = dictionary->last;
-    dictionary->last = bc__batch_ref(batch);
+    dictionary->retired = dictionary->last_written;
+    dictionary->last_written = bc__batch_ref(batch);
 }
 
 /* Appends the message as the next version. */
-static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *dictionary,
-                  struct bc_file *file, const struct bc_encoded_message *message,
-                  bool is_delta, int64_t length, struct bc_error *error) {
+static int append_version(struct bc_dictionaries *dictionaries,
+                          struct bc_dictionary *dictionary, struct bc_file *file,
+                          const struct bc_encoded_message *message, bool is_delta,
+                          int64_t length, struct bc_error *error) {
     /* Room first: what is in the file must be known. */
     bc__mutex_lock(&dictionaries->lock);
     int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
@@ -64,16 +65,17 @@ static int append(struct bc_dictionaries *dictionaries, struct bc_dictionary *di
 }
 
 /* What the batch's values are to those that were written last. */
-static enum bc_dictionary_change compare(const struct bc_dictionaries *dictionaries,
-                                         const struct bc_dictionary *dictionary,
-                                         const struct bc_batch *batch) {
-    if (dictionary->last == NULL || dictionary->needs_rewrite) return BC_CHANGE_REPLACED;
+static enum bc_dictionary_change compare_to_last(
+    const struct bc_dictionaries *dictionaries, const struct bc_dictionary *dictionary,
+    const struct bc_batch *batch) {
+    if (dictionary->last_written == NULL || dictionary->needs_rewrite)
+        return BC_CHANGE_REPLACED;
     int32_t field = dictionary->field;
-    if (is_identical(dictionaries->schema, field, dictionary->last, batch)) {
+    if (is_identical(dictionaries->schema, field, dictionary->last_written, batch)) {
         return BC_CHANGE_NONE;
     }
     return bc__dictionary_change_of(&dictionaries->schema->fields[field],
-                                    &dictionary->last->nodes[field],
+                                    &dictionary->last_written->nodes[field],
                                     &batch->nodes[field]);
 }
 
@@ -98,7 +100,8 @@ static int write_values(struct bc_dictionaries *dictionaries,
         return 0;
     }
     int64_t length = batch->nodes[dictionary->field].length;
-    code = append(dictionaries, dictionary, file, &message, is_delta, length, error);
+    code =
+        append_version(dictionaries, dictionary, file, &message, is_delta, length, error);
     if (code != 0) return code;
     dictionary->content = content;
     dictionary->has_content = !is_delta;
@@ -107,21 +110,21 @@ static int write_values(struct bc_dictionaries *dictionaries,
     return 0;
 }
 
-static int write_one(struct bc_dictionaries *dictionaries,
-                     struct bc_dictionary *dictionary, struct bc_encoder *encoder,
-                     struct bc_file *file, struct bc_batch *batch,
-                     struct bc_error *error) {
-    enum bc_dictionary_change change = compare(dictionaries, dictionary, batch);
+static int write_dictionary(struct bc_dictionaries *dictionaries,
+                            struct bc_dictionary *dictionary, struct bc_encoder *encoder,
+                            struct bc_file *file, struct bc_batch *batch,
+                            struct bc_error *error) {
+    enum bc_dictionary_change change = compare_to_last(dictionaries, dictionary, batch);
     if (change != BC_CHANGE_NONE) {
         int64_t first = change == BC_CHANGE_APPENDED
-                            ? dictionary->last->nodes[dictionary->field].length
+                            ? dictionary->last_written->nodes[dictionary->field].length
                             : 0;
         int code =
             write_values(dictionaries, dictionary, encoder, file, batch, first, error);
         if (code != 0) return code;
     }
     /* All dictionaries hold on to the same batch, the latest one. */
-    set_last(dictionary, batch);
+    set_last_written(dictionary, batch);
     return 0;
 }
 
@@ -129,8 +132,8 @@ int bc__dictionaries_write(struct bc_dictionaries *dictionaries,
                            struct bc_encoder *encoder, struct bc_file *file,
                            struct bc_batch *batch, struct bc_error *error) {
     for (int32_t i = 0; i < dictionaries->n; i++) {
-        int code =
-            write_one(dictionaries, &dictionaries->all[i], encoder, file, batch, error);
+        int code = write_dictionary(dictionaries, &dictionaries->all[i], encoder, file,
+                                    batch, error);
         if (code != 0) return code;
     }
     return 0;

@@ -83,9 +83,9 @@ int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error) {
     return code;
 }
 
-static int append(struct bc_tier *tier, struct bc_batch *batch,
-                  const struct bc_buffer_ranges *ranges, bool more,
-                  struct bc_extent *out_extent, struct bc_error *error) {
+static int append_batch(struct bc_tier *tier, struct bc_batch *batch,
+                        const struct bc_buffer_ranges *ranges, bool more,
+                        struct bc_extent *out_extent, struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     if (disk->schema_bytes == 0) {
         int code = bc__disk_append_schema(disk, error);
@@ -103,22 +103,22 @@ static int append(struct bc_tier *tier, struct bc_batch *batch,
     return code;
 }
 
-static int flush(struct bc_tier *tier, struct bc_error *error) {
+static int flush_file(struct bc_tier *tier, struct bc_error *error) {
     return bc__file_flush(&bc__disk_of(tier)->file, error);
 }
 
-static void release_retired(struct bc_tier *tier, bool done) {
+static void release_retired_dictionaries(struct bc_tier *tier, bool done) {
     bc__dictionaries_release_retired(&bc__disk_of(tier)->dictionaries, done);
 }
 
-static void release(struct bc_tier *tier, struct bc_extent extent) {
+static void release_extent(struct bc_tier *tier, struct bc_extent extent) {
     struct bc_disk *disk = bc__disk_of(tier);
     bc__dictionaries_trim(&disk->dictionaries, &disk->file, extent.offset);
     bc__file_release(&disk->file, extent.offset, extent.size);
 }
 
-static int end(struct bc_tier *tier, const struct bc_index *index,
-               struct bc_error *error) {
+static int end_file(struct bc_tier *tier, const struct bc_index *index,
+                    struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     if (!disk->is_recording) return bc__file_flush(&disk->file, error);
     return bc__disk_finalize(disk, index, error);
@@ -130,15 +130,15 @@ static void abort_recording(struct bc_tier *tier) {
 }
 
 const struct bc_tier_ops bc__disk_ops = {
-    .append = append,
-    .flush = flush,
+    .append = append_batch,
+    .flush = flush_file,
     .read = bc__disk_read,
     .read_cost = bc__disk_read_cost,
-    .release = release,
-    .release_retired = release_retired,
+    .release = release_extent,
+    .release_retired = release_retired_dictionaries,
     .check = bc__disk_check,
     .locate = bc__disk_locate,
     .next = bc__disk_next,
-    .end = end,
+    .end = end_file,
     .abort = abort_recording,
 };

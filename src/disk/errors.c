@@ -17,8 +17,8 @@ int bc__disk_error_message(const struct bc_disk *disk, int64_t at,
         (long long)at, disk->file.path);
 }
 
-int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
-                         struct bc_error *error) {
+int bc__disk_error_scan(const struct bc_disk *disk, int code, int64_t at,
+                        struct bc_error *error) {
     switch (code) {
         case EINVAL:
             return bc__disk_error_message(disk, at, error);

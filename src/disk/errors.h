@@ -8,8 +8,8 @@
 const char *bc__disk_noun(const struct bc_disk *disk);
 /* A message at byte `at` could not be taken: EINVAL, it is none; EBADMSG, the footer says
  * another size; ENOTSUP, its metadata is too old; or an errno of reading. */
-int bc__disk_error_found(const struct bc_disk *disk, int code, int64_t at,
-                         struct bc_error *error);
+int bc__disk_error_scan(const struct bc_disk *disk, int code, int64_t at,
+                        struct bc_error *error);
 /* The system failed with `code` (or there is no memory). */
 int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error *error);
 /* What stands at a byte is no message: EBADMSG. */

@@ -16,30 +16,34 @@ static struct bc_file *file_of(struct bc_member *member) {
     return BC_CONTAINER(member, struct bc_file, member);
 }
 
-static void hold(struct bc_member *member) { bc__mutex_lock(&file_of(member)->lock); }
+static void lock_file(struct bc_member *member) {
+    bc__mutex_lock(&file_of(member)->lock);
+}
 
-static void let(struct bc_member *member) { bc__mutex_unlock(&file_of(member)->lock); }
+static void unlock_file(struct bc_member *member) {
+    bc__mutex_unlock(&file_of(member)->lock);
+}
 
 /* A recording's lock is the parent's: it must not outlive that in a child. */
-static void leave_lock(struct bc_member *member) {
+static void drop_inherited_lock(struct bc_member *member) {
     struct bc_file *file = file_of(member);
     if (file->is_locked && file->file >= 0) bc__sys_reopen(file->file, file->path);
-    let(member);
+    unlock_file(member);
 }
 
 /* Files that a process which ends in good order takes with it, though their caches were
  * not closed. The data stays readable to the very end; the names go. What a killed
  * process leaves, the next cache reclaims. */
 static void unlink_at_exit(struct bc_member *member) {
-    hold(member);
+    lock_file(member);
     (void)bc__file_unlink(file_of(member));
-    let(member);
+    unlock_file(member);
 }
 
-static const struct bc_member_calls member_calls = {hold, let, leave_lock,
-                                                    unlink_at_exit};
+static const struct bc_member_calls member_calls = {lock_file, unlock_file,
+                                                    drop_inherited_lock, unlink_at_exit};
 
-static int start(struct bc_file *file, uint64_t bytes_max) {
+static int init_file(struct bc_file *file, uint64_t bytes_max) {
     memset(file, 0, sizeof(*file));
     file->dir = -1;
     file->file = -1;
@@ -52,21 +56,21 @@ static int start(struct bc_file *file, uint64_t bytes_max) {
 }
 
 /* Of a cache's file. */
-static const char *name_of(const struct bc_file *file) {
+static const char *cache_file_name(const struct bc_file *file) {
     return file->refused == 0 ? file_name : unlocked_name;
 }
 
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                     bool evicts, struct bc_error *error) {
     bc_assert(file != NULL && path != NULL);
-    if (start(file, bytes_max) != 0) return bc__error_memory(error);
-    const char *what = "directory";
+    if (init_file(file, bytes_max) != 0) return bc__error_memory(error);
+    const char *kind = "directory";
     int code = bc__sys_make_dirs(path);
     if (code == 0) {
         code = bc__sys_make_private_dir(path, dir_prefix, &file->dir_path, &file->dir);
     }
     if (code == 0) {
-        what = "file";
+        kind = "file";
         code = bc__sys_create(file->dir, file_name, unlocked_name, &file->file,
                               &file->refused);
     }
@@ -76,7 +80,8 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
         if (file->path == NULL) {
             code = ENOMEM;
         } else {
-            (void)snprintf(file->path, size, "%s/%s", file->dir_path, name_of(file));
+            (void)snprintf(file->path, size, "%s/%s", file->dir_path,
+                           cache_file_name(file));
         }
     }
     if (code == 0 && evicts) code = bc__page_refs_new(file->file, &file->page_refs);
@@ -85,12 +90,12 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
         return 0;
     }
     bc__file_finish(file);
-    return bc__error_set(error, code, "Failed to create cache %s: %s: '%s'", what,
+    return bc__error_set(error, code, "Failed to create cache %s: %s: '%s'", kind,
                          bc__error_message(code), path);
 }
 
 /* The words for the errno with which a recording could not be made. */
-static int fail_to_record(int code, const char *path, struct bc_error *error) {
+static int creation_error(int code, const char *path, struct bc_error *error) {
     if (code == ENOLCK) {
         return bc__error_set(error, code,
                              "Failed to create recording: the file system refuses locks, "
@@ -104,7 +109,7 @@ static int fail_to_record(int code, const char *path, struct bc_error *error) {
 int bc__file_record(struct bc_file *file, const char *path, bool durable, bool needs_lock,
                     struct bc_error *error) {
     bc_assert(file != NULL && path != NULL);
-    if (start(file, BC_BYTES_DEFAULT) != 0) return bc__error_memory(error);
+    if (init_file(file, BC_BYTES_DEFAULT) != 0) return bc__error_memory(error);
     file->publishes_last = true;
     file->is_locked = true;
     atomic_init(&file->is_public, true);
@@ -119,12 +124,12 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     bc__process_allow_forks();
     if (code == 0) return 0;
     bc__file_finish(file);
-    return fail_to_record(code, path, error);
+    return creation_error(code, path, error);
 }
 
 /* A file that was written before: all but its descriptor and its size. */
-static int start_opened(struct bc_file *file, const char *path) {
-    int code = start(file, BC_BYTES_DEFAULT);
+static int init_opened_file(struct bc_file *file, const char *path) {
+    int code = init_file(file, BC_BYTES_DEFAULT);
     if (code != 0) return code;
     atomic_init(&file->is_public, true);
     file->path = bc__strdup(path);
@@ -135,7 +140,7 @@ static int start_opened(struct bc_file *file, const char *path) {
 
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size) {
     bc_assert(file != NULL && descriptor >= 0 && path != NULL && size >= 0);
-    int code = start_opened(file, path);
+    int code = init_opened_file(file, path);
     if (code != 0) {
         bc__sys_close(descriptor);
         return code;
@@ -148,7 +153,7 @@ int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64
 
 int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener *open) {
     bc_assert(file != NULL && path != NULL && open != NULL);
-    int code = start_opened(file, path);
+    int code = init_opened_file(file, path);
     if (code != 0) return code;
     bc__process_block_forks();
     code = open(path, &file->naming, &file->file);
@@ -167,7 +172,7 @@ int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
         /* What took another file's place stays: that one is gone. */
         if (code != 0 && !replaces) bc__naming_unlink(naming, file->file);
     }
-    if (code != 0) return fail_to_record(code, file->path, error);
+    if (code != 0) return creation_error(code, file->path, error);
     file->is_named = true;
     bc__naming_finish(naming, file->file);
     return 0;
@@ -193,7 +198,8 @@ void bc__file_abort(struct bc_file *file) {
 
 bool bc__file_unlink(struct bc_file *file) {
     if (file->dir < 0 || bc__file_is_forked(file)) return true;
-    if (file->file >= 0) (void)bc__sys_remove(file->dir, name_of(file), file->file);
+    if (file->file >= 0)
+        (void)bc__sys_remove(file->dir, cache_file_name(file), file->file);
     return bc__sys_remove_dir(file->dir_path) == 0;
 }
 

@@ -35,7 +35,7 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
 
 /* Synchronises the file. What failed once is not known to be on the disk ever again,
  * whatever the system says later, so that stays. */
-static int sync(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
+static int sync_file(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
 
 /* The errno with which nothing can be written any more, or 0. */
 static int check_writable(const struct bc_file *file) {
@@ -45,26 +45,26 @@ static int check_writable(const struct bc_file *file) {
 
 /* Whether the 8 bytes are in the file, after their write failed. What cannot be read may
  * be there. */
-static bool may_have(const struct bc_file *file, const void *prefix, int64_t offset) {
+static bool may_contain(const struct bc_file *file, const void *prefix, int64_t offset) {
     uint8_t there[PREFIX];
     size_t got;
     if (bc__sys_read(file->file, there, PREFIX, offset, &got) != 0) return true;
     return got == PREFIX && memcmp(there, prefix, PREFIX) == 0;
 }
 
-static int publish(struct bc_file *file, const void *prefix, int64_t offset,
-                   int64_t end) {
+static int publish_group(struct bc_file *file, const void *prefix, int64_t offset,
+                         int64_t end) {
     bc_assert(offset >= file->published && end > offset);
     if (bc__file_is_forked(file)) return ECANCELED;
-    int code = file->durable ? sync(file) : 0;
+    int code = file->durable ? sync_file(file) : 0;
     if (code != 0) return code;
     const struct bc_iovec iovec = {prefix, PREFIX};
     code = bc__sys_write(file->file, &iovec, 1, 0, offset);
-    if (code != 0 && !may_have(file, prefix, offset)) return code;
+    if (code != 0 && !may_contain(file, prefix, offset)) return code;
     file->published = end;
     /* A reader may have it already, and no append of ours will count it. */
     if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
-    return code == 0 && file->durable ? sync(file) : code;
+    return code == 0 && file->durable ? sync_file(file) : code;
 }
 
 /* Writes a group of messages at `end`, and publishes it: until then its first 8 bytes are
@@ -76,12 +76,12 @@ static int write_group(struct bc_file *file, const struct bc_iovec *iovecs,
      * moment, and see what is published later; they must not see a part of it. */
     int code = bc__sys_truncate(file->file, end + size);
     if (code == 0) code = bc__sys_write(file->file, iovecs, n_iovecs, PREFIX, end);
-    return code == 0 ? publish(file, iovecs[0].data, end, end + size) : code;
+    return code == 0 ? publish_group(file, iovecs[0].data, end, end + size) : code;
 }
 
 /* Cuts off what is not published, now, or else before anything is written again: a
  * message that is shorter than what stands there would be followed by the rest of it. */
-static int cut(struct bc_file *file) {
+static int cut_unpublished(struct bc_file *file) {
     if (file->reach <= file->published) return 0;
     int code = bc__sys_truncate(file->file, file->published);
     if (code == 0) file->reach = file->published;
@@ -89,9 +89,9 @@ static int cut(struct bc_file *file) {
 }
 
 /* Writes iovecs of `size` bytes behind what is written. */
-static int write(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
-                 int64_t size) {
-    int code = cut(file);
+static int write_at_end(struct bc_file *file, const struct bc_iovec *iovecs,
+                        size_t n_iovecs, int64_t size) {
+    int code = cut_unpublished(file);
     if (code != 0) return code;
     int64_t end = atomic_load_explicit(&file->written, memory_order_relaxed);
     file->reach = end + size;
@@ -99,7 +99,7 @@ static int write(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_i
                                 : bc__sys_write(file->file, iovecs, n_iovecs, 0, end);
     if (code != 0) {
         /* No torn message at the end, for others who read the file meanwhile. */
-        (void)cut(file);
+        (void)cut_unpublished(file);
         return code;
     }
     file->published = end + size;
@@ -112,7 +112,7 @@ static int write(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_i
 static int write_block(struct bc_file *file) {
     if (file->collected == 0) return 0;
     struct bc_iovec iovec = {file->block->memory, file->collected};
-    int code = write(file, &iovec, 1, (int64_t)file->collected);
+    int code = write_at_end(file, &iovec, 1, (int64_t)file->collected);
     if (code != 0) return code;
     file->collected = 0;
     /* Used again, unless somebody still reads from it. */
@@ -124,8 +124,8 @@ static int write_block(struct bc_file *file) {
 }
 
 /* Puts a small message into the block. The lock is held. */
-static int collect(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
-                   size_t size) {
+static int collect_message(struct bc_file *file, const struct bc_iovec *iovecs,
+                           size_t n_iovecs, size_t size) {
     if (file->collected + size > BLOCK_BYTES) {
         int code = write_block(file);
         if (code != 0) return code;
@@ -144,18 +144,18 @@ static int collect(struct bc_file *file, const struct bc_iovec *iovecs, size_t n
     return 0;
 }
 
-static int append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
-                  int64_t size, bool more) {
+static int append_message(struct bc_file *file, const struct bc_iovec *iovecs,
+                          size_t n_iovecs, int64_t size, bool more) {
     int64_t end = atomic_load_explicit(&file->size, memory_order_relaxed);
     int code = check_writable(file);
     if (code == 0) code = bc__page_refs_add(file->page_refs, end, size);
     if (code != 0) return code;
     bc__mutex_lock(&file->lock);
     if (more && size <= COLLECT_BYTES_MAX) {
-        code = collect(file, iovecs, n_iovecs, (size_t)size);
+        code = collect_message(file, iovecs, n_iovecs, (size_t)size);
     } else {
         code = write_block(file);
-        if (code == 0) code = write(file, iovecs, n_iovecs, size);
+        if (code == 0) code = write_at_end(file, iovecs, n_iovecs, size);
     }
     bc__mutex_unlock(&file->lock);
     if (code != 0) {
@@ -166,7 +166,7 @@ static int append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_
     return 0;
 }
 
-static int fail(int code, struct bc_error *error) {
+static int write_error(int code, struct bc_error *error) {
     if (code == ECANCELED) {
         return bc__error_set_kind(error, BC_ERROR_FORKED, code,
                                   "Disk write failed: only the process that made the "
@@ -182,8 +182,8 @@ int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t 
     int code = check_room(file, size, error);
     if (code != 0) return code;
     int64_t offset = atomic_load_explicit(&file->size, memory_order_relaxed);
-    code = append(file, iovecs, n_iovecs, size, more);
-    if (code != 0) return fail(code, error);
+    code = append_message(file, iovecs, n_iovecs, size, more);
+    if (code != 0) return write_error(code, error);
     *out_offset = offset;
     return 0;
 }
@@ -197,12 +197,12 @@ int bc__file_flush(struct bc_file *file, struct bc_error *error) {
     int code = check_writable(file);
     /* Whoever may not write any more has nothing to write either. */
     if (code == ECANCELED && bc__file_is_flushed(file)) return 0;
-    if (code != 0) return fail(code, error);
+    if (code != 0) return write_error(code, error);
     if (bc__file_is_flushed(file)) return 0;
     bc__mutex_lock(&file->lock);
     code = write_block(file);
     bc__mutex_unlock(&file->lock);
-    return code == 0 ? 0 : fail(code, error);
+    return code == 0 ? 0 : write_error(code, error);
 }
 
 int bc__file_sync_as(struct bc_file *file, int descriptor) {
@@ -213,8 +213,8 @@ int bc__file_sync_as(struct bc_file *file, int descriptor) {
 }
 
 int bc__file_sync(struct bc_file *file, struct bc_error *error) {
-    int code = sync(file);
-    return code == 0 ? 0 : fail(code, error);
+    int code = sync_file(file);
+    return code == 0 ? 0 : write_error(code, error);
 }
 
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
@@ -225,13 +225,13 @@ int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
     if (code == 0 && file->reach < end) file->reach = end;
     const struct bc_iovec iovec = {data, size};
     if (code == 0) code = bc__sys_write(file->file, &iovec, 1, 0, offset);
-    return code == 0 ? 0 : fail(code, error);
+    return code == 0 ? 0 : write_error(code, error);
 }
 
 int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
                      int64_t end, struct bc_error *error) {
-    int code = publish(file, prefix, offset, end);
-    return code == 0 ? 0 : fail(code, error);
+    int code = publish_group(file, prefix, offset, end);
+    return code == 0 ? 0 : write_error(code, error);
 }
 
 int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error *error) {
@@ -245,8 +245,8 @@ int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error 
 }
 
 int bc__file_cut(struct bc_file *file, struct bc_error *error) {
-    int code = bc__file_is_forked(file) ? ECANCELED : cut(file);
-    return code == 0 ? 0 : fail(code, error);
+    int code = bc__file_is_forked(file) ? ECANCELED : cut_unpublished(file);
+    return code == 0 ? 0 : write_error(code, error);
 }
 
 struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset) {

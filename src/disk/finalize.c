@@ -10,7 +10,7 @@
 enum { CHUNK_ENTRIES = 1024 };
 
 /* Entries on their way into the file. */
-struct writer {
+struct entry_writer {
     struct bc_file *file;
     uint8_t *chunk;
     size_t used;
@@ -18,7 +18,7 @@ struct writer {
     struct bc_error *error;
 };
 
-static int flush(struct writer *writer) {
+static int flush_entries(struct entry_writer *writer) {
     int code = bc__file_write_behind(writer->file, writer->chunk, writer->used,
                                      writer->at, writer->error);
     writer->at += (int64_t)writer->used;
@@ -27,9 +27,9 @@ static int flush(struct writer *writer) {
 }
 
 /* Room for an entry of `size` bytes, or NULL and `*code`. */
-static uint8_t *room(struct writer *writer, size_t size, int *code) {
+static uint8_t *reserve_entry(struct entry_writer *writer, size_t size, int *code) {
     if (writer->used + size > (size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY) {
-        *code = flush(writer);
+        *code = flush_entries(writer);
         if (*code != 0) return NULL;
     }
     uint8_t *out = writer->chunk + writer->used;
@@ -37,7 +37,7 @@ static uint8_t *room(struct writer *writer, size_t size, int *code) {
     return out;
 }
 
-static int put_batches(struct writer *writer, const struct bc_index *index) {
+static int put_batches(struct entry_writer *writer, const struct bc_index *index) {
     for (uint64_t i = 0; i < index->batches; i++) {
         struct bc_index_entry entry;
         int code = index->entry(index->context, i, &entry, writer->error);
@@ -50,29 +50,30 @@ static int put_batches(struct writer *writer, const struct bc_index *index) {
         }
         const struct bc_trailer_batch batch = {entry.extent.offset, entry.extent.size,
                                                (int64_t)entry.first_row};
-        uint8_t *out = room(writer, BC_TRAILER_BATCH, &code);
+        uint8_t *out = reserve_entry(writer, BC_TRAILER_BATCH, &code);
         if (out == NULL) return code;
         bc__trailer_put_batch(out, &batch, (int64_t)i);
     }
     return 0;
 }
 
-static int put_dictionaries(struct writer *writer, struct bc_dictionaries *dictionaries) {
+static int put_dictionaries(struct entry_writer *writer,
+                            struct bc_dictionaries *dictionaries) {
     int64_t number = 0;
     for (int32_t i = 0; i < dictionaries->n; i++) {
         const struct bc_dictionary *dictionary = &dictionaries->all[i];
-        bc_assert(dictionary->n_gone == 0);
+        bc_assert(dictionary->n_released == 0);
         for (size_t v = 0; v < dictionary->n_versions; v++) {
             const struct bc_dictionary_version *version = &dictionary->versions[v];
             const struct bc_trailer_dictionary entry = {
                 .offset = version->extent.offset,
                 .size = version->extent.size,
                 .length = version->length,
-                .which = (int32_t)bc__dictionaries_id(dictionaries, i),
+                .id = (int32_t)bc__dictionaries_id(dictionaries, i),
                 .is_delta = version->base != version->number,
             };
             int code = 0;
-            uint8_t *out = room(writer, BC_TRAILER_DICTIONARY, &code);
+            uint8_t *out = reserve_entry(writer, BC_TRAILER_DICTIONARY, &code);
             if (out == NULL) return code;
             bc__trailer_put_dictionary(out, &entry, number++);
         }
@@ -80,8 +81,8 @@ static int put_dictionaries(struct writer *writer, struct bc_dictionaries *dicti
     return 0;
 }
 
-static int put_footer(struct writer *writer, const struct bc_trailer *trailer) {
-    int code = flush(writer);
+static int put_footer(struct entry_writer *writer, const struct bc_trailer *trailer) {
+    int code = flush_entries(writer);
     if (code != 0) return code;
     int64_t padding = bc__trailer_file_size(trailer) - BC_TRAILER_FOOTER - writer->at;
     bc_assert(padding >= 0 && padding < 64);
@@ -89,15 +90,15 @@ static int put_footer(struct writer *writer, const struct bc_trailer *trailer) {
     memset(out, 0, (size_t)padding);
     bc__trailer_put_footer(out + padding, trailer);
     writer->used = (size_t)padding + BC_TRAILER_FOOTER;
-    return flush(writer);
+    return flush_entries(writer);
 }
 
 /* All but the marker, whose publication completes the recording. */
-static int write_all(struct bc_disk *disk, const struct bc_index *index,
-                     const struct bc_trailer *trailer, struct bc_error *error) {
+static int write_trailer(struct bc_disk *disk, const struct bc_index *index,
+                         const struct bc_trailer *trailer, struct bc_error *error) {
     static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
-    struct writer writer = {&disk->file, NULL, 0, trailer->end + BC_TRAILER_MARKER,
-                            error};
+    struct entry_writer writer = {&disk->file, NULL, 0, trailer->end + BC_TRAILER_MARKER,
+                                  error};
     writer.chunk = bc__malloc((size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY);
     if (writer.chunk == NULL) return bc__error_memory(error);
     int code = bc__file_cut(&disk->file, error);
@@ -130,7 +131,7 @@ int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
     for (int32_t i = 0; i < disk->dictionaries.n; i++) {
         trailer.dictionaries += (int64_t)disk->dictionaries.all[i].n_versions;
     }
-    code = write_all(disk, index, &trailer, error);
+    code = write_trailer(disk, index, &trailer, error);
     if (code != 0) {
         (void)bc__file_cut(&disk->file, NULL);
         return code;

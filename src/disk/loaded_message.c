@@ -7,7 +7,7 @@
 #include "disk/errors.h"
 
 /* Before mapped bytes are touched: are they there at all? */
-static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
+static int check_file_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
     int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
                                   : bc__sys_end(disk->file.file, &size);
@@ -23,13 +23,13 @@ static int check_size(struct bc_disk *disk, int64_t end, struct bc_error *error)
 int bc__disk_check(struct bc_tier *tier, struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     if (!atomic_load_explicit(&disk->file.is_public, memory_order_relaxed)) return 0;
-    return check_size(
+    return check_file_size(
         disk, atomic_load_explicit(&disk->file.written, memory_order_relaxed), error);
 }
 
 /* Copies the extent of the file. */
-static int copy_out(struct bc_disk *disk, struct bc_extent extent,
-                    struct bc_region **out_region, struct bc_error *error) {
+static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
+                       struct bc_region **out_region, struct bc_error *error) {
     size_t size = (size_t)extent.size;
     struct bc_region *block = bc__region_block(size);
     if (block == NULL) return bc__error_memory(error);
@@ -55,10 +55,10 @@ static int copy_out(struct bc_disk *disk, struct bc_extent extent,
 
 int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error) {
-    if (copies) return copy_out(disk, extent, out_region, error);
+    if (copies) return copy_extent(disk, extent, out_region, error);
     /* Of a public file, the store asks once for all. */
     int64_t end = extent.offset + extent.size;
-    int code = disk->file.is_public ? 0 : check_size(disk, end, error);
+    int code = disk->file.is_public ? 0 : check_file_size(disk, end, error);
     if (code == 0) code = bc__mapping_get(&disk->mapping, end, out_region, error);
     return code;
 }
@@ -86,7 +86,7 @@ int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
 }
 
 /* What a decoded batch or dictionary holds. */
-struct holdings {
+struct batch_refs {
     struct bc_region *region;
     struct bc_page_refs *page_refs;
     struct bc_extent extent; /* referenced in page_refs */
@@ -94,36 +94,34 @@ struct holdings {
     struct bc_batch *dictionaries[]; /* or NULL */
 };
 
-static void release_holdings(struct ArrowArray *owner) {
-    struct holdings *holdings = owner->private_data;
-    for (int32_t i = 0; i < holdings->n; i++) bc__batch_unref(holdings->dictionaries[i]);
-    bc__page_refs_remove(holdings->page_refs, holdings->extent.offset,
-                         holdings->extent.size);
-    bc__page_refs_unref(holdings->page_refs);
-    bc__region_unref(holdings->region);
-    bc__free(holdings);
+static void release_batch_refs(struct ArrowArray *owner) {
+    struct batch_refs *refs = owner->private_data;
+    for (int32_t i = 0; i < refs->n; i++) bc__batch_unref(refs->dictionaries[i]);
+    bc__page_refs_remove(refs->page_refs, refs->extent.offset, refs->extent.size);
+    bc__page_refs_unref(refs->page_refs);
+    bc__region_unref(refs->region);
+    bc__free(refs);
     owner->release = NULL;
 }
 
 int bc__load_attach(struct bc_disk *disk, struct bc_batch *batch,
                     struct bc_loaded_message *message, int32_t n,
                     struct bc_batch ***out_dictionaries) {
-    struct holdings *holdings =
-        bc__calloc(1, sizeof(*holdings) + (size_t)n * sizeof(void *));
+    struct batch_refs *refs = bc__calloc(1, sizeof(*refs) + (size_t)n * sizeof(void *));
     struct bc_page_refs *page_refs = disk->file.page_refs;
-    if (holdings == NULL ||
+    if (refs == NULL ||
         bc__page_refs_add(page_refs, message->extent.offset, message->extent.size) != 0) {
-        bc__free(holdings);
+        bc__free(refs);
         return ENOMEM;
     }
-    holdings->n = n;
-    holdings->region = message->region;
+    refs->n = n;
+    refs->region = message->region;
     message->region = NULL;
     if (disk->tier.copies_on_read) batch->held_bytes += (uint64_t)message->extent.size;
-    holdings->page_refs = bc__page_refs_ref(page_refs);
-    holdings->extent = message->extent;
-    batch->owner.release = release_holdings;
-    batch->owner.private_data = holdings;
-    if (out_dictionaries != NULL) *out_dictionaries = holdings->dictionaries;
+    refs->page_refs = bc__page_refs_ref(page_refs);
+    refs->extent = message->extent;
+    batch->owner.release = release_batch_refs;
+    batch->owner.private_data = refs;
+    if (out_dictionaries != NULL) *out_dictionaries = refs->dictionaries;
     return 0;
 }

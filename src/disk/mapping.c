@@ -30,7 +30,7 @@ void bc__mapping_finish(struct bc_mapping *mapping) {
 
 /* What is mapped where `needed` bytes are wanted: all of the file, and up to as much
  * again for it to grow, so that a growing file is mapped a few times only. */
-static uint64_t reach_of(const struct bc_mapping *mapping, uint64_t needed) {
+static uint64_t reach_for(const struct bc_mapping *mapping, uint64_t needed) {
     int64_t size;
     uint64_t wanted = needed;
     if (bc__sys_size(mapping->file, &size) == 0 && (uint64_t)size > needed) {
@@ -41,10 +41,10 @@ static uint64_t reach_of(const struct bc_mapping *mapping, uint64_t needed) {
     return reach < wanted ? wanted : reach;
 }
 
-static int make(const struct bc_mapping *mapping, uint64_t needed,
-                struct bc_region **out_region) {
+static int map_larger(const struct bc_mapping *mapping, uint64_t needed,
+                      struct bc_region **out_region) {
     if (needed > SIZE_MAX) return EFBIG;
-    uint64_t reach = reach_of(mapping, needed);
+    uint64_t reach = reach_for(mapping, needed);
     int code = ENOMEM;
     if (reach <= SIZE_MAX)
         code = bc__region_map(mapping->file, mapping->path, (size_t)reach, out_region);
@@ -61,7 +61,7 @@ int bc__mapping_get(struct bc_mapping *mapping, int64_t end,
     bc__mutex_lock(&mapping->lock);
     if (mapping->current == NULL || mapping->current->size < (uint64_t)end) {
         struct bc_region *larger;
-        code = make(mapping, (uint64_t)end, &larger);
+        code = map_larger(mapping, (uint64_t)end, &larger);
         if (code == 0) {
             old = mapping->current;
             mapping->current = larger;

@@ -41,7 +41,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
         if (bc__trailer_get_dictionary(trailer, bytes, i, &entry) && entry.size <= left) {
             left -= entry.size;
             const struct bc_dictionary_message message = {
-                .id = entry.which,
+                .id = entry.id,
                 .extent = {entry.offset, entry.size},
                 .length = entry.length,
                 .is_delta = entry.is_delta,
@@ -90,8 +90,8 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
 
 /* After bc__disk_init_reading: gives the schema out, or all back where `code` says that
  * the rest failed. */
-static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
-                  struct bc_schema **out_schema) {
+static int finish_opening(struct bc_disk *disk, int code, struct bc_schema *schema,
+                          struct bc_schema **out_schema) {
     if (code == 0) {
         *out_schema = schema;
     } else {
@@ -102,8 +102,8 @@ static int settle(struct bc_disk *disk, int code, struct bc_schema *schema,
     return code;
 }
 
-static int open_complete(struct bc_disk *disk, struct bc_schema **out_schema,
-                         struct bc_error *error) {
+static int open_indexed(struct bc_disk *disk, struct bc_schema **out_schema,
+                        struct bc_error *error) {
     struct bc_schema *schema;
     int code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
@@ -118,7 +118,7 @@ static int open_complete(struct bc_disk *disk, struct bc_schema **out_schema,
     atomic_store(&disk->schema_verified, true);
     atomic_store(&disk->has_trailer, true);
     disk->tier.has_index = true;
-    return settle(disk, load_dictionaries(disk, error), schema, out_schema);
+    return finish_opening(disk, load_dictionaries(disk, error), schema, out_schema);
 }
 
 /* ---- an Arrow file ---- */
@@ -152,7 +152,7 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
 
 /* Where the last message ends that the footer lists; 0 where it lists none. Blocks are
  * looked at later: those that make no sense count as nothing here. */
-static int64_t end_of(const struct bc_wire_blocks *lists, int64_t footer) {
+static int64_t end_of_messages(const struct bc_wire_blocks *lists, int64_t footer) {
     int64_t end = 0;
     for (int list = 0; list < 2; list++) {
         for (size_t i = 0; i < lists[list].n; i++) {
@@ -171,11 +171,11 @@ static int64_t end_of(const struct bc_wire_blocks *lists, int64_t footer) {
  * messages, which have the length that they have in their own file, then end long before
  * the footer, and that length in front of the footer the last file begins. Without
  * messages it has little more than its schema, which the footer has too. */
-static int find_another(struct bc_disk *disk, int64_t footer, size_t footer_size,
-                        const struct bc_wire_blocks *lists, int64_t *out_start) {
+static int find_appended_file(struct bc_disk *disk, int64_t footer, size_t footer_size,
+                              const struct bc_wire_blocks *lists, int64_t *out_start) {
     enum { END_MAX = 128, MORE = 512 }; /* the stream's end, padding; a message's frame */
     *out_start = -1;
-    int64_t end = end_of(lists, footer);
+    int64_t end = end_of_messages(lists, footer);
     int64_t last = end == 0 ? footer - FILE_HEAD : footer - end;
     int64_t first = last - (end == 0 ? (int64_t)footer_size + MORE : END_MAX);
     if (first < FILE_HEAD) first = FILE_HEAD;
@@ -194,11 +194,11 @@ static int find_another(struct bc_disk *disk, int64_t footer, size_t footer_size
     return code;
 }
 
-static int check_alone(struct bc_disk *disk, int64_t size, size_t footer_size,
-                       const struct bc_wire_blocks *lists, struct bc_error *error) {
+static int check_single_file(struct bc_disk *disk, int64_t size, size_t footer_size,
+                             const struct bc_wire_blocks *lists, struct bc_error *error) {
     int64_t start;
     int64_t footer = size - FILE_TAIL - (int64_t)footer_size;
-    int code = find_another(disk, footer, footer_size, lists, &start);
+    int code = find_appended_file(disk, footer, footer_size, lists, &start);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (start < 0) return 0;
     return bc__error_set(error, EBADMSG,
@@ -207,7 +207,7 @@ static int check_alone(struct bc_disk *disk, int64_t size, size_t footer_size,
                          (long long)start, disk->file.path);
 }
 
-static int take_blocks(struct bc_disk *disk, int64_t size,
+static int load_blocks(struct bc_disk *disk, int64_t size,
                        const struct bc_wire_blocks *dictionaries,
                        const struct bc_wire_blocks *batches, struct bc_error *error) {
     disk->dictionaries.is_unordered = true;
@@ -216,7 +216,7 @@ static int take_blocks(struct bc_disk *disk, int64_t size,
         struct bc_scan_result result;
         int code = bc__scan_block(disk, &block, size, BC_SCAN_DICTIONARY, &result);
         if (code == 0) code = bc__scan_add_dictionary(disk, &result);
-        if (code != 0) return bc__disk_error_found(disk, code, block.offset, error);
+        if (code != 0) return bc__disk_error_scan(disk, code, block.offset, error);
     }
     disk->blocks = bc__calloc(batches->n + 1, sizeof(disk->blocks[0]));
     if (disk->blocks == NULL) return bc__error_memory(error);
@@ -245,9 +245,9 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     if (code == 0) {
         code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) {
-            code = check_alone(disk, size, footer_size, lists, error);
-            if (code == 0) code = take_blocks(disk, size, &lists[0], &lists[1], error);
-            code = settle(disk, code, schema, out_schema);
+            code = check_single_file(disk, size, footer_size, lists, error);
+            if (code == 0) code = load_blocks(disk, size, &lists[0], &lists[1], error);
+            code = finish_opening(disk, code, schema, out_schema);
         } else {
             bc__schema_free(schema);
         }
@@ -259,7 +259,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
 /* ---- a stream without an index ---- */
 
 /* The file does not begin with a schema. */
-static int refuse_other(const struct bc_disk *disk, struct bc_error *error) {
+static int not_arrow_error(const struct bc_disk *disk, struct bc_error *error) {
     uint8_t head[BC_FORMAT_HEAD];
     size_t got;
     struct bc_other_format other = {NULL, NULL};
@@ -292,19 +292,20 @@ int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *res
     size_t size = (size_t)result->size;
     size_t framing = size - result->metadata_size;
     uint64_t expected;
-    bool right =
+    bool is_right =
         size >= digits + framing + BC_DIGITS &&
         bc__checksum_parse((const char *)disk->scanner.scratch + digits, &expected);
-    uint8_t *bytes = right ? bc__malloc(size) : NULL;
-    if (right && bytes == NULL) return bc__error_memory(error);
+    uint8_t *bytes = is_right ? bc__malloc(size) : NULL;
+    if (is_right && bytes == NULL) return bc__error_memory(error);
     size_t got = 0;
     int code = 0;
-    if (right) code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.at, &got);
-    right = right && code == 0 && got == size &&
-            bc__checksum_message(bytes, size, framing + digits) == expected;
+    if (is_right)
+        code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.at, &got);
+    is_right = is_right && code == 0 && got == size &&
+               bc__checksum_message(bytes, size, framing + digits) == expected;
     bc__free(bytes);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
-    if (right) return 0;
+    if (is_right) return 0;
     return bc__disk_error_checksum(disk, "the schema", error);
 }
 
@@ -321,7 +322,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
                              disk->file.path);
     }
     if (code != 0 || result.kind != BC_SCAN_SCHEMA) {
-        return refuse_other(disk, error);
+        return not_arrow_error(disk, error);
     }
     struct bc_schema *schema;
     const char *digits;
@@ -352,8 +353,8 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
 }
 
 /* The file's kind decides. */
-static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_schema,
-                    struct bc_error *error) {
+static int open_by_format(struct bc_disk *disk, int64_t size,
+                          struct bc_schema **out_schema, struct bc_error *error) {
     bool complete;
     int code = bc__trailer_read(disk->file.file, size, &disk->trailer, &complete);
     uint8_t head[FILE_HEAD] = {0};
@@ -362,7 +363,7 @@ static int open_any(struct bc_disk *disk, int64_t size, struct bc_schema **out_s
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     /* Where some of its batches are wanted, it is as if there were no more. */
     if (complete && (uint64_t)disk->trailer.batches <= disk->max_batches) {
-        return open_complete(disk, out_schema, error);
+        return open_indexed(disk, out_schema, error);
     }
     disk->scanner.file = disk->file.file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
@@ -398,7 +399,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     disk->tier.copies_on_read = source->copies;
     disk->validates = source->validates;
     disk->max_batches = source->max_batches;
-    code = open_any(disk, size, out_schema, error);
+    code = open_by_format(disk, size, out_schema, error);
     if (code != 0) {
         bc__scanner_finish(&disk->scanner);
         bc__free(disk->blocks);

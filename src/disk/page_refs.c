@@ -16,12 +16,12 @@ enum { PAGE = 4096, PAGES = 4096, RUN_BYTES = 1 << 18 };
 /* The uses of PAGES pages; freed when all of them are holes. */
 struct pages {
     int32_t holes;
-    uint32_t uses[PAGES];
+    uint32_t refs[PAGES];
 };
 
 struct bc_page_refs {
     atomic_uint refs;
-    _Atomic uint64_t freed;
+    _Atomic uint64_t punched_bytes;
     int64_t process;
     uint64_t forks;       /* of the process when this was made */
     struct bc_mutex lock; /* guards what follows */
@@ -71,12 +71,12 @@ void bc__page_refs_close(struct bc_page_refs *page_refs) {
 
 /* There is nothing to count, or it is counted by the parent: a fork's child leaves it the
  * file, and the lock. */
-static bool is_elsewhere(const struct bc_page_refs *page_refs) {
+static bool is_uncounted(const struct bc_page_refs *page_refs) {
     return page_refs == NULL || page_refs->process != bc__sys_process();
 }
 
 /* Sees to it that the group of page `page` is there. The lock is held. */
-static int make_group(struct bc_page_refs *page_refs, int64_t page) {
+static int ensure_group(struct bc_page_refs *page_refs, int64_t page) {
     size_t group = (size_t)(page / PAGES);
     while (page_refs->n_groups <= group) {
         if (bc__grow((void **)&page_refs->groups, &page_refs->groups_capacity,
@@ -90,20 +90,20 @@ static int make_group(struct bc_page_refs *page_refs, int64_t page) {
     return 0;
 }
 
-static uint32_t *uses_of(struct bc_page_refs *page_refs, int64_t page) {
+static uint32_t *refs_of_page(struct bc_page_refs *page_refs, int64_t page) {
     struct pages *pages = page_refs->groups[page / PAGES];
     bc_assert(pages != NULL);
-    return &pages->uses[page % PAGES];
+    return &pages->refs[page % PAGES];
 }
 
 int bc__page_refs_add(struct bc_page_refs *page_refs, int64_t offset, int64_t size) {
-    if (is_elsewhere(page_refs)) return 0;
+    if (is_uncounted(page_refs)) return 0;
     bc_assert(offset >= 0 && size > 0);
     int64_t last = (offset + size - 1) / PAGE;
     bc__mutex_lock(&page_refs->lock);
-    int code = make_group(page_refs, last);
+    int code = ensure_group(page_refs, last);
     for (int64_t page = offset / PAGE; page <= last && code == 0; page++) {
-        ++*uses_of(page_refs, page);
+        ++*refs_of_page(page_refs, page);
     }
     bc__mutex_unlock(&page_refs->lock);
     return code;
@@ -111,14 +111,14 @@ int bc__page_refs_add(struct bc_page_refs *page_refs, int64_t offset, int64_t si
 
 /* Punches the pending run. What the file system cannot punch stays counted, and all of it
  * after a fork, since the child has uses of its own. The lock is held. */
-static void punch(struct bc_page_refs *page_refs) {
+static void punch_run(struct bc_page_refs *page_refs) {
     int64_t start = page_refs->run_start;
     int64_t end = page_refs->run_end;
     page_refs->run_start = end;
     if (start == end || page_refs->file < 0 || page_refs->forks != bc__sys_forks())
         return;
     if (bc__sys_punch(page_refs->file, start, end - start) != 0) return;
-    (void)atomic_fetch_add_explicit(&page_refs->freed, (uint64_t)(end - start),
+    (void)atomic_fetch_add_explicit(&page_refs->punched_bytes, (uint64_t)(end - start),
                                     memory_order_relaxed);
     for (int64_t page = start / PAGE; page < end / PAGE; page++) {
         struct pages **pages = &page_refs->groups[page / PAGES];
@@ -129,24 +129,24 @@ static void punch(struct bc_page_refs *page_refs) {
 }
 
 /* A page that has no use and is written: into the run. The lock is held. */
-static void add_free(struct bc_page_refs *page_refs, int64_t page) {
+static void add_to_run(struct bc_page_refs *page_refs, int64_t page) {
     if (page * PAGE != page_refs->run_end) {
-        punch(page_refs);
+        punch_run(page_refs);
         page_refs->run_start = page * PAGE;
     }
     page_refs->run_end = (page + 1) * PAGE;
-    if (page_refs->run_end - page_refs->run_start >= RUN_BYTES) punch(page_refs);
+    if (page_refs->run_end - page_refs->run_start >= RUN_BYTES) punch_run(page_refs);
 }
 
 void bc__page_refs_remove(struct bc_page_refs *page_refs, int64_t offset, int64_t size) {
-    if (is_elsewhere(page_refs)) return;
+    if (is_uncounted(page_refs)) return;
     bc_assert(offset >= 0 && size > 0);
     bc__mutex_lock(&page_refs->lock);
     for (int64_t page = offset / PAGE; page <= (offset + size - 1) / PAGE; page++) {
-        uint32_t *uses = uses_of(page_refs, page);
-        bc_assert(*uses > 0);
-        if (--*uses == 0 && (page + 1) * PAGE <= page_refs->written)
-            add_free(page_refs, page);
+        uint32_t *refs = refs_of_page(page_refs, page);
+        bc_assert(*refs > 0);
+        if (--*refs == 0 && (page + 1) * PAGE <= page_refs->written)
+            add_to_run(page_refs, page);
     }
     bc__mutex_unlock(&page_refs->lock);
 }
@@ -159,7 +159,7 @@ void bc__page_refs_written(struct bc_page_refs *page_refs, int64_t size) {
     page_refs->written = size;
     /* Those that lost their uses before they were written. */
     for (; (page + 1) * PAGE <= size; page++) {
-        if (*uses_of(page_refs, page) == 0) add_free(page_refs, page);
+        if (*refs_of_page(page_refs, page) == 0) add_to_run(page_refs, page);
     }
     bc__mutex_unlock(&page_refs->lock);
 }
@@ -167,11 +167,11 @@ void bc__page_refs_written(struct bc_page_refs *page_refs, int64_t size) {
 void bc__page_refs_reclaim(struct bc_page_refs *page_refs) {
     if (page_refs == NULL) return;
     bc__mutex_lock(&page_refs->lock);
-    punch(page_refs);
+    punch_run(page_refs);
     bc__mutex_unlock(&page_refs->lock);
 }
 
 uint64_t bc__page_refs_punched_bytes(const struct bc_page_refs *page_refs) {
     if (page_refs == NULL) return 0;
-    return atomic_load_explicit(&page_refs->freed, memory_order_relaxed);
+    return atomic_load_explicit(&page_refs->punched_bytes, memory_order_relaxed);
 }

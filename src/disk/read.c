@@ -15,7 +15,7 @@
  * of its metadata depend on each other. Beyond this the processor sees it coming. */
 enum { AHEAD = 2560, LINE = 64 };
 
-static void prefetch(const struct bc_loaded_message *message) {
+static void prefetch_message(const struct bc_loaded_message *message) {
     int64_t size = message->extent.size;
     int64_t end = size < AHEAD ? size : AHEAD;
     for (int64_t at = 0; at < end; at += LINE) __builtin_prefetch(message->bytes + at);
@@ -39,9 +39,10 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
 /* Decodes the message and the batch's dictionaries, of the wanted columns. With
  * `validates`, looks at all that a file that is not trusted may have wrong; `reason` says
  * what that is. */
-static int decode(struct bc_disk *disk, struct bc_loaded_message *message,
-                  const struct bc_projection *projection, bool validates, int64_t *left,
-                  struct bc_batch **out_batch, struct bc_error *reason) {
+static int decode_message(struct bc_disk *disk, struct bc_loaded_message *message,
+                          const struct bc_projection *projection, bool validates,
+                          int64_t *left, struct bc_batch **out_batch,
+                          struct bc_error *reason) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
     const struct bc_schema *schema = disk->encoder.schema;
     struct bc_batch *batch;
@@ -54,7 +55,7 @@ static int decode(struct bc_disk *disk, struct bc_loaded_message *message,
         int32_t column = bc__schema_column_of(schema, dictionary->field);
         if (!bc__projection_has(projection, column)) continue;
         code = bc__dictionary_read(disk, i, message->extent.offset, validates, left,
-                                   batch, &held[dictionary->same], reason);
+                                   batch, &held[dictionary->shared_with], reason);
     }
     if (code == 0 && validates) {
         code = bc__validate_batch(schema, projection, batch, reason);
@@ -90,14 +91,14 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
     }
     struct bc_trailer_batch batch;
     struct bc_trailer_batch next = {.offset = trailer->end, .first_row = trailer->rows};
-    bool right = bc__trailer_get_batch(trailer, bytes, (int64_t)number, &batch);
-    if (right && !is_last) {
-        right = bc__trailer_get_batch(trailer, bytes + BC_TRAILER_BATCH,
-                                      (int64_t)number + 1, &next);
+    bool is_right = bc__trailer_get_batch(trailer, bytes, (int64_t)number, &batch);
+    if (is_right && !is_last) {
+        is_right = bc__trailer_get_batch(trailer, bytes + BC_TRAILER_BATCH,
+                                         (int64_t)number + 1, &next);
     }
     bc__region_unref(region);
     /* Many entries may not be one message, or the file takes longer than its size. */
-    if (!right || (number == 0 && batch.first_row != 0) ||
+    if (!is_right || (number == 0 && batch.first_row != 0) ||
         next.first_row < batch.first_row || next.offset < batch.offset + batch.size) {
         return bc__error_set(
             error, EBADMSG,
@@ -117,7 +118,7 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                       struct bc_batch **out_batch, struct bc_error *reason) {
     bool is_new = what.unverified != NULL;
     bool checks = is_new && disk->encoder.checksums;
-    if (is_new) prefetch(message);
+    if (is_new) prefetch_message(message);
     int code = bc__load_metadata(message, checks);
     if (code != 0) return code;
     if (message->parsed.wire.codec != BC_CODEC_NONE) {
@@ -129,8 +130,8 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                    !bc__verify_columns(schema, what.unverified, parsed))) {
         return EBADMSG;
     }
-    return decode(disk, message, what.projection, is_new && disk->validates, left,
-                  out_batch, reason);
+    return decode_message(disk, message, what.projection, is_new && disk->validates, left,
+                          out_batch, reason);
 }
 
 int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,

@@ -11,7 +11,7 @@
  * looked at; `reason` says what is wrong with them. EINVAL: the file has none, or a
  * broken one; EBADMSG: its checksum is wrong; ENOMEM; EAGAIN: there is more to do than
  * `left` says (NULL: any), or another thread is at it. */
-int bc__dictionary_read(struct bc_disk *disk, int32_t which, int64_t offset,
+int bc__dictionary_read(struct bc_disk *disk, int32_t index, int64_t offset,
                         bool validates, int64_t *left, struct bc_batch *batch,
                         struct bc_batch **held, struct bc_error *reason);
 

@@ -10,8 +10,8 @@
 /* Encodes the schema of the file as this version does, and compares it with `wanted`: an
  * earlier version may have written the same schema in other bytes. `*out_size`: the size
  * of the file's message, or 0 if its schema is another one. */
-static int compare_decoded(struct bc_disk *disk, const struct bc_iovec *wanted,
-                           int64_t *out_size) {
+static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted,
+                             int64_t *out_size) {
     *out_size = 0;
     int64_t end = 0;
     struct bc_scan_result result;
@@ -76,16 +76,16 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     if (code != 0) return code;
     if (memcmp(bytes, wanted->data, got) != 0) {
         bc__free(bytes);
-        int64_t there;
-        code = compare_decoded(disk, wanted, &there);
+        int64_t schema_size;
+        code = compare_reencoded(disk, wanted, &schema_size);
         if (code != 0) return bc__disk_error_reading(disk, code, error);
-        if (there == 0) {
+        if (schema_size == 0) {
             return bc__error_set_kind(error, BC_ERROR_CHANGED, EINVAL,
                                       "The source's schema differs from the recording's, "
                                       "so the recording cannot be resumed: '%s'",
                                       disk->file.path);
         }
-        size = (size_t)there;
+        size = (size_t)schema_size;
         code = read_start(disk, size, &bytes, &got, error);
         if (code != 0) return code;
     }
@@ -98,7 +98,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
 }
 
 /* The words for what keeps a recording from being opened for writing. */
-static const char *words_of(int code) {
+static const char *open_failure_message(int code) {
     switch (code) {
         case EAGAIN:
         case EBUSY:
@@ -113,7 +113,7 @@ static const char *words_of(int code) {
 
 /* Opens a file that its writer may have left, and locks it. EAGAIN: another writer has
  * it, or the name has another file now. */
-static int open_left(const char *path, struct bc_naming *out_naming, int *out_file) {
+static int open_abandoned(const char *path, struct bc_naming *out_naming, int *out_file) {
     int file;
     int code = bc__sys_open(path, true, &file);
     if (code != 0) return code;
@@ -123,10 +123,10 @@ static int open_left(const char *path, struct bc_naming *out_naming, int *out_fi
     if (code == 0) code = bc__naming_init(&naming, path);
     if (code == 0) {
         bc__naming_reclaim(&naming, file);
-        bool shown = bc__naming_shows_lock(&naming, file);
+        bool shows_lock = bc__naming_shows_lock(&naming, file);
         if (!bc__sys_is_name_of(path, file)) {
             code = EAGAIN;
-        } else if (!shown) {
+        } else if (!shows_lock) {
             code = ENOLCK;
         }
     }
@@ -156,12 +156,12 @@ static int check_incomplete(struct bc_disk *disk, struct bc_error *error) {
 
 static int open_to_resume(struct bc_disk *disk, const char *path, const char *verb,
                           struct bc_error *error) {
-    int code = bc__file_adopt_locked(&disk->file, path, open_left);
+    int code = bc__file_adopt_locked(&disk->file, path, open_abandoned);
     if (code == ENOMEM) return bc__error_memory(error);
     if (code != 0) {
         return bc__error_set(error, code == EAGAIN ? EBUSY : code,
-                             "Failed to %s the recording: %s: '%s'", verb, words_of(code),
-                             path);
+                             "Failed to %s the recording: %s: '%s'", verb,
+                             open_failure_message(code), path);
     }
     code = check_incomplete(disk, error);
     if (code != 0) bc__file_finish(&disk->file);
@@ -193,24 +193,24 @@ static int check_zeroed(int file, int64_t size) {
     uint8_t *block = bc__malloc(BLOCK);
     if (block == NULL) return ENOMEM;
     bool only_zeros = true;
-    bool is_ours = false;
+    bool has_checksum = false;
     int code = 0;
-    for (int64_t at = 0; code == 0 && !is_ours && at < size; at += BLOCK - OVERLAP) {
+    for (int64_t at = 0; code == 0 && !has_checksum && at < size; at += BLOCK - OVERLAP) {
         size_t wanted = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
         size_t got = 0;
         memset(block, 0, wanted);
         code = bc__sys_read_over_holes(file, block, wanted, at, &got);
         only_zeros = only_zeros && is_zero(block, got);
-        is_ours = has_key(block, got);
+        has_checksum = has_key(block, got);
     }
     bc__free(block);
-    if (code != 0 || is_ours || only_zeros) return code;
+    if (code != 0 || has_checksum || only_zeros) return code;
     return EINVAL;
 }
 
 /* What a recording's writer may have left: a schema of ours, or what a loss of power
  * makes of it. EINVAL: it is another file. */
-static int check_ours(struct bc_disk *disk) {
+static int check_is_recording(struct bc_disk *disk) {
     uint8_t head[8] = {0};
     size_t got;
     int64_t size = 0;
@@ -240,15 +240,15 @@ int bc__disk_discard(const char *path, struct bc_error *error) {
     memset(&disk, 0, sizeof(disk));
     int code = open_to_resume(&disk, path, "discard", error);
     if (code != 0) return code;
-    code = check_ours(&disk);
+    code = check_is_recording(&disk);
     if (code == 0) code = bc__naming_remove(&disk.file.naming, disk.file.file);
     if (code == EINVAL) {
         (void)bc__error_set_kind(error, BC_ERROR_NOT_ARROW, code,
                                  "Not a recording, so it stays: '%s'", path);
     } else if (code != 0) {
         code = bc__error_set(error, code == EAGAIN ? EBUSY : code,
-                             "Failed to discard the recording: %s: '%s'", words_of(code),
-                             path);
+                             "Failed to discard the recording: %s: '%s'",
+                             open_failure_message(code), path);
     }
     bc__file_finish(&disk.file);
     return code;

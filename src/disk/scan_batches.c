@@ -13,7 +13,7 @@ int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *r
         .id = result->head.dictionary_id,
         .extent = {disk->scanner.at, result->size},
         .length = -1,
-        .more = result->head.rows,
+        .added = result->head.rows,
         .is_delta = result->head.is_delta,
     };
     return bc__dictionaries_add(&disk->dictionaries, &message);
@@ -35,8 +35,8 @@ int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int6
 }
 
 /* There is no whole message at the scanner's position. `*again`: look once more. */
-static int nothing_yet(struct bc_disk *disk, enum bc_scan_kind found, bool *again,
-                       struct bc_error *error) {
+static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *again,
+                          struct bc_error *error) {
     bool had_looked = *again;
     *again = false;
     if (disk->follows) {
@@ -64,18 +64,19 @@ static int nothing_yet(struct bc_disk *disk, enum bc_scan_kind found, bool *agai
     return bc__disk_error_incomplete(disk, error);
 }
 
-static int next_block(struct bc_disk *disk, int64_t end,
-                      struct bc_scan_result *out_result, struct bc_error *error) {
+static int next_listed_batch(struct bc_disk *disk, int64_t end,
+                             struct bc_scan_result *out_result, struct bc_error *error) {
     if (disk->next_block == disk->n_blocks) return 0;
     const struct bc_wire_block *block = &disk->blocks[disk->next_block];
     int code = bc__scan_block(disk, block, end, BC_SCAN_BATCH, out_result);
-    if (code != 0) return bc__disk_error_found(disk, code, block->offset, error);
+    if (code != 0) return bc__disk_error_scan(disk, code, block->offset, error);
     disk->next_block++;
     return 0;
 }
 
 /* The stream's end was found: it is one, an error, or (`*out_is_end`) not yet one. */
-static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error *error) {
+static int check_end_marker(struct bc_disk *disk, bool *out_is_end,
+                            struct bc_error *error) {
     if (!disk->scanner.is_ours || disk->is_partial) return 0;
     /* What is behind it was lost, and who knows what else. */
     if (!disk->follows) return bc__disk_error_incomplete(disk, error);
@@ -90,7 +91,8 @@ static int is_right_end(struct bc_disk *disk, bool *out_is_end, struct bc_error 
 
 /* What a loss of power left of the message that was found may be its frame alone: EINVAL.
  */
-static int check_whole(struct bc_disk *disk, const struct bc_scan_result *result) {
+static int check_message_whole(struct bc_disk *disk,
+                               const struct bc_scan_result *result) {
     if (!disk->resumes) return 0;
     size_t size = (size_t)result->size;
     struct bc_region *block = bc__region_zeros(size);
@@ -123,12 +125,13 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
         if (disk->blocks != NULL) {
             /* What came behind the file since it was opened is no part of it. */
             int64_t written = atomic_load(&disk->file.written);
-            return next_block(disk, end < written ? end : written, out_result, error);
+            return next_listed_batch(disk, end < written ? end : written, out_result,
+                                     error);
         }
         code = bc__scanner_peek(&disk->scanner, end, out_result);
         bool is_message = code == 0 && (out_result->kind == BC_SCAN_BATCH ||
                                         out_result->kind == BC_SCAN_DICTIONARY);
-        if (is_message) code = check_whole(disk, out_result);
+        if (is_message) code = check_message_whole(disk, out_result);
         if (code == 0 && out_result->kind == BC_SCAN_BATCH) return 0;
         if (code == 0 && out_result->kind == BC_SCAN_DICTIONARY) {
             code = bc__scan_add_dictionary(disk, out_result);
@@ -143,13 +146,13 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
             out_result->size = 0;
             return 0;
         }
-        if (code != 0) return bc__disk_error_found(disk, code, disk->scanner.at, error);
+        if (code != 0) return bc__disk_error_scan(disk, code, disk->scanner.at, error);
         if (out_result->kind == BC_SCAN_END) {
             bool is_end = true;
-            code = is_right_end(disk, &is_end, error);
+            code = check_end_marker(disk, &is_end, error);
             if (code != 0 || is_end) return code;
         }
-        code = nothing_yet(disk, out_result->kind, &again, error);
+        code = check_data_end(disk, out_result->kind, &again, error);
         if (code != 0 || !again) return code;
     }
 }

@@ -34,13 +34,13 @@ static int read_metadata(struct bc_scanner *scanner, const struct bc_frame *fram
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
     /* Which dictionary a message is of, nobody would notice later. */
-    bool is_right = !scanner->is_ours || bc__verify_metadata(scanner->scratch, framed);
+    bool is_intact = !scanner->is_ours || bc__verify_metadata(scanner->scratch, framed);
     memmove(scanner->scratch, scanner->scratch + frame->metadata,
             (size_t)frame->metadata_size);
-    return is_right ? 0 : EINVAL;
+    return is_intact ? 0 : EINVAL;
 }
 
-static enum bc_scan_kind kind_of(const struct bc_wire_head *head) {
+static enum bc_scan_kind scan_kind_of(const struct bc_wire_head *head) {
     switch (head->kind) {
         case BC_WIRE_BATCH:
             return BC_SCAN_BATCH;
@@ -78,11 +78,12 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
     code = bc__metadata_peek(scanner->scratch, (size_t)frame.metadata_size, head);
     if (code != 0) return code;
     if (head->kind == BC_WIRE_OTHER) return EINVAL;
-    bool is_read = head->version == BC_METADATA_V4 || head->version == BC_METADATA_V5;
-    if (head->kind != BC_WIRE_SCHEMA && !is_read) return ENOTSUP;
+    bool is_supported =
+        head->version == BC_METADATA_V4 || head->version == BC_METADATA_V5;
+    if (head->kind != BC_WIRE_SCHEMA && !is_supported) return ENOTSUP;
     int64_t before = frame.metadata + frame.metadata_size;
     if (head->body_bytes > left - before) return 0;
-    out_result->kind = kind_of(head);
+    out_result->kind = scan_kind_of(head);
     out_result->metadata_size = (size_t)frame.metadata_size;
     out_result->size = before + head->body_bytes;
     return 0;

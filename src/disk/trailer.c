@@ -12,13 +12,13 @@ static const char magic[8] = {'B', 'C', 'T', 'R', 'A', 'I', 'L', '1'};
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "numbers are written as they are");
 
-static int64_t number_at(const uint8_t *bytes, size_t offset) {
+static int64_t int64_at(const uint8_t *bytes, size_t offset) {
     int64_t value;
     memcpy(&value, bytes + offset, sizeof(value));
     return value;
 }
 
-static void put_number(uint8_t *bytes, size_t offset, int64_t value) {
+static void put_int64(uint8_t *bytes, size_t offset, int64_t value) {
     memcpy(bytes + offset, &value, sizeof(value));
 }
 
@@ -29,20 +29,20 @@ int64_t bc__trailer_file_size(const struct bc_trailer *trailer) {
 
 void bc__trailer_put_batch(uint8_t *out, const struct bc_trailer_batch *batch,
                            int64_t number) {
-    put_number(out, 0, batch->offset);
-    put_number(out, 8, batch->size);
-    put_number(out, 16, batch->first_row);
-    put_number(out, 24, (int64_t)bc__checksum_seeded(out, 24, (uint64_t)number));
+    put_int64(out, 0, batch->offset);
+    put_int64(out, 8, batch->size);
+    put_int64(out, 16, batch->first_row);
+    put_int64(out, 24, (int64_t)bc__checksum_seeded(out, 24, (uint64_t)number));
 }
 
 void bc__trailer_put_dictionary(uint8_t *out,
                                 const struct bc_trailer_dictionary *dictionary,
                                 int64_t number) {
-    put_number(out, 0, dictionary->offset);
-    put_number(out, 8, dictionary->size);
-    put_number(out, 16, dictionary->length);
-    put_number(out, 24, (int64_t)dictionary->which * 2 + (dictionary->is_delta ? 1 : 0));
-    put_number(out, 32, (int64_t)bc__checksum_seeded(out, 32, (uint64_t)number));
+    put_int64(out, 0, dictionary->offset);
+    put_int64(out, 8, dictionary->size);
+    put_int64(out, 16, dictionary->length);
+    put_int64(out, 24, (int64_t)dictionary->id * 2 + (dictionary->is_delta ? 1 : 0));
+    put_int64(out, 32, (int64_t)bc__checksum_seeded(out, 32, (uint64_t)number));
 }
 
 void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
@@ -50,19 +50,19 @@ void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
     const int32_t head[2] = {VERSION, trailer->checksums ? FLAG_CHECKSUMS : 0};
     memcpy(out, magic, sizeof(magic));
     memcpy(out + 8, head, sizeof(head));
-    put_number(out, 16, trailer->end);
-    put_number(out, 24, trailer->schema_bytes);
-    put_number(out, 32, trailer->batches);
-    put_number(out, 40, trailer->rows);
-    put_number(out, 48, trailer->bytes);
-    put_number(out, 56, trailer->dictionaries);
-    put_number(out, 64, (int64_t)trailer->schema_checksum);
-    put_number(out, CHECKED, (int64_t)bc__checksum(out, CHECKED));
+    put_int64(out, 16, trailer->end);
+    put_int64(out, 24, trailer->schema_bytes);
+    put_int64(out, 32, trailer->batches);
+    put_int64(out, 40, trailer->rows);
+    put_int64(out, 48, trailer->bytes);
+    put_int64(out, 56, trailer->dictionaries);
+    put_int64(out, 64, (int64_t)trailer->schema_checksum);
+    put_int64(out, CHECKED, (int64_t)bc__checksum(out, CHECKED));
     memcpy(out + 120, magic, sizeof(magic));
 }
 
 /* A message of the stream, behind its schema. */
-static bool is_inside(const struct bc_trailer *trailer, int64_t offset, int64_t size) {
+static bool is_in_stream(const struct bc_trailer *trailer, int64_t offset, int64_t size) {
     return offset >= trailer->schema_bytes && size > 0 && offset % ALIGNMENT == 0 &&
            offset <= trailer->end && size <= trailer->end - offset;
 }
@@ -70,13 +70,13 @@ static bool is_inside(const struct bc_trailer *trailer, int64_t offset, int64_t 
 bool bc__trailer_get_batch(const struct bc_trailer *trailer, const uint8_t *bytes,
                            int64_t number, struct bc_trailer_batch *out_batch) {
     bc_assert(number >= 0 && number < trailer->batches);
-    if ((uint64_t)number_at(bytes, 24) !=
+    if ((uint64_t)int64_at(bytes, 24) !=
         bc__checksum_seeded(bytes, 24, (uint64_t)number)) {
         return false;
     }
-    *out_batch = (struct bc_trailer_batch){number_at(bytes, 0), number_at(bytes, 8),
-                                           number_at(bytes, 16)};
-    return is_inside(trailer, out_batch->offset, out_batch->size) &&
+    *out_batch = (struct bc_trailer_batch){int64_at(bytes, 0), int64_at(bytes, 8),
+                                           int64_at(bytes, 16)};
+    return is_in_stream(trailer, out_batch->offset, out_batch->size) &&
            out_batch->first_row >= 0 && out_batch->first_row <= trailer->rows;
 }
 
@@ -84,40 +84,40 @@ bool bc__trailer_get_dictionary(const struct bc_trailer *trailer, const uint8_t 
                                 int64_t number,
                                 struct bc_trailer_dictionary *out_dictionary) {
     bc_assert(number >= 0 && number < trailer->dictionaries);
-    if ((uint64_t)number_at(bytes, 32) !=
+    if ((uint64_t)int64_at(bytes, 32) !=
         bc__checksum_seeded(bytes, 32, (uint64_t)number)) {
         return false;
     }
-    int64_t which = number_at(bytes, 24);
-    if (which < 0 || which / 2 > INT32_MAX) return false;
+    int64_t id_and_delta = int64_at(bytes, 24);
+    if (id_and_delta < 0 || id_and_delta / 2 > INT32_MAX) return false;
     *out_dictionary = (struct bc_trailer_dictionary){
-        .offset = number_at(bytes, 0),
-        .size = number_at(bytes, 8),
-        .length = number_at(bytes, 16),
-        .which = (int32_t)(which / 2),
-        .is_delta = which % 2 != 0,
+        .offset = int64_at(bytes, 0),
+        .size = int64_at(bytes, 8),
+        .length = int64_at(bytes, 16),
+        .id = (int32_t)(id_and_delta / 2),
+        .is_delta = id_and_delta % 2 != 0,
     };
-    return is_inside(trailer, out_dictionary->offset, out_dictionary->size) &&
+    return is_in_stream(trailer, out_dictionary->offset, out_dictionary->size) &&
            out_dictionary->length >= 0;
 }
 
 /* Reads a footer: true where it is one, and what it says fits a file of `size` bytes. */
-static bool get_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *out) {
+static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *out) {
     int32_t head[2];
     memcpy(head, bytes + 8, sizeof(head));
     if (memcmp(bytes, magic, sizeof(magic)) != 0 ||
         memcmp(bytes + 120, magic, sizeof(magic)) != 0 || head[0] != VERSION ||
-        (uint64_t)number_at(bytes, CHECKED) != bc__checksum(bytes, CHECKED)) {
+        (uint64_t)int64_at(bytes, CHECKED) != bc__checksum(bytes, CHECKED)) {
         return false;
     }
     *out = (struct bc_trailer){
-        .end = number_at(bytes, 16),
-        .schema_bytes = number_at(bytes, 24),
-        .batches = number_at(bytes, 32),
-        .rows = number_at(bytes, 40),
-        .bytes = number_at(bytes, 48),
-        .dictionaries = number_at(bytes, 56),
-        .schema_checksum = (uint64_t)number_at(bytes, 64),
+        .end = int64_at(bytes, 16),
+        .schema_bytes = int64_at(bytes, 24),
+        .batches = int64_at(bytes, 32),
+        .rows = int64_at(bytes, 40),
+        .bytes = int64_at(bytes, 48),
+        .dictionaries = int64_at(bytes, 56),
+        .schema_checksum = (uint64_t)int64_at(bytes, 64),
         .checksums = (head[1] & FLAG_CHECKSUMS) != 0,
     };
     /* So that sums of its numbers are none that overflow. */
@@ -138,7 +138,7 @@ int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
     int code = bc__sys_read(file, footer, sizeof(footer), size - BC_TRAILER_FOOTER, &got);
     if (code != 0) return code;
     struct bc_trailer trailer;
-    if (got != sizeof(footer) || !get_footer(footer, size, &trailer)) return 0;
+    if (got != sizeof(footer) || !parse_footer(footer, size, &trailer)) return 0;
     static const uint8_t end_of_stream[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
     uint8_t marker[sizeof(end_of_stream)];
     code = bc__sys_read(file, marker, sizeof(marker), trailer.end, &got);

@@ -42,7 +42,7 @@ struct bc_trailer_dictionary {
     int64_t offset;
     int64_t size;
     int64_t length;
-    int32_t which;
+    int32_t id;
     bool is_delta;
 };
 
