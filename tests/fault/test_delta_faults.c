@@ -1,8 +1,8 @@
 /* Deltas of dictionaries: every allocation and system call of their reading fails once.
  * The error is reported, and the next try finds all values. */
 #include "base/fault.h"
-#include "deltas.h"
-#include "place.h"
+#include "delta_stream.h"
+#include "recording_dir.h"
 
 enum { BATCHES = 12, PARTS = 6 };
 
@@ -44,16 +44,16 @@ static void sweep(const char *path, int copies, enum bc_fault_kind kind, int cod
 }
 
 static void test_faults(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (int big = 0; big < 2; big++) {
-        delta_write(place.path, BATCHES, PARTS, big != 0);
+        delta_write(dir.path, BATCHES, PARTS, big != 0);
         for (int copies = 0; copies < 2; copies++) {
-            sweep(place.path, copies, BC_FAULT_ALLOC, ENOMEM);
-            sweep(place.path, copies, BC_FAULT_SYS, EIO);
+            sweep(dir.path, copies, BC_FAULT_ALLOC, ENOMEM);
+            sweep(dir.path, copies, BC_FAULT_SYS, EIO);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

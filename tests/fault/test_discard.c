@@ -4,12 +4,12 @@
 #include "base/fault.h"
 #include "base/sys.h"
 #include "disk/disk.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { BATCHES = 4, ROWS = 5, LEFT = 2, NEW_ROWS = 3 };
 
 struct moment {
-    const struct place *place;
+    const struct recording_dir *dir;
     unsigned long calls, nth;
 };
 
@@ -17,107 +17,107 @@ static void replace(void *context, enum bc_fault_moment moment, int file) {
     (void)file;
     struct moment *now = context;
     if (moment != BC_MOMENT_CALL || ++now->calls != now->nth) return;
-    CHECK(rename(now->place->other, now->place->path) == 0);
+    CHECK(rename(now->dir->other, now->dir->path) == 0);
 }
 
-static void leave(const struct place *place) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    place_record(place->path, fixture, LEFT);
-    fixture_init(&fixture, BATCHES, NEW_ROWS);
-    place_record(place->other, fixture, UINT64_MAX);
+static void leave(const struct recording_dir *dir) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    recording_write(dir->path, source, LEFT);
+    counting_source_init(&source, BATCHES, NEW_ROWS);
+    recording_write(dir->other, source, UINT64_MAX);
 }
 
 static void test_only_what_was_left(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (int poverty = 0; poverty < 2; poverty++) {
         bool happened = true;
         for (unsigned long nth = 1; happened; nth++) {
-            leave(&place);
-            struct moment moment = {&place, 0, nth};
+            leave(&dir);
+            struct moment moment = {&dir, 0, nth};
             bc__fault_make_poor(poverty);
             bc__fault_watch(replace, &moment);
-            int code = bc_file_discard(place.path, NULL);
+            int code = bc_file_discard(dir.path, NULL);
             bc__fault_watch(NULL, NULL);
             bc__fault_make_poor(0);
             happened = moment.calls >= nth;
             CHECK(code == (happened ? code : 0));
             CHECK(code == 0 || code == EBUSY || code == EEXIST);
-            CHECK(place_has(place.path) == happened);
+            CHECK(file_exists(dir.path) == happened);
             if (happened) {
                 bool complete;
-                CHECK(place_batches(place.path, NEW_ROWS, false, &complete) == BATCHES);
-                CHECK(complete && place_count(place.dir) == 1);
+                CHECK(recording_batches(dir.path, NEW_ROWS, false, &complete) == BATCHES);
+                CHECK(complete && directory_count(dir.root) == 1);
             }
-            place_empty(place.dir);
+            directory_clear(dir.root);
             CHECK(happened || nth > 5);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* Whatever fails: the file is there, or nothing is. */
 static void test_faults(void) {
     static const int codes[] = {EIO, ENOLCK, EACCES, EINVAL, EINTR};
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         bool fired = true;
         for (unsigned long nth = 1; fired; nth++) {
-            leave(&place);
+            leave(&dir);
             struct bc_error error = {0};
             bc__fault_arm(BC_FAULT_SYS, nth, codes[i]);
-            int code = bc_file_discard(place.path, &error);
+            int code = bc_file_discard(dir.path, &error);
             fired = bc__fault_fired(BC_FAULT_SYS);
             bc__fault_arm(BC_FAULT_SYS, 0, 0);
             CHECK(code == error.code && (code == 0 || error.message[0] != '\0'));
             CHECK(fired || code == 0);
-            CHECK(place_has(place.path) == (code != 0));
-            CHECK(place_count(place.dir) == (code != 0) + 1);
-            place_empty(place.dir);
+            CHECK(file_exists(dir.path) == (code != 0));
+            CHECK(directory_count(dir.root) == (code != 0) + 1);
+            directory_clear(dir.root);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_other_files(void) {
-    struct place place;
-    place_init(&place);
-    CHECK(bc_file_discard(place.path, NULL) == ENOENT);
-    place_write(place.path, "precious", 8);
-    CHECK(bc_file_discard(place.path, NULL) == EINVAL);
-    CHECK(place_has(place.path) && unlink(place.path) == 0);
-    CHECK(mkfifo(place.path, 0600) == 0);
-    CHECK(bc_file_discard(place.path, NULL) == ESPIPE);
-    CHECK(place_has(place.path) && unlink(place.path) == 0);
-    CHECK(symlink(place.other, place.path) == 0);
-    CHECK(bc_file_discard(place.path, NULL) != 0 && unlink(place.path) == 0);
-    leave(&place);
-    CHECK(bc_file_discard(place.other, NULL) == EEXIST && place_has(place.other));
-    int file = open(place.path, O_RDWR);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    CHECK(bc_file_discard(dir.path, NULL) == ENOENT);
+    file_write(dir.path, "precious", 8);
+    CHECK(bc_file_discard(dir.path, NULL) == EINVAL);
+    CHECK(file_exists(dir.path) && unlink(dir.path) == 0);
+    CHECK(mkfifo(dir.path, 0600) == 0);
+    CHECK(bc_file_discard(dir.path, NULL) == ESPIPE);
+    CHECK(file_exists(dir.path) && unlink(dir.path) == 0);
+    CHECK(symlink(dir.other, dir.path) == 0);
+    CHECK(bc_file_discard(dir.path, NULL) != 0 && unlink(dir.path) == 0);
+    leave(&dir);
+    CHECK(bc_file_discard(dir.other, NULL) == EEXIST && file_exists(dir.other));
+    int file = open(dir.path, O_RDWR);
     CHECK(file >= 0 && bc__sys_lock(file) == 0);
-    CHECK(bc_file_discard(place.path, NULL) == EBUSY && place_has(place.path));
+    CHECK(bc_file_discard(dir.path, NULL) == EBUSY && file_exists(dir.path));
     CHECK(close(file) == 0);
-    CHECK(bc_file_discard(place.path, NULL) == 0 && !place_has(place.path));
-    place_write(place.path, "", 0);
-    CHECK(bc_file_discard(place.path, NULL) == 0 && !place_has(place.path));
-    place_finish(&place);
+    CHECK(bc_file_discard(dir.path, NULL) == 0 && !file_exists(dir.path));
+    file_write(dir.path, "", 0);
+    CHECK(bc_file_discard(dir.path, NULL) == 0 && !file_exists(dir.path));
+    recording_dir_finish(&dir);
 }
 
 /* A lock call that fails, whatever it says, never makes two writers. */
 static void test_locks_that_are_refused(void) {
     static const int codes[] = {ENOLCK, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, EIO, EBADF};
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         bool fired = true;
         for (unsigned long nth = 1; fired; nth++) {
-            struct fixture fixture;
-            fixture_init(&fixture, BATCHES, ROWS);
-            struct ArrowArrayStream stream = fixture_stream(&fixture);
+            struct counting_source source;
+            counting_source_init(&source, BATCHES, ROWS);
+            struct ArrowArrayStream stream = counting_source_stream(&source);
             struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-            options.record_path = place.path;
+            options.record_path = dir.path;
             options.memory_capacity = 0;
             struct bc_cache *cache;
             bc__fault_arm(BC_FAULT_SYS, nth, codes[i]);
@@ -125,23 +125,23 @@ static void test_locks_that_are_refused(void) {
             fired = bc__fault_fired(BC_FAULT_SYS);
             bc__fault_arm(BC_FAULT_SYS, 0, 0);
             if (code != 0) {
-                CHECK(!place_has(place.path));
+                CHECK(!file_exists(dir.path));
                 stream.release(&stream);
                 continue;
             }
-            struct fixture second;
-            fixture_init(&second, BATCHES, ROWS);
-            struct ArrowArrayStream again = fixture_stream(&second);
+            struct counting_source second;
+            counting_source_init(&second, BATCHES, ROWS);
+            struct ArrowArrayStream again = counting_source_stream(&second);
             struct bc_cache *other;
             options.resume = 1;
             CHECK(bc_cache_new(&again, &options, &other, NULL) == EBUSY);
-            CHECK(bc_file_discard(place.path, NULL) == EBUSY);
+            CHECK(bc_file_discard(dir.path, NULL) == EBUSY);
             again.release(&again);
             bc_cache_unref(cache);
-            CHECK(bc_file_discard(place.path, NULL) == 0);
+            CHECK(bc_file_discard(dir.path, NULL) == 0);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

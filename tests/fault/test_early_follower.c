@@ -4,7 +4,7 @@
 
 #include "base/fault.h"
 #include "cache/cache.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { BATCHES = 4, ROWS = 5 };
 
@@ -27,13 +27,13 @@ static void follow_and_fail(void *context, enum bc_fault_moment moment, int file
     bc__fault_arm(BC_FAULT_SYS, 1, EIO);
 }
 
-static void check_follower(const struct fixture *fixture, bool has_writer) {
+static void check_follower(const struct counting_source *source, bool has_writer) {
     struct bc_cache *follower = scene.follower;
     if (follower == NULL) return;
     CHECK(has_writer || follower->writer == NULL);
-    struct bc_reader *reader = fixture_reader(follower);
+    struct bc_reader *reader = new_reader(follower);
     if (has_writer) {
-        CHECK(fixture_drain(fixture, reader, 0) == BATCHES);
+        CHECK(counting_source_drain(source, reader, 0) == BATCHES);
     } else {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) != 0);
@@ -44,18 +44,18 @@ static void check_follower(const struct fixture *fixture, bool has_writer) {
 
 /* True where the making had such a call. `*followed` counts the followers of a writer
  * that failed. */
-static bool fail_at(const struct place *place, unsigned long nth, uint64_t prefetch,
+static bool fail_at(const struct recording_dir *dir, unsigned long nth, uint64_t prefetch,
                     int *followed) {
-    scene.path = place->path;
+    scene.path = dir->path;
     scene.writer = pthread_self();
     scene.calls = 0;
     scene.nth = nth;
     scene.follower = NULL;
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place->path;
+    options.record_path = dir->path;
     options.prefetch = prefetch;
     struct bc_cache *cache = NULL;
     bc__fault_watch(follow_and_fail, NULL);
@@ -65,26 +65,26 @@ static bool fail_at(const struct place *place, unsigned long nth, uint64_t prefe
     bc__fault_arm(BC_FAULT_SYS, 0, 0);
     CHECK(code == 0 || fired);
     *followed += code != 0 && scene.follower != NULL;
-    check_follower(&fixture, code == 0);
+    check_follower(&source, code == 0);
     bc_cache_unref(cache);
     if (code != 0) stream.release(&stream);
-    while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
-    fixture_check_released(&fixture);
-    CHECK(unlink(place->path) == 0 || code != 0);
+    while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
+    counting_source_check_released(&source);
+    CHECK(unlink(dir->path) == 0 || code != 0);
     return fired;
 }
 
 static void test_a_writer_that_cannot_be_made_has_no_follower(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (uint64_t prefetch = 0; prefetch <= 2; prefetch += 2) {
         int followed = 0;
         unsigned long nth = 1;
-        while (fail_at(&place, nth, prefetch, &followed)) nth++;
+        while (fail_at(&dir, nth, prefetch, &followed)) nth++;
         /* The thread that prefetches is the last thing that can fail. */
         CHECK(nth > 4 && (prefetch == 0 || followed > 0));
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

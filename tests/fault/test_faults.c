@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "fixture.h"
+#include "counting_source.h"
 
 /* What is recorded and replayed, and how. */
 struct plan {
@@ -30,7 +30,7 @@ static const struct plan small_plan = {BC_CACHE_OPTIONS_INIT, 4, 40, false, 0};
 struct campaign {
     const struct plan *plan;
     struct fault fault;
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     struct bc_reader *inside; /* reads what is published, from inside the source */
     int failures;             /* calls that failed on the way */
@@ -39,7 +39,7 @@ struct campaign {
 
 /* Tries until it works. */
 static void make(struct campaign *campaign) {
-    struct ArrowArrayStream stream = fixture_stream(&campaign->fixture);
+    struct ArrowArrayStream stream = counting_source_stream(&campaign->source);
     for (;;) {
         struct bc_error error = {0};
         int code =
@@ -47,7 +47,7 @@ static void make(struct campaign *campaign) {
         if (code == 0) return;
         CHECK(campaign->cache == NULL && stream.release != NULL);
         CHECK(code == error.code && error.message[0] != '\0');
-        CHECK(campaign->fixture.next == 0);
+        CHECK(campaign->source.next == 0);
         campaign->failures++;
     }
 }
@@ -84,7 +84,7 @@ static void replay(struct campaign *campaign, struct bc_reader *reader, uint64_t
             CHECK(number == campaign->plan->batches);
             return;
         }
-        fixture_check(&campaign->fixture, &array, number);
+        counting_source_check(&campaign->source, &array, number);
     }
 }
 
@@ -137,11 +137,11 @@ static void check_file(struct campaign *campaign) {
  * that failed. */
 static bool run(const struct plan *plan, const struct fault *fault, int *out_failures) {
     struct campaign campaign = {.plan = plan, .fault = *fault};
-    fixture_init(&campaign.fixture, plan->batches, plan->rows);
-    campaign.fixture.grows = plan->grows;
+    counting_source_init(&campaign.source, plan->batches, plan->rows);
+    campaign.source.grows = plan->grows;
     if (plan->fast_from > 0) {
-        campaign.fixture.before = set_pace;
-        campaign.fixture.context = &campaign;
+        campaign.source.before = set_pace;
+        campaign.source.context = &campaign;
         bc__fault_clock(1000);
     } else {
         arm(fault);
@@ -155,7 +155,7 @@ static bool run(const struct plan *plan, const struct fault *fault, int *out_fai
         check_file(&campaign);
     }
     bc_cache_unref(campaign.cache);
-    fixture_check_released(&campaign.fixture);
+    counting_source_check_released(&campaign.source);
     bc__fault_clock(-1);
     disarm(&campaign);
     *out_failures = campaign.failures;
@@ -183,7 +183,7 @@ static unsigned long sweep(enum bc_fault_kind kind, int code, const struct plan 
 /* What the system may say, each of it, and nothing that is left behind in `path`. */
 static void sweep_disk(struct plan plan) {
     static const int codes[] = {EIO, ENOSPC, EDQUOT, EFBIG, EMFILE, ENOMEM, EACCES};
-    char *path = fixture_directory();
+    char *path = new_directory();
     plan.options.disk_path = path;
     CHECK(sweep(BC_FAULT_ALLOC, ENOMEM, &plan) > 5);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {

@@ -6,7 +6,7 @@
  *
  * BC_POWERLOSS_STATES: how many in all; BC_POWERLOSS_SEED: others. */
 #include "base/fault.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { STATES = 10000, MOMENTS_MAX = 4000, PAGE = 4096, SECTOR = 512, FAST_FROM = 64 };
 
@@ -24,7 +24,7 @@ struct moment {
 };
 
 struct history {
-    struct place place;
+    struct recording_dir dir;
     int file; /* of the recording; -1: not yet */
     struct version versions[MOMENTS_MAX];
     int n_versions;
@@ -76,7 +76,7 @@ static void note_version(struct history *history) {
 static void note_moment(struct history *history) {
     const struct moment moment = {history->n_versions - 1, history->synced,
                                   history->acked};
-    if (!place_has(history->place.path) || history->n_versions == 0) return;
+    if (!file_exists(history->dir.path) || history->n_versions == 0) return;
     if (history->n_moments > 0) {
         const struct moment *last = &history->moments[history->n_moments - 1];
         if (memcmp(last, &moment, sizeof(moment)) == 0) return;
@@ -90,7 +90,7 @@ static void watch(void *context, enum bc_fault_moment moment, int file) {
     if (history->file < 0) {
         char self[40];
         (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", file);
-        history->file = open(file < 0 ? history->place.path : self, O_RDONLY);
+        history->file = open(file < 0 ? history->dir.path : self, O_RDONLY);
         if (history->file < 0) return;
     }
     note_version(history);
@@ -103,20 +103,20 @@ static void set_pace(void *context, int64_t number) {
     if (number == FAST_FROM) bc__fault_clock(1005);
 }
 
-static void fixture_of(const struct plan *plan, struct fixture *fixture) {
-    fixture_init(fixture, plan->batches, plan->rows);
-    fixture->grows = plan->grows;
+static void source_of(const struct plan *plan, struct counting_source *source) {
+    counting_source_init(source, plan->batches, plan->rows);
+    source->grows = plan->grows;
 }
 
 static struct bc_cache *record(const char *path, const struct plan *plan, bool resumes,
-                               struct fixture *fixture, int *out_code) {
+                               struct counting_source *source, int *out_code) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
     options.memory_capacity = 0;
     options.durable = plan->durable;
     options.compression = plan->compression;
     options.resume = resumes;
-    struct ArrowArrayStream stream = fixture_stream(fixture);
+    struct ArrowArrayStream stream = counting_source_stream(source);
     struct bc_cache *cache;
     *out_code = bc_cache_new(&stream, &options, &cache, NULL);
     if (*out_code == 0) return cache;
@@ -125,21 +125,21 @@ static struct bc_cache *record(const char *path, const struct plan *plan, bool r
 }
 
 static void make_history(const struct plan *plan, struct history *history) {
-    struct fixture fixture;
-    fixture_of(plan, &fixture);
+    struct counting_source source;
+    source_of(plan, &source);
     if (plan->start > 0) {
-        place_record(history->place.path, fixture, (uint64_t)plan->start);
+        recording_write(history->dir.path, source, (uint64_t)plan->start);
         history->acked = plan->start;
         watch(history, BC_MOMENT_SYNCED, -1);
     }
     if (plan->fast) {
-        fixture.before = set_pace;
+        source.before = set_pace;
         bc__fault_clock(1000);
     }
     bc__fault_watch(watch, history);
     int code;
     struct bc_cache *cache =
-        record(history->place.path, plan, plan->start > 0, &fixture, &code);
+        record(history->dir.path, plan, plan->start > 0, &source, &code);
     CHECK(code == 0);
     for (uint64_t end = 1; code == 0; end += plan->fast ? 200 : 1) {
         uint64_t batches;
@@ -195,14 +195,14 @@ static bool is_loss(int code) {
 
 /* Reads all that is there: how many batches, and `*out_code` behind them. */
 static int64_t read_all(struct bc_cache *cache, const struct plan *plan, int *out_code) {
-    struct fixture fixture;
-    fixture_of(plan, &fixture);
+    struct counting_source source;
+    source_of(plan, &source);
     for (int64_t i = 0;; i++) {
         struct ArrowArray array;
         *out_code = bc_cache_batch(cache, (uint64_t)i, &array, NULL, NULL);
         if (*out_code != 0 || array.release == NULL) return i;
         CHECK(i < plan->batches);
-        fixture_check(&fixture, &array, i);
+        counting_source_check(&source, &array, i);
     }
 }
 
@@ -228,10 +228,10 @@ static void check_open(const char *path, const struct plan *plan, int64_t acked)
 }
 
 static void check_resume(const char *path, const struct plan *plan) {
-    struct fixture fixture;
-    fixture_of(plan, &fixture);
+    struct counting_source source;
+    source_of(plan, &source);
     int code;
-    struct bc_cache *cache = record(path, plan, true, &fixture, &code);
+    struct bc_cache *cache = record(path, plan, true, &source, &code);
     if (cache == NULL) {
         CHECK(code == EEXIST || (!plan->durable && is_loss(code)));
         return;
@@ -262,13 +262,13 @@ static void begin(const struct plan *plan) {
     history.file = -1;
     history.synced = -1;
     history.seed = number_from("BC_POWERLOSS_SEED", 20) * 0x9e3779b97f4a7c15 + 1;
-    place_init(&history.place);
+    recording_dir_init(&history.dir);
     make_history(plan, &history);
 }
 
 static void end(void) {
     for (int i = 0; i < history.n_versions; i++) free(history.versions[i].bytes);
-    place_finish(&history.place);
+    recording_dir_finish(&history.dir);
 }
 
 static void lose_power(struct plan plan) {
@@ -279,10 +279,10 @@ static void lose_power(struct plan plan) {
             &history.moments[draw(&history, (uint64_t)history.n_moments)];
         size_t size;
         char *bytes = draw_state(&history, moment, &size);
-        place_write(history.place.other, bytes, size);
+        file_write(history.dir.other, bytes, size);
         free(bytes);
-        check_open(history.place.other, &plan, moment->acked);
-        if (i % 4 == 0) check_resume(history.place.other, &plan);
+        check_open(history.dir.other, &plan, moment->acked);
+        if (i % 4 == 0) check_resume(history.dir.other, &plan);
     }
     end();
 }
@@ -296,13 +296,13 @@ static int64_t count_torn(const struct plan *plan, const struct version *before,
     CHECK(bytes != NULL);
     memcpy(bytes, before->bytes, before->size);
     memcpy(bytes + at, after->bytes + at, n);
-    place_write(history.place.other, bytes, size);
+    file_write(history.dir.other, bytes, size);
     free(bytes);
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
     options.partial = 1;
     struct bc_cache *cache;
-    CHECK(bc_file_open(history.place.other, &options, &cache, NULL) == 0);
+    CHECK(bc_file_open(history.dir.other, &options, &cache, NULL) == 0);
     int code;
     int64_t batches = read_all(cache, plan, &code);
     CHECK(code == 0);

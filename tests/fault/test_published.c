@@ -3,7 +3,7 @@
 #include <sys/wait.h>
 
 #include "base/fault.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { BATCHES = 4, ROWS = 500 };
 
@@ -26,9 +26,9 @@ struct held {
 
 static void let_go(struct held *held) {
     if (held->cache == NULL) return;
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    fixture_check(&fixture, &held->array, (int64_t)held->batches - 1);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    counting_source_check(&source, &held->array, (int64_t)held->batches - 1);
     bc_cache_unref(held->cache);
     held->cache = NULL;
 }
@@ -91,17 +91,17 @@ static void have_looked_on(void *context, enum bc_fault_moment moment, int file)
 
 /* Fails call `nth` of recording batch `last`, or (BATCHES) of the recording's end.
  * Whether there was such a call. */
-static bool fail_before_an_onlooker(const struct place *place, unsigned long nth,
+static bool fail_before_an_onlooker(const struct recording_dir *dir, unsigned long nth,
                                     bool durable, uint64_t last) {
-    struct onlooker onlooker = {.path = place->path, .nth = nth};
+    struct onlooker onlooker = {.path = dir->path, .nth = nth};
     begin_onlooker(&onlooker);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place->path;
+    options.record_path = dir->path;
     options.memory_capacity = 0;
     options.durable = durable;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t n;
     CHECK(bc_cache_ingest_to(cache, last, &n, NULL) == 0);
     bc__fault_watch(have_looked_on, &onlooker);
@@ -114,23 +114,23 @@ static bool fail_before_an_onlooker(const struct place *place, unsigned long nth
     bc__fault_arm(BC_FAULT_SYS, 0, 0);
     bc_cache_unref(cache);
     end_onlooker(&onlooker);
-    fixture_check_released(&fixture);
-    CHECK(unlink(place->path) == 0);
+    counting_source_check_released(&source);
+    CHECK(unlink(dir->path) == 0);
     return fired;
 }
 
 /* Whatever fails, what was published stays under readers that have it. */
 static void test_what_is_published_stays(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (int i = 0; i < 4; i++) {
         bool fired = true;
         for (unsigned long nth = 1; fired; nth++) {
-            fired = fail_before_an_onlooker(&place, nth, i % 2 != 0, i < 2 ? 2 : BATCHES);
+            fired = fail_before_an_onlooker(&dir, nth, i % 2 != 0, i < 2 ? 2 : BATCHES);
             CHECK(fired || nth > 2);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

@@ -3,7 +3,7 @@
 #include <sys/wait.h>
 
 #include "base/fault.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { CACHES = 60, ALWAYS = 8 };
 
@@ -14,8 +14,8 @@ static void count(void *context, enum bc_fault_moment moment, int file) {
 }
 
 struct maker {
-    const struct place *place;
-    struct fixture fixtures[CACHES + 4];
+    const struct recording_dir *dir;
+    struct counting_source sources[CACHES + 4];
     struct bc_cache *caches[CACHES + 4];
     int n;
 };
@@ -24,22 +24,22 @@ struct maker {
 static int make(struct maker *maker) {
     int calls = 0;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = maker->place->caches;
-    fixture_init(&maker->fixtures[maker->n], 1, 5);
+    options.disk_path = maker->dir->caches;
+    counting_source_init(&maker->sources[maker->n], 1, 5);
     bc__fault_watch(count, &calls);
-    maker->caches[maker->n] = fixture_cache(&maker->fixtures[maker->n], &options);
+    maker->caches[maker->n] = counting_source_cache(&maker->sources[maker->n], &options);
     bc__fault_watch(NULL, NULL);
     maker->n++;
     return calls;
 }
 
 /* As a process that died leaves it. */
-static void leave(const struct place *place, char *out_dir, size_t size) {
-    char file[PLACE_PATH];
-    (void)snprintf(out_dir, size, "%s/batchcorder-0123456789abcdef", place->caches);
+static void leave(const struct recording_dir *dir, char *out_dir, size_t size) {
+    char file[PATH_SIZE];
+    (void)snprintf(out_dir, size, "%s/batchcorder-0123456789abcdef", dir->caches);
     (void)snprintf(file, sizeof(file), "%s/cache.arrow", out_dir);
     CHECK(mkdir(out_dir, 0700) == 0);
-    place_write(file, "left", 4);
+    file_write(file, "left", 4);
 }
 
 /* A child of a fork looks for itself, whenever its parent looked. */
@@ -58,59 +58,59 @@ static void make_in_child(struct maker *maker) {
 
 static void test_large_directories(void) {
     static struct maker maker;
-    struct place place;
-    char left[PLACE_PATH];
-    place_init(&place);
-    maker.place = &place;
+    struct recording_dir dir;
+    char left[PATH_SIZE];
+    recording_dir_init(&dir);
+    maker.dir = &dir;
     bc__fault_clock(1000);
     int first = make(&maker);
     for (int i = 1; i < ALWAYS; i++) (void)make(&maker);
     /* Few are looked at each time. */
-    leave(&place, left, sizeof(left));
+    leave(&dir, left, sizeof(left));
     (void)make(&maker);
-    CHECK(!place_has(left));
+    CHECK(!file_exists(left));
     /* Many are not. */
     while (maker.n < CACHES) (void)make(&maker);
     CHECK(make(&maker) <= first + 2);
-    leave(&place, left, sizeof(left));
+    leave(&dir, left, sizeof(left));
     (void)make(&maker);
-    CHECK(place_has(left));
+    CHECK(file_exists(left));
     make_in_child(&maker);
-    CHECK(!place_has(left));
-    leave(&place, left, sizeof(left));
+    CHECK(!file_exists(left));
+    leave(&dir, left, sizeof(left));
     bc__fault_clock(3000);
     (void)make(&maker);
-    CHECK(!place_has(left));
+    CHECK(!file_exists(left));
     bc__fault_clock(-1);
     for (int i = 0; i < maker.n; i++) {
         bc_cache_unref(maker.caches[i]);
-        fixture_check_released(&maker.fixtures[i]);
+        counting_source_check_released(&maker.sources[i]);
     }
-    CHECK(place_count(place.caches) == 0);
-    place_finish(&place);
+    CHECK(directory_count(dir.caches) == 0);
+    recording_dir_finish(&dir);
 }
 
 /* Pipes, directories and links of the file's name are left alone, and make nothing wait.
  */
 static void test_names_that_are_no_files(void) {
     static struct maker maker;
-    struct place place;
-    place_init(&place);
-    maker.place = &place;
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    maker.dir = &dir;
     for (int i = 0; i < 3; i++) {
-        char dir[PLACE_PATH];
-        char file[PLACE_PATH + 20];
-        (void)snprintf(dir, sizeof(dir), "%s/batchcorder-%016x", place.caches, i);
-        (void)snprintf(file, sizeof(file), "%s/cache.arrow", dir);
-        CHECK(mkdir(dir, 0700) == 0);
+        char hidden[PATH_SIZE];
+        char file[PATH_SIZE + 20];
+        (void)snprintf(hidden, sizeof(hidden), "%s/batchcorder-%016x", dir.caches, i);
+        (void)snprintf(file, sizeof(file), "%s/cache.arrow", hidden);
+        CHECK(mkdir(hidden, 0700) == 0);
         CHECK((i == 0   ? mkfifo(file, 0600)
                : i == 1 ? mkdir(file, 0700)
-                        : symlink(place.other, file)) == 0);
+                        : symlink(dir.other, file)) == 0);
     }
     (void)make(&maker);
     bc_cache_unref(maker.caches[0]);
-    CHECK(place_count(place.caches) == 3);
-    place_finish(&place);
+    CHECK(directory_count(dir.caches) == 3);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

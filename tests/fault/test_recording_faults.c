@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "cache/cache.h"
-#include "place.h"
+#include "recording_dir.h"
 #include "save.h"
 
 enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };
@@ -34,8 +34,8 @@ struct scenario {
 /* A run of a scenario, with one fault. */
 struct stage {
     const struct scenario *scenario;
-    struct place place;
-    struct fixture fixture;
+    struct recording_dir dir;
+    struct counting_source source;
     struct ArrowArrayStream stream;
     struct bc_cache *cache;
     enum bc_fault_kind kind;
@@ -67,13 +67,13 @@ static void set_pace(void *context, int64_t number) {
     if (stage->failures == 0) arm(stage);
 }
 
-static void reset_fixture(struct stage *stage) {
+static void reset_source(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
-    fixture_init(&stage->fixture, scenario->batches, scenario->rows);
-    stage->fixture.grows = scenario->grows;
+    counting_source_init(&stage->source, scenario->batches, scenario->rows);
+    stage->source.grows = scenario->grows;
     if (!scenario->fast) return;
-    stage->fixture.before = set_pace;
-    stage->fixture.context = stage;
+    stage->source.before = set_pace;
+    stage->source.context = stage;
     bc__fault_clock(1000);
 }
 
@@ -82,9 +82,9 @@ static void reset_fixture(struct stage *stage) {
 static int record(struct stage *stage, struct bc_error *error) {
     if (stage->cache == NULL) {
         if (stage->stream.release == NULL)
-            stage->stream = fixture_stream(&stage->fixture);
+            stage->stream = counting_source_stream(&stage->source);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.record_path = stage->place.path;
+        options.record_path = stage->dir.path;
         options.memory_capacity = 0;
         options.durable = stage->scenario->durable;
         options.resume = stage->resumes;
@@ -113,32 +113,32 @@ static void check_broken(struct stage *stage, bool complete) {
         CHECK(bc_cache_ingest(stage->cache, &batches, &error) == code);
         CHECK(error.code == code);
         CHECK(bc_cache_ingest_to(stage->cache, 1, &batches, &error) == code);
-        CHECK(save_cache(stage->cache, stage->place.other, 0, 1, &error) == code);
+        CHECK(save_cache(stage->cache, stage->dir.other, 0, 1, &error) == code);
     }
-    CHECK(stage->synced == 0 && !place_has(stage->place.other));
+    CHECK(stage->synced == 0 && !file_exists(stage->dir.other));
     bc_cache_unref(stage->cache);
     stage->cache = NULL;
-    fixture_check_released(&stage->fixture);
-    reset_fixture(stage);
+    counting_source_check_released(&stage->source);
+    reset_source(stage);
     stage->resumes = !complete;
     if (!complete) return;
-    CHECK(unlink(stage->place.path) == 0);
+    CHECK(unlink(stage->dir.path) == 0);
     stage->there = 0;
 }
 
 static void check_recording_failed(struct stage *stage) {
     if (stage->cache == NULL) {
-        CHECK(stage->stream.release != NULL && stage->fixture.next == 0);
-        CHECK(place_count(stage->place.dir) == stage->resumes);
+        CHECK(stage->stream.release != NULL && stage->source.next == 0);
+        CHECK(directory_count(stage->dir.root) == stage->resumes);
         return;
     }
-    CHECK(place_count(stage->place.dir) == 1);
+    CHECK(directory_count(stage->dir.root) == 1);
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(stage->cache, &stats);
     bool complete;
     const struct scenario *scenario = stage->scenario;
     int64_t batches =
-        place_batches(stage->place.path, scenario->rows, scenario->grows, &complete);
+        recording_batches(stage->dir.path, scenario->rows, scenario->grows, &complete);
     bool broken = stage->cache->disk.file.broken != 0;
     CHECK(broken || (!complete && batches <= (int64_t)stats.batches));
     CHECK(batches <= (int64_t)stats.batches + 1);
@@ -148,26 +148,26 @@ static void check_recording_failed(struct stage *stage) {
 
 static void finish_recording(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
-    struct bc_reader *reader = fixture_reader(stage->cache);
-    struct fixture fixture = stage->fixture;
-    atomic_store(&fixture.arrays_alive, scenario->batches);
-    CHECK(fixture_drain(&fixture, reader, 0) == stage->expected);
+    struct bc_reader *reader = new_reader(stage->cache);
+    struct counting_source source = stage->source;
+    atomic_store(&source.arrays_alive, scenario->batches);
+    CHECK(counting_source_drain(&source, reader, 0) == stage->expected);
     bc_reader_unref(reader);
     bc_cache_unref(stage->cache);
-    fixture_check_released(&stage->fixture);
+    counting_source_check_released(&stage->source);
     bool complete;
-    CHECK(place_batches(stage->place.path, scenario->rows, scenario->grows, &complete) ==
-          stage->expected);
-    CHECK(complete && place_count(stage->place.dir) == 1);
+    CHECK(recording_batches(stage->dir.path, scenario->rows, scenario->grows,
+                            &complete) == stage->expected);
+    CHECK(complete && directory_count(stage->dir.root) == 1);
 }
 
 static void leave_half(struct stage *stage) {
-    place_record(stage->place.path, stage->fixture, BATCHES / 2);
+    recording_write(stage->dir.path, stage->source, BATCHES / 2);
     /* What was never published does not matter, and does not show later. */
     char rest[3000];
     memset(rest, 'x', sizeof(rest));
     memset(rest, 0, 8);
-    int file = open(stage->place.path, O_WRONLY | O_APPEND);
+    int file = open(stage->dir.path, O_WRONLY | O_APPEND);
     CHECK(write(file, rest, sizeof(rest)) == sizeof(rest) && close(file) == 0);
     stage->resumes = true;
     stage->there = BATCHES / 2;
@@ -178,36 +178,37 @@ static void leave_half(struct stage *stage) {
 static void make_cache(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     if (stage->scenario->on_disk) {
-        options.disk_path = stage->place.caches;
+        options.disk_path = stage->dir.caches;
         options.memory_capacity = 0;
     }
-    stage->cache = fixture_cache(&stage->fixture, &options);
+    stage->cache = counting_source_cache(&stage->source, &options);
     if (!stage->scenario->replaces) return;
-    struct fixture old;
-    fixture_init(&old, OLD_BATCHES, OLD_ROWS);
-    place_record(stage->place.path, old, UINT64_MAX);
+    struct counting_source old;
+    counting_source_init(&old, OLD_BATCHES, OLD_ROWS);
+    recording_write(stage->dir.path, old, UINT64_MAX);
 }
 
 static int save(struct stage *stage, struct bc_error *error) {
     int replaces = stage->scenario->replaces || stage->has_new;
-    return save_cache(stage->cache, stage->place.path, replaces, stage->scenario->durable,
+    return save_cache(stage->cache, stage->dir.path, replaces, stage->scenario->durable,
                       error);
 }
 
 /* All or nothing. Only a directory that cannot be synchronised is noticed too late. */
 static void check_save_failed(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
-    CHECK(place_count(stage->place.dir) == scenario->replaces);
+    CHECK(directory_count(stage->dir.root) == scenario->replaces);
     if (stage->cache->disk.file.broken != 0) {
         stage->synced = 0;
         struct bc_error error = {0};
         bool is_ours = bc__error_of_system(stage->code) != stage->code;
         int code = is_ours ? EIO : stage->code;
         CHECK(save(stage, &error) == code && error.code == code);
-        CHECK(stage->synced == 0 && place_count(stage->place.dir) == scenario->replaces);
+        CHECK(stage->synced == 0 &&
+              directory_count(stage->dir.root) == scenario->replaces);
         bc_cache_unref(stage->cache);
-        fixture_check_released(&stage->fixture);
-        reset_fixture(stage);
+        counting_source_check_released(&stage->source);
+        reset_source(stage);
         struct scenario other = *scenario;
         other.replaces = false;
         stage->scenario = &other;
@@ -217,7 +218,7 @@ static void check_save_failed(struct stage *stage) {
     if (!scenario->replaces) return;
     struct bc_cache *cache;
     struct bc_stats stats = {.struct_size = sizeof(stats)};
-    CHECK(bc_file_open(stage->place.path, NULL, &cache, NULL) == 0);
+    CHECK(bc_file_open(stage->dir.path, NULL, &cache, NULL) == 0);
     bc_cache_stats(cache, &stats);
     bc_cache_unref(cache);
     if (stats.batches == BATCHES) {
@@ -225,13 +226,13 @@ static void check_save_failed(struct stage *stage) {
         return;
     }
     bool complete;
-    CHECK(place_batches(stage->place.path, OLD_ROWS, false, &complete) == OLD_BATCHES);
+    CHECK(recording_batches(stage->dir.path, OLD_ROWS, false, &complete) == OLD_BATCHES);
     CHECK(complete);
 }
 
 static void finish_save(struct stage *stage) {
     finish_recording(stage);
-    CHECK(place_count(stage->place.caches) == 0);
+    CHECK(directory_count(stage->dir.caches) == 0);
 }
 
 static int share(struct stage *stage, struct bc_error *error) {
@@ -248,17 +249,18 @@ static int share(struct stage *stage, struct bc_error *error) {
 static void finish_share(struct stage *stage) {
     bool complete;
     const char *path = bc_cache_path(stage->cache);
-    CHECK(place_batches(path, ROWS, stage->scenario->grows, &complete) == BATCHES);
+    CHECK(recording_batches(path, ROWS, stage->scenario->grows, &complete) == BATCHES);
     CHECK(complete);
     bc_cache_unref(stage->cache);
-    fixture_check_released(&stage->fixture);
-    CHECK(place_count(stage->place.caches) == 0 && place_count(stage->place.dir) == 0);
+    counting_source_check_released(&stage->source);
+    CHECK(directory_count(stage->dir.caches) == 0 &&
+          directory_count(stage->dir.root) == 0);
 }
 
 /* ---- opening ---- */
 
 static void make_complete(struct stage *stage) {
-    place_record(stage->place.path, stage->fixture, UINT64_MAX);
+    recording_write(stage->dir.path, stage->source, UINT64_MAX);
 }
 
 static void make_partial(struct stage *stage) {
@@ -269,24 +271,24 @@ static void make_partial(struct stage *stage) {
 /* A stream without checksums, as any library writes it. */
 static void make_stream(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = stage->place.caches;
+    options.disk_path = stage->dir.caches;
     options.memory_capacity = 0;
     options.checksum = 0;
-    struct bc_cache *cache = fixture_cache(&stage->fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&stage->source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
     size_t size;
-    char *bytes = place_read(bc_cache_path(cache), &size);
-    place_write(stage->place.path, bytes, size);
+    char *bytes = file_read(bc_cache_path(cache), &size);
+    file_write(stage->dir.path, bytes, size);
     free(bytes);
     bc_cache_unref(cache);
 }
 
 /* An Arrow file has one version of each dictionary. */
 static void make_file(struct stage *stage) {
-    stage->fixture.n_batches = stage->expected = 2;
+    stage->source.n_batches = stage->expected = 2;
     make_complete(stage);
-    arrow_file_from(stage->place.path);
+    arrow_file_from(stage->dir.path);
 }
 
 static int open_and_read(struct stage *stage, struct bc_error *error) {
@@ -296,7 +298,7 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
     options.read_into_memory = stage->scenario->durable;
     int code = 0;
     if (stage->cache == NULL) {
-        code = bc_file_open(stage->place.path, &options, &stage->cache, error);
+        code = bc_file_open(stage->dir.path, &options, &stage->cache, error);
     }
     struct ArrowArray array;
     for (int64_t i = 0; code == 0; i++) {
@@ -306,7 +308,7 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
             CHECK(i == stage->expected);
             break;
         }
-        fixture_check(&stage->fixture, &array, i);
+        counting_source_check(&stage->source, &array, i);
     }
     return code;
 }
@@ -314,7 +316,7 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
 static int verify(struct stage *stage, struct bc_error *error) {
     const uint64_t untouched = 99;
     uint64_t batches = untouched;
-    int code = bc_file_verify(stage->place.path, NULL, &batches, error);
+    int code = bc_file_verify(stage->dir.path, NULL, &batches, error);
     CHECK(batches <= (uint64_t)stage->expected || (batches == untouched && code != 0));
     CHECK(code != 0 || batches == (uint64_t)stage->expected);
     return code;
@@ -323,7 +325,7 @@ static int verify(struct stage *stage, struct bc_error *error) {
 static int look(struct stage *stage, struct bc_error *error) {
     int code = 0;
     if (stage->cache == NULL) {
-        code = bc_file_open(stage->place.path, NULL, &stage->cache, error);
+        code = bc_file_open(stage->dir.path, NULL, &stage->cache, error);
     }
     static const int32_t columns[] = {2, 0};
     if (code == 0 && stage->cache->columns == NULL) {
@@ -346,12 +348,12 @@ static int look(struct stage *stage, struct bc_error *error) {
 }
 
 static void check_open_failed(struct stage *stage) {
-    CHECK(place_count(stage->place.dir) == 1);
+    CHECK(directory_count(stage->dir.root) == 1);
 }
 
 static void finish_open(struct stage *stage) {
     bc_cache_unref(stage->cache);
-    CHECK(place_count(stage->place.dir) == 1);
+    CHECK(directory_count(stage->dir.root) == 1);
 }
 
 /* ---- all of them ---- */
@@ -360,7 +362,7 @@ static void finish_open(struct stage *stage) {
 static bool run(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
     stage->expected = scenario->batches;
-    reset_fixture(stage);
+    reset_source(stage);
     bc__fault_make_poor(scenario->poverty);
     if (scenario->prepare != NULL) scenario->prepare(stage);
     bc__fault_watch(count_synced, stage);
@@ -384,25 +386,25 @@ static bool run(struct stage *stage) {
     scenario->finish(stage);
     bc__fault_watch(NULL, NULL);
     bc__fault_make_poor(0);
-    place_empty(stage->place.dir);
-    place_empty(stage->place.caches);
+    directory_clear(stage->dir.root);
+    directory_clear(stage->dir.caches);
     return fired;
 }
 
 /* Fails call number 1, 2, 3, ... until a run needs fewer calls than that. */
 static void sweep(const struct scenario *scenario, enum bc_fault_kind kind, int code) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     bool fired = true;
     for (unsigned long nth = 1; fired; nth++) {
         CHECK(nth < 10000);
         struct stage stage = {
-            .scenario = scenario, .place = place, .kind = kind, .nth = nth, .code = code};
+            .scenario = scenario, .dir = dir, .kind = kind, .nth = nth, .code = code};
         fired = run(&stage);
         CHECK(stage.failures <= (fired && code != EINTR && code != BC_FAULT_SHORT));
         CHECK(fired || nth > 2);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void sweep_all(struct scenario scenario) {
@@ -448,85 +450,86 @@ static void test_record_durable(void) {
 /* What has the first hidden names already: a link, a pipe, and a file that another
  * process is making. The one behind them was left. */
 static void test_hidden_names_that_are_taken(void) {
-    struct place place;
-    place_init(&place);
-    char names[4][PLACE_PATH + 20];
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    char names[4][PATH_SIZE + 20];
     for (int i = 0; i < 4; i++) {
         (void)snprintf(names[i], sizeof(names[i]),
                        i == 0 ? "%s/.x.arrows.unfinished" : "%s/.x.arrows.unfinished-%d",
-                       place.dir, i);
+                       dir.root, i);
     }
-    CHECK(symlink(place.other, names[0]) == 0 && mkfifo(names[1], 0600) == 0);
-    place_write(names[2], "mine", 4);
-    place_write(names[3], "left", 4);
+    CHECK(symlink(dir.other, names[0]) == 0 && mkfifo(names[1], 0600) == 0);
+    file_write(names[2], "mine", 4);
+    file_write(names[3], "left", 4);
     int file = open(names[2], O_RDWR);
     CHECK(file >= 0 && bc__sys_lock(file) == 0);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
-    CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
-    CHECK(place_count(place.dir) == 4 && !place_has(names[3]) && place_has(place.path));
-    CHECK(!place_has(place.other));
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
+    CHECK(save_cache(cache, dir.path, 0, 0, NULL) == 0);
+    CHECK(directory_count(dir.root) == 4 && !file_exists(names[3]) &&
+          file_exists(dir.path));
+    CHECK(!file_exists(dir.other));
     char bytes[5] = "";
     CHECK(pread(file, bytes, 4, 0) == 4 && strcmp(bytes, "mine") == 0);
     CHECK(close(file) == 0);
-    CHECK(save_cache(cache, place.path, 1, 0, NULL) == 0 && !place_has(names[2]));
+    CHECK(save_cache(cache, dir.path, 1, 0, NULL) == 0 && !file_exists(names[2]));
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* Many processes may make one name at a time, but not as many as there are names. */
 static void test_hidden_names_run_out(void) {
     enum { SOME = 100, ALL = 1000 };
-    struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     for (int i = 0; i < ALL; i++) {
-        char name[PLACE_PATH + 20];
+        char name[PATH_SIZE + 20];
         (void)snprintf(name, sizeof(name),
                        i == 0 ? "%s/.x.arrows.unfinished" : "%s/.x.arrows.unfinished-%d",
-                       place.dir, i);
+                       dir.root, i);
         CHECK(mkfifo(name, 0600) == 0);
         if (i != SOME) continue;
-        CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
-        CHECK(place_count(place.dir) == SOME + 2);
+        CHECK(save_cache(cache, dir.path, 0, 0, NULL) == 0);
+        CHECK(directory_count(dir.root) == SOME + 2);
     }
-    CHECK(save_cache(cache, place.path, 1, 0, NULL) == EBUSY);
-    CHECK(place_count(place.dir) == ALL + 1);
+    CHECK(save_cache(cache, dir.path, 1, 0, NULL) == EBUSY);
+    CHECK(directory_count(dir.root) == ALL + 1);
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* The last thing that can fail is the thread, when the recording has its name. */
 static void test_prefetch_that_cannot_start(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place.path;
+    options.record_path = dir.path;
     options.prefetch = 1;
     int failures = 0;
     for (unsigned long nth = 1; nth < 10; nth++) {
-        struct fixture fixture;
-        fixture_init(&fixture, BATCHES, ROWS);
-        struct ArrowArrayStream stream = fixture_stream(&fixture);
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, ROWS);
+        struct ArrowArrayStream stream = counting_source_stream(&source);
         struct bc_cache *cache;
         bc__fault_arm(BC_FAULT_SYS, nth, EIO);
         int code = bc_cache_new(&stream, &options, &cache, NULL);
         bc__fault_arm(BC_FAULT_SYS, 0, 0);
         if (code == 0) {
             bc_cache_unref(cache);
-            CHECK(unlink(place.path) == 0);
+            CHECK(unlink(dir.path) == 0);
             continue;
         }
-        CHECK(stream.release != NULL && fixture.next == 0);
-        CHECK(place_count(place.dir) == 0);
+        CHECK(stream.release != NULL && source.next == 0);
+        CHECK(directory_count(dir.root) == 0);
         stream.release(&stream);
         failures++;
     }
     CHECK(failures > 4);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* Messages of more than 1 KB: 70 of them make a block and some more. */
@@ -551,13 +554,13 @@ static void test_resume(void) {
 /* What a follower was given of the file is not lost where there is no memory to keep it.
  */
 static void test_follow(void) {
-    struct place place;
-    place_init(&place);
-    struct fixture source;
-    fixture_init(&source, BATCHES, 5);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, 5);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place.path;
-    struct bc_cache *writer = fixture_cache(&source, &options);
+    options.record_path = dir.path;
+    struct bc_cache *writer = counting_source_cache(&source, &options);
     uint64_t n;
     CHECK(bc_cache_ingest_to(writer, 3, &n, NULL) == 0);
     bool fired = true;
@@ -565,58 +568,58 @@ static void test_follow(void) {
         struct bc_file_options follow = BC_FILE_OPTIONS_INIT;
         follow.follow = 1;
         struct bc_cache *cache;
-        CHECK(bc_file_open(place.path, &follow, &cache, NULL) == 0);
+        CHECK(bc_file_open(dir.path, &follow, &cache, NULL) == 0);
         bc__fault_arm(BC_FAULT_ALLOC, nth, ENOMEM);
         int code = bc_cache_ingest_to(cache, 3, &n, NULL);
         fired = bc__fault_fired(BC_FAULT_ALLOC);
         bc__fault_arm(BC_FAULT_ALLOC, 0, 0);
         CHECK(code == (fired ? ENOMEM : 0));
         CHECK(bc_cache_ingest_to(cache, 3, &n, NULL) == 0 && n == 3);
-        struct fixture fixture;
-        fixture_init(&fixture, 3, 5);
-        atomic_store(&fixture.arrays_alive, 3);
+        struct counting_source first;
+        counting_source_init(&first, 3, 5);
+        atomic_store(&first.arrays_alive, 3);
         struct bc_reader_options three = BC_READER_OPTIONS_INIT;
         three.stop = 3;
         struct bc_reader *reader;
         CHECK(bc_cache_reader(cache, &three, &reader, NULL) == 0);
-        CHECK(fixture_drain(&fixture, reader, 0) == 3);
+        CHECK(counting_source_drain(&first, reader, 0) == 3);
         bc_reader_unref(reader);
         bc_cache_unref(cache);
     }
     bc_cache_unref(writer);
-    fixture_check_released(&source);
-    place_finish(&place);
+    counting_source_check_released(&source);
+    recording_dir_finish(&dir);
 }
 
 /* A follower that opens knows who brings what it waits for, or it would wait for ever. */
 static void test_follow_a_leader(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     bool fired = true;
     for (unsigned long nth = 1; fired; nth++) {
-        struct fixture source;
-        fixture_init(&source, BATCHES, 5);
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, 5);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        options.record_path = place.path;
-        struct bc_cache *writer = fixture_cache(&source, &options);
+        options.record_path = dir.path;
+        struct bc_cache *writer = counting_source_cache(&source, &options);
         struct bc_file_options follow = BC_FILE_OPTIONS_INIT;
         follow.follow = 1;
         struct bc_cache *cache;
         bc__fault_arm(BC_FAULT_SYS, nth, EIO);
-        int code = bc_file_open(place.path, &follow, &cache, NULL);
+        int code = bc_file_open(dir.path, &follow, &cache, NULL);
         fired = bc__fault_fired(BC_FAULT_SYS);
         bc__fault_arm(BC_FAULT_SYS, 0, 0);
         CHECK(code == 0 || fired);
         if (code == 0) {
-            struct bc_reader *reader = fixture_reader(cache);
-            CHECK(fixture_drain(&source, reader, 0) == BATCHES);
+            struct bc_reader *reader = new_reader(cache);
+            CHECK(counting_source_drain(&source, reader, 0) == BATCHES);
             bc_reader_unref(reader);
             bc_cache_unref(cache);
         }
         bc_cache_unref(writer);
-        CHECK(unlink(place.path) == 0);
+        CHECK(unlink(dir.path) == 0);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_save(void) {

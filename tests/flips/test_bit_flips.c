@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 /* From docs/file-format.md. */
 enum {

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/fault.h"
-#include "place.h"
+#include "recording_dir.h"
 #include "save.h"
 
 enum { OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
@@ -31,7 +31,7 @@ struct mode {
 
 struct runner {
     const struct mode *mode;
-    const struct place *place;
+    const struct recording_dir *dir;
     int code;        /* of the fault */
     unsigned long n; /* 0: none */
 };
@@ -55,13 +55,13 @@ static void ingest(struct bc_cache *cache, const struct mode *mode) {
 }
 
 /* Records to the end, or goes on where somebody left it. */
-static void record(const struct runner *runner, struct fixture *fixture) {
+static void record(const struct runner *runner, struct counting_source *source) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = runner->place->path;
+    options.record_path = runner->dir->path;
     options.memory_capacity = 0;
     options.durable = runner->mode->durable;
-    options.resume = place_has(runner->place->path);
-    struct ArrowArrayStream stream = fixture_stream(fixture);
+    options.resume = file_exists(runner->dir->path);
+    struct ArrowArrayStream stream = counting_source_stream(source);
     struct bc_cache *cache;
     int code = bc_cache_new(&stream, &options, &cache, NULL);
     if (code == EEXIST && options.resume) {
@@ -74,43 +74,43 @@ static void record(const struct runner *runner, struct fixture *fixture) {
     bc_cache_unref(cache);
 }
 
-static void save(const struct runner *runner, struct fixture *fixture) {
+static void save(const struct runner *runner, struct counting_source *source) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    if (runner->mode->on_disk) options.disk_path = runner->place->caches;
-    struct bc_cache *cache = fixture_cache(fixture, &options);
-    int replaces = place_has(runner->place->path);
-    CHECK(save_cache(cache, runner->place->path, replaces, runner->mode->durable, NULL) ==
+    if (runner->mode->on_disk) options.disk_path = runner->dir->caches;
+    struct bc_cache *cache = counting_source_cache(source, &options);
+    int replaces = file_exists(runner->dir->path);
+    CHECK(save_cache(cache, runner->dir->path, replaces, runner->mode->durable, NULL) ==
           0);
     bc_cache_unref(cache);
 }
 
-static void fill_tier(const struct runner *runner, struct fixture *fixture) {
+static void fill_tier(const struct runner *runner, struct counting_source *source) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = runner->place->caches;
+    options.disk_path = runner->dir->caches;
     options.memory_capacity = 0;
-    struct bc_cache *cache = fixture_cache(fixture, &options);
+    struct bc_cache *cache = counting_source_cache(source, &options);
     ingest(cache, runner->mode);
     bc_cache_unref(cache);
 }
 
 static void run(struct runner *runner) {
     const struct mode *mode = runner->mode;
-    struct fixture fixture;
-    fixture_init(&fixture, mode->batches, mode->rows);
+    struct counting_source source;
+    counting_source_init(&source, mode->batches, mode->rows);
     bc__fault_make_poor(mode->poverty);
     if (mode->fast_from > 0) {
-        fixture.before = set_pace;
-        fixture.context = runner;
+        source.before = set_pace;
+        source.context = runner;
         bc__fault_clock(1000);
     } else {
         arm(runner);
     }
     if (mode->tier) {
-        fill_tier(runner, &fixture);
+        fill_tier(runner, &source);
     } else if (mode->saves) {
-        save(runner, &fixture);
+        save(runner, &source);
     } else {
-        record(runner, &fixture);
+        record(runner, &source);
     }
 }
 
@@ -136,13 +136,13 @@ static bool run_in_child(struct runner *runner) {
 
 /* ---- what is there before ---- */
 
-static void prepare(const struct mode *mode, const struct place *place) {
+static void prepare(const struct mode *mode, const struct recording_dir *dir) {
     if (mode->before == NOTHING) return;
-    struct fixture fixture;
+    struct counting_source source;
     bool old = mode->before == OLD;
-    fixture_init(&fixture, old ? OLD_BATCHES : mode->batches,
-                 old ? OLD_ROWS : mode->rows);
-    place_record(place->path, fixture, old ? UINT64_MAX : PART);
+    counting_source_init(&source, old ? OLD_BATCHES : mode->batches,
+                         old ? OLD_ROWS : mode->rows);
+    recording_write(dir->path, source, old ? UINT64_MAX : PART);
 }
 
 /* ---- what is there afterwards ---- */
@@ -157,29 +157,30 @@ static int64_t rows_of(const char *path) {
     return (int64_t)(stats.rows / stats.batches);
 }
 
-static void check_left(const struct mode *mode, const struct place *place, bool ended) {
+static void check_left(const struct mode *mode, const struct recording_dir *dir,
+                       bool ended) {
     struct bc_cache *cache;
     bool complete;
     if (mode->tier) return;
-    if (!place_has(place->path)) {
+    if (!file_exists(dir->path)) {
         CHECK(!ended && mode->before == NOTHING);
-        CHECK(bc_file_open(place->path, NULL, &cache, NULL) == ENOENT);
+        CHECK(bc_file_open(dir->path, NULL, &cache, NULL) == ENOENT);
         return;
     }
     /* A name that was taken, and no more. */
     struct stat status;
-    CHECK(stat(place->path, &status) == 0);
+    CHECK(stat(dir->path, &status) == 0);
     if (mode->poverty > 1 && status.st_size == 0) {
         CHECK(!ended);
         return;
     }
-    if (mode->saves && rows_of(place->path) == OLD_ROWS) {
+    if (mode->saves && rows_of(dir->path) == OLD_ROWS) {
         CHECK(!ended && mode->before == OLD);
-        CHECK(place_batches(place->path, OLD_ROWS, false, &complete) == OLD_BATCHES);
+        CHECK(recording_batches(dir->path, OLD_ROWS, false, &complete) == OLD_BATCHES);
         CHECK(complete);
         return;
     }
-    int64_t batches = place_batches(place->path, mode->rows, false, &complete);
+    int64_t batches = recording_batches(dir->path, mode->rows, false, &complete);
     CHECK(batches <= mode->batches && (!complete || batches == mode->batches));
     CHECK(complete || (!mode->saves && !ended));
     CHECK(mode->before != UNFINISHED || batches >= PART);
@@ -187,33 +188,33 @@ static void check_left(const struct mode *mode, const struct place *place, bool 
     /* Nobody writes it any more, which who follows it is told. */
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.follow = 1;
-    CHECK(bc_file_open(place->path, &options, &cache, NULL) == 0);
+    CHECK(bc_file_open(dir->path, &options, &cache, NULL) == 0);
     uint64_t followed;
     CHECK(bc_cache_ingest(cache, &followed, NULL) == EOWNERDEAD);
     bc_cache_unref(cache);
 }
 
 /* What a process that was not killed leaves: the recording, and nothing beside it. */
-static void check_end(const struct mode *mode, const struct place *place) {
+static void check_end(const struct mode *mode, const struct recording_dir *dir) {
     bool complete;
-    CHECK(place_count(place->caches) == 0);
+    CHECK(directory_count(dir->caches) == 0);
     if (mode->tier) return;
-    CHECK(place_batches(place->path, mode->rows, false, &complete) == mode->batches);
+    CHECK(recording_batches(dir->path, mode->rows, false, &complete) == mode->batches);
     CHECK(complete);
-    CHECK(place_count(place->dir) == 1);
+    CHECK(directory_count(dir->root) == 1);
 }
 
 /* A copy for others to look at, if they want it. */
-static void keep(const struct mode *mode, const struct place *place, const char *how,
-                 unsigned long n) {
+static void keep(const struct mode *mode, const struct recording_dir *dir,
+                 const char *how, unsigned long n) {
     const char *where = getenv("BC_KILL_KEEP");
-    if (where == NULL || !place_has(place->path)) return;
-    char name[PLACE_PATH];
+    if (where == NULL || !file_exists(dir->path)) return;
+    char name[PATH_SIZE];
     (void)snprintf(name, sizeof(name), "%s/%s.%lldx%lld.%s.%lu", where, mode->name,
                    (long long)mode->batches, (long long)mode->rows, how, n);
     size_t size;
-    char *bytes = place_read(place->path, &size);
-    place_write(name, bytes, size);
+    char *bytes = file_read(dir->path, &size);
+    file_write(name, bytes, size);
     free(bytes);
 }
 
@@ -232,24 +233,24 @@ static void age(const char *path) {
 
 /* Kills a process at call number 1, 2, 3, ... until one comes to its end before. */
 static void sweep(const struct mode *mode, int code, const char *how) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     unsigned long n = 0;
     for (bool ended = false; !ended;) {
         CHECK(++n < 2000);
-        prepare(mode, &place);
-        struct runner runner = {mode, &place, code, n};
+        prepare(mode, &dir);
+        struct runner runner = {mode, &dir, code, n};
         ended = run_in_child(&runner);
-        check_left(mode, &place, ended);
-        keep(mode, &place, how, n);
+        check_left(mode, &dir, ended);
+        keep(mode, &dir, how, n);
         runner.n = 0;
-        age(place.caches);
+        age(dir.caches);
         CHECK(run_in_child(&runner));
-        check_end(mode, &place);
-        place_empty(place.dir);
+        check_end(mode, &dir);
+        directory_clear(dir.root);
     }
     CHECK(n > 5);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void kill_everywhere(struct mode mode) {

@@ -2,9 +2,9 @@
  *
  * Counted are the basic blocks that the core runs through (the compiler calls a function
  * of ours at each) and the bytes that it moves, so that no clock is needed. */
-#include "messages.h"
-#include "place.h"
+#include "message_builder.h"
 #include "record/wait_queue.h"
+#include "recording_dir.h"
 
 enum { FEW = 1000, TIMES = 8, BYTES_PER_STEP = 8 };
 
@@ -37,24 +37,24 @@ struct plan {
 
 /* The steps that `batches` batches of one row take. */
 static uint64_t count(const struct plan *plan, int64_t batches) {
-    struct fixture fixture;
-    fixture_init(&fixture, batches, 1);
+    struct counting_source source;
+    counting_source_init(&source, batches, 1);
     uint64_t before = steps;
-    struct bc_cache *cache = fixture_cache(&fixture, &plan->options);
+    struct bc_cache *cache = counting_source_cache(&source, &plan->options);
     uint64_t ingested = 0;
     if (plan->ingests) CHECK(bc_cache_ingest(cache, &ingested, NULL) == 0);
     struct bc_reader *readers[8];
-    for (int i = 0; i < plan->readers; i++) readers[i] = fixture_reader(cache);
+    for (int i = 0; i < plan->readers; i++) readers[i] = new_reader(cache);
     for (int64_t number = 0; number < batches; number++) {
         for (int i = 0; i < plan->readers; i++) {
             struct ArrowArray array;
             CHECK(bc_reader_next(readers[i], &array, NULL, NULL) == 0);
-            fixture_check(&fixture, &array, number);
+            counting_source_check(&source, &array, number);
         }
     }
     for (int i = 0; i < plan->readers; i++) bc_reader_unref(readers[i]);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
     return steps - before;
 }
 
@@ -71,7 +71,7 @@ static void check(const struct plan *plan) {
 
 /* On disk, which has room for all. */
 static void check_on_disk(struct plan plan) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     plan.options.disk_path = path;
     plan.options.memory_capacity = 1;
     check(&plan);
@@ -132,10 +132,10 @@ static void test_memory_of_what_was_passed(void) {
     enum { FEWER = 131000, MORE = 262000, PAGES_MAX = 1000 };
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
-    struct fixture fixture;
-    fixture_init(&fixture, MORE, 1);
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    struct bc_reader *reader = fixture_reader(cache);
+    struct counting_source source;
+    counting_source_init(&source, MORE, 1);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    struct bc_reader *reader = new_reader(cache);
     long pages = 0;
     for (int64_t number = 0; number < MORE; number++) {
         struct ArrowArray array;
@@ -148,7 +148,7 @@ static void test_memory_of_what_was_passed(void) {
     CHECK(pages < PAGES_MAX);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* ---- files that are made message by message ---- */
@@ -168,7 +168,7 @@ static uint64_t number_of(enum order order, uint64_t i, uint64_t batches) {
 static FILE *begin_file(const char *path, struct bc_schema *schema) {
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
-    write_message(file, build_schema(schema, NULL), NULL, 0);
+    write_message(file, build_schema_message(schema, NULL), NULL, 0);
     bc__schema_free(schema);
     return file;
 }
@@ -216,7 +216,7 @@ static void write_part(FILE *file, int64_t id, int64_t length, size_t n_nodes,
         .buffers = buffers,
         .n_buffers = n_nodes + 1,
     };
-    write_message(file, build_batch(&wire), NULL, (size_t)wire.body_bytes);
+    write_message(file, build_batch_message(&wire), NULL, (size_t)wire.body_bytes);
 }
 
 static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes) {
@@ -225,10 +225,10 @@ static void write_values(FILE *file, int64_t id, int64_t length, size_t n_nodes)
 
 /* A dictionary of structs of a dictionary of bytes. */
 static struct bc_schema *nested_schema(void) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    struct ArrowSchema *outer = source.children[0];
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    struct ArrowSchema *outer = c_schema.children[0];
     CHECK(ArrowSchemaSetType(outer, NANOARROW_TYPE_INT8) == 0);
     CHECK(ArrowSchemaAllocateDictionary(outer) == 0);
     ArrowSchemaInit(outer->dictionary);
@@ -239,8 +239,8 @@ static struct bc_schema *nested_schema(void) {
     ArrowSchemaInit(inner->dictionary);
     CHECK(ArrowSchemaSetType(inner->dictionary, NANOARROW_TYPE_INT8) == 0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 
@@ -263,13 +263,13 @@ static uint64_t count_nested(const char *path, int64_t batches, bool deltas) {
 }
 
 static void test_dictionaries_in_dictionaries(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (int deltas = 0; deltas < 2; deltas++) {
-        compare(count_nested(place.path, FEW, deltas != 0),
-                count_nested(place.path, (int64_t)FEW * TIMES, deltas != 0));
+        compare(count_nested(dir.path, FEW, deltas != 0),
+                count_nested(dir.path, (int64_t)FEW * TIMES, deltas != 0));
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* ---- deltas ---- */
@@ -277,17 +277,17 @@ static void test_dictionaries_in_dictionaries(void) {
 enum { PART = 8 };
 
 static struct bc_schema *dictionary_schema(void) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    struct ArrowSchema *column = source.children[0];
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    struct ArrowSchema *column = c_schema.children[0];
     CHECK(ArrowSchemaSetType(column, NANOARROW_TYPE_INT8) == 0);
     CHECK(ArrowSchemaAllocateDictionary(column) == 0);
     ArrowSchemaInit(column->dictionary);
     CHECK(ArrowSchemaSetType(column->dictionary, NANOARROW_TYPE_INT8) == 0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 
@@ -308,13 +308,13 @@ static uint64_t count_deltas(const char *path, int64_t batches, enum order order
 }
 
 static void test_deltas_in_any_order(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (enum order order = IN_ORDER; order <= BY_TURNS; order++) {
-        compare(count_deltas(place.path, FEW, order),
-                count_deltas(place.path, (int64_t)FEW * TIMES, order));
+        compare(count_deltas(dir.path, FEW, order),
+                count_deltas(dir.path, (int64_t)FEW * TIMES, order));
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* ---- threads that wait for a batch far on ---- */

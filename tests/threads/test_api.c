@@ -240,10 +240,10 @@ static void set_options(struct thread *thread, struct subject *subject,
             options->record_path = subject->path;
             options->durable = one_in(thread, 2);
             (void)snprintf(subject->path, sizeof(subject->path), "%s/%d.arrows",
-                           world->place.dir, world->made);
+                           world->dir.root, world->made);
             break;
         default:
-            options->disk_path = world->place.caches;
+            options->disk_path = world->dir.caches;
             options->write_policy = (enum bc_write_policy)below(thread, 2);
             options->checksum = !one_in(thread, 4);
             break;
@@ -262,17 +262,17 @@ static void set_options(struct thread *thread, struct subject *subject,
 static struct subject *make_subject(struct thread *thread) {
     struct subject *subject = calloc(1, sizeof(*subject));
     CHECK(subject != NULL);
-    fixture_init(&subject->fixture, BATCHES, ROWS);
-    subject->fixture.grows = one_in(thread, 2);
+    counting_source_init(&subject->source, BATCHES, ROWS);
+    subject->source.grows = one_in(thread, 2);
     if (one_in(thread, 4)) {
-        subject->fixture.fail_at = (int64_t)below(thread, BATCHES);
-        subject->fixture.fail_code = EPIPE;
-        subject->fixture.fail_text = "the pipe broke";
+        subject->source.fail_at = (int64_t)below(thread, BATCHES);
+        subject->source.fail_code = EPIPE;
+        subject->source.fail_text = "the pipe broke";
     }
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     thread->world->made++;
     set_options(thread, subject, &options);
-    struct ArrowArrayStream stream = fixture_stream(&subject->fixture);
+    struct ArrowArrayStream stream = counting_source_stream(&subject->source);
     struct bc_error error = {0};
     int code = bc_cache_new(&stream, &options, &subject->cache, &error);
     if (code != 0) {
@@ -367,8 +367,8 @@ static void check_all_gone(struct world *world) {
         struct subject *subject = world->all;
         world->all = subject->next;
         double end = now() + PATIENCE;
-        while (atomic_load(&subject->fixture.stream_alive) != 0 ||
-               atomic_load(&subject->fixture.arrays_alive) != 0) {
+        while (atomic_load(&subject->source.stream_alive) != 0 ||
+               atomic_load(&subject->source.arrays_alive) != 0) {
             CHECK(now() < end);
             (void)sched_yield();
         }
@@ -381,7 +381,7 @@ static void run(bool fails) {
     const char *seed = getenv("BC_API_SEED");
     static struct world world;
     memset(&world, 0, sizeof(world));
-    place_init(&world.place);
+    recording_dir_init(&world.dir);
     world.fails = fails;
     world.seed = seed == NULL ? 1 : strtoull(seed, NULL, 10);
     CHECK(pthread_mutex_init(&world.lock, NULL) == 0);
@@ -391,7 +391,7 @@ static void run(bool fails) {
         threads[i].world = &world;
         threads[i].state = (world.seed + 1) * 0x9E3779B97F4A7C15U + (uint64_t)i * 7919;
         int size = snprintf(threads[i].path, sizeof(threads[i].path), "%s/saved-%d",
-                            world.place.dir, i);
+                            world.dir.root, i);
         CHECK(size > 0 && (size_t)size < sizeof(threads[i].path));
         CHECK(pthread_create(&threads[i].handle, NULL, live, &threads[i]) == 0);
     }
@@ -409,8 +409,8 @@ static void run(bool fails) {
     printf("# %llu calls, %llu batches, %llu refused, %llu children\n",
            (unsigned long long)world.calls, (unsigned long long)world.given,
            (unsigned long long)world.refused, (unsigned long long)world.children);
-    CHECK(world.given > 0 && place_count(world.place.caches) == 0);
-    place_finish(&world.place);
+    CHECK(world.given > 0 && directory_count(world.dir.caches) == 0);
+    recording_dir_finish(&world.dir);
     CHECK(pthread_mutex_destroy(&world.lock) == 0);
 }
 

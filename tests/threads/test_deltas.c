@@ -1,8 +1,8 @@
 /* Deltas of dictionaries, read on many threads in many orders while others grow. */
 #include <pthread.h>
 
-#include "deltas.h"
-#include "place.h"
+#include "delta_stream.h"
+#include "recording_dir.h"
 
 enum { THREADS = 4, BATCHES = 120, PARTS = 40, TURNS = 240 };
 
@@ -19,9 +19,9 @@ static void *read_in_some_order(void *argument) {
         task->state = task->state * 1664525U + 1013904223U;
         int64_t number = (int64_t)(task->state >> 8) % BATCHES;
         /* Some are kept while the memory that they are in grows. */
-        struct ArrowArray *place = &kept[turn % 8];
-        if (place->release != NULL) delta_check(place, numbers[turn % 8], PARTS);
-        CHECK(bc_cache_batch(task->cache, (uint64_t)number, place, NULL, NULL) == 0);
+        struct ArrowArray *slot = &kept[turn % 8];
+        if (slot->release != NULL) delta_check(slot, numbers[turn % 8], PARTS);
+        CHECK(bc_cache_batch(task->cache, (uint64_t)number, slot, NULL, NULL) == 0);
         numbers[turn % 8] = number;
     }
     for (int i = 0; i < 8; i++) delta_check(&kept[i], numbers[i], PARTS);
@@ -45,14 +45,14 @@ static void read_on_threads(const char *path, int copies) {
 }
 
 static void test_many_orders(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir slot;
+    recording_dir_init(&slot);
     for (int big = 0; big < 2; big++) {
-        delta_write(place.path, BATCHES, PARTS, big != 0);
-        read_on_threads(place.path, 0);
-        read_on_threads(place.path, 1);
+        delta_write(slot.path, BATCHES, PARTS, big != 0);
+        read_on_threads(slot.path, 0);
+        read_on_threads(slot.path, 1);
     }
-    place_finish(&place);
+    recording_dir_finish(&slot);
 }
 
 int main(void) {

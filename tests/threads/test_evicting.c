@@ -3,12 +3,12 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { ROWS = 3, ROUNDS = 4, LOOKERS = 3 };
 
 struct scene {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     struct bc_reader *reader;
     bool on_disk;
@@ -62,13 +62,13 @@ static void *look(void *context) {
 
 static void look_while_evicting(const char *path, int64_t batches) {
     struct scene scene = {.on_disk = path != NULL};
-    fixture_init(&scene.fixture, batches, ROWS);
+    counting_source_init(&scene.source, batches, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = path;
     if (path != NULL) options.memory_capacity = 0;
     options.max_readers = 1;
-    scene.cache = fixture_cache(&scene.fixture, &options);
-    scene.reader = fixture_reader(scene.cache);
+    scene.cache = counting_source_cache(&scene.source, &options);
+    scene.reader = new_reader(scene.cache);
     uint64_t n;
     CHECK(bc_cache_ingest(scene.cache, &n, NULL) == 0);
     CHECK(pthread_barrier_init(&scene.looked, NULL, LOOKERS + 1) == 0);
@@ -77,7 +77,7 @@ static void look_while_evicting(const char *path, int64_t batches) {
         CHECK(pthread_create(&threads[i], NULL, look, &scene) == 0);
     }
     pthread_barrier_wait(&scene.looked);
-    CHECK(fixture_drain(&scene.fixture, scene.reader, 0) == batches);
+    CHECK(counting_source_drain(&scene.source, scene.reader, 0) == batches);
     atomic_store(&scene.over, true);
     for (int i = 0; i < LOOKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(pthread_barrier_destroy(&scene.looked) == 0);
@@ -85,10 +85,10 @@ static void look_while_evicting(const char *path, int64_t batches) {
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene.cache, &stats);
     CHECK(stats.evicted == (uint64_t)batches);
-    CHECK(atomic_load(&scene.fixture.arrays_alive) == 0);
+    CHECK(atomic_load(&scene.source.arrays_alive) == 0);
     bc_reader_unref(scene.reader);
     bc_cache_unref(scene.cache);
-    fixture_check_released(&scene.fixture);
+    counting_source_check_released(&scene.source);
 }
 
 static void test_looking_in_memory(void) {
@@ -96,7 +96,7 @@ static void test_looking_in_memory(void) {
 }
 
 static void test_looking_on_disk(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int i = 0; i < ROUNDS; i++) look_while_evicting(path, 500);
     CHECK(rmdir(path) == 0);
     free(path);
@@ -105,12 +105,12 @@ static void test_looking_on_disk(void) {
 /* So many that the memory of their slots is given back. */
 static void test_rows_of_evicted_batches(void) {
     enum { BATCHES = 18000, PASSED = 17000 };
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    struct bc_reader *reader = new_reader(cache);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
     for (int64_t i = 0; i < PASSED; i++) {
@@ -139,7 +139,7 @@ static void test_rows_of_evicted_batches(void) {
     free(starts);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 int main(void) {

@@ -7,7 +7,7 @@
 
 #include "base/fault.h"
 #include "cache/cache.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { ROWS = 5, ALL = 8, PATIENCE = 30 };
 
@@ -26,7 +26,7 @@ static void check_child(pid_t child) {
 
 /* A thread that is inside the source until it is let go. */
 struct scene {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     pthread_t producer;
     atomic_bool in_source;
@@ -49,10 +49,10 @@ static void *ingest_one(void *context) {
 
 static void open_scene(struct scene *scene, const struct bc_cache_options *options) {
     *scene = (struct scene){.cache = NULL};
-    fixture_init(&scene->fixture, ALL, ROWS);
-    scene->fixture.before = stay;
-    scene->fixture.context = scene;
-    scene->cache = fixture_cache(&scene->fixture, options);
+    counting_source_init(&scene->source, ALL, ROWS);
+    scene->source.before = stay;
+    scene->source.context = scene;
+    scene->cache = counting_source_cache(&scene->source, options);
     CHECK(pthread_create(&scene->producer, NULL, ingest_one, scene) == 0);
     while (!atomic_load(&scene->in_source)) (void)usleep(100);
 }
@@ -60,7 +60,7 @@ static void open_scene(struct scene *scene, const struct bc_cache_options *optio
 static void close_scene(struct scene *scene) {
     CHECK(pthread_join(scene->producer, NULL) == 0);
     bc_cache_unref(scene->cache);
-    fixture_check_released(&scene->fixture);
+    counting_source_check_released(&scene->source);
 }
 
 static uint64_t waiting_in(struct bc_cache *cache) {
@@ -79,19 +79,20 @@ static void fork_in_release(struct ArrowArray *array) {
         forks_in_release = false;
         child_of_release = fork_patiently();
     }
-    fixture_array_release(array);
+    counting_source_release_array(array);
 }
 
 static int next_to_fork(struct ArrowArrayStream *stream, struct ArrowArray *out) {
-    int code = fixture_next(stream, out);
+    int code = counting_source_next(stream, out);
     if (code == 0 && out->release != NULL) out->release = fork_in_release;
     return code;
 }
 
 /* A cache of all batches that evicts, with no reader yet. */
-static struct bc_cache *open_evicting(struct fixture *fixture, uint64_t max_readers) {
-    fixture_init(fixture, ALL, ROWS);
-    struct ArrowArrayStream stream = fixture_stream(fixture);
+static struct bc_cache *open_evicting(struct counting_source *source,
+                                      uint64_t max_readers) {
+    counting_source_init(source, ALL, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(source);
     stream.get_next = next_to_fork;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = max_readers;
@@ -103,11 +104,11 @@ static struct bc_cache *open_evicting(struct fixture *fixture, uint64_t max_read
 }
 
 static void test_a_release_that_forks_while_a_reader_leaves(void) {
-    struct fixture fixture;
-    struct bc_cache *cache = open_evicting(&fixture, 2);
-    struct bc_reader *ahead = fixture_reader(cache);
-    struct bc_reader *behind = fixture_reader(cache);
-    CHECK(fixture_drain(&fixture, ahead, 0) == ALL);
+    struct counting_source source;
+    struct bc_cache *cache = open_evicting(&source, 2);
+    struct bc_reader *ahead = new_reader(cache);
+    struct bc_reader *behind = new_reader(cache);
+    CHECK(counting_source_drain(&source, ahead, 0) == ALL);
     forks_in_release = true;
     bc_reader_unref(behind);
     CHECK(!forks_in_release);
@@ -119,7 +120,7 @@ static void test_a_release_that_forks_while_a_reader_leaves(void) {
     check_child(child_of_release);
     bc_reader_unref(ahead);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* ---- a recording that is gone on with ---- */
@@ -153,9 +154,9 @@ static void fork_at_a_call(void *context, enum bc_fault_moment moment, int file)
 }
 
 static int resume(const char *path, bool counts) {
-    struct fixture fixture;
-    fixture_init(&fixture, LEFT, ROWS);
-    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct counting_source source;
+    counting_source_init(&source, LEFT, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
     options.resume = 1;
@@ -184,19 +185,19 @@ static void leave_a_child(const char *path, int at) {
 }
 
 static void test_a_child_keeps_no_lock_of_one_that_is_gone_on_with(void) {
-    struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    fixture_init(&fixture, LEFT + 1, ROWS);
-    place_record(place.path, fixture, LEFT);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, LEFT + 1, ROWS);
+    recording_write(dir.path, source, LEFT);
     resuming.at = 0;
-    CHECK(resume(place.path, true) == 0 && resuming.calls > LEFT);
+    CHECK(resume(dir.path, true) == 0 && resuming.calls > LEFT);
     /* Neither opening the file nor cutting it off: the walk lies between. */
     int calls = resuming.calls;
     for (int at = calls / 4; at < calls * 3 / 4; at += calls / 8) {
-        leave_a_child(place.path, at);
+        leave_a_child(dir.path, at);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* ---- several bindings ---- */
@@ -269,16 +270,16 @@ static void check_pin_in_child(struct bc_cache *cache, struct bc_pin *pin) {
 }
 
 static void test_a_child_keeps_its_own_pin_alone(void) {
-    struct fixture fixture;
-    struct pinning pinning = {.cache = open_evicting(&fixture, 1)};
+    struct counting_source source;
+    struct pinning pinning = {.cache = open_evicting(&source, 1)};
     CHECK(pthread_barrier_init(&pinning.turns, NULL, 2) == 0);
     pthread_t other;
     CHECK(pthread_create(&other, NULL, pin_and_move, &pinning) == 0);
     pthread_barrier_wait(&pinning.turns);
     struct bc_pin pin;
     bc__cache_pin_first(pinning.cache, &pin);
-    struct bc_reader *reader = fixture_reader(pinning.cache);
-    CHECK(fixture_drain(&fixture, reader, 0) == ALL);
+    struct bc_reader *reader = new_reader(pinning.cache);
+    CHECK(counting_source_drain(&source, reader, 0) == ALL);
     pthread_barrier_wait(&pinning.turns);
     pthread_barrier_wait(&pinning.turns);
     forks_in_release = true;
@@ -292,7 +293,7 @@ static void test_a_child_keeps_its_own_pin_alone(void) {
     CHECK(pthread_barrier_destroy(&pinning.turns) == 0);
     bc_reader_unref(reader);
     bc_cache_unref(pinning.cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* ---- a thread that begins to wait ---- */
@@ -367,11 +368,11 @@ static void *use_binding(void *unused) {
     CHECK(pthread_mutex_lock(&binding.lock) == 0);
     atomic_store(&binding.is_used, true);
     while (!atomic_load(&binding.forks)) (void)usleep(100);
-    struct fixture fixture;
-    fixture_init(&fixture, 2, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, 2, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
     CHECK(pthread_mutex_unlock(&binding.lock) == 0);
     return NULL;
 }
@@ -410,8 +411,8 @@ static int fork_among_waiting(void *context) {
 }
 
 static void test_a_child_has_no_waiting_threads(void) {
-    static const struct bc_hooks hooks = {fixture_enter, fixture_leave,
-                                          fork_among_waiting, NULL};
+    static const struct bc_hooks hooks = {idle_enter, idle_leave, fork_among_waiting,
+                                          NULL};
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.hooks = &hooks;
     struct scene scene;

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "place.h"
+#include "recording_dir.h"
 #include "save.h"
 
 enum { ROWS = 5, PATIENCE = 30 };
@@ -22,7 +22,7 @@ static void check_child(pid_t child) {
 enum { BATCHES = 300, CHILD_THREADS = 4, RUNS = 25 };
 
 struct crowd {
-    struct fixture *fixture;
+    struct counting_source *source;
     struct bc_reader *reader;
     pthread_barrier_t ready;
     _Atomic int seen[BATCHES];
@@ -37,15 +37,16 @@ static void *share_reader(void *context) {
         CHECK(bc_reader_next(crowd->reader, &array, &info, NULL) == 0);
         if (array.release == NULL) return NULL;
         atomic_fetch_add(&crowd->seen[info.number], 1);
-        fixture_check(crowd->fixture, &array, (int64_t)info.number);
+        counting_source_check(crowd->source, &array, (int64_t)info.number);
     }
 }
 
 /* In a child: several threads share the reader, and each batch from `first` on is given
  * to one of them. */
-static void share_out(struct fixture *fixture, struct bc_reader *reader, int first) {
+static void share_out(struct counting_source *source, struct bc_reader *reader,
+                      int first) {
     static struct crowd crowd;
-    crowd.fixture = fixture;
+    crowd.source = source;
     crowd.reader = reader;
     CHECK(pthread_barrier_init(&crowd.ready, NULL, CHILD_THREADS) == 0);
     pthread_t threads[CHILD_THREADS];
@@ -58,10 +59,10 @@ static void share_out(struct fixture *fixture, struct bc_reader *reader, int fir
 
 static void inherit(const struct bc_cache_options *options) {
     for (int run = 0; run < RUNS; run++) {
-        struct fixture fixture;
-        fixture_init(&fixture, BATCHES, ROWS);
-        struct bc_cache *cache = fixture_cache(&fixture, options);
-        struct bc_reader *reader = fixture_reader(cache);
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, ROWS);
+        struct bc_cache *cache = counting_source_cache(&source, options);
+        struct bc_reader *reader = new_reader(cache);
         uint64_t batches;
         CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
         struct ArrowArray lent;
@@ -71,35 +72,35 @@ static void inherit(const struct bc_cache_options *options) {
             (void)alarm(PATIENCE);
             /* A grandchild inherits what the child has in use. */
             child = fork();
-            share_out(&fixture, reader, 1);
+            share_out(&source, reader, 1);
             if (child > 0) check_child(child);
-            fixture_check(&fixture, &lent, 0);
+            counting_source_check(&source, &lent, 0);
             bc_reader_unref(reader);
             bc_cache_unref(cache);
             _exit(0);
         }
         check_child(child);
-        fixture_check(&fixture, &lent, 0);
-        CHECK(fixture_drain(&fixture, reader, 1) == BATCHES);
+        counting_source_check(&source, &lent, 0);
+        CHECK(counting_source_drain(&source, reader, 1) == BATCHES);
         bc_reader_unref(reader);
         bc_cache_unref(cache);
-        fixture_check_released(&fixture);
+        counting_source_check_released(&source);
     }
 }
 
 static void test_readers_shared_in_a_child(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     inherit(NULL);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
     inherit(&options);
     options.max_readers = 0;
     options.memory_capacity = 0;
-    options.disk_path = place.caches;
+    options.disk_path = dir.caches;
     options.compression = BC_COMPRESSION_LZ4;
     inherit(&options);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* ---- forks while others are at work ---- */
@@ -109,8 +110,8 @@ static void test_readers_shared_in_a_child(void) {
 #if !defined(__SANITIZE_ADDRESS__)
 
 struct work {
-    struct place *place;
-    struct fixture fixture;
+    struct recording_dir *dir;
+    struct counting_source source;
     struct bc_cache *cache;
     struct bc_reader *shared;
     atomic_bool over;
@@ -119,8 +120,8 @@ struct work {
 static void *read_and_look(void *context) {
     struct work *work = context;
     while (!atomic_load(&work->over)) {
-        struct bc_reader *reader = fixture_reader(work->cache);
-        CHECK(fixture_drain(&work->fixture, reader, 0) == BATCHES);
+        struct bc_reader *reader = new_reader(work->cache);
+        CHECK(counting_source_drain(&work->source, reader, 0) == BATCHES);
         bc_reader_unref(reader);
         struct bc_file_info info = {.struct_size = sizeof(info)};
         uint64_t columns[3];
@@ -133,17 +134,17 @@ static void *read_and_look(void *context) {
 static void *make_and_drop(void *context) {
     struct work *work = context;
     for (int i = 0; !atomic_load(&work->over); i++) {
-        struct fixture fixture;
-        fixture_init(&fixture, 2, ROWS);
+        struct counting_source source;
+        counting_source_init(&source, 2, ROWS);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-        if (i % 3 == 1) options.disk_path = work->place->caches;
+        if (i % 3 == 1) options.disk_path = work->dir->caches;
         if (i % 3 == 2) options.prefetch = 1;
-        struct bc_cache *cache = fixture_cache(&fixture, &options);
-        struct bc_reader *reader = fixture_reader(cache);
+        struct bc_cache *cache = counting_source_cache(&source, &options);
+        struct bc_reader *reader = new_reader(cache);
         bc_cache_unref(cache);
-        CHECK(fixture_drain(&fixture, reader, 0) == 2);
+        CHECK(counting_source_drain(&source, reader, 0) == 2);
         bc_reader_unref(reader);
-        while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
+        while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
     }
     return NULL;
 }
@@ -155,7 +156,7 @@ static void look_in_child(struct work *work) {
     CHECK(stats.batches == BATCHES);
     struct bc_file_info info = {.struct_size = sizeof(info)};
     CHECK(bc_cache_file_info(work->cache, &info, NULL, NULL) == 0);
-    share_out(&work->fixture, work->shared, 0);
+    share_out(&work->source, work->shared, 0);
     bc_cache_close(work->cache);
     bc_reader_unref(work->shared);
     bc_cache_unref(work->cache);
@@ -164,15 +165,15 @@ static void look_in_child(struct work *work) {
 
 static void test_forks_while_others_work(void) {
     enum { READERS = 2, MAKERS = 2, FORKS = 60 };
-    struct place place;
-    place_init(&place);
-    struct work work = {.place = &place};
-    fixture_init(&work.fixture, BATCHES, ROWS);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct work work = {.dir = &dir};
+    counting_source_init(&work.source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = place.caches;
+    options.disk_path = dir.caches;
     options.memory_capacity = 0;
-    work.cache = fixture_cache(&work.fixture, &options);
-    work.shared = fixture_reader(work.cache);
+    work.cache = counting_source_cache(&work.source, &options);
+    work.shared = new_reader(work.cache);
     uint64_t batches;
     CHECK(bc_cache_ingest(work.cache, &batches, NULL) == 0);
     pthread_t threads[READERS + MAKERS];
@@ -189,8 +190,8 @@ static void test_forks_while_others_work(void) {
     for (int i = 0; i < READERS + MAKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     bc_reader_unref(work.shared);
     bc_cache_unref(work.cache);
-    fixture_check_released(&work.fixture);
-    place_finish(&place);
+    counting_source_check_released(&work.source);
+    recording_dir_finish(&dir);
 }
 
 #endif
@@ -204,7 +205,7 @@ enum where { IN_NEXT, IN_NEXT_AND_FAIL, IN_NEXT_AND_END, IN_RELEASE, IN_ARRAY, I
 /* Where the source forks, once. */
 static struct {
     enum where where;
-    struct fixture *fixture;
+    struct counting_source *source;
     int64_t at;
     atomic_bool forked;
     _Atomic pid_t child; /* 0 in the child; -1: not yet */
@@ -218,22 +219,22 @@ static void fork_here(void) {
 
 static void forking_array_release(struct ArrowArray *array) {
     fork_here();
-    fixture_array_release(array);
+    counting_source_release_array(array);
 }
 
 static int forking_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
-    struct fixture *fixture = scene.fixture;
-    if (fixture->next == scene.at && scene.where <= IN_NEXT_AND_END) {
+    struct counting_source *source = scene.source;
+    if (source->next == scene.at && scene.where <= IN_NEXT_AND_END) {
         fork_here();
         if (scene.child == 0) {
             /* Another one's batches from here on, if any. */
-            fixture->next += OTHER;
-            fixture->n_batches += scene.where == IN_NEXT ? OTHER : 0;
-            if (scene.where == IN_NEXT_AND_FAIL) fixture->fail_at = fixture->next;
+            source->next += OTHER;
+            source->n_batches += scene.where == IN_NEXT ? OTHER : 0;
+            if (scene.where == IN_NEXT_AND_FAIL) source->fail_at = source->next;
         }
     }
-    int code = fixture_next(stream, out);
-    bool last = fixture->next == scene.at + 1;
+    int code = counting_source_next(stream, out);
+    bool last = source->next == scene.at + 1;
     if (scene.where == IN_ARRAY && last && out->release != NULL) {
         out->release = forking_array_release;
     }
@@ -242,21 +243,21 @@ static int forking_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
 
 static void forking_release(struct ArrowArrayStream *stream) {
     if (scene.where == IN_RELEASE) fork_here();
-    fixture_release(stream);
+    counting_source_release(stream);
 }
 
 static int poll(void *context) {
     (void)context;
-    if (scene.where == IN_POLL && scene.fixture->next == scene.at) fork_here();
+    if (scene.where == IN_POLL && scene.source->next == scene.at) fork_here();
     return 0;
 }
 
-static const struct bc_hooks hooks = {fixture_enter, fixture_leave, poll, NULL};
+static const struct bc_hooks hooks = {idle_enter, idle_leave, poll, NULL};
 
 /* What the child finds: the batches before the fork, and nothing else. It cannot store,
  * nor change what its parent has. */
-static void check_in_child(struct bc_cache *cache, const struct place *place, int code,
-                           const struct bc_error *error) {
+static void check_in_child(struct bc_cache *cache, const struct recording_dir *dir,
+                           int code, const struct bc_error *error) {
     bool at_end = scene.where == IN_RELEASE;
     CHECK(code == (at_end ? 0 : ECANCELED));
     if (!at_end) CHECK(strstr(error->message, "forked process") != NULL);
@@ -269,11 +270,11 @@ static void check_in_child(struct bc_cache *cache, const struct place *place, in
     if (scene.where == IN_ARRAY && n > stored) stored = n;
     CHECK(n == (at_end ? ALL : stored));
     CHECK(stats.state == (at_end ? BC_STATE_EXHAUSTED : BC_STATE_OPEN));
-    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_reader *reader = new_reader(cache);
     for (int64_t i = 0; i < n; i++) {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(scene.fixture, &array, i);
+        counting_source_check(scene.source, &array, i);
     }
     struct ArrowArray array;
     CHECK(bc_reader_next(reader, &array, NULL, NULL) == (at_end ? 0 : ECANCELED));
@@ -282,43 +283,43 @@ static void check_in_child(struct bc_cache *cache, const struct place *place, in
     CHECK(bc_cache_ingest_to(cache, (uint64_t)n, &batches, NULL) == 0);
     code = bc_cache_publish(cache, &batches, NULL);
     CHECK(code == 0 || code == EINVAL || code == ECANCELED);
-    code = save_cache(cache, place->other, 0, 0, NULL);
+    code = save_cache(cache, dir->other, 0, 0, NULL);
     CHECK(code == (at_end ? 0 : ECANCELED));
     bc_cache_close(cache);
     bc_cache_unref(cache);
     _exit(0);
 }
 
-static void check_in_parent(struct bc_cache *cache, const struct place *place) {
+static void check_in_parent(struct bc_cache *cache, const struct recording_dir *dir) {
     /* What is released late is so by the thread that prefetches. */
     while (scene.child < 0) (void)usleep(100);
     check_child(scene.child);
-    struct bc_reader *reader = fixture_reader(cache);
-    CHECK(fixture_drain(scene.fixture, reader, 0) == ALL);
+    struct bc_reader *reader = new_reader(cache);
+    CHECK(counting_source_drain(scene.source, reader, 0) == ALL);
     bc_reader_unref(reader);
     uint64_t batches;
-    CHECK(save_cache(cache, place->other, 1, 0, NULL) == 0);
-    CHECK(bc_file_verify(place->other, NULL, &batches, NULL) == 0 && batches == ALL);
-    CHECK(unlink(place->other) == 0);
+    CHECK(save_cache(cache, dir->other, 1, 0, NULL) == 0);
+    CHECK(bc_file_verify(dir->other, NULL, &batches, NULL) == 0 && batches == ALL);
+    CHECK(unlink(dir->other) == 0);
 }
 
 /* Leaves a recording behind that has `batches` batches. */
 static void leave_recording(const struct bc_cache_options *options, uint64_t batches) {
-    struct fixture fixture;
-    fixture_init(&fixture, ALL, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, options);
+    struct counting_source source;
+    counting_source_init(&source, ALL, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, options);
     CHECK(bc_cache_ingest_to(cache, batches, &batches, NULL) == 0);
     bc_cache_unref(cache);
 }
 
-static void fork_at(const struct bc_cache_options *options, struct place *place,
+static void fork_at(const struct bc_cache_options *options, struct recording_dir *dir,
                     enum where where, int64_t at) {
-    struct fixture fixture;
-    fixture_init(&fixture, ALL, ROWS);
-    fixture.fail_code = EPIPE;
-    fixture.fail_text = "the pipe broke";
+    struct counting_source source;
+    counting_source_init(&source, ALL, ROWS);
+    source.fail_code = EPIPE;
+    source.fail_text = "the pipe broke";
     scene.where = where;
-    scene.fixture = &fixture;
+    scene.source = &source;
     scene.at = at;
     scene.forked = false;
     scene.child = -1;
@@ -329,7 +330,7 @@ static void fork_at(const struct bc_cache_options *options, struct place *place,
         leave_recording(&own, 4);
         own.resume = 1;
     }
-    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
     stream.get_next = forking_next;
     stream.release = forking_release;
     struct bc_cache *cache;
@@ -338,31 +339,32 @@ static void fork_at(const struct bc_cache_options *options, struct place *place,
     uint64_t batches;
     int code = bc_cache_ingest(cache, &batches, &error);
     /* With a thread that prefetches, the child is that thread, and ends with it. */
-    if (scene.child == 0) check_in_child(cache, place, code, &error);
+    if (scene.child == 0) check_in_child(cache, dir, code, &error);
     CHECK(code == 0 && batches == ALL);
-    check_in_parent(cache, place);
+    check_in_parent(cache, dir);
     bc_cache_unref(cache);
-    while (atomic_load(&fixture.stream_alive) != 0) (void)usleep(100);
-    fixture_check_released(&fixture);
+    while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
+    counting_source_check_released(&source);
     if (own.record_path != NULL) {
-        CHECK(bc_file_verify(place->path, NULL, &batches, NULL) == 0 && batches == ALL);
-        CHECK(unlink(place->path) == 0);
+        CHECK(bc_file_verify(dir->path, NULL, &batches, NULL) == 0 && batches == ALL);
+        CHECK(unlink(dir->path) == 0);
     }
-    CHECK(place_count(place->dir) == 0 && place_count(place->caches) == 0);
+    CHECK(directory_count(dir->root) == 0 && directory_count(dir->caches) == 0);
 }
 
-static void fork_everywhere(const struct bc_cache_options *options, struct place *place) {
+static void fork_everywhere(const struct bc_cache_options *options,
+                            struct recording_dir *dir) {
     for (int where = IN_NEXT; where <= IN_RELEASE; where++) {
-        fork_at(options, place, (enum where)where, AT);
-        fork_at(options, place, (enum where)where, ALL);
+        fork_at(options, dir, (enum where)where, AT);
+        fork_at(options, dir, (enum where)where, ALL);
     }
     /* The release of a batch that is stored on disk only. */
-    if (options->memory_capacity == 0) fork_at(options, place, IN_ARRAY, AT);
+    if (options->memory_capacity == 0) fork_at(options, dir, IN_ARRAY, AT);
 }
 
 static void test_sources_that_fork(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
 #if defined(__SANITIZE_ADDRESS__)
     /* A child that ends with its only thread has lost the stack that holds all the rest,
      * which then counts as leaked. */
@@ -373,49 +375,49 @@ static void test_sources_that_fork(void) {
     for (uint64_t prefetch = 0; prefetch <= prefetch_max; prefetch += 2) {
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.prefetch = prefetch;
-        fork_everywhere(&options, &place);
-        options.disk_path = place.caches;
-        fork_everywhere(&options, &place);
+        fork_everywhere(&options, &dir);
+        options.disk_path = dir.caches;
+        fork_everywhere(&options, &dir);
         options.memory_capacity = 0;
-        fork_everywhere(&options, &place);
+        fork_everywhere(&options, &dir);
         options.write_policy = BC_WRITE_ON_EVICTION;
-        fork_everywhere(&options, &place);
+        fork_everywhere(&options, &dir);
         options.write_policy = BC_WRITE_ON_INSERTION;
         options.disk_path = NULL;
-        options.record_path = place.path;
-        fork_everywhere(&options, &place);
+        options.record_path = dir.path;
+        fork_everywhere(&options, &dir);
         options.durable = 1;
-        fork_everywhere(&options, &place);
+        fork_everywhere(&options, &dir);
         options.resume = 1;
-        fork_at(&options, &place, IN_NEXT, 1);
-        fork_at(&options, &place, IN_NEXT_AND_FAIL, 1);
-        fork_at(&options, &place, IN_NEXT, 6);
+        fork_at(&options, &dir, IN_NEXT, 1);
+        fork_at(&options, &dir, IN_NEXT_AND_FAIL, 1);
+        fork_at(&options, &dir, IN_NEXT, 6);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_a_hook_that_forks(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.disk_path = place.caches;
+    options.disk_path = dir.caches;
     options.memory_capacity = 0;
     /* Asked now and then only: before the first batch here. */
     (void)usleep(60000);
-    fork_at(&options, &place, IN_POLL, 0);
-    place_finish(&place);
+    fork_at(&options, &dir, IN_POLL, 0);
+    recording_dir_finish(&dir);
 }
 
 /* A child goes on with a recording's readers while its parent records. */
 static void test_a_child_and_a_parent_that_records(void) {
-    struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    fixture_init(&fixture, ALL, ROWS);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, ALL, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place.path;
+    options.record_path = dir.path;
     options.durable = 1;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0);
     pid_t child = fork();
@@ -431,8 +433,8 @@ static void test_a_child_and_a_parent_that_records(void) {
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == ALL);
     check_child(child);
     bc_cache_unref(cache);
-    CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == 0 && batches == ALL);
-    place_finish(&place);
+    CHECK(bc_file_verify(dir.path, NULL, &batches, NULL) == 0 && batches == ALL);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

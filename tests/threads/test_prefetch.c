@@ -3,13 +3,13 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { BATCHES = 200, AHEAD = 5, THREADS = 4 };
 
 /* Watches every call of the source: who makes it. */
 struct watch {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     pthread_t caller;
     int64_t calls;
@@ -37,10 +37,10 @@ static struct bc_cache_options prefetching(uint64_t ahead) {
 static void start(struct watch *watch, const struct bc_cache_options *options) {
     memset(watch, 0, sizeof(*watch));
     watch->stuck_at = -1;
-    fixture_init(&watch->fixture, BATCHES, 3);
-    watch->fixture.before = watch_call;
-    watch->fixture.context = watch;
-    watch->cache = fixture_cache(&watch->fixture, options);
+    counting_source_init(&watch->source, BATCHES, 3);
+    watch->source.before = watch_call;
+    watch->source.context = watch;
+    watch->cache = counting_source_cache(&watch->source, options);
 }
 
 static uint64_t recorded(struct bc_cache *cache) {
@@ -56,8 +56,8 @@ static void wait_until_recorded(struct bc_cache *cache, uint64_t batches) {
 /* The source and its batches go soon after the cache: by the thread that had them. */
 static void finish(struct watch *watch) {
     bc_cache_unref(watch->cache);
-    while (atomic_load(&watch->fixture.stream_alive) != 0 ||
-           atomic_load(&watch->fixture.arrays_alive) != 0) {
+    while (atomic_load(&watch->source.stream_alive) != 0 ||
+           atomic_load(&watch->source.arrays_alive) != 0) {
         (void)sched_yield();
     }
 }
@@ -67,16 +67,16 @@ static void test_stays_so_far_ahead(void) {
     struct bc_cache_options options = prefetching(AHEAD);
     start(&watch, &options);
     CHECK(recorded(watch.cache) == 0); /* nothing before there is a reader */
-    struct bc_reader *reader = fixture_reader(watch.cache);
+    struct bc_reader *reader = new_reader(watch.cache);
     wait_until_recorded(watch.cache, AHEAD);
     for (int64_t i = 0; i < 20; i++) {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(&watch.fixture, &array, i);
+        counting_source_check(&watch.source, &array, i);
         wait_until_recorded(watch.cache, (uint64_t)i + 1 + AHEAD);
         CHECK(recorded(watch.cache) == (uint64_t)i + 1 + AHEAD);
     }
-    CHECK(fixture_drain(&watch.fixture, reader, 20) == BATCHES);
+    CHECK(counting_source_drain(&watch.source, reader, 20) == BATCHES);
     CHECK(!pthread_equal(watch.caller, pthread_self()));
     bc_reader_unref(reader);
     finish(&watch);
@@ -85,15 +85,15 @@ static void test_stays_so_far_ahead(void) {
 static void *drain(void *context) {
     struct watch *watch = context;
     for (int pass = 0; pass < 2; pass++) {
-        struct bc_reader *reader = fixture_reader(watch->cache);
-        CHECK(fixture_drain(&watch->fixture, reader, 0) == BATCHES);
+        struct bc_reader *reader = new_reader(watch->cache);
+        CHECK(counting_source_drain(&watch->source, reader, 0) == BATCHES);
         bc_reader_unref(reader);
     }
     return NULL;
 }
 
 static void test_many_readers(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (uint64_t ahead = 1; ahead <= 1000; ahead *= 10) {
         struct watch watch;
         struct bc_cache_options options = prefetching(ahead);
@@ -121,7 +121,7 @@ static void test_all_of_it_when_asked(void) {
     CHECK(bc_cache_ingest(watch.cache, &batches, NULL) == 0 && batches == BATCHES);
     struct ArrowArray array;
     CHECK(bc_cache_batch(watch.cache, 100, &array, NULL, NULL) == 0);
-    fixture_check(&watch.fixture, &array, 100);
+    counting_source_check(&watch.source, &array, 100);
     finish(&watch);
 }
 
@@ -131,17 +131,17 @@ static void test_close_while_the_source_is_stuck(void) {
     struct bc_cache_options options = prefetching(AHEAD);
     start(&watch, &options);
     atomic_store(&watch.stuck_at, 3);
-    struct bc_reader *reader = fixture_reader(watch.cache);
+    struct bc_reader *reader = new_reader(watch.cache);
     while (!atomic_load(&watch.is_stuck)) (void)sched_yield();
     struct ArrowArray array;
     for (int64_t i = 0; i < 3; i++) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(&watch.fixture, &array, i);
+        counting_source_check(&watch.source, &array, i);
     }
     bc_cache_close(watch.cache);
     CHECK(bc_reader_next(reader, &array, NULL, NULL) == EINVAL);
     bc_reader_unref(reader);
-    CHECK(atomic_load(&watch.fixture.stream_alive) == 1);
+    CHECK(atomic_load(&watch.source.stream_alive) == 1);
     struct bc_cache *cache = watch.cache;
     watch.cache = NULL;
     bc_cache_unref(cache); /* the thread frees it */
@@ -163,8 +163,8 @@ static void test_a_budget(void) {
     uint64_t full = recorded(watch.cache);
     CHECK(full > 0 && full < BATCHES);
     CHECK(watch.calls == (int64_t)full + 1);
-    struct bc_reader *reader = fixture_reader(watch.cache);
-    CHECK(fixture_drain(&watch.fixture, reader, 0) == BATCHES);
+    struct bc_reader *reader = new_reader(watch.cache);
+    CHECK(counting_source_drain(&watch.source, reader, 0) == BATCHES);
     CHECK(watch.calls == BATCHES + 1);
     bc_reader_unref(reader);
     finish(&watch);
@@ -174,16 +174,16 @@ static void test_an_error_stays(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(1000);
     start(&watch, &options);
-    watch.fixture.fail_at = 4;
-    watch.fixture.fail_code = EPIPE;
-    watch.fixture.fail_text = "the pipe broke";
+    watch.source.fail_at = 4;
+    watch.source.fail_code = EPIPE;
+    watch.source.fail_text = "the pipe broke";
     for (int pass = 0; pass < 2; pass++) {
-        struct bc_reader *reader = fixture_reader(watch.cache);
+        struct bc_reader *reader = new_reader(watch.cache);
         struct ArrowArray array;
         struct bc_error error = {0};
         for (int64_t i = 0; i < 4; i++) {
             CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-            fixture_check(&watch.fixture, &array, i);
+            counting_source_check(&watch.source, &array, i);
         }
         CHECK(bc_reader_next(reader, &array, NULL, &error) == EPIPE);
         CHECK(strcmp(error.message, "the pipe broke") == 0);
@@ -201,7 +201,7 @@ static void read_own_cache(void *context, int64_t n) {
     if (n != 2) return;
     struct ArrowArray array;
     CHECK(bc_cache_batch(watch->cache, 1, &array, NULL, NULL) == 0);
-    fixture_check(&watch->fixture, &array, 1);
+    counting_source_check(&watch->source, &array, 1);
     watch->code = bc_cache_batch(watch->cache, 2, &array, NULL, NULL);
 }
 
@@ -209,9 +209,9 @@ static void test_a_source_that_reads_its_own_cache(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(1);
     start(&watch, &options);
-    watch.fixture.before = read_own_cache;
-    struct bc_reader *reader = fixture_reader(watch.cache);
-    CHECK(fixture_drain(&watch.fixture, reader, 0) == BATCHES);
+    watch.source.before = read_own_cache;
+    struct bc_reader *reader = new_reader(watch.cache);
+    CHECK(counting_source_drain(&watch.source, reader, 0) == BATCHES);
     CHECK(watch.code == EDEADLK);
     bc_reader_unref(reader);
     finish(&watch);
@@ -229,19 +229,19 @@ static void let(void *context, struct bc_hook_state *state) {
 
 /* Where a binding ends the thread, readers ask for themselves. */
 static void test_a_thread_that_is_sent_home(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, 3);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, 3);
     _Atomic int refuses = 1;
     const struct bc_hooks hooks = {refuse_once, let, NULL, &refuses};
     struct bc_cache_options options = prefetching(AHEAD);
     options.hooks = &hooks;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    struct bc_reader *reader = new_reader(cache);
     while (atomic_load(&refuses)) (void)sched_yield();
-    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    CHECK(counting_source_drain(&source, reader, 0) == BATCHES);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* Everything is dropped at any moment. */
@@ -250,11 +250,11 @@ static void test_dropped_at_once(void) {
         struct watch watch;
         struct bc_cache_options options = prefetching(AHEAD);
         start(&watch, &options);
-        struct bc_reader *reader = fixture_reader(watch.cache);
+        struct bc_reader *reader = new_reader(watch.cache);
         struct ArrowArray array;
         for (int64_t k = 0; k < i % 7; k++) {
             CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-            fixture_check(&watch.fixture, &array, k);
+            counting_source_check(&watch.source, &array, k);
         }
         bc_reader_unref(reader);
         finish(&watch);

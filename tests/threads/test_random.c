@@ -7,13 +7,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { THREADS = 8, SLOTS = 6, BATCHES = 24, ROWS = 5, HELD = 4 };
 
 /* A cache with its source, which outlives it. */
 struct subject {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache; /* one reference, in a slot */
     struct subject *next;   /* in the list of all that were made */
 };
@@ -34,7 +34,7 @@ struct thread {
     struct world *world;
     uint64_t state;
     struct ArrowArray held[HELD]; /* released late, and checked then */
-    struct fixture *held_of[HELD];
+    struct counting_source *held_of[HELD];
     int64_t held_number[HELD];
 };
 
@@ -58,11 +58,11 @@ static struct subject *make_subject(struct thread *thread) {
     struct world *world = thread->world;
     struct subject *subject = calloc(1, sizeof(*subject));
     CHECK(subject != NULL);
-    fixture_init(&subject->fixture, BATCHES, ROWS);
+    counting_source_init(&subject->source, BATCHES, ROWS);
     if (one_in(thread, 4)) {
-        subject->fixture.fail_at = (int64_t)below(thread, BATCHES);
-        subject->fixture.fail_code = EPIPE;
-        subject->fixture.fail_text = "the pipe broke";
+        subject->source.fail_at = (int64_t)below(thread, BATCHES);
+        subject->source.fail_code = EPIPE;
+        subject->source.fail_text = "the pipe broke";
     }
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     if (one_in(thread, 2)) {
@@ -76,7 +76,7 @@ static struct subject *make_subject(struct thread *thread) {
     if (one_in(thread, 2)) options.memory_capacity = 200 * below(thread, 20);
     if (one_in(thread, 2)) options.max_readers = 1 + below(thread, 4);
     if (one_in(thread, 3)) options.prefetch = 1 + below(thread, 5);
-    subject->cache = fixture_cache(&subject->fixture, &options);
+    subject->cache = counting_source_cache(&subject->source, &options);
     return subject;
 }
 
@@ -107,10 +107,10 @@ static struct subject *pick(struct thread *thread) {
 /* What may be said no to: a limit, a cache that is closed, a source that failed. */
 static void check_error(const struct subject *subject, int code,
                         const struct bc_error *error) {
-    bool source = code == EPIPE && subject->fixture.fail_at >= 0;
-    if (!source && code != EINVAL && code != ENOMEM)
+    bool of_source = code == EPIPE && subject->source.fail_at >= 0;
+    if (!of_source && code != EINVAL && code != ENOMEM)
         printf("# %d %s\n", code, error->message);
-    CHECK(source || code == EINVAL || code == ENOMEM);
+    CHECK(of_source || code == EINVAL || code == ENOMEM);
     CHECK(error->message[0] != '\0');
 }
 
@@ -119,15 +119,16 @@ static void check_or_hold(struct thread *thread, struct subject *subject,
                           struct ArrowArray *array, int64_t number) {
     atomic_fetch_add(&thread->world->given, 1);
     if (!one_in(thread, 4)) {
-        fixture_check(&subject->fixture, array, number);
+        counting_source_check(&subject->source, array, number);
         return;
     }
     size_t i = (size_t)below(thread, HELD);
     if (thread->held[i].release != NULL) {
-        fixture_check(thread->held_of[i], &thread->held[i], thread->held_number[i]);
+        counting_source_check(thread->held_of[i], &thread->held[i],
+                              thread->held_number[i]);
     }
     thread->held[i] = *array;
-    thread->held_of[i] = &subject->fixture;
+    thread->held_of[i] = &subject->source;
     thread->held_number[i] = number;
 }
 
@@ -262,7 +263,8 @@ static void *live(void *context) {
     }
     for (int i = 0; i < HELD; i++) {
         if (thread->held[i].release == NULL) continue;
-        fixture_check(thread->held_of[i], &thread->held[i], thread->held_number[i]);
+        counting_source_check(thread->held_of[i], &thread->held[i],
+                              thread->held_number[i]);
     }
     return NULL;
 }
@@ -272,8 +274,8 @@ static void check_all_gone(struct world *world) {
     while (world->all != NULL) {
         struct subject *subject = world->all;
         world->all = subject->next;
-        while (atomic_load(&subject->fixture.stream_alive) != 0 ||
-               atomic_load(&subject->fixture.arrays_alive) != 0) {
+        while (atomic_load(&subject->source.stream_alive) != 0 ||
+               atomic_load(&subject->source.arrays_alive) != 0) {
             (void)sched_yield();
         }
         free(subject);
@@ -284,7 +286,7 @@ static void test_everything_at_once(void) {
     const char *seconds = getenv("BC_SOAK_SECONDS");
     const char *seed = getenv("BC_SOAK_SEED");
     static struct world world;
-    world.path = fixture_directory();
+    world.path = new_directory();
     world.seed = seed == NULL ? 1 : strtoull(seed, NULL, 10);
     CHECK(pthread_mutex_init(&world.lock, NULL) == 0);
     world.until = now() + (seconds == NULL ? 2.0 : strtod(seconds, NULL));

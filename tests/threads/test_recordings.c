@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "fixture.h"
+#include "counting_source.h"
 #include "save.h"
 
 enum { BATCHES = 200, ROWS = 7, READERS = 3, FOLLOWERS = 3, ROUNDS = 6 };
@@ -15,11 +15,11 @@ enum { BATCHES = 200, ROWS = 7, READERS = 3, FOLLOWERS = 3, ROUNDS = 6 };
 static char path[4200];
 
 static void check_stream(struct bc_cache *cache, int64_t batches) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    atomic_store(&fixture.arrays_alive, batches);
-    struct bc_reader *reader = fixture_reader(cache);
-    CHECK(fixture_drain(&fixture, reader, 0) == batches);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    atomic_store(&source.arrays_alive, batches);
+    struct bc_reader *reader = new_reader(cache);
+    CHECK(counting_source_drain(&source, reader, 0) == batches);
     bc_reader_unref(reader);
 }
 
@@ -81,13 +81,13 @@ static void *look(void *argument) {
 }
 
 static void run(int round) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
     options.memory_capacity = round % 2 == 0 ? 0 : BC_BYTES_DEFAULT;
     options.prefetch = round % 3 == 2 ? 4 : 0;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     struct bc_cache *closed = open_following();
     pthread_t threads[READERS + FOLLOWERS + 3];
     size_t n = 0;
@@ -99,21 +99,21 @@ static void run(int round) {
     }
     CHECK(pthread_create(&threads[n++], NULL, look, cache) == 0);
     CHECK(pthread_create(&threads[n++], NULL, look, closed) == 0);
-    CHECK(pthread_create(&threads[n++], NULL, follow_until_closed,
-                         fixture_reader(closed)) == 0);
+    CHECK(pthread_create(&threads[n++], NULL, follow_until_closed, new_reader(closed)) ==
+          0);
     CHECK(usleep((useconds_t)(round * 2000)) == 0);
     bc_cache_close(closed);
     for (size_t i = 0; i < n; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     bc_cache_unref(closed);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
     uint64_t batches;
     CHECK(bc_file_verify(path, NULL, &batches, NULL) == 0 && batches == BATCHES);
     CHECK(unlink(path) == 0);
 }
 
 static void test_written_read_and_followed(void) {
-    char *directory = fixture_directory();
+    char *directory = new_directory();
     (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
     for (int round = 0; round < ROUNDS; round++) run(round);
     CHECK(rmdir(directory) == 0);
@@ -124,26 +124,26 @@ static void test_written_read_and_followed(void) {
 static void *read_at_random(void *argument) {
     struct bc_cache *cache = argument;
     uint64_t order[BATCHES];
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    atomic_store(&fixture.arrays_alive, BATCHES);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    atomic_store(&source.arrays_alive, BATCHES);
     bc_permutation((uint64_t)(uintptr_t)order, 0, BATCHES, order);
     for (int i = 0; i < BATCHES; i++) {
         struct ArrowArray array;
         CHECK(bc_cache_batch(cache, order[i], &array, NULL, NULL) == 0);
-        fixture_check(&fixture, &array, (int64_t)order[i]);
+        counting_source_check(&source, &array, (int64_t)order[i]);
     }
     return NULL;
 }
 
 static void test_opened_and_read_at_random(void) {
-    char *directory = fixture_directory();
+    char *directory = new_directory();
     (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *source = fixture_cache(&fixture, NULL);
-    CHECK(save_cache(source, path, 0, 0, NULL) == 0);
-    bc_cache_unref(source);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *saved = counting_source_cache(&source, NULL);
+    CHECK(save_cache(saved, path, 0, 0, NULL) == 0);
+    bc_cache_unref(saved);
     for (int copies = 0; copies < 2; copies++) {
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
         options.read_into_memory = copies;
@@ -178,39 +178,39 @@ static void fill_the_disk(void *context, int64_t number) {
 }
 
 /* Reads from batch `number` on, to an error or the end: the batch that comes next. */
-static int64_t read_on(struct bc_reader *reader, const struct fixture *fixture,
+static int64_t read_on(struct bc_reader *reader, const struct counting_source *source,
                        int64_t number, int *out_code) {
     for (;; number++) {
         struct ArrowArray array;
         *out_code = bc_reader_next(reader, &array, NULL, NULL);
         if (*out_code != 0 || array.release == NULL) return number;
-        fixture_check(fixture, &array, number);
+        counting_source_check(source, &array, number);
     }
 }
 
 /* A follower in the writer's process has the block written, or is told why not. */
 static void test_a_follower_of_a_block_that_waits(void) {
-    char *directory = fixture_directory();
+    char *directory = new_directory();
     (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);
     (void)signal(SIGXFSZ, SIG_IGN);
     bc__fault_clock(1000);
     struct rlimit limit;
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    fixture.before = fill_the_disk;
-    fixture.context = &limit;
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    source.before = fill_the_disk;
+    source.context = &limit;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    struct bc_cache *writer = fixture_cache(&fixture, &options);
+    struct bc_cache *writer = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(writer, RECORDED, &batches, NULL) != 0);
     bc__fault_clock(-1);
     struct bc_cache *follower = open_following();
     CHECK(bc_cache_is_being_written(follower) == 1 &&
           bc_cache_is_being_written(writer) == 0);
-    struct bc_reader *reader = fixture_reader(follower);
-    struct fixture expected;
-    fixture_init(&expected, BATCHES, ROWS);
+    struct bc_reader *reader = new_reader(follower);
+    struct counting_source expected;
+    counting_source_init(&expected, BATCHES, ROWS);
     atomic_store(&expected.arrays_alive, BATCHES);
     int code;
     int64_t n = read_on(reader, &expected, 0, &code);
@@ -222,7 +222,7 @@ static void test_a_follower_of_a_block_that_waits(void) {
     CHECK(bc_cache_is_being_written(follower) == 0);
     bc_cache_unref(follower);
     bc_cache_unref(writer);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
     CHECK(unlink(path) == 0 && rmdir(directory) == 0);
     free(directory);
 }

@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { THREADS = 8, BATCHES = 300 };
 
@@ -16,7 +16,7 @@ static void run(void *(*function)(void *), void *context, int n) {
 }
 
 struct shared {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     struct bc_reader *reader;
     _Atomic int64_t seen[BATCHES];
@@ -26,15 +26,15 @@ struct shared {
 static void *read_all(void *context) {
     struct shared *shared = context;
     for (int pass = 0; pass < 2; pass++) {
-        struct bc_reader *reader = fixture_reader(shared->cache);
-        CHECK(fixture_drain(&shared->fixture, reader, 0) == BATCHES);
+        struct bc_reader *reader = new_reader(shared->cache);
+        CHECK(counting_source_drain(&shared->source, reader, 0) == BATCHES);
         bc_reader_unref(reader);
     }
     return NULL;
 }
 
 static void test_readers_of_their_own(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int disk = 0; disk < 2; disk++) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
@@ -43,14 +43,14 @@ static void test_readers_of_their_own(void) {
             options.disk_path = path;
             options.memory_capacity = 4000; /* some in memory, most on disk */
         }
-        fixture_init(&shared.fixture, BATCHES, 5);
-        shared.cache = fixture_cache(&shared.fixture, &options);
+        counting_source_init(&shared.source, BATCHES, 5);
+        shared.cache = counting_source_cache(&shared.source, &options);
         run(read_all, &shared, THREADS);
         struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(shared.cache, &stats);
         CHECK(stats.source_calls == BATCHES + 1);
         bc_cache_unref(shared.cache);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
     }
     CHECK(rmdir(path) == 0);
     free(path);
@@ -65,7 +65,7 @@ static void *read_shared(void *context) {
         if (array.release == NULL) return NULL;
         CHECK(atomic_fetch_add(&shared->seen[info.number], 1) == 0);
         atomic_fetch_add(&shared->total, 1);
-        fixture_check(&shared->fixture, &array, (int64_t)info.number);
+        counting_source_check(&shared->source, &array, (int64_t)info.number);
     }
 }
 
@@ -75,28 +75,28 @@ static void test_one_reader_shared(void) {
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.max_readers = max_readers;
-        fixture_init(&shared.fixture, BATCHES, 3);
-        shared.cache = fixture_cache(&shared.fixture, &options);
-        shared.reader = fixture_reader(shared.cache);
+        counting_source_init(&shared.source, BATCHES, 3);
+        shared.cache = counting_source_cache(&shared.source, &options);
+        shared.reader = new_reader(shared.cache);
         run(read_shared, &shared, THREADS);
         CHECK(shared.total == BATCHES);
         bc_reader_unref(shared.reader);
         bc_cache_unref(shared.cache);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
     }
 }
 
 static void *read_once(void *context) {
     struct shared *shared = context;
-    struct bc_reader *reader = fixture_reader(shared->cache);
-    CHECK(fixture_drain(&shared->fixture, reader, 0) == BATCHES);
+    struct bc_reader *reader = new_reader(shared->cache);
+    CHECK(counting_source_drain(&shared->source, reader, 0) == BATCHES);
     bc_reader_unref(reader);
     return NULL;
 }
 
 /* Batches go while others read, and with them their room in the file. */
 static void test_eviction(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int disk = 0; disk < 2; disk++) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
@@ -106,15 +106,15 @@ static void test_eviction(void) {
             options.disk_path = path;
             options.memory_capacity = 1;
         }
-        fixture_init(&shared.fixture, BATCHES, 3);
-        shared.cache = fixture_cache(&shared.fixture, &options);
+        counting_source_init(&shared.source, BATCHES, 3);
+        shared.cache = counting_source_cache(&shared.source, &options);
         run(read_once, &shared, THREADS);
         struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(shared.cache, &stats);
         CHECK(stats.evicted == BATCHES && stats.memory_bytes == 0);
-        CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
+        CHECK(atomic_load(&shared.source.arrays_alive) == 0);
         bc_cache_unref(shared.cache);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
     }
     CHECK(rmdir(path) == 0);
     free(path);
@@ -124,20 +124,20 @@ enum { MANY = 4000 };
 
 static void *ingest_or_read_many(void *context) {
     struct shared *shared = context;
-    struct bc_reader *reader = fixture_reader(shared->cache);
+    struct bc_reader *reader = new_reader(shared->cache);
     uint64_t batches = MANY;
     /* Half of them ingest first, which lets small batches wait for each other. */
     if (atomic_fetch_add(&shared->total, 1) % 2 == 0) {
         CHECK(bc_cache_ingest(shared->cache, &batches, NULL) == 0);
     }
-    CHECK(batches == MANY && fixture_drain(&shared->fixture, reader, 0) == MANY);
+    CHECK(batches == MANY && counting_source_drain(&shared->source, reader, 0) == MANY);
     bc_reader_unref(reader);
     return NULL;
 }
 
 /* Batches are read before they are written, while they are, and after. */
 static void test_many_small_batches_to_disk(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (uint64_t max_readers = 0; max_readers <= THREADS; max_readers += THREADS) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
@@ -145,11 +145,11 @@ static void test_many_small_batches_to_disk(void) {
         options.max_readers = max_readers;
         options.disk_path = path;
         options.memory_capacity = 1;
-        fixture_init(&shared.fixture, MANY, 2);
-        shared.cache = fixture_cache(&shared.fixture, &options);
+        counting_source_init(&shared.source, MANY, 2);
+        shared.cache = counting_source_cache(&shared.source, &options);
         run(ingest_or_read_many, &shared, THREADS);
         bc_cache_unref(shared.cache);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
     }
     CHECK(rmdir(path) == 0);
     free(path);
@@ -162,7 +162,7 @@ static void *read_until_closed(void *context) {
     struct ArrowArray array;
     int64_t number = 0;
     while (bc_reader_next(reader, &array, NULL, NULL) == 0 && array.release != NULL) {
-        fixture_check(&shared->fixture, &array, number++);
+        counting_source_check(&shared->source, &array, number++);
         atomic_fetch_add(&shared->total, 1);
     }
     bc_reader_unref(reader);
@@ -177,7 +177,7 @@ static void *close_soon(void *context) {
 }
 
 static void test_close_while_reading(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int round = 0; round < 20; round++) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
@@ -186,13 +186,13 @@ static void test_close_while_reading(void) {
             options.disk_path = path;
             options.memory_capacity = 1;
         }
-        fixture_init(&shared.fixture, BATCHES, 3);
-        shared.cache = fixture_cache(&shared.fixture, &options);
+        counting_source_init(&shared.source, BATCHES, 3);
+        shared.cache = counting_source_cache(&shared.source, &options);
         pthread_t closer;
         CHECK(pthread_create(&closer, NULL, close_soon, &shared) == 0);
         run(read_until_closed, &shared, 4);
         CHECK(pthread_join(closer, NULL) == 0);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
         bc_cache_unref(shared.cache);
     }
     CHECK(rmdir(path) == 0);
@@ -214,20 +214,20 @@ static void *leave_or_close(void *context) {
 
 /* All batches go for two reasons at once. */
 static void test_close_while_the_last_reader_leaves(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int round = 0; round < 40; round++) {
         static struct shared shared;
         memset(&shared, 0, sizeof(shared));
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.max_readers = 1;
         if (round % 2 == 1) options.disk_path = path;
-        fixture_init(&shared.fixture, BATCHES, 1);
-        shared.cache = fixture_cache(&shared.fixture, &options);
-        shared.reader = fixture_reader(shared.cache);
+        counting_source_init(&shared.source, BATCHES, 1);
+        shared.cache = counting_source_cache(&shared.source, &options);
+        shared.reader = new_reader(shared.cache);
         uint64_t batches;
         CHECK(bc_cache_ingest(shared.cache, &batches, NULL) == 0 && batches == BATCHES);
         run(leave_or_close, &shared, 2);
-        fixture_check_released(&shared.fixture);
+        counting_source_check_released(&shared.source);
         bc_cache_unref(shared.cache);
     }
     CHECK(rmdir(path) == 0);
@@ -271,10 +271,10 @@ static void test_stuck_source_holds_up_nobody_else(void) {
     static struct shared shared;
     memset(&shared, 0, sizeof(shared));
     struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 3, 0, 0};
-    fixture_init(&shared.fixture, BATCHES, 3);
-    shared.fixture.before = pass_gate;
-    shared.fixture.context = &gate;
-    shared.cache = fixture_cache(&shared.fixture, NULL);
+    counting_source_init(&shared.source, BATCHES, 3);
+    shared.source.before = pass_gate;
+    shared.source.context = &gate;
+    shared.cache = counting_source_cache(&shared.source, NULL);
     pthread_t threads[3];
     for (int i = 0; i < 3; i++) {
         CHECK(pthread_create(&threads[i], NULL, read_until_closed, &shared) == 0);
@@ -282,22 +282,22 @@ static void test_stuck_source_holds_up_nobody_else(void) {
     wait_until_stuck(&gate);
     /* Each of the three has given back what it could get. */
     while (atomic_load(&shared.total) < 9) sched_yield();
-    struct bc_reader *reader = fixture_reader(shared.cache);
+    struct bc_reader *reader = new_reader(shared.cache);
     struct ArrowArray array;
     for (int64_t i = 0; i < 3; i++) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(&shared.fixture, &array, i);
+        counting_source_check(&shared.source, &array, i);
     }
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(shared.cache, &stats);
     CHECK(stats.batches == 3 && !stats.exhausted);
     bc_cache_close(shared.cache);
     CHECK(bc_reader_next(reader, &array, NULL, NULL) == EINVAL);
-    CHECK(atomic_load(&shared.fixture.arrays_alive) == 0);
-    CHECK(atomic_load(&shared.fixture.stream_alive) == 1); /* the producer is inside */
+    CHECK(atomic_load(&shared.source.arrays_alive) == 0);
+    CHECK(atomic_load(&shared.source.stream_alive) == 1); /* the producer is inside */
     open_gate(&gate);
     for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-    fixture_check_released(&shared.fixture);
+    counting_source_check_released(&shared.source);
     bc_reader_unref(reader);
     bc_cache_unref(shared.cache);
 }
@@ -305,7 +305,7 @@ static void test_stuck_source_holds_up_nobody_else(void) {
 /* Two caches, each of which feeds the other: batch k of `left` needs batch k - 1 of
  * `right`, and batch k of `right` needs batch k of `left`. */
 struct pair {
-    struct fixture left, right;
+    struct counting_source left, right;
     struct bc_cache *left_cache, *right_cache;
     struct bc_reader *of_left, *of_right;
 };
@@ -337,15 +337,15 @@ static void *ingest(void *context) {
 static void test_caches_that_feed_each_other(void) {
     for (int round = 0; round < 10; round++) {
         static struct pair pair;
-        fixture_init(&pair.left, BATCHES, 1);
-        fixture_init(&pair.right, BATCHES, 1);
+        counting_source_init(&pair.left, BATCHES, 1);
+        counting_source_init(&pair.right, BATCHES, 1);
         pair.left.before = before_left;
         pair.right.before = before_right;
         pair.left.context = pair.right.context = &pair;
-        pair.left_cache = fixture_cache(&pair.left, NULL);
-        pair.right_cache = fixture_cache(&pair.right, NULL);
-        pair.of_left = fixture_reader(pair.left_cache);
-        pair.of_right = fixture_reader(pair.right_cache);
+        pair.left_cache = counting_source_cache(&pair.left, NULL);
+        pair.right_cache = counting_source_cache(&pair.right, NULL);
+        pair.of_left = new_reader(pair.left_cache);
+        pair.of_right = new_reader(pair.right_cache);
         pthread_t threads[2];
         CHECK(pthread_create(&threads[0], NULL, ingest, pair.left_cache) == 0);
         CHECK(pthread_create(&threads[1], NULL, ingest, pair.right_cache) == 0);
@@ -354,8 +354,8 @@ static void test_caches_that_feed_each_other(void) {
         bc_reader_unref(pair.of_right);
         bc_cache_unref(pair.left_cache);
         bc_cache_unref(pair.right_cache);
-        fixture_check_released(&pair.left);
-        fixture_check_released(&pair.right);
+        counting_source_check_released(&pair.left);
+        counting_source_check_released(&pair.right);
     }
 }
 
@@ -365,12 +365,12 @@ static _Atomic int releases;
 
 static void stuck_release(struct ArrowArray *array) {
     if (atomic_fetch_add(&releases, 1) == 5) pass_gate(&eviction_gate, 0);
-    fixture_array_release(array);
+    counting_source_release_array(array);
 }
 
 static int next_with_stuck_release(struct ArrowArrayStream *stream,
                                    struct ArrowArray *out) {
-    int code = fixture_next(stream, out);
+    int code = counting_source_next(stream, out);
     if (out->release != NULL) out->release = stuck_release;
     return code;
 }
@@ -380,12 +380,12 @@ static void *drop_reader(void *context) {
     return NULL;
 }
 
-static void pass_batches(const struct fixture *fixture, struct bc_reader *reader,
+static void pass_batches(const struct counting_source *source, struct bc_reader *reader,
                          int64_t first, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(fixture, &array, first + i);
+        counting_source_check(source, &array, first + i);
     }
 }
 
@@ -394,30 +394,30 @@ static void pass_batches(const struct fixture *fixture, struct bc_reader *reader
 static void test_eviction_goes_on_after_one_that_was_stuck(void) {
     eviction_gate =
         (struct gate){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, 3);
-    struct ArrowArrayStream stream = fixture_stream(&fixture);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, 3);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
     stream.get_next = next_with_stuck_release;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 2;
     struct bc_cache *cache;
     CHECK(bc_cache_new(&stream, &options, &cache, NULL) == 0);
-    struct bc_reader *dropped = fixture_reader(cache);
-    struct bc_reader *reader = fixture_reader(cache);
-    pass_batches(&fixture, reader, 0, 10);
+    struct bc_reader *dropped = new_reader(cache);
+    struct bc_reader *reader = new_reader(cache);
+    pass_batches(&source, reader, 0, 10);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, drop_reader, dropped) == 0);
     wait_until_stuck(&eviction_gate);
-    pass_batches(&fixture, reader, 10, 3);
+    pass_batches(&source, reader, 10, 3);
     open_gate(&eviction_gate);
     CHECK(pthread_join(thread, NULL) == 0);
-    pass_batches(&fixture, reader, 13, 100);
+    pass_batches(&source, reader, 13, 100);
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.evicted == 113 && stats.memory_bytes == 0);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void *release_part(void *context) {
@@ -428,10 +428,10 @@ static void *release_part(void *context) {
 
 static void test_parts_released_on_other_threads(void) {
     for (int round = 0; round < 50; round++) {
-        struct fixture fixture;
-        fixture_init(&fixture, 1, 4);
-        struct bc_cache *cache = fixture_cache(&fixture, NULL);
-        struct bc_reader *reader = fixture_reader(cache);
+        struct counting_source source;
+        counting_source_init(&source, 1, 4);
+        struct bc_cache *cache = counting_source_cache(&source, NULL);
+        struct bc_reader *reader = new_reader(cache);
         struct ArrowArray parts[3];
         CHECK(bc_reader_next(reader, &parts[0], NULL, NULL) == 0);
         for (int c = 0; c < 2; c++) {
@@ -445,7 +445,7 @@ static void test_parts_released_on_other_threads(void) {
         bc_reader_unref(reader);
         bc_cache_unref(cache);
         for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-        fixture_check_released(&fixture);
+        counting_source_check_released(&source);
     }
 }
 

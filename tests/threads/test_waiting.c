@@ -3,12 +3,12 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { BATCHES = 12, ROWS = 3, THREADS = 200, STACK = 1 << 17 };
 
 struct scene {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     _Atomic int64_t given;
     _Atomic int begun; /* threads that have their reader */
@@ -24,7 +24,7 @@ static int poll(void *context) {
     return polls_left-- == 0 ? EINTR : 0;
 }
 
-static const struct bc_hooks hooks = {fixture_enter, fixture_leave, poll, NULL};
+static const struct bc_hooks hooks = {idle_enter, idle_leave, poll, NULL};
 
 static void slowly(void *context, int64_t n) {
     (void)context;
@@ -34,14 +34,14 @@ static void slowly(void *context, int64_t n) {
 
 static void *read_all(void *context) {
     struct scene *scene = context;
-    struct bc_reader *reader = fixture_reader(scene->cache);
+    struct bc_reader *reader = new_reader(scene->cache);
     atomic_fetch_add(&scene->begun, 1);
     for (int64_t number = 0;; number++) {
         struct ArrowArray array;
         int code = bc_reader_next(reader, &array, NULL, NULL);
         CHECK(code == 0 || code == scene->code);
         if (code != 0 || array.release == NULL) break;
-        fixture_check(&scene->fixture, &array, number);
+        counting_source_check(&scene->source, &array, number);
         atomic_fetch_add(&scene->given, 1);
     }
     atomic_fetch_add(&scene->ended, 1);
@@ -52,7 +52,7 @@ static void *read_all(void *context) {
 /* Is interrupted again and again, and comes back. */
 static void *read_interrupted(void *context) {
     struct scene *scene = context;
-    struct bc_reader *reader = fixture_reader(scene->cache);
+    struct bc_reader *reader = new_reader(scene->cache);
     atomic_fetch_add(&scene->begun, 1);
     for (int64_t number = 0;;) {
         struct ArrowArray array;
@@ -61,7 +61,7 @@ static void *read_interrupted(void *context) {
         CHECK(code == 0 || code == EINTR);
         if (code != 0) continue;
         if (array.release == NULL) break;
-        fixture_check(&scene->fixture, &array, number++);
+        counting_source_check(&scene->source, &array, number++);
         atomic_fetch_add(&scene->given, 1);
     }
     atomic_fetch_add(&scene->ended, 1);
@@ -84,8 +84,8 @@ static void *ingest_far(void *context) {
 
 static void run(struct scene *scene, const struct bc_cache_options *options,
                 void *(*const *lives)(void *), int n_lives) {
-    scene->fixture.before = slowly;
-    scene->cache = fixture_cache(&scene->fixture, options);
+    scene->source.before = slowly;
+    scene->cache = counting_source_cache(&scene->source, options);
     pthread_attr_t attributes;
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setstacksize(&attributes, STACK) == 0);
@@ -104,8 +104,8 @@ static void run(struct scene *scene, const struct bc_cache_options *options,
     bc_cache_stats(scene->cache, &stats);
     CHECK(stats.waiting == 0 && stats.readers <= THREADS);
     bc_cache_unref(scene->cache);
-    while (atomic_load(&scene->fixture.stream_alive) != 0) (void)usleep(100);
-    fixture_check_released(&scene->fixture);
+    while (atomic_load(&scene->source.stream_alive) != 0) (void)usleep(100);
+    counting_source_check_released(&scene->source);
 }
 
 static void *(*const all_kinds[])(void *) = {read_all, read_interrupted, ingest_far};
@@ -114,7 +114,7 @@ static void *(*const readers[])(void *) = {read_all};
 static void test_each_has_its_batch(void) {
     for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
         struct scene scene = {.code = 0};
-        fixture_init(&scene.fixture, BATCHES, ROWS);
+        counting_source_init(&scene.source, BATCHES, ROWS);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.hooks = &hooks;
         options.prefetch = prefetch;
@@ -126,10 +126,10 @@ static void test_each_has_its_batch(void) {
 static void test_the_source_fails(void) {
     for (int64_t at = 0; at < BATCHES; at += 5) {
         struct scene scene = {.code = EPIPE};
-        fixture_init(&scene.fixture, BATCHES, ROWS);
-        scene.fixture.fail_at = at;
-        scene.fixture.fail_code = EPIPE;
-        scene.fixture.fail_text = "the pipe broke";
+        counting_source_init(&scene.source, BATCHES, ROWS);
+        scene.source.fail_at = at;
+        scene.source.fail_code = EPIPE;
+        scene.source.fail_text = "the pipe broke";
         run(&scene, NULL, readers, 1);
         CHECK(scene.given == at * THREADS);
     }
@@ -137,7 +137,7 @@ static void test_the_source_fails(void) {
 
 static void test_closing_wakes_all(void) {
     struct scene scene = {.code = EINVAL};
-    fixture_init(&scene.fixture, 1000, ROWS);
+    counting_source_init(&scene.source, 1000, ROWS);
     run(&scene, NULL, readers, 1);
 }
 
@@ -145,7 +145,7 @@ static void test_closing_wakes_all(void) {
 static void test_a_budget_refuses(void) {
     for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
         struct scene scene = {.code = ENOMEM};
-        fixture_init(&scene.fixture, BATCHES, 400);
+        counting_source_init(&scene.source, BATCHES, 400);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         options.memory_capacity = 40000;
         options.prefetch = prefetch;

@@ -2,8 +2,8 @@
  * errors. */
 #include <unistd.h>
 
-#include "fixture.h"
-#include "place.h"
+#include "counting_source.h"
+#include "recording_dir.h"
 #include "save.h"
 
 enum { BATCHES = 4, ROWS = 3 };
@@ -15,42 +15,42 @@ struct newer_options {
 };
 
 static void test_older_options(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.memory_capacity = 1 << 20;
     options.max_readers = 1;
     /* The caller's header ends behind memory_capacity. */
     options.struct_size = offsetof(struct bc_cache_options, disk_capacity);
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
-    for (int i = 0; i < 2; i++) bc_reader_unref(fixture_reader(cache));
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    for (int i = 0; i < 2; i++) bc_reader_unref(new_reader(cache));
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(cache, &stats);
     CHECK(stats.memory_capacity == 1 << 20 && stats.readers == 2);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void test_newer_options(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct ArrowArrayStream source = fixture_stream(&fixture);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
     struct newer_options newer = {.known = BC_CACHE_OPTIONS_INIT, .unknown = 1};
     newer.known.struct_size = sizeof(newer);
     struct bc_cache *cache;
     struct bc_error error = {0};
-    CHECK(bc_cache_new(&source, &newer.known, &cache, &error) == E2BIG);
-    CHECK(error.kind == BC_ERROR_INVALID && source.release != NULL);
+    CHECK(bc_cache_new(&stream, &newer.known, &cache, &error) == E2BIG);
+    CHECK(error.kind == BC_ERROR_INVALID && stream.release != NULL);
     newer.unknown = 0;
-    CHECK(bc_cache_new(&source, &newer.known, &cache, &error) == 0);
+    CHECK(bc_cache_new(&stream, &newer.known, &cache, &error) == 0);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void test_no_size(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.struct_size = 0;
     struct bc_reader *reader;
@@ -58,7 +58,7 @@ static void test_no_size(void) {
     CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
     CHECK(strstr(error.message, "initialiser") != NULL);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void check_untouched(const void *memory, size_t from, size_t to) {
@@ -66,13 +66,13 @@ static void check_untouched(const void *memory, size_t from, size_t to) {
 }
 
 static void test_older_results(void) {
-    struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.record_path = place.path;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    options.record_path = dir.path;
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
 
@@ -91,15 +91,15 @@ static void test_older_results(void) {
     check_untouched(&info, offsetof(struct bc_file_info, bytes), sizeof(info));
 
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
-    place_finish(&place);
+    counting_source_check_released(&source);
+    recording_dir_finish(&dir);
 }
 
 /* An `out_` parameter is always set on success. */
 static void test_out_parameters(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     struct ArrowArray array;
     struct bc_batch_info info;
     memset(&info, 0xaa, sizeof(info));
@@ -108,15 +108,15 @@ static void test_out_parameters(void) {
     const char *message = "untouched";
     CHECK(bc_cache_source_error(cache, &message) == 0 && message == NULL);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void test_kinds_of_caches(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.memory_capacity = 1;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     struct bc_error error = {0};
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
@@ -127,42 +127,42 @@ static void test_kinds_of_caches(void) {
     CHECK(bc_cache_ingest(cache, &batches, &error) == EINVAL);
     CHECK(error.kind == BC_ERROR_CLOSED);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 
-    fixture_init(&fixture, BATCHES, ROWS);
+    counting_source_init(&source, BATCHES, ROWS);
     options = (struct bc_cache_options)BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
-    cache = fixture_cache(&fixture, &options);
-    struct bc_reader *reader = fixture_reader(cache);
+    cache = counting_source_cache(&source, &options);
+    struct bc_reader *reader = new_reader(cache);
     struct bc_reader *another;
     CHECK(bc_cache_reader(cache, NULL, &another, &error) == EINVAL);
     CHECK(error.kind == BC_ERROR_TOO_MANY);
-    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    CHECK(counting_source_drain(&source, reader, 0) == BATCHES);
     struct ArrowArray array;
     CHECK(bc_cache_batch(cache, 0, &array, NULL, &error) == EINVAL);
     CHECK(error.kind == BC_ERROR_EVICTED);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* The errno of a source may be any: the kind tells it apart, for every reader. */
 static void test_kind_of_sources(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    fixture.fail_at = 1;
-    fixture.fail_code = ENOMEM;
-    fixture.fail_text = "the source's own message";
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    source.fail_at = 1;
+    source.fail_code = ENOMEM;
+    source.fail_text = "the source's own message";
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     for (int i = 0; i < 2; i++) {
         struct bc_error error = {0};
         uint64_t batches;
         CHECK(bc_cache_ingest(cache, &batches, &error) == ENOMEM);
         CHECK(error.kind == BC_ERROR_SOURCE);
-        CHECK(strcmp(error.message, fixture.fail_text) == 0);
+        CHECK(strcmp(error.message, source.fail_text) == 0);
     }
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static int32_t kind_of_opening(const char *path) {
@@ -173,28 +173,28 @@ static int32_t kind_of_opening(const char *path) {
 }
 
 static void test_kinds_of_files(void) {
-    struct place place;
-    place_init(&place);
-    CHECK(kind_of_opening(place.path) == BC_ERROR_SYSTEM);
-    place_write(place.path, "no Arrow data at all", 20);
-    CHECK(kind_of_opening(place.path) == BC_ERROR_NOT_ARROW);
-    CHECK(unlink(place.path) == 0);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    place_record(place.path, fixture, UINT64_MAX);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    CHECK(kind_of_opening(dir.path) == BC_ERROR_SYSTEM);
+    file_write(dir.path, "no Arrow data at all", 20);
+    CHECK(kind_of_opening(dir.path) == BC_ERROR_NOT_ARROW);
+    CHECK(unlink(dir.path) == 0);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    recording_write(dir.path, source, UINT64_MAX);
     struct bc_cache *cache;
-    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == 0);
+    CHECK(bc_file_open(dir.path, NULL, &cache, NULL) == 0);
     struct bc_error error = {0};
-    CHECK(save_cache(cache, place.path, 0, 0, &error) == EEXIST);
+    CHECK(save_cache(cache, dir.path, 0, 0, &error) == EEXIST);
     CHECK(error.kind == BC_ERROR_EXISTS);
     bc_cache_unref(cache);
     size_t size;
-    char *bytes = place_read(place.path, &size);
-    CHECK(unlink(place.path) == 0);
-    place_write(place.path, bytes, size / 2 / 64 * 64);
-    CHECK(kind_of_opening(place.path) == BC_ERROR_INCOMPLETE);
+    char *bytes = file_read(dir.path, &size);
+    CHECK(unlink(dir.path) == 0);
+    file_write(dir.path, bytes, size / 2 / 64 * 64);
+    CHECK(kind_of_opening(dir.path) == BC_ERROR_INCOMPLETE);
     free(bytes);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

@@ -3,13 +3,13 @@
 #include "arrow/batch.h"
 #include "arrow/buffer_ranges.h"
 #include "base/slab.h"
-#include "fixture.h"
+#include "counting_source.h"
 #include "replay/export.h"
 
-static struct bc_schema *schema_of_fixture(void) {
+static struct bc_schema *schema_of_source(void) {
     struct ArrowSchema schema;
     struct bc_schema *own;
-    CHECK(fixture_schema(NULL, &schema) == 0);
+    CHECK(counting_source_schema(NULL, &schema) == 0);
     CHECK(bc__schema_new(&schema, &own, NULL) == 0);
     schema.release(&schema);
     return own;
@@ -18,11 +18,11 @@ static struct bc_schema *schema_of_fixture(void) {
 /* Spoils a good batch with `spoil` and expects it to be refused, and still the caller's.
  */
 static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
-    struct bc_schema *schema = schema_of_fixture();
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 10);
+    struct bc_schema *schema = schema_of_source();
+    struct counting_source source;
+    counting_source_init(&source, 1, 10);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     struct ArrowArray root = array;
     struct ArrowArray children[3] = {*array.children[0], *array.children[1],
                                      *array.children[2]};
@@ -38,7 +38,7 @@ static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
           strstr(error.message, "Batch 7") != NULL);
     CHECK(batch == NULL && root.release != NULL);
     array.release(&array);
-    CHECK(fixture.arrays_alive == 0);
+    CHECK(source.arrays_alive == 0);
     bc__slab_finish(&slab);
     bc__schema_free(schema);
 }
@@ -91,11 +91,11 @@ static void test_refuses_what_the_schema_does_not_say(void) {
 }
 
 static void test_offset_of_the_rows_goes_to_the_columns(void) {
-    struct bc_schema *schema = schema_of_fixture();
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 10);
+    struct bc_schema *schema = schema_of_source();
+    struct counting_source source;
+    counting_source_init(&source, 1, 10);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     /* The rows themselves have a bitmap, in which those before the offset are null. */
     static const uint8_t bitmap[2] = {0xF0, 0x03};
     static const void *root_buffers[1] = {bitmap};
@@ -120,17 +120,17 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     CHECK(bytes == 3 * 8 + 1 + 4 * 4 + 10 + 3 * 4);
     bc__buffer_ranges_finish(&ranges);
     bc__batch_unref(batch);
-    CHECK(fixture.arrays_alive == 0);
+    CHECK(source.arrays_alive == 0);
     bc__slab_finish(&slab);
     bc__schema_free(schema);
 }
 
 static void test_folded_text_ends_with_its_array(void) {
-    struct bc_schema *schema = schema_of_fixture();
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 10);
+    struct bc_schema *schema = schema_of_source();
+    struct counting_source source;
+    counting_source_init(&source, 1, 10);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     int32_t offsets[11] = {0};
     memcpy(offsets, array.children[1]->buffers[1], sizeof(offsets));
     offsets[5] = 1 << 20;
@@ -149,11 +149,11 @@ static void test_folded_text_ends_with_its_array(void) {
 }
 
 static void test_misaligned_buffers_are_copied(void) {
-    struct bc_schema *schema = schema_of_fixture();
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 10);
+    struct bc_schema *schema = schema_of_source();
+    struct counting_source source;
+    counting_source_init(&source, 1, 10);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     char *odd = malloc(10 * 8 + 1);
     memcpy(odd + 1, array.children[0]->buffers[1], 80);
     array.children[0]->buffers[1] = odd + 1;
@@ -166,7 +166,7 @@ static void test_misaligned_buffers_are_copied(void) {
     CHECK(batch->nodes[2].buffers[2] == kept);
     struct ArrowArray out;
     CHECK(bc__export_batch(schema, NULL, batch, NULL, &out) == 0);
-    fixture_check(&fixture, &out, 0);
+    counting_source_check(&source, &out, 0);
     free(odd);
     bc__slab_finish(&slab);
     bc__schema_free(schema);
@@ -174,11 +174,11 @@ static void test_misaligned_buffers_are_copied(void) {
 
 /* Moves children out, as a consumer may, and releases all in the order of `order`. */
 static void release_in(const int *order) {
-    struct bc_schema *schema = schema_of_fixture();
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 10);
+    struct bc_schema *schema = schema_of_source();
+    struct counting_source source;
+    counting_source_init(&source, 1, 10);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     struct bc_batch *batch;
     struct bc_slab *slab = NULL;
     CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
@@ -189,12 +189,12 @@ static void release_in(const int *order) {
         parts[0].children[c]->release = NULL;
     }
     for (int i = 0; i < 3; i++) {
-        CHECK(fixture.arrays_alive == 1);
+        CHECK(source.arrays_alive == 1);
         struct ArrowArray *part = &parts[order[i]];
         part->release(part);
         CHECK(part->release == NULL);
     }
-    CHECK(fixture.arrays_alive == 0);
+    CHECK(source.arrays_alive == 0);
     bc__slab_finish(&slab);
     bc__schema_free(schema);
 }

@@ -1,10 +1,10 @@
 /* Compressed buffers that say of themselves, truly, that they hold very much, in messages
  * whose rows can reach little of it: no more than that is taken. */
 #include "arrow/values.h"
-#include "bed.h"
+#include "column.h"
 #include "ipc/codec.h"
 #include "ipc/decode.h"
-#include "messages.h"
+#include "message_builder.h"
 
 enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 2048 };
 static const int64_t many_values = CLAIM;
@@ -173,11 +173,11 @@ static uint8_t *zeros_of(enum bc_codec codec, size_t n, size_t *out_size) {
 }
 
 /* Decodes the column, or it as a dictionary's values; what the batch takes. */
-static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
+static uint64_t decode(struct ArrowSchema *schema, bool is_dictionary,
                        const struct maker *maker, int64_t rows, int expected) {
-    struct ArrowSchema indices = type("c", "x");
-    indices.dictionary = column;
-    struct bed bed = open_bed(is_dictionary ? &indices : column);
+    struct ArrowSchema indices = column_type("c", "x");
+    indices.dictionary = schema;
+    struct column column = column_open(is_dictionary ? &indices : schema);
     const struct bc_wire_batch wire = {
         .is_dictionary = is_dictionary,
         .codec = maker->codec,
@@ -190,7 +190,7 @@ static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
         .variadic_counts = maker->variadic,
         .n_variadic_counts = maker->n_variadic,
     };
-    struct flat metadata = build_batch(&wire);
+    struct flatbuffer metadata = build_batch_message(&wire);
     size_t size = 8 + metadata.size + (size_t)maker->bytes;
     uint8_t *message = aligned_alloc(64, (size + 63) / 64 * 64);
     const int32_t prefix[2] = {-1, (int32_t)metadata.size};
@@ -201,27 +201,27 @@ static uint64_t decode(struct ArrowSchema *column, bool is_dictionary,
     struct bc_message parts;
     CHECK(bc__message_parse(&parts, message, (int64_t)size) == 0);
     struct bc_batch *batch = NULL;
-    int32_t field = bed.schema->fields[1].dictionary;
+    int32_t field = column.schema->fields[1].dictionary;
     int code = is_dictionary
-                   ? bc__decode_dictionary(bed.schema, field, &parts, NULL, &batch)
-                   : bc__decode_batch(bed.schema, NULL, &parts, NULL, &batch);
+                   ? bc__decode_dictionary(column.schema, field, &parts, NULL, &batch)
+                   : bc__decode_batch(column.schema, NULL, &parts, NULL, &batch);
     CHECK(code == expected);
     uint64_t held = 0;
     if (code == 0) {
         held = batch->held_bytes;
         int validated =
-            is_dictionary ? 0 : bc__validate_batch(bed.schema, NULL, batch, NULL);
+            is_dictionary ? 0 : bc__validate_batch(column.schema, NULL, batch, NULL);
         /* Runs of zeros are none. */
-        CHECK(validated == 0 || column->format[1] == 'r');
+        CHECK(validated == 0 || schema->format[1] == 'r');
         bc__batch_unref(batch);
     }
     free(message);
-    close_bed(&bed);
+    column_close(&column);
     return held;
 }
 
 /* Decodes what `make` writes, with each codec. */
-static void check(struct ArrowSchema *column, void (*make)(struct maker *)) {
+static void check(struct ArrowSchema *schema, void (*make)(struct maker *)) {
     for (int codec = BC_CODEC_LZ4; codec <= BC_CODEC_ZSTD; codec++) {
         struct maker maker = {.codec = (enum bc_codec)codec};
         uint8_t *zeros = zeros_of(maker.codec, CLAIM, &maker.bomb_bytes);
@@ -229,26 +229,26 @@ static void check(struct ArrowSchema *column, void (*make)(struct maker *)) {
         maker.body = calloc(1, MESSAGE_MAX);
         make(&maker);
         uint64_t held_max = HELD_MAX + 4 * (uint64_t)maker.bytes;
-        CHECK(decode(column, false, &maker, 1, 0) < held_max);
-        CHECK(decode(column, true, &maker, 1, 0) < held_max);
+        CHECK(decode(schema, false, &maker, 1, 0) < held_max);
+        CHECK(decode(schema, true, &maker, 1, 0) < held_max);
         free(maker.body);
         free(zeros);
     }
 }
 
 static void check_flat(const char *format, void (*make)(struct maker *)) {
-    struct ArrowSchema column = type(format, "x");
-    check(&column, make);
+    struct ArrowSchema schema = column_type(format, "x");
+    check(&schema, make);
 }
 
 static void check_nested(const char *format, const char *child, int n,
                          void (*make)(struct maker *)) {
-    struct ArrowSchema children[] = {type(child, "a"), type("c", "b")};
+    struct ArrowSchema children[] = {column_type(child, "a"), column_type("c", "b")};
     struct ArrowSchema *pointers[] = {&children[0], &children[1]};
-    struct ArrowSchema column = type(format, "x");
-    column.n_children = n;
-    column.children = pointers;
-    check(&column, make);
+    struct ArrowSchema schema = column_type(format, "x");
+    schema.n_children = n;
+    schema.children = pointers;
+    check(&schema, make);
 }
 
 static void test_flat(void) {
@@ -276,9 +276,9 @@ static void test_rows(void) {
     maker.bomb = zeros;
     maker.body = calloc(1, MESSAGE_MAX);
     bytes_of(&maker, many_values);
-    struct ArrowSchema column = type("c", "x");
-    (void)decode(&column, false, &maker, 1, EINVAL);
-    struct ArrowSchema again = type("c", "x");
+    struct ArrowSchema schema = column_type("c", "x");
+    (void)decode(&schema, false, &maker, 1, EINVAL);
+    struct ArrowSchema again = column_type("c", "x");
     CHECK(decode(&again, false, &maker, many_values, 0) >= CLAIM);
     free(maker.body);
     free(zeros);
@@ -327,13 +327,13 @@ static void test_many_small_bombs(void) {
     static struct ArrowSchema children[COLUMNS];
     static struct ArrowSchema *pointers[COLUMNS];
     for (int i = 0; i < COLUMNS; i++) {
-        children[i] = type("c", "x");
+        children[i] = column_type("c", "x");
         pointers[i] = &children[i];
     }
-    struct ArrowSchema column = type("+s", "x");
-    column.n_children = COLUMNS;
-    column.children = pointers;
-    check(&column, make_many_columns);
+    struct ArrowSchema schema = column_type("+s", "x");
+    schema.n_children = COLUMNS;
+    schema.children = pointers;
+    check(&schema, make_many_columns);
     check_flat("vz", make_many_views);
 }
 
@@ -361,8 +361,8 @@ static void test_rows_of_one_text(void) {
         add_bytes(&maker, zeros, size);
         maker.variadic[0] = 1;
         maker.n_variadic = is_view;
-        struct ArrowSchema column = type(is_view ? "vz" : "z", "x");
-        CHECK(decode(&column, false, &maker, N, 0) >= (uint64_t)N * TEXT);
+        struct ArrowSchema schema = column_type(is_view ? "vz" : "z", "x");
+        CHECK(decode(&schema, false, &maker, N, 0) >= (uint64_t)N * TEXT);
         free(maker.body);
         free(zeros);
     }

@@ -1,7 +1,7 @@
 /* Batches damaged at random: what the validation lets pass can be read. */
 #include "arrow/buffer_ranges.h"
 #include "arrow/values.h"
-#include "bed.h"
+#include "column.h"
 
 /* A struct of many kinds, whose buffers are damaged at random. */
 enum { N_KINDS = 7, RUNS = 3, DAMAGES = 200000 };
@@ -20,30 +20,30 @@ struct damaged {
     uint8_t text[ROWS * 4];
 };
 
-static struct bed open_damaged(void) {
+static struct column open_damaged(void) {
     static const char *const formats[N_KINDS] = {"u",       "vu", "+l", "+vl",
                                                  "+ud:1,2", "+r", "C"};
     struct ArrowSchema kinds[N_KINDS];
     struct ArrowSchema *pointers[N_KINDS];
-    struct ArrowSchema below = type("n", "below");
-    struct ArrowSchema ends = type("s", "ends");
+    struct ArrowSchema below = column_type("n", "below");
+    struct ArrowSchema ends = column_type("s", "ends");
     struct ArrowSchema *one[] = {&below};
     struct ArrowSchema *two[] = {&below, &below};
     struct ArrowSchema *runs[] = {&ends, &below};
     for (int i = 0; i < N_KINDS; i++) {
-        kinds[i] = type(formats[i], formats[i]);
+        kinds[i] = column_type(formats[i], formats[i]);
         kinds[i].n_children = i < 2 || i == 6 ? 0 : i < 4 ? 1 : 2;
         kinds[i].children = i == 5 ? runs : i == 4 ? two : one;
         pointers[i] = &kinds[i];
     }
     kinds[6].dictionary = &below;
-    struct ArrowSchema column = type("+s", "x");
-    column.n_children = N_KINDS;
-    column.children = pointers;
-    return open_bed(&column);
+    struct ArrowSchema schema = column_type("+s", "x");
+    schema.n_children = N_KINDS;
+    schema.children = pointers;
+    return column_open(&schema);
 }
 
-static void fill_damaged(struct bed *bed, struct damaged *all) {
+static void fill_damaged(struct column *column, struct damaged *all) {
     static const int64_t size[1] = {sizeof(all->text)};
     memset(all, 0, sizeof(*all));
     for (int32_t i = 0; i < ROWS; i++) {
@@ -63,23 +63,23 @@ static void fill_damaged(struct bed *bed, struct damaged *all) {
     }
     memset(all->validity, 0xFF, sizeof(all->validity));
     clear_bit(all->validity, 4);
-    fill(bed, 1, 0, ROWS, NULL, NULL, NULL);
-    fill(bed, 2, 0, ROWS, all->validity, all->offsets, all->text);
-    fill(bed, 3, 0, ROWS, NULL, all->views, all->text);
-    node_of(bed, 3)->n_buffers = 4;
-    node_of(bed, 3)->buffers[3] = size;
-    fill(bed, 4, 0, ROWS, NULL, all->list_offsets, NULL);
-    fill(bed, 5, 0, ROWS, NULL, all->view_offsets, all->view_sizes);
-    fill(bed, 6, 0, ROWS, all->ids, all->union_offsets, NULL);
-    fill(bed, 7, 0, ROWS, NULL, NULL, NULL);
-    fill(bed, 8, 0, ROWS, all->validity, all->indices, NULL);
-    node_of(bed, 2)->null_count = node_of(bed, 8)->null_count = 1;
-    for (int32_t i = 9; i < bed->schema->n_fields; i++) {
-        node_of(bed, i)->length = node_of(bed, i)->null_count = ROWS;
+    column_fill(column, 1, 0, ROWS, NULL, NULL, NULL);
+    column_fill(column, 2, 0, ROWS, all->validity, all->offsets, all->text);
+    column_fill(column, 3, 0, ROWS, NULL, all->views, all->text);
+    column_node(column, 3)->n_buffers = 4;
+    column_node(column, 3)->buffers[3] = size;
+    column_fill(column, 4, 0, ROWS, NULL, all->list_offsets, NULL);
+    column_fill(column, 5, 0, ROWS, NULL, all->view_offsets, all->view_sizes);
+    column_fill(column, 6, 0, ROWS, all->ids, all->union_offsets, NULL);
+    column_fill(column, 7, 0, ROWS, NULL, NULL, NULL);
+    column_fill(column, 8, 0, ROWS, all->validity, all->indices, NULL);
+    column_node(column, 2)->null_count = column_node(column, 8)->null_count = 1;
+    for (int32_t i = 9; i < column->schema->n_fields; i++) {
+        column_node(column, i)->length = column_node(column, i)->null_count = ROWS;
     }
-    int32_t ends = bed->schema->fields[7].first_child;
-    node_of(bed, ends)->null_count = 0;
-    fill(bed, ends, 0, RUNS, NULL, all->run_ends, NULL);
+    int32_t ends = column->schema->fields[7].first_child;
+    column_node(column, ends)->null_count = 0;
+    column_fill(column, ends, 0, RUNS, NULL, all->run_ends, NULL);
 }
 
 /* Reads what a consumer would, where a sanitizer sees it. */
@@ -100,13 +100,13 @@ static uint32_t read_text(const struct damaged *all) {
 
 /* What passes is right for the walk that looks for the same by other means. */
 static void test_random_damage(void) {
-    struct bed bed = open_damaged();
+    struct column column = open_damaged();
     struct damaged *all = malloc(sizeof(*all));
     struct bc_buffer_ranges ranges = {0};
     uint64_t state = 12345;
     int64_t accepted = 0;
-    fill_damaged(&bed, all);
-    accept(&bed);
+    fill_damaged(&column, all);
+    column_accept(&column);
     for (int i = 0; i < DAMAGES; i++) {
         for (int n = 0; n <= i % 3; n++) {
             state = state * 6364136223846793005U + 1442695040888963407U;
@@ -116,18 +116,19 @@ static void test_random_damage(void) {
         }
         /* The decoder's part. */
         all->offsets[ROWS] = sizeof(all->text);
-        if (bc__validate_batch(bed.schema, NULL, bed.batch, NULL) == 0) {
+        if (bc__validate_batch(column.schema, NULL, column.batch, NULL) == 0) {
             accepted++;
-            CHECK(bc__buffer_ranges_of_batch(&ranges, bed.schema, bed.batch, NULL) == 0);
+            CHECK(bc__buffer_ranges_of_batch(&ranges, column.schema, column.batch,
+                                             NULL) == 0);
             CHECK(read_text(all) < UINT32_MAX);
         }
-        fill_damaged(&bed, all);
+        fill_damaged(&column, all);
     }
     printf("# %lld of %d were accepted\n", (long long)accepted, DAMAGES);
     CHECK(accepted > DAMAGES / 100 && accepted < DAMAGES / 2);
     bc__buffer_ranges_finish(&ranges);
     free(all);
-    close_bed(&bed);
+    column_close(&column);
 }
 
 int main(void) {

@@ -2,15 +2,15 @@
 #include <string.h>
 
 #include "arrow/values.h"
-#include "fixture.h"
+#include "counting_source.h"
 #include "ipc/delta_values.h"
 
 /* A schema of one column, which has the format; its children are int32. */
 static struct bc_schema *schema_of(const char *format, int64_t n_children) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    struct ArrowSchema *column = source.children[0];
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    struct ArrowSchema *column = c_schema.children[0];
     CHECK(ArrowSchemaSetFormat(column, format) == 0);
     CHECK(ArrowSchemaAllocateChildren(column, n_children) == 0);
     for (int64_t i = 0; i < n_children; i++) {
@@ -19,8 +19,8 @@ static struct bc_schema *schema_of(const char *format, int64_t n_children) {
         CHECK(ArrowSchemaSetName(column->children[i], "x") == 0);
     }
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 
@@ -189,22 +189,22 @@ static void test_parts_that_are_wrong(void) {
 
 /* Run ends count on; those of 16 bits come to an end. */
 static void test_runs(void) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    CHECK(ArrowSchemaSetFormat(source.children[0], "+r") == 0);
-    CHECK(ArrowSchemaAllocateChildren(source.children[0], 2) == 0);
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    CHECK(ArrowSchemaSetFormat(c_schema.children[0], "+r") == 0);
+    CHECK(ArrowSchemaAllocateChildren(c_schema.children[0], 2) == 0);
     for (int i = 0; i < 2; i++) {
-        struct ArrowSchema *child = source.children[0]->children[i];
+        struct ArrowSchema *child = c_schema.children[0]->children[i];
         ArrowSchemaInit(child);
         enum ArrowType type = i == 0 ? NANOARROW_TYPE_INT16 : NANOARROW_TYPE_INT32;
         CHECK(ArrowSchemaSetType(child, type) == 0);
         CHECK(ArrowSchemaSetName(child, i == 0 ? "run_ends" : "values") == 0);
     }
-    source.children[0]->children[0]->flags = 0;
+    c_schema.children[0]->children[0]->flags = 0;
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const int16_t ends[] = {10000, 15000};
     static const int16_t backwards[] = {10000, 9999};

@@ -1,7 +1,7 @@
 /* What counts as growth of a dictionary's values. */
 #include <string.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 #include "ipc/dictionary_change.h"
 
 static const struct bc_field numbers = {

@@ -2,8 +2,8 @@
 #include <unistd.h>
 
 #include "base/slab.h"
+#include "counting_source.h"
 #include "disk/disk.h"
-#include "fixture.h"
 #include "replay/export.h"
 
 enum { BATCHES = 12, ROWS = 3000 };
@@ -11,14 +11,14 @@ enum { BATCHES = 12, ROWS = 3000 };
 /* Mappings of a file that grows are replaced again and again; batches and
  * dictionaries that were read from the older ones stay right. */
 static void test_mappings_are_replaced(void) {
-    char *path = fixture_directory();
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct ArrowSchema source;
+    char *path = new_directory();
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct ArrowSchema c_schema;
     struct bc_schema *schema;
-    CHECK(fixture_schema(NULL, &source) == 0);
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(counting_source_schema(NULL, &c_schema) == 0);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     struct bc_disk disk;
     const struct bc_disk_options options = {
         .path = path, .bytes_max = BC_BYTES_DEFAULT, .checksums = true};
@@ -34,7 +34,7 @@ static void test_mappings_are_replaced(void) {
     for (int i = 0; i < BATCHES; i++) {
         struct ArrowArray array;
         struct bc_batch *batch;
-        fixture_batch(&fixture, i, &array);
+        counting_source_make_batch(&source, i, &array);
         CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
         CHECK(bc__buffer_ranges_of_batch(&ranges, schema, batch, NULL) == 0);
         CHECK(tier->ops->append(tier, batch, &ranges, false, &extents[i], NULL) == 0);
@@ -50,12 +50,12 @@ static void test_mappings_are_replaced(void) {
         struct ArrowArray array;
         CHECK(bc__disk_read(tier, extents[i], 0, verified, &back, NULL) == 0);
         CHECK(bc__export_batch(schema, NULL, back, NULL, &array) == 0);
-        fixture_check(&fixture, &array, i);
+        counting_source_check(&source, &array, i);
     }
     tier->ops->release_retired(tier, true);
-    CHECK(fixture.arrays_alive == 0);
+    CHECK(source.arrays_alive == 0);
     bc__disk_close(&disk);
-    for (int i = 0; i < BATCHES; i++) fixture_check(&fixture, &held[i], i);
+    for (int i = 0; i < BATCHES; i++) counting_source_check(&source, &held[i], i);
     bc__disk_finish(&disk);
     bc__buffer_ranges_finish(&ranges);
     bc__slab_finish(&slab);

@@ -1,7 +1,7 @@
 /* Values of the other byte order. */
 #include "arrow/values.h"
 #include "base/check.h"
-#include "fixture.h"
+#include "counting_source.h"
 #include "ipc/endian.h"
 
 static struct bc_field field_of(enum bc_layout kind, int32_t bits, size_t alignment) {

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "counting_source.h"
 #include "disk/file.h"
-#include "fixture.h"
 
 enum { MESSAGES = 600 };
 
@@ -49,7 +49,7 @@ static void check_message(struct bc_file *file, int i, int64_t offset,
 /* However messages wait or do not, each can be read at any time, also from blocks that
  * were written meanwhile. */
 static void test_messages_are_collected(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     for (int pattern = 1; pattern < 5; pattern++) {
         struct bc_file file;
         int64_t offsets[MESSAGES];
@@ -94,7 +94,7 @@ static int64_t blocks_of(const struct bc_file *file) {
  * still used is never punched. */
 static void test_room_is_given_back(void) {
     enum { WINDOW = 20, LIMIT = 300 * 1024 };
-    char *path = fixture_directory();
+    char *path = new_directory();
     struct bc_file file;
     int64_t offsets[MESSAGES];
     CHECK(bc__file_create(&file, path, LIMIT, true, NULL) == 0);
@@ -127,7 +127,7 @@ static void test_room_is_given_back(void) {
 
 /* A batch may outlive the file that it was read from. */
 static void test_uses_outlive_the_file(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     struct bc_file file;
     int64_t offset;
     CHECK(bc__file_create(&file, path, BC_BYTES_DEFAULT, true, NULL) == 0);

@@ -3,13 +3,13 @@
 #include <sys/resource.h>
 
 #include "base/sys.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { SIZE = 64 << 20, POSITION = 12345 };
 
 /* A file of zeros, with a byte at its start, one in the middle and one at its end. */
-static int open_sparse(const struct place *place) {
-    int file = open(place->path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+static int open_sparse(const struct recording_dir *dir) {
+    int file = open(dir->path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     CHECK(file >= 0);
     CHECK(pwrite(file, "a", 1, 0) == 1 && pwrite(file, "b", 1, SIZE / 2) == 1);
     CHECK(pwrite(file, "c", 1, SIZE - 1) == 1);
@@ -38,9 +38,9 @@ static void check_reads(int file) {
 }
 
 static void test_reads_without_another_descriptor(void) {
-    struct place place;
-    place_init(&place);
-    int file = open_sparse(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    int file = open_sparse(&dir);
     if (has_holes(file)) {
         check_reads(file);
         struct rlimit before;
@@ -51,7 +51,7 @@ static void test_reads_without_another_descriptor(void) {
         CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     }
     CHECK(close(file) == 0);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

@@ -1,8 +1,8 @@
 /* IPC metadata: what we build is read back whole, and what nobody should have built ends.
  */
-#include "fixture.h"
+#include "counting_source.h"
 #include "ipc/metadata.h"
-#include "messages.h"
+#include "message_builder.h"
 
 /* ---- schemas, written down ---- */
 
@@ -251,18 +251,18 @@ static void compare(const struct ArrowSchema *a, const struct ArrowSchema *b) {
 /* ---- what we build is read back ---- */
 
 static void check_schema(const struct bc_schema *schema, const char *checksums) {
-    struct flat flat = build_schema(schema, checksums);
+    struct flatbuffer flatbuffer = build_schema_message(schema, checksums);
     struct bc_wire_head head;
-    CHECK(bc__metadata_peek(flat.bytes, flat.size, &head) == 0);
+    CHECK(bc__metadata_peek(flatbuffer.bytes, flatbuffer.size, &head) == 0);
     CHECK(head.kind == BC_WIRE_SCHEMA && head.version == 4 && head.body_bytes == 0);
     struct bc_wire_batch batch;
-    CHECK(bc__metadata_read_batch(flat.bytes, flat.size, &batch) == EINVAL);
+    CHECK(bc__metadata_read_batch(flatbuffer.bytes, flatbuffer.size, &batch) == EINVAL);
     struct bc_schema *again = NULL;
     const char *text;
     size_t text_size;
     struct bc_error error = {0};
-    int code = bc__metadata_read_schema(flat.bytes, flat.size, &again, &text, &text_size,
-                                        &error);
+    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, &again, &text,
+                                        &text_size, &error);
     if (code != 0) printf("# %d %s\n", code, error.message);
     CHECK(code == 0 && again->n_fields == schema->n_fields);
     compare(&schema->copy, &again->copy);
@@ -274,7 +274,7 @@ static void check_schema(const struct bc_schema *schema, const char *checksums) 
     CHECK(text_size == (checksums == NULL ? 0 : strlen(checksums)));
     CHECK(text_size == 0 || memcmp(text, checksums, text_size) == 0);
     bc__schema_free(again);
-    free(flat.bytes);
+    free(flatbuffer.bytes);
 }
 
 static void test_schemas(void) {
@@ -397,9 +397,9 @@ static struct bc_wire_batch some_batch(void) {
 }
 
 static void check_batch(const struct bc_wire_batch *batch) {
-    struct flat flat = build_batch(batch);
+    struct flatbuffer flatbuffer = build_batch_message(batch);
     struct bc_wire_batch again;
-    CHECK(bc__metadata_read_batch(flat.bytes, flat.size, &again) == 0);
+    CHECK(bc__metadata_read_batch(flatbuffer.bytes, flatbuffer.size, &again) == 0);
     CHECK(again.version == 4 && again.codec == batch->codec);
     CHECK(again.is_dictionary == batch->is_dictionary);
     CHECK(again.is_delta == batch->is_delta);
@@ -425,12 +425,12 @@ static void check_batch(const struct bc_wire_batch *batch) {
     CHECK(batch->checksums == NULL ||
           memcmp(again.checksums, batch->checksums, batch->checksums_size) == 0);
     struct bc_wire_head head;
-    CHECK(bc__metadata_peek(flat.bytes, flat.size, &head) == 0);
+    CHECK(bc__metadata_peek(flatbuffer.bytes, flatbuffer.size, &head) == 0);
     CHECK(head.kind == (batch->is_dictionary ? BC_WIRE_DICTIONARY : BC_WIRE_BATCH));
     CHECK(head.version == 4 && head.body_bytes == batch->body_bytes);
     CHECK(head.rows == batch->rows && head.dictionary_id == batch->dictionary_id);
     CHECK(head.is_delta == batch->is_delta);
-    free(flat.bytes);
+    free(flatbuffer.bytes);
 }
 
 static void test_batches(void) {
@@ -453,24 +453,25 @@ static void test_batches(void) {
 }
 
 /* The footer's own table, in front of a message whose schema it takes. */
-static struct flat build_footer(const struct bc_schema *schema) {
+static struct flatbuffer build_footer(const struct bc_schema *schema) {
     static const uint16_t fields[] = {16, 4, 8, 12};
-    struct flat message = build_schema(schema, NULL);
-    struct assembler out = start((uint32_t)message.size + 256);
-    uint32_t root = table(&out, vtable(&out, 18, 4, fields));
-    refer(&out, 0, root);
+    struct flatbuffer message = build_schema_message(schema, NULL);
+    struct flatbuffer_builder out = builder_start((uint32_t)message.size + 256);
+    uint32_t root = builder_table(&out, builder_vtable(&out, 18, 4, fields));
+    builder_refer(&out, 0, root);
     out.bytes[root + 16] = 4; /* V5 */
     for (uint32_t which = 0; which < 2; which++) {
-        (void)take(&out, 4, 8);
-        uint32_t blocks = take(&out, 4, 4);
-        put(&out, blocks, which + 1);
+        (void)builder_reserve(&out, 4, 8);
+        uint32_t blocks = builder_reserve(&out, 4, 4);
+        builder_put(&out, blocks, which + 1);
         for (uint32_t i = 0; i <= which; i++) {
             struct bc_wire_block block = {8 + i, 16 + (int32_t)i, 0, 64 + i};
-            memcpy(out.bytes + take(&out, sizeof(block), 8), &block, sizeof(block));
+            memcpy(out.bytes + builder_reserve(&out, sizeof(block), 8), &block,
+                   sizeof(block));
         }
-        refer(&out, root + 8 + which * 4, blocks);
+        builder_refer(&out, root + 8 + which * 4, blocks);
     }
-    uint32_t base = take(&out, (uint32_t)message.size, 8);
+    uint32_t base = builder_reserve(&out, (uint32_t)message.size, 8);
     memcpy(out.bytes + base, message.bytes, message.size);
     uint32_t at;
     int32_t back;
@@ -480,22 +481,22 @@ static struct flat build_footer(const struct bc_schema *schema) {
     memcpy(&back, message.bytes + at, sizeof(back));
     memcpy(&entry, message.bytes + ((int64_t)at - back) + 4 + 2 * 2, sizeof(entry));
     memcpy(&offset, message.bytes + at + entry, sizeof(offset));
-    refer(&out, root + 4, base + at + entry + offset);
-    struct flat flat = copy_of(out.bytes, out.size);
+    builder_refer(&out, root + 4, base + at + entry + offset);
+    struct flatbuffer flatbuffer = flatbuffer_copy(out.bytes, out.size);
     free(out.bytes);
     free(message.bytes);
-    return flat;
+    return flatbuffer;
 }
 
 static void test_footers(void) {
     for (size_t i = 0; i < N_ROOTS; i++) {
         struct bc_schema *schema = make_schema(&roots[i]);
-        struct flat flat = build_footer(schema);
+        struct flatbuffer flatbuffer = build_footer(schema);
         struct bc_schema *again = NULL;
         struct bc_wire_blocks dictionaries;
         struct bc_wire_blocks batches;
-        CHECK(bc__metadata_read_footer(flat.bytes, flat.size, &again, &dictionaries,
-                                       &batches, NULL) == 0);
+        CHECK(bc__metadata_read_footer(flatbuffer.bytes, flatbuffer.size, &again,
+                                       &dictionaries, &batches, NULL) == 0);
         compare(&schema->copy, &again->copy);
         CHECK(dictionaries.n == 1 && batches.n == 2);
         CHECK(bc__wire_block(&dictionaries, 0).metadata_bytes == 16);
@@ -504,14 +505,14 @@ static void test_footers(void) {
         CHECK(second.body_bytes == 65);
         bc__schema_free(again);
         bc__schema_free(schema);
-        free(flat.bytes);
+        free(flatbuffer.bytes);
     }
 }
 
 /* ---- what is broken ends ---- */
 
 /* Everything that reads reads the bytes, and all that it gives out. */
-static uint64_t read_all(const struct flat *flat) {
+static uint64_t read_all(const struct flatbuffer *flatbuffer) {
     uint64_t sum = 0;
     struct bc_wire_head head;
     struct bc_wire_batch batch;
@@ -520,9 +521,9 @@ static uint64_t read_all(const struct flat *flat) {
     const char *text = NULL;
     size_t size = 0;
     struct bc_error error = {0};
-    int code = bc__metadata_peek(flat->bytes, flat->size, &head);
+    int code = bc__metadata_peek(flatbuffer->bytes, flatbuffer->size, &head);
     CHECK(code == EINVAL || (code == 0 && head.body_bytes >= 0 && head.rows >= 0));
-    code = bc__metadata_read_batch(flat->bytes, flat->size, &batch);
+    code = bc__metadata_read_batch(flatbuffer->bytes, flatbuffer->size, &batch);
     CHECK(code == 0 || code == EINVAL);
     if (code == 0) {
         for (size_t i = 0; i < batch.n_nodes; i++) {
@@ -540,8 +541,8 @@ static uint64_t read_all(const struct flat *flat) {
         size = batch.checksums_size;
         for (size_t i = 0; i < size; i++) sum += (uint64_t)text[i];
     }
-    code =
-        bc__metadata_read_schema(flat->bytes, flat->size, &schema, &text, &size, &error);
+    code = bc__metadata_read_schema(flatbuffer->bytes, flatbuffer->size, &schema, &text,
+                                    &size, &error);
     CHECK(code == error.code);
     CHECK(code == 0 || ((code == EINVAL || code == ENOTSUP) && error.message[0] != '\0'));
     if (code == 0) {
@@ -549,8 +550,8 @@ static uint64_t read_all(const struct flat *flat) {
         bc__schema_free(schema);
     }
     error.code = 0;
-    code = bc__metadata_read_footer(flat->bytes, flat->size, &schema, &blocks[0],
-                                    &blocks[1], &error);
+    code = bc__metadata_read_footer(flatbuffer->bytes, flatbuffer->size, &schema,
+                                    &blocks[0], &blocks[1], &error);
     CHECK(code == error.code);
     CHECK(code == 0 || ((code == EINVAL || code == ENOTSUP) && error.message[0] != '\0'));
     if (code == 0) {
@@ -566,38 +567,38 @@ static uint64_t read_all(const struct flat *flat) {
 }
 
 /* Metadata is read at any address. */
-static void move(const struct flat *flat) {
-    uint8_t *place = malloc(flat->size + 8);
+static void move(const struct flatbuffer *flatbuffer) {
+    uint8_t *place = malloc(flatbuffer->size + 8);
     for (size_t shift = 1; shift < 8; shift++) {
-        const struct flat moved = {place + shift, flat->size};
-        memcpy(moved.bytes, flat->bytes, flat->size);
-        CHECK(read_all(&moved) == read_all(flat));
+        const struct flatbuffer moved = {place + shift, flatbuffer->size};
+        memcpy(moved.bytes, flatbuffer->bytes, flatbuffer->size);
+        CHECK(read_all(&moved) == read_all(flatbuffer));
     }
     free(place);
 }
 
 /* Each bit the other way round, and each size that is too short. */
-static void damage(struct flat flat) {
+static void damage(struct flatbuffer flatbuffer) {
     static volatile uint64_t sum;
-    move(&flat);
-    for (size_t size = 0; size <= flat.size; size++) {
-        struct flat cut = copy_of(flat.bytes, size);
+    move(&flatbuffer);
+    for (size_t size = 0; size <= flatbuffer.size; size++) {
+        struct flatbuffer cut = flatbuffer_copy(flatbuffer.bytes, size);
         sum += read_all(&cut);
         free(cut.bytes);
     }
-    for (size_t bit = 0; bit < flat.size * 8; bit++) {
+    for (size_t bit = 0; bit < flatbuffer.size * 8; bit++) {
         uint8_t mask = (uint8_t)(1 << (bit % 8));
-        flat.bytes[bit / 8] ^= mask;
-        sum += read_all(&flat);
-        flat.bytes[bit / 8] ^= mask;
+        flatbuffer.bytes[bit / 8] ^= mask;
+        sum += read_all(&flatbuffer);
+        flatbuffer.bytes[bit / 8] ^= mask;
     }
-    free(flat.bytes);
+    free(flatbuffer.bytes);
 }
 
 static void test_damaged_schemas(void) {
     for (size_t i = 0; i < N_ROOTS; i++) {
         struct bc_schema *schema = make_schema(&roots[i]);
-        damage(build_schema(schema, "0123456789abcdef"));
+        damage(build_schema_message(schema, "0123456789abcdef"));
         bc__schema_free(schema);
     }
 }
@@ -610,10 +611,10 @@ static void test_damaged_footers(void) {
 
 static void test_damaged_batches(void) {
     struct bc_wire_batch batch = some_batch();
-    damage(build_batch(&batch));
+    damage(build_batch_message(&batch));
     batch.codec = BC_CODEC_ZSTD;
     batch.is_dictionary = true;
-    damage(build_batch(&batch));
+    damage(build_batch_message(&batch));
 }
 
 int main(void) {

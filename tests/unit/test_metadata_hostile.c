@@ -1,7 +1,7 @@
 /* IPC metadata that nobody's writer makes, put together by hand: it is refused, and at
  * once; and what writers may leave out. */
-#include "fixture.h"
-#include "flat.h"
+#include "counting_source.h"
+#include "flatbuffer_builder.h"
 #include "ipc/metadata.h"
 
 /* Where the fields are in the tables that we make: only those that we need. */
@@ -15,7 +15,7 @@ struct parts {
     uint32_t fields; /* for the caller to refer to the fields */
 };
 
-static struct parts start_schema(struct assembler *out) {
+static struct parts start_schema(struct flatbuffer_builder *out) {
     static const uint16_t message[] = {IN_VERSION, IN_KIND, IN_HEADER};
     static const uint16_t schema[] = {IN_ENDIANNESS, IN_FIELDS};
     static const uint16_t field[] = {0, 0,           IN_TYPE_KIND, IN_TYPE,
@@ -23,18 +23,18 @@ static struct parts start_schema(struct assembler *out) {
     static const uint16_t encoded[] = {0,           0,           IN_TYPE_KIND, IN_TYPE,
                                        IN_ENCODING, IN_CHILDREN, IN_PAIRS};
     static const uint16_t pair[] = {4, 8};
-    uint32_t message_vtable = vtable(out, 12, 3, message);
-    uint32_t schema_vtable = vtable(out, 12, 2, schema);
-    struct parts parts = {.empty = vtable(out, 4, 0, NULL),
-                          .field = vtable(out, 20, 7, field),
-                          .encoded = vtable(out, 24, 7, encoded),
-                          .pair = vtable(out, 12, 2, pair)};
-    parts.root = table(out, message_vtable);
-    refer(out, 0, parts.root);
+    uint32_t message_vtable = builder_vtable(out, 12, 3, message);
+    uint32_t schema_vtable = builder_vtable(out, 12, 2, schema);
+    struct parts parts = {.empty = builder_vtable(out, 4, 0, NULL),
+                          .field = builder_vtable(out, 20, 7, field),
+                          .encoded = builder_vtable(out, 24, 7, encoded),
+                          .pair = builder_vtable(out, 12, 2, pair)};
+    parts.root = builder_table(out, message_vtable);
+    builder_refer(out, 0, parts.root);
     out->bytes[parts.root + IN_VERSION] = 4; /* V5 */
     out->bytes[parts.root + IN_KIND] = 1;
-    parts.schema = table(out, schema_vtable);
-    refer(out, parts.root + IN_HEADER, parts.schema);
+    parts.schema = builder_table(out, schema_vtable);
+    builder_refer(out, parts.root + IN_HEADER, parts.schema);
     parts.fields = parts.schema + IN_FIELDS;
     return parts;
 }
@@ -43,31 +43,31 @@ enum { TYPE_STRUCT = 13, TYPE_UNION = 14, TYPE_UNKNOWN = 27 };
 
 /* A field whose type has no parameters, without children and pairs, for the caller to
  * refer to others. */
-static uint32_t field_of(struct assembler *out, const struct parts *parts,
+static uint32_t field_of(struct flatbuffer_builder *out, const struct parts *parts,
                          uint32_t its_vtable, uint8_t kind) {
-    uint32_t field = table(out, its_vtable);
+    uint32_t field = builder_table(out, its_vtable);
     out->bytes[field + IN_TYPE_KIND] = kind;
-    uint32_t type = table(out, parts->empty);
-    refer(out, field + IN_TYPE, type);
-    uint32_t none = vector(out, 0);
-    refer(out, field + IN_CHILDREN, none);
-    refer(out, field + IN_PAIRS, none);
+    uint32_t type = builder_table(out, parts->empty);
+    builder_refer(out, field + IN_TYPE, type);
+    uint32_t none = builder_vector(out, 0);
+    builder_refer(out, field + IN_CHILDREN, none);
+    builder_refer(out, field + IN_PAIRS, none);
     return field;
 }
 
 /* Reads what was put together, a schema; it stays, for more to be done with it. */
-static int read_assembled(const struct assembler *out, struct bc_schema **out_schema,
-                          struct bc_error *error) {
-    struct flat flat = copy_of(out->bytes, out->size);
+static int read_assembled(const struct flatbuffer_builder *out,
+                          struct bc_schema **out_schema, struct bc_error *error) {
+    struct flatbuffer flatbuffer = flatbuffer_copy(out->bytes, out->size);
     const char *checksums;
     size_t size;
-    int code = bc__metadata_read_schema(flat.bytes, flat.size, out_schema, &checksums,
-                                        &size, error);
-    free(flat.bytes);
+    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, out_schema,
+                                        &checksums, &size, error);
+    free(flatbuffer.bytes);
     return code;
 }
 
-static void refuse(const struct assembler *out, int code, const char *words) {
+static void refuse(const struct flatbuffer_builder *out, int code, const char *words) {
     struct bc_schema *schema = NULL;
     struct bc_error error = {0};
     CHECK(read_assembled(out, &schema, &error) == code && schema == NULL);
@@ -78,15 +78,15 @@ static void refuse(const struct assembler *out, int code, const char *words) {
 
 /* A chain of fields, each `n_children` times the child of the one before. */
 static void check_chain(uint32_t levels, uint32_t n_children, const char *words) {
-    struct assembler out = start(256 + levels * (64 + 4 * n_children));
+    struct flatbuffer_builder out = builder_start(256 + levels * (64 + 4 * n_children));
     struct parts parts = start_schema(&out);
     uint32_t reference = parts.fields;
     for (uint32_t level = 0; level < levels; level++) {
-        uint32_t fields = vector(&out, n_children);
-        refer(&out, reference, fields);
+        uint32_t fields = builder_vector(&out, n_children);
+        builder_refer(&out, reference, fields);
         uint32_t field = field_of(&out, &parts, parts.field, TYPE_STRUCT);
         for (uint32_t i = 0; i < n_children; i++) {
-            refer(&out, fields + 4 + 4 * i, field);
+            builder_refer(&out, fields + 4 + 4 * i, field);
         }
         reference = field + IN_CHILDREN;
     }
@@ -116,21 +116,21 @@ static void test_shared_children(void) {
 /* All fields are one, whose pairs are all one. */
 static void test_shared_pairs(void) {
     enum { N = 100000, TEXT = 1000 };
-    struct assembler out = start(1024 + TEXT + 2 * 4 * N);
+    struct flatbuffer_builder out = builder_start(1024 + TEXT + 2 * 4 * N);
     struct parts parts = start_schema(&out);
-    uint32_t fields = vector(&out, N);
-    refer(&out, parts.fields, fields);
+    uint32_t fields = builder_vector(&out, N);
+    builder_refer(&out, parts.fields, fields);
     uint32_t field = field_of(&out, &parts, parts.field, TYPE_STRUCT);
-    uint32_t pairs = vector(&out, N);
-    refer(&out, field + IN_PAIRS, pairs);
-    uint32_t pair = table(&out, parts.pair);
-    uint32_t text = take(&out, 4 + TEXT + 1, 4);
-    put(&out, text, TEXT);
-    refer(&out, pair + 4, text);
-    refer(&out, pair + 8, text);
+    uint32_t pairs = builder_vector(&out, N);
+    builder_refer(&out, field + IN_PAIRS, pairs);
+    uint32_t pair = builder_table(&out, parts.pair);
+    uint32_t text = builder_reserve(&out, 4 + TEXT + 1, 4);
+    builder_put(&out, text, TEXT);
+    builder_refer(&out, pair + 4, text);
+    builder_refer(&out, pair + 8, text);
     for (uint32_t i = 0; i < N; i++) {
-        refer(&out, fields + 4 + 4 * i, field);
-        refer(&out, pairs + 4 + 4 * i, pair);
+        builder_refer(&out, fields + 4 + 4 * i, field);
+        builder_refer(&out, pairs + 4 + 4 * i, pair);
     }
     refuse(&out, EINVAL, "too often");
     free(out.bytes);
@@ -139,22 +139,22 @@ static void test_shared_pairs(void) {
 /* Many fields that share all they have, as a writer might: those are read. */
 static void test_shared_types(void) {
     enum { N = 1000 };
-    struct assembler out = start(256 + N * 48);
+    struct flatbuffer_builder out = builder_start(256 + N * 48);
     struct parts parts = start_schema(&out);
-    uint32_t fields = vector(&out, N);
-    refer(&out, parts.fields, fields);
+    uint32_t fields = builder_vector(&out, N);
+    builder_refer(&out, parts.fields, fields);
     uint32_t places[N];
     for (uint32_t i = 0; i < N; i++) {
-        places[i] = table(&out, parts.field);
+        places[i] = builder_table(&out, parts.field);
         out.bytes[places[i] + IN_TYPE_KIND] = TYPE_STRUCT;
-        refer(&out, fields + 4 + 4 * i, places[i]);
+        builder_refer(&out, fields + 4 + 4 * i, places[i]);
     }
-    uint32_t type = table(&out, parts.empty);
-    uint32_t none = vector(&out, 0);
+    uint32_t type = builder_table(&out, parts.empty);
+    uint32_t none = builder_vector(&out, 0);
     for (uint32_t i = 0; i < N; i++) {
-        refer(&out, places[i] + IN_TYPE, type);
-        refer(&out, places[i] + IN_CHILDREN, none);
-        refer(&out, places[i] + IN_PAIRS, none);
+        builder_refer(&out, places[i] + IN_TYPE, type);
+        builder_refer(&out, places[i] + IN_CHILDREN, none);
+        builder_refer(&out, places[i] + IN_PAIRS, none);
     }
     struct bc_schema *schema = NULL;
     CHECK(read_assembled(&out, &schema, NULL) == 0);
@@ -166,20 +166,20 @@ static void test_shared_types(void) {
 /* ---- what others leave out, and what we do not know ---- */
 
 /* A column "" of a dictionary, which is a union of two structs. */
-static struct assembler defaults(struct parts *out_parts, uint32_t *out_column) {
-    struct assembler out = start(1024);
+static struct flatbuffer_builder defaults(struct parts *out_parts, uint32_t *out_column) {
+    struct flatbuffer_builder out = builder_start(1024);
     struct parts parts = start_schema(&out);
-    uint32_t fields = vector(&out, 1);
-    refer(&out, parts.fields, fields);
+    uint32_t fields = builder_vector(&out, 1);
+    builder_refer(&out, parts.fields, fields);
     uint32_t column = field_of(&out, &parts, parts.encoded, TYPE_UNION);
-    refer(&out, fields + 4, column);
-    uint32_t encoding = table(&out, parts.empty);
-    refer(&out, column + IN_ENCODING, encoding);
-    uint32_t children = vector(&out, 2);
-    refer(&out, column + IN_CHILDREN, children);
+    builder_refer(&out, fields + 4, column);
+    uint32_t encoding = builder_table(&out, parts.empty);
+    builder_refer(&out, column + IN_ENCODING, encoding);
+    uint32_t children = builder_vector(&out, 2);
+    builder_refer(&out, column + IN_CHILDREN, children);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t child = field_of(&out, &parts, parts.field, TYPE_STRUCT);
-        refer(&out, children + 4 + 4 * i, child);
+        builder_refer(&out, children + 4 + 4 * i, child);
     }
     *out_parts = parts;
     *out_column = column;
@@ -189,7 +189,7 @@ static struct assembler defaults(struct parts *out_parts, uint32_t *out_column) 
 static void test_defaults(void) {
     struct parts parts;
     uint32_t column;
-    struct assembler out = defaults(&parts, &column);
+    struct flatbuffer_builder out = defaults(&parts, &column);
     struct bc_schema *schema = NULL;
     CHECK(read_assembled(&out, &schema, NULL) == 0);
     const struct ArrowSchema *read = schema->fields[1].schema;
@@ -270,7 +270,7 @@ static void test_shared_pairs_of_values(void) {
 static void test_unknown(void) {
     struct parts parts;
     uint32_t column;
-    struct assembler out = defaults(&parts, &column);
+    struct flatbuffer_builder out = defaults(&parts, &column);
     out.bytes[column + IN_TYPE_KIND] = TYPE_UNKNOWN;
     refuse(&out, ENOTSUP, "Field '' has a type that is not known here, number 27");
     out.bytes[column + IN_TYPE_KIND] = 0;

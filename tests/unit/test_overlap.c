@@ -5,18 +5,18 @@
 #include "ipc/decode.h"
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
-#include "messages.h"
-#include "place.h"
+#include "message_builder.h"
+#include "recording_dir.h"
 
 enum { BATCHES = 6, ROWS = 50 };
 
 /* Makes a recording, whose trailer this is: its open file. */
-static int open_recorded(struct place *place, struct bc_trailer *out_trailer) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    place_init(place);
-    place_record(place->path, fixture, BATCHES + 1);
-    int file = open(place->path, O_RDWR);
+static int open_recorded(struct recording_dir *dir, struct bc_trailer *out_trailer) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    recording_dir_init(dir);
+    recording_write(dir->path, source, BATCHES + 1);
+    int file = open(dir->path, O_RDWR);
     bool complete;
     off_t size = lseek(file, 0, SEEK_END);
     CHECK(bc__trailer_read(file, size, out_trailer, &complete) == 0 && complete);
@@ -41,9 +41,9 @@ static int get(struct bc_cache *cache, uint64_t number) {
 
 /* All entries of batches say that they are the first one. */
 static void test_batches(void) {
-    struct place place;
+    struct recording_dir dir;
     struct bc_trailer trailer;
-    int file = open_recorded(&place, &trailer);
+    int file = open_recorded(&dir, &trailer);
     uint8_t entry[BC_TRAILER_BATCH];
     struct bc_trailer_batch first;
     CHECK(pread(file, entry, sizeof(entry), bc__trailer_batch_at(&trailer, 0)) > 0);
@@ -54,20 +54,20 @@ static void test_batches(void) {
         bc__trailer_put_batch(entry, &same, i);
         CHECK(pwrite(file, entry, sizeof(entry), bc__trailer_batch_at(&trailer, i)) > 0);
     }
-    struct bc_cache *cache = open_file(place.path);
+    struct bc_cache *cache = open_file(dir.path);
     for (uint64_t i = 0; i + 1 < BATCHES; i++) CHECK(get(cache, i) == EBADMSG);
     /* Nothing is behind the last one. */
     CHECK(get(cache, BATCHES - 1) == 0);
     bc_cache_unref(cache);
     CHECK(close(file) == 0);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* A dictionary's message that reaches into the next one of that dictionary. */
 static void test_dictionaries(void) {
-    struct place place;
+    struct recording_dir dir;
     struct bc_trailer trailer;
-    int file = open_recorded(&place, &trailer);
+    int file = open_recorded(&dir, &trailer);
     CHECK(trailer.dictionaries > 1);
     uint8_t bytes[BC_TRAILER_DICTIONARY];
     struct bc_trailer_dictionary entry;
@@ -78,16 +78,16 @@ static void test_dictionaries(void) {
     bc__trailer_put_dictionary(bytes, &entry, 0);
     CHECK(pwrite(file, bytes, sizeof(bytes), at) > 0);
     struct bc_cache *cache;
-    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == EBADMSG);
+    CHECK(bc_file_open(dir.path, NULL, &cache, NULL) == EBADMSG);
     CHECK(close(file) == 0);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* The first batch must begin with the first row. */
 static void test_first_rows(void) {
-    struct place place;
+    struct recording_dir dir;
     struct bc_trailer trailer;
-    int file = open_recorded(&place, &trailer);
+    int file = open_recorded(&dir, &trailer);
     uint8_t entry[BC_TRAILER_BATCH];
     for (int i = 0; i < BATCHES; i++) {
         struct bc_trailer_batch batch;
@@ -103,15 +103,15 @@ static void test_first_rows(void) {
     bc__trailer_put_footer(footer, &trailer);
     off_t end = lseek(file, -BC_TRAILER_FOOTER, SEEK_END);
     CHECK(pwrite(file, footer, sizeof(footer), end) > 0 && close(file) == 0);
-    struct bc_cache *cache = open_file(place.path);
+    struct bc_cache *cache = open_file(dir.path);
     CHECK(get(cache, 0) == EBADMSG && get(cache, 1) == 0);
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* A message of `wire`, with a body of `body_bytes` zeros, freed by the caller. */
 static uint8_t *message_of(const struct bc_wire_batch *wire, int64_t *out_size) {
-    struct flat metadata = build_batch(wire);
+    struct flatbuffer metadata = build_batch_message(wire);
     *out_size = (int64_t)(8 + metadata.size) + wire->body_bytes;
     uint8_t *message = aligned_alloc(64, ((size_t)*out_size + 63) / 64 * 64);
     const int32_t prefix[2] = {-1, (int32_t)metadata.size};
@@ -123,13 +123,14 @@ static uint8_t *message_of(const struct bc_wire_batch *wire, int64_t *out_size) 
 }
 
 static struct bc_schema *schema_of(int n, enum ArrowType type) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, n) == 0);
-    for (int i = 0; i < n; i++) CHECK(ArrowSchemaSetType(source.children[i], type) == 0);
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, n) == 0);
+    for (int i = 0; i < n; i++)
+        CHECK(ArrowSchemaSetType(c_schema.children[i], type) == 0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 
@@ -237,10 +238,10 @@ static void test_buffers_larger_than_their_rows(void) {
 
 /* A schema of one column, which has the format; its children are int8. */
 static struct bc_schema *schema_of_format(const char *format, int64_t n_children) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    struct ArrowSchema *column = source.children[0];
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    struct ArrowSchema *column = c_schema.children[0];
     CHECK(ArrowSchemaSetFormat(column, format) == 0);
     CHECK(ArrowSchemaAllocateChildren(column, n_children) == 0);
     for (int64_t i = 0; i < n_children; i++) {
@@ -249,8 +250,8 @@ static struct bc_schema *schema_of_format(const char *format, int64_t n_children
         CHECK(ArrowSchemaSetName(column->children[i], "x") == 0);
     }
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 

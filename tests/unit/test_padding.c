@@ -1,7 +1,7 @@
 /* What a producer left uninitialised behind its values comes into no file. */
 #include <string.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { BYTES = 64, ROWS = 13, OFFSET = 3, COLUMNS = 3 };
 
@@ -129,7 +129,7 @@ static void check(const struct ArrowArray *array) {
 static void record(bool poison, struct bc_cache_options options) {
     struct source source = {.poison = poison};
     struct ArrowArrayStream stream = {schema, next, no_words, release_stream, &source};
-    char *path = fixture_directory();
+    char *path = new_directory();
     options.memory_capacity = 1;
     options.disk_path = path;
     struct bc_cache *cache;

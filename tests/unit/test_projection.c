@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
 enum { BATCHES = 6, ROWS = 1000 };
 
@@ -42,15 +42,15 @@ static void check_d_x(struct ArrowArray *array, int64_t number) {
 }
 
 static void project(const struct bc_cache_options *options) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, options);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, options);
     static const int32_t columns[] = {2, 0};
     /* First from the source, then from the tier, then beside whole batches. */
     for (int pass = 0; pass < 3; pass++) {
         struct bc_reader *some = columns_reader(cache, columns, 2);
         struct bc_reader *none = columns_reader(cache, columns, 0);
-        struct bc_reader *all = fixture_reader(cache);
+        struct bc_reader *all = new_reader(cache);
         struct ArrowSchema schema;
         CHECK(bc_reader_schema(some, &schema, NULL) == 0 && schema.n_children == 2);
         CHECK(strcmp(schema.children[0]->name, "d") == 0);
@@ -66,7 +66,7 @@ static void project(const struct bc_cache_options *options) {
             array.release(&array);
             if (pass == 0) continue;
             CHECK(bc_reader_next(all, &array, NULL, NULL) == 0);
-            fixture_check(&fixture, &array, i);
+            counting_source_check(&source, &array, i);
         }
         CHECK(bc_reader_next(some, &array, NULL, NULL) == 0 && array.release == NULL);
         bc_reader_unref(some);
@@ -74,13 +74,13 @@ static void project(const struct bc_cache_options *options) {
         bc_reader_unref(all);
     }
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void test_columns_in_memory(void) { project(NULL); }
 
 static void test_columns_on_disk(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     struct bc_cache_options options = on_disk(path);
     project(&options);
     options.compression = BC_COMPRESSION_LZ4;
@@ -92,9 +92,9 @@ static void test_columns_on_disk(void) {
 }
 
 static void test_columns_that_do_not_exist(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     static const int32_t bad[][2] = {{0, 3}, {-1, 0}};
     for (int i = 0; i < 2; i++) {
         struct bc_reader_options options = BC_READER_OPTIONS_INIT;
@@ -108,7 +108,7 @@ static void test_columns_that_do_not_exist(void) {
         CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
     }
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* Flips a byte of the column s wherever it stands in the file. */
@@ -127,11 +127,11 @@ static void damage_s(const char *path) {
 
 /* What is not asked for is not verified; what is asked for is, once. */
 static void test_only_those_columns_are_verified(void) {
-    char *path = fixture_directory();
+    char *path = new_directory();
     struct bc_cache_options options = on_disk(path);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
     damage_s(bc_cache_path(cache));
@@ -147,22 +147,22 @@ static void test_only_those_columns_are_verified(void) {
         CHECK(bc_reader_next(three, &array, NULL, &error) == EBADMSG);
         CHECK(strstr(error.message, "Checksum mismatch for batch 0"));
         bc_reader_unref(three);
-        struct bc_reader *all = fixture_reader(cache);
+        struct bc_reader *all = new_reader(cache);
         CHECK(bc_reader_next(all, &array, NULL, NULL) == EBADMSG);
         bc_reader_unref(all);
         CHECK(bc_cache_batch(cache, 1, &array, NULL, NULL) == 0);
-        fixture_check(&fixture, &array, 1);
+        counting_source_check(&source, &array, 1);
     }
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
     CHECK(rmdir(path) == 0);
     free(path);
 }
 
 static void test_start_and_stop(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
     for (uint64_t start = 0; start <= BATCHES + 1; start++) {
         for (uint64_t stop = 0; stop <= BATCHES + 1; stop++) {
             struct bc_reader_options options = BC_READER_OPTIONS_INIT;
@@ -174,7 +174,7 @@ static void test_start_and_stop(void) {
             uint64_t end = stop < BATCHES ? stop : BATCHES;
             for (uint64_t i = start; i < end; i++) {
                 CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-                fixture_check(&fixture, &array, (int64_t)i);
+                counting_source_check(&source, &array, (int64_t)i);
             }
             for (int i = 0; i < 2; i++) {
                 CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
@@ -184,88 +184,88 @@ static void test_start_and_stop(void) {
         }
     }
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* Single batches are asked of the source, are no reader of max_readers, and go with what
  * all readers have passed. */
 static void test_single_batches(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     struct ArrowArray array;
     struct bc_batch_info info;
     struct bc_error error = {0};
     CHECK(bc_cache_batch(cache, 2, &array, &info, NULL) == 0);
     CHECK(info.number == 2 && info.rows == ROWS && info.in_memory);
-    CHECK(fixture.next == 3);
+    CHECK(source.next == 3);
     struct ArrowArray held = array;
-    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_reader *reader = new_reader(cache);
     for (int64_t i = 0; i < 4; i++) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(&fixture, &array, i);
+        counting_source_check(&source, &array, i);
     }
     CHECK(bc_cache_batch(cache, 3, &array, NULL, &error) == EINVAL);
     CHECK(strstr(error.message, "Batch 3 is no longer cached"));
     CHECK(strstr(error.message, "the earliest batch still cached is 4"));
     CHECK(bc_cache_batch(cache, 5, &array, NULL, NULL) == 0);
-    fixture_check(&fixture, &array, 5);
+    counting_source_check(&source, &array, 5);
     CHECK(bc_cache_batch(cache, 6, &array, NULL, NULL) == 0 && array.release == NULL);
     bc_reader_unref(reader);
-    fixture_check(&fixture, &held, 2);
+    counting_source_check(&source, &held, 2);
     bc_cache_close(cache);
     CHECK(bc_cache_batch(cache, 5, &array, NULL, NULL) == EINVAL);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* A reader that has come to its stop holds nothing back any more. */
 static void test_a_stopped_reader_holds_nothing_back(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 2;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     struct bc_reader_options first = BC_READER_OPTIONS_INIT;
     first.stop = 1;
     struct bc_reader *stopped;
     CHECK(bc_cache_reader(cache, &first, &stopped, NULL) == 0);
-    struct bc_reader *reader = fixture_reader(cache);
+    struct bc_reader *reader = new_reader(cache);
     struct ArrowArray array;
     CHECK(bc_reader_next(stopped, &array, NULL, NULL) == 0);
-    fixture_check(&fixture, &array, 0);
+    counting_source_check(&source, &array, 0);
     for (int64_t i = 0; i < BATCHES; i++) {
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        fixture_check(&fixture, &array, i);
-        CHECK(fixture.arrays_alive == 0);
+        counting_source_check(&source, &array, i);
+        CHECK(source.arrays_alive == 0);
     }
     bc_reader_unref(reader);
     bc_reader_unref(stopped);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* Batches that nobody will look at go when others need their room, though no reader has
  * moved. */
 static void test_room_for_those_that_are_wanted(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.max_readers = 1;
     options.memory_capacity = 40000; /* one batch, not two */
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     struct bc_reader_options last = BC_READER_OPTIONS_INIT;
     last.start = BATCHES - 1;
     struct bc_reader *reader;
     CHECK(bc_cache_reader(cache, &last, &reader, NULL) == 0);
     struct ArrowArray array;
     CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-    fixture_check(&fixture, &array, BATCHES - 1);
+    counting_source_check(&source, &array, BATCHES - 1);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 int main(void) {

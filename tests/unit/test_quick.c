@@ -1,15 +1,15 @@
 /* Calls that read a batch only if that is quick: from memory, small ones, and those whose
  * bytes need not be looked at. */
 #include "cache/cache.h"
-#include "deltas.h"
+#include "delta_stream.h"
 #include "ipc/codec.h"
-#include "place.h"
+#include "recording_dir.h"
 #include "replay/reader.h"
 #include "save.h"
 
 enum { BATCHES = 3, FEW = 100, MANY = 100000 };
 
-static void check_quick(struct bc_reader *reader, const struct fixture *fixture,
+static void check_quick(struct bc_reader *reader, const struct counting_source *source,
                         int64_t number, bool quick) {
     struct ArrowArray array = {0};
     struct bc_error error = {0};
@@ -19,49 +19,50 @@ static void check_quick(struct bc_reader *reader, const struct fixture *fixture,
         CHECK(array.release == NULL && bc_reader_position(reader) == (uint64_t)number);
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
     }
-    fixture_check(fixture, &array, number);
+    counting_source_check(source, &array, number);
 }
 
-static void check_get(struct bc_cache *cache, const struct fixture *fixture, bool quick) {
+static void check_get(struct bc_cache *cache, const struct counting_source *source,
+                      bool quick) {
     struct ArrowArray array = {0};
     CHECK(bc_cache_batch_quick(cache, 1, &array, NULL, NULL) == (quick ? 0 : EAGAIN));
     if (!quick) CHECK(bc_cache_batch(cache, 1, &array, NULL, NULL) == 0);
-    fixture_check(fixture, &array, 1);
+    counting_source_check(source, &array, 1);
 }
 
 /* `first`: a first read is quick; `later`: the next ones are. */
-static void replay(struct bc_cache *cache, struct fixture *fixture, bool first,
+static void replay(struct bc_cache *cache, struct counting_source *source, bool first,
                    bool later) {
     for (int pass = 0; pass < 3; pass++) {
-        struct bc_reader *reader = fixture_reader(cache);
+        struct bc_reader *reader = new_reader(cache);
         bool quick = pass == 0 ? first : later;
-        for (int i = 0; i < BATCHES; i++) check_quick(reader, fixture, i, quick);
+        for (int i = 0; i < BATCHES; i++) check_quick(reader, source, i, quick);
         struct ArrowArray array;
         CHECK(bc_reader_next_quick(reader, &array, NULL, NULL) == 0);
         CHECK(array.release == NULL);
         bc_reader_unref(reader);
     }
-    check_get(cache, fixture, later);
+    check_get(cache, source, later);
 }
 
 static void record(int64_t rows, const struct bc_cache_options *options, bool first,
                    bool later) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, rows);
-    struct bc_cache *cache = fixture_cache(&fixture, options);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, rows);
+    struct bc_cache *cache = counting_source_cache(&source, options);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
-    replay(cache, &fixture, first, later);
+    replay(cache, &source, first, later);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static void test_quick_reads(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     record(MANY, &options, true, true);
-    options.disk_path = place.caches;
+    options.disk_path = dir.caches;
     record(MANY, &options, true, true);
     options.memory_capacity = 0;
     record(FEW, &options, true, true);
@@ -72,37 +73,37 @@ static void test_quick_reads(void) {
     record(FEW, &options, true, true);
     /* What was decompressed is kept. */
     record(MANY, &options, false, true);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_quick_reads_of_files(void) {
-    struct place place;
-    place_init(&place);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
     for (int copies = 0; copies < 2; copies++) {
-        struct fixture fixture;
-        fixture_init(&fixture, BATCHES, MANY);
-        struct bc_cache *cache = fixture_cache(&fixture, NULL);
-        CHECK(save_cache(cache, place.path, 1, 0, NULL) == 0);
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, MANY);
+        struct bc_cache *cache = counting_source_cache(&source, NULL);
+        CHECK(save_cache(cache, dir.path, 1, 0, NULL) == 0);
         bc_cache_unref(cache);
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
         options.read_into_memory = copies;
-        CHECK(bc_file_open(place.path, &options, &cache, NULL) == 0);
-        atomic_store(&fixture.arrays_alive, BATCHES);
-        replay(cache, &fixture, false, true);
+        CHECK(bc_file_open(dir.path, &options, &cache, NULL) == 0);
+        atomic_store(&source.arrays_alive, BATCHES);
+        replay(cache, &source, false, true);
         bc_cache_unref(cache);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_a_quick_call_asks_the_source(void) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, FEW);
-    struct bc_cache *cache = fixture_cache(&fixture, NULL);
-    struct bc_reader *reader = fixture_reader(cache);
-    for (int i = 0; i < BATCHES; i++) check_quick(reader, &fixture, i, true);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, FEW);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
+    struct bc_reader *reader = new_reader(cache);
+    for (int i = 0; i < BATCHES; i++) check_quick(reader, &source, i, true);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* ---- files that say little of their work ---- */
@@ -158,16 +159,16 @@ static void write_text(const char *path) {
                                        .n_nodes = 1,
                                        .buffers = buffers,
                                        .n_buffers = 3};
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    CHECK(ArrowSchemaSetType(source.children[0], NANOARROW_TYPE_STRING) == 0);
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    CHECK(ArrowSchemaSetType(c_schema.children[0], NANOARROW_TYPE_STRING) == 0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     FILE *file = fopen(path, "wb");
-    write_message(file, build_schema(schema, NULL), NULL, 0);
-    write_message(file, build_batch(&wire), body, (size_t)end);
+    write_message(file, build_schema_message(schema, NULL), NULL, 0);
+    write_message(file, build_batch_message(&wire), body, (size_t)end);
     CHECK(fclose(file) == 0);
     bc__schema_free(schema);
     free(body);
@@ -175,31 +176,32 @@ static void write_text(const char *path) {
 }
 
 static void test_much_compressed_text_is_not_quick(void) {
-    struct place place;
-    place_init(&place);
-    write_text(place.path);
-    struct bc_cache *cache = open_file(place.path);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    write_text(dir.path);
+    struct bc_cache *cache = open_file(dir.path);
     for (int i = 0; i < 2; i++) {
         check_one(cache, 0, EAGAIN);
         read_one(cache, 0);
     }
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* Writes batches, each with a dictionary of 40 MB of its own. */
 static void write_dictionaries(const char *path, int n) {
     enum { VALUES = 5 << 20 };
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    CHECK(ArrowSchemaSetType(source.children[0], NANOARROW_TYPE_INT32) == 0);
-    CHECK(ArrowSchemaAllocateDictionary(source.children[0]) == 0);
-    ArrowSchemaInit(source.children[0]->dictionary);
-    CHECK(ArrowSchemaSetType(source.children[0]->dictionary, NANOARROW_TYPE_INT64) == 0);
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    CHECK(ArrowSchemaSetType(c_schema.children[0], NANOARROW_TYPE_INT32) == 0);
+    CHECK(ArrowSchemaAllocateDictionary(c_schema.children[0]) == 0);
+    ArrowSchemaInit(c_schema.children[0]->dictionary);
+    CHECK(ArrowSchemaSetType(c_schema.children[0]->dictionary, NANOARROW_TYPE_INT64) ==
+          0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     size_t raw = (size_t)VALUES * 8;
     void *zeros = calloc(1, raw);
     size_t capacity = bc__compress_bound(BC_CODEC_ZSTD, raw);
@@ -210,7 +212,7 @@ static void write_dictionaries(const char *path, int n) {
           0);
     bc__compressor_finish(&compressor);
     FILE *file = fopen(path, "wb");
-    write_message(file, build_schema(schema, NULL), NULL, 0);
+    write_message(file, build_schema_message(schema, NULL), NULL, 0);
     for (int i = 0; i < n; i++) {
         const struct bc_wire_node values = {VALUES, 0};
         const struct bc_wire_buffer buffers[] = {{0, 0}, {0, (int64_t)size}};
@@ -224,7 +226,7 @@ static void write_dictionaries(const char *path, int n) {
             .n_nodes = 1,
             .buffers = buffers,
             .n_buffers = 2};
-        write_message(file, build_batch(&dictionary), body,
+        write_message(file, build_batch_message(&dictionary), body,
                       (size_t)dictionary.body_bytes);
         static const uint8_t index[64];
         const struct bc_wire_node node = {1, 0};
@@ -235,7 +237,7 @@ static void write_dictionaries(const char *path, int n) {
                                             .n_nodes = 1,
                                             .buffers = indices,
                                             .n_buffers = 2};
-        write_message(file, build_batch(&batch), index, sizeof(index));
+        write_message(file, build_batch_message(&batch), index, sizeof(index));
     }
     CHECK(fclose(file) == 0);
     bc__schema_free(schema);
@@ -245,10 +247,10 @@ static void write_dictionaries(const char *path, int n) {
 
 /* The second one takes the first one's place. */
 static void test_dictionaries_that_were_given_up_are_not_quick(void) {
-    struct place place;
-    place_init(&place);
-    write_dictionaries(place.path, 2);
-    struct bc_cache *cache = open_file(place.path);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    write_dictionaries(dir.path, 2);
+    struct bc_cache *cache = open_file(dir.path);
     for (int pass = 0; pass < 2; pass++) {
         for (uint64_t i = 0; i < 2; i++) {
             check_one(cache, i, EAGAIN);
@@ -257,23 +259,23 @@ static void test_dictionaries_that_were_given_up_are_not_quick(void) {
         }
     }
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* What a delta adds to is read with it. */
 static void test_long_chains_are_not_quick(void) {
     enum { PARTS = 3000 };
-    struct place place;
-    place_init(&place);
-    delta_write(place.path, PARTS, PARTS, false);
-    struct bc_cache *cache = open_file(place.path);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    delta_write(dir.path, PARTS, PARTS, false);
+    struct bc_cache *cache = open_file(dir.path);
     check_one(cache, 10, 0);
     check_one(cache, PARTS - 1, EAGAIN);
     read_one(cache, PARTS - 1);
     check_one(cache, PARTS - 1, 0);
     check_one(cache, PARTS - 2, 0);
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* ---- locks that another thread has for long ---- */
@@ -311,17 +313,17 @@ static void check_locked(struct bc_mutex *lock, void *(*run)(void *), struct cal
 }
 
 static void test_quick_calls_wait_for_no_thread(void) {
-    struct place place;
-    place_init(&place);
-    delta_write(place.path, 4, 4, false);
-    struct call call = {.cache = open_file(place.path)};
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    delta_write(dir.path, 4, 4, false);
+    struct call call = {.cache = open_file(dir.path)};
     check_locked(&call.cache->disk.dictionaries.chain_lock, get_quick, &call);
     read_one(call.cache, 0);
-    call.reader = fixture_reader(call.cache);
+    call.reader = new_reader(call.cache);
     check_locked(&call.reader->borrow_list->lock, skip, &call);
     bc_reader_unref(call.reader);
     bc_cache_unref(call.cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 #include "save.h"
 
 enum { BATCHES = 9, ROWS = 5 };
@@ -16,38 +16,38 @@ struct place {
     char other[4200];
 };
 
-static void place_init(struct place *place) {
-    place->dir = fixture_directory();
+static void recording_dir_init(struct place *place) {
+    place->dir = new_directory();
     (void)snprintf(place->path, sizeof(place->path), "%s/x.arrows", place->dir);
     (void)snprintf(place->other, sizeof(place->other), "%s/y.arrows", place->dir);
 }
 
 /* Nothing but the two files was left there. */
-static void place_finish(struct place *place) {
+static void recording_dir_finish(struct place *place) {
     (void)unlink(place->path);
     (void)unlink(place->other);
     CHECK(rmdir(place->dir) == 0);
     free(place->dir);
 }
 
-static struct bc_cache *start(struct fixture *fixture, const char *path, int resume,
-                              int grows) {
-    fixture_init(fixture, BATCHES, ROWS);
-    fixture->grows = grows;
+static struct bc_cache *start(struct counting_source *source, const char *path,
+                              int resume, int grows) {
+    counting_source_init(source, BATCHES, ROWS);
+    source->grows = grows;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
     options.memory_capacity = 0;
     options.resume = resume;
-    return fixture_cache(fixture, &options);
+    return counting_source_cache(source, &options);
 }
 
 static void record(const char *path, int grows) {
-    struct fixture fixture;
-    struct bc_cache *cache = start(&fixture, path, 0, grows);
+    struct counting_source source;
+    struct bc_cache *cache = start(&source, path, 0, grows);
     uint64_t batches;
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 static int open_file(const char *path, int partial, int copies,
@@ -63,12 +63,12 @@ static int open_file(const char *path, int partial, int copies,
 }
 
 static void check_all(struct bc_cache *cache, int grows, int64_t batches) {
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
-    fixture.grows = grows;
-    atomic_store(&fixture.arrays_alive, batches);
-    struct bc_reader *reader = fixture_reader(cache);
-    CHECK(fixture_drain(&fixture, reader, 0) == batches);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    source.grows = grows;
+    atomic_store(&source.arrays_alive, batches);
+    struct bc_reader *reader = new_reader(cache);
+    CHECK(counting_source_drain(&source, reader, 0) == batches);
     bc_reader_unref(reader);
 }
 
@@ -80,7 +80,7 @@ static int64_t size_of(const char *path) {
 
 static void test_record_and_open(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     for (int grows = 0; grows < 2; grows++) {
         record(place.path, grows);
         for (int copies = 0; copies < 2; copies++) {
@@ -111,51 +111,51 @@ static void test_record_and_open(void) {
         CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == ENOENT &&
               batches == BATCHES);
     }
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 static void test_name_is_taken(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     int file = open(place.path, O_CREAT | O_WRONLY, 0600);
     CHECK(file >= 0 && write(file, "mine", 4) == 4 && close(file) == 0);
     CHECK(symlink("elsewhere", place.other) == 0);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, ROWS);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     const char *names[] = {place.path, place.other};
     for (int i = 0; i < 2; i++) {
-        struct ArrowArrayStream stream = fixture_stream(&fixture);
+        struct ArrowArrayStream stream = counting_source_stream(&source);
         struct bc_cache *cache = NULL;
         options.record_path = names[i];
         CHECK(bc_cache_new(&stream, &options, &cache, NULL) == EEXIST && cache == NULL);
-        CHECK(stream.release != NULL && fixture.next == 0);
+        CHECK(stream.release != NULL && source.next == 0);
         stream.release(&stream);
-        struct bc_cache *full = fixture_cache(&fixture, NULL);
+        struct bc_cache *full = counting_source_cache(&source, NULL);
         CHECK(save_cache(full, names[i], 0, 0, NULL) == EEXIST);
         bc_cache_unref(full);
-        fixture_init(&fixture, BATCHES, ROWS);
+        counting_source_init(&source, BATCHES, ROWS);
     }
     CHECK(size_of(place.path) == 4);
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 /* From memory, from a disk tier, from a recording; over what was there. */
 static void test_save(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     for (int disk = 0; disk < 2; disk++) {
-        struct fixture fixture;
-        fixture_init(&fixture, BATCHES, ROWS);
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, ROWS);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
         if (disk) options.disk_path = place.dir;
-        struct bc_cache *cache = fixture_cache(&fixture, &options);
+        struct bc_cache *cache = counting_source_cache(&source, &options);
         CHECK(save_cache(cache, place.path, disk, 1, NULL) == 0);
         check_all(cache, 0, BATCHES);
         CHECK(save_cache(cache, place.path, 0, 0, NULL) == EEXIST);
         CHECK(save_cache(cache, place.other, 1, 0, NULL) == 0);
         bc_cache_unref(cache);
-        fixture_check_released(&fixture);
+        counting_source_check_released(&source);
         struct bc_cache *saved = NULL;
         CHECK(open_file(place.path, 0, 0, &saved) == 0);
         check_all(saved, 0, BATCHES);
@@ -165,50 +165,50 @@ static void test_save(void) {
         check_all(saved, 0, BATCHES);
         bc_cache_unref(saved);
     }
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 /* What was saved is nobody's to punch holes into. */
 static void test_save_before_batches_are_evicted(void) {
     struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    fixture_init(&fixture, BATCHES, 2000);
+    recording_dir_init(&place);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, 2000);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = place.dir;
     options.memory_capacity = 0;
     options.max_readers = 1;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     CHECK(save_cache(cache, place.path, 0, 0, NULL) == 0);
     uint64_t batches;
     CHECK(bc_cache_publish(cache, &batches, NULL) == EINVAL);
-    struct bc_reader *reader = fixture_reader(cache);
-    atomic_store(&fixture.arrays_alive, BATCHES);
-    CHECK(fixture_drain(&fixture, reader, 0) == BATCHES);
+    struct bc_reader *reader = new_reader(cache);
+    atomic_store(&source.arrays_alive, BATCHES);
+    CHECK(counting_source_drain(&source, reader, 0) == BATCHES);
     bc_reader_unref(reader);
     CHECK(save_cache(cache, place.other, 0, 0, NULL) == EINVAL);
     bc_cache_unref(cache);
     CHECK(bc_file_verify(place.path, NULL, &batches, NULL) == 0 && batches == BATCHES);
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 /* A recording that was left at batch `stop` goes on from there. */
 static void test_resume(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     for (int grows = 0; grows < 2; grows++) {
         for (uint64_t stop = 0; stop <= BATCHES; stop++) {
-            struct fixture fixture;
-            struct bc_cache *cache = start(&fixture, place.path, 0, grows);
+            struct counting_source source;
+            struct bc_cache *cache = start(&source, place.path, 0, grows);
             uint64_t batches;
             CHECK(bc_cache_ingest_to(cache, stop, &batches, NULL) == 0);
             struct bc_cache *busy;
-            struct ArrowArrayStream stream = fixture_stream(&fixture);
+            struct ArrowArrayStream stream = counting_source_stream(&source);
             struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
             options.record_path = place.path;
             options.resume = 1;
             CHECK(bc_cache_new(&stream, &options, &busy, NULL) == EBUSY);
-            atomic_store(&fixture.stream_alive, 1);
+            atomic_store(&source.stream_alive, 1);
             bc_cache_unref(cache);
             CHECK(open_file(place.path, 0, 0, &cache) == ENODATA);
             CHECK(open_file(place.path, 1, 0, &cache) == 0);
@@ -220,14 +220,14 @@ static void test_resume(void) {
             memset(rest, 'x', sizeof(rest));
             memset(rest, 0, 8);
             CHECK(write(file, rest, sizeof(rest)) == sizeof(rest) && close(file) == 0);
-            cache = start(&fixture, place.path, 1, grows);
+            cache = start(&source, place.path, 1, grows);
             CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == BATCHES);
             check_all(cache, grows, BATCHES);
             struct bc_stats stats = {.struct_size = sizeof(stats)};
             bc_cache_stats(cache, &stats);
             CHECK(stats.resumed == stop);
             bc_cache_unref(cache);
-            fixture_check_released(&fixture);
+            counting_source_check_released(&source);
             CHECK(open_file(place.path, 0, 0, &cache) == 0);
             check_all(cache, grows, BATCHES);
             bc_cache_unref(cache);
@@ -235,13 +235,13 @@ static void test_resume(void) {
             CHECK(unlink(place.path) == 0);
         }
     }
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 /* Cut anywhere: an error, or exactly the batches that are whole. */
 static void test_cut(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     record(place.path, 1);
     int64_t size = size_of(place.path);
     int64_t before = 0;
@@ -270,7 +270,7 @@ static void test_cut(void) {
         bc_cache_unref(cache);
     }
     CHECK(before == BATCHES);
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 static void *follow(void *argument) {
@@ -285,9 +285,9 @@ static void *follow(void *argument) {
 
 static void test_follow(void) {
     struct place place;
-    place_init(&place);
-    struct fixture fixture;
-    struct bc_cache *cache = start(&fixture, place.path, 0, 0);
+    recording_dir_init(&place);
+    struct counting_source source;
+    struct bc_cache *cache = start(&source, place.path, 0, 0);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, follow, place.path) == 0);
     for (uint64_t i = 0; i <= BATCHES; i++) {
@@ -299,7 +299,7 @@ static void test_follow(void) {
     bc_cache_unref(cache);
     CHECK(unlink(place.path) == 0);
     /* A writer that goes away. */
-    cache = start(&fixture, place.path, 0, 0);
+    cache = start(&source, place.path, 0, 0);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, 2, &batches, NULL) == 0);
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
@@ -310,12 +310,12 @@ static void test_follow(void) {
     bc_cache_close(cache);
     bc_cache_unref(cache);
     CHECK(bc_cache_is_being_written(follower) == 0);
-    struct bc_reader *reader = fixture_reader(follower);
+    struct bc_reader *reader = new_reader(follower);
     for (int64_t i = 0; i < 2; i++) {
         struct ArrowArray array;
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
-        atomic_store(&fixture.arrays_alive, 1);
-        fixture_check(&fixture, &array, i);
+        atomic_store(&source.arrays_alive, 1);
+        counting_source_check(&source, &array, i);
     }
     for (int i = 0; i < 2; i++) {
         struct ArrowArray array;
@@ -324,20 +324,20 @@ static void test_follow(void) {
     }
     bc_reader_unref(reader);
     bc_cache_unref(follower);
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 /* One thread alone: the follower has the rest brought, also when nobody else has the
  * writer any more; and its error. */
 static void test_follow_in_one_thread(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     for (int fails = 0; fails < 2; fails++) {
-        struct fixture fixture;
-        struct bc_cache *cache = start(&fixture, place.path, 0, 0);
-        fixture.fail_at = fails ? 4 : -1;
-        fixture.fail_code = EIO;
-        fixture.fail_text = "the source broke";
+        struct counting_source source;
+        struct bc_cache *cache = start(&source, place.path, 0, 0);
+        source.fail_at = fails ? 4 : -1;
+        source.fail_code = EIO;
+        source.fail_text = "the source broke";
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
         options.follow = 1;
         struct bc_cache *follower;
@@ -353,18 +353,18 @@ static void test_follow_in_one_thread(void) {
             CHECK(code == 0 && batches == BATCHES);
         }
         bc_cache_unref(follower);
-        fixture_check_released(&fixture);
+        counting_source_check_released(&source);
         struct bc_cache *left = NULL;
         CHECK(open_file(place.path, 0, 0, &left) == (fails ? ENODATA : 0));
         bc_cache_unref(left);
         CHECK(unlink(place.path) == 0);
     }
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 static void test_select_and_step(void) {
     struct place place;
-    place_init(&place);
+    recording_dir_init(&place);
     record(place.path, 0);
     struct bc_cache *cache = NULL;
     CHECK(open_file(place.path, 0, 0, &cache) == 0);
@@ -397,7 +397,7 @@ static void test_select_and_step(void) {
     CHECK(bc_cache_select(cache, columns, 1, NULL) == EBUSY);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&place);
 }
 
 static void test_shuffle(void) {

@@ -1,5 +1,5 @@
 #include "arrow/schema.h"
-#include "fixture.h"
+#include "counting_source.h"
 
 static void release(struct ArrowSchema *schema) { schema->release = NULL; }
 

@@ -1,8 +1,8 @@
 /* Dictionaries that other writers give to several columns under one number: each is read
  * once, for all of them. */
 #include "arrow/schema.h"
-#include "messages.h"
-#include "place.h"
+#include "message_builder.h"
+#include "recording_dir.h"
 
 enum { COLUMNS = 300, PAIRS = 20, ID = 7, LINE = 64 };
 
@@ -15,7 +15,7 @@ static void set_column(struct ArrowSchema *column, enum ArrowType values) {
 }
 
 /* Writes a message, and frees its metadata. */
-static void put_message(FILE *file, struct flat metadata, const char *body,
+static void put_message(FILE *file, struct flatbuffer metadata, const char *body,
                         int64_t body_bytes) {
     const int32_t prefix[2] = {-1, (int32_t)metadata.size};
     CHECK(fwrite(prefix, 1, sizeof(prefix), file) == sizeof(prefix));
@@ -38,7 +38,7 @@ static void put_schema(FILE *file, bool differs) {
     CHECK(bc__schema_new(&source, &schema, NULL) == 0);
     source.release(&source);
     for (int32_t i = 0; i < schema->n_fields; i++) schema->fields[i].dictionary_id = ID;
-    put_message(file, build_schema(schema, NULL), "", 0);
+    put_message(file, build_schema_message(schema, NULL), "", 0);
     bc__schema_free(schema);
 }
 
@@ -59,7 +59,7 @@ static void put_dictionary(FILE *file, char letter) {
                                        .n_nodes = 1,
                                        .buffers = buffers,
                                        .n_buffers = 3};
-    put_message(file, build_batch(&wire), body, wire.body_bytes);
+    put_message(file, build_batch_message(&wire), body, wire.body_bytes);
 }
 
 static void put_indices(FILE *file) {
@@ -78,7 +78,7 @@ static void put_indices(FILE *file) {
                                        .n_nodes = COLUMNS,
                                        .buffers = buffers,
                                        .n_buffers = (size_t)2 * COLUMNS};
-    put_message(file, build_batch(&wire), body, wire.body_bytes);
+    put_message(file, build_batch_message(&wire), body, wire.body_bytes);
 }
 
 static void write_file(const char *path, bool differs) {
@@ -89,7 +89,7 @@ static void write_file(const char *path, bool differs) {
         put_dictionary(file, (char)('a' + i));
         put_indices(file);
     }
-    put_message(file, copy_of(NULL, 0), "", 0); /* the end */
+    put_message(file, flatbuffer_copy(NULL, 0), "", 0); /* the end */
     CHECK(fclose(file) == 0);
 }
 
@@ -102,15 +102,15 @@ static void check_column(const struct ArrowArray *column, int64_t pair) {
 /* Mapped, and copied out of the file, where one that was read again would be elsewhere.
  */
 static void test_each_is_read_once(void) {
-    struct place place;
-    place_init(&place);
-    write_file(place.path, false);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    write_file(dir.path, false);
     for (int copies = 0; copies <= 1; copies++) {
         struct bc_file_options options = BC_FILE_OPTIONS_INIT;
         options.verify = 1;
         options.read_into_memory = copies;
         struct bc_cache *cache;
-        CHECK(bc_file_open(place.path, &options, &cache, NULL) == 0);
+        CHECK(bc_file_open(dir.path, &options, &cache, NULL) == 0);
         for (uint64_t i = 0; i < PAIRS; i++) {
             struct ArrowArray array;
             CHECK(bc_cache_batch(cache, i, &array, NULL, NULL) == 0);
@@ -126,16 +126,16 @@ static void test_each_is_read_once(void) {
         CHECK(info.dictionary_batches == PAIRS);
         bc_cache_unref(cache);
     }
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 /* Also where the first of them is not read. */
 static void test_some_columns(void) {
-    struct place place;
-    place_init(&place);
-    write_file(place.path, false);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    write_file(dir.path, false);
     struct bc_cache *cache;
-    CHECK(bc_file_open(place.path, NULL, &cache, NULL) == 0);
+    CHECK(bc_file_open(dir.path, NULL, &cache, NULL) == 0);
     const int32_t columns[] = {COLUMNS - 1, 2};
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     options.columns = columns;
@@ -150,18 +150,18 @@ static void test_some_columns(void) {
     }
     bc_reader_unref(reader);
     bc_cache_unref(cache);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 static void test_types_that_differ(void) {
-    struct place place;
-    place_init(&place);
-    write_file(place.path, true);
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    write_file(dir.path, true);
     struct bc_cache *cache;
     struct bc_error error = {0};
-    CHECK(bc_file_open(place.path, NULL, &cache, &error) == EBADMSG);
+    CHECK(bc_file_open(dir.path, NULL, &cache, &error) == EBADMSG);
     CHECK(strstr(error.message, "same id") != NULL);
-    place_finish(&place);
+    recording_dir_finish(&dir);
 }
 
 int main(void) {

@@ -2,103 +2,103 @@
  * ids, run ends; and what is not looked at. */
 #include "arrow/values.h"
 #include "base/slab.h"
-#include "bed.h"
+#include "column.h"
 
 static void test_null_counts(void) {
-    struct ArrowSchema column = type("c", "x");
-    struct bed bed = open_bed(&column);
-    for (int place = 0; place < N_PLACES; place++) {
+    struct ArrowSchema schema = column_type("c", "x");
+    struct column column = column_open(&schema);
+    for (int variant = 0; variant < N_VARIANTS; variant++) {
         uint8_t bitmap[(ALL + 7) / 8] = {0xFF, 0xFF};
         static const int8_t values[ALL];
-        struct bc_node *node = node_of(&bed, 1);
-        fill(&bed, 1, offset_of(place), ROWS, bitmap, values, NULL);
-        accept(&bed);
-        clear_bit(bitmap, position_of(place));
-        refuse(&bed, "x", -1, "null count");
+        struct bc_node *node = column_node(&column, 1);
+        column_fill(&column, 1, column_offset(variant), ROWS, bitmap, values, NULL);
+        column_accept(&column);
+        clear_bit(bitmap, column_position(variant));
+        column_refuse(&column, "x", -1, "null count");
         node->null_count = 1;
-        accept(&bed);
+        column_accept(&column);
         node->null_count = -1;
-        accept(&bed);
+        column_accept(&column);
         node->null_count = 2;
-        refuse(&bed, "x", -1, "null count");
+        column_refuse(&column, "x", -1, "null count");
         node->buffers[0] = NULL;
-        refuse(&bed, "x", -1, "null count");
+        column_refuse(&column, "x", -1, "null count");
         node->null_count = 0;
-        accept(&bed);
+        column_accept(&column);
     }
-    close_bed(&bed);
+    column_close(&column);
 }
 
 static void test_null_counts_without_a_bitmap(void) {
-    struct ArrowSchema column = type("n", "x");
-    struct bed bed = open_bed(&column);
-    fill(&bed, 1, 0, ROWS, NULL, NULL, NULL);
-    refuse(&bed, "x", -1, "null count");
-    node_of(&bed, 1)->null_count = ROWS;
-    accept(&bed);
-    close_bed(&bed);
+    struct ArrowSchema schema = column_type("n", "x");
+    struct column column = column_open(&schema);
+    column_fill(&column, 1, 0, ROWS, NULL, NULL, NULL);
+    column_refuse(&column, "x", -1, "null count");
+    column_node(&column, 1)->null_count = ROWS;
+    column_accept(&column);
+    column_close(&column);
 }
 
 static void test_lengths(void) {
-    struct ArrowSchema column = type("n", "x");
-    struct bed bed = open_bed(&column);
-    struct bc_node *node = node_of(&bed, 1);
-    fill(&bed, 1, 0, ROWS, NULL, NULL, NULL);
+    struct ArrowSchema schema = column_type("n", "x");
+    struct column column = column_open(&schema);
+    struct bc_node *node = column_node(&column, 1);
+    column_fill(&column, 1, 0, ROWS, NULL, NULL, NULL);
     node->null_count = ROWS;
-    node_of(&bed, 0)->length = ROWS - 1;
-    refuse(&bed, "x", -1, "rows");
-    node_of(&bed, 0)->length = ROWS + 1;
-    refuse(&bed, "x", -1, "rows");
-    node_of(&bed, 0)->length = -1;
+    column_node(&column, 0)->length = ROWS - 1;
+    column_refuse(&column, "x", -1, "rows");
+    column_node(&column, 0)->length = ROWS + 1;
+    column_refuse(&column, "x", -1, "rows");
+    column_node(&column, 0)->length = -1;
     struct bc_error error = {0};
-    CHECK(bc__validate_batch(bed.schema, NULL, bed.batch, &error) == EINVAL);
+    CHECK(bc__validate_batch(column.schema, NULL, column.batch, &error) == EINVAL);
     CHECK(strstr(error.message, "negative") != NULL);
-    fill(&bed, 1, -1, ROWS, NULL, NULL, NULL);
-    refuse(&bed, "x", -1, "length");
-    fill(&bed, 1, 0, ROWS, NULL, NULL, NULL);
+    column_fill(&column, 1, -1, ROWS, NULL, NULL, NULL);
+    column_refuse(&column, "x", -1, "length");
+    column_fill(&column, 1, 0, ROWS, NULL, NULL, NULL);
     node->length = -1;
-    refuse(&bed, "x", -1, "length");
-    fill(&bed, 1, 1, INT64_MAX, NULL, NULL, NULL);
-    refuse(&bed, "x", -1, "length");
-    close_bed(&bed);
+    column_refuse(&column, "x", -1, "length");
+    column_fill(&column, 1, 1, INT64_MAX, NULL, NULL, NULL);
+    column_refuse(&column, "x", -1, "length");
+    column_close(&column);
 }
 
 static void test_nulls_of_maps(void) {
-    struct ArrowSchema keys = type("c", "key");
-    struct ArrowSchema values = type("c", "value");
+    struct ArrowSchema keys = column_type("c", "key");
+    struct ArrowSchema values = column_type("c", "value");
     struct ArrowSchema *pair[] = {&keys, &values};
-    struct ArrowSchema entries = type("+s", "entries");
+    struct ArrowSchema entries = column_type("+s", "entries");
     struct ArrowSchema *children[] = {&entries};
-    struct ArrowSchema column = type("+m", "x");
+    struct ArrowSchema schema = column_type("+m", "x");
     entries.n_children = 2;
     entries.children = pair;
-    column.n_children = 1;
-    column.children = children;
-    struct bed bed = open_bed(&column);
-    for (int place = 0; place < N_PLACES; place++) {
+    schema.n_children = 1;
+    schema.children = children;
+    struct column column = column_open(&schema);
+    for (int variant = 0; variant < N_VARIANTS; variant++) {
         static const char *const paths[] = {"x.entries", "x.entries.key"};
         int32_t offsets[ROWS + 1];
         uint8_t bitmap[2] = {0xFF, 0xFF};
         for (int32_t i = 0; i <= ROWS; i++) offsets[i] = i;
-        clear_bit(bitmap, position_of(place));
-        fill(&bed, 1, 0, ROWS, NULL, offsets, NULL);
-        fill(&bed, 2, offset_of(place), ROWS, NULL, NULL, NULL);
-        fill(&bed, 3, 0, ALL, NULL, NULL, NULL);
-        fill(&bed, 4, 0, ALL, NULL, NULL, NULL);
-        accept(&bed);
+        clear_bit(bitmap, column_position(variant));
+        column_fill(&column, 1, 0, ROWS, NULL, offsets, NULL);
+        column_fill(&column, 2, column_offset(variant), ROWS, NULL, NULL, NULL);
+        column_fill(&column, 3, 0, ALL, NULL, NULL, NULL);
+        column_fill(&column, 4, 0, ALL, NULL, NULL, NULL);
+        column_accept(&column);
         for (int32_t field = 2; field < 5; field++) {
-            node_of(&bed, field)->buffers[0] = bitmap;
-            node_of(&bed, field)->null_count = 1;
+            column_node(&column, field)->buffers[0] = bitmap;
+            column_node(&column, field)->null_count = 1;
             if (field < 4) {
-                refuse(&bed, paths[field - 2], -1, "a map's");
+                column_refuse(&column, paths[field - 2], -1, "a map's");
             } else {
-                accept(&bed);
+                column_accept(&column);
             }
-            node_of(&bed, field)->buffers[0] = NULL;
-            node_of(&bed, field)->null_count = 0;
+            column_node(&column, field)->buffers[0] = NULL;
+            column_node(&column, field)->null_count = 0;
         }
     }
-    close_bed(&bed);
+    column_close(&column);
 }
 
 static void test_lengths_of_children(void) {
@@ -108,170 +108,172 @@ static void test_lengths_of_children(void) {
     } table[] = {{"+s", 1}, {"+us:5", 1}, {"+w:4", 4}, {"+w:0", 0}};
     static const int8_t ids[ALL] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
     for (size_t t = 0; t < sizeof(table) / sizeof(table[0]); t++) {
-        struct ArrowSchema item = type("c", "a");
+        struct ArrowSchema item = column_type("c", "a");
         struct ArrowSchema *children[] = {&item};
-        struct ArrowSchema column = type(table[t].format, "x");
-        column.n_children = 1;
-        column.children = children;
-        struct bed bed = open_bed(&column);
+        struct ArrowSchema schema = column_type(table[t].format, "x");
+        schema.n_children = 1;
+        schema.children = children;
+        struct column column = column_open(&schema);
         for (int64_t offset = 0; offset <= SHIFT; offset += SHIFT) {
             int64_t needed = (offset + ROWS) * table[t].each;
-            fill(&bed, 1, offset, ROWS, t == 1 ? ids : NULL, NULL, NULL);
-            node_of(&bed, 2)->length = needed;
-            accept(&bed);
-            node_of(&bed, 2)->length = needed + 1;
-            accept(&bed);
-            node_of(&bed, 2)->length = needed - 1;
-            refuse(&bed, "x.a", -1, needed == 0 ? "length" : "shorter");
+            column_fill(&column, 1, offset, ROWS, t == 1 ? ids : NULL, NULL, NULL);
+            column_node(&column, 2)->length = needed;
+            column_accept(&column);
+            column_node(&column, 2)->length = needed + 1;
+            column_accept(&column);
+            column_node(&column, 2)->length = needed - 1;
+            column_refuse(&column, "x.a", -1, needed == 0 ? "length" : "shorter");
         }
-        fill(&bed, 1, 0, INT64_MAX / 3, NULL, NULL, NULL);
-        node_of(&bed, 2)->length = 0;
-        if (t == 2) refuse(&bed, "x", -1, "longer than memory");
-        close_bed(&bed);
+        column_fill(&column, 1, 0, INT64_MAX / 3, NULL, NULL, NULL);
+        column_node(&column, 2)->length = 0;
+        if (t == 2) column_refuse(&column, "x", -1, "longer than memory");
+        column_close(&column);
     }
 }
 
 static void test_unions(void) {
     for (int dense = 0; dense < 2; dense++) {
-        struct ArrowSchema a = type("n", "a");
-        struct ArrowSchema b = type("n", "b");
+        struct ArrowSchema a = column_type("n", "a");
+        struct ArrowSchema b = column_type("n", "b");
         struct ArrowSchema *children[] = {&a, &b};
-        struct ArrowSchema column = type(dense ? "+ud:0,127" : "+us:0,127", "x");
-        column.n_children = 2;
-        column.children = children;
-        struct bed bed = open_bed(&column);
+        struct ArrowSchema schema = column_type(dense ? "+ud:0,127" : "+us:0,127", "x");
+        schema.n_children = 2;
+        schema.children = children;
+        struct column column = column_open(&schema);
         const int64_t lengths[] = {dense ? 2 : ALL, dense ? 1 : ALL};
         for (int32_t c = 0; c < 2; c++) {
-            node_of(&bed, 2 + c)->length = lengths[c];
-            node_of(&bed, 2 + c)->null_count = lengths[c];
+            column_node(&column, 2 + c)->length = lengths[c];
+            column_node(&column, 2 + c)->null_count = lengths[c];
         }
-        for (int place = 0; place < N_PLACES; place++) {
+        for (int variant = 0; variant < N_VARIANTS; variant++) {
             static const int8_t wrong[] = {1, 2, 4, 126, -1, -128};
             int8_t ids[ALL];
             int32_t offsets[ALL] = {0};
             for (int64_t i = 0; i < ALL; i++) ids[i] = i % 2 == 0 ? 0 : 127;
-            fill(&bed, 1, offset_of(place), ROWS, ids, dense ? offsets : NULL, NULL);
-            accept(&bed);
-            int8_t *id = &ids[position_of(place)];
+            column_fill(&column, 1, column_offset(variant), ROWS, ids,
+                        dense ? offsets : NULL, NULL);
+            column_accept(&column);
+            int8_t *id = &ids[column_position(variant)];
             int8_t right = *id;
             for (size_t i = 0; i < sizeof(wrong); i++) {
                 *id = wrong[i];
-                refuse(&bed, "x", row_of(place), "type id");
+                column_refuse(&column, "x", column_row(variant), "type id");
             }
             *id = right;
             if (!dense) continue;
-            int32_t *offset = &offsets[position_of(place)];
+            int32_t *offset = &offsets[column_position(variant)];
             int32_t length = right == 0 ? 2 : 1;
             *offset = length - 1;
-            accept(&bed);
+            column_accept(&column);
             *offset = length;
-            refuse(&bed, "x", row_of(place), "beyond");
+            column_refuse(&column, "x", column_row(variant), "beyond");
             *offset = -1;
-            refuse(&bed, "x", row_of(place), "beyond");
+            column_refuse(&column, "x", column_row(variant), "beyond");
         }
-        close_bed(&bed);
+        column_close(&column);
     }
 }
 
 static void test_run_ends(void) {
     static const char *const formats[] = {"s", "i", "l"};
     for (size_t f = 0; f < 3; f++) {
-        struct ArrowSchema ends = type(formats[f], "run_ends");
-        struct ArrowSchema values = type("n", "values");
+        struct ArrowSchema ends = column_type(formats[f], "run_ends");
+        struct ArrowSchema values = column_type("n", "values");
         struct ArrowSchema *children[] = {&ends, &values};
-        struct ArrowSchema column = type("+r", "x");
-        column.n_children = 2;
-        column.children = children;
-        struct bed bed = open_bed(&column);
-        int32_t bits = bed.schema->fields[2].bits;
-        struct bc_node *node = node_of(&bed, 2);
-        for (int place = 0; place < N_PLACES; place++) {
+        struct ArrowSchema schema = column_type("+r", "x");
+        schema.n_children = 2;
+        schema.children = children;
+        struct column column = column_open(&schema);
+        int32_t bits = column.schema->fields[2].bits;
+        struct bc_node *node = column_node(&column, 2);
+        for (int variant = 0; variant < N_VARIANTS; variant++) {
             int64_t buffer[ALL];
             uint8_t bitmap[2] = {0xFF, 0xFF};
-            int64_t at = position_of(place);
-            int64_t before = 10 * row_of(place);
+            int64_t at = column_position(variant);
+            int64_t before = 10 * column_row(variant);
             for (int64_t i = 0; i < ALL; i++) {
-                bc__integer_set(buffer, bits, i, 10 * (i + 1 - offset_of(place)));
+                bc__integer_set(buffer, bits, i, 10 * (i + 1 - column_offset(variant)));
             }
-            fill(&bed, 2, offset_of(place), ROWS, NULL, buffer, NULL);
-            fill(&bed, 3, 0, ROWS, NULL, NULL, NULL);
-            node_of(&bed, 3)->null_count = ROWS;
-            fill(&bed, 1, 0, 10 * ROWS, NULL, NULL, NULL);
-            accept(&bed);
-            fill(&bed, 1, 5, 10 * ROWS - 5, NULL, NULL, NULL);
-            accept(&bed);
-            fill(&bed, 1, 5, 10 * ROWS - 4, NULL, NULL, NULL);
-            refuse(&bed, "x", -1, "runs end");
-            fill(&bed, 1, 0, 10 * ROWS + 1, NULL, NULL, NULL);
-            refuse(&bed, "x", -1, "runs end");
-            fill(&bed, 1, 0, 10 * ROWS, NULL, NULL, NULL);
+            column_fill(&column, 2, column_offset(variant), ROWS, NULL, buffer, NULL);
+            column_fill(&column, 3, 0, ROWS, NULL, NULL, NULL);
+            column_node(&column, 3)->null_count = ROWS;
+            column_fill(&column, 1, 0, 10 * ROWS, NULL, NULL, NULL);
+            column_accept(&column);
+            column_fill(&column, 1, 5, 10 * ROWS - 5, NULL, NULL, NULL);
+            column_accept(&column);
+            column_fill(&column, 1, 5, 10 * ROWS - 4, NULL, NULL, NULL);
+            column_refuse(&column, "x", -1, "runs end");
+            column_fill(&column, 1, 0, 10 * ROWS + 1, NULL, NULL, NULL);
+            column_refuse(&column, "x", -1, "runs end");
+            column_fill(&column, 1, 0, 10 * ROWS, NULL, NULL, NULL);
             int64_t right = bc__integer_at(buffer, bits, at);
             bc__integer_set(buffer, bits, at, before);
-            refuse(&bed, "x.run_ends", row_of(place), "run");
+            column_refuse(&column, "x.run_ends", column_row(variant), "run");
             bc__integer_set(buffer, bits, at, -1);
-            refuse(&bed, "x.run_ends", row_of(place), "run");
+            column_refuse(&column, "x.run_ends", column_row(variant), "run");
             bc__integer_set(buffer, bits, at, right);
             clear_bit(bitmap, at);
             node->buffers[0] = bitmap;
             node->null_count = 1;
-            refuse(&bed, "x.run_ends", -1, "null");
+            column_refuse(&column, "x.run_ends", -1, "null");
             node->buffers[0] = NULL;
             node->null_count = 0;
-            node_of(&bed, 3)->length = node_of(&bed, 3)->null_count = ROWS - 1;
-            refuse(&bed, "x.values", -1, "shorter");
+            column_node(&column, 3)->length = column_node(&column, 3)->null_count =
+                ROWS - 1;
+            column_refuse(&column, "x.values", -1, "shorter");
             /* No runs are enough for no rows, and only for these. */
-            fill(&bed, 2, 0, 0, NULL, NULL, NULL);
-            refuse(&bed, "x", -1, "runs end");
-            fill(&bed, 1, 0, 0, NULL, NULL, NULL);
-            accept(&bed);
+            column_fill(&column, 2, 0, 0, NULL, NULL, NULL);
+            column_refuse(&column, "x", -1, "runs end");
+            column_fill(&column, 1, 0, 0, NULL, NULL, NULL);
+            column_accept(&column);
         }
-        close_bed(&bed);
+        column_close(&column);
     }
 }
 
 /* A dictionary's values are checked when asked for, those further in only then. */
 static void test_dictionaries(void) {
-    struct ArrowSchema inner = type("u", NULL);
-    struct ArrowSchema word = type("c", "word");
+    struct ArrowSchema inner = column_type("u", NULL);
+    struct ArrowSchema word = column_type("c", "word");
     struct ArrowSchema *children[] = {&word};
-    struct ArrowSchema outer = type("+s", NULL);
-    struct ArrowSchema column = type("c", "x");
+    struct ArrowSchema outer = column_type("+s", NULL);
+    struct ArrowSchema schema = column_type("c", "x");
     word.dictionary = &inner;
     outer.n_children = 1;
     outer.children = children;
-    column.dictionary = &outer;
-    struct bed bed = open_bed(&column);
-    const struct bc_schema *schema = bed.schema;
-    CHECK(schema->fields[1].dictionary == 2 && schema->fields[3].dictionary == 4);
+    schema.dictionary = &outer;
+    struct column column = column_open(&schema);
+    const struct bc_schema *read = column.schema;
+    CHECK(read->fields[1].dictionary == 2 && read->fields[3].dictionary == 4);
     static const int8_t indices[ROWS] = {1, 0, 1, 0, 1, 0, 1, 0, 1};
     static const int8_t words[2] = {0, 3};
     static const int32_t offsets[] = {0, 1, 2, 3};
     static const uint8_t data[] = "ab\xFF";
-    fill(&bed, 1, 0, ROWS, NULL, indices, NULL);
-    fill(&bed, 2, 0, 2, NULL, NULL, NULL);
-    fill(&bed, 3, 0, 2, NULL, words, NULL);
-    fill(&bed, 4, 0, 3, NULL, offsets, data);
-    accept(&bed);
+    column_fill(&column, 1, 0, ROWS, NULL, indices, NULL);
+    column_fill(&column, 2, 0, 2, NULL, NULL, NULL);
+    column_fill(&column, 3, 0, 2, NULL, words, NULL);
+    column_fill(&column, 4, 0, 3, NULL, offsets, data);
+    column_accept(&column);
     struct bc_error error = {0};
-    CHECK(bc__validate_dictionary(schema, 2, bed.batch, &error) == EINVAL);
+    CHECK(bc__validate_dictionary(read, 2, column.batch, &error) == EINVAL);
     CHECK(strstr(error.message, "'x.dictionary.word' is broken in row 1:") != NULL);
-    node_of(&bed, 4)->length = 4;
-    CHECK(bc__validate_dictionary(schema, 2, bed.batch, &error) == 0);
-    node_of(&bed, 4)->length = 3;
-    CHECK(bc__validate_dictionary(schema, 4, bed.batch, &error) == EINVAL);
+    column_node(&column, 4)->length = 4;
+    CHECK(bc__validate_dictionary(read, 2, column.batch, &error) == 0);
+    column_node(&column, 4)->length = 3;
+    CHECK(bc__validate_dictionary(read, 4, column.batch, &error) == EINVAL);
     CHECK(strstr(error.message, "'x.dictionary.word.dictionary' is broken in row 2:") !=
           NULL);
-    node_of(&bed, 4)->length = 2;
-    CHECK(bc__validate_dictionary(schema, 4, bed.batch, &error) == 0);
-    close_bed(&bed);
+    column_node(&column, 4)->length = 2;
+    CHECK(bc__validate_dictionary(read, 4, column.batch, &error) == 0);
+    column_close(&column);
 }
 
 /* Nodes of columns that are not wanted are zeroed. */
 static void test_projection(void) {
-    struct ArrowSchema a = type("u", "a");
-    struct ArrowSchema b = type("c", "b");
+    struct ArrowSchema a = column_type("u", "a");
+    struct ArrowSchema b = column_type("c", "b");
     struct ArrowSchema *columns[] = {&a, &b};
-    struct ArrowSchema root = type("+s", NULL);
+    struct ArrowSchema root = column_type("+s", NULL);
     root.n_children = 2;
     root.children = columns;
     struct bc_schema *schema;
@@ -300,15 +302,15 @@ static void test_projection(void) {
 
 /* What a producer gave, sliced. */
 static void test_batch_of_a_producer(void) {
-    struct ArrowSchema source;
+    struct ArrowSchema c_schema;
     struct bc_schema *schema;
-    CHECK(fixture_schema(NULL, &source) == 0);
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
-    struct fixture fixture;
-    fixture_init(&fixture, 1, 100);
+    CHECK(counting_source_schema(NULL, &c_schema) == 0);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
+    struct counting_source source;
+    counting_source_init(&source, 1, 100);
     struct ArrowArray array;
-    fixture_batch(&fixture, 0, &array);
+    counting_source_make_batch(&source, 0, &array);
     struct bc_batch *batch;
     struct bc_slab *slab = NULL;
     array.offset = 10;

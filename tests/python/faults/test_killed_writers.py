@@ -30,7 +30,7 @@ PLAIN = pa.schema([("x", pa.int64()), ("s", pa.string()), ("d", pa.string())])
 
 @cache
 def expected(batches: int, rows: int) -> pa.Table:
-    """Return what tests/fixture.h gives, its dictionary decoded."""
+    """Return what tests/lib/counting_source.h gives, its dictionary decoded."""
     numbers = range(batches * rows)
     return pa.table(
         {

@@ -1,11 +1,11 @@
 /* An Arrow IPC file, made of a recording: its messages, and a footer that lists them. */
-#ifndef BC_TESTS_ARROW_FILE_H
-#define BC_TESTS_ARROW_FILE_H
+#ifndef BC_TESTS_LIB_ARROW_FILE_H
+#define BC_TESTS_LIB_ARROW_FILE_H
 
 #include "disk/trailer.h"
-#include "flat.h"
+#include "flatbuffer_builder.h"
 #include "ipc/metadata.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { ARROW_HEAD = 8, MESSAGE_PREFIX = 8 };
 
@@ -20,35 +20,35 @@ static inline struct bc_wire_block arrow_block(const char *bytes, int64_t offset
     return block;
 }
 
-static inline void put_blocks(struct assembler *out, uint32_t reference,
+static inline void put_blocks(struct flatbuffer_builder *out, uint32_t reference,
                               const struct bc_wire_block *blocks, uint32_t n) {
-    (void)take(out, 4, 8);
-    uint32_t at = take(out, 4, 4);
-    put(out, at, n);
+    (void)builder_reserve(out, 4, 8);
+    uint32_t at = builder_reserve(out, 4, 4);
+    builder_put(out, at, n);
     for (uint32_t i = 0; i < n; i++) {
-        memcpy(out->bytes + take(out, sizeof(blocks[i]), 8), &blocks[i],
+        memcpy(out->bytes + builder_reserve(out, sizeof(blocks[i]), 8), &blocks[i],
                sizeof(blocks[i]));
     }
-    refer(out, reference, at);
+    builder_refer(out, reference, at);
 }
 
 /* The footer; its schema is that of the message in front of the recording. */
-static inline struct flat arrow_footer(const char *bytes,
-                                       const struct bc_wire_block *dictionaries,
-                                       uint32_t n_dictionaries,
-                                       const struct bc_wire_block *batches,
-                                       uint32_t n_batches) {
+static inline struct flatbuffer arrow_footer(const char *bytes,
+                                             const struct bc_wire_block *dictionaries,
+                                             uint32_t n_dictionaries,
+                                             const struct bc_wire_block *batches,
+                                             uint32_t n_batches) {
     static const uint16_t fields[] = {16, 4, 8, 12};
     int32_t size;
     memcpy(&size, bytes + 4, sizeof(size));
     const char *message = bytes + MESSAGE_PREFIX;
-    struct assembler out = start((uint32_t)size + 4096);
-    uint32_t root = table(&out, vtable(&out, 18, 4, fields));
-    refer(&out, 0, root);
+    struct flatbuffer_builder out = builder_start((uint32_t)size + 4096);
+    uint32_t root = builder_table(&out, builder_vtable(&out, 18, 4, fields));
+    builder_refer(&out, 0, root);
     out.bytes[root + 16] = 4; /* V5 */
     put_blocks(&out, root + 8, dictionaries, n_dictionaries);
     put_blocks(&out, root + 12, batches, n_batches);
-    uint32_t base = take(&out, (uint32_t)size, 8);
+    uint32_t base = builder_reserve(&out, (uint32_t)size, 8);
     memcpy(out.bytes + base, message, (size_t)size);
     uint32_t at;
     int32_t back;
@@ -58,17 +58,17 @@ static inline struct flat arrow_footer(const char *bytes,
     memcpy(&back, message + at, sizeof(back));
     memcpy(&entry, message + ((int64_t)at - back) + 4 + 2 * 2, sizeof(entry));
     memcpy(&offset, message + at + entry, sizeof(offset));
-    refer(&out, root + 4, base + at + entry + offset);
-    struct flat flat = copy_of(out.bytes, out.size);
+    builder_refer(&out, root + 4, base + at + entry + offset);
+    struct flatbuffer flatbuffer = flatbuffer_copy(out.bytes, out.size);
     free(out.bytes);
-    return flat;
+    return flatbuffer;
 }
 
 /* Makes the complete recording at `path` an Arrow file. */
 static inline void arrow_file_from(const char *path) {
     enum { BLOCKS_MAX = 16 };
     size_t size;
-    char *bytes = place_read(path, &size);
+    char *bytes = file_read(path, &size);
     int file = open(path, O_RDONLY);
     struct bc_trailer trailer;
     bool complete;
@@ -90,8 +90,9 @@ static inline void arrow_file_from(const char *path) {
         CHECK(bc__trailer_get_dictionary(&trailer, at, i, &one));
         dictionaries[i] = arrow_block(bytes, one.offset, one.size);
     }
-    struct flat footer = arrow_footer(bytes, dictionaries, (uint32_t)trailer.dictionaries,
-                                      batches, (uint32_t)trailer.batches);
+    struct flatbuffer footer =
+        arrow_footer(bytes, dictionaries, (uint32_t)trailer.dictionaries, batches,
+                     (uint32_t)trailer.batches);
     static const char magic[ARROW_HEAD] = "ARROW1\0";
     static const uint8_t marker[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
     int32_t footer_size = (int32_t)footer.size;

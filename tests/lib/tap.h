@@ -1,6 +1,6 @@
 // A test program's few words of TAP (the Test Anything Protocol), which meson counts.
-#ifndef BC_TESTS_TAP_H
-#define BC_TESTS_TAP_H
+#ifndef BC_TESTS_LIB_TAP_H
+#define BC_TESTS_LIB_TAP_H
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,4 +36,4 @@ static inline int tap_run(const struct tap_case *cases, size_t n) {
 
 #define TAP_RUN(cases) tap_run(cases, sizeof(cases) / sizeof(cases[0]))
 
-#endif  // BC_TESTS_TAP_H
+#endif  // BC_TESTS_LIB_TAP_H

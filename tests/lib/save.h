@@ -1,6 +1,6 @@
 /* bc_cache_save with its options as arguments. */
-#ifndef BC_TESTS_SAVE_H
-#define BC_TESTS_SAVE_H
+#ifndef BC_TESTS_LIB_SAVE_H
+#define BC_TESTS_LIB_SAVE_H
 
 #include "batchcorder/batchcorder.h"
 

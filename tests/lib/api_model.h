@@ -1,6 +1,6 @@
 /* The model of tests/threads/test_api.c: what must come out of random calls. */
-#ifndef BC_TESTS_API_MODEL_H
-#define BC_TESTS_API_MODEL_H
+#ifndef BC_TESTS_LIB_API_MODEL_H
+#define BC_TESTS_LIB_API_MODEL_H
 
 #include <pthread.h>
 #include <sched.h>
@@ -9,18 +9,18 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "place.h"
+#include "recording_dir.h"
 
 enum { THREADS = 4, SLOTS = 5, BATCHES = 20, ROWS = 4, PATIENCE = 60 };
 
 struct subject {
-    struct fixture fixture;
+    struct counting_source source;
     struct bc_cache *cache;
     struct bc_reader *shared; /* by all threads, or NULL */
     _Atomic int seen[BATCHES];
     bool evicts;
     bool durable;
-    char path[PLACE_PATH]; /* of a recording, or empty */
+    char path[PATH_SIZE]; /* of a recording, or empty */
     struct subject *next;
 };
 
@@ -29,7 +29,7 @@ struct world {
     struct subject *slots[SLOTS];
     struct subject *all;
     int made;
-    struct place place;
+    struct recording_dir dir;
     double until;
     bool fails; /* calls are made to fail */
     uint64_t seed;
@@ -40,7 +40,7 @@ struct thread {
     pthread_t handle;
     struct world *world;
     uint64_t state;
-    char path[PLACE_PATH]; /* for files of its own */
+    char path[PATH_SIZE]; /* for files of its own */
 };
 
 static inline double now(void) {
@@ -65,7 +65,7 @@ static inline bool one_in(struct thread *thread, uint64_t n) {
 
 /* Batches that the source gives before it ends or fails. */
 static inline int64_t batches_of(const struct subject *subject) {
-    int64_t fails = subject->fixture.fail_at;
+    int64_t fails = subject->source.fail_at;
     return fails >= 0 && fails < BATCHES ? fails : BATCHES;
 }
 
@@ -86,7 +86,7 @@ static inline void check_refused(struct thread *thread, const struct subject *su
 static inline void check_given(struct thread *thread, const struct subject *subject,
                                struct ArrowArray *array, int64_t number) {
     CHECK(number < batches_of(subject));
-    fixture_check(&subject->fixture, array, number);
+    counting_source_check(&subject->source, array, number);
     atomic_fetch_add(&thread->world->given, 1);
 }
 

@@ -1,6 +1,6 @@
 /* Sources for the tests: streams of small batches that count what becomes of them. */
-#ifndef BC_TESTS_FIXTURE_H
-#define BC_TESTS_FIXTURE_H
+#ifndef BC_TESTS_LIB_COUNTING_SOURCE_H
+#define BC_TESTS_LIB_COUNTING_SOURCE_H
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -17,7 +17,7 @@
 /* A stream of `n_batches` batches of three columns: x, an int64 that counts the rows of
  * the whole stream; s, a string "row N", null in every third row; and d, row N modulo 3
  * in a dictionary that changes with every second batch, or that grows with every one. */
-struct fixture {
+struct counting_source {
     int64_t n_batches;
     int64_t rows;    /* of each batch */
     bool grows;      /* the dictionary */
@@ -34,35 +34,35 @@ struct fixture {
     _Atomic int callers; /* inside get_next now */
 };
 
-static inline void fixture_array_release(struct ArrowArray *array) {
+static inline void counting_source_release_array(struct ArrowArray *array) {
     struct ArrowArray *inner = array->private_data;
-    struct fixture *fixture = inner->private_data;
+    struct counting_source *source = inner->private_data;
     struct ArrowArray *tree = (struct ArrowArray *)inner->children[0];
     tree->release(tree);
     free(tree);
     free(inner->children);
     free(inner);
-    atomic_fetch_sub(&fixture->arrays_alive, 1);
+    atomic_fetch_sub(&source->arrays_alive, 1);
     array->release = NULL;
 }
 
 /* Wraps a nanoarrow array, so that its release is counted. */
-static inline void fixture_wrap(struct fixture *fixture, struct ArrowArray *tree,
-                                struct ArrowArray *out) {
+static inline void counting_source_wrap(struct counting_source *source,
+                                        struct ArrowArray *tree, struct ArrowArray *out) {
     struct ArrowArray *inner = calloc(1, sizeof(*inner));
     struct ArrowArray *moved = malloc(sizeof(*moved));
     *moved = *tree;
     inner->children = malloc(sizeof(void *));
     inner->children[0] = moved;
-    inner->private_data = fixture;
+    inner->private_data = source;
     *out = *moved;
-    out->release = fixture_array_release;
+    out->release = counting_source_release_array;
     out->private_data = inner;
-    atomic_fetch_add(&fixture->arrays_alive, 1);
+    atomic_fetch_add(&source->arrays_alive, 1);
 }
 
-static inline int fixture_schema(struct ArrowArrayStream *stream,
-                                 struct ArrowSchema *out) {
+static inline int counting_source_schema(struct ArrowArrayStream *stream,
+                                         struct ArrowSchema *out) {
     (void)stream;
     ArrowSchemaInit(out);
     CHECK(ArrowSchemaSetTypeStruct(out, 3) == 0);
@@ -79,26 +79,28 @@ static inline int fixture_schema(struct ArrowArrayStream *stream,
 }
 
 /* Words in the dictionary of a batch, and one of them: its size. */
-static inline int64_t fixture_words(const struct fixture *fixture, int64_t number) {
-    return fixture->grows ? 3 + number : 3;
+static inline int64_t counting_source_values(const struct counting_source *source,
+                                             int64_t number) {
+    return source->grows ? 3 + number : 3;
 }
 
-static inline int fixture_word(const struct fixture *fixture, int64_t number, int64_t i,
-                               char *out, size_t size) {
-    return snprintf(out, size, "%lld-%lld", (long long)(fixture->grows ? 0 : number / 2),
+static inline int counting_source_value(const struct counting_source *source,
+                                        int64_t number, int64_t i, char *out,
+                                        size_t size) {
+    return snprintf(out, size, "%lld-%lld", (long long)(source->grows ? 0 : number / 2),
                     (long long)i);
 }
 
-static inline void fixture_batch(struct fixture *fixture, int64_t number,
-                                 struct ArrowArray *out) {
+static inline void counting_source_make_batch(struct counting_source *source,
+                                              int64_t number, struct ArrowArray *out) {
     struct ArrowSchema schema;
     struct ArrowArray tree;
-    CHECK(fixture_schema(NULL, &schema) == 0);
+    CHECK(counting_source_schema(NULL, &schema) == 0);
     CHECK(ArrowArrayInitFromSchema(&tree, &schema, NULL) == 0);
     schema.release(&schema);
     CHECK(ArrowArrayStartAppending(&tree) == 0);
-    for (int64_t i = 0; i < fixture->rows; i++) {
-        int64_t row = number * fixture->rows + i;
+    for (int64_t i = 0; i < source->rows; i++) {
+        int64_t row = number * source->rows + i;
         char text[32];
         (void)snprintf(text, sizeof(text), "row %lld", (long long)row);
         CHECK(ArrowArrayAppendInt(tree.children[0], row) == 0);
@@ -110,61 +112,64 @@ static inline void fixture_batch(struct fixture *fixture, int64_t number,
         CHECK(ArrowArrayAppendInt(tree.children[2], row % 3) == 0);
         CHECK(ArrowArrayFinishElement(&tree) == 0);
     }
-    for (int64_t i = 0; i < fixture_words(fixture, number); i++) {
+    for (int64_t i = 0; i < counting_source_values(source, number); i++) {
         char text[48];
-        (void)fixture_word(fixture, number, i, text, sizeof(text));
+        (void)counting_source_value(source, number, i, text, sizeof(text));
         struct ArrowArray *values = tree.children[2]->dictionary;
         CHECK(ArrowArrayAppendString(values, ArrowCharView(text)) == 0);
     }
     CHECK(ArrowArrayFinishBuildingDefault(&tree, NULL) == 0);
-    fixture_wrap(fixture, &tree, out);
+    counting_source_wrap(source, &tree, out);
 }
 
-static inline int fixture_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
-    struct fixture *fixture = stream->private_data;
+static inline int counting_source_next(struct ArrowArrayStream *stream,
+                                       struct ArrowArray *out) {
+    struct counting_source *source = stream->private_data;
     /* One at a time, or the recorder is broken. */
-    CHECK(atomic_fetch_add(&fixture->callers, 1) == 0);
+    CHECK(atomic_fetch_add(&source->callers, 1) == 0);
     int code = 0;
     out->release = NULL;
-    if (fixture->before != NULL) fixture->before(fixture->context, fixture->next);
-    if (fixture->next == fixture->fail_at) {
-        code = fixture->fail_code;
-    } else if (fixture->next < fixture->n_batches) {
-        fixture_batch(fixture, fixture->next++, out);
+    if (source->before != NULL) source->before(source->context, source->next);
+    if (source->next == source->fail_at) {
+        code = source->fail_code;
+    } else if (source->next < source->n_batches) {
+        counting_source_make_batch(source, source->next++, out);
     }
-    CHECK(atomic_fetch_sub(&fixture->callers, 1) == 1);
+    CHECK(atomic_fetch_sub(&source->callers, 1) == 1);
     return code;
 }
 
-static inline const char *fixture_error(struct ArrowArrayStream *stream) {
-    struct fixture *fixture = stream->private_data;
-    return fixture->fail_text;
+static inline const char *counting_source_error(struct ArrowArrayStream *stream) {
+    struct counting_source *source = stream->private_data;
+    return source->fail_text;
 }
 
-static inline void fixture_release(struct ArrowArrayStream *stream) {
-    struct fixture *fixture = stream->private_data;
-    CHECK(atomic_fetch_sub(&fixture->stream_alive, 1) == 1);
+static inline void counting_source_release(struct ArrowArrayStream *stream) {
+    struct counting_source *source = stream->private_data;
+    CHECK(atomic_fetch_sub(&source->stream_alive, 1) == 1);
     stream->release = NULL;
 }
 
-static inline void fixture_init(struct fixture *fixture, int64_t n_batches,
-                                int64_t rows) {
-    memset(fixture, 0, sizeof(*fixture));
-    fixture->n_batches = n_batches;
-    fixture->rows = rows;
-    fixture->fail_at = -1;
+static inline void counting_source_init(struct counting_source *source, int64_t n_batches,
+                                        int64_t rows) {
+    memset(source, 0, sizeof(*source));
+    source->n_batches = n_batches;
+    source->rows = rows;
+    source->fail_at = -1;
 }
 
-static inline struct ArrowArrayStream fixture_stream(struct fixture *fixture) {
-    atomic_store(&fixture->stream_alive, 1);
-    return (struct ArrowArrayStream){fixture_schema, fixture_next, fixture_error,
-                                     fixture_release, fixture};
+static inline struct ArrowArrayStream counting_source_stream(
+    struct counting_source *source) {
+    atomic_store(&source->stream_alive, 1);
+    return (struct ArrowArrayStream){counting_source_schema, counting_source_next,
+                                     counting_source_error, counting_source_release,
+                                     source};
 }
 
 /* A cache over the fixture. */
-static inline struct bc_cache *fixture_cache(struct fixture *fixture,
-                                             const struct bc_cache_options *options) {
-    struct ArrowArrayStream stream = fixture_stream(fixture);
+static inline struct bc_cache *counting_source_cache(
+    struct counting_source *source, const struct bc_cache_options *options) {
+    struct ArrowArrayStream stream = counting_source_stream(source);
     struct bc_cache *cache = NULL;
     struct bc_error error = {0};
     int code = bc_cache_new(&stream, options, &cache, &error);
@@ -173,17 +178,17 @@ static inline struct bc_cache *fixture_cache(struct fixture *fixture,
     return cache;
 }
 
-static inline struct bc_reader *fixture_reader(struct bc_cache *cache) {
+static inline struct bc_reader *new_reader(struct bc_cache *cache) {
     struct bc_reader *reader;
     CHECK(bc_cache_reader(cache, NULL, &reader, NULL) == 0);
     return reader;
 }
 
 /* Checks that the array is batch `number` of the fixture, and releases it. */
-static inline void fixture_check(const struct fixture *fixture, struct ArrowArray *array,
-                                 int64_t number) {
+static inline void counting_source_check(const struct counting_source *source,
+                                         struct ArrowArray *array, int64_t number) {
     CHECK(array->release != NULL);
-    CHECK(array->length == fixture->rows && array->offset == 0 && array->n_children == 3);
+    CHECK(array->length == source->rows && array->offset == 0 && array->n_children == 3);
     const struct ArrowArray *x = array->children[0];
     const struct ArrowArray *s = array->children[1];
     const int64_t *values = x->buffers[1];
@@ -194,10 +199,10 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
     const int32_t *indices = d->buffers[1];
     const int32_t *word_offsets = d->dictionary->buffers[1];
     const char *words = d->dictionary->buffers[2];
-    CHECK(d->dictionary->length == fixture_words(fixture, number));
+    CHECK(d->dictionary->length == counting_source_values(source, number));
     CHECK(d->dictionary->offset == 0);
-    for (int64_t i = 0; i < fixture->rows; i++) {
-        int64_t row = number * fixture->rows + i;
+    for (int64_t i = 0; i < source->rows; i++) {
+        int64_t row = number * source->rows + i;
         CHECK(values[x->offset + i] == row);
         CHECK(indices[d->offset + i] == row % 3);
         int64_t at = s->offset + i;
@@ -211,7 +216,7 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
     }
     for (int64_t i = 0; i < d->dictionary->length; i++) {
         char text[48];
-        int size = fixture_word(fixture, number, i, text, sizeof(text));
+        int size = counting_source_value(source, number, i, text, sizeof(text));
         CHECK(word_offsets[i + 1] - word_offsets[i] == size);
         CHECK(memcmp(words + word_offsets[i], text, (size_t)size) == 0);
     }
@@ -219,8 +224,8 @@ static inline void fixture_check(const struct fixture *fixture, struct ArrowArra
 }
 
 /* Reads the rest, starting with batch `number`, to the clean end: how many batches. */
-static inline int64_t fixture_drain(const struct fixture *fixture,
-                                    struct bc_reader *reader, int64_t number) {
+static inline int64_t counting_source_drain(const struct counting_source *source,
+                                            struct bc_reader *reader, int64_t number) {
     for (;; number++) {
         struct ArrowArray array;
         struct bc_error error = {0};
@@ -228,30 +233,30 @@ static inline int64_t fixture_drain(const struct fixture *fixture,
         if (code != 0) printf("# %d %s\n", code, error.message);
         CHECK(code == 0);
         if (array.release == NULL) return number;
-        fixture_check(fixture, &array, number);
+        counting_source_check(source, &array, number);
     }
 }
 
 /* All that the source gave is released. */
-static inline void fixture_check_released(struct fixture *fixture) {
-    CHECK(atomic_load(&fixture->arrays_alive) == 0);
-    CHECK(atomic_load(&fixture->stream_alive) == 0);
+static inline void counting_source_check_released(struct counting_source *source) {
+    CHECK(atomic_load(&source->arrays_alive) == 0);
+    CHECK(atomic_load(&source->stream_alive) == 0);
 }
 
 /* Hooks that have nothing to give up. */
-static inline int fixture_enter(void *context, struct bc_hook_state *state) {
+static inline int idle_enter(void *context, struct bc_hook_state *state) {
     (void)context;
     (void)state;
     return 0;
 }
 
-static inline void fixture_leave(void *context, struct bc_hook_state *state) {
+static inline void idle_leave(void *context, struct bc_hook_state *state) {
     (void)context;
     (void)state;
 }
 
 /* A fresh directory for a test's files; removed with fixture_remove. */
-static inline char *fixture_directory(void) {
+static inline char *new_directory(void) {
     const char *base = getenv("TMPDIR");
     char *path = malloc(4096);
     (void)snprintf(path, 4096, "%s/batchcorder-test-XXXXXX",

@@ -1,14 +1,14 @@
 /* The metadata of messages for the tests, as we build it. Freed by the caller. */
-#ifndef BC_TESTS_MESSAGES_H
-#define BC_TESTS_MESSAGES_H
+#ifndef BC_TESTS_LIB_MESSAGE_BUILDER_H
+#define BC_TESTS_LIB_MESSAGE_BUILDER_H
 
 #include <stdio.h>
 
-#include "flat.h"
+#include "flatbuffer_builder.h"
 #include "ipc/metadata.h"
 
-static inline struct flat build_schema(const struct bc_schema *schema,
-                                       const char *checksums) {
+static inline struct flatbuffer build_schema_message(const struct bc_schema *schema,
+                                                     const char *checksums) {
     struct bc_metadata_builder *builder;
     const uint8_t *bytes;
     size_t size;
@@ -16,26 +16,26 @@ static inline struct flat build_schema(const struct bc_schema *schema,
     CHECK(bc__metadata_builder_new(&builder) == 0);
     CHECK(bc__metadata_build_schema(builder, schema, checksums, &bytes, &size, &digits,
                                     NULL) == 0);
-    struct flat flat = copy_of(bytes, size);
+    struct flatbuffer flatbuffer = flatbuffer_copy(bytes, size);
     bc__metadata_builder_free(builder);
-    return flat;
+    return flatbuffer;
 }
 
-static inline struct flat build_batch(const struct bc_wire_batch *batch) {
+static inline struct flatbuffer build_batch_message(const struct bc_wire_batch *batch) {
     struct bc_metadata_builder *builder;
     const uint8_t *bytes;
     size_t size;
     size_t digits;
     CHECK(bc__metadata_builder_new(&builder) == 0);
     CHECK(bc__metadata_build_batch(builder, batch, &bytes, &size, &digits, NULL) == 0);
-    struct flat flat = copy_of(bytes, size);
+    struct flatbuffer flatbuffer = flatbuffer_copy(bytes, size);
     bc__metadata_builder_free(builder);
-    return flat;
+    return flatbuffer;
 }
 
 /* Writes a message, which frees the metadata; a body of zeros where there is no `body`.
  */
-static inline void write_message(FILE *file, struct flat metadata, const void *body,
+static inline void write_message(FILE *file, struct flatbuffer metadata, const void *body,
                                  size_t body_bytes) {
     const int32_t prefix[2] = {-1, (int32_t)metadata.size};
     CHECK(fwrite(prefix, sizeof(prefix), 1, file) == 1);

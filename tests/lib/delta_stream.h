@@ -6,12 +6,12 @@
  *     b   g is odd; null where g % 5 is 1
  *     v   "value number g", a view
  *     l   g and g + 1, but nothing where g % 3 is 0 */
-#ifndef BC_TESTS_DELTAS_H
-#define BC_TESTS_DELTAS_H
+#ifndef BC_TESTS_LIB_DELTA_STREAM_H
+#define BC_TESTS_LIB_DELTA_STREAM_H
 
 #include "arrow/values.h"
-#include "fixture.h"
-#include "messages.h"
+#include "counting_source.h"
+#include "message_builder.h"
 
 enum { DELTA_PART = 3, DELTA_SLOT = 64, DELTA_SLOTS = 6, DELTA_TEXT = 20 };
 
@@ -30,10 +30,10 @@ static inline void delta_add_child(struct ArrowSchema *child, const char *name,
 }
 
 static inline struct bc_schema *delta_schema(void) {
-    struct ArrowSchema source;
-    ArrowSchemaInit(&source);
-    CHECK(ArrowSchemaSetTypeStruct(&source, 1) == 0);
-    struct ArrowSchema *column = source.children[0];
+    struct ArrowSchema c_schema;
+    ArrowSchemaInit(&c_schema);
+    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
+    struct ArrowSchema *column = c_schema.children[0];
     CHECK(ArrowSchemaSetType(column, NANOARROW_TYPE_INT32) == 0);
     CHECK(ArrowSchemaAllocateDictionary(column) == 0);
     struct ArrowSchema *values = column->dictionary;
@@ -46,44 +46,44 @@ static inline struct bc_schema *delta_schema(void) {
     CHECK(ArrowSchemaSetType(values->children[2]->children[0], NANOARROW_TYPE_INT16) ==
           0);
     struct bc_schema *schema;
-    CHECK(bc__schema_new(&source, &schema, NULL) == 0);
-    source.release(&source);
+    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
+    c_schema.release(&c_schema);
     return schema;
 }
 
 /* Says in a schema's message that data are big-endian: its table gets a vtable behind
  * all, in which the byte order stands behind that. */
-static inline struct flat delta_say_big(struct flat old) {
+static inline struct flatbuffer delta_say_big(struct flatbuffer old) {
     enum { ROOM = 32 };
     size_t end = (old.size + 7) & ~(size_t)7;
-    struct flat flat = {calloc(1, end + ROOM), end + ROOM};
-    CHECK(flat.bytes != NULL);
-    memcpy(flat.bytes, old.bytes, old.size);
+    struct flatbuffer flatbuffer = {calloc(1, end + ROOM), end + ROOM};
+    CHECK(flatbuffer.bytes != NULL);
+    memcpy(flatbuffer.bytes, old.bytes, old.size);
     free(old.bytes);
     uint32_t root;
     int32_t back;
     uint16_t entry;
     uint32_t offset;
-    memcpy(&root, flat.bytes, sizeof(root));
-    memcpy(&back, flat.bytes + root, sizeof(back));
-    memcpy(&entry, flat.bytes + ((int64_t)root - back) + 4 + 2 * 2, sizeof(entry));
-    memcpy(&offset, flat.bytes + root + entry, sizeof(offset));
+    memcpy(&root, flatbuffer.bytes, sizeof(root));
+    memcpy(&back, flatbuffer.bytes + root, sizeof(back));
+    memcpy(&entry, flatbuffer.bytes + ((int64_t)root - back) + 4 + 2 * 2, sizeof(entry));
+    memcpy(&offset, flatbuffer.bytes + root + entry, sizeof(offset));
     size_t schema = root + entry + offset;
-    memcpy(&back, flat.bytes + schema, sizeof(back));
+    memcpy(&back, flatbuffer.bytes + schema, sizeof(back));
     uint16_t vtable[8] = {0};
-    memcpy(vtable, flat.bytes + ((int64_t)schema - back), sizeof(uint16_t));
+    memcpy(vtable, flatbuffer.bytes + ((int64_t)schema - back), sizeof(uint16_t));
     CHECK(vtable[0] <= sizeof(vtable));
-    memcpy(vtable, flat.bytes + ((int64_t)schema - back), vtable[0]);
+    memcpy(vtable, flatbuffer.bytes + ((int64_t)schema - back), vtable[0]);
     if (vtable[0] < 6) vtable[0] = 6;
     size_t at = end;
     size_t value = at + sizeof(vtable);
     vtable[2] = (uint16_t)(value - schema);
     vtable[1] = (uint16_t)(vtable[2] + 2);
-    memcpy(flat.bytes + at, vtable, sizeof(vtable));
-    flat.bytes[value] = 1;
+    memcpy(flatbuffer.bytes + at, vtable, sizeof(vtable));
+    flatbuffer.bytes[value] = 1;
     back = (int32_t)((int64_t)schema - (int64_t)at);
-    memcpy(flat.bytes + schema, &back, sizeof(back));
-    return flat;
+    memcpy(flatbuffer.bytes + schema, &back, sizeof(back));
+    return flatbuffer;
 }
 
 static inline void delta_write_part(FILE *file, int64_t id, int64_t part, bool big) {
@@ -139,7 +139,7 @@ static inline void delta_write_part(FILE *file, int64_t id, int64_t part, bool b
         .variadic_counts = &variadic,
         .n_variadic_counts = 1,
     };
-    write_message(file, build_batch(&wire), body, sizeof(body));
+    write_message(file, build_batch_message(&wire), body, sizeof(body));
 }
 
 /* Writes `batches` batches, in chains of `parts` of them. */
@@ -149,7 +149,7 @@ static inline void delta_write(const char *path, int64_t batches, int64_t parts,
     int64_t id = schema->fields[1].dictionary_id;
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
-    struct flat metadata = build_schema(schema, NULL);
+    struct flatbuffer metadata = build_schema_message(schema, NULL);
     write_message(file, big ? delta_say_big(metadata) : metadata, NULL, 0);
     bc__schema_free(schema);
     for (int64_t i = 0; i < batches; i++) {
@@ -166,7 +166,7 @@ static inline void delta_write(const char *path, int64_t batches, int64_t parts,
                                            .n_nodes = 1,
                                            .buffers = buffers,
                                            .n_buffers = 2};
-        write_message(file, build_batch(&wire), body, sizeof(body));
+        write_message(file, build_batch_message(&wire), body, sizeof(body));
     }
     CHECK(fclose(file) == 0);
 }

@@ -1,59 +1,59 @@
 /* Places for recordings in tests: a directory, what is in it, and what is in a file. */
-#ifndef BC_TESTS_PLACE_H
-#define BC_TESTS_PLACE_H
+#ifndef BC_TESTS_LIB_RECORDING_DIR_H
+#define BC_TESTS_LIB_RECORDING_DIR_H
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "counting_source.h"
 
-enum { PLACE_PATH = 4300 };
+enum { PATH_SIZE = 4300 };
 
-struct place {
-    char *dir;    /* of the recording */
+struct recording_dir {
+    char *root;   /* of the recording */
     char *caches; /* of a disk tier */
-    char path[PLACE_PATH];
-    char other[PLACE_PATH];
+    char path[PATH_SIZE];
+    char other[PATH_SIZE];
 };
 
 /* In memory where that can be: synchronising takes no time there. */
-static inline void place_init(struct place *place) {
+static inline void recording_dir_init(struct recording_dir *dir) {
     if (access("/dev/shm", W_OK) == 0) (void)setenv("TMPDIR", "/dev/shm", 0);
-    place->dir = fixture_directory();
-    place->caches = fixture_directory();
-    (void)snprintf(place->path, sizeof(place->path), "%s/x.arrows", place->dir);
-    (void)snprintf(place->other, sizeof(place->other), "%s/y.arrows", place->dir);
+    dir->root = new_directory();
+    dir->caches = new_directory();
+    (void)snprintf(dir->path, sizeof(dir->path), "%s/x.arrows", dir->root);
+    (void)snprintf(dir->other, sizeof(dir->other), "%s/y.arrows", dir->root);
 }
 
 /* Removes all that is in the directory, and in those that are in it. */
-static inline void place_empty(const char *path) {
+static inline void directory_clear(const char *path) {
     DIR *dir = opendir(path);
     CHECK(dir != NULL);
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        char name[PLACE_PATH];
+        char name[PATH_SIZE];
         int size = snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
         CHECK(size > 0 && (size_t)size < sizeof(name));
         if (unlink(name) == 0) continue;
-        place_empty(name);
+        directory_clear(name);
         CHECK(rmdir(name) == 0);
     }
     CHECK(closedir(dir) == 0);
 }
 
-static inline void place_finish(struct place *place) {
-    place_empty(place->dir);
-    place_empty(place->caches);
-    CHECK(rmdir(place->dir) == 0 && rmdir(place->caches) == 0);
-    free(place->dir);
-    free(place->caches);
+static inline void recording_dir_finish(struct recording_dir *dir) {
+    directory_clear(dir->root);
+    directory_clear(dir->caches);
+    CHECK(rmdir(dir->root) == 0 && rmdir(dir->caches) == 0);
+    free(dir->root);
+    free(dir->caches);
 }
 
 /* Entries of a directory. */
-static inline int place_count(const char *path) {
+static inline int directory_count(const char *path) {
     int n = 0;
     DIR *dir = opendir(path);
     CHECK(dir != NULL);
@@ -65,12 +65,12 @@ static inline int place_count(const char *path) {
     return n;
 }
 
-static inline bool place_has(const char *path) { return access(path, F_OK) == 0; }
+static inline bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 /* Opens a recording: how many batches of the fixture there are, all of which are right.
  */
-static inline int64_t place_batches(const char *path, int64_t rows, bool grows,
-                                    bool *out_complete) {
+static inline int64_t recording_batches(const char *path, int64_t rows, bool grows,
+                                        bool *out_complete) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
     struct bc_cache *cache;
@@ -83,29 +83,30 @@ static inline int64_t place_batches(const char *path, int64_t rows, bool grows,
         options.partial = 1;
         CHECK(bc_file_open(path, &options, &cache, &error) == 0);
     }
-    struct fixture fixture;
-    fixture_init(&fixture, 0, rows);
-    fixture.grows = grows;
-    struct bc_reader *reader = fixture_reader(cache);
-    int64_t batches = fixture_drain(&fixture, reader, 0);
+    struct counting_source source;
+    counting_source_init(&source, 0, rows);
+    source.grows = grows;
+    struct bc_reader *reader = new_reader(cache);
+    int64_t batches = counting_source_drain(&source, reader, 0);
     bc_reader_unref(reader);
     bc_cache_unref(cache);
     return batches;
 }
 
 /* A recording of the first `end` batches of the fixture. */
-static inline void place_record(const char *path, struct fixture fixture, uint64_t end) {
+static inline void recording_write(const char *path, struct counting_source source,
+                                   uint64_t end) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
-    struct bc_cache *cache = fixture_cache(&fixture, &options);
+    struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, end, &batches, NULL) == 0);
     bc_cache_unref(cache);
-    fixture_check_released(&fixture);
+    counting_source_check_released(&source);
 }
 
 /* The whole file, freed by the caller. */
-static inline char *place_read(const char *path, size_t *out_size) {
+static inline char *file_read(const char *path, size_t *out_size) {
     int file = open(path, O_RDONLY);
     struct stat status;
     CHECK(file >= 0 && fstat(file, &status) == 0);
@@ -117,7 +118,7 @@ static inline char *place_read(const char *path, size_t *out_size) {
     return bytes;
 }
 
-static inline void place_write(const char *path, const void *bytes, size_t size) {
+static inline void file_write(const char *path, const void *bytes, size_t size) {
     int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     CHECK(file >= 0 && write(file, bytes, size) == (ssize_t)size && close(file) == 0);
 }
