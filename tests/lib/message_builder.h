@@ -33,6 +33,20 @@ static inline struct flatbuffer build_batch_message(const struct bc_wire_batch *
     return flatbuffer;
 }
 
+/* Returns a message of `wire` with a body of `body_bytes` zeros, freed by the caller. */
+static inline uint8_t *build_message(const struct bc_wire_batch *wire,
+                                     int64_t *out_size) {
+    struct flatbuffer metadata = build_batch_message(wire);
+    *out_size = (int64_t)(8 + metadata.size) + wire->body_bytes;
+    uint8_t *message = aligned_alloc(64, ((size_t)*out_size + 63) / 64 * 64);
+    const int32_t prefix[2] = {-1, (int32_t)metadata.size};
+    memcpy(message, prefix, sizeof(prefix));
+    memcpy(message + 8, metadata.bytes, metadata.size);
+    memset(message + 8 + metadata.size, 0, (size_t)wire->body_bytes);
+    free(metadata.bytes);
+    return message;
+}
+
 /* Writes a message, which frees the metadata; a body of zeros where there is no `body`.
  */
 static inline void write_message(FILE *file, struct flatbuffer metadata, const void *body,

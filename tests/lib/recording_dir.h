@@ -65,6 +65,14 @@ static inline int directory_count(const char *path) {
     return n;
 }
 
+/* Removes the directory and the two named files. No other file may be in it. */
+static inline void recording_dir_finish_clean(struct recording_dir *dir) {
+    (void)unlink(dir->path);
+    (void)unlink(dir->other);
+    CHECK(directory_count(dir->root) == 0);
+    recording_dir_finish(dir);
+}
+
 static inline bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 /* Opens a recording: how many batches of the fixture there are, all of which are right.

@@ -4,25 +4,7 @@
 #include "arrow/values.h"
 #include "counting_source.h"
 #include "ipc/delta_values.h"
-
-/* A schema of one column, which has the format; its children are int32. */
-static struct bc_schema *schema_of(const char *format, int64_t n_children) {
-    struct ArrowSchema c_schema;
-    ArrowSchemaInit(&c_schema);
-    CHECK(ArrowSchemaSetTypeStruct(&c_schema, 1) == 0);
-    struct ArrowSchema *column = c_schema.children[0];
-    CHECK(ArrowSchemaSetFormat(column, format) == 0);
-    CHECK(ArrowSchemaAllocateChildren(column, n_children) == 0);
-    for (int64_t i = 0; i < n_children; i++) {
-        ArrowSchemaInit(column->children[i]);
-        CHECK(ArrowSchemaSetType(column->children[i], NANOARROW_TYPE_INT32) == 0);
-        CHECK(ArrowSchemaSetName(column->children[i], "x") == 0);
-    }
-    struct bc_schema *schema;
-    CHECK(bc__schema_new(&c_schema, &schema, NULL) == 0);
-    c_schema.release(&c_schema);
-    return schema;
-}
+#include "schema_builder.h"
 
 /* A part of a node and up to two children, all without nulls. */
 struct part {
@@ -51,7 +33,7 @@ static int append(struct bc_delta_values *grown, struct part *part) {
 /* What earlier versions cover stays as it is, while the memory moves. */
 static void test_parts(void) {
     enum { PARTS = 40 };
-    struct bc_schema *schema = schema_of("u", 0);
+    struct bc_schema *schema = schema_of_format("u", 0, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     struct bc_batch *versions[PARTS];
     CHECK(grown != NULL);
@@ -84,7 +66,7 @@ static void test_parts(void) {
 /* Parts of three bits each, of which every second one has nulls. */
 static void test_bits(void) {
     enum { PARTS = 30 };
-    struct bc_schema *schema = schema_of("b", 0);
+    struct bc_schema *schema = schema_of_format("b", 0, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     struct bc_batch *versions[PARTS];
     for (int i = 0; i < PARTS; i++) {
@@ -124,7 +106,8 @@ struct attack {
 };
 
 static void check_attack(const struct attack *attack) {
-    struct bc_schema *schema = schema_of(attack->format, attack->n_children);
+    struct bc_schema *schema =
+        schema_of_format(attack->format, attack->n_children, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const int32_t numbers[] = {1, 2, 3, 4};
     for (int turn = 0; turn < 3; turn++) {
@@ -230,7 +213,7 @@ static void test_runs(void) {
 
 /* No bitmap is made for more values than there is memory of. */
 static void test_values_without_bytes(void) {
-    struct bc_schema *schema = schema_of("w:0", 0);
+    struct bc_schema *schema = schema_of_format("w:0", 0, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const uint8_t validity = 0;
     for (int turn = 0; turn < 3; turn++) {
@@ -248,7 +231,7 @@ static void test_values_without_bytes(void) {
 static void test_parts_without_bytes(void) {
     static const int64_t lengths[] = {1, (int64_t)1 << 31, (int64_t)1 << 26,
                                       (int64_t)1 << 26, (int64_t)1 << 26};
-    struct bc_schema *schema = schema_of("w:0", 0);
+    struct bc_schema *schema = schema_of_format("w:0", 0, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
     static const uint8_t validity = 0;
     for (int turn = 0; turn < 5; turn++) {
