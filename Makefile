@@ -215,6 +215,7 @@ lint: $(VENV)/.lint.ok build/lint/build.ninja
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/check_prose.py
+	$(BIN)/python tools/check_includes.py
 	$(BIN)/meson compile -C build/lint
 
 ## make format        rewrites the sources as `make lint` wants them
