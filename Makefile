@@ -209,13 +209,14 @@ test-packages: sdist
 	tests/install/packages.sh $(BIN)/python dist/batchcorder-*.tar.gz
 
 ## make lint          formatting, linters, type checks, a build with warnings as errors
-lint: $(VENV)/.lint.ok build/lint/build.ninja
+lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/check_prose.py
 	$(BIN)/python tools/check_includes.py
+	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/meson compile -C build/lint
 
 ## make format        rewrites the sources as `make lint` wants them

@@ -273,43 +273,51 @@ def cached(
     prefetch: int | None = None,
 ) -> StreamCache:
     """
-    Open the recording `path`; where there is none, make it while it is first read.
+    Open the recording `path`; if there is none, make it while it is first read.
 
-    A complete recording is opened. One that another process is writing is followed: its
-    batches are replayed as they come. Otherwise `make_source` is called, and the cache
-    that is returned records its stream, which counts as complete when it has ended. A
-    run that is killed, or a cache that is closed before, leaves what is never
-    taken for complete; the next call starts anew, or resumes.
+    A complete recording is opened. A recording that another process is writing is
+    followed: its batches are replayed as they arrive. Otherwise `make_source` is called,
+    and the returned cache records its stream. The recording is complete once the stream
+    has ended. If the process is killed or the cache is closed before, the recording is
+    incomplete: the next call makes it again, or resumes it.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
+        Name of the recording.
     make_source : callable
-        Returns an object with ``__arrow_c_stream__``. Where the recording is there, it is
-        called only if its code, or a value that it uses, is not what made the recording:
-        then the schemas are compared, and no batch is asked for. If that call fails, the
-        recording is used.
-    resume : bool, optional
-        Go on behind the batches that an earlier run left. The source must give the same
-        stream again: its schema and the numbers of rows of the batches that are skipped
-        are compared. How many are skipped is logged, as a warning of the logger
-        ``batchcorder``, and stands in ``stats()["resumed"]``.
-    compression, durable, prefetch : optional
-        As `record` and :class:`StreamCache` have them.
+        Returns an object with ``__arrow_c_stream__``. If the recording exists, it is
+        called only if its code, or a value that it uses, differs from the function that
+        made the recording. Then the schemas are compared, and no batch is read. If that
+        call fails, the recording is used.
+    resume : bool, default False
+        Continue an incomplete recording. The source must produce the same stream again:
+        its schema is compared, and the row counts of the recorded batches, which are
+        skipped. Their number is logged as a warning of the logger ``batchcorder``, and
+        is ``stats()["resumed"]``.
+    compression : {None, 'lz4', 'zstd'}, default None
+        Compress the buffers, as :func:`record` does.
+    durable : bool, default False
+        Synchronise each batch with the disk, as :func:`record` does.
+    prefetch : int, optional
+        Number of batches that a background thread reads ahead. None (default): no thread.
 
     Returns
     -------
     StreamCache
+        The recording: opened, followed, or recorded while it is read.
 
     Raises
     ------
     ValueError
-        `resume`, and the source is not the one that was recorded; the stream of another
-        `make_source` has another schema than the recording.
+        With `resume`, the source is not the source of the recording. Or the stream of
+        another `make_source` has another schema than the recording.
     OSError
         The recording cannot be opened, made or written.
+    RuntimeError
+        `make_source` asks for the recording that it is to make.
     Exception
-        Whatever `make_source` raised.
+        The error of `make_source`.
 
     Examples
     --------
@@ -321,7 +329,6 @@ def cached(
     3
     >>> batchcorder.cached(path, query).to_table().num_rows
     3
-
     """
     name = absolute(path)
     if name.endswith(b"/"):

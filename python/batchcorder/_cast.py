@@ -1,4 +1,4 @@
-"""Casting: pyarrow casts, we only see that a failed cast uses nothing up."""
+"""Casts, which are pyarrow's. A failed cast uses up neither a reader nor its slot."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _kind_of(source: StreamCache | StreamCacheReader) -> Any:
 
 
 def _cast_stream(source: StreamCache | StreamCacheReader, target: pa.Schema) -> Any:
-    """Return a stream capsule of `source`, cast; asks nothing that is overridden."""
+    """Return a stream capsule of `source`, cast; calls no method of a subclass."""
     kind = _kind_of(source)
     schema = vars(kind)["schema"].__get__(source)
     if target.equals(schema, check_metadata=True):
@@ -55,7 +55,7 @@ def _cast_stream(source: StreamCache | StreamCacheReader, target: pa.Schema) -> 
 
 
 def cast_reader(reader: StreamCacheReader, target_schema: Any) -> pa.RecordBatchReader:
-    """Return the rest of `reader`, cast; uses the reader up when it succeeds."""
+    """Return the remaining batches, cast; uses the reader up if it succeeds."""
     return pa.RecordBatchReader.from_stream(reader, schema=target_schema)
 
 
@@ -65,7 +65,7 @@ def stream_as_requested(source: StreamCache | StreamCacheReader, requested: Any)
     try:
         _ = vars(kind)["schema"].__get__(source)
     except Exception:
-        # pyarrow refuses the stream's schema, and casts nothing: no request is met.
+        # pyarrow refuses the stream's schema. A request may be ignored.
         return kind.__arrow_c_stream__(source)
     return _cast_stream(source, _schema_in(requested, "requested_schema"))
 
@@ -74,9 +74,21 @@ class CastingStreamCache:
     """
     A replayable view of a StreamCache whose streams are cast to another schema.
 
-    Made by :meth:`StreamCache.cast`. An Arrow stream only, for ``pa.table(view)``,
-    ``polars.DataFrame(view)`` and the like. Each stream is a fresh reader of the cache,
-    cast anew, straight from the source's types: a cast of a cast skips the first one.
+    :meth:`StreamCache.cast` makes it. The view is an Arrow stream, for
+    ``pa.table(view)`` or ``polars.DataFrame(view)``. Each stream is a new reader of the
+    cache, cast from the source's types: a cast of a cast skips the first cast.
+
+    Parameters
+    ----------
+    cache : StreamCache
+        The cache, which the view keeps.
+    target_schema : pyarrow.Schema or object with ``__arrow_c_schema__``
+        A schema with the same field names.
+
+    Raises
+    ------
+    TypeError
+        `target_schema` is no schema.
 
     Examples
     --------
@@ -85,23 +97,55 @@ class CastingStreamCache:
     >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}))
     >>> pa.table(cache.cast(pa.schema({"x": pa.float32()}))).column("x").to_pylist()
     [1.0, 2.0, 3.0]
-
     """
 
     __module__ = "batchcorder"
 
     def __init__(self, cache: StreamCache, target_schema: Any) -> None:
-        """Obtain via :meth:`StreamCache.cast`."""
         self._cache = cache
         self._schema = _as_schema(target_schema, "target_schema")
 
     @property
     def schema(self) -> pa.Schema:
-        """pyarrow.Schema of the streams; never waits."""
+        """
+        Schema of the streams; never waits.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).cast(pa.schema({"x": pa.int8()})).schema
+        x: int8
+        """
         return self._schema
 
     def cast(self, target_schema: Any) -> CastingStreamCache:
-        """Return a view cast to another schema, straight from the source's types."""
+        """
+        Return a view that casts the source's types to another schema.
+
+        Parameters
+        ----------
+        target_schema : pyarrow.Schema or object with ``__arrow_c_schema__``
+            A schema with the same field names.
+
+        Returns
+        -------
+        CastingStreamCache
+            A view of the same cache.
+
+        Raises
+        ------
+        TypeError
+            `target_schema` is no schema.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> view = StreamCache(pa.table({"x": [1]})).cast(pa.schema({"x": pa.int8()}))
+        >>> view.cast(pa.schema({"x": pa.int16()})).schema
+        x: int16
+        """
         return CastingStreamCache(self._cache, target_schema)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
@@ -114,7 +158,6 @@ class CastingStreamCache:
             The field names differ from the source's, or no reader can be made.
         TypeError
             A type cannot be cast.
-
         """
         if requested_schema is not None:
             return stream_as_requested(self._cache, requested_schema)

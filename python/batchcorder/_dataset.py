@@ -190,7 +190,6 @@ class _Scannable:
         >>> dataset = StreamCache(pa.table({"x": [1, 2], "y": [3, 4]})).dataset()
         >>> dataset.scanner(columns=["y"]).to_table().to_pydict()
         {'y': [3, 4]}
-
         """
         both = self._filters(filter)
         needed = _needed(self._cache.schema, columns, both)
@@ -232,7 +231,6 @@ class _Scannable:
         >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
         >>> [batch.num_rows for batch in dataset.to_batches()]
         [2]
-
         """
         scanner = self.scanner(columns=columns, filter=filter, **options)
 
@@ -277,7 +275,6 @@ class _Scannable:
         >>> dataset = StreamCache(pa.table({"x": [1, 2], "y": [3, 4]})).dataset()
         >>> dataset.to_table(columns={"z": pc.field("y") + 1}).to_pydict()
         {'z': [4, 5]}
-
         """
         scanner = self.scanner(columns=columns, filter=filter, **options)
         with _errors_of(self._cache):
@@ -324,7 +321,6 @@ class _Scannable:
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).dataset().take([1]).to_pydict()
         {'x': [2]}
-
         """
         rows = row_numbers(indices, "indices")
         table = self.to_table(columns, filter, **options)
@@ -368,7 +364,6 @@ class _Scannable:
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).dataset().head(1).to_pydict()
         {'x': [1]}
-
         """
         scanner = self.scanner(columns=columns, filter=filter, **options)
         with _errors_of(self._cache):
@@ -401,7 +396,6 @@ class _Scannable:
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).dataset().count_rows()
         2
-
         """
         scanner = self.scanner(columns=[], filter=filter, **options)
         with _errors_of(self._cache):
@@ -492,6 +486,15 @@ class CacheDataset(_Scannable, _UnionDataset):
     Each scan is a reader of the cache, which counts towards `max_readers`. A scan reads
     batches that are not recorded yet from the source.
 
+    Parameters
+    ----------
+    cache : StreamCache
+        The cache, which the dataset keeps.
+    filter : pyarrow.compute.Expression or None
+        Condition of the rows. None: all rows.
+    statistics : Statistics
+        Minima and maxima of columns, which the datasets of one cache share.
+
     Examples
     --------
     >>> import pyarrow as pa, pyarrow.compute as pc
@@ -503,7 +506,6 @@ class CacheDataset(_Scannable, _UnionDataset):
     (5, 10)
     >>> dataset.to_table().num_rows  # the bounds exclude nine of the ten batches
     5
-
     """
 
     __module__ = "batchcorder"
@@ -532,17 +534,44 @@ class CacheDataset(_Scannable, _UnionDataset):
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the stream."""
+        """
+        Schema of the stream.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).dataset().schema
+        x: int64
+        """
         return self._cache.schema
 
     @property
     def partition_expression(self) -> pc.Expression:
-        """The literal true: no partition restricts the rows."""
+        """
+        The literal true: no partition restricts the rows.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).dataset().partition_expression
+        <pyarrow.compute.Expression true>
+        """
         return pc.scalar(True)
 
     @property
     def children(self) -> list[pads.Dataset]:
-        """Datasets that this one unites: none."""
+        """
+        Datasets that this one unites: none.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).dataset().children
+        []
+        """
         return []
 
     def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
@@ -573,7 +602,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
         >>> dataset.count_rows(), dataset.count_rows(pc.field("x") > 1)
         (2, 1)
-
         """
         if self._filters(filter) is None:
             self._cache.ingest_all()
@@ -624,7 +652,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).dataset().take([1, 1]).to_pydict()
         {'x': [2, 2]}
-
         """
         if self._filters(filter) is not None or self._cache.max_readers is not None:
             return super().take(indices, columns, filter, **options)
@@ -672,7 +699,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
         >>> dataset.filter(pc.field("x") > 1).to_table().to_pydict()
         {'x': [2]}
-
         """
         both = _both(self._filter, expression)
         return CacheDataset(self._cache, both, self._statistics)
@@ -705,7 +731,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
         >>> sum(fragment.count_rows() for fragment in dataset.get_fragments())
         2
-
         """
         batches = self._cache.ingest_all()
         numbers = self._remaining(self._filters(filter), batches)
@@ -747,7 +772,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> dataset = StreamCache(pa.table({"x": [2, 1]})).dataset()
         >>> dataset.sort_by("x").to_table().to_pydict()
         {'x': [1, 2]}
-
         """
         table = self.to_table()
         if _is_simple(table.schema):
@@ -799,7 +823,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> other = StreamCache(pa.table({"k": [2], "y": [5]})).dataset()
         >>> one.join(other, "k", join_type="inner").to_table().to_pydict()
         {'k': [2], 'x': [4], 'y': [5]}
-
         """
         left, right = _to_join(self), _to_join(right_dataset)
         return left.join(right, *args, **options)
@@ -838,7 +861,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> joined = one.join_asof(other, on="t", by="k", tolerance=9)
         >>> joined.to_table()["y"].to_pylist()
         [7, None]
-
         """
         left, right = _to_join(self), _to_join(right_dataset)
         return left.join_asof(right, *args, **options)
@@ -871,7 +893,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> schema = pa.schema({"y": pa.int64(), "z": pa.int8()})
         >>> dataset.replace_schema(schema).to_table().to_pydict()
         {'y': [2], 'z': [None]}
-
         """
         own = self.schema
         shared = [field.name for field in schema if own.names.count(field.name) == 1]

@@ -101,47 +101,51 @@ def open_recording(
     """
     Open a recording, or any Arrow IPC stream or file, as a StreamCache.
 
-    Nothing is copied: batches are the mapped file's pages, which all processes that
-    open it share. A complete recording is ready at once, whatever its size; of other
+    Batches are pages of the mapped file. They are not copied, and processes that open
+    the file share them. A complete recording opens at once, whatever its size. Of other
     files, the metadata of all messages is read first.
 
     Parameters
     ----------
     path : str, bytes, os.PathLike or binary file
-        A recording, or an Arrow IPC stream or file (Feather V2) that any library wrote.
-        Of an open file, all of it counts; one that is no regular file is copied.
+        A recording, or an Arrow IPC stream or file (Feather V2) of any library. Of an
+        open file, all bytes count, whatever its position. A pipe or a file in memory is
+        copied.
     columns : sequence of str or int, optional
-        The columns that the cache has, in their order. Of the others no byte is read.
-    verify : bool, optional
-        Look at all of a batch when it is first read: offsets, text, indices of
-        dictionaries and the like. For files of others that you do not trust.
-        Checksums, where a file has them, are looked at in any case.
-    partial : bool, optional
-        Open what there is of a recording that is not complete, or of a file that is cut
-        off, up to the first batch that is not whole.
-    mmap : bool, optional
-        False: read batches into memory instead of mapping them, for files that somebody
-        may shorten while they are read.
-    follow : bool, optional
-        Replay a recording that another process is writing: readers wait for what comes.
+        Names or indices of the columns of the cache, in this order. Bytes of other
+        columns are never read. None (default): all columns.
+    verify : bool, default False
+        When a batch is first read, check all its offsets, texts and dictionary indices.
+        Set it for files that you do not trust. Checksums are verified in any case.
+    partial : bool, default False
+        Open an incomplete recording, or a file that is cut off, up to the first
+        incomplete batch.
+    mmap : bool, default True
+        Map the file. False: read batches into memory. Set it if another process may
+        shorten the file.
+    follow : bool, default False
+        Replay a recording that another process is writing: readers wait for its next
+        batch.
 
     Returns
     -------
     StreamCache
-        `upstream_exhausted`, unless it follows.
+        The recording. Its source is exhausted, unless `follow` is set.
 
     Raises
     ------
     FileNotFoundError, PermissionError, IsADirectoryError, OSError
-        The file cannot be opened; errno ENODATA: it is not complete; EBADMSG: it is
-        damaged. Reading raises OSError as well: EIO for a file that was shortened,
-        EOWNERDEAD when it follows and the writer died.
+        The file cannot be opened. ENODATA: it is incomplete. EBADMSG: it is damaged.
+        Reading raises OSError too. EIO: the file was shortened. EOWNERDEAD: with
+        `follow`, the writer died.
     ValueError
-        Not an Arrow stream or file; both `partial` and `follow`.
+        The file is no Arrow stream or file, or both `partial` and `follow` are set.
     NotImplementedError
-        Arrow data that cannot be read here.
+        The file has Arrow data that this version cannot read.
     KeyError, IndexError
-        A column does not exist.
+        A column does not exist, or its name is repeated in the schema.
+    TypeError
+        `path` is neither a path nor an open file.
 
     Examples
     --------
@@ -150,7 +154,6 @@ def open_recording(
     >>> with batchcorder.record(pa.table({"x": [1, 2], "y": [3, 4]}), path): pass
     >>> pa.table(batchcorder.open(path, columns=["y"])).to_pydict()
     {'y': [3, 4]}
-
     """
     origin_of = functools.partial(
         Origin, verify=verify, partial=partial, mmap=mmap, follow=follow
@@ -205,33 +208,34 @@ def record(
 
     Parameters
     ----------
-    source : object with ``__arrow_c_stream__``
+    source : ArrowStream
+        The source: any object with ``__arrow_c_stream__``.
     path : str, bytes or os.PathLike
-        A name that is not taken.
-    progress : bool, optional
-        Show a bar on standard error.
-    compression : {None, 'lz4', 'zstd'}, optional
+        Name of the recording. No file of this name may exist.
+    progress : bool, default False
+        Show a progress bar on standard error.
+    compression : {None, 'lz4', 'zstd'}, default None
         Compress the buffers, as the Arrow IPC format defines it.
-    durable : bool, optional
-        See to it that every batch is on the disk before others can see it, and all of
-        the recording when this returns; a loss of power costs none of it then.
+    durable : bool, default False
+        Synchronise each batch with the disk before other processes can see it, and the
+        whole recording before this returns. A loss of power then loses no batch.
     prefetch : int, optional
-        Number of batches that a background thread reads ahead. Default: no thread.
+        Number of batches that a background thread reads ahead. None (default): no thread.
 
     Returns
     -------
     StreamCache
-        The recording, complete.
+        The complete recording.
 
     Raises
     ------
     FileExistsError
-        There is a file of that name, which stays as it is.
+        A file of that name exists. It is not changed.
     OSError
         The file cannot be made or written.
     Exception
-        Whatever the source raised. What was recorded before stays, as a recording that
-        is not complete: `open` reads it with ``partial=True``, and `cached` goes on with
+        The error of the source. The batches before it stay in the file, as an incomplete
+        recording: :func:`open` reads it with ``partial=True``, and :func:`cached` resumes
         it.
 
     Examples
@@ -240,7 +244,6 @@ def record(
     >>> path = os.path.join(tempfile.mkdtemp(), "x.arrows")
     >>> batchcorder.record(pa.table({"x": [1, 2, 3]}), path).num_rows
     3
-
     """
     shows = flag(progress, "progress")
     cache = start(
@@ -256,29 +259,30 @@ def record(
 
 def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     """
-    Read all of a recording, or of an Arrow IPC stream or file, and look at all of it.
+    Read a whole recording, or an Arrow IPC stream or file, and check all its data.
 
-    Looked at are checksums, where the file has them, offsets, text, indices of
-    dictionaries, and whatever else a consumer takes on trust.
+    Checked are checksums, if the file has them, and all values that a consumer trusts:
+    offsets, texts, dictionary indices, run ends and type ids.
 
     Parameters
     ----------
     path : str, bytes, os.PathLike or binary file
-    progress : bool, optional
-        Show a bar on standard error.
+        A recording, or an Arrow IPC stream or file of any library.
+    progress : bool, default False
+        Show a progress bar on standard error.
 
     Returns
     -------
     int
-        Number of batches, all of which are right.
+        Number of batches. All of them are valid.
 
     Raises
     ------
     OSError
-        errno EBADMSG: the first batch that is wrong, by its number; ENODATA: the
-        recording is not complete. Else as `open`.
+        EBADMSG: a batch is invalid; the message has the index of the first one. ENODATA:
+        the recording is incomplete. Others as :func:`open`.
     ValueError, NotImplementedError
-        As `open`.
+        As :func:`open` does.
 
     Examples
     --------
@@ -287,7 +291,6 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     >>> with batchcorder.record(pa.table({"x": [1, 2, 3]}), path): pass
     >>> batchcorder.verify(path)
     1
-
     """
     with open_recording(path, verify=True) as cache:
         batches: Any = range(len(cache))

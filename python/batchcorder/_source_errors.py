@@ -1,9 +1,9 @@
 """
-Exceptions of Python sources, made again from what an Arrow stream has left of them.
+Exceptions of Python sources, rebuilt from the error message of an Arrow stream.
 
-A C stream carries an errno and a text. pyarrow's streams put the exception's words and
-traceback into that text, from which the exception is made again: its type, its message,
-and the traceback as its cause.
+A C stream carries an errno and a message. pyarrow's streams put the exception's message
+and traceback into it. From these the exception is rebuilt: its type, its message, and
+the traceback as its cause.
 """
 
 from __future__ import annotations
@@ -22,7 +22,29 @@ _FILES = re.compile(rf"(.*): {_QUOTED}(?: -> {_QUOTED})?", re.DOTALL)
 
 
 class SourceTraceback(Exception):  # noqa: N818
-    """Where a source raised its exception: the cause of the one that is raised here."""
+    """
+    The traceback of a source written in Python, as the cause of its exception.
+
+    Parameters
+    ----------
+    text : str
+        The traceback, as Python prints it.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from batchcorder import StreamCache
+    >>> def batches():
+    ...     raise OSError("no such table")
+    ...     yield
+    >>> schema = pa.schema({"x": pa.int64()})
+    >>> cache = StreamCache(pa.RecordBatchReader.from_batches(schema, batches()))
+    >>> try:
+    ...     cache.ingest_all()
+    ... except OSError as error:
+    ...     print(type(error.__cause__).__name__)
+    SourceTraceback
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -48,7 +70,7 @@ def _named(name: str) -> type[BaseException] | None:
             found = getattr(found, part, None)
         if isinstance(found, type) and issubclass(found, BaseException):
             return found
-    # Classes made inside functions have a name, but no place to be found at.
+    # A class made inside a function is no attribute of a module.
     for kind in _subclasses(BaseException):
         if name in (f"{kind.__module__}.{kind.__qualname__}", kind.__qualname__):
             return kind
@@ -79,7 +101,7 @@ def _errno_arguments(message: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _arguments(kind: type[BaseException], message: str) -> Iterator[tuple[Any, ...]]:
-    """Yield what the exception may have been made with, the likeliest first."""
+    """Yield possible arguments of the exception, the likeliest first."""
     if issubclass(kind, OSError):
         yield from _errno_arguments(message)
     value = _literal(message)
@@ -108,24 +130,24 @@ def _make(kind: type[BaseException], message: str) -> BaseException | None:
 
 
 def _raised(message: str, traceback: str) -> BaseException | None:
-    """Return the exception with this message that a traceback ends with, if any does."""
+    """Return the exception with this message at the end of a traceback, or None."""
     lines = traceback.rstrip("\n")
     if message:
         at = lines.rfind(f": {message}")
         names = [lines[:at].rpartition("\n")[2]] if at >= 0 else []
     else:
-        # Notes may stand below it.
+        # Notes follow the message.
         names = [line for line in reversed(lines.splitlines()) if line[:1] != " "]
     kinds = (_named(name.strip(" |")) for name in names)
     kind = next((kind for kind in kinds if kind is not None), None)
-    # From an iterator, StopIteration would be a clean end.
+    # Raised by an iterator, StopIteration would end the stream without an error.
     if kind is None or issubclass(kind, StopIteration):
         return None
     return _make(kind, message)
 
 
 def from_message(text: str) -> BaseException | None:
-    """Return the exception that a Python source raised, from its stream's error text."""
+    """Return the exception of a Python source, from the message of its stream."""
     at = text.find(_MARKER)
     while at >= 0:
         _, _, message = text[:at].partition(": ")
@@ -134,6 +156,6 @@ def from_message(text: str) -> BaseException | None:
         if found is not None:
             found.__cause__ = SourceTraceback(traceback)
             return found
-        # The message itself may have such text.
+        # The message itself may have the marker.
         at = text.find(_MARKER, at + 1)
     return None

@@ -113,7 +113,6 @@ class StreamCache(_core.StreamCache):
     True
     >>> cache[1].to_pydict()
     {'x': [2]}
-
     """
 
     # How the file was opened; None: this cache records a source.
@@ -200,7 +199,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache.in_memory(pa.table({"x": [1]}), capacity="1MB").ingest_all()
         1
-
         """
         return cls(reader, capacity, max_readers=max_readers, prefetch=prefetch)
 
@@ -260,7 +258,6 @@ class StreamCache(_core.StreamCache):
         >>> with StreamCache.on_disk(pa.table({"x": [1]}), memory_capacity=0) as cache:
         ...     print(pa.table(cache).num_rows)
         1
-
         """
         return cls(
             reader,
@@ -284,6 +281,15 @@ class StreamCache(_core.StreamCache):
         It may be set while the cache is in use, to every value that the constructor
         takes. A lower budget frees no batch. If an ingest stopped for lack of room, the
         next call that needs a batch continues it.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": [1, 2]}), memory_capacity="64MB")
+        >>> cache.memory_capacity = "1GB"
+        >>> cache.memory_capacity
+        1000000000
         """
         return super().memory_capacity
 
@@ -295,9 +301,17 @@ class StreamCache(_core.StreamCache):
     @property
     def disk_capacity(self) -> int | None:
         """
-        Budget of the cache file in bytes; None: no limit, or no disk tier.
+        Budget of the cache file in bytes; None without a limit or a disk tier.
 
         It may be set while the cache is in use, as `memory_capacity` may.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> with StreamCache.on_disk(pa.table({"x": [1]}), disk_capacity="1MB") as cache:
+        ...     cache.disk_capacity
+        1000000
         """
         return super().disk_capacity
 
@@ -361,7 +375,6 @@ class StreamCache(_core.StreamCache):
         [3]
         >>> next(cache.reader(columns=["y"])).to_pydict()
         {'y': ['a', 'b', 'c']}
-
         """
         is_plain = columns is None and start is None and stop is None and step is None
         if is_plain and from_start is True:
@@ -412,7 +425,6 @@ class StreamCache(_core.StreamCache):
         >>> view = StreamCache(pa.table({"x": [1]})).cast(pa.schema({"x": pa.int8()}))
         >>> pa.table(view).schema.field("x").type
         DataType(int8)
-
         """
         _ = self.ingested_count  # raises if there is no cache
         return CastingStreamCache(self, target_schema)
@@ -450,7 +462,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2, 3]})).ingest_all()
         1
-
         """
         if not _arguments.flag(progress, "progress"):
             return _core.ingest_to(self, UNLIMITED)
@@ -489,13 +500,22 @@ class StreamCache(_core.StreamCache):
         >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}))
         >>> cache.stats()["state"], cache.ingest_all(), cache.stats()["rows"]
         ('open', 1, 3)
-
         """
         return super().stats()
 
     @property
     def num_rows(self) -> int | None:
-        """Number of rows; None before the source is exhausted. Never waits."""
+        """
+        Number of rows; None before the source is exhausted. Never waits.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}))
+        >>> cache.num_rows, cache.ingest_all(), cache.num_rows
+        (None, 1, 3)
+        """
         return self.stats()["rows"] if self.upstream_exhausted else None
 
     @property
@@ -505,6 +525,14 @@ class StreamCache(_core.StreamCache):
 
         Bytes that several batches share, such as dictionaries, count for each batch.
         Never waits.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}))
+        >>> cache.nbytes, cache.ingest_all(), cache.nbytes
+        (None, 1, 24)
         """
         return self.stats()["bytes"] if self.upstream_exhausted else None
 
@@ -586,7 +614,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1], "y": [2]})).to_table(["y"]).to_pydict()
         {'y': [2]}
-
         """
         reader = self.reader(columns=columns)
         return pa.Table.from_batches(reader, reader.schema)
@@ -620,7 +647,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).to_pandas()["x"].sum().item()
         3
-
         """
         return self.to_table(columns).to_pandas(**options)
 
@@ -655,7 +681,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2]})).to_polars()["x"].sum()
         3
-
         """
         from ._polars import check_height, frame
 
@@ -692,7 +717,6 @@ class StreamCache(_core.StreamCache):
         >>> frame = StreamCache(pa.table({"x": [1, 2, 3]})).scan_polars()
         >>> frame.filter(pl.col("x") > 1).collect()["x"].to_list()
         [2, 3]
-
         """
         from ._polars import scan
 
@@ -718,7 +742,6 @@ class StreamCache(_core.StreamCache):
         >>> dataset = StreamCache(pa.table({"x": [1, 2], "y": [3, 4]})).dataset()
         >>> dataset.to_table(columns=["y"], filter=pc.field("x") > 1).to_pydict()
         {'y': [4]}
-
         """
         from ._dataset import CacheDataset
         from ._statistics import Statistics
@@ -761,7 +784,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [10, 20, 30]})).take([2, 0, -1])["x"].to_pylist()
         [30, 10, 30]
-
         """
         from ._random_access import RowIndex, take
 
@@ -813,7 +835,6 @@ class StreamCache(_core.StreamCache):
         >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
         >>> [b["x"][0].as_py() for b in cache.shuffle(seed=7)]
         [3, 1, 0, 2, 5, 4]
-
         """
         from ._random_access import RowIndex, shuffle
 
@@ -861,7 +882,6 @@ class StreamCache(_core.StreamCache):
         >>> batchcorder.StreamCache(pa.table({"x": [1, 2, 3]})).save(path)
         >>> batchcorder.open(path).num_rows
         3
-
         """
         _core.save(self, _arguments.absolute(path), overwrite, durable)
 
@@ -900,7 +920,6 @@ class StreamCache(_core.StreamCache):
         >>> from batchcorder import StreamCache
         >>> StreamCache(pa.table({"x": [1, 2, 3]})).info()["kind"]
         'memory'
-
         """
         file = _core.file_info(self)
         stats = self.stats()

@@ -19,27 +19,30 @@ def tee(
     prefetch: int | None = None,
 ) -> tuple[StreamCacheReader, ...]:
     """
-    Return `n` independent readers of one stream, which hold only what is between them.
+    Return `n` independent readers of one stream, and drop batches that all have read.
 
-    A batch is freed once all of them have passed it, or are gone. What the slower ones
-    still need, and memory has no room for, goes to a file.
+    A batch is freed once the slowest reader has passed it. Batches that do not fit into
+    memory until then go to a file.
 
     Parameters
     ----------
-    stream : object with ``__arrow_c_stream__``
-    n : int
+    stream : ArrowStream
+        The source: any object with ``__arrow_c_stream__``.
+    n : int, default 2
         Number of readers, at least 1.
-    memory_capacity : int or str, optional
-        Bytes that may wait in memory; None: as :class:`StreamCache` has it.
-    disk_path, disk_capacity : optional
-        Where the file is, and how large it may be. Default: in the directory for
-        temporary files, without a limit.
+    memory_capacity : int or str, default '256MB'
+        Budget of the memory tier in bytes. None: as for :class:`StreamCache`.
+    disk_path : str, bytes or os.PathLike, optional
+        Directory of the file. None (default): the directory for temporary files.
+    disk_capacity : int or str, optional
+        Budget of the file in bytes. None (default): no limit.
     prefetch : int, optional
-        As :class:`StreamCache` has it.
+        Number of batches that a background thread reads ahead. None (default): no thread.
 
     Returns
     -------
     tuple of StreamCacheReader
+        The `n` readers. Together they keep the cache.
 
     Raises
     ------
@@ -55,7 +58,6 @@ def tee(
     >>> first, second = tee(pa.table({"x": [1, 2, 3]}), 2)
     >>> sum(b.num_rows for b in first), sum(b.num_rows for b in second)
     (3, 3)
-
     """
     if operator.index(n) < 1:
         raise ValueError("n must be at least 1")

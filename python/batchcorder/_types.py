@@ -36,7 +36,6 @@ class ArrowStream(Protocol):
     ...     return StreamCache(source).to_table().num_rows
     >>> count_rows(pa.table({"x": [1, 2, 3]}))
     3
-
     """
 
     def __arrow_c_stream__(self) -> object:
@@ -54,7 +53,6 @@ class Stats(TypedDict):
     >>> stats: Stats = StreamCache(pa.table({"x": [1, 2, 3]})).stats()
     >>> stats["batches"]
     0
-
     """
 
     state: Literal["open", "exhausted", "failed", "closed"]
@@ -84,7 +82,6 @@ class ColumnInfo(TypedDict):
     >>> columns: list[ColumnInfo] = StreamCache(pa.table({"x": [1]})).info()["columns"]
     >>> columns
     [{'name': 'x', 'type': 'int64', 'bytes': 0}]
-
     """
 
     name: str
@@ -103,7 +100,6 @@ class Info(TypedDict):
     >>> info: Info = StreamCache(pa.table({"x": [1, 2, 3]})).info()
     >>> info["kind"], info["path"]
     ('memory', None)
-
     """
 
     kind: Literal["memory", "cache", "recording", "stream", "file"]

@@ -5,6 +5,7 @@
 #include "capsule.h"
 #include "convert.h"
 #include "critical_section.h"
+#include "docstrings.h"
 #include "errors.h"
 #include "module.h"
 #include "signals.h"
@@ -248,13 +249,9 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
         stats.readers, "waiting", stats.waiting, "resumed", stats.resumed);
 }
 
-/* The class that Python code derives from this type documents the public members. The
- * first line of a text is the signature that inspect reads. */
+/* The class that Python code derives from this type documents the members that it has. */
 static PyMethodDef cache_methods[] = {
-    {"close", cache_close, METH_NOARGS,
-     "close($self)\n--\n\n"
-     "Give back memory, file and source at once; batches handed out stay valid.\n\n"
-     "May be called again. Readers that wait fail with ValueError.\n"},
+    {"close", cache_close, METH_NOARGS, DOC_CACHE_CLOSE},
     {"stats", cache_stats, METH_NOARGS,
      "stats($self)\n--\n\nReturn what the cache holds now, as a dict.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
@@ -272,19 +269,15 @@ static PyMethodDef cache_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef cache_properties[] = {
-    {"schema", cache_schema, NULL, "pyarrow.Schema of the stream; never waits.", NULL},
-    {"ingested_count", cache_ingested_count, NULL,
-     "Number of batches recorded so far; never waits.", NULL},
+    {"schema", cache_schema, NULL, DOC_CACHE_SCHEMA, NULL},
+    {"ingested_count", cache_ingested_count, NULL, DOC_CACHE_INGESTED_COUNT, NULL},
     {"memory_capacity", cache_memory_capacity, NULL,
      "Budget of the memory tier in bytes.", NULL},
     {"disk_capacity", cache_disk_capacity, NULL,
      "Budget of the cache file in bytes, or None.", NULL},
-    {"path", cache_path, NULL,
-     "Path of the cache file, an Arrow IPC stream, or None without a disk tier.", NULL},
-    {"max_readers", cache_max_readers, NULL,
-     "Number of readers that may ever be made, None without a limit.", NULL},
-    {"upstream_exhausted", cache_exhausted, NULL,
-     "True once the source has ended; never waits.", NULL},
+    {"path", cache_path, NULL, DOC_CACHE_PATH, NULL},
+    {"max_readers", cache_max_readers, NULL, DOC_CACHE_MAX_READERS, NULL},
+    {"upstream_exhausted", cache_exhausted, NULL, DOC_CACHE_UPSTREAM_EXHAUSTED, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -5,6 +5,7 @@
 #include "capsule.h"
 #include "convert.h"
 #include "critical_section.h"
+#include "docstrings.h"
 #include "errors.h"
 #include "module.h"
 #include "signals.h"
@@ -397,53 +398,11 @@ static PyObject *reader_read_all(PyObject *object, PyObject *unused) {
 }
 
 static PyMethodDef reader_methods[] = {
-    {"read_next_batch", reader_read_next_batch, METH_NOARGS,
-     "read_next_batch($self)\n--\n\n"
-     "Return the next batch.\n\n"
-     "Threads may share a reader: each batch goes to one of them.\n\n"
-     "Returns\n-------\npyarrow.RecordBatch\n    The batch at the reader's position.\n\n"
-     "Raises\n------\n"
-     "StopIteration\n    The reader is at the end of its batches.\n"
-     "ValueError\n    The reader is used up or closed, or the cache is closed.\n"
-     "Exception\n    The error of the source, as iteration raises it.\n\n"
-     "Examples\n--------\n"
-     ">>> import pyarrow as pa\n"
-     ">>> from batchcorder import StreamCache\n"
-     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
-     ">>> reader.read_next_batch().to_pydict()\n{'x': [1, 2]}\n"},
-    {"read_all", reader_read_all, METH_NOARGS,
-     "read_all($self)\n--\n\n"
-     "Return the remaining batches as a table.\n\n"
-     "The batches are not copied. At the end of the stream the table has no rows.\n\n"
-     "Returns\n-------\npyarrow.Table\n    The rows from the reader's position on.\n\n"
-     "Raises\n------\n"
-     "ValueError\n    The reader is used up or closed, or the cache is closed.\n"
-     "Exception\n    The error of the source, as iteration raises it.\n\n"
-     "Examples\n--------\n"
-     ">>> import pyarrow as pa\n"
-     ">>> from batchcorder import StreamCache\n"
-     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
-     ">>> reader.read_all().num_rows\n2\n"},
-    {"close", reader_close, METH_NOARGS,
-     "close($self)\n--\n\n"
-     "Use the reader up; it then keeps no batch in the cache.\n\n"
-     "May be called again. A thread that waits for a batch of this reader still gets "
-     "it.\n"
-     "Later calls raise ValueError (``Reader already consumed``).\n\n"
-     "Examples\n--------\n"
-     ">>> import pyarrow as pa\n"
-     ">>> from batchcorder import StreamCache\n"
-     ">>> reader = StreamCache(pa.table({'x': [1, 2]})).reader()\n"
-     ">>> reader.close()\n"
-     ">>> reader.closed\nTrue\n"},
+    {"read_next_batch", reader_read_next_batch, METH_NOARGS, DOC_READER_READ_NEXT_BATCH},
+    {"read_all", reader_read_all, METH_NOARGS, DOC_READER_READ_ALL},
+    {"close", reader_close, METH_NOARGS, DOC_READER_CLOSE},
     {"cast", (PyCFunction)(void (*)(void))reader_cast, METH_VARARGS | METH_KEYWORDS,
-     "cast($self, target_schema)\n--\n\n"
-     "Return a pyarrow.RecordBatchReader of the rest, cast; uses the reader up.\n\n"
-     "Raises\n------\n"
-     "ValueError\n    The field names differ, or the reader is used up.\n"
-     "TypeError\n    `target_schema` is no schema, or a type cannot be cast. A failed "
-     "cast\n"
-     "    does not use the reader up.\n"},
+     DOC_READER_CAST},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))reader_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"
@@ -459,9 +418,8 @@ static PyMethodDef reader_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef reader_properties[] = {
-    {"schema", reader_schema, NULL, "pyarrow.Schema of the stream.", NULL},
-    {"closed", reader_closed, NULL,
-     "True once the reader is used up or was iterated to its end.", NULL},
+    {"schema", reader_schema, NULL, DOC_READER_SCHEMA, NULL},
+    {"closed", reader_closed, NULL, DOC_READER_CLOSED, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
@@ -471,10 +429,7 @@ static PyMemberDef reader_members[] = {
      NULL},
     {NULL, 0, 0, 0, NULL}};
 
-static const char reader_doc[] =
-    "An independent, single-use position in a StreamCache's batches.\n\n"
-    "An iterator of pyarrow.RecordBatch, and an Arrow stream itself. Made by\n"
-    "StreamCache.reader. Keeps the recording alive after the cache object is gone.\n";
+static const char reader_doc[] = DOC_READER;
 
 static PyType_Slot reader_slots[] = {{Py_tp_doc, (void *)(uintptr_t)reader_doc},
                                      {Py_tp_dealloc, reader_dealloc},

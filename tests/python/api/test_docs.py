@@ -9,18 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 import batchcorder
 from helpers import ROOT, check_python
 
-CLASSES = [
-    batchcorder.StreamCache,
-    batchcorder.StreamCacheReader,
-    batchcorder.CastingStreamCache,
-    batchcorder.StreamCache(pa.table({"x": [1]})).dataset().__class__,
-]
+PUBLIC = {name: getattr(batchcorder, name) for name in batchcorder.__all__}
+CLASSES = [thing for thing in PUBLIC.values() if inspect.isclass(thing)]
+FUNCTIONS = {name: thing for name, thing in PUBLIC.items() if inspect.isfunction(thing)}
 
 
 def texts_of(cls: type) -> dict[str, str]:
@@ -48,8 +44,8 @@ def test_docstring_examples(cls: type) -> None:
 
 
 def test_docstring_examples_of_functions() -> None:
-    names = ("tee", "open", "record", "cached", "verify")
-    run_examples({n: inspect.getdoc(getattr(batchcorder, n)) or "" for n in names})
+    assert FUNCTIONS.keys() >= {"tee", "open", "record", "cached", "verify"}
+    run_examples({name: inspect.getdoc(one) or "" for name, one in FUNCTIONS.items()})
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/recordings.md"])
