@@ -352,7 +352,7 @@ static void test_metadata_without_pairs(void) {
     set_keys(tree.children[2]->dictionary, keys);
     CHECK(bc__schema_new(&tree, &schema, NULL) == 0);
     tree.release(&tree);
-    struct flat flat = build_schema(schema, NULL);
+    struct flatbuffer flat = build_schema_message(schema, NULL);
     bc__schema_free(schema);
     const char *text;
     size_t size;

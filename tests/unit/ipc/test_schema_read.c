@@ -201,10 +201,10 @@ static void test_defaults(void) {
     free(out.bytes);
 }
 
-static uint32_t text_of(struct assembler *out, const char *text) {
+static uint32_t text_of(struct flatbuffer_builder *out, const char *text) {
     uint32_t size = (uint32_t)strlen(text);
-    uint32_t at = take(out, 4 + size + 1, 4);
-    put(out, at, size);
+    uint32_t at = builder_reserve(out, 4 + size + 1, 4);
+    builder_put(out, at, size);
     memcpy(out->bytes + at + 4, text, size);
     return at;
 }
@@ -224,17 +224,17 @@ static void test_keys_of_values(void) {
     enum { N = sizeof(keys) / sizeof(keys[0]) };
     struct parts parts;
     uint32_t column;
-    struct assembler out = defaults(&parts, &column);
+    struct flatbuffer_builder out = defaults(&parts, &column);
     static const uint16_t only_key[] = {4};
-    uint32_t pairs = vector(&out, N + 1);
-    refer(&out, column + IN_PAIRS, pairs);
-    uint32_t without_value = vtable(&out, 8, 1, only_key);
+    uint32_t pairs = builder_vector(&out, N + 1);
+    builder_refer(&out, column + IN_PAIRS, pairs);
+    uint32_t without_value = builder_vtable(&out, 8, 1, only_key);
     for (uint32_t i = 0; i < N; i++) {
-        uint32_t pair = table(&out, without_value);
-        refer(&out, pairs + 4 + 4 * i, pair);
-        refer(&out, pair + 4, text_of(&out, keys[i]));
+        uint32_t pair = builder_table(&out, without_value);
+        builder_refer(&out, pairs + 4 + 4 * i, pair);
+        builder_refer(&out, pair + 4, text_of(&out, keys[i]));
     }
-    refer(&out, pairs + 4 + 4 * N, table(&out, parts.empty));
+    builder_refer(&out, pairs + 4 + 4 * N, builder_table(&out, parts.empty));
     struct bc_schema *schema = NULL;
     CHECK(read_assembled(&out, &schema, NULL) == 0);
     const struct ArrowSchema *read = schema->fields[1].schema;
@@ -255,14 +255,14 @@ static void test_shared_pairs_of_values(void) {
     enum { N = 100 };
     struct parts parts;
     uint32_t column;
-    struct assembler out = defaults(&parts, &column);
-    uint32_t pairs = vector(&out, N);
-    refer(&out, column + IN_PAIRS, pairs);
-    uint32_t pair = table(&out, parts.pair);
+    struct flatbuffer_builder out = defaults(&parts, &column);
+    uint32_t pairs = builder_vector(&out, N);
+    builder_refer(&out, column + IN_PAIRS, pairs);
+    uint32_t pair = builder_table(&out, parts.pair);
     uint32_t text = text_of(&out, "batchcorder.values:key");
-    refer(&out, pair + 4, text);
-    refer(&out, pair + 8, text);
-    for (uint32_t i = 0; i < N; i++) refer(&out, pairs + 4 + 4 * i, pair);
+    builder_refer(&out, pair + 4, text);
+    builder_refer(&out, pair + 8, text);
+    for (uint32_t i = 0; i < N; i++) builder_refer(&out, pairs + 4 + 4 * i, pair);
     refuse(&out, EINVAL, "too often");
     free(out.bytes);
 }
