@@ -1,7 +1,6 @@
 #include "errors.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "convert.h"
@@ -37,11 +36,6 @@ static const char *hint_of(const struct bc_error *error) {
     }
 }
 
-static const char *message_of(const struct bc_error *error) {
-    bool stopped = error->kind == BC_ERROR_CANCELLED && error->code == ECANCELED;
-    return stopped ? "The interpreter is shutting down" : error->message;
-}
-
 /* Raises an exception of that type, with the hint as its note. */
 static void set_with_hint(PyObject *type, PyObject *arguments, const char *hint) {
     PyObject *exception = PyObject_CallObject(type, arguments);
@@ -61,9 +55,8 @@ PyObject *raise_error(int code, const struct bc_error *error) {
     if (signals_raise_deferred()) return NULL;
     PyObject *type = type_of(code);
     /* A source's message may be in any encoding. */
-    const char *message = message_of(error);
-    PyObject *text =
-        PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+    PyObject *text = PyUnicode_DecodeUTF8(error->message,
+                                          (Py_ssize_t)strlen(error->message), "replace");
     if (text == NULL) return NULL;
     PyObject *arguments =
         type == PyExc_OSError ? Py_BuildValue("(iO)", code, text) : PyTuple_Pack(1, text);

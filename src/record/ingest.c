@@ -365,8 +365,9 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_message)
 /* Sets the error of a hook that returned `code`. */
 static int hook_error(int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
-    return bc__error_set_kind(error, BC_ERROR_CANCELLED, code, "%s",
-                              code == ECANCELED ? "Cancelled" : "Interrupted");
+    return bc__error_set_kind(
+        error, BC_ERROR_CANCELLED, code, "%s",
+        code == ECANCELED ? "The caller is shutting down" : "Interrupted");
 }
 
 /* Polls the hook for an interrupt, at most once in POLL_MS. */

@@ -51,7 +51,7 @@ def test_many_blocks_of_one_message(tmp_path: Path) -> None:
         content = content[:at] + content[blocks[0] :][:24] + content[at + 24 :]
     path = tmp_path / "x.arrow"
     path.write_bytes(content)
-    with pytest.raises(OSError, match="no message"):
+    with pytest.raises(OSError, match="No valid Arrow message"):
         batchcorder.open(path)
     path.write_bytes(sink.getvalue())
     with batchcorder.open(path) as cache:
@@ -83,7 +83,7 @@ def test_a_block_behind_the_file(tmp_path: Path) -> None:
     try:
         list(cache)
     except OSError as error:
-        assert "no message" in str(error)
+        assert "No valid Arrow message" in str(error)
     else:
         raise AssertionError
     """

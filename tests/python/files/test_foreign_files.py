@@ -178,8 +178,12 @@ def test_random_streams(
         content = (file_of if is_file else stream_of)(batches, **options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return  # dictionaries that are replaced, in a file
+    try:
+        expected = read_by_pyarrow(content)[1]
+    except pa.ArrowInvalid:
+        return  # an extension type of a dictionary's values, which must not be one's
     with batchcorder.open(io.BytesIO(content), verify=True, mmap=not copies) as cache:
-        same(list(cache), read_by_pyarrow(content)[1])
+        same(list(cache), expected)
 
 
 @pytest.mark.parametrize("rows", [0, 5])

@@ -133,7 +133,7 @@ def check_kept(out: str) -> None:
     assert len(reads) == 9, out
     for line in reads:
         whole = line == "kept: 3 batches, 0 "
-        assert whole or "125 The interpreter is shutting down" in line, out
+        assert whole or "125 The caller is shutting down" in line, out
 
 
 def test_exits(ccode: Path, tmp_path: Path) -> None:
