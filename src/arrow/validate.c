@@ -77,7 +77,7 @@ static int check_shape(const struct validation *validation, struct array array) 
     /* -1: not counted yet. */
     if (node->null_count != -1 && node->null_count != count_nulls(array)) {
         return broken(validation, array,
-                      "its null count is not what its validity bitmap says");
+                      "its null count differs from its validity bitmap");
     }
     return 0;
 }

@@ -122,7 +122,7 @@ static const char *text_reason(struct text *text, const struct bc_node *node,
         return cuts ? not_text : NULL;
     }
     if (text->left < 0) {
-        return "its text is that of others too often, in a buffer that is not all text";
+        return "too many views share text in a buffer that is not all UTF-8";
     }
     return bc__utf8_is_valid(buffer + view->offset, view->length) ? NULL : not_text;
 }

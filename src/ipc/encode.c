@@ -22,9 +22,8 @@ int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
         bc__schema_field_path(schema, i, path, sizeof(path));
         return bc__error_set(
             error, ENOTSUP,
-            "Field '%s' is a dictionary whose values are a dictionary, which the "
-            "Arrow IPC format cannot hold; record it in memory, or cast it "
-            "first",
+            "Field '%s' is a dictionary of dictionaries. The Arrow IPC format "
+            "cannot hold it: record it in memory, or cast it first",
             path);
     }
     encoder->schema = schema;

@@ -69,7 +69,7 @@ static struct bc_other_format text_format(const uint8_t *bytes, size_t size) {
         return (struct bc_other_format){"JSON", READ_IT("a JSON reader")};
     }
     if (first < size && bytes[first] == '<') {
-        return (struct bc_other_format){"HTML or XML", "look at what it says"};
+        return (struct bc_other_format){"HTML or XML", "read its text"};
     }
     return (struct bc_other_format){"text, perhaps CSV", READ_IT("a CSV reader")};
 }

@@ -30,8 +30,8 @@ static bool ingest_is_forked(const struct bc_ingest *ingest) {
 static int forked_error(struct bc_error *error) {
     return bc__error_set_kind(
         error, BC_ERROR_FORKED, ECANCELED,
-        "A forked process reads what was recorded before the fork; only "
-        "the process that made the cache can ask the source for more");
+        "A forked process can only read the batches recorded before the fork: the "
+        "process that made the cache calls the source");
 }
 
 int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,

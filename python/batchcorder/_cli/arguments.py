@@ -10,7 +10,7 @@ from .._core import __version__
 _EXAMPLES = """\
 examples:
   batchcorder record trades.parquet trades.arrows     record a Parquet file
-  batchcorder info trades.arrows                      what is in it
+  batchcorder info trades.arrows                      its schema and size
   batchcorder head trades.arrows -n 5                 its first rows
   batchcorder verify trades.arrows                    is all of it right?
   batchcorder cat trades.arrows --columns id,price | batchcorder record - some.arrows
@@ -42,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     path: dict[str, Any] = {"metavar": "PATH", "help": "a file, or - for standard input"}
     info = command(
         "info",
-        "show what a recording, or another Arrow IPC file, holds",
+        "show the schema and the size of a recording or another Arrow IPC file",
         "  batchcorder info trades.arrows\n"
         "  batchcorder info --json trades.arrows | grep rows\n",
     )
@@ -84,7 +84,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     cat.add_argument("path", **path)
     _add_range(cat).add_argument(
-        "--follow", action="store_true", help="wait for what its writer still brings"
+        "--follow", action="store_true", help="wait for the batches that its writer will add"
     )
 
     head = command(
@@ -111,7 +111,7 @@ def _add_range(parser: argparse.ArgumentParser) -> Any:
     parser.add_argument("--stop", type=_count, metavar="N", help="to before this batch")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--partial", action="store_true", help="what there is of one not complete"
+        "--partial", action="store_true", help="read the valid batches of an incomplete file"
     )
     return group
 

@@ -331,7 +331,7 @@ static void test_views_that_overlap(void) {
     column_refuse(&column, "x", 0, "UTF-8");
     data[TEXT_BYTES / 2] = 0xC3;
     overlap(views, data, 2, TEXT_BYTES - 4);
-    column_refuse(&column, "x", 50, "too often");
+    column_refuse(&column, "x", 50, "too many views");
     free(data);
     free(views);
     column_close(&column);
