@@ -302,7 +302,7 @@ def test_use_after_atexit() -> None:
 
 def test_a_subinterpreter_is_refused() -> None:
     code = "try:\\n import batchcorder._core\\n"
-    code += "except ImportError as e: print('refused', e)\\nelse: print('admitted')"
+    code += "except ImportError as e: print('refused', e)\\nelse: print('accepted')"
     out = check_python(
         f"""
     import batchcorder
@@ -317,7 +317,7 @@ def test_a_subinterpreter_is_refused() -> None:
     """
     )
     assert "refused" in out
-    assert "admitted" not in out
+    assert "accepted" not in out
 
 
 def test_import_warns_of_nothing() -> None:
