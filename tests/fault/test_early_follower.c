@@ -68,7 +68,7 @@ static bool fail_at(const struct recording_dir *dir, unsigned long nth, uint64_t
     check_follower(&source, code == 0);
     bc_cache_unref(cache);
     if (code != 0) stream.release(&stream);
-    while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
+    counting_source_wait_released(&source);
     counting_source_check_released(&source);
     CHECK(unlink(dir->path) == 0 || code != 0);
     return fired;

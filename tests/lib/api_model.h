@@ -11,7 +11,7 @@
 #include "base/fault.h"
 #include "recording_dir.h"
 
-enum { THREADS = 4, SLOTS = 5, BATCHES = 20, ROWS = 4, PATIENCE = 60 };
+enum { THREADS = 4, SLOTS = 5, BATCHES = 20, ROWS = 4, PATIENCE = 600, STEPS = 300 };
 
 struct subject {
     struct counting_source source;
@@ -30,8 +30,8 @@ struct world {
     struct subject *all;
     int made;
     struct recording_dir dir;
-    double until;
-    bool fails; /* calls are made to fail */
+    double until; /* 0: STEPS steps for each thread */
+    bool fails;   /* calls are made to fail */
     uint64_t seed;
     _Atomic uint64_t calls, given, refused, children;
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "batchcorder/batchcorder.h"
+#include "event.h"
 #include "nanoarrow/nanoarrow.h"
 #include "tap.h"
 
@@ -147,6 +148,7 @@ static inline const char *counting_source_error(struct ArrowArrayStream *stream)
 static inline void counting_source_release(struct ArrowArrayStream *stream) {
     struct counting_source *source = stream->private_data;
     CHECK(atomic_fetch_sub(&source->stream_alive, 1) == 1);
+    event_wake(&source->stream_alive);
     stream->release = NULL;
 }
 
@@ -235,6 +237,11 @@ static inline int64_t counting_source_drain(const struct counting_source *source
         if (array.release == NULL) return number;
         counting_source_check(source, &array, number);
     }
+}
+
+/* Waits until the stream is released, which a prefetching thread may do last. */
+static inline void counting_source_wait_released(struct counting_source *source) {
+    event_wait_while(&source->stream_alive, 1);
 }
 
 /* All that the source gave is released. */

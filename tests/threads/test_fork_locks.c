@@ -1,6 +1,7 @@
 /* Forks that meet a thread in the middle of something: no lock is taken in two orders,
  * and a child neither looks at nor keeps what is its parent's alone. */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,7 +10,7 @@
 #include "cache/cache.h"
 #include "recording_dir.h"
 
-enum { ROWS = 5, ALL = 8, PATIENCE = 30 };
+enum { ROWS = 5, ALL = 8, PATIENCE = 600 };
 
 static pid_t fork_patiently(void) {
     pid_t child = fork();
@@ -29,15 +30,15 @@ struct scene {
     struct counting_source source;
     struct bc_cache *cache;
     pthread_t producer;
-    atomic_bool in_source;
-    atomic_bool goes_on;
+    _Atomic int in_source;
+    _Atomic int goes_on;
 };
 
 static void stay(void *context, int64_t number) {
     struct scene *scene = context;
     if (number > 0) return;
-    atomic_store(&scene->in_source, true);
-    while (!atomic_load(&scene->goes_on)) (void)usleep(100);
+    event_store(&scene->in_source, 1);
+    event_wait_for(&scene->goes_on, 1);
 }
 
 static void *ingest_one(void *context) {
@@ -54,7 +55,7 @@ static void open_scene(struct scene *scene, const struct bc_cache_options *optio
     scene->source.context = scene;
     scene->cache = counting_source_cache(&scene->source, options);
     CHECK(pthread_create(&scene->producer, NULL, ingest_one, scene) == 0);
-    while (!atomic_load(&scene->in_source)) (void)usleep(100);
+    event_wait_for(&scene->in_source, 1);
 }
 
 static void close_scene(struct scene *scene) {
@@ -302,13 +303,14 @@ static void test_a_child_keeps_its_own_pin_alone(void) {
 static struct {
     struct bc_member member;
     struct scene *scene;
-    atomic_bool forks;
+    _Atomic int forks;
 } earlier;
 
 static void wait_for_the_waiter(struct bc_member *member) {
     (void)member;
-    atomic_store(&earlier.forks, true);
-    while (atomic_load(&earlier.scene->cache->ingest.waiters) == 0) (void)usleep(100);
+    event_store(&earlier.forks, 1);
+    /* The core counts its waiters and announces them to no test. */
+    while (atomic_load(&earlier.scene->cache->ingest.waiters) == 0) (void)sched_yield();
 }
 
 static void do_nothing(struct bc_member *member) { (void)member; }
@@ -318,7 +320,7 @@ static void *fork_once(void *context) {
     pid_t child = fork_patiently();
     if (child == 0) _exit(0);
     check_child(child);
-    atomic_store(&earlier.scene->goes_on, true);
+    event_store(&earlier.scene->goes_on, 1);
     return NULL;
 }
 
@@ -332,7 +334,7 @@ static void test_the_first_wait_while_another_thread_forks(void) {
     bc__member_add(BC_MEMBER_CACHE, &earlier.member, &calls);
     pthread_t threads[2];
     CHECK(pthread_create(&threads[0], NULL, fork_once, NULL) == 0);
-    while (!atomic_load(&earlier.forks)) (void)usleep(100);
+    event_wait_for(&earlier.forks, 1);
     /* The fork goes on when this thread has the ingest's lock. */
     CHECK(pthread_create(&threads[1], NULL, ingest_one, &scene) == 0);
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
@@ -345,14 +347,14 @@ static void test_the_first_wait_while_another_thread_forks(void) {
 /* A thread that has it makes and drops a cache while another one forks. */
 static struct {
     pthread_mutex_t lock;
-    atomic_bool is_used;
-    atomic_bool forks;
+    _Atomic int is_used;
+    _Atomic int forks;
     int between; /* of a fork's two calls */
 } binding = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock_binding(void *context) {
     CHECK(context == &binding);
-    atomic_store(&binding.forks, true);
+    event_store(&binding.forks, 1);
     CHECK(pthread_mutex_lock(&binding.lock) == 0);
     CHECK(binding.between++ == 0);
 }
@@ -366,8 +368,8 @@ static void unlock_binding(void *context) {
 static void *use_binding(void *unused) {
     (void)unused;
     CHECK(pthread_mutex_lock(&binding.lock) == 0);
-    atomic_store(&binding.is_used, true);
-    while (!atomic_load(&binding.forks)) (void)usleep(100);
+    event_store(&binding.is_used, 1);
+    event_wait_for(&binding.forks, 1);
     struct counting_source source;
     counting_source_init(&source, 2, ROWS);
     struct bc_cache *cache = counting_source_cache(&source, NULL);
@@ -383,7 +385,7 @@ static void test_a_binding_whose_lock_is_held_around_calls(void) {
     CHECK(bc_watch_forks(&calls) == 0);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, use_binding, NULL) == 0);
-    while (!atomic_load(&binding.is_used)) (void)usleep(100);
+    event_wait_for(&binding.is_used, 1);
     pid_t child = fork_patiently();
     if (child == 0) {
         CHECK(pthread_mutex_lock(&binding.lock) == 0 && binding.between == 0);
@@ -406,7 +408,7 @@ static int fork_among_waiting(void *context) {
     if (!forks_in_hook || waiting_in(waited_in->cache) < 2) return 0;
     forks_in_hook = false;
     child_of_hook = fork_patiently();
-    if (child_of_hook > 0) atomic_store(&waited_in->goes_on, true);
+    if (child_of_hook > 0) event_store(&waited_in->goes_on, 1);
     return 0;
 }
 

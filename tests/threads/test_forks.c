@@ -5,10 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "recording_dir.h"
 #include "save.h"
 
-enum { ROWS = 5, PATIENCE = 30 };
+enum { ROWS = 5, PATIENCE = 600 };
 
 static void check_child(pid_t child) {
     int status;
@@ -144,7 +145,7 @@ static void *make_and_drop(void *context) {
         bc_cache_unref(cache);
         CHECK(counting_source_drain(&source, reader, 0) == 2);
         bc_reader_unref(reader);
-        while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
+        counting_source_wait_released(&source);
     }
     return NULL;
 }
@@ -208,12 +209,12 @@ static struct {
     struct counting_source *source;
     int64_t at;
     atomic_bool forked;
-    _Atomic pid_t child; /* 0 in the child; -1: not yet */
+    _Atomic int child; /* its process; 0 in the child; -1: not yet */
 } scene;
 
 static void fork_here(void) {
     if (atomic_exchange(&scene.forked, true)) return;
-    scene.child = fork();
+    event_store(&scene.child, fork());
     if (scene.child == 0) (void)alarm(PATIENCE);
 }
 
@@ -292,7 +293,7 @@ static void check_in_child(struct bc_cache *cache, const struct recording_dir *d
 
 static void check_in_parent(struct bc_cache *cache, const struct recording_dir *dir) {
     /* What is released late is so by the thread that prefetches. */
-    while (scene.child < 0) (void)usleep(100);
+    event_wait_while(&scene.child, -1);
     check_child(scene.child);
     struct bc_reader *reader = new_reader(cache);
     CHECK(counting_source_drain(scene.source, reader, 0) == ALL);
@@ -343,7 +344,7 @@ static void fork_at(const struct bc_cache_options *options, struct recording_dir
     CHECK(code == 0 && batches == ALL);
     check_in_parent(cache, dir);
     bc_cache_unref(cache);
-    while (atomic_load(&source.stream_alive) != 0) (void)usleep(100);
+    counting_source_wait_released(&source);
     counting_source_check_released(&source);
     if (own.record_path != NULL) {
         CHECK(bc_file_verify(dir->path, NULL, &batches, NULL) == 0 && batches == ALL);
@@ -402,9 +403,10 @@ static void test_a_hook_that_forks(void) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = dir.caches;
     options.memory_capacity = 0;
-    /* Asked now and then only: before the first batch here. */
-    (void)usleep(60000);
+    /* Hooks are polled at intervals. This clock shows that the first one is over. */
+    bc__fault_clock(INT64_MAX / 2);
     fork_at(&options, &dir, IN_POLL, 0);
+    bc__fault_clock(-1);
     recording_dir_finish(&dir);
 }
 
@@ -420,18 +422,24 @@ static void test_a_child_and_a_parent_that_records(void) {
     struct bc_cache *cache = counting_source_cache(&source, &options);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0);
+    int ends[2];
+    CHECK(pipe(ends) == 0);
     pid_t child = fork();
     if (child == 0) {
         (void)alarm(PATIENCE);
-        (void)usleep(20000);
+        char byte;
+        CHECK(read(ends[0], &byte, 1) == 1);
         CHECK(bc_cache_ingest_to(cache, AT, &batches, NULL) == 0 && batches == AT);
         CHECK(bc_cache_ingest(cache, &batches, NULL) == ECANCELED);
         CHECK(bc_cache_publish(cache, &batches, NULL) == 0 && batches == AT);
         bc_cache_unref(cache);
         _exit(0);
     }
+    CHECK(bc_cache_ingest_to(cache, AT + 1, &batches, NULL) == 0 && batches == AT + 1);
+    CHECK(write(ends[1], "", 1) == 1);
     CHECK(bc_cache_ingest(cache, &batches, NULL) == 0 && batches == ALL);
     check_child(child);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
     bc_cache_unref(cache);
     CHECK(bc_file_verify(dir.path, NULL, &batches, NULL) == 0 && batches == ALL);
     recording_dir_finish(&dir);

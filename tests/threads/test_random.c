@@ -9,7 +9,7 @@
 
 #include "counting_source.h"
 
-enum { THREADS = 8, SLOTS = 6, BATCHES = 24, ROWS = 5, HELD = 4 };
+enum { THREADS = 8, SLOTS = 6, BATCHES = 24, ROWS = 5, HELD = 4, STEPS = 600 };
 
 /* A cache with its source, which outlives it. */
 struct subject {
@@ -23,7 +23,7 @@ struct world {
     struct subject *slots[SLOTS];
     struct subject *all;
     char *path;
-    double until;
+    double until; /* 0: STEPS steps for each thread */
     _Atomic uint64_t steps;
     _Atomic uint64_t given; /* batches that were right */
     uint64_t seed;
@@ -251,9 +251,14 @@ static void use(struct thread *thread, struct subject *subject) {
     }
 }
 
+/* A soak lasts some seconds, a test some steps. */
+static bool goes_on(const struct world *world, int step) {
+    return world->until > 0 ? now() < world->until : step < STEPS;
+}
+
 static void *live(void *context) {
     struct thread *thread = context;
-    while (now() < thread->world->until) {
+    for (int step = 0; goes_on(thread->world, step); step++) {
         if (one_in(thread, 6)) replace(thread);
         struct subject *subject = pick(thread);
         if (subject == NULL) continue;
@@ -289,7 +294,7 @@ static void test_everything_at_once(void) {
     world.path = new_directory();
     world.seed = seed == NULL ? 1 : strtoull(seed, NULL, 10);
     CHECK(pthread_mutex_init(&world.lock, NULL) == 0);
-    world.until = now() + (seconds == NULL ? 2.0 : strtod(seconds, NULL));
+    world.until = seconds == NULL ? 0 : now() + strtod(seconds, NULL);
     static struct thread threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
         threads[i].world = &world;

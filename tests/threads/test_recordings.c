@@ -80,9 +80,17 @@ static void *look(void *argument) {
     return NULL;
 }
 
+static void count_call(void *context, int64_t number) {
+    (void)number;
+    event_count(context);
+}
+
 static void run(int round) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
+    _Atomic int produced = 0;
+    source.before = count_call;
+    source.context = &produced;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = path;
     options.memory_capacity = round % 2 == 0 ? 0 : BC_BYTES_DEFAULT;
@@ -101,7 +109,7 @@ static void run(int round) {
     CHECK(pthread_create(&threads[n++], NULL, look, closed) == 0);
     CHECK(pthread_create(&threads[n++], NULL, follow_until_closed, new_reader(closed)) ==
           0);
-    CHECK(usleep((useconds_t)(round * 2000)) == 0);
+    event_wait_for(&produced, round * BATCHES / ROUNDS);
     bc_cache_close(closed);
     for (size_t i = 0; i < n; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     bc_cache_unref(closed);

@@ -1,17 +1,26 @@
 /* Many threads wait for one that brings the batches: each has its batch, whoever gives
  * up, fails or closes meanwhile, and the source is always asked by somebody. */
 #include <pthread.h>
-#include <unistd.h>
+#include <sched.h>
 
 #include "counting_source.h"
 
-enum { BATCHES = 12, ROWS = 3, THREADS = 200, STACK = 1 << 17 };
+enum {
+    BATCHES = 12,
+    ROWS = 3,
+    THREADS = 200,
+    STACK = 1 << 17,
+    CLOSE_AT = 3,
+    YIELDS = 20
+};
 
 struct scene {
     struct counting_source source;
     struct bc_cache *cache;
     _Atomic int64_t given;
-    _Atomic int begun; /* threads that have their reader */
+    _Atomic int begun;    /* threads that are about to ask */
+    _Atomic int produced; /* calls of the source */
+    _Atomic int closed;
     _Atomic int ended; /* threads that came to the end, or to the error in `code` */
     int code;
 };
@@ -26,16 +35,20 @@ static int poll(void *context) {
 
 static const struct bc_hooks hooks = {idle_enter, idle_leave, poll, NULL};
 
-static void slowly(void *context, int64_t n) {
-    (void)context;
-    (void)n;
-    (void)usleep(2000);
+/* Called before batch `n` is made: lets the other threads run up to it. Before the first
+ * batch all threads begin, and batch CLOSE_AT waits for the close, if there is one. */
+static void let_wait(void *context, int64_t n) {
+    struct scene *scene = context;
+    event_wait_for(&scene->begun, THREADS);
+    event_count(&scene->produced);
+    if (scene->code == EINVAL && n + 1 == CLOSE_AT) event_wait_for(&scene->closed, 1);
+    for (int i = 0; i < YIELDS; i++) (void)sched_yield();
 }
 
 static void *read_all(void *context) {
     struct scene *scene = context;
     struct bc_reader *reader = new_reader(scene->cache);
-    atomic_fetch_add(&scene->begun, 1);
+    event_count(&scene->begun);
     for (int64_t number = 0;; number++) {
         struct ArrowArray array;
         int code = bc_reader_next(reader, &array, NULL, NULL);
@@ -53,7 +66,7 @@ static void *read_all(void *context) {
 static void *read_interrupted(void *context) {
     struct scene *scene = context;
     struct bc_reader *reader = new_reader(scene->cache);
-    atomic_fetch_add(&scene->begun, 1);
+    event_count(&scene->begun);
     for (int64_t number = 0;;) {
         struct ArrowArray array;
         polls_left = 0;
@@ -73,6 +86,7 @@ static void *read_interrupted(void *context) {
 static void *ingest_far(void *context) {
     struct scene *scene = context;
     static _Atomic uint64_t turn;
+    event_count(&scene->begun);
     uint64_t wanted = atomic_fetch_add(&turn, 1) % (BATCHES + 2);
     uint64_t batches;
     int code = bc_cache_ingest_to(scene->cache, wanted, &batches, NULL);
@@ -84,7 +98,8 @@ static void *ingest_far(void *context) {
 
 static void run(struct scene *scene, const struct bc_cache_options *options,
                 void *(*const *lives)(void *), int n_lives) {
-    scene->source.before = slowly;
+    scene->source.before = let_wait;
+    scene->source.context = scene;
     scene->cache = counting_source_cache(&scene->source, options);
     pthread_attr_t attributes;
     CHECK(pthread_attr_init(&attributes) == 0);
@@ -94,8 +109,9 @@ static void run(struct scene *scene, const struct bc_cache_options *options,
         CHECK(pthread_create(&threads[i], &attributes, lives[i % n_lives], scene) == 0);
     }
     if (scene->code == EINVAL) {
-        while (atomic_load(&scene->begun) < THREADS) (void)usleep(100);
+        event_wait_for(&scene->produced, CLOSE_AT);
         bc_cache_close(scene->cache);
+        event_store(&scene->closed, 1);
     }
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(pthread_attr_destroy(&attributes) == 0);
@@ -104,7 +120,7 @@ static void run(struct scene *scene, const struct bc_cache_options *options,
     bc_cache_stats(scene->cache, &stats);
     CHECK(stats.waiting == 0 && stats.readers <= THREADS);
     bc_cache_unref(scene->cache);
-    while (atomic_load(&scene->source.stream_alive) != 0) (void)usleep(100);
+    counting_source_wait_released(&scene->source);
     counting_source_check_released(&scene->source);
 }
 

@@ -3,12 +3,25 @@
 
 #include "recording.h"
 
+static _Atomic int followed; /* batches that the follower has read */
+
 static void *follow(void *argument) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.follow = 1;
     struct bc_cache *cache;
     CHECK(bc_file_open(argument, &options, &cache, NULL) == 0);
-    check_batches(cache, 0, BATCHES);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    atomic_store(&source.arrays_alive, BATCHES);
+    struct bc_reader *reader = new_reader(cache);
+    for (int64_t i = 0; i < BATCHES; i++) {
+        struct ArrowArray array;
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        counting_source_check(&source, &array, i);
+        event_count(&followed);
+    }
+    CHECK(counting_source_drain(&source, reader, BATCHES) == BATCHES);
+    bc_reader_unref(reader);
     bc_cache_unref(cache);
     return NULL;
 }
@@ -22,7 +35,7 @@ static void test_follow(void) {
     CHECK(pthread_create(&thread, NULL, follow, dir.path) == 0);
     for (uint64_t i = 0; i <= BATCHES; i++) {
         uint64_t batches;
-        CHECK(usleep(3000) == 0);
+        event_wait_for(&followed, (int)i);
         CHECK(bc_cache_ingest_to(cache, i + 1, &batches, NULL) == 0);
     }
     CHECK(pthread_join(thread, NULL) == 0);

@@ -303,7 +303,7 @@ static void *skip(void *context) {
  */
 static void check_locked(struct bc_mutex *lock, void *(*run)(void *), struct call *call) {
     pthread_t thread;
-    (void)alarm(20);
+    (void)alarm(600);
     bc__mutex_lock(lock);
     CHECK(pthread_create(&thread, NULL, run, call) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
