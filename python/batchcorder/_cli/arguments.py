@@ -84,7 +84,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     cat.add_argument("path", **path)
     _add_range(cat).add_argument(
-        "--follow", action="store_true", help="wait for the batches that its writer will add"
+        "--follow", action="store_true", help="wait for batches that are not written yet"
     )
 
     head = command(
@@ -111,7 +111,7 @@ def _add_range(parser: argparse.ArgumentParser) -> Any:
     parser.add_argument("--stop", type=_count, metavar="N", help="to before this batch")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--partial", action="store_true", help="read the valid batches of an incomplete file"
+        "--partial", action="store_true", help="read the valid part of an incomplete file"
     )
     return group
 
