@@ -136,10 +136,10 @@ VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full \
 # without forks.
 test-valgrind: build/test/build.ninja
 	@if ! valgrind --version; then \
-		echo 'SKIPPED: valgrind is missing (on Debian and Ubuntu: the package valgrind)'; \
-		echo '0 passed, 0 failed, 0 skipped'; exit 0; fi; \
+		$(count) --missing $(REPORTS)/valgrind.skipped \
+		'valgrind is missing (on Debian and Ubuntu: the package valgrind)'; exit $$?; fi; \
 	export BC_SOAK_SECONDS=$${BC_SOAK_SECONDS:-5}; status=0; \
-	mkdir -p $(REPORTS); rm -f $(REPORTS)/valgrind.json; \
+	mkdir -p $(REPORTS); rm -f $(REPORTS)/valgrind.json $(REPORTS)/valgrind.skipped; \
 	$(BIN)/meson test -C build/test --wrapper '$(VALGRIND)' --print-errorlogs \
 	--timeout-multiplier 10 --suite unit --suite threads || status=1; \
 	cp build/test/meson-logs/testlog-valgrind.json $(REPORTS)/valgrind.json || status=1; \
@@ -181,10 +181,10 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.build.ok $(VENV)/.installed
 	@if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 		clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then \
-		echo 'SKIPPED: clang is missing, or its fuzzer is' \
-		'(on Debian and Ubuntu: the packages clang and libclang-rt-dev)'; \
-		echo '0 passed, 0 failed, 0 skipped'; exit 0; fi; \
-	status=0; rm -rf build/fuzz/seeds $(REPORTS)/fuzz.xml; \
+		$(count) --missing $(REPORTS)/fuzz.skipped \
+		'clang or its fuzzer is missing (on Debian and Ubuntu: clang, libclang-rt-dev)'; \
+		exit $$?; fi; \
+	status=0; rm -rf build/fuzz/seeds $(REPORTS)/fuzz.xml $(REPORTS)/fuzz.skipped; \
 	$(MAKE) --no-print-directory build/fuzz/build.ninja && \
 	$(BIN)/python tests/fuzz/seeds.py build/fuzz/seeds && \
 	$(BIN)/python tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS) $(REPORTS)/fuzz.xml || \

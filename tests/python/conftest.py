@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import LIB, ROOT
+from helpers import LIB, ROOT, missing
 from tiers import TIERS, MakeCache, Tier, maker
 
 # A shell starts its background jobs with the signal ignored, and so their children.
@@ -47,5 +47,5 @@ def ccode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         subprocess.run([*command, LIB / "ccode.c", "-o", made], check=True)
     except FileNotFoundError:
-        pytest.skip(f"there is no compiler {compiler[0]}")
+        missing(f"there is no compiler {compiler[0]}")
     return made

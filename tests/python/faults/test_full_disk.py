@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import run_python
+from helpers import missing, run_python
 
 # A namespace of mounts of one's own: of a user of one's own, or as root.
 OWN_MOUNTS = [["unshare", "--user", "--map-root-user", "--mount"], ["unshare", "--mount"]]
@@ -63,7 +63,7 @@ SOURCES = {
 def own_mounts() -> list[str]:
     """Return the command that runs another one with mounts of its own."""
     if shutil.which("unshare") is None or shutil.which("mount") is None:
-        pytest.skip("unshare and mount are needed")
+        missing("unshare and mount are needed")
     for command in OWN_MOUNTS:
         tried = subprocess.run([*command, "true"], capture_output=True, check=False)
         if tried.returncode == 0:

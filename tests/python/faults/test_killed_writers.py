@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from helpers import ROOT
+from helpers import ROOT, missing
 
 PROGRAM = os.environ.get("BC_KILL_PROGRAM")
 BUILT = ROOT / "build/test/tests/kill_kill"
@@ -56,7 +56,7 @@ class Left(NamedTuple):
 def left(tmp_path_factory: pytest.TempPathFactory) -> list[Left]:
     program = Path(PROGRAM) if PROGRAM else BUILT
     if not program.exists():
-        pytest.skip("tests/kill was not built: meson compile -C build/test")
+        missing("tests/kill was not built: meson compile -C build/test")
     where = tmp_path_factory.mktemp("left")
     environment = os.environ | {"BC_KILL_KEEP": str(where)}
     run = subprocess.run(

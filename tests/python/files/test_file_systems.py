@@ -17,7 +17,7 @@ import pytest
 
 import batchcorder
 from batchcorder import StreamCache, _cached_query
-from helpers import LIB, check_python
+from helpers import LIB, check_python, missing
 
 PLACES = [sys.executable, "-X", "faulthandler", str(LIB / "places.py")]
 
@@ -36,7 +36,7 @@ MOUNTS = {
 
 def mount_and_run(kind: str, task: str, where: Path) -> None:
     if kind == "bindfs" and shutil.which("bindfs") is None:
-        pytest.skip("bindfs is missing (on Debian and Ubuntu: the package bindfs)")
+        missing("bindfs is missing (on Debian and Ubuntu: the package bindfs)")
     there, below = where / "there", where / "below"
     there.mkdir()
     below.mkdir()
@@ -62,7 +62,7 @@ def mount_and_run(kind: str, task: str, where: Path) -> None:
 @pytest.mark.parametrize("kind", MOUNTS)
 def test_a_file_system(kind: str, task: str, tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
-        pytest.skip("unshare is needed")
+        missing("unshare is needed")
     mount_and_run(kind, task, tmp_path)
 
 
@@ -72,7 +72,7 @@ def refuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("refuse") / "refuse.so"
     compiler = shlex.split(os.environ.get("CC", "cc"))[0]
     if shutil.which(compiler) is None:
-        pytest.skip(f"there is no compiler {compiler}")
+        missing(f"there is no compiler {compiler}")
     command = [compiler, "-shared", "-fPIC", LIB / "refuse.c", "-o", made, "-ldl"]
     subprocess.run(command, check=True)
     return made
