@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     # The table of functions through which the store reaches a tier.
     "store": {"arrow", "base", "batchcorder", "disk/tier_ops.h"},
     "record": {"store", "arrow", "base", "batchcorder"},
-    "replay": {"store", "arrow", "base", "batchcorder"},
+    "replay": {"record", "store", "arrow", "base", "batchcorder"},
     "cache": {"replay", "record", "store", "disk", "ipc", "arrow", "base", "batchcorder"},
 }
 # The headers of the system and of threads that only base/ includes.

@@ -225,6 +225,9 @@ def recorded_file(folder: Path, source: Any, **options: Any) -> Path:
 
 def cache_files(path: Path | str) -> list[Path]:
     """Return the cache files below `path`."""
+    return sorted(Path(os.fsdecode(path)).glob("*/cache.arrow"))
+
+
 def missing(words: str) -> NoReturn:
     """Skip the test for want of a tool; where CI runs, fail: all tools are there."""
     import pytest  # here: scripts that import this module do without
@@ -232,9 +235,6 @@ def missing(words: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(words)
     pytest.skip(words)
-
-
-    return sorted(Path(os.fsdecode(path)).glob("*/cache.arrow"))
 
 
 def cache_file(path: Path | str) -> Path:
