@@ -1,3 +1,4 @@
+/* Batches: their memory, and the import of a producer's array with its checks. */
 #include "arrow/batch.h"
 
 #include <string.h>
@@ -11,11 +12,12 @@
 #include "base/slab.h"
 #include "base/sync.h"
 
+/* Schemas with more fields need an allocation during an import. */
 enum { FEW_FIELDS = 64 };
 
 struct bc_copy {
     struct bc_copy *next;
-    const void **buffers; /* a node's table, in which the copies stand, or NULL */
+    const void **buffers; /* a node's buffer table that refers to copies, or NULL */
     void *data;
 };
 
@@ -59,7 +61,7 @@ struct bc_batch *bc__batch_ref(struct bc_batch *batch) {
 void bc__batch_unref(struct bc_batch *batch) {
     if (batch == NULL || !bc__unref(&batch->refs)) return;
     if (batch->owner.release != NULL) {
-        /* In a slab are those made of a producer's array, whose release is foreign. */
+        /* A batch in a slab owns a producer's array, which has a foreign release. */
         if (batch->slab != NULL) bc__assert_no_lock();
         batch->owner.release(&batch->owner);
     }
@@ -77,8 +79,8 @@ void bc__batch_unref(struct bc_batch *batch) {
     }
 }
 
-/* Copies buffer `which` of a node, `bytes` long, to where it is aligned. */
-static int realign(struct bc_batch *batch, struct bc_node *node, int which, size_t bytes,
+/* Replaces the buffer at `index`, of `bytes` bytes, by an aligned copy. */
+static int realign(struct bc_batch *batch, struct bc_node *node, int index, size_t bytes,
                    size_t alignment) {
     struct bc_copy *copy = bc__calloc(1, sizeof(*copy));
     if (copy == NULL) return ENOMEM;
@@ -89,63 +91,65 @@ static int realign(struct bc_batch *batch, struct bc_node *node, int which, size
     copy->data = bc__malloc_aligned(alignment < 64 ? 64 : alignment, bytes);
     if (copy->buffers == NULL || copy->data == NULL) return ENOMEM;
     memcpy(copy->buffers, node->buffers, table_bytes);
-    memcpy(copy->data, node->buffers[which], bytes);
-    copy->buffers[which] = copy->data;
+    memcpy(copy->data, node->buffers[index], bytes);
+    copy->buffers[index] = copy->data;
     node->buffers = copy->buffers;
     return 0;
 }
 
-/* Bytes of buffer `which` that offset + length elements reach, or -1 if unknown. */
-static int64_t reach(const struct bc_field *field, int which, int64_t elements) {
+/* Returns the bytes that `elements` (offset + length) occupy in the buffer at `index`. If
+ * they do not follow from the layout, it returns -1. */
+static int64_t bytes_reached(const struct bc_field *field, int index, int64_t elements) {
     switch (field->kind) {
         case BC_LAYOUT_FIXED:
-            return which == 1 ? bc__bit_bytes(elements * field->bits) : -1;
+            return index == 1 ? bc__bit_bytes(elements * field->bits) : -1;
         case BC_LAYOUT_BINARY:
         case BC_LAYOUT_LIST:
             if (elements == 0) return 0;
-            return which == 1 ? (elements + 1) * (field->bits / 8) : -1;
+            return index == 1 ? (elements + 1) * (field->bits / 8) : -1;
         case BC_LAYOUT_VIEW:
-            return which == 1 ? elements * 16 : -1;
+            return index == 1 ? elements * 16 : -1;
         case BC_LAYOUT_LIST_VIEW:
-            return which == 1 || which == 2 ? elements * (field->bits / 8) : -1;
+            return index == 1 || index == 2 ? elements * (field->bits / 8) : -1;
         case BC_LAYOUT_SPARSE_UNION:
-            return which == 0 ? elements : -1;
+            return index == 0 ? elements : -1;
         case BC_LAYOUT_DENSE_UNION:
-            return which == 0 ? elements : elements * 4;
+            return index == 0 ? elements : elements * 4;
         default:
             return -1;
     }
 }
 
-static size_t alignment_of(const struct bc_field *field, int which) {
-    if (field->kind == BC_LAYOUT_DENSE_UNION && which == 1) return 4;
-    bool has_width = which == 1 || (which == 2 && field->kind == BC_LAYOUT_LIST_VIEW);
+static size_t alignment_of(const struct bc_field *field, int index) {
+    if (field->kind == BC_LAYOUT_DENSE_UNION && index == 1) return 4;
+    bool has_width = index == 1 || (index == 2 && field->kind == BC_LAYOUT_LIST_VIEW);
     return has_width ? field->alignment : 1;
 }
 
-/* Whether a bitmap stands in front of the buffers of a kind that has none. Polars gives
- * one to null columns; Arrow C++ up to 1.0 also to unions. */
+/* Returns whether the array has a validity bitmap that its layout does not have. Polars
+ * writes one for null columns, and Arrow C++ up to 1.0 also for unions. */
 static bool has_old_bitmap(const struct bc_field *field, const struct ArrowArray *node) {
     return !field->has_validity && node->n_buffers == field->n_buffers + 1;
 }
 
-/* The buffers that the kind has. */
+/* Returns the buffers of the layout, after such a bitmap. */
 static const void **buffers_of(const struct bc_field *field,
                                const struct ArrowArray *node) {
     bool skips = field->n_buffers > 0 && has_old_bitmap(field, node);
     return skips ? node->buffers + 1 : node->buffers;
 }
 
-/* Whether an old bitmap says more than the types that lost it can. */
-static bool has_nulls_of_its_own(const struct ArrowArray *node) {
+/* Returns whether such a bitmap has a null, which the layout cannot represent. */
+static bool has_unsupported_nulls(const struct ArrowArray *node) {
     const uint8_t *validity = node->buffers[0];
     if (validity == NULL || node->null_count == 0) return false;
     return bc__bits_count(validity, node->offset, node->length) != node->length;
 }
 
-/* What is wrong with a node, or NULL. Bounds every product that comes later. */
-static const char *check_shape(const struct bc_field *field,
-                               const struct ArrowArray *node) {
+/* Returns the reason why an array does not fit its field, or NULL. Afterwards no product
+ * of its length, offset and width overflows. */
+static const char *check_node_shape(const struct bc_field *field,
+                                    const struct ArrowArray *node) {
     if (node->length < 0) return "its length is negative";
     if (node->offset < 0) return "its offset is negative";
     if (node->length > INT64_MAX / 4096 || node->offset > INT64_MAX / 4096 ||
@@ -176,20 +180,20 @@ static const char *check_shape(const struct bc_field *field,
         return "it has nulls but no validity bitmap";
     }
     const void **buffers = buffers_of(field, node);
-    if (buffers != node->buffers && has_nulls_of_its_own(node)) {
+    if (buffers != node->buffers && has_unsupported_nulls(node)) {
         return "it is a union with nulls of its own, which no consumer takes";
     }
     int64_t elements = node->offset + node->length;
-    for (int which = field->has_validity ? 1 : 0; which < field->n_buffers; which++) {
-        if (node->length > 0 && reach(field, which, elements) > 0 &&
-            buffers[which] == NULL) {
+    for (int index = field->has_validity ? 1 : 0; index < field->n_buffers; index++) {
+        if (node->length > 0 && bytes_reached(field, index, elements) > 0 &&
+            buffers[index] == NULL) {
             return "a buffer is missing";
         }
     }
     return NULL;
 }
 
-/* How many values a child must have for its parent. */
+/* Returns the least length of a child that has values for its whole parent. */
 static int64_t child_length_min(const struct bc_field *parent,
                                 const struct bc_node *node) {
     if (parent->kind == BC_LAYOUT_STRUCT || parent->kind == BC_LAYOUT_SPARSE_UNION) {
@@ -206,8 +210,8 @@ static int64_t child_length_min(const struct bc_field *parent,
     return 0;
 }
 
-static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number,
-                  const char *reason, struct bc_error *error) {
+static int batch_error(const struct bc_schema *schema, int32_t field, uint64_t number,
+                       const char *reason, struct bc_error *error) {
     char path[256];
     bc__schema_field_path(schema, field, path, sizeof(path));
     return bc__error_set(error, EINVAL,
@@ -216,8 +220,8 @@ static int refuse(const struct bc_schema *schema, int32_t field, uint64_t number
                          field == 0 ? "" : path, field == 0 ? "" : "': ", reason);
 }
 
-/* Whether the first `end` values of a whole array need bytes behind its last offset, the
- * only one that its text is known to have. */
+/* Returns whether the first `end` values need bytes after the array's last offset. The
+ * text is known to reach up to this offset only. */
 static bool leaves_text(const struct bc_field *field, const struct bc_node *whole,
                         int64_t end) {
     if (field->kind != BC_LAYOUT_BINARY || end == 0) return false;
@@ -226,8 +230,8 @@ static bool leaves_text(const struct bc_field *field, const struct bc_node *whol
            bc__integer_at(offsets, field->bits, whole->offset + whole->length);
 }
 
-/* The root struct's offset goes into its children, and its bitmap must mark no null.
- * `*out_field`: which field is wrong. */
+/* Adds the root struct's offset to its children, and checks that its bitmap has no null.
+ * It returns the reason why it fails, or NULL. `*out_field`: the field of the reason. */
 static const char *fold_root(const struct bc_schema *schema, struct bc_batch *batch,
                              int32_t *out_field) {
     struct bc_node *root = &batch->nodes[0];
@@ -252,7 +256,7 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
         if (child->null_count > 0) child->null_count = -1;
         if (field->kind == BC_LAYOUT_NULL) child->null_count = root->length;
     }
-    /* A bitmap without a null says nothing, and would be read from the folded offset. */
+    /* A bitmap without a null has no use, and it is not valid for the new offset. */
     static const void *no_bitmap[1] = {NULL};
     root->buffers = no_bitmap;
     root->offset = 0;
@@ -260,45 +264,46 @@ static const char *fold_root(const struct bc_schema *schema, struct bc_batch *ba
     return NULL;
 }
 
-/* Copies the buffers of a node that are not aligned for their type. */
+/* Copies those buffers of the node that are not aligned for their type. */
 static int realign_node(struct bc_batch *batch, struct bc_node *node,
                         const struct bc_field *field) {
     if (node->length == 0) return 0;
-    for (int which = 0; which < field->n_buffers; which++) {
-        size_t alignment = alignment_of(field, which);
-        uintptr_t address = (uintptr_t)node->buffers[which];
+    for (int index = 0; index < field->n_buffers; index++) {
+        size_t alignment = alignment_of(field, index);
+        uintptr_t address = (uintptr_t)node->buffers[index];
         if ((address & (alignment - 1)) == 0) continue;
-        int64_t bytes = reach(field, which, node->offset + node->length);
+        int64_t bytes = bytes_reached(field, index, node->offset + node->length);
         if (bytes <= 0) continue;
-        int code = realign(batch, node, which, (size_t)bytes, alignment);
+        int code = realign(batch, node, index, (size_t)bytes, alignment);
         if (code != 0) return code;
     }
     return 0;
 }
 
-/* Nulls that nobody counted. Consumers refuse maps whose keys may have some. */
-static int64_t count_nulls(const struct ArrowArray *array) {
+/* Counts the nulls if the producer did not. Consumers refuse maps whose keys may have
+ * nulls. */
+static int64_t count_node_nulls(const struct ArrowArray *array) {
     const uint8_t *validity = array->buffers[0];
     if (validity == NULL) return 0;
     return array->length - bc__bits_count(validity, array->offset, array->length);
 }
 
-/* Takes over node `number`, which stands in `arrays`, and lists its children there. What
- * is wrong with it, or NULL. */
-static const char *take_node(const struct bc_schema *schema, struct bc_batch *batch,
-                             const struct ArrowArray **arrays, int32_t number) {
-    const struct bc_field *field = &schema->fields[number];
-    const struct ArrowArray *array = arrays[number];
-    const char *reason = check_shape(field, array);
+/* Fills the node at `index` from the array at the same index, and adds the array's
+ * children to `arrays`. It returns the reason why it fails, or NULL. */
+static const char *import_node(const struct bc_schema *schema, struct bc_batch *batch,
+                               const struct ArrowArray **arrays, int32_t index) {
+    const struct bc_field *field = &schema->fields[index];
+    const struct ArrowArray *array = arrays[index];
+    const char *reason = check_node_shape(field, array);
     if (reason != NULL) return reason;
-    struct bc_node *node = &batch->nodes[number];
+    struct bc_node *node = &batch->nodes[index];
     int64_t nulls = bc__null_count(field, array->length, array->null_count);
-    if (nulls < 0 && field->is_required) nulls = count_nulls(array);
+    if (nulls < 0 && field->is_required) nulls = count_node_nulls(array);
     if (nulls > 0 && field->is_required) return "a map's entries or keys have nulls";
     int64_t n_buffers = field->has_validity ? array->n_buffers : field->n_buffers;
     *node = (struct bc_node){array->length, nulls, array->offset, n_buffers,
                              buffers_of(field, array)};
-    /* Nothing is nowhere: some consumers look for the values before an offset. */
+    /* An empty array gets offset 0: some consumers compute values + offset even then. */
     if (node->length == 0) node->offset = 0;
     int64_t child_min = child_length_min(field, node);
     for (int32_t c = 0; c < field->n_children; c++) {
@@ -311,19 +316,19 @@ static const char *take_node(const struct bc_schema *schema, struct bc_batch *ba
     return NULL;
 }
 
-static int take_nodes(const struct bc_schema *schema, struct bc_batch *batch,
-                      const struct ArrowArray **arrays, uint64_t number,
-                      struct bc_error *error) {
+static int import_nodes(const struct bc_schema *schema, struct bc_batch *batch,
+                        const struct ArrowArray **arrays, uint64_t number,
+                        struct bc_error *error) {
     for (int32_t i = 0; i < schema->n_fields; i++) {
-        const char *reason = take_node(schema, batch, arrays, i);
-        if (reason != NULL) return refuse(schema, i, number, reason, error);
+        const char *reason = import_node(schema, batch, arrays, i);
+        if (reason != NULL) return batch_error(schema, i, number, reason, error);
         if (realign_node(batch, &batch->nodes[i], &schema->fields[i]) != 0) {
             return bc__error_memory(error);
         }
     }
     int32_t field = 0;
     const char *reason = fold_root(schema, batch, &field);
-    return reason == NULL ? 0 : refuse(schema, field, number, reason, error);
+    return reason == NULL ? 0 : batch_error(schema, field, number, reason, error);
 }
 
 int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
@@ -350,7 +355,7 @@ int bc__batch_new(const struct bc_schema *schema, struct ArrowArray *array,
         code = bc__error_memory(error);
     } else {
         arrays[0] = array;
-        code = take_nodes(schema, batch, arrays, number, error);
+        code = import_nodes(schema, batch, arrays, number, error);
     }
     if (arrays != few) bc__free((void *)(uintptr_t)arrays);
     if (code != 0) {

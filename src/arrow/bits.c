@@ -40,7 +40,7 @@ void bc__bits_copy(uint8_t *out, const uint8_t *bitmap, int64_t offset, int64_t 
     if (shift == 0) {
         memcpy(out, in, (size_t)bytes);
     } else {
-        /* The byte after the last one is read only where it holds bits of ours. */
+        /* The input's last byte is read only if it has bits of the range. */
         int64_t in_bytes = bc__bit_bytes((int64_t)shift + length);
         int64_t i = 0;
         for (; i + 9 <= in_bytes; i += 8) {

@@ -6,12 +6,13 @@
 #include "base/check.h"
 #include "base/error.h"
 
-static void keep(struct ArrowSchema *schema) { (void)schema; }
+/* The release of a borrowed root: the schema is its owner's. */
+static void release_nothing(struct ArrowSchema *schema) { (void)schema; }
 
-/* The schema of the columns, made from a root that borrows them. */
-static int make_schema(const struct bc_schema *schema, const int32_t *columns,
-                       int64_t n_columns, struct bc_schema **out_schema,
-                       struct bc_error *error) {
+/* Makes the schema of the columns, by copying a root that borrows them. */
+static int make_projected_schema(const struct bc_schema *schema, const int32_t *columns,
+                                 int64_t n_columns, struct bc_schema **out_schema,
+                                 struct bc_error *error) {
     struct ArrowSchema **children = bc__malloc((size_t)n_columns * sizeof(*children));
     if (children == NULL) return bc__error_memory(error);
     for (int64_t i = 0; i < n_columns; i++) {
@@ -20,13 +21,14 @@ static int make_schema(const struct bc_schema *schema, const int32_t *columns,
     struct ArrowSchema root = schema->copy;
     root.children = children;
     root.n_children = n_columns;
-    root.release = keep;
+    root.release = release_nothing;
     int code = bc__schema_new(&root, out_schema, error);
     bc__free(children);
     return code;
 }
 
-/* Both tables are breadth first, so a field comes before those below it. */
+/* Fills `fields`. Both schemas are breadth first, so a field comes before its children.
+ */
 static void map_fields(struct bc_projection *projection, const struct bc_schema *all,
                        const int32_t *columns) {
     const struct bc_schema *some = projection->schema;
@@ -57,7 +59,8 @@ int bc__projection_new(const struct bc_schema *schema, const int32_t *columns,
     if (projection == NULL) return bc__error_memory(error);
     projection->n_columns = n_all;
     projection->n_words = (size_t)n_all / 64 + 1;
-    int code = make_schema(schema, columns, n_columns, &projection->schema, error);
+    int code =
+        make_projected_schema(schema, columns, n_columns, &projection->schema, error);
     if (code == 0) {
         size_t n_fields = (size_t)projection->schema->n_fields;
         projection->fields = bc__malloc(n_fields * sizeof(projection->fields[0]));
