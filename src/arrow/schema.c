@@ -10,8 +10,8 @@
 
 enum { UNION_IDS = 128 };
 
-/* Fields and unions of a tree, or -1 where it is deeper or wider than we take, or has a
- * hole. Recursion is bounded by BC_DEPTH_MAX. */
+/* Counts the fields and the unions of a tree. If it is too deep, too wide or incomplete,
+ * it returns -1. BC_DEPTH_MAX bounds the recursion. */
 static int64_t count_fields(const struct ArrowSchema *schema, int depth,
                             int64_t *unions) {
     if (schema == NULL || schema->release == NULL || schema->format == NULL) return -1;
@@ -38,15 +38,15 @@ static bool is_map(const struct ArrowSchema *schema) {
     return strcmp(schema->format, "+m") == 0;
 }
 
-/* The entries of a map that has entries of two children, else NULL. */
+/* Returns the entries of a map if they have two children, and else NULL. */
 static struct ArrowSchema *entries_of(const struct ArrowSchema *schema) {
     if (!is_map(schema) || schema->n_children != 1) return NULL;
     struct ArrowSchema *entries = schema->children[0];
     return entries->n_children == 2 ? entries : NULL;
 }
 
-/* Leaves out the flags that say nothing, or what is not so. The recursion is bounded as
- * in count_fields. */
+/* Clears flags without a meaning, and the flags of nullable entries and keys of maps.
+ * count_fields has bounded the recursion. */
 static void normalize(struct ArrowSchema *schema) {
     int64_t known = ARROW_FLAG_NULLABLE;
     if (schema->dictionary != NULL) known |= ARROW_FLAG_DICTIONARY_ORDERED;
@@ -71,8 +71,8 @@ static void set_layout(struct bc_field *field, enum bc_layout kind, bool has_val
 
 int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *out_view,
                     struct ArrowError *out_reason) {
-    /* nanoarrow knows no binary values of width 0, a dictionary's neither. These have a
-     * view of their own. */
+    /* nanoarrow refuses binary values of width 0, also those of a dictionary. The
+     * dictionary's values have a view of their own. */
     struct ArrowSchema known = *schema;
     struct ArrowSchema values;
     bool is_empty = strcmp(schema->format, "w:0") == 0;
@@ -89,7 +89,7 @@ int bc__schema_view(const struct ArrowSchema *schema, struct ArrowSchemaView *ou
     return code;
 }
 
-/* Width of a fixed-width storage type in bits, or 0. */
+/* Returns the width of a storage type in bits, or 0 if it has no fixed width. */
 static int32_t fixed_bits(const struct ArrowSchemaView *view) {
     switch (view->storage_type) {
         case NANOARROW_TYPE_BOOL:
@@ -123,7 +123,7 @@ static int32_t fixed_bits(const struct ArrowSchemaView *view) {
     }
 }
 
-/* The alignment that consumers in other languages may rely on. */
+/* Returns the alignment in bytes that consumers in other languages may rely on. */
 static size_t fixed_alignment(const struct ArrowSchemaView *view, int32_t bits) {
     switch (view->storage_type) {
         case NANOARROW_TYPE_INTERVAL_DAY_TIME:
@@ -198,7 +198,8 @@ static int fill_layout(struct bc_field *field, const struct ArrowSchemaView *vie
     }
 }
 
-/* Type ids stand in the format, "+us:0,5": child 0 has id 0, child 1 has id 5. */
+/* Fills the table from the type ids in the format. "+us:0,5": child 0 has id 0, and child
+ * 1 has id 5. */
 static int fill_union(const char *format, int64_t n_children, int8_t *table) {
     memset(table, -1, UNION_IDS);
     const char *at = strchr(format, ':');
@@ -218,14 +219,14 @@ static int fill_union(const char *format, int64_t n_children, int8_t *table) {
     return *at == '\0' ? 0 : EINVAL;
 }
 
-/* Whether the field is the first below a map's entries. */
-static bool is_keys(const struct bc_schema *schema, int32_t number) {
-    int32_t parent = schema->fields[number].parent;
-    if (parent <= 0 || schema->fields[parent].first_child != number) return false;
+/* Returns whether the field is the first child of a map's entries. */
+static bool is_keys(const struct bc_schema *schema, int32_t index) {
+    int32_t parent = schema->fields[index].parent;
+    if (parent <= 0 || schema->fields[parent].first_child != index) return false;
     return is_map(schema->fields[schema->fields[parent].parent].schema);
 }
 
-/* Fields appends the children of each field in turn: breadth first. */
+/* Fills the table breadth first: each field in turn appends its children. */
 static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
     int32_t n = 1;
     int8_t *union_table = schema->union_tables;
@@ -277,7 +278,7 @@ static int fill_fields(struct bc_schema *schema, struct bc_error *error) {
     return 0;
 }
 
-/* Run ends must be integers of 16, 32 or 64 bits: they are looked into. */
+/* Checks that run ends are integers of 16, 32 or 64 bits: the core reads them. */
 static int check_run_ends(const struct bc_schema *schema, struct bc_error *error) {
     for (int32_t i = 0; i < schema->n_fields; i++) {
         const struct bc_field *field = &schema->fields[i];
@@ -298,15 +299,16 @@ static int check_run_ends(const struct bc_schema *schema, struct bc_error *error
     return 0;
 }
 
-/* Dictionaries are numbered depth first, outer ones before inner ones. */
-static void number_dictionaries(struct bc_schema *schema, int32_t number, int64_t *next) {
-    struct bc_field *field = &schema->fields[number];
+/* Assigns dictionary ids depth first: an outer dictionary comes before an inner one. */
+static void assign_dictionary_ids(struct bc_schema *schema, int32_t index,
+                                  int64_t *next) {
+    struct bc_field *field = &schema->fields[index];
     if (field->dictionary >= 0) {
         field->dictionary_id = (*next)++;
-        number_dictionaries(schema, field->dictionary, next);
+        assign_dictionary_ids(schema, field->dictionary, next);
     }
     for (int32_t c = 0; c < field->n_children; c++) {
-        number_dictionaries(schema, field->first_child + c, next);
+        assign_dictionary_ids(schema, field->first_child + c, next);
     }
 }
 
@@ -341,7 +343,7 @@ int bc__schema_new(const struct ArrowSchema *source, struct bc_schema **out_sche
         code = fill_fields(schema, error);
         if (code == 0) code = check_run_ends(schema, error);
         int64_t id = 0;
-        if (code == 0) number_dictionaries(schema, 0, &id);
+        if (code == 0) assign_dictionary_ids(schema, 0, &id);
     }
     if (code != 0) {
         bc__schema_free(schema);

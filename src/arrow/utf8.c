@@ -14,9 +14,9 @@ static uint64_t word_at(const uint8_t *at) {
     return word;
 }
 
-/* Bytes of the character of more than one byte that `at` starts with; 0: it is none.
- * The second byte's range is narrower where the first one alone would allow overlong
- * forms (E0, F0), surrogates (ED) or too large a number (F4). */
+/* Returns the size in bytes of the multi-byte character at `at`, or 0 if it is invalid.
+ * After E0 and F0 the second byte has a narrower range, which excludes overlong forms.
+ * After ED the range excludes surrogates, and after F4 characters above U+10FFFF. */
 static int64_t character_size(const uint8_t *at, int64_t left) {
     uint8_t first = at[0];
     if (first < 0xC2 || first > 0xF4 || left < 2) return 0;
