@@ -40,14 +40,14 @@ int bc__buffer_ranges_invalid(const struct bc_schema *schema,
                          (unsigned long long)batch->number, path, reason);
 }
 
-static int broken(const struct walk *walk, int32_t field, const char *reason) {
+static int walk_error(const struct walk *walk, int32_t field, const char *reason) {
     return bc__buffer_ranges_invalid(walk->schema, walk->batch, field, reason,
                                      walk->error);
 }
 
-/* Appends an range; NULL without memory. */
-static struct bc_buffer_range *add(struct walk *walk, enum bc_range_kind kind,
-                                   const uint8_t *data, int64_t bytes) {
+/* Appends a range and returns it, or NULL without memory. */
+static struct bc_buffer_range *add_range(struct walk *walk, enum bc_range_kind kind,
+                                         const uint8_t *data, int64_t bytes) {
     struct bc_buffer_ranges *out = walk->out;
     if (bc__grow((void **)&out->ranges, &out->ranges_capacity, out->n_ranges + 1,
                  sizeof(out->ranges[0])) != 0) {
@@ -61,27 +61,28 @@ static struct bc_buffer_range *add(struct walk *walk, enum bc_range_kind kind,
     return range;
 }
 
-static int add_bits(struct walk *walk, const uint8_t *bitmap, int64_t offset,
-                    int64_t length) {
+static int add_bit_range(struct walk *walk, const uint8_t *bitmap, int64_t offset,
+                         int64_t length) {
     int64_t bytes = bitmap == NULL ? 0 : bc__bit_bytes(length);
     const uint8_t *data = bitmap == NULL ? NULL : bitmap + offset / 8;
-    struct bc_buffer_range *range = add(walk, BC_RANGE_BITS, data, bytes);
+    struct bc_buffer_range *range = add_range(walk, BC_RANGE_BITS, data, bytes);
     if (range == NULL) return ENOMEM;
     range->bit_offset = (int8_t)(offset % 8);
     return 0;
 }
 
 /* Appends `length` elements of `width` bytes from element `offset` on. */
-static int add_values(struct walk *walk, enum bc_range_kind kind, const void *buffer,
-                      int64_t offset, int64_t length, int64_t width) {
+static int add_value_range(struct walk *walk, enum bc_range_kind kind, const void *buffer,
+                           int64_t offset, int64_t length, int64_t width) {
     const uint8_t *data =
         buffer == NULL ? NULL : (const uint8_t *)buffer + offset * width;
     int64_t bytes = length * width;
-    return add(walk, kind, data, bytes) == NULL ? ENOMEM : 0;
+    return add_range(walk, kind, data, bytes) == NULL ? ENOMEM : 0;
 }
 
-/* Appends the offsets of a run and gives the range of what they point to. Only the last
- * offset of the whole array is known to lie within the buffer or the child. */
+/* Appends the offsets of a run, and returns the range of elements between its first and
+ * last offset. Only the last offset of the whole array is known to be inside the data
+ * buffer or the child. */
 static int walk_offsets(struct walk *walk, struct run run, const struct bc_node *node,
                         int64_t *out_first, int64_t *out_length) {
     const void *offsets = node->buffers[1];
@@ -89,16 +90,16 @@ static int walk_offsets(struct walk *walk, struct run run, const struct bc_node 
     *out_first = 0;
     *out_length = 0;
     if (run.length == 0) {
-        return add(walk, BC_RANGE_ABSENT, NULL, 0) == NULL ? ENOMEM : 0;
+        return add_range(walk, BC_RANGE_ABSENT, NULL, 0) == NULL ? ENOMEM : 0;
     }
     int64_t first = bc__integer_at(offsets, bits, run.offset);
     int64_t last = bc__integer_at(offsets, bits, run.offset + run.length);
     int64_t limit = bc__integer_at(offsets, bits, node->offset + node->length);
     if (first < 0 || last < first || last > limit) {
-        return broken(walk, run.field, "its offsets decrease or are negative");
+        return walk_error(walk, run.field, "its offsets decrease or are negative");
     }
     enum bc_range_kind kind = bits == 32 ? BC_RANGE_OFFSETS32 : BC_RANGE_OFFSETS64;
-    int code = add_values(walk, kind, offsets, run.offset, run.length + 1, bits / 8);
+    int code = add_value_range(walk, kind, offsets, run.offset, run.length + 1, bits / 8);
     if (code != 0) return code;
     walk->out->ranges[walk->out->n_ranges - 1].base = first;
     *out_first = first;
@@ -112,17 +113,17 @@ static int walk_binary(struct walk *walk, struct run run, const struct bc_node *
     int code = walk_offsets(walk, run, node, &first, &length);
     if (code != 0) return code;
     if (length > 0 && node->buffers[2] == NULL) {
-        return broken(walk, run.field, "its data buffer is missing");
+        return walk_error(walk, run.field, "its data buffer is missing");
     }
-    return add_values(walk, BC_RANGE_BYTES, node->buffers[2], first, length, 1);
+    return add_value_range(walk, BC_RANGE_BYTES, node->buffers[2], first, length, 1);
 }
 
-/* Walks a child's values [first, first + length), counted from the child's own start. */
+/* Walks the values [first, first + length) of a child, counted from its offset. */
 static int walk_child(struct walk *walk, int32_t field, int64_t first, int64_t length) {
     const struct bc_node *child = &walk->batch->nodes[field];
     if (first < 0 || length < 0 || first > child->length ||
         length > child->length - first) {
-        return broken(walk, field, "its parent reaches beyond it");
+        return walk_error(walk, field, "its parent reaches beyond it");
     }
     return walk_run(walk, (struct run){field, child->offset + first, length});
 }
@@ -135,35 +136,36 @@ static int walk_list(struct walk *walk, struct run run, const struct bc_node *no
     return walk_child(walk, walk->schema->fields[run.field].first_child, first, length);
 }
 
-/* Bits of the node's validity, or NULL where all are valid. */
-static const uint8_t *validity_of(const struct bc_node *node) {
+/* Returns the node's validity bitmap, or NULL if all values are valid. */
+static const uint8_t *walk_validity(const struct bc_node *node) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
-/* Lists may lie in any order: the child's range is that from the first byte to the last
- * that any of them reaches. `base` of the offsets is its start. */
+/* The lists of a list view may have any order. The child's range extends from the least
+ * start to the greatest end of the lists. `base` of the offsets is the range's start. */
 static int walk_list_view(struct walk *walk, struct run run, const struct bc_node *node) {
     int32_t bits = walk->schema->fields[run.field].bits;
     int64_t low = INT64_MAX;
     int64_t high = 0;
     for (int64_t i = run.offset; i < run.offset + run.length; i++) {
         int64_t size = bc__integer_at(node->buffers[2], bits, i);
-        if (size == 0 || !bc__is_valid(validity_of(node), i)) continue;
+        if (size == 0 || !bc__is_valid(walk_validity(node), i)) continue;
         int64_t at = bc__integer_at(node->buffers[1], bits, i);
         int64_t end;
         if (at < 0 || size < 0 || __builtin_add_overflow(at, size, &end)) {
-            return broken(walk, run.field, "a list's offset or size is negative");
+            return walk_error(walk, run.field, "a list's offset or size is negative");
         }
         if (at < low) low = at;
         if (end > high) high = end;
     }
     if (low > high) low = high = 0;
     enum bc_range_kind kind = bits == 32 ? BC_RANGE_OFFSETS32 : BC_RANGE_OFFSETS64;
-    int code = add_values(walk, kind, node->buffers[1], run.offset, run.length, bits / 8);
+    int code =
+        add_value_range(walk, kind, node->buffers[1], run.offset, run.length, bits / 8);
     if (code != 0) return code;
     walk->out->ranges[walk->out->n_ranges - 1].base = low;
-    code = add_values(walk, BC_RANGE_BYTES, node->buffers[2], run.offset, run.length,
-                      bits / 8);
+    code = add_value_range(walk, BC_RANGE_BYTES, node->buffers[2], run.offset, run.length,
+                           bits / 8);
     if (code != 0) return code;
     return walk_child(walk, walk->schema->fields[run.field].first_child, low, high - low);
 }
@@ -172,15 +174,16 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
     int64_t n_variadic = node->n_buffers - 3;
     const int64_t *sizes = node->buffers[node->n_buffers - 1];
     if (n_variadic > 0 && sizes == NULL) {
-        return broken(walk, run.field, "the sizes of its variadic buffers are missing");
+        return walk_error(walk, run.field,
+                          "the sizes of its variadic buffers are missing");
     }
-    int code =
-        add_values(walk, BC_RANGE_VIEWS, node->buffers[1], run.offset, run.length, 16);
+    int code = add_value_range(walk, BC_RANGE_VIEWS, node->buffers[1], run.offset,
+                               run.length, 16);
     size_t first = walk->out->n_ranges;
     for (int64_t i = 0; i < n_variadic && code == 0; i++) {
         if (sizes[i] < 0)
-            return broken(walk, run.field, "a variadic buffer's size is negative");
-        if (add(walk, BC_RANGE_VARIADIC, node->buffers[2 + i], sizes[i]) == NULL) {
+            return walk_error(walk, run.field, "a variadic buffer's size is negative");
+        if (add_range(walk, BC_RANGE_VARIADIC, node->buffers[2 + i], sizes[i]) == NULL) {
             return ENOMEM;
         }
     }
@@ -191,13 +194,13 @@ static int walk_views(struct walk *walk, struct run run, const struct bc_node *n
         struct bc_view view;
         memcpy(&view, at, sizeof(view));
         if ((uint32_t)view.length <= BC_VIEW_INLINE_MAX ||
-            !bc__is_valid(validity_of(node), run.offset + i)) {
+            !bc__is_valid(walk_validity(node), run.offset + i)) {
             continue;
         }
         if (view.length < 0 || view.buffer < 0 || view.buffer >= n_variadic ||
             view.offset < 0 || variadic[view.buffer].data == NULL ||
             (int64_t)view.offset + view.length > sizes[view.buffer]) {
-            return broken(walk, run.field, "a view lies outside its buffers");
+            return walk_error(walk, run.field, "a view lies outside its buffers");
         }
         variadic[view.buffer].used += view.length;
     }
@@ -213,7 +216,7 @@ static int walk_struct(struct walk *walk, struct run run) {
     return 0;
 }
 
-/* Each child's range is that from its first to its last value that the run points to. */
+/* Each child's range extends from the least to the greatest offset of the run. */
 static int walk_dense_union(struct walk *walk, struct run run,
                             const struct bc_node *node) {
     const struct bc_field *field = &walk->schema->fields[run.field];
@@ -229,13 +232,13 @@ static int walk_dense_union(struct walk *walk, struct run run,
     for (int64_t i = run.offset; i < run.offset + run.length; i++) {
         int child = ids[i] < 0 ? -1 : field->union_children[ids[i]];
         if (child < 0)
-            return broken(walk, run.field, "a type id is not among its type's");
+            return walk_error(walk, run.field, "a type id is not among its type's");
         if (offsets[i] < low[child]) low[child] = offsets[i];
         if ((int64_t)offsets[i] + 1 > high[child]) high[child] = (int64_t)offsets[i] + 1;
     }
-    int code = add_values(walk, BC_RANGE_BYTES, ids, run.offset, run.length, 1);
+    int code = add_value_range(walk, BC_RANGE_BYTES, ids, run.offset, run.length, 1);
     if (code == 0) {
-        code = add_values(walk, BC_RANGE_BYTES, offsets, run.offset, run.length, 4);
+        code = add_value_range(walk, BC_RANGE_BYTES, offsets, run.offset, run.length, 4);
     }
     for (int32_t c = 0; c < field->n_children && code == 0; c++) {
         if (low[c] > high[c]) low[c] = high[c] = 0;
@@ -244,7 +247,7 @@ static int walk_dense_union(struct walk *walk, struct run run,
     return code;
 }
 
-/* The first run that ends after `position`. */
+/* Returns the index of the first run that ends after `position`. */
 static int64_t find_run(const void *ends, int32_t bits, int64_t first, int64_t n,
                         int64_t position) {
     int64_t low = 0;
@@ -272,7 +275,7 @@ static int walk_run_ends(struct walk *walk, struct run run) {
         int64_t last = find_run(values, bits, ends->offset, ends->length,
                                 run.offset + run.length - 1);
         if (last >= ends->length) {
-            return broken(walk, run.field, "its runs end before its length");
+            return walk_error(walk, run.field, "its runs end before its length");
         }
         n = last - first + 1;
     }
@@ -313,8 +316,8 @@ static int walk_run(struct walk *walk, struct run run) {
     const struct bc_node *node = &walk->batch->nodes[run.field];
     int code = add_node(walk, run, node);
     if (code == 0 && field->has_validity) {
-        const uint8_t *validity = validity_of(node);
-        code = add_bits(walk, validity, run.offset, run.length);
+        const uint8_t *validity = walk_validity(node);
+        code = add_bit_range(walk, validity, run.offset, run.length);
     }
     if (code != 0) return code;
     switch (field->kind) {
@@ -322,10 +325,10 @@ static int walk_run(struct walk *walk, struct run run) {
             return 0;
         case BC_LAYOUT_FIXED:
             if (field->bits == 1) {
-                return add_bits(walk, node->buffers[1], run.offset, run.length);
+                return add_bit_range(walk, node->buffers[1], run.offset, run.length);
             }
-            return add_values(walk, BC_RANGE_BYTES, node->buffers[1], run.offset,
-                              run.length, field->bits / 8);
+            return add_value_range(walk, BC_RANGE_BYTES, node->buffers[1], run.offset,
+                                   run.length, field->bits / 8);
         case BC_LAYOUT_BINARY:
             return walk_binary(walk, run, node);
         case BC_LAYOUT_VIEW:
@@ -340,8 +343,8 @@ static int walk_run(struct walk *walk, struct run run) {
         case BC_LAYOUT_STRUCT:
             return walk_struct(walk, run);
         case BC_LAYOUT_SPARSE_UNION:
-            code = add_values(walk, BC_RANGE_BYTES, node->buffers[0], run.offset,
-                              run.length, 1);
+            code = add_value_range(walk, BC_RANGE_BYTES, node->buffers[0], run.offset,
+                                   run.length, 1);
             return code != 0 ? code : walk_struct(walk, run);
         case BC_LAYOUT_DENSE_UNION:
             return walk_dense_union(walk, run, node);

@@ -10,56 +10,55 @@
 
 struct validation {
     const struct bc_schema *schema;
-    const struct bc_node *nodes; /* of the fields from number `first` on */
+    const struct bc_node *nodes; /* of the fields from index `first` on */
     int32_t first;
     struct bc_error *error;
 };
 
-static const struct bc_node *node_of(const struct validation *validation,
-                                     int32_t number) {
-    bc_assert(number >= validation->first);
-    return &validation->nodes[number - validation->first];
+static const struct bc_node *node_of(const struct validation *validation, int32_t index) {
+    bc_assert(index >= validation->first);
+    return &validation->nodes[index - validation->first];
 }
 
 /* One array of the batch. */
 struct array {
-    int32_t number;
+    int32_t index; /* of its field */
     const struct bc_field *field;
     const struct bc_node *node;
 };
 
-static struct array array_of(const struct validation *validation, int32_t number) {
-    return (struct array){number, &validation->schema->fields[number],
-                          node_of(validation, number)};
+static struct array array_of(const struct validation *validation, int32_t index) {
+    return (struct array){index, &validation->schema->fields[index],
+                          node_of(validation, index)};
 }
 
-static struct array child_of(const struct validation *validation, struct array array,
-                             int32_t child) {
+static struct array child_array(const struct validation *validation, struct array array,
+                                int32_t child) {
     bc_assert(child < array.field->n_children);
     return array_of(validation, array.field->first_child + child);
 }
 
-static int broken(const struct validation *validation, struct array array,
-                  const char *reason) {
+static int array_error(const struct validation *validation, struct array array,
+                       const char *reason) {
     char path[256];
-    bc__schema_field_path(validation->schema, array.number, path, sizeof(path));
+    bc__schema_field_path(validation->schema, array.index, path, sizeof(path));
     return bc__error_set(validation->error, EINVAL, "Field '%s' is broken: %s", path,
                          reason);
 }
 
-/* The invalid as an error; 0 where there is none. */
-static int report(const struct validation *validation, struct array array,
-                  struct bc_invalid_value invalid) {
+/* Returns 0 if there is no invalid value, and else EINVAL. */
+static int value_error(const struct validation *validation, struct array array,
+                       struct bc_invalid_value invalid) {
     if (invalid.reason == NULL) return 0;
     char path[256];
-    bc__schema_field_path(validation->schema, array.number, path, sizeof(path));
+    bc__schema_field_path(validation->schema, array.index, path, sizeof(path));
     long long row = (long long)(invalid.position - array.node->offset);
     return bc__error_set(validation->error, EINVAL,
                          "Field '%s' is broken in row %lld: %s", path, row,
                          invalid.reason);
 }
 
-static int64_t count_nulls(struct array array) {
+static int64_t count_array_nulls(struct array array) {
     const struct bc_node *node = array.node;
     if (!array.field->has_validity) return bc__null_count(array.field, node->length, 0);
     const uint8_t *validity = node->buffers[0];
@@ -67,87 +66,91 @@ static int64_t count_nulls(struct array array) {
     return node->length - bc__bits_count(validity, node->offset, node->length);
 }
 
-static int check_shape(const struct validation *validation, struct array array) {
+static int check_array_shape(const struct validation *validation, struct array array) {
     const struct bc_node *node = array.node;
     int64_t end;
     if (node->length < 0 || node->offset < 0 ||
         __builtin_add_overflow(node->offset, node->length, &end)) {
-        return broken(validation, array, "its length is impossible");
+        return array_error(validation, array, "its length is impossible");
     }
     /* -1: not counted yet. */
-    if (node->null_count != -1 && node->null_count != count_nulls(array)) {
-        return broken(validation, array,
-                      "its null count differs from its validity bitmap");
+    if (node->null_count != -1 && node->null_count != count_array_nulls(array)) {
+        return array_error(validation, array,
+                           "its null count differs from its validity bitmap");
     }
     return 0;
 }
 
-static bool is_text(const struct bc_field *field) {
+static bool is_text_field(const struct bc_field *field) {
     const char *format = field->schema->format;
     return strcmp(format, "u") == 0 || strcmp(format, "U") == 0 ||
            strcmp(format, "vu") == 0;
 }
 
-/* The decoder compared the last offset with the data's size, which is not known here. */
+/* The data's size is not known here: the decoder has compared the last offset with it. */
 static int check_binary(const struct validation *validation, struct array array) {
     const struct bc_node *node = array.node;
     int32_t bits = array.field->bits;
-    int code = report(validation, array, bc__validate_offsets(node, bits, INT64_MAX));
-    if (code != 0 || !is_text(array.field)) return code;
-    return report(validation, array, bc__validate_text(node, bits));
+    int code =
+        value_error(validation, array, bc__validate_offsets(node, bits, INT64_MAX));
+    if (code != 0 || !is_text_field(array.field)) return code;
+    return value_error(validation, array, bc__validate_text(node, bits));
 }
 
 static int check_views(const struct validation *validation, struct array array) {
     const struct bc_node *node = array.node;
     if (node->n_buffers < 3 ||
         (node->n_buffers > 3 && node->buffers[node->n_buffers - 1] == NULL)) {
-        return broken(validation, array, "the sizes of its variadic buffers are missing");
+        return array_error(validation, array,
+                           "the sizes of its variadic buffers are missing");
     }
-    return report(validation, array, bc__validate_views(node, is_text(array.field)));
+    return value_error(validation, array,
+                       bc__validate_views(node, is_text_field(array.field)));
 }
 
-/* Neither a map's entries nor their keys are null. */
+/* Checks that a map's entries and keys have no nulls. */
 static int check_entries(const struct validation *validation, struct array entries) {
-    if (count_nulls(entries) != 0) {
-        return broken(validation, entries, "a map's entries have nulls");
+    if (count_array_nulls(entries) != 0) {
+        return array_error(validation, entries, "a map's entries have nulls");
     }
-    struct array keys = child_of(validation, entries, 0);
-    if (count_nulls(keys) == 0) return 0;
-    return broken(validation, keys, "a map's keys have nulls");
+    struct array keys = child_array(validation, entries, 0);
+    if (count_array_nulls(keys) == 0) return 0;
+    return array_error(validation, keys, "a map's keys have nulls");
 }
 
 static int check_list(const struct validation *validation, struct array array) {
-    struct array child = child_of(validation, array, 0);
+    struct array child = child_array(validation, array, 0);
     int64_t limit = child.node->length;
-    int code = report(validation, array,
-                      bc__validate_offsets(array.node, array.field->bits, limit));
+    int code = value_error(validation, array,
+                           bc__validate_offsets(array.node, array.field->bits, limit));
     bool is_map = strcmp(array.field->schema->format, "+m") == 0;
     return code != 0 || !is_map ? code : check_entries(validation, child);
 }
 
 static int check_list_view(const struct validation *validation, struct array array) {
-    int64_t limit = child_of(validation, array, 0).node->length;
-    return report(validation, array,
-                  bc__validate_list_views(array.node, array.field->bits, limit));
+    int64_t limit = child_array(validation, array, 0).node->length;
+    return value_error(validation, array,
+                       bc__validate_list_views(array.node, array.field->bits, limit));
 }
 
-/* Children that have `each` values for every one of the parent's. */
+/* Checks that each child has `each` values for every value of its parent. */
 static int check_lengths(const struct validation *validation, struct array array,
                          int64_t each) {
     int64_t needed;
     if (__builtin_mul_overflow(bc__node_end(array.node), each, &needed)) {
-        return broken(validation, array, "it is longer than memory");
+        return array_error(validation, array, "it is longer than memory");
     }
     for (int32_t c = 0; c < array.field->n_children; c++) {
-        struct array child = child_of(validation, array, c);
+        struct array child = child_array(validation, array, c);
         if (child.node->length < needed) {
-            return broken(validation, child, "it is shorter than its parent");
+            return array_error(validation, child, "it is shorter than its parent");
         }
     }
     return 0;
 }
 
-/* `offsets` NULL: a sparse union, or one without values. */
+/* Finds the first invalid type id or offset of a union.
+ * `offsets`: NULL means a sparse union, or a union without values. */
 static struct bc_invalid_value validate_union(const struct validation *validation,
                                               struct array array,
                                               const int32_t *offsets) {
@@ -160,7 +163,7 @@ static struct bc_invalid_value validate_union(const struct validation *validatio
         }
         if (offsets != NULL &&
             (offsets[i] < 0 ||
-             offsets[i] >= child_of(validation, array, child).node->length)) {
+             offsets[i] >= child_array(validation, array, child).node->length)) {
             return (struct bc_invalid_value){"it reaches beyond its child", i};
         }
     }
@@ -169,28 +172,30 @@ static struct bc_invalid_value validate_union(const struct validation *validatio
 
 static int check_runs(const struct validation *validation, struct array array) {
     const struct bc_node *node = array.node;
-    struct array ends = child_of(validation, array, 0);
-    struct array values = child_of(validation, array, 1);
-    if (count_nulls(ends) != 0) return broken(validation, ends, "it has nulls");
+    struct array ends = child_array(validation, array, 0);
+    struct array values = child_array(validation, array, 1);
+    if (count_array_nulls(ends) != 0)
+        return array_error(validation, ends, "it has nulls");
     if (values.node->length < ends.node->length) {
-        return broken(validation, values, "it is shorter than the run ends");
+        return array_error(validation, values, "it is shorter than the run ends");
     }
     int code =
-        report(validation, ends, bc__validate_run_ends(ends.node, ends.field->bits));
+        value_error(validation, ends, bc__validate_run_ends(ends.node, ends.field->bits));
     if (code != 0 || node->length == 0) return code;
     int64_t n = bc__node_end(ends.node);
     if (ends.node->length > 0 && bc__integer_at(ends.node->buffers[1], ends.field->bits,
                                                 n - 1) >= bc__node_end(node)) {
         return 0;
     }
-    return broken(validation, array, "its runs end before it does");
+    return array_error(validation, array, "its runs end before it does");
 }
 
 static int check_indices(const struct validation *validation, struct array array) {
     if (array.field->dictionary < 0) return 0;
     char format = array.field->schema->format[0];
     int64_t limit = node_of(validation, array.field->dictionary)->length;
-    return report(validation, array, bc__validate_indices(array.node, format, limit));
+    return value_error(validation, array,
+                       bc__validate_indices(array.node, format, limit));
 }
 
 static int check_values(const struct validation *validation, struct array array) {
@@ -215,10 +220,11 @@ static int check_values(const struct validation *validation, struct array array)
         case BC_LAYOUT_SPARSE_UNION:
             code = check_lengths(validation, array, 1);
             if (code != 0) return code;
-            return report(validation, array, validate_union(validation, array, NULL));
+            return value_error(validation, array,
+                               validate_union(validation, array, NULL));
         case BC_LAYOUT_DENSE_UNION:
-            return report(validation, array,
-                          validate_union(validation, array, array.node->buffers[1]));
+            return value_error(validation, array,
+                               validate_union(validation, array, array.node->buffers[1]));
         case BC_LAYOUT_RUN_END:
             return check_runs(validation, array);
     }
@@ -226,11 +232,11 @@ static int check_values(const struct validation *validation, struct array array)
     return EINVAL;
 }
 
-/* Children go first, so that their parent may rely on their shape. A schema is at most
- * 128 levels deep. */
-static int validate_array(const struct validation *validation, int32_t number) {
-    struct array array = array_of(validation, number);
-    int code = check_shape(validation, array);
+/* Validates the children first: their parent relies on their shape. BC_DEPTH_MAX bounds
+ * the recursion. */
+static int validate_array(const struct validation *validation, int32_t index) {
+    struct array array = array_of(validation, index);
+    int code = check_array_shape(validation, array);
     for (int32_t c = 0; c < array.field->n_children && code == 0; c++) {
         code = validate_array(validation, array.field->first_child + c);
     }
@@ -252,8 +258,8 @@ int bc__validate_batch(const struct bc_schema *schema,
         if (code != 0) return code;
         struct array column = array_of(&validation, root->first_child + c);
         if (column.node->length != rows) {
-            return broken(&validation, column,
-                          "it has more or fewer rows than the batch");
+            return array_error(&validation, column,
+                               "it has more or fewer rows than the batch");
         }
     }
     return 0;

@@ -6,14 +6,14 @@
 #include "arrow/values.h"
 #include "base/check.h"
 
-/* For loops that are compiled once for each width of their values. */
+/* A function that the compiler specialises for each width of its values. */
 #define SPECIALISED __attribute__((always_inline)) static inline
 
 static const struct bc_invalid_value none;
 
 static const char not_text[] = "its text is not valid UTF-8";
 
-static const uint8_t *validity_of(const struct bc_node *node) {
+static const uint8_t *node_validity(const struct bc_node *node) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
@@ -40,7 +40,7 @@ struct bc_invalid_value bc__validate_offsets(const struct bc_node *node, int32_t
                       : validate_offsets(node, 64, limit);
 }
 
-/* Does an offset before `end`, the last one, stand inside a character? */
+/* Returns whether an offset is inside a character. `end`: the last offset. */
 static bool cuts_characters(const struct bc_node *node, int32_t bits, int64_t end) {
     const uint8_t *data = node->buffers[2];
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
@@ -50,8 +50,8 @@ static bool cuts_characters(const struct bc_node *node, int32_t bits, int64_t en
     return false;
 }
 
-/* Text as a whole is quicker to look at than value by value; what stands under a null may
- * spoil the whole. */
+/* It validates the text as a whole, which is faster than value by value. If this fails,
+ * the cause may be the text of a null, so it validates each value. */
 struct bc_invalid_value bc__validate_text(const struct bc_node *node, int32_t bits) {
     if (node->length == 0) return none;
     const void *offsets = node->buffers[1];
@@ -63,7 +63,7 @@ struct bc_invalid_value bc__validate_text(const struct bc_node *node, int32_t bi
         !cuts_characters(node, bits, last)) {
         return none;
     }
-    const uint8_t *validity = validity_of(node);
+    const uint8_t *validity = node_validity(node);
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         if (!bc__is_valid(validity, i)) continue;
         int64_t start = bc__integer_at(offsets, bits, i);
@@ -75,15 +75,15 @@ struct bc_invalid_value bc__validate_text(const struct bc_node *node, int32_t bi
     return none;
 }
 
-/* The text of views may be the same text again and again. So when it is more than there
- * is in the buffers, these are looked at as a whole, once, and where they are text, only
- * the ends of each view. Where they are not, because of what no view shows, there is a
- * bound: so many times the size of the views and buffers. */
+/* Many views may share one text. If the views' text exceeds the buffers, the buffers are
+ * validated once as a whole. If they are text, only the ends of each further view are
+ * checked. If they are not, because of bytes outside all views, the views' text is
+ * bounded: OVERLAP_MAX times the size of the views and buffers. */
 enum { OVERLAP_MAX = 16 };
 
 struct text {
     enum { TEXT_EACH, TEXT_WHOLE, TEXT_BOUNDED } state;
-    int64_t left; /* bytes to look at before the state changes */
+    int64_t left; /* bytes to validate before the state changes */
     int64_t bound;
 };
 
@@ -98,7 +98,7 @@ static struct text start_text(const struct bc_node *node) {
     return (struct text){TEXT_EACH, bytes, all * OVERLAP_MAX};
 }
 
-static bool are_text(const struct bc_node *node) {
+static bool buffers_are_text(const struct bc_node *node) {
     const int64_t *sizes = node->buffers[node->n_buffers - 1];
     for (int64_t i = 0; i < node->n_buffers - 3; i++) {
         if (!bc__utf8_is_valid(node->buffers[2 + i], sizes[i])) return false;
@@ -106,13 +106,14 @@ static bool are_text(const struct bc_node *node) {
     return true;
 }
 
-/* The text of a view into a buffer of `size` bytes: what is wrong with it, or NULL. */
+/* Returns the reason why the text of a view is invalid, or NULL. `buffer`: the view's
+ * variadic buffer, of `size` bytes. */
 static const char *text_reason(struct text *text, const struct bc_node *node,
                                const struct bc_view *view, const uint8_t *buffer,
                                int64_t size) {
     if (text->state != TEXT_WHOLE) text->left -= view->length;
     if (text->state == TEXT_EACH && text->left < 0) {
-        text->state = are_text(node) ? TEXT_WHOLE : TEXT_BOUNDED;
+        text->state = buffers_are_text(node) ? TEXT_WHOLE : TEXT_BOUNDED;
         text->left = text->bound;
     }
     int64_t end = (int64_t)view->offset + view->length;
@@ -127,7 +128,8 @@ static const char *text_reason(struct text *text, const struct bc_node *node,
     return bc__utf8_is_valid(buffer + view->offset, view->length) ? NULL : not_text;
 }
 
-/* What is wrong with the view at `at`, or NULL; `text` NULL: it is no text. */
+/* Returns the reason why the view at `at` is invalid, or NULL. `text`: NULL means that
+ * the view is binary. */
 static const char *view_reason(const struct bc_node *node, const uint8_t *at,
                                struct text *text) {
     struct bc_view view;
@@ -161,7 +163,7 @@ static const char *view_reason(const struct bc_node *node, const uint8_t *at,
 
 struct bc_invalid_value bc__validate_views(const struct bc_node *node, bool is_text) {
     const uint8_t *views = node->buffers[1];
-    const uint8_t *validity = validity_of(node);
+    const uint8_t *validity = node_validity(node);
     struct text text = start_text(node);
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         if (!bc__is_valid(validity, i)) continue;
@@ -197,7 +199,7 @@ struct bc_invalid_value bc__validate_run_ends(const struct bc_node *node, int32_
     return none;
 }
 
-/* As an unsigned number, which is too large where the index is negative. */
+/* Returns an index as an unsigned integer. A negative index becomes a very large one. */
 SPECIALISED uint64_t index_at(const void *indices, char format, int64_t i) {
     switch (format) {
         case 'c':
@@ -219,7 +221,7 @@ SPECIALISED uint64_t index_at(const void *indices, char format, int64_t i) {
 
 SPECIALISED struct bc_invalid_value validate_indices(const struct bc_node *node,
                                                      char format, uint64_t limit) {
-    const uint8_t *validity = validity_of(node);
+    const uint8_t *validity = node_validity(node);
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         if (index_at(node->buffers[1], format, i) < limit) continue;
         if (!bc__is_valid(validity, i)) continue;
@@ -254,7 +256,7 @@ struct bc_invalid_value bc__validate_indices(const struct bc_node *node, char fo
 }
 
 int64_t bc__indices_limit(const struct bc_node *node, char format) {
-    const uint8_t *validity = validity_of(node);
+    const uint8_t *validity = node_validity(node);
     uint64_t limit = 0;
     for (int64_t i = node->offset; i < bc__node_end(node); i++) {
         uint64_t index = index_at(node->buffers[1], format, i);
