@@ -55,7 +55,8 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t in
     return chain;
 }
 
-/* The chain is its first version's no longer; nor is what was decoded of the others. */
+/* Removes the chain from its base, and the values of its other versions from the cache.
+ */
 static void leave_versions(struct bc_dictionaries *dictionaries,
                            const struct bc_chain *chain) {
     bc__dictionaries_set_chain(dictionaries, chain->index, chain->base, NULL);

@@ -1,16 +1,16 @@
-/* Chains: a dictionary and its deltas, put together once and kept for every version.
+/* Chains: the delta values of a dictionary and its deltas, kept for every version.
  *
- * A chain is made when a delta is read first. It has the parts up to the latest version
- * that was read, and takes the next ones as they are needed. So however versions are
- * read, each part is read and copied once, as long as its chain is kept:
+ * The first read of a delta creates its chain. A chain has the parts up to the latest
+ * version that was read, and later parts are appended when they are needed. While the
+ * chain is kept, each part is read and copied once, in any order of reads:
  *
  *      newest <-> chain <-> chain <-> oldest       by their last use
  *
- * The chains of a file take CHAIN_BYTES_MAX together. Beyond that the oldest ones go, and
- * with them what was decoded of their versions; the one in use stays in any case. So does
- * what a batch holds: it keeps the memory of its chain.
+ * The chains of a file take at most CHAIN_BYTES_MAX together. Above the limit, the oldest
+ * chains are freed, and the cached values of their versions with them. The chain in use
+ * always stays. A batch keeps the memory of its chain alive.
  *
- * All of this needs the chain lock. */
+ * All functions need the chain lock. */
 #ifndef BC_DISK_DELTA_CHAIN_H
 #define BC_DISK_DELTA_CHAIN_H
 
@@ -20,17 +20,17 @@
 struct bc_chain {
     struct bc_chain *newer, *older;
     struct bc_delta_values *values;
-    uint64_t bytes; /* of it, in the sum of all */
+    uint64_t bytes; /* its share of `chain_bytes` */
     int32_t index;
-    uint64_t base; /* the version that is its first part */
+    uint64_t base; /* number of the version that is its first part */
 };
 
-/* The chain of version `base` of a dictionary, which becomes the newest one; an empty
- * one, where there was none. NULL without memory. */
+/* Returns the chain of version `base` of a dictionary, as the newest chain of the list.
+ * Creates an empty chain if there is none. NULL: out of memory. */
 struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t index,
                                 uint64_t base);
-/* The chain has grown: gives others up where all take too much, and those whose versions
- * were given up. */
+/* Counts the growth of `used`. Frees the oldest chains while the total is above the limit
+ * or their base version is released. */
 void bc__chains_trim(struct bc_dictionaries *dictionaries, struct bc_chain *used);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 
-/* Lists the dictionaries below `field`, inner ones first. */
+/* Lists the dictionaries below `field`, inner dictionaries first. */
 static void list_dictionaries(struct bc_dictionaries *dictionaries, int32_t field) {
     const struct bc_schema *schema = dictionaries->schema;
     const struct bc_field *self = &schema->fields[field];
@@ -31,8 +31,8 @@ static int compare_ids(const void *a, const void *b) {
     return x->id != y->id ? (x->id < y->id ? -1 : 1) : (x->index < y->index ? -1 : 1);
 }
 
-/* Whether two fields have the same type. Dictionaries in them are of the same type if
- * they have the same id, or are refused by themselves. */
+/* Returns whether two fields have the same type. Dictionaries inside them are compared by
+ * id only: dictionaries with the same id are compared separately. */
 static bool is_same_type(const struct bc_schema *schema, int32_t a, int32_t b) {
     const struct bc_field *x = &schema->fields[a];
     const struct bc_field *y = &schema->fields[b];
@@ -47,7 +47,8 @@ static bool is_same_type(const struct bc_schema *schema, int32_t a, int32_t b) {
     return true;
 }
 
-/* Orders the dictionaries by id, and finds those of the same. EINVAL. */
+/* Sorts the dictionaries by id, and sets the owner of the versions of each id.
+ * EINVAL: dictionaries of different types have the same id. */
 static int index_ids(struct bc_dictionaries *dictionaries) {
     struct bc_dictionary_id *ids = dictionaries->ids;
     struct bc_dictionary *all = dictionaries->all;
@@ -97,7 +98,7 @@ int bc__dictionaries_init(struct bc_dictionaries *dictionaries,
 
 void bc__dictionaries_release_retired(struct bc_dictionaries *dictionaries, bool done) {
     for (int32_t i = 0; i < dictionaries->n; i++) {
-        /* Closing may tidy at the same time. */
+        /* Another thread may close the tier at the same time. */
         bc__mutex_lock(&dictionaries->lock);
         struct bc_batch *retired = dictionaries->all[i].retired;
         struct bc_batch *last = done ? dictionaries->all[i].last_written : NULL;
@@ -126,7 +127,7 @@ int64_t bc__dictionaries_id(const struct bc_dictionaries *dictionaries, int32_t 
     return fields[fields[dictionaries->all[index].field].parent].dictionary_id;
 }
 
-/* The nodes of a decoded dictionary are those of its values alone, depth first. */
+/* Copies nodes depth first. A decoded dictionary has the nodes of its values only. */
 static void copy_value_nodes(const struct bc_schema *schema, int32_t field,
                              const struct bc_node **from, struct bc_batch *to) {
     to->nodes[field] = *(*from)++;

@@ -6,11 +6,11 @@
 #include "base/check.h"
 #include "disk/dictionary.h"
 
-/* What the decoded nodes and values of dictionaries may take; beyond that, each keeps one
- * version's, the latest that was read. */
+/* Limit of the cache of decoded values. Above the limit, the cache keeps one more version
+ * of each dictionary: the version that was read last. */
 static const uint64_t DECODED_BYTES_MAX = (uint64_t)32 << 20;
 
-/* Where the dictionaries of `id` begin in the list of ids, or would. */
+/* Returns the position of the first dictionary of `id` in the sorted ids. */
 static int32_t find_id(const struct bc_dictionaries *dictionaries, int64_t id) {
     int32_t low = 0;
     int32_t high = dictionaries->n;
@@ -25,7 +25,7 @@ static int32_t find_id(const struct bc_dictionaries *dictionaries, int64_t id) {
     return low;
 }
 
-/* A version's decoded nodes, if it has some, count no longer. The lock is held. */
+/* Subtracts the cached values of a version from the total. The lock is held. */
 static void uncount_decoded(struct bc_dictionaries *dictionaries,
                             struct bc_dictionary *dictionary,
                             const struct bc_dictionary_version *version) {
@@ -37,7 +37,7 @@ static void uncount_decoded(struct bc_dictionaries *dictionaries,
     }
 }
 
-/* Takes the first version out, if it comes before `number`. The lock is held. */
+/* Removes the first version, if its number is below `number`. The lock is held. */
 static bool pop_version(struct bc_dictionaries *dictionaries,
                         struct bc_dictionary *dictionary, uint64_t number,
                         struct bc_dictionary_version *out) {
@@ -46,8 +46,8 @@ static bool pop_version(struct bc_dictionaries *dictionaries,
     if (out->number >= number) return false;
     dictionary->n_released++;
     uncount_decoded(dictionaries, dictionary, out);
-    /* Now and then, so that it takes the same time for each. One stays: it knows what
-     * number comes next. */
+    /* Move the rest only when over half is released: amortised constant time. The last
+     * version stays: the next number follows from it. */
     if (dictionary->n_released > dictionary->n_versions / 2 &&
         dictionary->n_released < dictionary->n_versions) {
         dictionary->n_versions -= dictionary->n_released;
@@ -74,7 +74,7 @@ void bc__dictionaries_clear(struct bc_dictionaries *dictionaries) {
     bc__chains_clear(dictionaries);
 }
 
-/* One more version of one dictionary, which is in the file. */
+/* Adds the version of a message in the file. EINVAL: out of order. */
 static int add_version(struct bc_dictionary *dictionary,
                        const struct bc_dictionary_message *message) {
     size_t n = dictionary->n_versions;
@@ -116,7 +116,8 @@ int bc__dictionaries_add(struct bc_dictionaries *dictionaries,
     return code;
 }
 
-/* The last version before `offset`; NULL where it was given up. The lock is held. */
+/* Returns the last version before `offset`, or NULL if it is released. The lock is held.
+ */
 static struct bc_dictionary_version *version_before(struct bc_dictionary *dictionary,
                                                     int64_t offset) {
     size_t low = dictionary->n_released;
@@ -139,8 +140,8 @@ static struct bc_dictionary_version *version_at(struct bc_dictionary *dictionary
     return &dictionary->versions[index];
 }
 
-/* What is kept of version `number` may be given up for another one's, while batches keep
- * it. The lock is held. */
+/* Returns whether the cache may drop version `number` for another one while batches hold
+ * its values. If so, these batches are charged for the values. The lock is held. */
 static bool is_batch_charged(const struct bc_dictionaries *dictionaries, int32_t index,
                              uint64_t number) {
     const struct bc_dictionary *dictionary = &dictionaries->all[index];
@@ -182,7 +183,7 @@ struct bc_chain *bc__dictionaries_chain(struct bc_dictionaries *dictionaries,
     return chain;
 }
 
-/* Version `number`, or NULL where it was given up. The lock is held. */
+/* Returns version `number`, or NULL if it is released. The lock is held. */
 static struct bc_dictionary_version *version_or_null(struct bc_dictionary *dictionary,
                                                      uint64_t number) {
     if (dictionary->n_released == dictionary->n_versions) return NULL;
@@ -258,7 +259,7 @@ void bc__dictionaries_trim(struct bc_dictionaries *dictionaries, struct bc_file 
         for (;;) {
             bc__mutex_lock(&dictionaries->lock);
             struct bc_dictionary *dictionary = &dictionaries->all[i];
-            /* None: a later batch was given up before this one. */
+            /* NULL if a later batch was released before this one. */
             const struct bc_dictionary_version *needed =
                 version_before(dictionary, batch_offset);
             struct bc_dictionary_version version;

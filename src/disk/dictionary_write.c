@@ -1,4 +1,4 @@
-/* Which dictionaries a batch needs that the file has not, written before it. */
+/* Selects and writes the dictionaries that a batch needs and the file lacks. */
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +8,8 @@
 #include "disk/dictionary.h"
 #include "ipc/dictionary_change.h"
 
-/* The same buffers at the same addresses, which `a` and `b` keep alive both. */
+/* Returns whether the buffers of `a` and `b` have the same addresses. Both batches are
+ * alive, so equal addresses mean equal content. */
 static bool is_identical(const struct bc_schema *schema, int32_t field,
                          const struct bc_batch *a, const struct bc_batch *b) {
     const struct bc_node *x = &a->nodes[field];
@@ -27,7 +28,7 @@ static bool is_identical(const struct bc_schema *schema, int32_t field,
     return true;
 }
 
-/* From now on `batch` is what was written last. */
+/* Makes `batch` the last written batch of the dictionary. */
 static void set_last_written(struct bc_dictionary *dictionary, struct bc_batch *batch) {
     if (dictionary->last_written == batch) return;
     bc_assert(dictionary->retired == NULL);
@@ -35,12 +36,12 @@ static void set_last_written(struct bc_dictionary *dictionary, struct bc_batch *
     dictionary->last_written = bc__batch_ref(batch);
 }
 
-/* Appends the message as the next version. */
+/* Appends the message to the file, and adds the next version. */
 static int append_version(struct bc_dictionaries *dictionaries,
                           struct bc_dictionary *dictionary, struct bc_file *file,
                           const struct bc_encoded_message *message, bool is_delta,
                           int64_t length, struct bc_error *error) {
-    /* Room first: what is in the file must be known. */
+    /* Allocate before writing: every message in the file needs its version. */
     bc__mutex_lock(&dictionaries->lock);
     int code = bc__grow((void **)&dictionary->versions, &dictionary->versions_capacity,
                         dictionary->n_versions + 1, sizeof(dictionary->versions[0]));
@@ -64,7 +65,7 @@ static int append_version(struct bc_dictionaries *dictionaries,
     return 0;
 }
 
-/* What the batch's values are to those that were written last. */
+/* Compares the batch's values with the last written ones. */
 static enum bc_dictionary_change compare_to_last(
     const struct bc_dictionaries *dictionaries, const struct bc_dictionary *dictionary,
     const struct bc_batch *batch) {
@@ -79,8 +80,8 @@ static enum bc_dictionary_change compare_to_last(
                                     &batch->nodes[field]);
 }
 
-/* Writes the values from number `first` on, unless their content shows that they are in
- * the file. */
+/* Writes the values from index `first` on, unless their content is that of the last
+ * version. */
 static int write_values(struct bc_dictionaries *dictionaries,
                         struct bc_dictionary *dictionary, struct bc_encoder *encoder,
                         struct bc_file *file, struct bc_batch *batch, int64_t first,
@@ -123,7 +124,7 @@ static int write_dictionary(struct bc_dictionaries *dictionaries,
             write_values(dictionaries, dictionary, encoder, file, batch, first, error);
         if (code != 0) return code;
     }
-    /* All dictionaries hold on to the same batch, the latest one. */
+    /* All dictionaries refer to the latest batch, so older batches are released. */
     set_last_written(dictionary, batch);
     return 0;
 }

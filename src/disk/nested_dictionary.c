@@ -1,5 +1,6 @@
-/* Dictionaries in the values of others: verified once for each message of the values, and
- * held against what their indices reach where one in them changes. */
+/* Validates dictionaries inside the values of dictionaries. The values of a message are
+ * validated once. If an inner dictionary changes, only its size is compared with the
+ * indices. */
 #include <errno.h>
 
 #include "arrow/validate.h"
@@ -7,7 +8,7 @@
 #include "base/check.h"
 #include "disk/delta_chain.h"
 
-/* Whether all that was reached is in the batch. */
+/* Returns whether the batch's inner dictionaries have all values that indices reach. */
 static bool has_reached_values(const struct bc_dictionaries *dictionaries, int32_t index,
                                const struct bc_batch *batch) {
     for (int32_t i = dictionaries->all[index].first_inner; i < index; i++) {
@@ -30,7 +31,7 @@ static void store_reached(struct bc_dictionaries *dictionaries, int32_t index,
     }
 }
 
-/* The place of node `field` in the values of dictionary number `which`, depth first. */
+/* Finds the position of node `field` below `from`, depth first. */
 static bool find_position(const struct bc_schema *schema, int32_t from, int32_t field,
                           int32_t *position) {
     if (from == field) return true;
@@ -42,8 +43,8 @@ static bool find_position(const struct bc_schema *schema, int32_t from, int32_t 
     return false;
 }
 
-/* What a version reaches that is a delta: all parts of its chain were looked at as they
- * were appended. False where there is no chain any more. */
+/* Stores the number of inner values that a delta reaches. The parts of its chain were
+ * validated when they were appended. Returns false if the chain is gone. */
 static bool store_reached_by_chain(struct bc_dictionaries *dictionaries, int32_t index,
                                    const struct bc_dictionary_version *version) {
     int32_t same = dictionaries->all[index].shared_with;

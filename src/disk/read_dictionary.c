@@ -10,7 +10,8 @@
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
 
-/* A dictionary's message as a batch; `checks`: its checksums must be right. */
+/* Decodes a dictionary's message as a batch. With `checks`, its checksums are verified.
+ */
 static int decode_dictionary_message(struct bc_disk *disk, int32_t index,
                                      struct bc_loaded_message *message, bool checks,
                                      int64_t *left, struct bc_batch **out_batch) {
@@ -35,7 +36,7 @@ static int decode_dictionary_message(struct bc_disk *disk, int32_t index,
     return 0;
 }
 
-/* One version's own message as a batch. */
+/* Decodes the message of one version as a batch. */
 static int decode_version(struct bc_disk *disk, int32_t index,
                           const struct bc_dictionary_version *version, bool copies,
                           int64_t *left, struct bc_batch **out_batch) {
@@ -52,8 +53,7 @@ static int decode_version(struct bc_disk *disk, int32_t index,
     return code;
 }
 
-/* Looks at the values of one version's message, which were decoded, alone or in a batch.
- */
+/* Validates the values of one version's message. `batch` may have other nodes too. */
 static int validate_values(const struct bc_disk *disk, int32_t index,
                            const struct bc_dictionary_version *version,
                            const struct bc_batch *batch) {
@@ -64,8 +64,9 @@ static int validate_values(const struct bc_disk *disk, int32_t index,
     return bc__validate_dictionary(disk->encoder.schema, dictionary->field, batch, NULL);
 }
 
-/* Looks at the values of a part of a chain, but for how far they reach into dictionaries
- * in them: that depends on the batch. `whole` has room for all fields. */
+/* Validates the values of a part of a chain. Indices into inner dictionaries are not
+ * limited here, because the limit depends on the batch. `whole` has nodes for all fields.
+ */
 static int validate_part(const struct bc_disk *disk, int32_t index,
                          const struct bc_batch *part, struct bc_batch *whole) {
     const struct bc_dictionaries *dictionaries = &disk->dictionaries;
@@ -77,10 +78,10 @@ static int validate_part(const struct bc_disk *disk, int32_t index,
                                    whole, NULL);
 }
 
-/* To append a part takes as long as to copy so many bytes, and its own. */
+/* The work of appending a part, in bytes, in addition to its size. */
 enum { PART_BYTES = 4096 };
 
-/* Appends the chain's next version to it. */
+/* Appends the chain's next version to the chain. */
 static int append_part(struct bc_disk *disk, struct bc_chain *chain, int64_t *left,
                        struct bc_batch *whole) {
     uint64_t number = chain->base + bc__delta_values_parts(chain->values);
@@ -88,7 +89,7 @@ static int append_part(struct bc_disk *disk, struct bc_chain *chain, int64_t *le
         bc__dictionaries_get_version(&disk->dictionaries, chain->index, number);
     struct bc_batch *part;
     int code = bc__work_spend(left, PART_BYTES);
-    /* Its values are looked at more than once. */
+    /* Copy the part: its values are read more than once. */
     if (code == 0) code = decode_version(disk, chain->index, &version, true, left, &part);
     if (code != 0) return code;
     if (whole != NULL) code = validate_part(disk, chain->index, part, whole);
@@ -97,7 +98,7 @@ static int append_part(struct bc_disk *disk, struct bc_chain *chain, int64_t *le
     return code;
 }
 
-/* Brings the chain up to version `number`. */
+/* Appends versions to the chain up to version `number`. */
 static int extend_chain(struct bc_disk *disk, struct bc_chain *chain, uint64_t number,
                         int64_t *left) {
     uint64_t wanted = number - chain->base + 1;
@@ -115,7 +116,7 @@ static int extend_chain(struct bc_disk *disk, struct bc_chain *chain, uint64_t n
     return code;
 }
 
-/* A version that is a delta, with all that it adds to. */
+/* Decodes a delta together with the versions before it. */
 static int decode_chained(struct bc_disk *disk, int32_t index,
                           const struct bc_dictionary_version *version, int64_t *left,
                           struct bc_batch **out_batch) {
@@ -132,8 +133,8 @@ static int decode_chained(struct bc_disk *disk, int32_t index,
     return code;
 }
 
-/* A version's values, decoded now; their nodes go into `batch`, and the reference that
- * keeps them to `*held`, on failure too, unless that is NULL then. */
+/* Decodes a version's values, and copies their nodes into `batch`. `*held` gets the
+ * reference that keeps the values, on failure too, unless it stays NULL. */
 static int read_version(struct bc_disk *disk, int32_t index,
                         const struct bc_dictionary_version *version, int64_t *left,
                         struct bc_batch *batch, struct bc_batch **held) {
