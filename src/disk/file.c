@@ -24,16 +24,17 @@ static void unlock_file(struct bc_member *member) {
     bc__mutex_unlock(&file_of(member)->lock);
 }
 
-/* A recording's lock is the parent's: it must not outlive that in a child. */
+/* In a forked child, opens the file anew without the lock: the lock must not outlive the
+ * parent. */
 static void drop_inherited_lock(struct bc_member *member) {
     struct bc_file *file = file_of(member);
     if (file->is_locked && file->file >= 0) bc__sys_reopen(file->file, file->path);
     unlock_file(member);
 }
 
-/* Files that a process which ends in good order takes with it, though their caches were
- * not closed. The data stays readable to the very end; the names go. What a killed
- * process leaves, the next cache reclaims. */
+/* Removes the names of files whose caches are not closed when the process exits. The data
+ * stays readable until the end. If a process is killed, the next cache reclaims its
+ * files. */
 static void unlink_at_exit(struct bc_member *member) {
     lock_file(member);
     (void)bc__file_unlink(file_of(member));
@@ -55,7 +56,7 @@ static int init_file(struct bc_file *file, uint64_t bytes_max) {
     return code;
 }
 
-/* Of a cache's file. */
+/* Returns the name of a cache's file. */
 static const char *cache_file_name(const struct bc_file *file) {
     return file->refused == 0 ? file_name : unlocked_name;
 }
@@ -94,7 +95,7 @@ int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                          bc__error_message(code), path);
 }
 
-/* The words for the errno with which a recording could not be made. */
+/* Sets the error message for a failed creation of a recording. */
 static int creation_error(int code, const char *path, struct bc_error *error) {
     if (code == ENOLCK) {
         return bc__error_set(error, code,
@@ -118,7 +119,7 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     file->path = bc__strdup(path);
     int code = file->path == NULL ? ENOMEM : 0;
     if (code == 0) code = bc__naming_init(&file->naming, path);
-    /* A child that had the file, and did not know, would keep it locked. */
+    /* A forked child with an unregistered descriptor would keep the file locked. */
     bc__process_block_forks();
     if (code == 0) code = bc__naming_create(&file->naming, needs_lock, &file->file);
     bc__process_allow_forks();
@@ -127,7 +128,7 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     return creation_error(code, path, error);
 }
 
-/* A file that was written before: all but its descriptor and its size. */
+/* Initialises all members of an opened file but its descriptor and its size. */
 static int init_opened_file(struct bc_file *file, const char *path) {
     int code = init_file(file, BC_BYTES_DEFAULT);
     if (code != 0) return code;
@@ -169,7 +170,7 @@ int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error) {
     int code = bc__naming_publish(naming, file->file, replaces, file->needs_lock);
     if (code == 0 && file->durable) {
         code = bc__naming_sync(naming);
-        /* What took another file's place stays: that one is gone. */
+        /* A file that replaced another one stays: the other one is gone. */
         if (code != 0 && !replaces) bc__naming_unlink(naming, file->file);
     }
     if (code != 0) return creation_error(code, file->path, error);
@@ -205,7 +206,7 @@ bool bc__file_unlink(struct bc_file *file) {
 
 void bc__file_remove(struct bc_file *file) {
     bc_assert(file != NULL);
-    /* A recording that never got its name goes. */
+    /* Removes a recording without a name. */
     if (!bc__file_is_forked(file)) bc__naming_finish(&file->naming, file->file);
     bc__page_refs_close(file->page_refs);
     bc__mutex_lock(&file->lock);
@@ -213,17 +214,17 @@ void bc__file_remove(struct bc_file *file) {
     file->block = NULL;
     file->collected = 0;
     bool is_gone = bc__file_unlink(file);
-    /* A mapping may keep the open file, and with it the lock. */
+    /* Unlock explicitly: a mapping may keep the open file, and with it the lock. */
     bool may_last = file->is_locked && !bc__file_is_forked(file);
     if (may_last && file->file >= 0) bc__sys_unlock(file->file);
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);
-    /* FUSE and NFS keep an open file in its directory, under a name of their own. */
+    /* FUSE and NFS keep an open file in its directory, under another name. */
     if (!is_gone) (void)bc__sys_remove_dir(file->dir_path);
     file->file = -1;
     file->dir = -1;
     bc__mutex_unlock(&file->lock);
-    /* Afterwards: until it is closed, a fork's child must know of it. */
+    /* Last: until the file is closed, a forked child must know of it. */
     bc__member_remove(BC_MEMBER_FILE, &file->member);
 }
 

@@ -1,28 +1,30 @@
-/* The file of a disk tier, append only: `cache.arrow`, locked, in a fresh private
- * directory; or a recording, which has the name that its user gave it and stays; or one
- * that somebody wrote before, which is only read.
+/* The file of a disk tier, of one of three kinds. A cache's file is `cache.arrow`,
+ * locked, in a new private directory. A recording has the name that its user gave, and
+ * stays. An opened file was written before, and is only read.
  *
- * What is written is an Arrow IPC stream: the schema, then the batches. A message counts
- * when its append has returned 0.
+ * A file that is written here is an Arrow IPC stream: the schema, then the batches. The
+ * file is append only. A message is part of it once its append has returned 0.
  *
  *      0 ............ written ............ size
- *      in the file        in `block`          not there yet
+ *      in the file        in `block`          free
  *
- * The process that opened the file writes it, and no child of a fork: ECANCELED.
+ * Only the process that opened the file writes it. In a forked child, writes fail with
+ * ECANCELED.
  *
- * Small messages that more will follow are collected in a block of memory and written
- * together. Only the producer appends; anyone may read, flush, and give up messages.
+ * Small messages are collected in a block of memory and written together, if more
+ * messages follow. Only the producer appends. Any thread may read, flush and release
+ * messages.
  *
  * Other processes read a recording while it grows. A group of messages is written from
- * its 9th byte on, and its first 8 bytes are written last, which publishes the group:
+ * its 9th byte on. Its first 8 bytes are written last, which publishes the group:
  *
  *      0 ...... published ...... reach
- *      stays       a write that failed left it: cut off
+ *      permanent   left by a failed write, truncated later
  *
- * Invariants: the file is never cut below `published`, because a reader may have mapped
- * what is there. `written` <= `published`, except in a cache's file, which counts what is
- * written as published. `published` > `written` only where synchronising failed behind
- * the publication; then `broken` is set, and nothing is written any more. */
+ * Invariants: the file is never truncated below `published`, because a reader may have
+ * mapped these bytes. `written` <= `published`, except in a cache's file, where all
+ * written bytes count as published. `published` > `written` only if a synchronisation
+ * failed after a publication. Then `broken` is set, and nothing more is written. */
 #ifndef BC_DISK_FILE_H
 #define BC_DISK_FILE_H
 
@@ -35,99 +37,106 @@
 #include "disk/region.h"
 
 struct bc_file {
-    int dir; /* -1: not a cache's */
+    int dir; /* directory of a cache's file, or -1 */
     int file;
-    char *dir_path; /* NULL: not a cache's */
+    char *dir_path; /* path of the directory of a cache's file, or NULL */
     char *path;
-    struct bc_naming naming; /* a recording's, until it has its name */
-    int refused;             /* the errno with which the owner's lock was refused */
-    bool needs_lock;         /* it has its name before it is complete */
-    bool is_named;           /* a recording that this cache gave its name, `path` */
-    bool is_locked;          /* a recording's lock is this process's, and no child's */
-    bool publishes_last;     /* a recording that is being written */
-    bool durable;            /* what is published is on the disk */
-    bool is_lent;            /* the user's too, who may read it where its position is */
-    atomic_bool is_public;   /* others may change it while it is read */
-    _Atomic int broken;      /* the errno with which synchronising failed: it stays */
-    int64_t published;       /* the producer's: never cut below */
-    int64_t reach;           /* the producer's: no write went beyond */
+    struct bc_naming naming; /* of a recording without its name */
+    int refused;             /* errno with which the file system refused the lock, or 0 */
+    bool needs_lock; /* a recording gets its name while incomplete, so it needs a lock */
+    bool is_named;   /* a recording that has its name, `path` */
+    bool is_locked;  /* this process, and no child, has the recording's lock */
+    bool publishes_last;   /* a group's first 8 bytes are written last: a recording */
+    bool durable;          /* published bytes are synchronised */
+    bool is_lent;          /* the user's descriptor too: its position must not move */
+    atomic_bool is_public; /* other processes may change the file */
+    _Atomic int broken;    /* errno of all further writes, or 0 */
+    int64_t published;     /* the producer's: the file is never truncated below */
+    int64_t reach;         /* the producer's: end of the furthest write */
     _Atomic int64_t size;
     _Atomic int64_t written;
-    _Atomic uint64_t limit;         /* of bytes, holes not counted */
-    int64_t process;                /* which may remove the file */
-    struct bc_page_refs *page_refs; /* NULL: nothing is ever given up */
-    struct bc_member member;        /* of what the process has */
-    struct bc_mutex lock;           /* guards what follows */
+    _Atomic uint64_t limit;         /* in bytes, without holes */
+    int64_t process;                /* the process that opened the file */
+    struct bc_page_refs *page_refs; /* NULL: no message is ever released */
+    struct bc_member member;        /* in the process's registry */
+    struct bc_mutex lock;           /* guards the members below */
     struct bc_region *block;
-    size_t collected; /* bytes in the block */
+    size_t collected; /* size of the messages in the block */
 };
 
-/* Makes the directory and the empty file below `path`. With `evicts`, what is given up
- * becomes room again. */
+/* Creates a private directory in `path`, and an empty file in it. With `evicts`, released
+ * messages become holes and free space again. */
 int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
                     bool evicts, struct bc_error *error);
-/* Makes an empty recording in the directory of `path`, without its name. ENOLCK: locks
- * are refused, and it `needs_lock`. */
+/* Creates an empty recording without its name in the directory of `path`.
+ * ENOLCK: `needs_lock` is set, and the file system refuses locks. */
 int bc__file_record(struct bc_file *file, const char *path, bool durable, bool needs_lock,
                     struct bc_error *error);
-/* Takes over an open file of `size` bytes, on failure too; `path` is for people. */
+/* Takes ownership of an open file of `size` bytes, on failure too. `path`: its path, for
+ * error messages. */
 int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64_t size);
-/* Opens the file at `path`, locks it, and has `*out_naming` for its name; both stay as
- * they are on failure. */
+/* Opens the file at `path`, locks it, and initialises `*out_naming`. On failure, both
+ * outputs stay untouched. */
 typedef int bc_file_opener(const char *path, struct bc_naming *out_naming, int *out_file);
-/* Takes over a recording that `open` opens, and no fork sees between the two: a child
- * that had the file, and did not know, would keep it locked. 0 or an errno. */
+/* Takes ownership of the recording that `open` opens. Forks are blocked meanwhile: a
+ * child with an unregistered descriptor would keep the file locked. Returns 0 or an
+ * errno. */
 int bc__file_adopt_locked(struct bc_file *file, const char *path, bc_file_opener *open);
-/* Gives a recording its name, `path`. EEXIST, unless it `replaces`. */
+/* Gives a recording its name, `path`.
+ * EEXIST: the name exists, and `replaces` is false. */
 int bc__file_name(struct bc_file *file, bool replaces, struct bc_error *error);
-/* Takes the name away again that bc__file_name gave. */
+/* Removes the name that bc__file_name gave. */
 void bc__file_unlink_name(struct bc_file *file);
-/* Appends iovecs of `size` bytes in all, at the end: `*out_offset`. With `more`, another
- * message follows soon, and this one may wait for it. ENOMEM: over the limit; or the
- * errno of the write, of this message or of one that waited. */
+/* Appends iovecs of `size` bytes in all, at `*out_offset`. With `more`, another message
+ * follows soon, and this message may wait for it. A failed write of a waiting message
+ * fails this append.
+ * ENOMEM: over the limit.
+ * ECANCELED: in a forked child, or after bc__file_abort(). */
 int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
-/* Nothing waits. */
+/* Returns whether no message waits in the block. */
 bool bc__file_is_flushed(const struct bc_file *file);
-/* Writes what waits. After a failure it still waits, and can be read. */
+/* Writes the waiting messages. After a failure they still wait, and can be read. */
 int bc__file_flush(struct bc_file *file, struct bc_error *error);
-/* What is in the file is on the disk when this returns 0. A failure stays: nothing more
- * is written. */
+/* Synchronises the file. A failure is permanent: nothing more is written. */
 int bc__file_sync(struct bc_file *file, struct bc_error *error);
-/* The same by another descriptor of the file: 0 or an errno. */
+/* Synchronises the file by another descriptor. Returns 0 or an errno. */
 int bc__file_sync_as(struct bc_file *file, int descriptor);
-/* Makes an opened file a recording that goes on at `end`, and cuts off what is behind. */
+/* Makes an opened file a recording that continues at `end`, and truncates it there. */
 int bc__file_start_appending(struct bc_file *file, int64_t end, struct bc_error *error);
-/* Writes behind the end of what was appended, which is flushed; it counts for nothing. */
+/* Writes data after the appended messages, which are flushed. The data is not part of the
+ * file before its publication. */
 int bc__file_write_behind(struct bc_file *file, const void *data, size_t size,
                           int64_t offset, struct bc_error *error);
-/* Publishes what was written behind the end, up to `end`, by its first 8 bytes, `prefix`,
- * at `offset`. With `durable` it is on the disk before and after. On failure it may be
- * published all the same, and then stays. */
+/* Publishes the data between `offset` and `end`, by writing its first 8 bytes, `prefix`.
+ * With `durable`, the file is synchronised before and after. After a failure, the data
+ * may be published, and then stays. */
 int bc__file_publish(struct bc_file *file, const void *prefix, int64_t offset,
                      int64_t end, struct bc_error *error);
-/* Cuts off what is not published. Where that fails it is done before the next write. */
+/* Truncates the file to its published bytes. If that fails, the next write does it first.
+ */
 int bc__file_cut(struct bc_file *file, struct bc_error *error);
-/* A counted block that holds [offset, offset + size), or NULL: it is written. */
+/* Returns a reference to the block with the message at `offset`. NULL: the message is
+ * written. */
 struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
-/* The message that an append put there is not needed any more. */
+/* Releases an appended message. */
 void bc__file_release(struct bc_file *file, int64_t offset, int64_t size);
-/* Bytes that the limit counts. */
+/* Returns the bytes that count towards the limit. */
 uint64_t bc__file_used(const struct bc_file *file);
 /* Returns true in a child of the process that opened the file. */
 static inline bool bc__file_is_forked(const struct bc_file *file) {
     return file->process != bc__sys_process();
 }
 
-/* Nothing will be written any more; a recording's lock goes, for others to see that. */
+/* Stops all writing, and unlocks a recording, so that other processes notice. */
 void bc__file_abort(struct bc_file *file);
-/* Takes away the names of the file and of its directory, in the process that made them;
- * what is in the file can be read and written on. False: the directory is there yet. */
+/* Removes the names of the file and of its directory, in the process that created them.
+ * The data can still be read and written. Returns false if the directory still exists. */
 bool bc__file_unlink(struct bc_file *file);
-/* Removes the file and its directory (in the process that made them), gives the
- * descriptors back. Again, it does nothing. */
+/* Removes the file and its directory, in the process that created them, and closes the
+ * descriptors. A second call does nothing. */
 void bc__file_remove(struct bc_file *file);
-/* Frees all the rest too. */
+/* Removes the file as bc__file_remove() does, and frees all memory. */
 void bc__file_finish(struct bc_file *file);
 
 #endif

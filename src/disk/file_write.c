@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "disk/file.h"
 
-/* A message as large as this gains nothing from waiting for others. */
+/* Messages above COLLECT_BYTES_MAX are written at once. */
 enum { BLOCK_BYTES = 1 << 16, COLLECT_BYTES_MAX = 1 << 13, PREFIX = 8 };
 
 uint64_t bc__file_used(const struct bc_file *file) {
@@ -33,18 +33,18 @@ static int check_room(const struct bc_file *file, int64_t size, struct bc_error 
         (long long)size);
 }
 
-/* Synchronises the file. What failed once is not known to be on the disk ever again,
- * whatever the system says later, so that stays. */
+/* Synchronises the file. After one failure the system may drop the data and report
+ * success, so the failure is permanent. */
 static int sync_file(struct bc_file *file) { return bc__file_sync_as(file, file->file); }
 
-/* The errno with which nothing can be written any more, or 0. */
+/* Returns the errno for all further writes, or 0. */
 static int check_writable(const struct bc_file *file) {
     if (bc__file_is_forked(file)) return ECANCELED;
     return atomic_load_explicit(&file->broken, memory_order_relaxed);
 }
 
-/* Whether the 8 bytes are in the file, after their write failed. What cannot be read may
- * be there. */
+/* Returns whether the file may have the 8 bytes after their write failed. If they cannot
+ * be read, they may be there. */
 static bool may_contain(const struct bc_file *file, const void *prefix, int64_t offset) {
     uint8_t there[PREFIX];
     size_t got;
@@ -62,25 +62,26 @@ static int publish_group(struct bc_file *file, const void *prefix, int64_t offse
     code = bc__sys_write(file->file, &iovec, 1, 0, offset);
     if (code != 0 && !may_contain(file, prefix, offset)) return code;
     file->published = end;
-    /* A reader may have it already, and no append of ours will count it. */
+    /* A reader may have the group already, but no append will count it. */
     if (code != 0) atomic_store_explicit(&file->broken, code, memory_order_relaxed);
     return code == 0 && file->durable ? sync_file(file) : code;
 }
 
-/* Writes a group of messages at `end`, and publishes it: until then its first 8 bytes are
- * zeros, or not there, which is the end of the stream to every reader. */
+/* Writes a group of messages at `end`, and publishes it. Until then its first 8 bytes are
+ * zeros or beyond the file's end, which every reader takes for the end of the stream. */
 static int write_group(struct bc_file *file, const struct bc_iovec *iovecs,
                        size_t n_iovecs, int64_t size, int64_t end) {
     bc_assert(iovecs[0].size > PREFIX);
-    /* All of it at once is part of the file: others who mapped that know its size of that
-     * moment, and see what is published later; they must not see a part of it. */
+    /* The file grows by the whole group at once. A process that maps the file takes its
+     * size at that moment, and sees later publications. It must not see a part of the
+     * group. */
     int code = bc__sys_truncate(file->file, end + size);
     if (code == 0) code = bc__sys_write(file->file, iovecs, n_iovecs, PREFIX, end);
     return code == 0 ? publish_group(file, iovecs[0].data, end, end + size) : code;
 }
 
-/* Cuts off what is not published, now, or else before anything is written again: a
- * message that is shorter than what stands there would be followed by the rest of it. */
+/* Truncates the file to its published bytes, now or before the next write. Otherwise the
+ * rest of a longer failed message would follow a shorter one. */
 static int cut_unpublished(struct bc_file *file) {
     if (file->reach <= file->published) return 0;
     int code = bc__sys_truncate(file->file, file->published);
@@ -88,7 +89,7 @@ static int cut_unpublished(struct bc_file *file) {
     return code;
 }
 
-/* Writes iovecs of `size` bytes behind what is written. */
+/* Writes iovecs of `size` bytes at the end of the written bytes. */
 static int write_at_end(struct bc_file *file, const struct bc_iovec *iovecs,
                         size_t n_iovecs, int64_t size) {
     int code = cut_unpublished(file);
@@ -98,7 +99,7 @@ static int write_at_end(struct bc_file *file, const struct bc_iovec *iovecs,
     code = file->publishes_last ? write_group(file, iovecs, n_iovecs, size, end)
                                 : bc__sys_write(file->file, iovecs, n_iovecs, 0, end);
     if (code != 0) {
-        /* No torn message at the end, for others who read the file meanwhile. */
+        /* Other processes read the file meanwhile: leave no torn message. */
         (void)cut_unpublished(file);
         return code;
     }
@@ -115,7 +116,7 @@ static int write_block(struct bc_file *file) {
     int code = write_at_end(file, &iovec, 1, (int64_t)file->collected);
     if (code != 0) return code;
     file->collected = 0;
-    /* Used again, unless somebody still reads from it. */
+    /* Reuse the block, unless a reader still has it. */
     if (atomic_load_explicit(&file->block->refs, memory_order_acquire) > 1) {
         bc__region_unref(file->block);
         file->block = NULL;
@@ -123,7 +124,7 @@ static int write_block(struct bc_file *file) {
     return 0;
 }
 
-/* Puts a small message into the block. The lock is held. */
+/* Copies a small message into the block. The lock is held. */
 static int collect_message(struct bc_file *file, const struct bc_iovec *iovecs,
                            size_t n_iovecs, size_t size) {
     if (file->collected + size > BLOCK_BYTES) {
@@ -195,7 +196,7 @@ bool bc__file_is_flushed(const struct bc_file *file) {
 
 int bc__file_flush(struct bc_file *file, struct bc_error *error) {
     int code = check_writable(file);
-    /* Whoever may not write any more has nothing to write either. */
+    /* ECANCELED is no failure if no message waits. */
     if (code == ECANCELED && bc__file_is_flushed(file)) return 0;
     if (code != 0) return write_error(code, error);
     if (bc__file_is_flushed(file)) return 0;

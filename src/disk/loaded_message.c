@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "disk/errors.h"
 
-/* Before mapped bytes are touched: are they there at all? */
+/* EIO: the file is shorter than `end`, so mapped bytes would fault. */
 static int check_file_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
     int64_t size;
     int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
@@ -37,7 +37,7 @@ static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
     int code =
         bc__sys_read(disk->file.file, bc__region_bytes(block), size, extent.offset, &got);
     if (code == 0 && got != size) {
-        /* It is shorter, or most of it is a hole. */
+        /* The file is shorter, or most of the extent is a hole. */
         bc__region_unref(block);
         block = bc__region_zeros(size);
         if (block == NULL) return bc__error_memory(error);
@@ -56,7 +56,7 @@ static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
 int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error) {
     if (copies) return copy_extent(disk, extent, out_region, error);
-    /* Of a public file, the store asks once for all. */
+    /* The store checks a public file once for all its reads. */
     int64_t end = extent.offset + extent.size;
     int code = disk->file.is_public ? 0 : check_file_size(disk, end, error);
     if (code == 0) code = bc__mapping_get(&disk->mapping, end, out_region, error);
@@ -85,13 +85,13 @@ int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
     return checks && code == EINVAL ? EBADMSG : code;
 }
 
-/* What a decoded batch or dictionary holds. */
+/* The references of a decoded batch or dictionary. */
 struct batch_refs {
     struct bc_region *region;
     struct bc_page_refs *page_refs;
     struct bc_extent extent; /* referenced in page_refs */
     int32_t n;
-    struct bc_batch *dictionaries[]; /* or NULL */
+    struct bc_batch *dictionaries[]; /* each a reference or NULL */
 };
 
 static void release_batch_refs(struct ArrowArray *owner) {

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/sys.h"
 
-/* The least that is mapped. */
+/* The smallest mapping. */
 enum { REACH_MIN = 1 << 16 };
 
 int bc__mapping_init(struct bc_mapping *mapping, int file, const char *path) {
@@ -28,8 +28,8 @@ void bc__mapping_finish(struct bc_mapping *mapping) {
     bc__mutex_finish(&mapping->lock);
 }
 
-/* What is mapped where `needed` bytes are wanted: all of the file, and up to as much
- * again for it to grow, so that a growing file is mapped a few times only. */
+/* Returns the size of a mapping for `needed` bytes: the whole file, and up to the same
+ * size again. A growing file is therefore mapped only a few times. */
 static uint64_t reach_for(const struct bc_mapping *mapping, uint64_t needed) {
     int64_t size;
     uint64_t wanted = needed;
@@ -48,7 +48,7 @@ static int map_larger(const struct bc_mapping *mapping, uint64_t needed,
     int code = ENOMEM;
     if (reach <= SIZE_MAX)
         code = bc__region_map(mapping->file, mapping->path, (size_t)reach, out_region);
-    /* Where address space is short, no more than must be. */
+    /* If address space is short, map only the needed bytes. */
     if (code != ENOMEM || reach == needed) return code;
     return bc__region_map(mapping->file, mapping->path, (size_t)needed, out_region);
 }

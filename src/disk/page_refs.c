@@ -13,7 +13,7 @@
 
 enum { PAGE = 4096, PAGES = 4096, RUN_BYTES = 1 << 18 };
 
-/* The uses of PAGES pages; freed when all of them are holes. */
+/* The references to PAGES pages. Freed if all pages are holes. */
 struct pages {
     int32_t holes;
     uint32_t refs[PAGES];
@@ -23,9 +23,9 @@ struct bc_page_refs {
     atomic_uint refs;
     _Atomic uint64_t punched_bytes;
     int64_t process;
-    uint64_t forks;       /* of the process when this was made */
-    struct bc_mutex lock; /* guards what follows */
-    int file;             /* -1: closed */
+    uint64_t forks;       /* number of forks before the creation */
+    struct bc_mutex lock; /* guards the members below */
+    int file;             /* descriptor, or -1 after closing */
     int64_t written;
     int64_t run_start; /* the pending run of free pages */
     int64_t run_end;
@@ -69,13 +69,13 @@ void bc__page_refs_close(struct bc_page_refs *page_refs) {
     bc__mutex_unlock(&page_refs->lock);
 }
 
-/* There is nothing to count, or it is counted by the parent: a fork's child leaves it the
- * file, and the lock. */
+/* Returns whether references are not counted here. In a forked child, the file and the
+ * lock are the parent's. */
 static bool is_uncounted(const struct bc_page_refs *page_refs) {
     return page_refs == NULL || page_refs->process != bc__sys_process();
 }
 
-/* Sees to it that the group of page `page` is there. The lock is held. */
+/* Allocates the groups up to that of page `page`. The lock is held. */
 static int ensure_group(struct bc_page_refs *page_refs, int64_t page) {
     size_t group = (size_t)(page / PAGES);
     while (page_refs->n_groups <= group) {
@@ -109,8 +109,9 @@ int bc__page_refs_add(struct bc_page_refs *page_refs, int64_t offset, int64_t si
     return code;
 }
 
-/* Punches the pending run. What the file system cannot punch stays counted, and all of it
- * after a fork, since the child has uses of its own. The lock is held. */
+/* Punches the pending run. Bytes that the file system cannot punch stay counted as used.
+ * After a fork, no page is punched, because the child has its own references. The lock is
+ * held. */
 static void punch_run(struct bc_page_refs *page_refs) {
     int64_t start = page_refs->run_start;
     int64_t end = page_refs->run_end;
@@ -128,7 +129,7 @@ static void punch_run(struct bc_page_refs *page_refs) {
     }
 }
 
-/* A page that has no use and is written: into the run. The lock is held. */
+/* Adds a written page without references to the run. The lock is held. */
 static void add_to_run(struct bc_page_refs *page_refs, int64_t page) {
     if (page * PAGE != page_refs->run_end) {
         punch_run(page_refs);
@@ -157,7 +158,7 @@ void bc__page_refs_written(struct bc_page_refs *page_refs, int64_t size) {
     bc_assert(size >= page_refs->written);
     int64_t page = page_refs->written / PAGE;
     page_refs->written = size;
-    /* Those that lost their uses before they were written. */
+    /* Pages that lost their references before they were written. */
     for (; (page + 1) * PAGE <= size; page++) {
         if (*refs_of_page(page_refs, page) == 0) add_to_run(page_refs, page);
     }

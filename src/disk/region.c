@@ -7,7 +7,7 @@
 #include "base/refcount.h"
 #include "base/sys.h"
 
-/* What goes before a block's bytes, so that these start at a multiple of 64. */
+/* Bytes before a block's data, which begins at a multiple of 64. */
 enum { HEAD = 64 };
 _Static_assert(sizeof(struct bc_region) <= HEAD, "a block's bytes are aligned");
 
