@@ -1,4 +1,4 @@
-/* The trailer written: a file that stands by itself, and can be opened at once. */
+/* Writes the trailer, which makes a recording complete and quick to open. */
 #include <errno.h>
 #include <string.h>
 
@@ -9,12 +9,12 @@
 
 enum { CHUNK_ENTRIES = 1024 };
 
-/* Entries on their way into the file. */
+/* Collects entries in chunks and writes each chunk to the file. */
 struct entry_writer {
     struct bc_file *file;
     uint8_t *chunk;
     size_t used;
-    int64_t at; /* of the chunk, in the file */
+    int64_t at; /* offset of the chunk in the file */
     struct bc_error *error;
 };
 
@@ -26,7 +26,7 @@ static int flush_entries(struct entry_writer *writer) {
     return code;
 }
 
-/* Room for an entry of `size` bytes, or NULL and `*code`. */
+/* Returns memory for an entry of `size` bytes, or NULL and an errno in `*code`. */
 static uint8_t *reserve_entry(struct entry_writer *writer, size_t size, int *code) {
     if (writer->used + size > (size_t)CHUNK_ENTRIES * BC_TRAILER_DICTIONARY) {
         *code = flush_entries(writer);
@@ -93,7 +93,7 @@ static int put_footer(struct entry_writer *writer, const struct bc_trailer *trai
     return flush_entries(writer);
 }
 
-/* All but the marker, whose publication completes the recording. */
+/* Writes all but the marker, then publishes the marker, which completes the recording. */
 static int write_trailer(struct bc_disk *disk, const struct bc_index *index,
                          const struct bc_trailer *trailer, struct bc_error *error) {
     static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
@@ -138,7 +138,8 @@ int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
     }
     disk->trailer = trailer;
     atomic_store_explicit(&disk->has_trailer, true, memory_order_release);
-    /* One without its name stays locked: nobody may take it for one that was left. */
+    /* A recording without a name stays locked, or another process would take it for
+     * abandoned. */
     if (disk->file.is_named) bc__sys_unlock(disk->file.file);
     return 0;
 }

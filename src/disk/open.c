@@ -1,5 +1,5 @@
-/* Files that were written before: opened by their trailer, by the footer of an Arrow
- * file, or to be scanned. */
+/* Opens an existing file by its trailer, or by the footer of an Arrow file, or prepares
+ * the scan of a stream. */
 #include <errno.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 #include "disk/scan_batches.h"
 #include "ipc/other_formats.h"
 
-/* "ARROW1" and two zeros begin an Arrow file; its footer's size and "ARROW1" end it. */
+/* "ARROW1" and two zeros begin an Arrow file. The footer's size and "ARROW1" end it. */
 static const char arrow_magic[8] = "ARROW1\0";
 enum { MAGIC = 6, FILE_HEAD = 8, FILE_TAIL = 10, ENTRIES_PER_READ = 256, OWN_PREFIX = 8 };
 
@@ -20,7 +20,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
     const struct bc_trailer *trailer = &disk->trailer;
     uint8_t entries[ENTRIES_PER_READ * BC_TRAILER_DICTIONARY];
     int64_t first = 0;
-    /* Many entries may not be one message, or the file takes longer than its size. */
+    /* Limit the sum of sizes: a small file must not list one message many times. */
     int64_t left = trailer->end;
     for (int64_t i = 0; i < trailer->dictionaries; i++) {
         if (i % ENTRIES_PER_READ == 0) {
@@ -56,7 +56,7 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
     return 0;
 }
 
-/* Reads the schema's message, whose size the trailer says. */
+/* Reads the schema's message. The trailer has its size. */
 static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
                            struct bc_error *error) {
     const struct bc_trailer *trailer = &disk->trailer;
@@ -71,7 +71,7 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
         code = bc__disk_error_checksum(disk, "the schema", error);
     }
     struct bc_frame frame;
-    /* What we write is aligned. */
+    /* Recordings have aligned messages, with a prefix of eight bytes. */
     if (code == 0 && (bc__frame_parse(bytes, (int64_t)size, &frame) != 0 ||
                       frame.metadata != OWN_PREFIX ||
                       frame.metadata_size > (int64_t)size - frame.metadata)) {
@@ -88,8 +88,8 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     return code;
 }
 
-/* After bc__disk_init_reading: gives the schema out, or all back where `code` says that
- * the rest failed. */
+/* Returns the schema through `*out_schema` if `code` is 0. Otherwise undoes
+ * bc__disk_init_reading() and frees the schema. */
 static int finish_opening(struct bc_disk *disk, int code, struct bc_schema *schema,
                           struct bc_schema **out_schema) {
     if (code == 0) {
@@ -150,8 +150,8 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
     return 0;
 }
 
-/* Where the last message ends that the footer lists; 0 where it lists none. Blocks are
- * looked at later: those that make no sense count as nothing here. */
+/* Returns the end of the last message that the footer lists, or 0 if it lists none.
+ * Invalid blocks are ignored: their own check comes later. */
 static int64_t end_of_messages(const struct bc_wire_blocks *lists, int64_t footer) {
     int64_t end = 0;
     for (int list = 0; list < 2; list++) {
@@ -166,14 +166,15 @@ static int64_t end_of_messages(const struct bc_wire_blocks *lists, int64_t foote
     return end;
 }
 
-/* Where the last of several files begins that were put behind each other, or -1. Its
- * footer knows nothing of the files in front: its offsets lead into the first one. The
- * messages, which have the length that they have in their own file, then end long before
- * the footer, and that length in front of the footer the last file begins. Without
- * messages it has little more than its schema, which the footer has too. */
+/* Finds the start of the last file if several Arrow files were concatenated, else -1. The
+ * last footer counts offsets from its own file, but here they lead into the first file.
+ * The listed messages therefore seem to end long before the footer. The distance between
+ * the last file's start and its footer equals the end of its messages. Without messages,
+ * the last file has little more than its schema, which the footer repeats. */
 static int find_appended_file(struct bc_disk *disk, int64_t footer, size_t footer_size,
                               const struct bc_wire_blocks *lists, int64_t *out_start) {
-    enum { END_MAX = 128, MORE = 512 }; /* the stream's end, padding; a message's frame */
+    /* The stream's end and padding; a message's frame. */
+    enum { END_MAX = 128, MORE = 512 };
     *out_start = -1;
     int64_t end = end_of_messages(lists, footer);
     int64_t last = end == 0 ? footer - FILE_HEAD : footer - end;
@@ -239,7 +240,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
     }
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     struct bc_schema *schema;
-    struct bc_wire_blocks lists[2]; /* of dictionaries, of batches */
+    struct bc_wire_blocks lists[2]; /* of dictionaries, then of batches */
     code = bc__metadata_read_footer(footer, footer_size, &schema, &lists[0], &lists[1],
                                     error);
     if (code == 0) {
@@ -258,7 +259,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
 
 /* ---- a stream without an index ---- */
 
-/* The file does not begin with a schema. */
+/* Sets the error of a file that does not begin with a schema. */
 static int not_arrow_error(const struct bc_disk *disk, struct bc_error *error) {
     uint8_t head[BC_FORMAT_HEAD];
     size_t got;
@@ -278,7 +279,7 @@ static int not_arrow_error(const struct bc_disk *disk, struct bc_error *error) {
         disk->file.path);
 }
 
-/* The file ends within what begins like a stream. */
+/* Returns whether the file ends inside its schema. */
 static bool is_cut_schema(const struct bc_disk *disk, const struct bc_scan_result *result,
                           int64_t size) {
     static const uint8_t marker[4] = {0xff, 0xff, 0xff, 0xff};
@@ -352,7 +353,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     return 0;
 }
 
-/* The file's kind decides. */
+/* Opens the file by its format. */
 static int open_by_format(struct bc_disk *disk, int64_t size,
                           struct bc_schema **out_schema, struct bc_error *error) {
     bool complete;
@@ -361,7 +362,7 @@ static int open_by_format(struct bc_disk *disk, int64_t size,
     size_t got = 0;
     if (code == 0) code = bc__sys_read(disk->file.file, head, FILE_HEAD, 0, &got);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
-    /* Where some of its batches are wanted, it is as if there were no more. */
+    /* With a limit below the batch count, scan the file without its index. */
     if (complete && (uint64_t)disk->trailer.batches <= disk->max_batches) {
         return open_indexed(disk, out_schema, error);
     }
@@ -369,7 +370,7 @@ static int open_by_format(struct bc_disk *disk, int64_t size,
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
         code = open_arrow_file(disk, size, out_schema, disk->is_partial ? NULL : error);
         if (code == 0 || !disk->is_partial) return code;
-        /* The messages stand there like those of a stream. */
+        /* The file has the same messages as a stream. */
         disk->scanner.at = FILE_HEAD;
     }
     return open_stream(disk, size, out_schema, error);

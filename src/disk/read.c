@@ -1,4 +1,4 @@
-/* Batches read back from the file: opened where they stand, verified, decoded. */
+/* Reads batches from the file: loads, verifies and decodes their messages. */
 #include <errno.h>
 
 #include "arrow/validate.h"
@@ -11,8 +11,8 @@
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
 
-/* Memory is asked for all of a message at once, not for one line after the other: those
- * of its metadata depend on each other. Beyond this the processor sees it coming. */
+/* Prefetches the start of a message at once. Its parts depend on each other, so the lines
+ * would load one after the other. After AHEAD bytes the hardware prefetches. */
 enum { AHEAD = 2560, LINE = 64 };
 
 static void prefetch_message(const struct bc_loaded_message *message) {
@@ -36,9 +36,9 @@ static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     return 0;
 }
 
-/* Decodes the message and the batch's dictionaries, of the wanted columns. With
- * `validates`, looks at all that a file that is not trusted may have wrong; `reason` says
- * what that is. */
+/* Decodes the message and the dictionaries of the wanted columns. With `validates`,
+ * validates all values of an untrusted file. `reason` gets the details of an invalid
+ * value. */
 static int decode_message(struct bc_disk *disk, struct bc_loaded_message *message,
                           const struct bc_projection *projection, bool validates,
                           int64_t *left, struct bc_batch **out_batch,
@@ -79,7 +79,7 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
     int code = bc__load_range(disk, entries, disk->tier.copies_on_read, &region, error);
     const uint8_t *bytes = NULL;
     if (code == 0) {
-        /* Comes while the system is asked for the size. */
+        /* The entry loads while the system looks up the file size. */
         bytes = bc__region_at(region, entries.offset);
         __builtin_prefetch(bytes);
     }
@@ -97,7 +97,7 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
                                          (int64_t)number + 1, &next);
     }
     bc__region_unref(region);
-    /* Many entries may not be one message, or the file takes longer than its size. */
+    /* Entries must not overlap, or reads would take longer than the file's size. */
     if (!is_right || (number == 0 && batch.first_row != 0) ||
         next.first_row < batch.first_row || next.offset < batch.offset + batch.size) {
         return bc__error_set(
@@ -112,7 +112,7 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
     return 0;
 }
 
-/* The batch of a message; `reason` as decode has it. */
+/* Decodes the batch of a message. `reason`: as for decode_message(). */
 static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                       struct bc_tier_read what, int64_t *left,
                       struct bc_batch **out_batch, struct bc_error *reason) {

@@ -1,9 +1,8 @@
-/* How much work a read is, before it is done. What a look at the file's bytes would say
- * is found out by the read itself. */
+/* Estimates the work of a read before it begins, without a look at the file's bytes. */
 #include "base/check.h"
 #include "disk/disk.h"
 
-/* Bytes that a value becomes, about, and those that compressed bytes become. */
+/* Estimates: bytes of a decoded value, and growth of compressed bytes. */
 enum { VALUE_BYTES = 8, EXPANSION = 4 };
 
 static uint64_t decompressed_cost(const struct bc_disk *disk, uint64_t size,
@@ -21,7 +20,7 @@ uint64_t bc__disk_read_cost(struct bc_tier *tier, struct bc_extent extent, uint6
     uint64_t size = (uint64_t)extent.size;
     uint64_t bytes = disk->tier.copies_on_read ? size : 0;
     bool is_opened = disk->encoder.metadata == NULL;
-    /* Of a file of others, the first look says whether it is compressed. */
+    /* Before the first read of a foreign file, compression is unknown. */
     bool decompresses = disk->encoder.body.codec != BC_CODEC_NONE ||
                         (is_opened && is_new) ||
                         atomic_load_explicit(&disk->decompresses, memory_order_relaxed);

@@ -1,4 +1,4 @@
-/* A recording that was left before it was complete, gone on with. */
+/* Continues or discards an incomplete recording. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "disk/errors.h"
 
-/* Encodes the schema of the file as this version does, and compares it with `wanted`: an
- * earlier version may have written the same schema in other bytes. `*out_size`: the size
- * of the file's message, or 0 if its schema is another one. */
+/* Encodes the schema of the file again and compares it with `wanted`. An earlier version
+ * may have written the same schema in other bytes. `*out_size`: size of the file's schema
+ * message, or 0 if the schemas differ. */
 static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted,
                              int64_t *out_size) {
     *out_size = 0;
@@ -21,7 +21,7 @@ static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted
     struct bc_encoder encoder = {0};
     struct bc_encoded_message message;
     int code = bc__sys_size(disk->file.file, &end);
-    /* A schema's checksum has a place of its own. */
+    /* A schema's checksum is verified separately. */
     disk->scanner.is_ours = false;
     if (code == 0) code = bc__scanner_peek(&disk->scanner, end, &result);
     disk->scanner.is_ours = true;
@@ -49,7 +49,7 @@ static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted
     return code == EINVAL || code == ENOTSUP || code == EBADMSG ? 0 : code;
 }
 
-/* Reads up to `size` bytes from the start of the file, freed by the caller. */
+/* Reads up to `size` bytes from the start of the file. The caller frees them. */
 static int read_start(struct bc_disk *disk, size_t size, uint8_t **out_bytes,
                       size_t *out_got, struct bc_error *error) {
     uint8_t *bytes = bc__malloc(size);
@@ -89,7 +89,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
         code = read_start(disk, size, &bytes, &got, error);
         if (code != 0) return code;
     }
-    /* A loss of power may leave a name and no more. */
+    /* After a power loss, the file may be empty. */
     disk->schema_bytes = got == size ? (int64_t)size : 0;
     disk->schema_checksum = bc__checksum(bytes, size);
     disk->scanner.at = disk->schema_bytes;
@@ -97,7 +97,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     return 0;
 }
 
-/* The words for what keeps a recording from being opened for writing. */
+/* Returns the message for a recording that cannot be opened for writing. */
 static const char *open_failure_message(int code) {
     switch (code) {
         case EAGAIN:
@@ -111,8 +111,8 @@ static const char *open_failure_message(int code) {
     }
 }
 
-/* Opens a file that its writer may have left, and locks it. EAGAIN: another writer has
- * it, or the name has another file now. */
+/* Opens and locks a file whose writer may have died.
+ * EAGAIN: another process writes it, or the name has another file now. */
 static int open_abandoned(const char *path, struct bc_naming *out_naming, int *out_file) {
     int file;
     int code = bc__sys_open(path, true, &file);
@@ -168,7 +168,7 @@ static int open_to_resume(struct bc_disk *disk, const char *path, const char *ve
     return code;
 }
 
-/* ---- a recording that is not gone on with ---- */
+/* ---- discard ---- */
 
 static bool is_zero(const uint8_t *bytes, size_t size) {
     return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
@@ -186,8 +186,8 @@ static bool has_key(const uint8_t *bytes, size_t size) {
     return false;
 }
 
-/* A loss of power may leave zeros in the place of a recording's first pages, or of all.
- * EINVAL: behind the zeros is no message of a recording. */
+/* After a power loss, the first pages of a recording, or all pages, may be zeros.
+ * EINVAL: no message of a recording follows the zeros. */
 static int check_zeroed(int file, int64_t size) {
     enum { BLOCK = 1 << 20, OVERLAP = sizeof(BC_CHECKSUM_KEY) };
     uint8_t *block = bc__malloc(BLOCK);
@@ -208,8 +208,9 @@ static int check_zeroed(int file, int64_t size) {
     return EINVAL;
 }
 
-/* What a recording's writer may have left: a schema of ours, or what a loss of power
- * makes of it. EINVAL: it is another file. */
+/* Checks that the file is a recording: it begins with a recording's schema, or with zeros
+ * after a power loss.
+ * EINVAL: it is another file. */
 static int check_is_recording(struct bc_disk *disk) {
     uint8_t head[8] = {0};
     size_t got;
@@ -254,7 +255,7 @@ int bc__disk_discard(const char *path, struct bc_error *error) {
     return code;
 }
 
-/* ---- one that is ---- */
+/* ---- resume ---- */
 
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error) {
@@ -289,7 +290,7 @@ int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error) {
         code = bc__disk_append_schema(disk, error);
         if (code == 0) code = bc__file_flush(&disk->file, error);
     } else if (code == 0 && disk->file.durable) {
-        /* The process that left it may have had no time for that. */
+        /* The writer may have died before it synchronised the file. */
         code = bc__file_sync(&disk->file, error);
     }
     return code;

@@ -29,12 +29,13 @@ int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int6
     bool agree = block->metadata_bytes == out->size - out->head.body_bytes &&
                  block->body_bytes == out->head.body_bytes;
     if (!agree) return EBADMSG;
-    /* Many blocks may not be one message, or the file takes longer than its size. */
+    /* Limit the sum of sizes: a small file must not list one message many times. */
     disk->scanned_bytes += out->size;
     return disk->scanned_bytes <= size ? 0 : EINVAL;
 }
 
-/* There is no whole message at the scanner's position. `*again`: look once more. */
+/* Handles a missing message at the scanner's position. If the writer may have appended it
+ * meanwhile, sets `*again` to scan once more. */
 static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *again,
                           struct bc_error *error) {
     bool had_looked = *again;
@@ -48,7 +49,7 @@ static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *a
                                  "written, because the file system refuses locks: '%s'",
                                  disk->file.path);
         }
-        /* It may have come, and been completed, since the scanner looked. */
+        /* The message may be complete since the scan: scan once more. */
         *again = !had_looked;
         if (*again) return 0;
         if (disk->scanner.is_ours) {
@@ -59,7 +60,7 @@ static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *a
         }
     }
     if (disk->is_partial) return 0;
-    /* Streams of others may end without a word. */
+    /* Streams of other writers may end without an end marker. */
     if (found == BC_SCAN_NOTHING && !disk->scanner.is_ours) return 0;
     return bc__disk_error_incomplete(disk, error);
 }
@@ -74,13 +75,15 @@ static int next_listed_batch(struct bc_disk *disk, int64_t end,
     return 0;
 }
 
-/* The stream's end was found: it is one, an error, or (`*out_is_end`) not yet one. */
+/* Checks an end marker of the stream. `*out_is_end`: false if the marker may be a prefix
+ * that is written only in part. */
 static int check_end_marker(struct bc_disk *disk, bool *out_is_end,
                             struct bc_error *error) {
     if (!disk->scanner.is_ours || disk->is_partial) return 0;
-    /* What is behind it was lost, and who knows what else. */
+    /* Data after this marker was lost. Earlier data may be lost too. */
     if (!disk->follows) return bc__disk_error_incomplete(disk, error);
-    /* The trailer was there before its marker; half a prefix looks like one. */
+    /* The trailer is written before its marker, but a half-written prefix looks like a
+     * marker. Require the trailer. */
     int64_t size;
     struct bc_trailer trailer;
     int code = bc__sys_size(disk->file.file, &size);
@@ -89,8 +92,8 @@ static int check_end_marker(struct bc_disk *disk, bool *out_is_end,
     return code == 0 ? 0 : bc__disk_error_reading(disk, code, error);
 }
 
-/* What a loss of power left of the message that was found may be its frame alone: EINVAL.
- */
+/* Verifies the whole message of a resumed recording: after a power loss, only its frame
+ * may be left. EINVAL: it is not intact. */
 static int check_message_whole(struct bc_disk *disk,
                                const struct bc_scan_result *result) {
     if (!disk->resumes) return 0;
@@ -113,7 +116,7 @@ static int check_message_whole(struct bc_disk *disk,
     return code;
 }
 
-/* Finds the next batch; its size is 0 at the end. */
+/* Finds the next batch. Its size is 0 at the end. */
 static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
                       struct bc_error *error) {
     for (bool again = false;;) {
@@ -123,7 +126,7 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
         if (code != 0) return bc__disk_error_reading(disk, code, error);
         out_result->size = 0;
         if (disk->blocks != NULL) {
-            /* What came behind the file since it was opened is no part of it. */
+            /* Data appended after the opening is not part of the file. */
             int64_t written = atomic_load(&disk->file.written);
             return next_listed_batch(disk, end < written ? end : written, out_result,
                                      error);
@@ -172,7 +175,8 @@ int bc__disk_next(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *
     *out_extent = (struct bc_extent){disk->scanner.at, result.size};
     *out_rows = (uint64_t)result.head.rows;
     disk->scanner.at += result.size;
-    /* What is looked for before it is given out again. */
+    /* Readers compare the file's size with these values before they touch mapped bytes.
+     */
     if (disk->blocks == NULL) {
         atomic_store(&disk->file.size, disk->scanner.at);
         atomic_store(&disk->file.written, disk->scanner.at);

@@ -16,8 +16,7 @@ void bc__scanner_finish(struct bc_scanner *scanner) {
     scanner->capacity = 0;
 }
 
-/* Reads [at, at + size) to the start of the scratch memory; `*out_size` is what is there.
- */
+/* Reads [at, at + size) into the scratch memory. `*out_size`: the size read. */
 static int read_scratch(struct bc_scanner *scanner, int64_t at, size_t size,
                         size_t *out_size) {
     int code = bc__grow((void **)&scanner->scratch, &scanner->capacity, size, 1);
@@ -25,15 +24,16 @@ static int read_scratch(struct bc_scanner *scanner, int64_t at, size_t size,
     return bc__sys_read(scanner->file, scanner->scratch, size, at, out_size);
 }
 
-/* Brings the metadata to the start of the scratch memory, which holds `got` bytes from
- * the message's start. EAGAIN: not all of it is there. */
+/* Moves the metadata to the start of the scratch memory, which has `got` bytes of the
+ * message.
+ * EAGAIN: the file has only a part of the metadata. */
 static int read_metadata(struct bc_scanner *scanner, const struct bc_frame *frame,
                          size_t got) {
     size_t framed = (size_t)(frame->metadata + frame->metadata_size);
     int code = got >= framed ? 0 : read_scratch(scanner, scanner->at, framed, &got);
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
-    /* Which dictionary a message is of, nobody would notice later. */
+    /* Verify the checksum now: no later check would notice a wrong dictionary id. */
     bool is_intact = !scanner->is_ours || bc__verify_metadata(scanner->scratch, framed);
     memmove(scanner->scratch, scanner->scratch + frame->metadata,
             (size_t)frame->metadata_size);
@@ -67,7 +67,8 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
     code = bc__frame_parse(scanner->scratch, (int64_t)got, &frame);
     if (code != 0) return code == EAGAIN ? 0 : code;
     if (frame.metadata_size == 0) {
-        bool is_zero = frame.metadata == sizeof(int32_t); /* without the marker */
+        /* Zeros have no continuation marker. */
+        bool is_zero = frame.metadata == sizeof(int32_t);
         if (!is_zero || !scanner->is_ours) out_result->kind = BC_SCAN_END;
         return 0;
     }

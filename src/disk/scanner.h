@@ -1,28 +1,28 @@
-/* A file of messages that has no index, scanned: which messages there are, and where.
+/* Finds the messages of a file without an index.
  *
- * Only prefixes and metadata are read, by system calls, so that a file which is being
- * written, or made shorter, does no harm. In a file of ours zeros are no end: what stands
- * there is not published yet, and the checksum of a message's metadata is looked at. An
- * Arrow *file* frames the same messages, and lists them in its footer. */
+ * The scanner reads prefixes and metadata only, by system calls. The file may therefore
+ * grow or shrink meanwhile. In a recording, zeros are no end: the bytes there are not
+ * published yet. The scanner verifies the checksum of a recording's metadata. An Arrow
+ * *file* frames the same messages, and lists them in its footer. */
 #ifndef BC_DISK_SCANNER_H
 #define BC_DISK_SCANNER_H
 
 #include "disk/dictionary.h"
 #include "ipc/message.h"
 
-/* What stands at a place. */
+/* The kind of data at an offset. */
 enum bc_scan_kind {
     BC_SCAN_BATCH,
     BC_SCAN_DICTIONARY,
     BC_SCAN_SCHEMA,
-    BC_SCAN_END,     /* the end of the stream, said in so many words */
-    BC_SCAN_NOTHING, /* the file ends here */
-    BC_SCAN_PART     /* a message that is not all there, or not published */
+    BC_SCAN_END,     /* the end marker of the stream */
+    BC_SCAN_NOTHING, /* the file's end */
+    BC_SCAN_PART     /* an incomplete or unpublished message */
 };
 
 struct bc_scan_result {
     enum bc_scan_kind kind;
-    int64_t size; /* of the whole message */
+    int64_t size; /* size of the whole message */
     size_t metadata_size;
     struct bc_wire_head head;
 };
@@ -30,16 +30,19 @@ struct bc_scan_result {
 struct bc_scanner {
     int file; /* borrowed */
     bool is_ours;
-    int64_t at;       /* where the next message is */
-    uint8_t *scratch; /* the metadata last read */
+    int64_t at;       /* offset of the next message */
+    uint8_t *scratch; /* the last metadata */
     size_t capacity;
 };
 
 void bc__scanner_finish(struct bc_scanner *scanner);
 
-/* Looks at what is at `scanner->at`, which stays, in a file of `end` bytes. EINVAL: no
- * message; ENOTSUP: a batch or dictionary with metadata of a version that is not read;
- * errnos of reading; ENOMEM. The metadata is in `scratch` then. */
+/* Scans the message at `scanner->at`, which stays, in a file of `end` bytes. On success,
+ * its metadata is in `scratch`.
+ * EINVAL: no message.
+ * ENOTSUP: a batch or dictionary with an unsupported version of metadata.
+ * ENOMEM: out of memory.
+ * Other errnos: reading failed. */
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
                      struct bc_scan_result *out_result);
 

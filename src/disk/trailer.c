@@ -61,7 +61,7 @@ void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
     memcpy(out + 120, magic, sizeof(magic));
 }
 
-/* A message of the stream, behind its schema. */
+/* Returns whether the extent is in the stream, after its schema. */
 static bool is_in_stream(const struct bc_trailer *trailer, int64_t offset, int64_t size) {
     return offset >= trailer->schema_bytes && size > 0 && offset % ALIGNMENT == 0 &&
            offset <= trailer->end && size <= trailer->end - offset;
@@ -101,7 +101,8 @@ bool bc__trailer_get_dictionary(const struct bc_trailer *trailer, const uint8_t 
            out_dictionary->length >= 0;
 }
 
-/* Reads a footer: true where it is one, and what it says fits a file of `size` bytes. */
+/* Parses a footer. Returns false if it is invalid or does not fit a file of `size` bytes.
+ */
 static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *out) {
     int32_t head[2];
     memcpy(head, bytes + 8, sizeof(head));
@@ -120,7 +121,7 @@ static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *
         .schema_checksum = (uint64_t)int64_at(bytes, 64),
         .checksums = (head[1] & FLAG_CHECKSUMS) != 0,
     };
-    /* So that sums of its numbers are none that overflow. */
+    /* Sums of the numbers must not overflow. */
     if (size > INT64_MAX / 4 || (out->batches == 0 && out->rows != 0)) return false;
     return out->end > 0 && out->end < size && out->end % ALIGNMENT == 0 &&
            out->schema_bytes > 0 && out->schema_bytes <= out->end && out->batches >= 0 &&
@@ -146,7 +147,7 @@ int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
     if (got != sizeof(marker) || memcmp(marker, end_of_stream, sizeof(marker)) != 0) {
         return 0;
     }
-    /* All of the index is there. */
+    /* The index must have no hole. */
     size_t index = (size_t)(size - trailer.end);
     if (bc__sys_bytes_before_hole(file, trailer.end, index) != index) return 0;
     *out_trailer = trailer;
