@@ -1,11 +1,11 @@
-/* The disk tier as a whole: batches in, as messages of one file; batches out, mapped.
+/* The disk tier: batches are appended to one file as messages, and read from its mapping.
  *
- *                     appended    ends with         kept   changed by others
- *     a cache's       here        nothing, or (1)   no     no
- *     a recording     here        (1) its trailer   yes    perhaps
- *     opened          before      -                 yes    perhaps
+ *                     appended    ends with         kept   changed elsewhere
+ *     cache           here        nothing, or (1)   no     no
+ *     recording       here        (1) its trailer   yes    perhaps
+ *     opened file     before      -                 yes    perhaps
  *
- * An opened file has an index, its trailer, or it is scanned. */
+ * An opened file has an index, which is its trailer, or it is scanned. */
 #ifndef BC_DISK_DISK_H
 #define BC_DISK_DISK_H
 
@@ -21,95 +21,108 @@ extern const struct bc_tier_ops bc__disk_ops;
 
 struct bc_disk_options {
     const char *path;
-    bool is_recording;   /* `path` is its name, else the directory of a cache's file */
-    bool durable;        /* a recording: as bc_cache_options has it */
-    bool is_named_later; /* a recording: when it is complete, so it needs no lock */
+    bool is_recording;   /* `path` is its name; else the directory of a cache's file */
+    bool durable;        /* a recording: see bc_cache_options */
+    bool is_named_later; /* a recording: named when complete, so it needs no lock */
     uint64_t bytes_max;
-    bool evicts;    /* batches are given up, and their room is wanted back */
-    bool checksums; /* written, and verified where asked for */
+    bool evicts;    /* batches are released, and their space is reclaimed */
+    bool checksums; /* checksums are written, and verified if asked for */
     enum bc_codec codec;
 };
 
 struct bc_disk {
-    struct bc_tier tier;       /* first: the operations cast it back */
+    struct bc_tier tier;       /* first member: the operations cast it back */
     struct bc_encoder encoder; /* the producer's */
     struct bc_file file;
     struct bc_mapping mapping;
     struct bc_dictionaries dictionaries;
-    int64_t schema_bytes; /* of the file's first message; 0: not written yet */
+    int64_t schema_bytes; /* size of the file's first message; 0: not written yet */
     uint64_t schema_checksum;
     atomic_bool schema_verified;
-    bool is_recording;            /* that is written here, or continued */
-    bool is_partial;              /* what cannot be read is the end */
-    bool follows;                 /* the file is still being written */
-    struct bc_scanner scanner;    /* the producer's, of an opened file without an index */
-    struct bc_wire_block *blocks; /* of an Arrow file: its batches; NULL: a stream */
+    bool is_recording;         /* a recording that is written or continued here */
+    bool is_partial;           /* an unreadable message is the end */
+    bool follows;              /* another process may still write the file */
+    struct bc_scanner scanner; /* the producer's, for an opened file without an index */
+    struct bc_wire_block *blocks; /* the batches of an Arrow file; NULL: a stream */
     size_t n_blocks, next_block;
-    uint64_t scanned, max_batches; /* batches that were found, and how many may be */
-    bool resumes;                  /* what was not written whole is the end */
-    bool saw_end;                  /* a follower: the recording is complete now */
-    int64_t scanned_rows;          /* in them */
-    int64_t scanned_bytes;         /* of an Arrow file: in messages that were found */
-    bool validates; /* batches are looked at as a whole when they are first read */
-    atomic_bool decompresses;  /* a batch was read that is compressed */
-    atomic_bool has_trailer;   /* `trailer` is in the file */
-    struct bc_trailer trailer; /* written once, before `has_trailer` */
+    uint64_t scanned, max_batches; /* number of batches found, and its limit */
+    bool resumes;                  /* an incompletely written message is the end */
+    bool saw_end;                  /* a follower: the recording is complete */
+    int64_t scanned_rows;          /* rows of the batches found */
+    int64_t scanned_bytes;         /* bytes of the messages found in an Arrow file */
+    bool validates;                /* the first read of a batch validates it as a whole */
+    atomic_bool decompresses;      /* a read met a compressed batch */
+    atomic_bool has_trailer;       /* the file has `trailer` */
+    struct bc_trailer trailer;     /* set once, before `has_trailer` */
 };
 
-/* ENOTSUP: a type that cannot be written (before anything is made). */
+/* Creates a cache's file or a recording.
+ * ENOTSUP: a type cannot be written. No file is created. */
 int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                   const struct bc_disk_options *options, struct bc_error *error);
-/* Removes the file. Batches that were read stay valid. Nobody is inside. */
+/* Removes the file. Batches that were read stay valid. No other thread uses the disk. */
 void bc__disk_close(struct bc_disk *disk);
-/* After bc__disk_close. */
+/* Frees all memory. The caller called bc__disk_close() before. */
 void bc__disk_finish(struct bc_disk *disk);
 
-/* What a disk needs besides its file: a schema, a mapping of it, and dictionaries. */
+/* Initialises the schema, the mapping and the dictionaries of a disk with a file. */
 int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
                           struct bc_error *error);
 
-/* Compares the schema's message, which was just looked at, with its checksum, whose
- * digits are at `digits` of its metadata. EBADMSG: they differ. (open.c) */
+/* Compares the schema's message, which the scanner peeked, with its checksum. The digits
+ * of the checksum are at `digits` in its metadata. (open.c)
+ * EBADMSG: they differ. */
 int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *result,
                           size_t digits, struct bc_error *error);
 
 /* A file to open. (open.c) */
 struct bc_disk_source {
-    int file; /* moves in, on failure too */
+    int file; /* owned by the disk, on failure too */
     const char *path;
-    bool is_lent; /* bc_file's */
+    bool is_lent; /* see bc_file */
     bool is_partial;
     bool follows;
     bool copies;
     bool validates;
-    uint64_t max_batches; /* that bc__disk_next gives */
+    uint64_t max_batches; /* at most so many are found by bc__disk_next() */
 };
-/* Opens a file for reading; the schema is the caller's, who frees it after the disk. With
- * an index `disk->has_trailer` is set; without one bc__disk_next scans. EINVAL: not such
- * a file; ENODATA: a recording that is not complete; EBADMSG: damaged; ENOTSUP. */
+/* Opens a file for reading. The caller owns the schema, and frees it after the disk. If
+ * the file has an index, `disk->has_trailer` is set. Otherwise bc__disk_next() scans the
+ * file.
+ * EINVAL: no Arrow file, stream or recording.
+ * ENODATA: the recording is incomplete.
+ * EBADMSG: the file is damaged.
+ * ENOTSUP: the file has an unsupported type or version. */
 int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
                        struct bc_schema **out_schema, struct bc_error *error);
-/* Opens a recording that nobody has completed, to go on with it: bc__disk_next scans what
- * is there, then bc__disk_start_appending. (resume.c) EEXIST: it is complete; EBUSY:
- * somebody else is at it; EINVAL: it has another schema. */
+/* Opens an incomplete recording to continue it. The caller scans it with bc__disk_next(),
+ * then calls bc__disk_start_appending(). (resume.c)
+ * EEXIST: the recording is complete.
+ * EBUSY: another process or cache writes it.
+ * EINVAL: it has another schema. */
 int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
                     const struct bc_disk_options *options, struct bc_error *error);
-/* Removes a recording that was left before it was complete, and no other file. EEXIST,
- * EBUSY as above; EINVAL: it is no recording; ENOLCK: nobody knows. (resume.c) */
+/* Removes an incomplete recording, and no other file. (resume.c)
+ * EEXIST: the recording is complete.
+ * EBUSY: another process or cache writes it.
+ * EINVAL: the file is no recording.
+ * ENOLCK: the file system refuses locks. */
 int bc__disk_discard(const char *path, struct bc_error *error);
-/* The next batch is written behind what was scanned; what else stands there goes. */
+/* Truncates the file after the scanned batches, where the next batch is appended. */
 int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error);
-/* The file's first message. The producer's. */
+/* Appends the schema, which is the file's first message. Only the producer calls it. */
 int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error);
-/* A recording's first bytes, and its name, which it must not share: EEXIST. */
+/* Writes the first bytes of a recording, and gives it its name.
+ * EEXIST: the name exists. */
 int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error);
 
-/* Writes the trailer behind the batches, which are all there will be, unless it is there.
- * One thread at a time. EINVAL: a batch is not in the file. (finalize.c) */
+/* Writes the trailer after the last batch, unless the file has it. One thread at a time.
+ * (finalize.c)
+ * EINVAL: a batch is not in the file. */
 int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
                       struct bc_error *error);
-/* Adds up the bytes of each column of a batch; bc__measure_columns. Any thread. (read.c)
- */
+/* Adds the bytes of each column of a batch to `columns`, as bc__measure_columns() does.
+ * Any thread. (read.c) */
 int bc__disk_measure(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error);
 

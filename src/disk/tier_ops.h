@@ -1,6 +1,6 @@
-/* The operations of a disk tier: src/disk implements them, and src/store calls them.
+/* The operations of a disk tier. src/disk implements them, and src/store calls them.
  *
- * A store knows its disk tier by this header alone. A tier is the first member of the
+ * The store knows its disk tier by this header alone. A tier is the first member of the
  * struct that implements it. */
 #ifndef BC_DISK_TIER_OPS_H
 #define BC_DISK_TIER_OPS_H
@@ -10,19 +10,19 @@
 #include "arrow/projection.h"
 #include "disk/extent.h"
 
-/* An index's entry for a batch. */
+/* The entry of a batch in an index. */
 struct bc_index_entry {
     struct bc_extent extent;
     uint64_t first_row; /* rows of all batches before it */
     uint64_t rows;
 };
 
-/* All batches of a stream, for a trailer. The tier itself keeps no list of them. */
+/* All batches of a stream, for a trailer. The tier itself has no list of its batches. */
 struct bc_index {
     uint64_t batches;
     uint64_t rows;
     uint64_t bytes;
-    /* The entry of batch `number`. EINVAL, ENOMEM and errors of reading. */
+    /* Gets the entry of batch `number`. EINVAL, ENOMEM or an errno of reading. */
     int (*entry)(const void *context, uint64_t number, struct bc_index_entry *out_entry,
                  struct bc_error *error);
     const void *context;
@@ -39,14 +39,15 @@ struct bc_tier;
 
 struct bc_tier_ops {
     /* Writes a batch. With `more`, another batch follows soon, and this write may wait
-     * for it. The producer's. */
+     * for it. Only the producer calls it. */
     int (*append)(struct bc_tier *tier, struct bc_batch *batch,
                   const struct bc_buffer_ranges *ranges, bool more,
                   struct bc_extent *out_extent, struct bc_error *error);
     /* Writes the batches that wait in memory. Any thread. */
     int (*flush)(struct bc_tier *tier, struct bc_error *error);
-    /* Reads batch `number`. Any thread. EAGAIN: the read takes more work than
-     * `bytes_max`, or it would wait for another thread's read. */
+    /* Reads batch `number`. Any thread.
+     * EAGAIN: the read takes more work than `bytes_max`, or it would wait for another
+     * thread. */
     int (*read)(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
                 struct bc_tier_read what, struct bc_batch **out_batch,
                 struct bc_error *error);
@@ -56,18 +57,21 @@ struct bc_tier_ops {
                           bool is_new);
     /* Releases this extent and all earlier ones. Any thread. */
     void (*release)(struct bc_tier *tier, struct bc_extent extent);
-    /* Releases the dictionaries that appends replaced. With `done`, also those kept for
-     * the next append. A release may be foreign code: no lock is held. */
+    /* Releases the dictionaries that appends replaced. With `done`, releases those kept
+     * for the next append too. A release callback may be foreign code, so the caller
+     * holds no lock. */
     void (*release_retired)(struct bc_tier *tier, bool done);
     /* EIO: the file is shorter than the mapped data. Any thread. */
     int (*check)(struct bc_tier *tier, struct bc_error *error);
     /* Finds batch `number` by the file's index, and checks the file as `check` does. Any
-     * thread. EBADMSG: the index is damaged. */
+     * thread.
+     * EBADMSG: the index is damaged. */
     int (*locate)(struct bc_tier *tier, uint64_t number, struct bc_index_entry *out_entry,
                   struct bc_error *error);
-    /* Finds the next batch of a file without an index; `size` 0: the stream ended.
-     * EAGAIN: the writer has not written it yet. EOWNERDEAD: no process will write it.
-     * The producer's. */
+    /* Finds the next batch of a file without an index. `size` 0: the stream ended. Only
+     * the producer calls it.
+     * EAGAIN: the writer has not written it yet.
+     * EOWNERDEAD: no process will write it. */
     int (*next)(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *out_rows,
                 struct bc_error *error);
     /* The source ended: flushes, and completes a recording with its trailer. */
