@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 LIBRARIES = {"lz4frame.h", "zstd.h", "zstd_errors.h", "xxhash.h"}
-# Bottom to top. A name with a slash is one header, the others are whole folders.
+# Bottom to top. A name with a slash is one header, any other name is a whole folder.
 LAYERS: dict[str, set[str]] = {
     "base": {"batchcorder"},
     "arrow": {"base", "nanoarrow", "batchcorder"},
@@ -36,7 +36,7 @@ SYSTEM = re.compile(
     r"(?:sys|linux|netinet|arpa)/.*|(?:unistd|fcntl|pthread|semaphore|threads|signal|sched"
     r"|dirent|poll|spawn|dlfcn|ftw|glob|pwd|grp|time|utime|stdio|mqueue)\.h"
 )
-# Of these, what only formats text or describes a moment.
+# The headers among these that only format text or describe a moment.
 HARMLESS = {"stdio.h", "time.h"}
 CALL = re.compile(
     r"""(?<![\w.>])(

@@ -3,7 +3,7 @@
 
 check_prose.py                compares the counts with tools/prose_counts.txt
 check_prose.py --list [PATH]  prints file:line: kind: words, for all files or for PATH
-check_prose.py --update       records the counts of now, unless one of them rose
+check_prose.py --update       records the counts of now, unless a count rose
 
 Each area of text has three counts. "words" are banned words. "long" are sentences of more
 than 25 words. "nested" are sentences with more than one relative pronoun. Code is left

@@ -21,8 +21,8 @@ from pathlib import Path
 SUBPROJECTS = Path(__file__).resolve().parent.parent / "subprojects"
 PACKAGEFILES = SUBPROJECTS / "packagefiles"
 
-# pip builds the metadata of whatever it downloads, which for nanoarrow takes 90 seconds
-# of compiling. Stand-ins for the build backends answer that one question at once.
+# pip builds the metadata of each download, and nanoarrow's takes 90 seconds to compile.
+# Stand-ins for the build backends return the metadata at once.
 BACKEND = """\
 import os
 def prepare_metadata_for_build_wheel(directory, config_settings=None):

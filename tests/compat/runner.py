@@ -1,5 +1,5 @@
 """
-Run the probes over one package, and collect what each of them found.
+Run the probes with one package, and collect the findings.
 
 The package runs in a process of its own, which writes a line before and after each probe.
 A probe that takes too long, or ends the process, is a finding too: the process is then
@@ -134,7 +134,7 @@ def differ(one: Any, other: Any) -> bool:
 
 
 def main() -> None:
-    """Print what the probes find, as JSON."""
+    """Print the findings of the probes as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--package", type=Path, help="directory of another package")
     parser.add_argument("--seconds", type=float, default=10)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Run the fuzzers: run.py BUILD SECONDS REPORT.
 
-Builds the targets in the meson build folder BUILD. Each gets what is in
-tests/fuzz/regressions, one by one, and then fuzzes for so many seconds, beginning with
-BUILD/seeds (which seeds.py makes). What it finds that reaches more code is kept in
-BUILD/corpus for the next run, what it finds wrong in BUILD/findings. REPORT is a JUnit
-file: one test for each regression, and one for each target.
+Builds the targets in the meson build folder BUILD. Each target runs every input in
+tests/fuzz/regressions, and then fuzzes for SECONDS, beginning with BUILD/seeds (made by
+seeds.py). Inputs that reach more code are kept in BUILD/corpus for the next run. Failing
+inputs are kept in BUILD/findings. REPORT is a JUnit file: one test for each regression,
+and one for each target.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 TARGETS = ("open", "mutate", "producer")
 LIMITS = ["-timeout=10", "-rss_limit_mb=2048"]
-# What is claimed to be there when it is decompressed is reserved, not touched.
+# The stated size of decompressed data is reserved, but its pages are not touched.
 LIMITS += ["-malloc_limit_mb=1000000"]
 # The usual schedule spends half of the time on itself where much code is reached.
 HOW = ["-entropic=0", "-max_len=65536", "-print_final_stats=1"]
@@ -30,7 +30,7 @@ SANITIZERS = {
 
 
 def run(command: list[str | Path]) -> tuple[bool, str]:
-    """Return whether it went well, and what it said."""
+    """Return whether the run succeeded, and its output."""
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,

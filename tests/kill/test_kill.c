@@ -1,9 +1,9 @@
-/* Processes that are killed before every system call, and in the middle of every write:
- * what they leave is an exact prefix of what they recorded, or all or nothing of what
- * they saved; and the next process goes on.
+/* Processes are killed before every system call, and in the middle of every write. A
+ * recording must then be an exact prefix, and a saved file must be complete or absent.
+ * The next process must continue.
  *
- * BC_KILL_KEEP: a directory that gets a copy of every file that was left, for other
- * libraries to read: MODE.BATCHESxROWS.HOW.N. */
+ * BC_KILL_KEEP: a directory for copies of all files left behind, for other libraries to
+ * read: MODE.BATCHESxROWS.HOW.N. */
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -13,7 +13,7 @@
 
 enum { OLD_BATCHES = 4, OLD_ROWS = 3, PART = 3 };
 
-/* What is at the path before. */
+/* The file at the path before the test. */
 enum before { NOTHING, OLD, UNFINISHED };
 
 struct mode {
@@ -40,7 +40,8 @@ static void arm(const struct runner *runner) {
     bc__fault_arm(BC_FAULT_SYS, runner->n, runner->code);
 }
 
-/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+/* Called inside the source. The clock is stopped, so that all batches of a tick are fast.
+ */
 static void set_pace(void *context, int64_t number) {
     const struct runner *runner = context;
     if (number != runner->mode->fast_from) return;
@@ -54,7 +55,7 @@ static void ingest(struct bc_cache *cache, const struct mode *mode) {
     CHECK(batches == (uint64_t)mode->batches);
 }
 
-/* Records to the end, or goes on where somebody left it. */
+/* Records to the end, or resumes a recording. */
 static void record(const struct runner *runner, struct counting_source *source) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.record_path = runner->dir->path;
@@ -65,7 +66,7 @@ static void record(const struct runner *runner, struct counting_source *source) 
     struct bc_cache *cache;
     int code = bc_cache_new(&stream, &options, &cache, NULL);
     if (code == EEXIST && options.resume) {
-        /* It is complete, which the process that was killed just did not see. */
+        /* The killed process had completed the recording. */
         stream.release(&stream);
         return;
     }
@@ -134,7 +135,7 @@ static bool run_in_child(struct runner *runner) {
     return false;
 }
 
-/* ---- what is there before ---- */
+/* ---- files before the test ---- */
 
 static void prepare(const struct mode *mode, const struct recording_dir *dir) {
     if (mode->before == NOTHING) return;
@@ -145,9 +146,9 @@ static void prepare(const struct mode *mode, const struct recording_dir *dir) {
     recording_write(dir->path, source, old ? UINT64_MAX : PART);
 }
 
-/* ---- what is there afterwards ---- */
+/* ---- files after the test ---- */
 
-/* Rows of each batch in what is complete at the path. */
+/* Rows of each batch in the complete file at the path. */
 static int64_t rows_of(const char *path) {
     struct bc_cache *cache;
     if (bc_file_open(path, NULL, &cache, NULL) != 0) return -1;
@@ -185,7 +186,7 @@ static void check_left(const struct mode *mode, const struct recording_dir *dir,
     CHECK(complete || (!mode->saves && !ended));
     CHECK(mode->before != UNFINISHED || batches >= PART);
     if (complete) return;
-    /* Nobody writes it any more, which who follows it is told. */
+    /* The writer is dead, and a follower gets that error. */
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.follow = 1;
     CHECK(bc_file_open(dir->path, &options, &cache, NULL) == 0);
@@ -194,7 +195,7 @@ static void check_left(const struct mode *mode, const struct recording_dir *dir,
     bc_cache_unref(cache);
 }
 
-/* What a process that was not killed leaves: the recording, and nothing beside it. */
+/* A process that was not killed leaves the recording, and no other file. */
 static void check_end(const struct mode *mode, const struct recording_dir *dir) {
     bool complete;
     CHECK(directory_count(dir->caches) == 0);
@@ -204,7 +205,7 @@ static void check_end(const struct mode *mode, const struct recording_dir *dir) 
     CHECK(directory_count(dir->root) == 1);
 }
 
-/* A copy for others to look at, if they want it. */
+/* A copy for other libraries, if BC_KILL_KEEP is set. */
 static void keep(const struct mode *mode, const struct recording_dir *dir,
                  const char *how, unsigned long n) {
     const char *where = getenv("BC_KILL_KEEP");
@@ -218,7 +219,7 @@ static void keep(const struct mode *mode, const struct recording_dir *dir,
     free(bytes);
 }
 
-/* Makes what was left of caches look like what was left long ago. */
+/* Gives left cache directories an old time stamp. */
 static void age(const char *path) {
     DIR *dir = opendir(path);
     CHECK(dir != NULL);
@@ -266,7 +267,7 @@ static void test_record_durable(void) {
     kill_everywhere((struct mode){.name = "record_durable", .durable = true});
 }
 
-/* Messages of more than 1 KB: 70 of them make a block and some more. */
+/* 70 messages of more than 1 KB fill a block and more. */
 static void test_record_together(void) {
     kill_everywhere((struct mode){
         .name = "record_together", .batches = 64 + 70, .rows = 30, .fast_from = 64});

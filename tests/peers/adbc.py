@@ -1,4 +1,4 @@
-"""What ADBC's tests find in its checkout, and not beside its source releases."""
+"""Files that ADBC's tests need from its checkout: the source releases lack them."""
 
 from __future__ import annotations
 

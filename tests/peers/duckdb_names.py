@@ -1,4 +1,4 @@
-"""A pytest plugin: the names that DuckDB 1.3 had for results, on the DuckDB that runs."""
+"""A pytest plugin: adds DuckDB 1.3's names for results to the running DuckDB."""
 
 from __future__ import annotations
 

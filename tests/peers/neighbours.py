@@ -1,5 +1,5 @@
 """
-What libraries that take Arrow data make of the package's objects, as a Markdown table.
+Results of other libraries for the package's objects, as a Markdown table.
 
 Usage: neighbours.py MODULE CALL prints the cells of one row; each row is a process, since
 these libraries have threads and runtimes of their own.

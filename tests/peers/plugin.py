@@ -1,8 +1,8 @@
 """
 A pytest plugin that runs another library's suite with the package in between.
 
-PEERS_WAY names a way of `ways.py`. Every stream that one library hands to another then
-passes through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
+PEERS_WAY names a way of `ways.py`. Every stream between two libraries then passes
+through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
 variable of a test passes through every way, and must come back equal.
 """
 
@@ -153,7 +153,7 @@ def patch_streams() -> None:
 
 
 def as_table(value: Any) -> pa.Table | None:
-    """Return what a test has in a variable as a table, if that is what it is."""
+    """Return the value of a test's variable as a table, or None if it is not one."""
     kind = type(value)
     try:
         if kind is pa.Table:
@@ -171,7 +171,7 @@ def as_table(value: Any) -> pa.Table | None:
             return pa.table(value)
         if kind.__name__ == "DataFrame" and kind.__module__.startswith("pandas"):
             return pa.table(value)
-    except Exception:  # what no library makes a table of
+    except Exception:  # not a table for any library
         return None
     return None
 
@@ -194,11 +194,11 @@ def is_intact(table: pa.Table) -> bool:
 
 
 def problems(table: pa.Table) -> Iterator[str]:
-    """Yield what differs when a table passes through each way."""
+    """Yield the differences after a table passed through each way."""
     if table.nbytes > 64 << 20 or not is_intact(table):
         return
-    # What a C stream keeps of it without the package: extension types that only the
-    # test knows become their storage.
+    # A C stream without the package changes it too: extension types that only the test
+    # knows become their storage.
     table = pa.table(ways.Held(table.__arrow_c_stream__()))
     for name, way in ways.WAYS.items():
         try:

@@ -5,8 +5,8 @@ Run other libraries' suites without the package, then with it in between, and co
 A test whose outcome differs fails the run, unless `differences.txt` explains it.
 Usage: run.py PACKAGE_DIR WORK_DIR REPORT.xml [SUITE[:WAY] ...]
 
-PEERS_<SUITE>=DIR takes the tests of a suite from a checkout in place of the release that
-is pinned: newer releases of DuckDB and Polars carry no tests.
+PEERS_<SUITE>=DIR takes the tests of a suite from a checkout in place of the pinned
+release: newer releases of DuckDB and Polars carry no tests.
 """
 
 from __future__ import annotations

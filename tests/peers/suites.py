@@ -61,7 +61,7 @@ SUITES = [
             "tests/fast/arrow",
             ["."],
             ways=("memory", "disk", "recording"),
-            # The tests are of DuckDB 1.3, and turn warnings into errors. One of them
+            # The tests are of DuckDB 1.3, and turn warnings into errors. One test
             # executes 10,000 statements, and then hands over one table.
             arguments=[
                 *("-p", "duckdb_names", "-W", "ignore::DeprecationWarning"),
@@ -79,8 +79,8 @@ SUITES = [
         ["io", "interop"],
         arguments=[
             *("-m", "not slow and not write_disk and not benchmark and not docs"),
-            # Two files have one name. Others need orjson, greenlet, pyiceberg, moto, and
-            # libraries for spreadsheets.
+            # Two files have one name. More files need orjson, greenlet, pyiceberg, moto,
+            # and libraries for spreadsheets.
             "--import-mode=importlib",
             *(f"--ignore-glob=*/{name}.py" for name in POLARS_IGNORED),
         ],
@@ -116,15 +116,15 @@ SUITES = [
         "peers-xorq",
         None,
         "xorq",
-        # What names the package or hands streams on. Most others fail without it too: the
-        # wheel has no test data.
+        # Tests that name the package or pass streams. Most of the rest fail without it
+        # too: the wheel has no test data.
         [
             *("expr/tests", "caching", "flight"),
             *(f"backends/{name}/tests/test_into_backend.py" for name in XORQ_INTO),
             *(f"backends/xorq_datafusion/tests/test_{name}.py" for name in XORQ_STREAMS),
         ],
         ways=("ours",),
-        # Not: what needs servers, and a test that takes ports which are in use.
+        # Without tests of servers, and a test that needs ports in use.
         arguments=[
             *("-m", "not postgres and not s3 and not gcs and not trino"),
             *("-k", "not test_connect"),

@@ -1,4 +1,4 @@
-"""The table of `docs/clients.md` says what each neighbour takes, and how often."""
+"""The table of `docs/clients.md` is right for each library's call."""
 
 from __future__ import annotations
 

@@ -42,13 +42,13 @@ def inside() -> Iterator[bool]:
 
 
 class Held:
-    """A capsule that was made before, as the object that makes it."""
+    """An existing capsule, as the object that makes it."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Return the capsule, whatever schema is requested."""
+        """Return the capsule, for any requested schema."""
         return self._capsule
 
 
@@ -72,7 +72,7 @@ def recording(stream: Any) -> Any:
 
 def dataset(stream: Any) -> Any:
     """
-    Return what pyarrow's scanner makes of a recorded stream.
+    Return a scan of a recorded stream by pyarrow.
 
     nanoarrow holds the GIL while it waits for pyarrow's threads. Before Python 3.12 these
     need the GIL if they ask a source, so the source is asked before.

@@ -1,4 +1,4 @@
-"""What code written for batchcorder 0.1.3 can see, one small probe for each corner."""
+"""Small probes of all behaviour that code for batchcorder 0.1.3 can observe."""
 
 from . import (
     arguments,

@@ -1,4 +1,4 @@
-"""What the constructor takes, and what it says to the rest."""
+"""The arguments that the constructor takes, and its errors for the rest."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ PATHS: dict[str, Any] = {
 
 @each_of(PATHS)
 def disk_path(bc: Any, value: Any, tmp: Path) -> Any:
-    """The path, what is there after construction, after recording and after close."""
+    """The path, and its files after construction, after recording and after close."""
     (tmp / "file").write_text("stays")
     (tmp / "there").mkdir()
     (tmp / "there" / "mine").write_text("stays")
@@ -228,7 +228,7 @@ def path_and_capacity(bc: Any, options: dict[str, Any], tmp: Path) -> Any:
     return [found, tree(tmp)]
 
 
-# ---- several things wrong at once: which is said ----
+# ---- several errors at once: the reported one ----
 
 FIVE: Any = 5
 WRONG: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -1,4 +1,4 @@
-"""What the probes record, and ways to read it."""
+"""The data that the probes record, and ways to read it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def both(bc: Any, source: Any, tmp: Path, **options: Any) -> Any:
 
 
 def evict(bc: Any, source: Any, tmp: Path, **options: Any) -> Any:
-    """Return a cache that writes what leaves memory."""
+    """Return a cache that writes batches when they leave memory."""
     settings = {"memory_capacity": 64, "write_policy": "on_eviction"}
     return disk(bc, source, tmp, **(settings | options))
 

@@ -58,7 +58,7 @@ def words_of_an_error_of_the_source(bc: Any, way: str) -> Any:
 
 @each(READS)
 def words_with_prefixes(bc: Any, way: str) -> Any:
-    """What the libraries on the way put before the words."""
+    """The prefixes that libraries put before the message."""
     cache = bc.StreamCache(stream(), 1)
     try:
         READS[way](cache)
@@ -69,7 +69,7 @@ def words_with_prefixes(bc: Any, way: str) -> Any:
 
 @each(READS)
 def after_an_error_of_the_source(bc: Any, way: str) -> Any:
-    """What later readers and ingests get."""
+    """The results of later readers and ingests."""
     cache = bc.StreamCache(generated(2, ValueError("boom")))
     first = [
         kind_raised(READS[way], cache),
@@ -144,7 +144,7 @@ def threads(bc: Any, tier: str, tmp: Path) -> Any:
 
 @probe
 def threads_share_a_reader(bc: Any) -> Any:
-    """Each batch goes to one of them, also while the source is slow."""
+    """Each batch goes to one thread, also while the source is slow."""
     gate = Gate()
     reader = bc.StreamCache(gate.stream()).reader()
     tasks = [Task(lambda: ids(list(reader)))]

@@ -143,7 +143,7 @@ def memory_of_batches_that_all_passed(bc: Any) -> Any:
 
 @probe
 def dropped_reader_holds_nothing_back(bc: Any) -> Any:
-    """Room for two batches, and a dropped reader that stands at the first."""
+    """Room for two batches, and a dropped reader at the first one."""
     cache = bc.StreamCache(stream(20), 64, max_readers=2)
     dropped = cache.reader()
     next(dropped)
@@ -165,7 +165,7 @@ BUDGETS = {str(size): size for size in (0, 1, 31, 32, 64, 200, 320, 1000)}
 
 @each_of(BUDGETS)
 def memory_budget(bc: Any, size: int) -> Any:
-    """Batches of 32 bytes, ten of them."""
+    """Ten batches of 32 bytes."""
     cache = bc.StreamCache(stream(10), size)
     found = [attempt(cache.ingest_all) for _ in range(2)]
     return [*found, cache.upstream_exhausted]
@@ -214,7 +214,7 @@ def words_of_over_disk_capacity(bc: Any, tmp: Path) -> Any:
 
 @probe
 def a_batch_that_did_not_fit_is_not_lost(bc: Any) -> Any:
-    """After the readers passed what is there, there is room for it."""
+    """After the readers passed the stored batches, the batch has room."""
     cache = bc.StreamCache(stream(10), 96, max_readers=1)
     found = [attempt(cache.ingest_all)]
     return [*found, attempt(lambda: ids(cache)), cache.ingested_count]
@@ -362,7 +362,7 @@ def damage_does_not_touch_what_is_in_memory(bc: Any, tmp: Path) -> Any:
 
 @probe
 def removed_directory(bc: Any, tmp: Path) -> Any:
-    """Somebody else removes the file of a running cache."""
+    """Another process removes the file of a running cache."""
     cache = disk(bc, stream(), tmp)
     reader = cache.reader()
     next(reader)

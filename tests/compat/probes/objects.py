@@ -1,4 +1,4 @@
-"""What the classes and their objects are, before they do anything."""
+"""The classes and their objects, before the first call."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def methods_can_be_replaced(bc: Any) -> Any:
 
 @probe
 def classes_can_be_changed(bc: Any) -> Any:
-    """Monkeypatching, which classes in C that are not sealed allow too."""
+    """Monkeypatching: unsealed classes in C allow it too."""
     bc.StreamCache.extra = 5
     try:
         return THINGS["cache"](bc).extra
@@ -329,7 +329,7 @@ def cycles(bc: Any, name: str) -> Any:
 
 @probe
 def cycle_through_the_source(bc: Any) -> Any:
-    """A source that holds the cache that it feeds."""
+    """A source with a reference to the cache that reads it."""
 
     class Source:
         def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:

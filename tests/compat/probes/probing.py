@@ -1,4 +1,4 @@
-"""How a probe is declared, and how what happened is put into words that compare."""
+"""Declares probes, and describes their results in comparable words."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def each_of(cases: Mapping[str, Any]) -> Callable[..., Any]:
 
 def run_probe(name: str, bc: ModuleType) -> Any:
     """
-    Run one probe in an empty working directory; return what can be put into JSON.
+    Run one probe in an empty working directory; return a value for JSON.
 
-    What the probe does not catch itself is ``{"uncaught": ...}``: that is a finding where
-    one of two packages does it, and a mistake in the probe where both do.
+    An exception that the probe does not catch is ``{"uncaught": ...}``. If one package
+    raises it, it is a finding. If both raise it, the probe is wrong.
     """
     with tempfile.TemporaryDirectory() as path, contextlib.chdir(path):
         try:
@@ -78,8 +78,8 @@ def _without_path(found: Any, path: str) -> Any:
 
 # pyarrow's words go on with a traceback, or with lines of its own source.
 _TAIL = re.compile(r"\. Detail: Python exception|\n?/[\w./-]+\.cc:\d+")
-# Each library that an error passes puts the name of its kind of error before it, and
-# Python the errno (`words_with_prefixes` is the probe of these).
+# Each library on the way adds the name of its error type, and Python adds the errno
+# (see the probe `words_with_prefixes`).
 _PREFIXES = re.compile(
     r"^((\[Errno \d+\]|Invalid:|Invalid argument error:|Memory error:|Io error:"
     r"|Out of memory:|C Data interface error:) )*"
@@ -94,7 +94,7 @@ def type_name(kind: type) -> str:
 
 
 def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return what the function returns, or a description of what it raises."""
+    """Return the function's result, or a description of its exception."""
     try:
         return describe(function(*args, **kwargs))
     except BaseException as error:
@@ -129,7 +129,7 @@ def _field(field: pa.Field) -> str:
 
 
 def describe(value: Any) -> Any:
-    """Return something for JSON that tells apart what a user can tell apart."""
+    """Return a JSON value that differs whenever a user can see a difference."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):

@@ -112,7 +112,7 @@ def iterators(bc: Any) -> Any:
 
 @probe
 def loops(bc: Any) -> Any:
-    """What the language does with things that can be iterated."""
+    """The language's operations on iterables."""
     cache = bc.StreamCache(stream())
     first, *rest = cache
     *_, last = cache.reader()
@@ -278,7 +278,7 @@ def from_start(bc: Any, value: Any) -> Any:
     return attempt(lambda: ids(cache.reader(value)))
 
 
-# ---- what keeps a recording alive ----
+# ---- references that keep a recording alive ----
 
 KEEPERS: dict[str, Callable[[Any], Any]] = {
     "reader": lambda c: c.reader(),
@@ -293,7 +293,7 @@ KEEPERS: dict[str, Callable[[Any], Any]] = {
 
 @each(KEEPERS)
 def the_cache_is_dropped(bc: Any, name: str, tmp: Path) -> Any:
-    """The rest can be read, the file goes with the last of them."""
+    """The rest can be read. The last reference removes the file."""
     cache = disk(bc, stream(), tmp)
     kept = KEEPERS[name](cache)
     del cache
@@ -373,7 +373,7 @@ def a_reader_of_a_closed_cache(bc: Any, moment: str, tmp: Path) -> Any:
 
 @each(MOMENTS)
 def streams_of_a_closed_cache(bc: Any, moment: str, tmp: Path) -> Any:
-    """C streams that were opened before: what the consumer's library says."""
+    """C streams that were opened before: the error of the consumer's library."""
     found = []
     for tier in ("memory", "disk"):
         cache = TIERS[tier](bc, stream(), tmp)

@@ -1,4 +1,4 @@
-"""What can be recorded."""
+"""Objects that can be recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .probing import attempt, each, each_of, kind_raised, probe
 
 
 class Streams:
-    """An object whose `__arrow_c_stream__` returns, or raises, what it is told."""
+    """An object with a given result or exception of `__arrow_c_stream__`."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -207,7 +207,7 @@ def capsule_of_another_name(bc: Any, name: bytes | None) -> Any:
 
 @probe
 def reader_taken_over(bc: Any) -> Any:
-    """What is left of a RecordBatchReader that a cache was made of."""
+    """The state of a RecordBatchReader after a cache took it."""
     source = stream()
     cache = bc.StreamCache(source)
     return [kind_raised(source.read_next_batch), ids(cache)]

@@ -76,7 +76,7 @@ def subclass_with_another_reader(bc: Any) -> Any:
 
 @probe
 def subclass_with_another_stream(bc: Any) -> Any:
-    """One that always casts, by a cast that does not ask it in turn."""
+    """A subclass that always casts, without recursion."""
     target = pa.schema([("id", pa.float64())])
 
     class Mine(bc.StreamCache):

@@ -64,7 +64,7 @@ def metadata_that_is_not_utf8(bc: Any, tier: str, tmp: Path) -> Any:
 
 @each(["memory", "disk"])
 def top_level_nulls(bc: Any, tier: str, tmp: Path) -> Any:
-    """A stream of structs of which one is null, which no table can hold."""
+    """A stream of structs with a null, which no table can hold."""
     structs = pa.array([{"id": 1}, None, {"id": 3}])
 
     def use() -> Any:
