@@ -5,8 +5,7 @@
 
 #include "module.h"
 
-/* Bytes that one object of a cache with `columns` columns takes; an estimate, on the high
- * side. */
+/* Size of one object of a cache with `columns` columns, in bytes; an upper estimate. */
 uint64_t batch_object_size(Py_ssize_t columns);
 /* The object of batch `number`, a new reference, or NULL. */
 PyObject *batch_object_of(struct cache_object *self, uint64_t number);

@@ -61,7 +61,7 @@ static void cache_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
-    /* What is released runs foreign code, which must not see our caller's exception. */
+    /* A release runs foreign code, which must not see the caller's exception. */
     PyObject *type_set;
     PyObject *value_set;
     PyObject *traceback_set;
@@ -249,11 +249,11 @@ static PyObject *cache_stats(PyObject *object, PyObject *unused) {
         stats.readers, "waiting", stats.waiting, "resumed", stats.resumed);
 }
 
-/* The class that Python code derives from this type documents the members that it has. */
+/* The derived class in Python documents the members without a text here. */
 static PyMethodDef cache_methods[] = {
     {"close", cache_close, METH_NOARGS, DOC_CACHE_CLOSE},
     {"stats", cache_stats, METH_NOARGS,
-     "stats($self)\n--\n\nReturn what the cache holds now, as a dict.\n"},
+     "stats($self)\n--\n\nReturn the counters as a dict.\n"},
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))cache_stream,
      METH_VARARGS | METH_KEYWORDS,
      "__arrow_c_stream__($self, requested_schema=None)\n--\n\n"

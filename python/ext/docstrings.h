@@ -1,5 +1,5 @@
-/* What help() shows of public members that are written in C, in numpydoc's format. The
- * first line of a method's text is the signature that inspect reads. */
+/* Texts of help() for public members written in C, in numpydoc's format. The first line
+ * of a method's text is the signature that inspect reads. */
 #ifndef BC_EXT_DOCSTRINGS_H
 #define BC_EXT_DOCSTRINGS_H
 
@@ -117,7 +117,7 @@
     "\n"                                                             \
     "Return the next batch.\n"                                       \
     "\n"                                                             \
-    "Threads may share a reader: each batch goes to one of them.\n"  \
+    "Threads may share a reader: each batch goes to one thread.\n"   \
     "\n"                                                             \
     "Returns\n"                                                      \
     "-------\n"                                                      \

@@ -8,10 +8,10 @@
  * A thread of another library, or the prefetching thread, has no thread state. It does
  * not take the GIL: a client may hold the GIL while it waits for that thread (nanoarrow,
  * for a scanner of pyarrow's). A source that runs Python makes a state itself. Making a
- * state takes a lock of the interpreter without the GIL. Python before 3.12 waits for
- * that lock in a forked child before it re-creates it: a fork at that moment would leave
- * a child that hangs. Therefore the state is made here before 3.12, for the duration of
- * the wait, and forks wait for `making`. Only the end of that state takes the GIL. */
+ * state takes a lock of the interpreter without the GIL. Before Python 3.12, a forked
+ * child waits for that lock: a fork at that moment would leave a child that hangs. The
+ * state is then made here, for the duration of the wait, and forks wait for `making`.
+ * Only the end of that state takes the GIL. */
 #ifndef BC_EXT_GIL_H
 #define BC_EXT_GIL_H
 

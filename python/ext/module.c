@@ -68,9 +68,8 @@ static void release(void *module) { (void)clear(module); }
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 
-/* What the package needs of a cache beside its public members. Functions, so that a
- * subclass overrides none by accident. _core.pyi has their types; arguments are checked
- * in Python. */
+/* The calls of the core that the package makes: functions, so that a subclass overrides
+ * none by accident. _core.pyi has their types. Python checks the arguments. */
 static PyMethodDef functions[] = {
     {"open_reader", FAST(open_reader),
      "open_reader(cache, start=0, stop=-1, step=1, columns=None)\n--\n\n"

@@ -1,4 +1,4 @@
-/* What the files of the extension share. */
+/* Types and functions that the files of the extension share. */
 #ifndef BC_EXT_MODULE_H
 #define BC_EXT_MODULE_H
 

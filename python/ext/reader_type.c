@@ -39,8 +39,8 @@ static PyObject *refuse_used(void) {
     return NULL;
 }
 
-/* The pyarrow.Schema of what the reader gives, a new reference; of one that is used up
- * what was made before, or NULL. */
+/* The pyarrow.Schema of the reader's batches, a new reference. For a used-up reader, the
+ * schema imported before, or NULL. */
 static PyObject *schema_of(struct reader_object *self, struct bc_reader *reader,
                            struct cache_object *owner) {
     PyObject *schema;
@@ -81,8 +81,8 @@ static void hold_both(struct reader_object *self, struct bc_reader **out_reader,
     CRITICAL_SECTION_END();
 }
 
-/* Uses the reader up: it is the caller's then, or NULL where it was used up before. An
- * exported stream of it keeps what it needs. */
+/* Uses the reader up, and returns it to the caller; NULL if it was used up before. An
+ * exported stream has its own references. */
 static struct bc_reader *take_reader(struct reader_object *self) {
     struct bc_reader *reader;
     struct cache_object *owner;
@@ -381,8 +381,8 @@ static PyObject *reader_read_next_batch(PyObject *object, PyObject *unused) {
     return batch;
 }
 
-/* A table of the batches that the reader's own iteration returns: threads that share the
- * reader get different batches. */
+/* The table is made from the reader's own iteration: threads that share the reader get
+ * different batches. */
 static PyObject *reader_read_all(PyObject *object, PyObject *unused) {
     (void)unused;
     PyObject *schema = reader_schema(object, NULL);

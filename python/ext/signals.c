@@ -7,8 +7,8 @@ static _Thread_local bool method_calls;
 /* The innermost wait of this thread is a method's. */
 static _Thread_local bool method_waits;
 
-/* The exception that was put off, and the thread that raises it: the main thread, where
- * handlers run. Under the GIL. */
+/* The deferred exception, and the thread that raises it: the main thread, because
+ * handlers run there. Under the GIL. */
 static PyObject *deferred;
 static unsigned long deferred_thread;
 /* This thread has put one off since it began to wait. */
