@@ -1,4 +1,4 @@
-"""What the command line understands."""
+"""The commands and options of the command line."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from .._core import __version__
 _EXAMPLES = """\
 examples:
   batchcorder record trades.parquet trades.arrows     record a Parquet file
-  batchcorder info trades.arrows                      its schema and size
-  batchcorder head trades.arrows -n 5                 its first rows
-  batchcorder verify trades.arrows                    is all of it right?
+  batchcorder info trades.arrows                      show its schema and size
+  batchcorder head trades.arrows -n 5                 show its first rows
+  batchcorder verify trades.arrows                    check all its data
   batchcorder cat trades.arrows --columns id,price | batchcorder record - some.arrows
 
-exit status: 0 all is right, 1 a file or the system is to blame, 2 the call is,
-130 interrupted
+exit status: 0 success, 1 file or system error, 2 usage error, 130 interrupted
 """
 
 
 def arguments() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="batchcorder",
-        description="Recordings of Arrow streams: written, read, looked at, verified.",
+        description="Write, read, show and verify recordings of Arrow streams.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,11 +46,11 @@ def arguments() -> argparse.ArgumentParser:
         "  batchcorder info --json trades.arrows | grep rows\n",
     )
     info.add_argument("path", **path)
-    info.add_argument("--json", action="store_true", help="as JSON, for programs")
+    info.add_argument("--json", action="store_true", help="print JSON")
 
     verify = command(
         "verify",
-        "read all of each file, and report the first batch that is wrong",
+        "read each file completely, and report its first invalid batch",
         "  batchcorder verify trades.arrows && echo right\n",
     )
     verify.add_argument("paths", nargs="+", **path)
@@ -63,17 +62,19 @@ def arguments() -> argparse.ArgumentParser:
         "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n",
     )
     record.add_argument(
-        "source", metavar="SOURCE", help="a file, or - for an Arrow stream that comes in"
+        "source",
+        metavar="SOURCE",
+        help="a file, or - for an Arrow stream on standard input",
     )
-    record.add_argument("path", metavar="PATH", help="the recording: a name not taken")
+    record.add_argument("path", metavar="PATH", help="output file, must not exist")
     record.add_argument(
         "--format",
         choices=["parquet", "csv", "arrow"],
-        help="of the source; by default its first bytes, or its name's ending, tell",
+        help="format of the source; default: by its first bytes or its extension",
     )
-    record.add_argument("--compression", choices=["lz4", "zstd"], help="of its buffers")
+    record.add_argument("--compression", choices=["lz4", "zstd"], help="compress buffers")
     record.add_argument(
-        "--durable", action="store_true", help="every batch is on the disk at once"
+        "--durable", action="store_true", help="synchronise each batch with the disk"
     )
 
     cat = command(
@@ -94,21 +95,21 @@ def arguments() -> argparse.ArgumentParser:
         "  batchcorder head -n 3 --columns id trades.arrows\n",
     )
     head.add_argument("path", **path)
-    head.add_argument("-n", "--rows", type=_count, default=10, help="how many (10)")
+    head.add_argument("-n", "--rows", type=_count, default=10, help="number of rows (10)")
     _add_range(head)
     return top
 
 
 def _add_range(parser: argparse.ArgumentParser) -> Any:
-    """Add what says which part is read; return the group of what may be missing."""
+    """Add the options for a part of a file; return the group of --partial."""
     parser.add_argument(
         "--columns",
         type=lambda text: text.split(","),
         metavar="A,B",
         help="only these columns, in this order",
     )
-    parser.add_argument("--start", type=_count, metavar="N", help="from this batch on")
-    parser.add_argument("--stop", type=_count, metavar="N", help="to before this batch")
+    parser.add_argument("--start", type=_count, metavar="N", help="first batch")
+    parser.add_argument("--stop", type=_count, metavar="N", help="batch to end before")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--partial", action="store_true", help="read the valid part of an incomplete file"
@@ -123,7 +124,7 @@ def _count(text: str) -> int:
     return number
 
 
-_count.__name__ = "number"  # which argparse says
+_count.__name__ = "number"  # the name in argparse's messages
 
 
 __all__ = ["arguments"]

@@ -1,4 +1,4 @@
-"""What the command line reads: files, pipes, and the errors that name them."""
+"""Files and pipes of the command line, and errors that name them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from .. import _recordings
 
-# What ends with an error of a file's or the system's, and of who called, ends with these.
+# Exit statuses: file or system error, usage error.
 FAILED, MISUSED = 1, 2
 
 _ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
@@ -26,7 +26,7 @@ _PACKED = (".gz", ".bz2", ".zst", ".lz4")
 
 
 class CommandError(Exception):
-    """What the user is told, in one line, before the program ends."""
+    """A failure of the command, as one line for the user."""
 
     def __init__(self, words: str, code: int = FAILED) -> None:
         super().__init__(words)
@@ -36,7 +36,7 @@ class CommandError(Exception):
 
 
 def standard(name: str) -> Any:
-    """Return standard input or output, which somebody may have closed."""
+    """Return standard input or output, if it is open."""
     stream = getattr(sys, name)
     if stream is None:
         raise CommandError(f"standard {name[3:]}put is closed", MISUSED)
@@ -62,7 +62,7 @@ def is_pipe(name: str) -> bool:
 
 @contextlib.contextmanager
 def blamed(name: str) -> Iterator[None]:
-    """See to it that errors name this file, in one line."""
+    """Turn errors into a CommandError with the name of this file."""
     try:
         yield
     except CommandError:
@@ -79,10 +79,10 @@ def words_of(error: BaseException) -> str:
     words = str(error)
     if isinstance(error, OSError) and error.strerror:
         words = error.strerror
-    # A stream's error may have all of an exception's traceback behind it.
+    # The message of a stream may end with the traceback of an exception.
     words = words.partition(". Detail: ")[0].strip().replace("\n", " ")
     words = re.sub(r"^(Failed to open|Failed to create recording): ", "", words)
-    # The file's name, which stands in front.
+    # `blamed` puts the name of the file in front.
     words = re.sub(r": '[^']*'$", "", words)
     return words or type(error).__name__
 
@@ -92,7 +92,7 @@ def _opened(name: str) -> Any:
 
 
 def readable(name: str) -> Any:
-    """Return what `open` takes for a name on the command line, more than once too."""
+    """Return an argument of `open`, which may be opened more than once."""
     if name != "-" and not is_pipe(name):
         return name
     file = _opened(name)
@@ -100,7 +100,7 @@ def readable(name: str) -> Any:
     return file if is_regular else _recordings.copied(file)
 
 
-# ---- what can be recorded ----
+# ---- sources of `record` ----
 
 
 # The key under which a recording's messages have their checksums, in two parts, of which
@@ -122,7 +122,7 @@ class _Stream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1) -> Any:
-        # pyarrow takes what is short for the end.
+        # pyarrow takes a short read for the end.
         data = self._head.read(size)
         left = size if size is None or size < 0 else size - len(data)
         data += self._file.read(left)
@@ -142,7 +142,7 @@ class _Sized:
 
 
 def _piped(file: Any) -> Any:
-    """Return an Arrow stream of what comes in through a pipe."""
+    """Return an Arrow stream of the bytes of a pipe."""
     head = file.read(8)
     is_marked = head[:4] == b"\xff\xff\xff\xff"
     size = int.from_bytes(head[4:], "little")
@@ -222,7 +222,7 @@ def _unpacked(name: str) -> str:
 
 
 def open_source(name: str, form: str | None) -> Any:
-    """Return an Arrow stream of what a file, or standard input, holds."""
+    """Return an Arrow stream of the contents of a file, or of standard input."""
     if name == "-" or is_pipe(name):
         if form not in (None, "arrow"):
             raise CommandError(

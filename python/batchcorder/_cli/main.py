@@ -1,4 +1,4 @@
-"""The command line: recordings looked at, verified, written and read."""
+"""The commands: info, verify, record, cat, head."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _chosen(
 def _cat(options: argparse.Namespace) -> None:
     if standard("stdout").isatty():
         raise CommandError(
-            "an Arrow stream is nothing for a terminal: use a pipe, or `head`", MISUSED
+            "refusing to write binary data to a terminal: use a pipe, or `head`", MISUSED
         )
     # A consumer that has enough ends us quietly, as it does cat.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -191,7 +191,7 @@ def _cat(options: argparse.Namespace) -> None:
             writer.write_batch(batch)
             if options.follow:
                 out.flush()
-    # Only now: what is cut off has no end marker.
+    # After the last batch: a stream that is cut off has no end marker.
     with blamed("standard output"):
         writer.close()
 
@@ -208,7 +208,7 @@ def _head(options: argparse.Namespace) -> None:
     from .table import lines_of
 
     with blamed(options.path):
-        # pyarrow takes what it prints on trust.
+        # pyarrow prints without checking offsets and texts.
         cache, batches = _chosen(options, verify=True)
         schema = batches.schema
         table = pa.Table.from_batches(_first_rows(batches, options.rows), schema)
@@ -236,7 +236,7 @@ def _shows_progress() -> bool:
 
 
 def _say(options: argparse.Namespace, words: str) -> None:
-    # One line, whatever a file or a column is called.
+    # One line, with escapes for control characters in names.
     words = printable(words)
     if sys.stderr is not None and words:
         print(f"batchcorder {options.command}: {words}", file=sys.stderr)
@@ -262,7 +262,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads any more, which is nobody's mistake.
+        # The consumer has closed the pipe: no error.
         code = FAILED
     except CommandError as error:
         _say(options, str(error) + _hint(options, error))
@@ -271,7 +271,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _say(options, f"standard output: {words_of(error)}")
         code = FAILED
     if code != 0 and sys.stdout is not None:
-        # What could not be written is not tried again when the interpreter ends.
+        # The interpreter must not write the rest again when it ends.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             return code

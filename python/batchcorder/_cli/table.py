@@ -1,4 +1,4 @@
-"""Rows as a table for people, in a terminal."""
+"""Rows as a table in a terminal."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def _cut(text: str, width: int) -> str:
 
 
 def _text(values: pa.ChunkedArray, row: int) -> str:
-    """Return a value as people read it: NULL is no text, and a text NULL has quotes."""
+    """Return a value as text: NULL for a null, and the text NULL in quotes."""
     one = values.slice(row, 1)
     if one.null_count > 0:
         return "NULL"
     try:
         found = one[0].as_py()
-    except Exception:  # what Python's types cannot hold, such as the year 10000
+    except Exception:  # outside the range of Python's types: the year 10000
         try:
             found = pc.cast(one, pa.string())[0].as_py()
         except pa.ArrowException:
-            # Of what pyarrow has no scalars, such as months, in brackets.
+            # pyarrow has no scalars of some types, such as months.
             found = " ".join(one.to_string().split()).strip("[] ")
     if found is None:
         return "NULL"
@@ -57,7 +57,7 @@ def _text(values: pa.ChunkedArray, row: int) -> str:
 
 def _column(name: str, values: pa.ChunkedArray) -> list[str]:
     cells = [name, str(values.type), *(_text(values, i) for i in range(len(values)))]
-    # Long texts are not looked at to their ends.
+    # Only the beginning of a long text is escaped.
     cells = [_cut(printable(cell[: 4 * _CELL]), _CELL) for cell in cells]
     width = max(_width(cell) for cell in cells)
     kind = values.type
