@@ -51,7 +51,7 @@ del _publish
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs pyarrow.dataset when it is first used."""
+    """Import CacheDataset on first use, because it needs pyarrow.dataset."""
     if name == "CacheDataset":
         from ._dataset import CacheDataset
 

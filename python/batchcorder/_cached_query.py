@@ -22,7 +22,7 @@ from ._types import ArrowStream, StrOrBytesPath
 _logger = logging.getLogger("batchcorder")
 
 
-# What a system may call a lock that it refuses.
+# Errors by which a system refuses a lock.
 _REFUSALS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _NO_LOCKS = (
     "The file system refuses locks, so whether another process is writing the recording "
@@ -159,7 +159,7 @@ def _is_lost(path: bytes) -> bool:
 
 
 def _discard_lost(path: bytes) -> None:
-    """Remove what a loss of power left; ValueError: the file is another's."""
+    """Remove a file that a loss of power left; ValueError: it is another program's."""
     if _is_lost(path):
         with contextlib.suppress(FileNotFoundError):
             _core.discard(path)
@@ -167,10 +167,10 @@ def _discard_lost(path: bytes) -> None:
 
 def _there(path: bytes) -> StreamCache | None:
     """
-    Return the recording, complete or being written; None where there is none.
+    Return the recording, complete or being written, or None.
 
-    None too for what a run that was killed has left. Other files that are cut off are
-    errors: they are not ours to replace.
+    None too if a killed process left it incomplete. Other incomplete files are errors,
+    because another program made them.
     """
     try:
         return _recordings.open_recording(path)
@@ -201,7 +201,7 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
         return cache
     kind = _core.file_info(cache)["kind"]
     cache.close()
-    # It may have been completed a moment ago.
+    # The writer may have completed it a moment ago.
     with contextlib.suppress(OSError):
         return _recordings.open_recording(path)
     if kind != "recording":
@@ -212,7 +212,7 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
 
 
 class _Begun(NamedTuple):
-    """A recording, and what this process did to get it."""
+    """A recording, and how this process got it."""
 
     cache: StreamCache
     # Another process made the recording, or makes it.
@@ -224,7 +224,7 @@ def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _B
     """Begin the recording, unless another process has begun it meanwhile."""
     tries = 16
     while True:
-        # `make_source` took its time, and another process may have used `record`.
+        # While `make_source` ran, another process may have called `record`.
         cache = _there(path)
         if cache is not None:
             return _Begun(cache, True)
@@ -236,7 +236,7 @@ def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _B
             cache = _recordings.start(source, path, resume=resumes, **options)
             return _Begun(cache, False, resumes)
         except OSError as error:
-            # The file at the path is another one than it was a moment ago.
+            # Another process replaced the file at the path.
             moved = error.errno in (errno.EEXIST, errno.EBUSY, errno.ENOENT)
             tries -= 1
             if not moved or tries == 0:
@@ -286,9 +286,9 @@ def cached(
     path : str, bytes or os.PathLike
         Name of the recording.
     make_source : callable
-        Returns an object with ``__arrow_c_stream__``. If the recording exists, it is
-        called only if its code, or a value that it uses, differs from the function that
-        made the recording. Then the schemas are compared, and no batch is read. If that
+        Returns an object with ``__arrow_c_stream__``. If the recording exists,
+        the function is called only if another function made the recording: its code or
+        its values differ. Then the schemas are compared, and no batch is read. If that
         call fails, the recording is used.
     resume : bool, default False
         Continue an incomplete recording. The source must produce the same stream again:

@@ -11,7 +11,7 @@ from ._core import StreamCache, StreamCacheReader
 
 
 def _check_cast(source: pa.Schema, target: pa.Schema) -> None:
-    """Raise what pyarrow raises for a cast of `source` to `target`; reads nothing."""
+    """Raise pyarrow's error for a cast of `source` to `target`; reads no batch."""
     pa.RecordBatchReader.from_batches(source, []).cast(target)
 
 

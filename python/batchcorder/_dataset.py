@@ -1,5 +1,5 @@
 """
-The recording as a pyarrow dataset, which does what engines push down.
+The recording as a pyarrow dataset, to which engines push projections and filters.
 
 A projection becomes a reader of some columns. pyarrow's scanner applies the filter; for
 types that it refuses, `_scanner.py` does. Batches whose minima and maxima exclude the

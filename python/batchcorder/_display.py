@@ -23,7 +23,7 @@ _REFUSED = "not one that pyarrow reads"
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with escapes for what a terminal would obey."""
+    """Return a text in one line, with escapes in place of control characters."""
     if text.isprintable():
         return text
     return "".join(
@@ -165,7 +165,7 @@ def _table(lines: Iterator[str]) -> str:
 
 
 def cache_html(cache: StreamCache) -> str:
-    """Return what a notebook shows of a cache."""
+    """Return the HTML of a cache for notebooks."""
     try:
         summary = _table(_summary_lines(cache))
     except ValueError:

@@ -1,13 +1,13 @@
 """
-What a pyarrow expression refers to, and whether bounds decide it.
+The columns and calls of a pyarrow expression, and whether bounds decide it.
 
-An expression does not tell, and its text is ambiguous. Its pickled form is a record
-batch of its literals, whose metadata has the calls in order:
+An expression has no members for that, and its text is ambiguous. Its pickled form is a
+record batch of its literals, whose metadata has the calls in order:
 
     call greater, field_ref x, literal 0, end greater
 
-Where pyarrow cannot pickle an expression, or its form has anything else in it, the
-expression may refer to every column, and nothing is certain.
+If pyarrow cannot pickle an expression, or its form has other parts, the expression may
+refer to every column, and bounds do not decide it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What pyarrow decides by bounds as it decides by rows, where no NaN is compared. Of other
-# calls the result is unknown: NaN may come out of numbers that are not.
+# Calls that pyarrow decides by bounds as it does by rows, unless NaN is compared. Other
+# calls may return NaN for numbers that are not NaN.
 _CERTAIN = {
     "and_kleene",
     "or_kleene",
@@ -95,7 +95,7 @@ def _read(pickled: pa.Buffer) -> Contents | None:
 
 
 def contents(expression: pc.Expression) -> Contents | None:
-    """Return what is in an expression, or None where that is unknown."""
+    """Return the contents of an expression; None: unknown."""
     try:
         _, arguments = expression.__reduce__()
         return _read(arguments[0])

@@ -1,16 +1,16 @@
 """
-Which function made a recording: an opened recording is not taken for another's.
+The function that made a recording, so that a query never opens another query's.
 
-`cached` opens a recording without calling `make_source`. A digest of the function's code
-and of the values in its reach stands in an attribute of the file, with those of other
-functions whose streams had the same schema. If the digest of the function that is given
-is not there, the function is called, and its stream's schema compared:
+`cached` opens a recording without calling `make_source`. An attribute of the file has a
+digest of the function's code and of the values that it uses. It also has the digests of
+other functions whose streams had the same schema. If the caller's function has another
+digest, the function is called, and the schema of its stream is compared:
 
     no digest ─▶ opened          same digest ─▶ opened
     other digest ─▶ called ─┬─▶ fails, or same schema ─▶ opened
                             └─▶ other schema ─▶ ValueError
 
-Where the file system keeps no attributes, this process remembers the digest.
+If the file system has no attributes, this process remembers the digest.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from ._stream_cache import StreamCache
 
 _ATTRIBUTE = "user.batchcorder.source"
 _DEPTH = 4
-# So many functions may take turns and are not called again.
+# Number of functions that may take turns without being called again.
 _DIGESTS_MAX = 16
-# Of a container, so many parts count.
+# Number of parts of a container that are digested.
 _PARTS_MAX = 1000
 _PLAIN = (
     *(str, bytes, bool, int, float, complex, range, enum.Enum, pathlib.PurePath),
@@ -54,9 +54,9 @@ _remembered: dict[tuple[int, int], bytes] = {}
 
 
 def _schema_in(value: Any) -> pa.Schema | None:
-    """Return the schema of an object that tells it without giving a stream."""
+    """Return the schema of an object, if it has one without exporting a stream."""
     with contextlib.suppress(Exception):
-        # Polars warns of what a lazy frame's schema costs.
+        # Polars warns if the schema of a lazy frame is costly.
         lazy = hasattr(value, "collect_schema")
         schema = None if lazy else getattr(value, "schema", None)
         if isinstance(schema, pa.Schema):
@@ -67,7 +67,7 @@ def _schema_in(value: Any) -> pa.Schema | None:
 
 
 def _columns_of(value: Any) -> str:
-    """Return what an object tells of its columns: a stream, a frame, a relation."""
+    """Return the columns of a stream, a frame or a relation as text."""
     schema = _schema_in(value)
     if schema is not None:
         return str(schema.remove_metadata())
@@ -128,7 +128,7 @@ def _of_object(value: Any, depth: int, walked: _Walked) -> Iterator[str]:
 
 
 def _words(value: Any, depth: int, walked: _Walked) -> Iterator[str]:
-    """Yield what a stream's schema may depend on."""
+    """Yield texts of all values that a stream's schema may depend on."""
     if depth == 0:
         return
     if value is None or isinstance(value, _PLAIN):
@@ -159,7 +159,7 @@ def digest(make_source: Callable[[], Any]) -> bytes:
 
 
 def remember(path: bytes, *digests: bytes) -> None:
-    """Keep by which function the recording was made, or could have been."""
+    """Store the digests of functions that may have made the recording."""
     kept = b"\n".join(digests[:_DIGESTS_MAX])
     try:
         os.setxattr(path, _ATTRIBUTE, kept)
@@ -213,7 +213,7 @@ def check(path: bytes, cache: StreamCache, make_source: Callable[[], Any]) -> No
             f"the recording has: {_line(wanted)} instead of {_line(recorded)}; remove "
             "the recording, or give its stream another path"
         )
-    # The call may have changed what it counts or collects in.
+    # The call may have changed counters or lists of the function.
     remember(path, digest(make_source), *before)
 
 

@@ -1,4 +1,4 @@
-"""A LazyFrame over a cache, which Polars asks for what a query needs."""
+"""A LazyFrame over a cache: Polars asks it for the columns of a query."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _readable(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 class _Stream:
-    """An Arrow stream and nothing else: Polars before 1.18 reads others by their type."""
+    """An Arrow stream only: Polars before 1.18 reads known types by other ways."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -87,7 +87,7 @@ def frame(stream: Any, schema: pa.Schema) -> Any:
 
 
 def check_height(made: Any, rows: int | None) -> None:
-    """Refuse a frame that has lost rows, which have no columns."""
+    """Refuse a frame without columns if it lost its rows."""
     if made.height != rows:
         raise NotImplementedError("rows without columns need a later version of Polars")
 

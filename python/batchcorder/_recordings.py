@@ -22,7 +22,7 @@ from ._types import ArrowStream, StrOrBytesPath
 
 # A stream begins with its schema, whose size is below this number of bytes.
 SCHEMA_MAX = 16 << 20
-# Bytes from which the core tells the format of a file that is no Arrow file.
+# Bytes that the core needs to name the format of another file.
 _HEAD = 4096
 # Formats whose first bytes could be the size of a schema.
 _NO_SIZES = (b"\x1f\x8b", b"ORC", b"BZh", b"PK")
@@ -102,14 +102,14 @@ def open_recording(
     Open a recording, or any Arrow IPC stream or file, as a StreamCache.
 
     Batches are pages of the mapped file. They are not copied, and processes that open
-    the file share them. A complete recording opens at once, whatever its size. Of other
+    the file share them. A complete recording of any size opens at once. Of other
     files, the metadata of all messages is read first.
 
     Parameters
     ----------
     path : str, bytes, os.PathLike or binary file
         A recording, or an Arrow IPC stream or file (Feather V2) of any library. Of an
-        open file, all bytes count, whatever its position. A pipe or a file in memory is
+        open file, all bytes count, from any position. A pipe or a file in memory is
         copied.
     columns : sequence of str or int, optional
         Names or indices of the columns of the cache, in this order. Bytes of other
@@ -274,13 +274,13 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     Returns
     -------
     int
-        Number of batches. All of them are valid.
+        Number of batches, all valid.
 
     Raises
     ------
     OSError
         EBADMSG: a batch is invalid; the message has the index of the first one. ENODATA:
-        the recording is incomplete. Others as :func:`open`.
+        the recording is incomplete. Other errors as :func:`open`.
     ValueError, NotImplementedError
         As :func:`open` does.
 

@@ -1,5 +1,5 @@
 """
-Rows of arrays and tables of any type, also of those that pyarrow has no kernels for.
+Rows of arrays and tables of any type, with or without kernels of pyarrow's.
 
 pyarrow's own `take` goes first. It refuses views of text and runs, at any depth, and
 chunks whose dictionaries do not fit one. Such columns are taken one by one:
@@ -7,9 +7,9 @@ chunks whose dictionaries do not fit one. Such columns are taken one by one:
     views          cast to plain text, taken, cast back
     runs           the runs that have the rows are taken
     structs, lists their children are taken
-    dictionaries   cut down to the values that the rows use; where these are too many for
-                   the type of the indices, the rows come as several chunks
-    others         a slice for each row
+    dictionaries   cut down to the values in use. If the type of the indices cannot
+                   number them, the rows come as several chunks
+    other types    a slice for each row
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# So few rows of views are slices of the batch's; more of them would have many buffers.
+# Up to this number, rows of views are slices of the batch. More would have many buffers.
 _FEW = 64
 
 _PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
@@ -94,7 +94,7 @@ def is_simple(kind: pa.DataType) -> bool:
 
 
 def written_out(kind: pa.DataType) -> pa.DataType:
-    """Return the type of what `as_plain` makes of arrays of `kind`."""
+    """Return the type of the arrays that `as_plain` makes from arrays of `kind`."""
     if is_simple(kind):
         return kind
     if isinstance(kind, pa.BaseExtensionType):

@@ -1,9 +1,9 @@
 """
-Scanners over streams that pyarrow's own scanner does not take.
+Scanners over streams that pyarrow's own scanner refuses.
 
-pyarrow's scanner refuses columns of one name, filters over batches with views of text or
-runs, and most functions of them. Of such a stream the rows are filtered here, batch by
-batch, and expressions are computed over plain text. pyarrow's scanner gets the result:
+pyarrow's scanner refuses columns of one name. For batches with views of text or runs, it
+refuses filters and most functions. This module filters the rows of such a stream batch by
+batch, and computes expressions over plain text. pyarrow's scanner gets the result:
 
     stream ─▶ columns get names of their own ─▶ filter ─▶ computed columns ─▶ Scanner
 """
@@ -37,7 +37,7 @@ class _Pairs(dict[str, pc.Expression]):
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Return the names, with others in place of those that stand there several times."""
+    """Return the names, with new names in place of repeated ones."""
     taken = Counter(names)
     distinct = []
     for number, name in enumerate(names):
@@ -51,7 +51,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _check_names(schema: pa.Schema, columns: Any, expressions: list[Any]) -> None:
-    """Refuse references to columns whose name stands there several times."""
+    """Refuse references to columns with a repeated name."""
     asked = list(columns) if isinstance(columns, list) else []
     for expression in expressions:
         known = _expression.contents(expression)

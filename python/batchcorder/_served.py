@@ -1,10 +1,10 @@
 """
 The batches of a dataset, served as a file to code in C++ that scans the dataset.
 
-pyarrow's C++ code goes past the methods of a Python class. It finds a dataset of one
-file instead, in a file system of ours, which makes the file when it is opened: all rows,
-copied into memory. pyarrow opens files in threads of its pools, all of which may do so at
-once: what makes the file needs none of them.
+pyarrow's C++ code does not call the methods of a Python class. It finds a dataset of one
+file instead, in a file system of this module. Opening the file makes it: all rows, copied
+into memory. All threads of pyarrow's pools may open files at once. The code that makes
+the file therefore needs no thread of a pool.
 """
 
 from __future__ import annotations

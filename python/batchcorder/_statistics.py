@@ -1,8 +1,8 @@
 """
-What is known of the columns of a cache's batches, by which a filter excludes batches.
+Bounds of the columns of a cache's batches, by which a filter excludes batches.
 
-pyarrow decides that, as it does for partitions of files: what is known of a batch is
-given as the partition expression of a file that is never opened.
+pyarrow decides that, as it does for partitions of files. The bounds of a batch are the
+partition expression of a file, and that file is never opened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _paths(
     schema: pa.Schema, paths: list[str], bounds: list[pc.Expression]
 ) -> pads.FileSystemDataset:
-    """Return a dataset of files that are never opened, with what is known of each."""
+    """Return a dataset of files that are never opened, with the bounds of each."""
     return pads.FileSystemDataset.from_paths(
         paths,
         schema=schema,
@@ -45,7 +45,7 @@ def _is_ordered(kind: pa.DataType) -> bool:
 
 
 def _bounds(name: str, values: pa.Array) -> pc.Expression:
-    """Return what holds for every value of a column of one batch."""
+    """Return an expression that is true of every value of a column of one batch."""
     field = pc.field(name)
     if len(values) == 0:
         return pc.scalar(False)
@@ -66,9 +66,9 @@ def _bounds(name: str, values: pa.Array) -> pc.Expression:
 
 class Statistics:
     """
-    What is known of the columns of a cache's batches; gathered when asked for.
+    Bounds of the columns of a cache's batches, computed on first use.
 
-    The cache keeps it, so it does not keep the cache.
+    The cache keeps the object, so the object does not keep the cache.
     """
 
     def __init__(self) -> None:
@@ -117,5 +117,5 @@ class Statistics:
         try:
             return sorted(int(part.path) for part in dataset.get_fragments(filter))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            # What the filter makes of the bounds; of the rows, the scanner decides.
+            # The filter fails for the bounds. The scanner applies it to the rows.
             return list(range(batches))

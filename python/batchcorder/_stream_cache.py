@@ -70,8 +70,8 @@ class StreamCache(_core.StreamCache):
     write_policy : {'on_insertion', 'on_eviction'}, default 'on_insertion'
         Write every batch to disk, or only batches that do not fit into memory.
     max_readers : int, optional
-        Number of readers that may ever be made. Once all of them exist, a batch that
-        every reader has passed is freed, in memory and in the file. Each iteration,
+        Number of readers that may ever be made. Once all exist, a batch that every
+        reader has passed is freed, in memory and in the file. Each iteration,
         exported stream, `to_table` and scan of an engine is a reader, and
         ``stats()["readers"]`` counts them. None (default): no limit, and no batch is
         freed. :func:`tee` makes all readers at once.
@@ -151,9 +151,9 @@ class StreamCache(_core.StreamCache):
         self._source_rows = _rows_of(reader)
         if disk_path is not None and _core.is_unlocked(self):
             warnings.warn(
-                "the file system refuses locks: the cache works, but its file stays in "
-                f"{os.fsdecode(disk_path)!r} if this process is killed; disk_path= of "
-                "another file system avoids that",
+                "the file system refuses locks: if this process is killed, the cache's "
+                f"file stays in {os.fsdecode(disk_path)!r}; use a disk_path= on another "
+                "file system",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -542,8 +542,8 @@ class StreamCache(_core.StreamCache):
             return self.ingested_count
         if self.stats()["state"] == "failed":
             raise TypeError(
-                "the number of batches is not known, since the source failed after "
-                f"{self.ingested_count} of them: ingest_all() raises its error"
+                "the number of batches is not known, since the source failed "
+                f"({self.ingested_count} recorded): ingest_all() raises its error"
             )
         raise TypeError(
             "the number of batches is not known before the source is exhausted: "

@@ -1,4 +1,4 @@
-"""The examples in the docstrings run, and the stubs say what is there."""
+"""Examples in docstrings run, and the stubs have every public member."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_pages_run(page: str, tmp_path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    """Whatever a user calls shows how, says what comes back and what goes wrong."""
+    """Public members have examples, and sections for results or errors."""
     for cls in (batchcorder.StreamCache, batchcorder.CastingStreamCache):
         assert ">>>" in (cls.__doc__ or "")
     methods = ("reader", "cast", "ingest_all", "in_memory", "on_disk", "stats", "dataset")

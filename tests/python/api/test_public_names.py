@@ -1,4 +1,4 @@
-"""The names that a user sees: where they live, how they are called, what they were."""
+"""Public names: their module, their signatures, and former names of arguments."""
 
 from __future__ import annotations
 

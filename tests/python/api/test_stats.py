@@ -26,7 +26,7 @@ def test_state(make_any_cache: MakeCache) -> None:
         failing.ingest_all()
     assert failing.stats()["state"] == "failed"
     assert (failing.num_rows, failing.nbytes) == (None, None)
-    with pytest.raises(TypeError, match=r"failed after 1 of them: ingest_all\(\)"):
+    with pytest.raises(TypeError, match=r"failed \(1 recorded\): ingest_all\(\)"):
         len(failing)
 
 
