@@ -50,6 +50,10 @@ _publish()
 del _publish
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import CacheDataset on first use, because it needs pyarrow.dataset."""
     if name == "CacheDataset":

@@ -24,7 +24,8 @@ _R = TypeVar("_R")
 
 UNLIMITED = (1 << 64) - 1
 _SIZE = re.compile(
-    r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?) *(?:([kKmMgGtTpP])(i?))?[bB]?"
+    r"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r" *(?:([kKmMgGtTpP])(i?))?[bB]?"
 )
 _PREFIXES = "kmgtp"
 _OTHER_SOURCES = (

@@ -404,6 +404,15 @@ def test_sizes_that_are_none(text: str) -> None:
     assert source.streams == 0
 
 
+def test_a_long_size_is_parsed_in_linear_time() -> None:
+    """Quadratic time would be hours here."""
+    for text in ("9" * 1_000_000 + "x", "9" * 1_000_000 + ".5x", "." + "9" * 1_000_000):
+        with pytest.raises((ValueError, OverflowError)):
+            StreamCache(TABLE, memory_capacity=text + "x")
+    with pytest.raises(OverflowError, match="too big"):
+        StreamCache(TABLE, memory_capacity="9" * 1_000_000 + "kB")
+
+
 class FsPath(os.PathLike[Any]):
     def __init__(self, path: Any) -> None:
         self.path = path

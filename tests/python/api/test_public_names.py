@@ -52,6 +52,7 @@ def test_the_dataset_class_is_imported_when_it_is_used() -> None:
         assert type(cache.dataset()) is kind
         """
     )
+    assert set(batchcorder.__all__) <= set(dir(batchcorder))
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         _ = batchcorder.no_such_name  # type: ignore[attr-defined]
 
