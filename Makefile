@@ -227,6 +227,8 @@ format: $(VENV)/.lint.ok
 
 ## make bench         measures against the Rust batchcorder 0.1.3; writes docs/performance.md
 bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0.1.3
+	$(BIN)/python tools/check_clocks.py
+	$(BIN)/python tools/check_commits.py
 	$(BIN)/python tools/check_commits.py
 	$(BIN)/meson compile -C build/bench
 	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench \

@@ -45,7 +45,7 @@ struct thread {
 
 static inline double now(void) {
     struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    (void)clock_gettime(CLOCK_MONOTONIC, &time); /* clock: a campaign's length */
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 

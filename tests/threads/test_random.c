@@ -40,7 +40,7 @@ struct thread {
 
 static double now(void) {
     struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    (void)clock_gettime(CLOCK_MONOTONIC, &time); /* clock: a campaign's length */
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 

@@ -150,7 +150,7 @@ def threads_share_a_reader(bc: Any) -> Any:
     tasks = [Task(lambda: ids(list(reader)))]
     gate.inside.wait(20)
     tasks += [Task(lambda: ids(list(reader))) for _ in range(3)]
-    time.sleep(0.1)
+    time.sleep(0.1)  # sleep: 0.1.3 does not tell that a thread waits
     gate.go_on.set()
     return sorted(i for task in tasks for i in task.answer())
 
@@ -167,7 +167,7 @@ def threads_over_a_generator(bc: Any) -> Any:
 
     def generate() -> Iterator[pa.RecordBatch]:
         for one in batches(20):
-            time.sleep(0.01)
+            time.sleep(0.01)  # sleep: the source is slow
             yield one
 
     cache = bc.StreamCache(pa.RecordBatchReader.from_batches(SCHEMA, generate()))

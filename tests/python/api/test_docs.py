@@ -101,7 +101,7 @@ def test_the_page_of_clients_runs(tmp_path: Path) -> None:
         exec(code, {{"__name__": "__main__"}})
         exit_at_once()
         """,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -214,7 +214,7 @@ def run_mypy(program: str, path: Path) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env={"MYPYPATH": str(stubs), "PATH": ""},
     )

@@ -17,8 +17,8 @@ import pytest
 
 import batchcorder
 from batchcorder._recordings import is_being_written
-from children import fork, kill, killed, status, stream, wait_until, write
-from helpers import Task, check_python, ids, mapped, numbered
+from children import fork, kill, killed, linger, status, stream, write
+from helpers import Task, check_python, ids, mapped, numbered, wait_until
 
 BATCHES = 8
 ALL = list(range(4 * BATCHES))
@@ -82,22 +82,6 @@ def test_before_the_first_batch_and_each_as_it_comes(path: Path, pipe: Pipe) -> 
     assert batchcorder.verify(path) == BATCHES
 
 
-def test_a_batch_is_there_at_once(path: Path, pipe: Pipe) -> None:
-    with killed(start(path, pipe.take)):
-        with batchcorder.open(path, follow=True) as cache:
-            reader = cache.reader()
-            pipe.let()
-            next(reader)
-            waits = []
-            for _ in range(1, BATCHES):
-                time.sleep(0.02)
-                began = time.monotonic()
-                pipe.let()
-                next(reader)
-                waits.append(time.monotonic() - began)
-        assert min(waits) < 0.1, waits
-
-
 def test_many_processes_and_threads(path: Path, pipe: Pipe) -> None:
     def check() -> None:
         assert follow(path) == ALL
@@ -107,9 +91,9 @@ def test_many_processes_and_threads(path: Path, pipe: Pipe) -> None:
         tasks = [Task(follow, path) for _ in range(4)]
         with batchcorder.open(path, follow=True) as shared:
             tasks += [Task(ids, shared) for _ in range(4)]
-            for _ in range(BATCHES):
-                time.sleep(0.005)
+            for number in range(BATCHES):
                 pipe.let()
+                wait_until(lambda n=number: shared.ingested_count > n)
             assert [task.result() for task in tasks] == [ALL] * 8
         assert [status(one) for one in children] == [0] * 4
         assert status(child) == 0
@@ -117,18 +101,17 @@ def test_many_processes_and_threads(path: Path, pipe: Pipe) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 5, BATCHES])
 def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
-    child = start(path, lambda i: time.sleep(30) if i == number else None)
+    child = start(path, lambda i: linger() if i == number else None)
     with batchcorder.open(path, follow=True) as cache:
         reader = cache.reader()
         assert ids([next(reader) for _ in range(number)]) == ALL[: 4 * number]
-        task = Task(next, reader)
-        time.sleep(0.05)
-        assert task.is_alive()
+        # One of them looks at the file, the other one waits for that.
+        tasks = [Task(next, reader), Task(cache.ingest_all)]
+        wait_until(lambda: cache.stats()["waiting"] == 1)
         kill(child)
-        began = time.monotonic()
-        with pytest.raises(OSError, match="writer died") as caught:
-            task.result()
-        assert time.monotonic() - began < 1
+        for task in tasks:
+            with pytest.raises(OSError, match="writer died") as caught:
+                task.result()
         assert caught.value.errno == errno.EOWNERDEAD
         assert str(path) in str(caught.value)
         # It stays so, behind the same batches.
@@ -154,13 +137,13 @@ def test_a_child_of_the_writer_does_not_stand_for_it(path: Path, end: str) -> No
         assert ids(kept) == [*ALL[:12], *ALL[:4]]
         worker = os.fork()
         if worker == 0:
-            time.sleep(20)
+            linger()
             os._exit(0)
         pids.write_text(str(worker))
         if end == "closed":
             wait_until(path.with_name("close").exists)
             cache.close()
-        time.sleep(20)
+        linger()
 
     child = fork(write_with_a_worker)
     wait_until(lambda: pids.exists() and pids.read_text())
@@ -171,10 +154,8 @@ def test_a_child_of_the_writer_does_not_stand_for_it(path: Path, end: str) -> No
             path.with_name("close").touch()
         else:
             kill(child)
-        began = time.monotonic()
         with pytest.raises(OSError, match="writer died"):
             next(reader)
-        assert time.monotonic() - began < 1
     os.kill(int(pids.read_text()), signal.SIGKILL)
     if end == "closed":
         kill(child)
@@ -192,7 +173,7 @@ def test_the_source_fails(path: Path, pipe: Pipe) -> None:
         cache = batchcorder.cached(path, lambda: stream(BATCHES, before))
         with pytest.raises(ZeroDivisionError):
             cache.ingest_all()
-        time.sleep(20)
+        linger()
 
     with killed(fork(write_and_stay)):
         wait_until(path.exists)
@@ -205,7 +186,7 @@ def test_the_source_fails(path: Path, pipe: Pipe) -> None:
 
 
 def test_a_writer_resumes_after_a_crash(path: Path, pipe: Pipe) -> None:
-    child = start(path, lambda i: time.sleep(30) if i == 3 else None)
+    child = start(path, lambda i: linger() if i == 3 else None)
     first = batchcorder.open(path, follow=True)
     old = fork(follow, path)
     reader = first.reader()
@@ -243,9 +224,9 @@ def test_another_thread_writes(path: Path, pipe: Pipe) -> None:
     task = Task(write, path, BATCHES, pipe.take)
     wait_until(path.exists)
     followers = [Task(follow, path) for _ in range(3)]
-    for _ in range(BATCHES):
-        time.sleep(0.005)
+    for number in range(BATCHES):
         pipe.let()
+        wait_until(lambda n=number: len(batchcorder.open(path, partial=True)) > n)
     assert [one.result() for one in followers] == [ALL] * 3
     task.result()
 
@@ -439,9 +420,9 @@ def test_consumers_wait_as_well(
         batchcorder.open(path, follow=True) as cache,
     ):
         task = Task(consume, cache)
-        for _ in range(BATCHES):
-            time.sleep(0.005)
+        for number in range(BATCHES):
             pipe.let()
+            wait_until(lambda n=number: cache.ingested_count > n)
         assert task.result() == len(ALL)
         assert status(child) == 0
 
@@ -475,30 +456,24 @@ def test_an_interrupt_ends_the_wait(path: Path, pipe: Pipe, how: str) -> None:
     with killed(start(path, pipe.take)):
         printed = check_python(
             f"""
-            import os, signal, threading, time
+            import os, signal
             import pyarrow as pa
             import batchcorder
-
-            sent = None
-
-            def interrupt():
-                global sent
-                sent = time.monotonic()
-                os.kill(os.getpid(), signal.SIGINT)
+            from helpers import *
 
             cache = batchcorder.open({str(path)!r}, follow=True)
-            threading.Timer(0.2, interrupt).start()
+            idle = threading.Event()
             try:
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
                 # A consumer's own error comes first, and then the interrupt.
                 try:
                     {how}
                 except OSError as error:
                     print(type(error).__name__, error)
-                time.sleep(1)
+                while True:
+                    idle.wait(0.01)
             except KeyboardInterrupt:
-                took = time.monotonic() - sent
                 print("KeyboardInterrupt")
-            assert took < 0.5, took
             cache.close()
             """
         )
@@ -509,13 +484,11 @@ def test_closing_ends_the_wait(path: Path, pipe: Pipe) -> None:
     with killed(start(path, pipe.take)):
         cache = batchcorder.open(path, follow=True)
         tasks = [Task(ids, cache), Task(cache.ingest_all)]
-        time.sleep(0.05)
-        began = time.monotonic()
+        wait_until(lambda: cache.stats()["waiting"] == 1)
         cache.close()
         for task in tasks:
             with pytest.raises(ValueError, match="closed"):
                 task.result()
-        assert time.monotonic() - began < 0.5
 
 
 def test_others_read_what_is_there_while_one_waits(path: Path, pipe: Pipe) -> None:
@@ -525,15 +498,13 @@ def test_others_read_what_is_there_while_one_waits(path: Path, pipe: Pipe) -> No
     ):
         pipe.let(2)
         assert ids([cache[1]]) == ALL[4:8]
-        task = Task(cache.ingest_all)
-        time.sleep(0.02)
-        began = time.monotonic()
+        tasks = [Task(cache.ingest_all) for _ in range(2)]
+        wait_until(lambda: cache.stats()["waiting"] == 1)
         assert ids(cache.reader(stop=2)) == ALL[:8]
         assert cache.stats()["batches"] == 2
         assert not cache.upstream_exhausted
-        assert time.monotonic() - began < 0.5
         pipe.let(BATCHES - 2)
-        assert task.result() == BATCHES
+        assert [task.result() for task in tasks] == [BATCHES] * 2
 
 
 # ---- other files ----
@@ -556,7 +527,7 @@ def test_foreign_files_end(path: Path, form: str) -> None:
             out.write_batch(batch)
     if form == "stream without an end":
         os.truncate(path, path.stat().st_size - 8)
-    assert Task(follow, path).result(5) == ALL
+    assert Task(follow, path).result() == ALL
 
 
 def test_a_foreign_file_that_is_cut_off_is_an_error(path: Path) -> None:
@@ -569,14 +540,14 @@ def test_a_foreign_file_that_is_cut_off_is_an_error(path: Path) -> None:
         batchcorder.open(path, follow=True) as cache,
         pytest.raises(OSError, match="cut off") as caught,
     ):
-        Task(cache.ingest_all).result(5)
+        Task(cache.ingest_all).result()
     assert caught.value.errno == errno.ENODATA
 
 
 def test_a_recording_that_nobody_writes_is_an_error(path: Path) -> None:
     batchcorder.cached(path, lambda: stream(BATCHES)).close()
     with pytest.raises(OSError, match="writer died"):
-        Task(follow, path).result(5)
+        Task(follow, path).result()
 
 
 def test_files_that_cannot_be_followed(path: Path) -> None:
@@ -607,10 +578,10 @@ def test_waiting_costs_little(path: Path, pipe: Pipe) -> None:
     with killed(start(path, pipe.take)):
         cache = batchcorder.open(path, follow=True)
         threading.Timer(1, cache.close).start()
-        began = time.process_time()
+        began = time.process_time()  # clock: the processor's work, not the time
         with pytest.raises(ValueError, match="closed"):
             ids(cache)
-        assert time.process_time() - began < 0.2
+        assert time.process_time() - began < 0.2  # clock: the same
 
 
 def test_who_followed_to_the_end_has_it_all(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_while_recording(tmp_path: Path) -> None:
     gate = Gate(numbered(4), at=2)
     cache = on_disk(gate, tmp_path)
     ingest = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     assert brief(cache) == ("cache", False, True, None, 2, 8)
     assert [c["bytes"] for c in cache.info()["columns"]] == [64]
     gate.opened.set()

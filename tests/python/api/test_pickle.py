@@ -369,7 +369,7 @@ def test_a_pool(method: str, tmp_path: Path) -> None:
         assert ids(cache) == list(range(200))
         cache.close()
     """
-    check_python(code, timeout=60)
+    check_python(code, timeout=300)
 
 
 def test_workers_share_the_pages(tmp_path: Path) -> None:
@@ -396,4 +396,4 @@ def test_workers_share_the_pages(tmp_path: Path) -> None:
         grown = sum(bytes for _, bytes in scans)
         assert grown <= 40 << 20, scans
     """
-    check_python(code, timeout=60)
+    check_python(code, timeout=300)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from helpers import Gate, Source, Task, ids, numbered, on_disk
+from helpers import Gate, Source, Task, ids, numbered, on_disk, wait_until
 from tiers import MakeCache
 
 
@@ -74,9 +74,8 @@ def test_time_in_the_source_and_waiting_threads() -> None:
     gate = Gate(numbered(3), 1)
     cache = StreamCache(gate)
     tasks = [Task(ids, cache) for _ in range(3)]
-    assert gate.reached.wait(10)
-    while cache.stats()["waiting"] < 2:
-        pass
+    assert gate.reached.wait(120)
+    wait_until(lambda: cache.stats()["waiting"] >= 2)
     stats = cache.stats()
     assert (stats["waiting"], stats["batches"], stats["source_calls"]) == (2, 1, 2)
     gate.opened.set()

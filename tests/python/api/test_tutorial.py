@@ -28,7 +28,7 @@ def test_tutorial_prints_what_it_says() -> None:
         [sys.executable, "-c", tutorial()],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, EXPECTED, "")

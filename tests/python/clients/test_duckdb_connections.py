@@ -36,7 +36,7 @@ LAZY = """
         return con.from_arrow(cache).aggregate("sum(id)").fetchall()
 
     def read_in_a_thread(con, cache):
-        return Task(read_by_name, con, cache).result(10)
+        return Task(read_by_name, con, cache).result()
 
     READS = [read_by_name, read_registered, read_from_arrow, read_in_a_thread]
 

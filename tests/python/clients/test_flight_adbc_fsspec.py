@@ -56,7 +56,7 @@ def test_flight(tier: Tier) -> None:
                 writer.close()
 
         for task in [Task(client, i) for i in range(4)]:
-            task.result(20)
+            task.result()
         assert server.got.equals(TABLE)
     assert (source.given, source.streams) == (10, 1)
     """,

@@ -135,7 +135,7 @@ def test_polars_scans_in_its_own_threads() -> None:
                 return [frame["id"].sum() for frame in frames]
 
             for task in [Task(read) for _ in range(4)]:
-                assert task.result(20) == [sum(range(ROWS))] * 4
+                assert task.result() == [sum(range(ROWS))] * 4
         """
     )
 

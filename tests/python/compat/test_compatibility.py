@@ -49,7 +49,7 @@ def found() -> dict[str, dict[str, Any]]:
         tasks["there"] = Task(
             runner.run, PEER, PROBES, lambda name: 3 if name in HANGING else 20
         )
-    return {name: task.result(300) for name, task in tasks.items()}
+    return {name: task.result() for name, task in tasks.items()}
 
 
 def test_every_probe_runs_here(found: dict[str, dict[str, Any]]) -> None:

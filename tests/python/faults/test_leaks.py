@@ -194,7 +194,7 @@ def test_nothing_leaks(name: str, tmp_path: Path) -> None:
     slow = ("threads", "casts", "datasets", "prefetching", "exceptions of the source")
     times = 400 if name in slow else 1000
     script = MEASURE.replace("@PATH@", repr(str(tmp_path))) + WORK[name]
-    check_python(script + f"\n    check(work, {times})\n", timeout=60)
+    check_python(script + f"\n    check(work, {times})\n", timeout=300)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -247,5 +247,5 @@ def test_ten_thousand_caches(tmp_path: Path) -> None:
     assert after[2] - before[2] < 10_000, ("arrow memory", before, after)
     assert grown < 3000, ("kB resident", grown)
     """
-    check_python(script, timeout=120)
+    check_python(script, timeout=300)
     assert list(tmp_path.iterdir()) == []

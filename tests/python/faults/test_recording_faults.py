@@ -30,7 +30,7 @@ WRITER = """
 def test_a_follower_hears_of_its_writers_death(
     waits: bool, durable: bool, tmp_path: Path
 ) -> None:
-    """Within a second, whether it waits at that moment or asks later; and for ever."""
+    """Whether it waits at that moment or asks later; and for ever."""
     path = str(tmp_path / "x.arrows")
     with start_python(WRITER.format(path=path, durable=durable)) as writer:
         assert writer.stdout is not None
@@ -38,7 +38,7 @@ def test_a_follower_hears_of_its_writers_death(
         try:
             check_python(
                 f"""
-    import batchcorder, errno, os, signal, time
+    import batchcorder, errno, os, signal
     from helpers import *
     cache = batchcorder.open({path!r}, follow=True)
     reader = cache.reader()
@@ -49,19 +49,16 @@ def test_a_follower_hears_of_its_writers_death(
         try:
             next(reader)
         except OSError as error:
-            return error, time.monotonic()
+            return error
         raise AssertionError("no error")
 
     if {waits}:
-        task = Task(wait)
-        time.sleep(0.1)
-        assert task.is_alive()
+        task, other = Task(wait), Task(cache.ingest_all)
+        wait_until(lambda: cache.stats()["waiting"] > 0)
     os.kill({writer.pid}, signal.SIGKILL)
-    killed = time.monotonic()
-    error, heard = task.result() if {waits} else wait()
+    error = task.result() if {waits} else wait()
     assert error.errno == errno.EOWNERDEAD and "died" in str(error), error
-    assert heard - killed < 1, heard - killed
-    assert wait()[0].errno == errno.EOWNERDEAD
+    assert wait().errno == errno.EOWNERDEAD
     assert cache.ingested_count == 5 and not cache.upstream_exhausted
     """
             )
@@ -91,8 +88,7 @@ def test_two_processes_record_the_same_path(tmp_path: Path) -> None:
     from helpers import *
     import batchcorder
     print("ready", flush=True)
-    while not os.path.exists({str(go)!r}):
-        pass
+    wait_until(lambda: os.path.exists({str(go)!r}))
     try:
         batchcorder.record(Source(numbered(50)), {str(path)!r})
     except FileExistsError:
@@ -108,7 +104,7 @@ def test_two_processes_record_the_same_path(tmp_path: Path) -> None:
                 assert process.stdout.readline() == "ready\n"
             go.touch()
             for process in (one, other):
-                said.append(process.communicate(timeout=20)[0])
+                said.append(process.communicate(timeout=300)[0])
         assert sorted(said) == ["exists\n", "recorded\n"]
         assert batchcorder.verify(path) == 50
         go.unlink()

@@ -110,7 +110,7 @@ def test_saved_again_it_has_this_order(name: str, tmp_path: Path) -> None:
 
 def program(*words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "batchcorder", *words]
-    return subprocess.run(command, input=input, capture_output=True, timeout=120)
+    return subprocess.run(command, input=input, capture_output=True, timeout=300)
 
 
 def test_the_command_line(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_no_damage_crashes(tmp_path: Path) -> None:
     assert min(outcomes.values()) > 20, outcomes
     """
     )
-    check_python(code, timeout=60)
+    check_python(code, timeout=300)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def write(path: Path, batches: Iterator[pa.RecordBatch], **options: bool | str) 
 
 def kept(path: Path) -> int:
     command = [sys.executable, "-c", READ, path]
-    return int(subprocess.check_output(command, text=True, timeout=120))
+    return int(subprocess.check_output(command, text=True, timeout=300))
 
 
 @pytest.mark.parametrize("each", [1, 2])

@@ -48,7 +48,7 @@ def mount_and_run(kind: str, task: str, where: Path) -> None:
             [*before, "sh", "-c", script],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=300,
             check=False,
         )
         if run.returncode == 0:
@@ -83,7 +83,7 @@ def run_refused(task: list[str], where: Path, library: Path, refused: str) -> No
         [*PLACES, str(where), *task],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         check=False,
         env=os.environ | {"LD_PRELOAD": str(library), "REFUSE": refused},
     )

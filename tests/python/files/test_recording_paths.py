@@ -226,7 +226,7 @@ def test_what_is_no_regular_file_hangs_nobody(tmp_path: Path) -> None:
                 else:
                     raise AssertionError(name)
     """
-    check_python(code, timeout=10)
+    check_python(code, timeout=300)
 
 
 def test_permissions_are_those_of_new_files(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def check(path: Path, rows: int = 0) -> None:
     assert on_disk < 1 << 20
     assert path.stat().st_size >= 1 << 30
     output = subprocess.check_output(
-        [sys.executable, "-c", USE, path], text=True, timeout=120
+        [sys.executable, "-c", USE, path], text=True, timeout=300
     )
     done, read, held = map(int, output.split())
     assert done >= rows

@@ -4,12 +4,13 @@
  * does when the C library's exit handlers run, which is after finalisation; or on a
  * thread that reads all the while. What came of it is printed.
  *
- * slow: a stream that takes its time, in which no Python runs. */
+ * stepped: a stream without Python, one batch for each byte of a pipe. */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "batchcorder/batchcorder.h"
 
@@ -84,40 +85,46 @@ int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read) {
     return pthread_create(&one->thread, NULL, read_and_release, one);
 }
 
-enum { SLOW_MS = 20 };
+struct stepped {
+    struct ArrowArrayStream inner;
+    int fd;
+};
 
-static int slow_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
-    struct ArrowArrayStream *inner = stream->private_data;
-    return inner->get_schema(inner, out);
+static int stepped_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
+    struct stepped *stepped = stream->private_data;
+    return stepped->inner.get_schema(&stepped->inner, out);
 }
 
-static int slow_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
-    struct ArrowArrayStream *inner = stream->private_data;
-    struct timespec rest = {0, SLOW_MS * 1000000L};
-    /* A signal shortens nothing, as in a source that reads from the network. */
-    while (nanosleep(&rest, &rest) != 0) continue;
-    return inner->get_next(inner, out);
+static int stepped_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
+    struct stepped *stepped = stream->private_data;
+    char token;
+    ssize_t n;
+    /* A signal ends nothing, as in a source that reads from the network. */
+    do {
+        n = read(stepped->fd, &token, 1);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? errno : stepped->inner.get_next(&stepped->inner, out);
 }
 
-static const char *slow_error(struct ArrowArrayStream *stream) {
-    struct ArrowArrayStream *inner = stream->private_data;
-    return inner->get_last_error(inner);
+static const char *stepped_error(struct ArrowArrayStream *stream) {
+    struct stepped *stepped = stream->private_data;
+    return stepped->inner.get_last_error(&stepped->inner);
 }
 
-static void slow_release(struct ArrowArrayStream *stream) {
-    struct ArrowArrayStream *inner = stream->private_data;
-    inner->release(inner);
-    free(inner);
+static void stepped_release(struct ArrowArrayStream *stream) {
+    struct stepped *stepped = stream->private_data;
+    stepped->inner.release(&stepped->inner);
+    free(stepped);
     stream->release = NULL;
 }
 
-/* Puts a stream of 20 ms a batch in the place of `stream`. */
-int slow(struct ArrowArrayStream *stream);
-int slow(struct ArrowArrayStream *stream) {
-    struct ArrowArrayStream *inner = malloc(sizeof(*inner));
-    if (inner == NULL) return -1;
-    *inner = *stream;
-    *stream = (struct ArrowArrayStream){slow_schema, slow_next, slow_error, slow_release,
-                                        inner};
+/* Replaces `stream` by one whose get_next() first reads a byte from `fd`. */
+int stepped(struct ArrowArrayStream *stream, int fd);
+int stepped(struct ArrowArrayStream *stream, int fd) {
+    struct stepped *stepped = malloc(sizeof(*stepped));
+    if (stepped == NULL) return -1;
+    *stepped = (struct stepped){*stream, fd};
+    *stream = (struct ArrowArrayStream){stepped_schema, stepped_next, stepped_error,
+                                        stepped_release, stepped};
     return 0;
 }

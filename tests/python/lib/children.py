@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 import batchcorder
-from helpers import SCHEMA, numbered
+from helpers import DEADLINE, SCHEMA, numbered
 
 
-def fork(function: Callable[..., Any], *args: Any, seconds: int = 30) -> int:
+def fork(function: Callable[..., Any], *args: Any, seconds: int = DEADLINE) -> int:
     """Call `function` in a child, which may take so long; return the child's number."""
     child = os.fork()
     if child != 0:
@@ -46,12 +46,9 @@ def kill(child: int) -> None:
     assert status(child) in (-signal.SIGKILL, 0)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.002)
+def linger(*_: Any) -> None:
+    """Stay until this process is killed, or for as long as a test may take."""
+    time.sleep(DEADLINE)  # sleep: does nothing on purpose
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ CLOSED = "Dataset has been closed"
 # fork's child without a lock that another thread held.
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 USED = "Reader already consumed"
+# Seconds that a wait may take before it counts as hanging: a busy machine is slow.
+DEADLINE = 120
 
 
 def batch(start: int, rows: int = 4) -> pa.RecordBatch:
@@ -135,13 +138,21 @@ class Gate:
         for i, one in enumerate(self.batches):
             if i == self.at:
                 self.reached.set()
-                assert self.opened.wait(30), "the gate was never opened"
+                assert self.opened.wait(DEADLINE), "the gate was never opened"
             yield one
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         schema = self.batches[0].schema
         reader = pa.RecordBatchReader.from_batches(schema, self._generate())
         return reader.__arrow_c_stream__()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None:
+    """Wait for something that another thread or process does."""
+    end = time.monotonic() + seconds  # clock: a deadline
+    while not condition():
+        assert time.monotonic() < end, "it never came"  # clock: a deadline
+        time.sleep(0.002)  # sleep: nothing tells of the change
 
 
 class Task(threading.Thread):
@@ -161,7 +172,7 @@ class Task(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def result(self, timeout: float = 10) -> Any:
+    def result(self, timeout: float = DEADLINE) -> Any:
         """Return what the function returned, or raise what it raised."""
         self.join(timeout)
         assert not self.is_alive(), f"{self._function} hangs"
@@ -178,7 +189,7 @@ def _script(code: str, environment: dict[str, str]) -> tuple[list[str], dict[str
 
 
 def run_python(
-    code: str, timeout: float = 30, before: Sequence[str] = (), **environment: str
+    code: str, timeout: float = 300, before: Sequence[str] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter, by the command `before`, with these helpers."""
     command, env = _script(code, environment)
@@ -198,7 +209,7 @@ def start_python(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
-def check_python(code: str, timeout: float = 30, **environment: str) -> str:
+def check_python(code: str, timeout: float = 300, **environment: str) -> str:
     """Run `code` as `run_python` does; it must succeed. Return what it printed."""
     run = run_python(code, timeout, (), **environment)
     assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
@@ -223,11 +234,6 @@ def recorded_file(folder: Path, source: Any, **options: Any) -> Path:
     return path
 
 
-def cache_files(path: Path | str) -> list[Path]:
-    """Return the cache files below `path`."""
-    return sorted(Path(os.fsdecode(path)).glob("*/cache.arrow"))
-
-
 def missing(words: str) -> NoReturn:
     """Skip the test for want of a tool; where CI runs, fail: all tools are there."""
     import pytest  # here: scripts that import this module do without
@@ -235,6 +241,11 @@ def missing(words: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(words)
     pytest.skip(words)
+
+
+def cache_files(path: Path | str) -> list[Path]:
+    """Return the cache files below `path`."""
+    return sorted(Path(os.fsdecode(path)).glob("*/cache.arrow"))
 
 
 def cache_file(path: Path | str) -> Path:

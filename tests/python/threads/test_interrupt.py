@@ -9,7 +9,7 @@ import pytest
 from helpers import check_python
 
 PRELUDE = """
-    import os, signal, threading, time
+    import os, signal, threading
     from helpers import *
 
     calling = threading.Event()
@@ -18,25 +18,20 @@ PRELUDE = """
         # Once the condition holds and the main thread is in its call, or all but.
         calling.clear()
         def watch():
-            assert calling.wait(10)
-            time.sleep(0.05)
-            while not condition():
-                time.sleep(0.001)
-            times.append(time.monotonic())
+            assert calling.wait(120)
+            wait_until(condition)
             os.kill(os.getpid(), signal.SIGINT)
-        times = []
-        task = Task(watch)
-        task.times = times
-        return task
+        return Task(watch)
+
+    def waits():
+        return cache.stats()["waiting"] == 1
 
     def expect_interrupt(call, watcher):
         try:
             calling.set()
             call()
         except KeyboardInterrupt:
-            watcher.result(5)
-            took = time.monotonic() - watcher.times[0]
-            assert took < 2, took  # 0.1 on a quiet machine
+            watcher.result()
         else:
             raise AssertionError("not interrupted")
 """
@@ -76,9 +71,9 @@ def test_waiting_for_another_thread(call: str) -> None:
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     producer = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     for _ in range(2):
-        expect_interrupt({CALLS[call]}, interrupt_when(lambda: True))
+        expect_interrupt({CALLS[call]}, interrupt_when(waits))
     assert cache.ingested_count == 2
     gate.opened.set()
     assert producer.result() == 4
@@ -95,19 +90,20 @@ def test_waiting_in_a_c_stream_for_another_thread() -> None:
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     producer = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
-    watcher = interrupt_when(lambda: True)
-    opener = Task(lambda: (watcher.result(5), time.sleep(1), gate.opened.set()))
+    assert gate.reached.wait(120)
+    watcher = interrupt_when(waits)
+    opener = Task(lambda: (watcher.result(), over.wait(120), gate.opened.set()))
+    over, idle = threading.Event(), threading.Event()
     try:
         try:
             calling.set()
             pa.RecordBatchReader.from_stream(cache).read_all()
         except OSError as error:
             assert "Interrupted" in str(error)
-        for _ in range(100_000):
-            pass
+        while True:
+            idle.wait(0.01)
     except KeyboardInterrupt:
-        pass
+        over.set()
     else:
         raise AssertionError("not interrupted")
     opener.result()
@@ -136,8 +132,9 @@ def test_a_python_source_that_sees_it(call: str) -> None:
         PRELUDE
         + f"""
     def generate():
-        for one in numbered(30):
-            time.sleep(0.02)
+        for i, one in enumerate(numbered(30)):
+            if i == 3:
+                threading.Event().wait(120)
             yield one
 
     cache = StreamCache(pa.RecordBatchReader.from_batches(SCHEMA, generate()))
@@ -189,7 +186,7 @@ def test_a_handler_that_raises_something_else() -> None:
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     producer = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     for call in (cache.ingest_all, lambda: list(cache)):
         watcher = interrupt_when(lambda: True)
         try:
@@ -214,7 +211,7 @@ def test_a_handler_that_raises_below_a_source() -> None:
     gate = Gate(numbered(4), at=2)
     inner = StreamCache(gate)
     producer = Task(inner.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
 
     def generate():
         yield from pa.RecordBatchReader.from_stream(inner)
@@ -325,7 +322,7 @@ def test_a_handlers_exception_in_a_c_stream() -> None:
     use(lambda cache: StreamCache(cache).ingest_all())
     use(lambda cache: list(StreamCache(cache)))
     """,
-        timeout=180,
+        timeout=300,
     )
 
 
@@ -342,7 +339,7 @@ def test_a_handlers_exception_in_adbc() -> None:
 
     use(ingest)
     """,
-        timeout=180,
+        timeout=300,
     )
 
 
@@ -360,7 +357,7 @@ def test_a_handlers_exception_while_a_c_stream_waits() -> None:
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     producer = Task(cache.ingest_all)
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(120)
     signal.signal(signal.SIGALRM, handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)

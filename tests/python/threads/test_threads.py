@@ -22,7 +22,7 @@ def test_threads_that_share_a_reader(make_any_cache: MakeCache) -> None:
         start = threading.Barrier(8)
 
         def read(reader: Any = reader, start: Any = start) -> list[int]:
-            start.wait(10)
+            start.wait(120)
             return ids(list(reader))
 
         parts = [task.result() for task in [Task(read) for _ in range(8)]]
@@ -37,7 +37,7 @@ def test_threads_with_a_reader_each(make_any_cache: MakeCache) -> None:
     start = threading.Barrier(8)
 
     def read(i: int) -> list[int]:
-        start.wait(10)
+        start.wait(120)
         if i % 4 == 0:
             cache.ingest_all()
         if i % 4 == 1:
@@ -57,7 +57,7 @@ def test_an_error_reaches_every_thread(make_cache: MakeCache) -> None:
 
     def read() -> list[int]:
         seen = []
-        start.wait(10)
+        start.wait(120)
         with pytest.raises(ValueError, match="boom"):  # noqa: PT012
             for one in cache:
                 seen.append(one)
@@ -73,7 +73,7 @@ def test_a_budget_that_is_used_up_by_many_threads() -> None:
 
     def read() -> list[int]:
         seen = []
-        start.wait(10)
+        start.wait(120)
         with pytest.raises(MemoryError):  # noqa: PT012
             for one in cache:
                 seen.append(one)
@@ -99,7 +99,7 @@ def test_eviction_under_threads() -> None:
                 return seen
 
     for task in [Task(read, reader) for reader in readers]:
-        assert task.result(30) == list(range(1600))
+        assert task.result() == list(range(1600))
 
 
 def test_close_under_threads(make_any_cache: MakeCache) -> None:
@@ -121,7 +121,7 @@ def test_close_under_threads(make_any_cache: MakeCache) -> None:
             return seen
 
         tasks = [Task(read) for _ in range(4)]
-        assert enough.wait(10)
+        assert enough.wait(120)
         cache.close()
         for task in tasks:
             assert task.result() <= 100
@@ -138,4 +138,4 @@ def test_caches_made_and_dropped_by_many_threads(make_any_cache: MakeCache) -> N
             assert ids(reader) == list(range(4, 20))
 
     for task in [Task(work) for _ in range(4)]:
-        task.result(30)
+        task.result()

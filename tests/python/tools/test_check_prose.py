@@ -62,7 +62,7 @@ def check(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, str(TOOL), "--root", str(root), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
