@@ -13,15 +13,15 @@
 static int set_stream_error(struct ArrowArrayStream *stream, int code, const char *part,
                             struct bc_error *error) {
     if (code < 0) code = EIO;
-    const char *words =
+    const char *message =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
-    if (words == NULL || words[0] == '\0') {
+    if (message == NULL || message[0] == '\0') {
         return bc__error_set_kind(
             error, BC_ERROR_SOURCE, code,
             "The source failed to return its %s, without a message (%s)", part,
             strerror(code));
     }
-    return bc__error_set_kind(error, BC_ERROR_SOURCE, code, "%s", words);
+    return bc__error_set_kind(error, BC_ERROR_SOURCE, code, "%s", message);
 }
 
 int bc__source_schema(struct ArrowArrayStream *stream, struct bc_schema **out_schema,
