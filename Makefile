@@ -15,8 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	powerloss matrix exits test-duckdb1 test-peers test-pythons test-packages lint format bench wheel \
-	sdist clean
+	powerloss matrix exits test-duckdb1 test-peers test-pythons test-packages lint analyze \
+	format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -218,6 +218,10 @@ lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/meson compile -C build/lint
+
+## make analyze       clang-tidy, and gcc's -fanalyzer, on the core (some minutes)
+analyze: $(VENV)/.lint.ok build/lint/build.ninja
+	$(BIN)/python tools/analyze.py build/lint
 
 ## make format        rewrites the sources as `make lint` wants them
 format: $(VENV)/.lint.ok

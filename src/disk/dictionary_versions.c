@@ -98,7 +98,7 @@ static int add_version(struct bc_dictionary *dictionary,
     uint64_t number = n == 0 ? 0 : before->number + 1;
     dictionary->versions[n] = (struct bc_dictionary_version){
         .number = number,
-        .base = message->is_delta ? before->base : number,
+        .base = before != NULL && message->is_delta ? before->base : number,
         .extent = *extent,
         .length = length,
     };

@@ -226,6 +226,7 @@ static int add_ids(const struct layout *layout, const struct bc_buffer_range *id
 
 /* Run ends count from the slice's start, and the last one ends with it. */
 static int add_run_ends(const struct layout *layout, const struct bc_buffer_range *ends) {
+    bc_assert(layout->parent != NULL);
     int32_t bits = layout->schema->fields[layout->node->field].bits;
     int64_t n = layout->node->length;
     int64_t start = layout->parent->offset;

@@ -1,6 +1,7 @@
 #include "store/readback.h"
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "base/error.h"
 
 /* The limit of the kept nodes of batches on disk. */
@@ -100,7 +101,7 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
                                   (unsigned long long)number);
     }
     if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
-    struct bc_batch *batch;
+    struct bc_batch *batch = NULL;
     int64_t bytes_max = quick ? BC_STORE_QUICK_BYTES : 0;
     struct bc_extent extent = entry.extent;
     code =
@@ -108,6 +109,7 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
             ? read_some(store, slot, extent, number, projection, bytes_max, &batch, error)
             : read_all(store, slot, extent, number, bytes_max, &batch, error);
     if (code != 0) return code;
+    bc_assert(batch != NULL);
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
         bc__batch_unref(batch);
         return bc__error_set(error, EBADMSG,
