@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
-.PHONY: help demo test peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
+.PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-duckdb1 test-peers test-pythons test-packages lint analyze \
 	format bench wheel sdist clean
 
@@ -66,11 +66,12 @@ build/%/build.ninja: Makefile $(OVERLAYS) $(VENV)/.build.ok
 
 build/fuzz/build.ninja: export CC := clang
 
-# $(call c_tests,NAME,ARGUMENTS): runs the C tests of build/NAME, under $wrapper if that is
-# set; leaves reports/NAME.json, and status=1 if anything failed.
-c_tests = mkdir -p $(REPORTS); rm -f $(REPORTS)/$1.json build/$1/meson-logs/testlog.json; \
+# $(call c_tests,NAME,ARGUMENTS,REPORT): runs the C tests of build/NAME, under $wrapper if
+# that is set. Leaves reports/REPORT.json (by default NAME.json). Sets status=1 if one fails.
+c_tests = mkdir -p $(REPORTS); \
+	rm -f $(REPORTS)/$(or $3,$1).json build/$1/meson-logs/testlog.json; \
 	$$wrapper $(BIN)/meson test -C build/$1 --print-errorlogs $2 || status=1; \
-	cp build/$1/meson-logs/testlog.json $(REPORTS)/$1.json || status=1
+	cp build/$1/meson-logs/testlog.json $(REPORTS)/$(or $3,$1).json || status=1
 count = $(BIN)/python tools/count_tests.py
 asan_options = \
 	export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1; \
@@ -93,13 +94,22 @@ build/tpch/lineitem.parquet: | $(VENV)/.demo.ok
 # Processes that share the Python tests.
 export WORKERS ?= 2
 
-## make test          every test: C, the installed library, Python
+## make test          the tests in C, of the installed library and in Python, in minutes
 test: build/test/build.ninja $(VENV)/.test.ok $(VENV)/.installed peer
-	@status=0; $(call c_tests,test); \
+	@status=0; $(call c_tests,test,--no-suite long); \
 	rm -f $(REPORTS)/python.xml; \
 	$(BIN)/python -m pytest -n $(WORKERS) tests/python \
 	--junitxml=$(REPORTS)/python.xml || status=1; \
 	$(count) $(REPORTS)/test.json $(REPORTS)/python.xml || status=1; exit $$status
+
+## make test-long     the sweeps and campaigns that `make test` leaves out
+# Tests in Python with the marker `long`, tests in C of the suite `long`.
+test-long: build/test/build.ninja $(VENV)/.test.ok $(VENV)/.installed
+	@status=0; $(call c_tests,test,--suite long,long); \
+	rm -f $(REPORTS)/python-long.xml; \
+	$(BIN)/python -m pytest -n $(WORKERS) -m long tests/python \
+	--junitxml=$(REPORTS)/python-long.xml || status=1; \
+	$(count) $(REPORTS)/long.json $(REPORTS)/python-long.xml || status=1; exit $$status
 
 SOAK_SECONDS ?= 120
 
@@ -150,14 +160,14 @@ MATRIX_RUNS ?= 1000
 matrix: $(VENV)/.test.ok $(VENV)/.installed
 	@export BC_MATRIX_RUNS=$(MATRIX_RUNS) BC_MATRIX_SEED=$$(date +%s); \
 	echo "BC_MATRIX_SEED=$$BC_MATRIX_SEED"; \
-	$(BIN)/python -m pytest tests/python/threads/test_random_consumers.py
+	$(BIN)/python -m pytest -m '' tests/python/threads/test_random_consumers.py
 
 ## make exits         interpreters that end while threads and C code work, EXIT_RUNS=200
 EXIT_RUNS ?= 200
 exits: $(VENV)/.test.ok $(VENV)/.installed
 	@export BC_EXIT_RUNS=$(EXIT_RUNS) BC_EXIT_SEED=$$(date +%s); \
 	echo "BC_EXIT_SEED=$$BC_EXIT_SEED"; \
-	$(BIN)/python -m pytest tests/python/threads/test_exit.py
+	$(BIN)/python -m pytest -m '' tests/python/threads/test_exit.py
 
 ## make powerloss     simulated losses of power, POWERLOSS_STATES=200000
 POWERLOSS_STATES ?= 200000
@@ -217,6 +227,8 @@ lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
 	$(BIN)/python tools/check_prose.py
 	$(BIN)/python tools/check_includes.py
 	$(BIN)/python tools/check_docstrings.py
+	$(BIN)/python tools/check_clocks.py
+	$(BIN)/python tools/check_commits.py
 	$(BIN)/meson compile -C build/lint
 
 ## make analyze       clang-tidy, and gcc's -fanalyzer, on the core (some minutes)
@@ -231,9 +243,6 @@ format: $(VENV)/.lint.ok
 
 ## make bench         measures against the Rust batchcorder 0.1.3; writes docs/performance.md
 bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0.1.3
-	$(BIN)/python tools/check_clocks.py
-	$(BIN)/python tools/check_commits.py
-	$(BIN)/python tools/check_commits.py
 	$(BIN)/meson compile -C build/bench
 	$(BIN)/python bench/run.py --rust build/rust-0.1.3 --build build/bench \
 	--json build/bench.json

@@ -437,6 +437,7 @@ def test_killed_at_every_batch(path: Path, resume: bool, prefetch: int | None) -
         path.unlink()
 
 
+@pytest.mark.long
 def test_killed_at_random(path: Path) -> None:
     """The parent kills the child just when the source comes to some batch."""
     draw = random.Random(7)

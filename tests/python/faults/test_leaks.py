@@ -198,6 +198,7 @@ def test_nothing_leaks(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_ten_thousand_caches(tmp_path: Path) -> None:
     """Of every sort, each dropped in another state."""
     script = MEASURE.replace("@PATH@", repr(str(tmp_path)))

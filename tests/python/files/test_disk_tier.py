@@ -249,6 +249,7 @@ def test_large_batches(tmp_path: Path) -> None:
     assert cache_file(tmp_path).stat().st_size < table.nbytes * 1.01 + 10_000
 
 
+@pytest.mark.long
 def test_a_batch_of_more_than_2_gib(tmp_path: Path) -> None:
     if shutil.disk_usage(tmp_path).free < 10 << 30:
         pytest.skip("a batch of 2 GiB needs its room")

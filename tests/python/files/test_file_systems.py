@@ -90,6 +90,7 @@ def run_refused(task: list[str], where: Path, library: Path, refused: str) -> No
     assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
 
 
+@pytest.mark.long
 def test_calls_that_are_refused(refuse: Path, tmp_path: Path) -> None:
     """Each of them works all the same, or is an OSError that leaves nothing."""
     run_refused(["refuse", str(refuse)], tmp_path, refuse, "")

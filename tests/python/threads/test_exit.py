@@ -11,10 +11,12 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from helpers import run_python
 from tiers import TIERS
 
-RUNS = int(os.environ.get("BC_EXIT_RUNS", 10))
+RUNS = int(os.environ.get("BC_EXIT_RUNS", 20))
 SEED = int(os.environ.get("BC_EXIT_SEED", 1))
 
 PRELUDE = """
@@ -130,7 +132,10 @@ def check_kept(out: str) -> None:
         assert whole or "125 The caller is shutting down" in line, out
 
 
-def test_exits(ccode: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "numbers", [range(4), pytest.param(range(4, RUNS), marks=pytest.mark.long)]
+)
+def test_exits(numbers: range, ccode: Path, tmp_path: Path) -> None:
     """Two at a time: most of their time they wait."""
 
     def run(number: int) -> None:
@@ -143,5 +148,5 @@ def test_exits(ccode: Path, tmp_path: Path) -> None:
             check_exit(threads(draw), tier, path)
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(run, number) for number in range(RUNS)]:
+        for done in [pool.submit(run, number) for number in numbers]:
             done.result()

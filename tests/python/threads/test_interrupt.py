@@ -313,6 +313,7 @@ HANDED_ON = (
 )
 
 
+@pytest.mark.long
 def test_a_handlers_exception_in_a_c_stream() -> None:
     check_python(
         HANDED_ON

@@ -407,6 +407,7 @@ def test_a_child_reads_whatever_locks_were_held(
     )
 
 
+@pytest.mark.long
 def test_a_child_starts_while_prefetching_begins_and_ends() -> None:
     """Threads that Python did not make come and go in the interpreter at each batch.
 
