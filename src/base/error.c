@@ -116,6 +116,10 @@ int bc__error_of_system(int code) {
     }
 }
 
+int bc__error_of_callback(int code) {
+    return code < 0 || code >= BC_SYSTEM_ERROR ? EIO : code;
+}
+
 const char *bc__error_message(int code) {
     return strerror(code >= BC_SYSTEM_ERROR ? code - BC_SYSTEM_ERROR : code);
 }

@@ -26,6 +26,8 @@ __attribute__((format(printf, 4, 5))) int bc__error_set_kind(struct bc_error *er
 enum { BC_SYSTEM_ERROR = 1 << 16 };
 /* Marks an errno of the system if it has a meaning of this library. 0 stays 0. */
 int bc__error_of_system(int code);
+/* Returns the errno that a callback of the caller returned, or EIO if it is no errno. */
+int bc__error_of_callback(int code);
 /* Returns the system's message for an errno, with or without the mark. */
 const char *bc__error_message(int code);
 

@@ -364,6 +364,7 @@ int bc__ingest_failure(const struct bc_ingest *ingest, const char **out_message)
 
 /* Sets the error of a hook that returned `code`. */
 static int hook_error(int code, struct bc_error *error) {
+    code = bc__error_of_callback(code);
     if (code == ENOMEM) return bc__error_memory(error);
     return bc__error_set_kind(
         error, BC_ERROR_CANCELLED, code, "%s",

@@ -12,7 +12,7 @@
 /* Sets the stream's error: its message, or a message of this library if it has none. */
 static int set_stream_error(struct ArrowArrayStream *stream, int code, const char *part,
                             struct bc_error *error) {
-    if (code < 0) code = EIO;
+    code = bc__error_of_callback(code);
     const char *message =
         stream->get_last_error == NULL ? NULL : stream->get_last_error(stream);
     if (message == NULL || message[0] == '\0') {

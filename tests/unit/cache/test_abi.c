@@ -1,5 +1,6 @@
 /* Structs of callers that were built with an older or a newer header, and the kinds of
  * errors. */
+#include <limits.h>
 #include <unistd.h>
 
 #include "counting_source.h"
@@ -165,6 +166,44 @@ static void test_kind_of_sources(void) {
     counting_source_check_released(&source);
 }
 
+static int fail_to_enter(void *context, struct bc_hook_state *state) {
+    (void)state;
+    return *(const int *)context;
+}
+
+static void never_leave(void *context, struct bc_hook_state *state) {
+    (void)context;
+    (void)state;
+    CHECK(false);
+}
+
+/* A callback of the caller may return any number. */
+static void test_codes_that_are_no_errno(void) {
+    static int codes[] = {-7, 1 << 16, 1 << 30, INT_MIN, INT_MAX};
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+        struct counting_source source;
+        counting_source_init(&source, BATCHES, ROWS);
+        source.fail_at = 1;
+        source.fail_code = codes[i];
+        struct bc_cache *cache = counting_source_cache(&source, NULL);
+        struct bc_error error = {0};
+        uint64_t batches;
+        CHECK(bc_cache_ingest(cache, &batches, &error) == EIO);
+        CHECK(error.kind == BC_ERROR_SOURCE && error.code == EIO);
+        bc_cache_unref(cache);
+
+        counting_source_init(&source, BATCHES, ROWS);
+        const struct bc_hooks hooks = {fail_to_enter, never_leave, NULL, &codes[i]};
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.hooks = &hooks;
+        cache = counting_source_cache(&source, &options);
+        CHECK(bc_cache_ingest(cache, &batches, &error) == EIO);
+        CHECK(error.kind == BC_ERROR_CANCELLED && error.code == EIO);
+        bc_cache_unref(cache);
+        counting_source_check_released(&source);
+    }
+}
+
 static int32_t kind_of_opening(const char *path) {
     struct bc_cache *cache;
     struct bc_error error = {0};
@@ -199,10 +238,15 @@ static void test_kinds_of_files(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_older_options),   TAP_CASE(test_newer_options),
-        TAP_CASE(test_no_size),         TAP_CASE(test_older_results),
-        TAP_CASE(test_out_parameters),  TAP_CASE(test_kinds_of_caches),
-        TAP_CASE(test_kind_of_sources), TAP_CASE(test_kinds_of_files),
+        TAP_CASE(test_older_options),
+        TAP_CASE(test_newer_options),
+        TAP_CASE(test_no_size),
+        TAP_CASE(test_older_results),
+        TAP_CASE(test_out_parameters),
+        TAP_CASE(test_kinds_of_caches),
+        TAP_CASE(test_kind_of_sources),
+        TAP_CASE(test_kinds_of_files),
+        TAP_CASE(test_codes_that_are_no_errno),
     };
     return TAP_RUN(cases);
 }
