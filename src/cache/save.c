@@ -148,15 +148,13 @@ static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
                          bc__error_message(code), path);
 }
 
-/* Records the cache into a new file, which gets its name when it is complete. */
-static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
-                     bool durable, struct bc_error *error) {
-    static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
-    struct bc_reader *reader;
-    int code = bc__cache_reader(cache, &from_start, false, &reader, error);
-    if (code != 0) return code;
+/* Records the batches of `reader` into a new file, which gets its name when it is
+ * complete. */
+static int copy_batches(struct bc_cache *cache, struct bc_reader *reader,
+                        const char *path, bool overwrite, bool durable,
+                        struct bc_error *error) {
     struct ArrowArrayStream stream;
-    bc_reader_export(reader, &stream);
+    bc_reader_export(bc_reader_ref(reader), &stream);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.memory_capacity = 0;
     options.record_path = path;
@@ -166,28 +164,36 @@ static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
         options.compression = (enum bc_compression)cache->disk.encoder.body.codec;
     }
     struct bc_cache *copy;
-    code = bc__cache_new_unnamed(&stream, &options, &copy, error);
+    int code = bc__cache_new_unnamed(&stream, &options, &copy, error);
     if (code != 0) {
         stream.release(&stream);
         return code;
     }
     uint64_t batches;
-    struct bc_error reason;
-    code = bc_cache_ingest(copy, &batches, &reason);
-    if (code != 0) {
-        /* The file's writer wrote an invalid batch. The file is wrong, not an
-         * argument. */
-        bool damaged =
-            code == EINVAL && bc__cache_is_opened(cache) && !atomic_load(&cache->closed);
-        if (damaged) {
-            reason.kind = BC_ERROR_CORRUPT;
-            code = EBADMSG;
-        }
-        (void)bc__error_copy(error, code, &reason);
+    code = bc_cache_ingest(copy, &batches, error);
+    /* The file's writer wrote an invalid batch. The file is wrong, not an argument. */
+    if (code == EINVAL && bc__cache_is_opened(cache) && !atomic_load(&cache->closed)) {
+        error->kind = BC_ERROR_CORRUPT;
+        code = EBADMSG;
     }
     if (code == 0) code = bc__file_name(&copy->disk.file, overwrite, error);
     bc_cache_unref(copy);
     return code;
+}
+
+/* Records the cache into a new file. */
+static int save_copy(struct bc_cache *cache, const char *path, bool overwrite,
+                     bool durable, struct bc_error *error) {
+    static const struct bc_reader_options from_start = BC_READER_OPTIONS_INIT;
+    struct bc_reader *reader;
+    int code = bc__cache_reader(cache, &from_start, false, &reader, error);
+    if (code != 0) return code;
+    struct bc_error reason = {0};
+    code = copy_batches(cache, reader, path, overwrite, durable, &reason);
+    /* The reader is the copy's source. Its own error has the kind. */
+    if (reason.kind == BC_ERROR_SOURCE) reason.kind = reader->error.kind;
+    bc_reader_unref(reader);
+    return code == 0 ? 0 : bc__error_copy(error, code, &reason);
 }
 
 int bc_cache_save(struct bc_cache *cache, const char *path,

@@ -166,6 +166,33 @@ static void test_kind_of_sources(void) {
     counting_source_check_released(&source);
 }
 
+/* A copy that fails because a batch of the cache cannot be read has the reader's kind. */
+static void test_kind_of_a_failed_copy(void) {
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    recording_write(dir.path, source, UINT64_MAX);
+    size_t size;
+    char *bytes = file_read(dir.path, &size);
+    char *text = memmem(bytes, size, "row 1", 5);
+    CHECK(text != NULL);
+    text[0] ^= 1;
+    file_write(dir.path, bytes, size);
+    free(bytes);
+    struct bc_cache *cache;
+    CHECK(bc_file_open(dir.path, NULL, &cache, NULL) == 0);
+    /* A selection cannot be a link. */
+    const int32_t columns[] = {1};
+    CHECK(bc_cache_select(cache, columns, 1, NULL) == 0);
+    struct bc_error error = {0};
+    CHECK(save_cache(cache, dir.other, 0, 0, &error) == EBADMSG);
+    CHECK(error.kind == BC_ERROR_CORRUPT && error.code == EBADMSG);
+    CHECK(save_cache(cache, dir.other, 0, 0, NULL) == EBADMSG);
+    bc_cache_unref(cache);
+    recording_dir_finish_clean(&dir);
+}
+
 static int fail_to_enter(void *context, struct bc_hook_state *state) {
     (void)state;
     return *(const int *)context;
@@ -247,6 +274,7 @@ int main(void) {
         TAP_CASE(test_kind_of_sources),
         TAP_CASE(test_kinds_of_files),
         TAP_CASE(test_codes_that_are_no_errno),
+        TAP_CASE(test_kind_of_a_failed_copy),
     };
     return TAP_RUN(cases);
 }
