@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import operator
 import os
 import re
@@ -176,6 +175,8 @@ def cache_options(
         if readers == 0:
             raise ValueError("max_readers must be at least 1")
     if write_policy not in ("on_insertion", "on_eviction"):
+        import json
+
         raise ValueError(
             "write_policy must be 'on_insertion' or 'on_eviction', got "
             + json.dumps(write_policy, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +128,10 @@ def casting_text(schema: pa.Schema) -> str:
 
 
 def _cell(text: str, tag: str = "td") -> str:
-    whole = html.escape(shortened(text, _HTML_TEXT_MAX))
+    # On first use: the module has a table of 2,000 entities.
+    from html import escape
+
+    whole = escape(shortened(text, _HTML_TEXT_MAX))
     return f'<{tag} style="text-align: left">{whole}</{tag}>'
 
 
@@ -169,7 +171,7 @@ def cache_html(cache: StreamCache) -> str:
     try:
         summary = _table(_summary_lines(cache))
     except ValueError:
-        return f"<p>{html.escape(cache_text(cache))}</p>"
+        return "<p>&lt;StreamCache, not initialised&gt;</p>"
     schema = schema_of(cache)
     columns = (
         f"<p>schema: {_REFUSED}</p>" if schema is None else _table(_schema_lines(schema))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import _core
 from ._arguments import UNLIMITED
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """A file and the options of :func:`batchcorder.open`."""
 
     path: bytes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import operator
 import os
@@ -1006,7 +1005,7 @@ def open_cache(
     if columns is not None:
         indices = _arguments.column_indices(_core.column_names(cache), columns)
         _core.select_columns(cache, indices)
-        origin = dataclasses.replace(origin, columns=indices)
+        origin = origin._replace(columns=indices)
     cache._origin = origin  # noqa: SLF001 - this module's class
     return cache
 
