@@ -19,7 +19,7 @@ sys.path.append(str(ROOT / "tests" / "compat"))
 import runner  # noqa: E402
 from probes import PROBES  # noqa: E402
 
-# 0.1.3 hangs in these, which is not waited for as long as for others.
+# 0.1.3 hangs in these probes. They get a shorter deadline.
 HANGING = {"threads_share_a_reader", "properties_while_the_source_is_slow"}
 
 
@@ -43,7 +43,7 @@ def documented() -> list[str]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, Any]]:
-    """Return what the probes find, in each package."""
+    """Return the findings of the probes, for each package."""
     tasks = {"here": Task(runner.run, None, PROBES)}
     if PEER.is_dir():
         tasks["there"] = Task(
@@ -53,7 +53,7 @@ def found() -> dict[str, dict[str, Any]]:
 
 
 def test_every_probe_runs_here(found: dict[str, dict[str, Any]]) -> None:
-    """None hangs, ends the process, or has a mistake that it does not catch."""
+    """No probe hangs, ends the process, or raises an exception that it does not catch."""
     bad = {
         name: what
         for name, what in found["here"].items()
