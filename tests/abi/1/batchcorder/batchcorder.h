@@ -31,7 +31,8 @@
  * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
  * size in its own header, which the initialiser does. The library reads and writes that
  * many bytes. If the caller's struct is larger than the library's, the unknown members
- * must be zero, else the call returns E2BIG.
+ * must be zero, else the call returns E2BIG. If the options have a `struct_size`
+ * of 0, the call returns EINVAL.
  */
 #ifndef BATCHCORDER_H
 #define BATCHCORDER_H
@@ -109,7 +110,7 @@ struct ArrowArrayStream {
 
 /* ---- errors ---- */
 
-/** The kinds of errors. One errno has several kinds. */
+/** The kinds of errors. They distinguish failures that share an errno. */
 enum bc_error_kind {
     BC_ERROR_SYSTEM = 0,       /* the system refused a call; the errno says why */
     BC_ERROR_INVALID = 1,      /* an argument, an option or a schema is invalid */
@@ -147,8 +148,8 @@ struct bc_error {
 /** A recorded stream. Counted: bc_cache_new() returns one reference. */
 struct bc_cache;
 
-/** An independent position in the batches of a cache. Counted; holds a reference to its
- * cache. */
+/** An independent position in the batches of a cache. Counted. A reader holds a reference
+ * to its cache. */
 struct bc_reader;
 
 /** As a memory capacity: 7/8 of the machine's memory, or of its cgroup limit if that is
@@ -168,7 +169,7 @@ enum bc_compression {
     BC_COMPRESSION_ZSTD = 2
 };
 
-/** Space in which the hooks keep the state that they restore. */
+/** Space for the state that `enter` saves and `leave` restores. */
 struct bc_hook_state {
     void *data[2];
 };
@@ -198,7 +199,9 @@ struct bc_cache_options {
     const char *disk_path;    /* directory for the cache's file; NULL: no disk tier */
     const char *record_path; /* name of a recording, instead of disk_path. The file stays,
                                 other processes can read it while it grows, and it is
-                                complete once the source has ended. NULL: no recording */
+                                complete once the source has ended. It keeps every batch:
+                                disk_path, max_readers, checksum 0 or another write_policy
+                                is EINVAL. NULL: no recording */
     const struct bc_hooks *hooks; /* copied; NULL: none */
     int32_t write_policy;         /* enum bc_write_policy */
     int32_t compression;          /* enum bc_compression */
@@ -206,10 +209,11 @@ struct bc_cache_options {
                          it has none. Default: 1 */
     int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
                          process sees it. If synchronising fails, every later call fails
-                         with that errno */
+                         with that errno. No effect without record_path */
     int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
                          The source must return the recorded batches again: they are
-                         compared by row count and dropped */
+                         compared by row count and dropped. No effect without
+                         record_path */
     int32_t reserved; /* zero */
 };
 
@@ -309,7 +313,7 @@ struct bc_stats {
     uint64_t batches;         /* recorded so far, evicted ones included */
     uint64_t rows;            /* in these batches */
     uint64_t bytes;           /* that these batches reference, each counted alone */
-    uint64_t evicted;         /* the first batches, evicted after all readers passed */
+    uint64_t evicted;         /* batches evicted; they are the first ones */
     uint64_t memory_bytes;    /* charged to the memory tier, reservations included */
     uint64_t memory_capacity; /* bytes */
     uint64_t disk_bytes;      /* of the cache's file, without holes */
@@ -350,7 +354,8 @@ BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
 /** Takes back a charge of bc_cache_reserve(). */
 BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
 
-/** Returns 1 if the caller should take reservations back, else 0. Works after close. */
+/** Returns 1 if the reservations exceed the capacity that the batches leave, else 0. The
+ * caller should then call bc_cache_unreserve(). Works after close. */
 BC_EXPORT int bc_cache_is_overcommitted(struct bc_cache *cache);
 
 /* ---- readers ---- */
@@ -392,8 +397,8 @@ struct bc_batch_info {
     int32_t reserved; /* zero */
 };
 
-/** Returns batch `number`, recording it and all earlier batches first if needed. This is
- * no reader: max_readers does not count it.
+/** Returns batch `number`. If needed, records it and all earlier batches first.
+ * `max_readers` does not count this call.
  *
  * `out_array`: as bc_reader_next() sets it; `release` is NULL if the stream has no such
  *     batch.
@@ -634,14 +639,14 @@ struct bc_file_info {
     int32_t checksum;            /* 1: the file has checksums */
     int32_t compression;         /* enum bc_compression, of the first batch */
     uint64_t bytes;              /* size of the file */
-    uint64_t dictionary_batches; /* messages of dictionaries, deltas included */
-    uint64_t dictionary_bytes;   /* in these messages */
+    uint64_t dictionary_batches; /* messages with dictionaries, deltas included */
+    uint64_t dictionary_bytes;   /* size of these messages */
 };
 
 /** Describes the file of a cache.
  *
  * `out_info`: the caller has set `struct_size`.
- * `out_column_bytes`: space for one number a column, or NULL. Receives the size of the
+ * `out_column_bytes`: space for one number per column, or NULL. Receives the size of the
  *     column's buffers in all batches as stored, dictionaries included. This reads the
  *     metadata of every batch.
  *

@@ -7,7 +7,7 @@
 #define BC_VERSION_MINOR 9
 #define BC_VERSION_PATCH 0
 
-/** The same as one number, for comparisons: 0.9.0 is 900. */
+/** The same as one number, for comparisons: 0.9.0 is 9000. */
 #define BC_VERSION_NUMBER \
     (BC_VERSION_MAJOR * 1000000 + BC_VERSION_MINOR * 1000 + BC_VERSION_PATCH)
 
