@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def fork(function: Callable[..., Any], *args: Any, seconds: int = DEADLINE) -> i
         return child
     code = 1
     try:
+        # If the child hangs, it first prints where its threads are.
+        faulthandler.dump_traceback_later(max(seconds - 5, 1), file=2)
         signal.alarm(seconds)
         function(*args)
         code = 0
