@@ -42,8 +42,7 @@ struct bc_batch {
 };
 
 /* Returns the null count of `length` values. `counted`: the null count that the producer
- * states. A type without a bitmap has a fixed count, and some consumers accept no other.
- */
+ * states. A type without a bitmap has a fixed count, which some consumers require. */
 static inline int64_t bc__null_count(const struct bc_field *field, int64_t length,
                                      int64_t counted) {
     if (field->has_validity) return counted;

@@ -27,8 +27,7 @@ static int make_projected_schema(const struct bc_schema *schema, const int32_t *
     return code;
 }
 
-/* Fills `fields`. Both schemas are breadth first, so a field comes before its children.
- */
+/* Fills `fields`. Both schemas are breadth first: a field comes before its children. */
 static void map_fields(struct bc_projection *projection, const struct bc_schema *all,
                        const int32_t *columns) {
     const struct bc_schema *some = projection->schema;
