@@ -11,7 +11,7 @@
 
 static const uint8_t zeros[BC_BODY_ALIGNMENT];
 
-/* A layout in progress: the current node, and the ranges that are not used up. */
+/* A layout in progress: the current node, and the next range. */
 struct layout {
     struct bc_body *body;
     const struct bc_schema *schema;
@@ -22,12 +22,12 @@ struct layout {
     struct bc_error *error;
 };
 
-static int broken(const struct layout *layout, const char *reason) {
+static int layout_error(const struct layout *layout, const char *reason) {
     return bc__buffer_ranges_invalid(layout->schema, layout->batch, layout->node->field,
                                      reason, layout->error);
 }
 
-static int add_piece(struct bc_body *body, const void *data, size_t size) {
+static int add_iovec(struct bc_body *body, const void *data, size_t size) {
     if (size == 0) return 0;
     if (bc__grow((void **)&body->iovecs, &body->iovecs_capacity, body->n_iovecs + 1,
                  sizeof(body->iovecs[0])) != 0) {
@@ -45,7 +45,7 @@ int bc__body_reset(struct bc_body *body) {
     body->n_variadic_counts = 0;
     body->n_iovecs = 0;
     body->bytes = 0;
-    return add_piece(body, zeros, 1);
+    return add_iovec(body, zeros, 1);
 }
 
 void bc__body_finish(struct bc_body *body) {
@@ -58,7 +58,7 @@ void bc__body_finish(struct bc_body *body) {
     memset(body, 0, sizeof(*body));
 }
 
-/* Compresses a buffer in place of itself. */
+/* Compresses a buffer, and replaces `*data` and `*bytes` by the result. */
 static int compress(struct bc_body *body, const void **data, int64_t *bytes) {
     size_t capacity = bc__compress_bound(body->codec, (size_t)*bytes);
     uint8_t *out = bc__arena_take(&body->arena, capacity);
@@ -72,7 +72,7 @@ static int compress(struct bc_body *body, const void **data, int64_t *bytes) {
     return 0;
 }
 
-/* Appends a buffer of bytes that outlive the body's use. */
+/* Appends a buffer. Its bytes outlive the body's use. */
 static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
     int code = 0;
     if (body->codec != BC_CODEC_NONE && bytes > 0) code = compress(body, &data, &bytes);
@@ -85,26 +85,27 @@ static int add_buffer(struct bc_body *body, const void *data, int64_t bytes) {
     if (bytes == 0) return 0;
     int64_t padded = bc__round_up(bytes, BC_BODY_ALIGNMENT);
     body->bytes += padded;
-    code = add_piece(body, data, (size_t)bytes);
-    return code != 0 ? code : add_piece(body, zeros, (size_t)(padded - bytes));
+    code = add_iovec(body, data, (size_t)bytes);
+    return code != 0 ? code : add_iovec(body, zeros, (size_t)(padded - bytes));
 }
 
-static void *take(const struct layout *layout, int64_t bytes) {
+static void *layout_bytes(const struct layout *layout, int64_t bytes) {
     return bc__arena_take(&layout->body->arena, (size_t)bytes);
 }
 
-static int add_bits(const struct layout *layout, const struct bc_buffer_range *range) {
+static int lay_out_bits(const struct layout *layout,
+                        const struct bc_buffer_range *range) {
     int64_t length = layout->node->length;
     if (range->bytes == 0 || (range->bit_offset == 0 && length % 8 == 0)) {
         return add_buffer(layout->body, range->data, range->bytes);
     }
-    uint8_t *copy = take(layout, range->bytes);
+    uint8_t *copy = layout_bytes(layout, range->bytes);
     if (copy == NULL) return ENOMEM;
     bc__bits_copy(copy, range->data, range->bit_offset, length);
     return add_buffer(layout->body, copy, range->bytes);
 }
 
-/* None of `n` offsets is less than the one before. */
+/* Returns whether none of `n` offsets is less than the previous one. */
 static bool rise_32(const int32_t *offsets, int64_t n) {
     int falls = 0;
     for (int64_t i = 1; i < n; i++) falls |= offsets[i] < offsets[i - 1];
@@ -124,19 +125,19 @@ static bool rise(const void *offsets, enum bc_range_kind kind, int64_t bytes) {
 
 static int add_offsets(const struct layout *layout, const struct bc_buffer_range *range) {
     if (range->bytes == 0) {
-        /* No values have one offset all the same: some readers look at it. */
+        /* An empty array has one offset too: some readers read it. */
         int32_t bits = layout->schema->fields[layout->node->field].bits;
         return add_buffer(layout->body, zeros, bits / 8);
     }
     if (!rise(range->data, range->kind, range->bytes)) {
-        return broken(layout, "its offsets decrease");
+        return layout_error(layout, "its offsets decrease");
     }
     if (range->base == 0) return add_buffer(layout->body, range->data, range->bytes);
-    void *copy = take(layout, range->bytes);
+    void *copy = layout_bytes(layout, range->bytes);
     if (copy == NULL) return ENOMEM;
     if (range->kind == BC_RANGE_OFFSETS32) {
         const int32_t *offsets = (const int32_t *)(const void *)range->data;
-        /* Unsigned: what a mapped file holds may be anything. */
+        /* Unsigned: a mapped file may have any bytes. */
         uint32_t base = (uint32_t)range->base;
         for (int64_t i = 0; i < range->bytes / 4; i++) {
             ((int32_t *)copy)[i] = (int32_t)((uint32_t)offsets[i] - base);
@@ -151,25 +152,26 @@ static int add_offsets(const struct layout *layout, const struct bc_buffer_range
     return add_buffer(layout->body, copy, range->bytes);
 }
 
-/* Bits of the node's validity, or NULL where all are valid. */
-static const uint8_t *validity_of(const struct layout *layout) {
+/* Returns the node's validity bitmap, or NULL if all values are valid. */
+static const uint8_t *layout_validity(const struct layout *layout) {
     const struct bc_node *node = &layout->batch->nodes[layout->node->field];
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
-/* Offsets from where the child's range starts; of empty and null lists, all zero. */
+/* Adds the offsets and sizes of list views. The offsets count from the child's range.
+ * Empty and null lists get offset 0 and size 0. */
 static int add_list_view(const struct layout *layout,
                          const struct bc_buffer_range *offsets,
                          const struct bc_buffer_range *sizes) {
     int32_t bits = layout->schema->fields[layout->node->field].bits;
-    const uint8_t *validity = validity_of(layout);
-    void *new_offsets = take(layout, offsets->bytes);
-    void *new_sizes = take(layout, sizes->bytes);
+    const uint8_t *validity = layout_validity(layout);
+    void *new_offsets = layout_bytes(layout, offsets->bytes);
+    void *new_sizes = layout_bytes(layout, sizes->bytes);
     if (new_offsets == NULL || new_sizes == NULL) return ENOMEM;
     for (int64_t i = 0; i < layout->node->length; i++) {
         int64_t size = bc__integer_at(sizes->data, bits, i);
         if (!bc__is_valid(validity, layout->node->offset + i)) size = 0;
-        /* Where nothing is, the offset may be anything. */
+        /* The offset of an empty list is arbitrary. */
         int64_t at = 0;
         if (size != 0) {
             /* Unsigned: a mapped file may have been changed. */
@@ -186,13 +188,13 @@ static int add_list_view(const struct layout *layout,
 static const char not_an_id[] = "a type id is not among its type's";
 static const char not_a_view[] = "a view lies outside its buffers";
 
-/* The child of a type id, or -1. */
-static int child_of(const struct bc_field *field, uint8_t id) {
+/* Returns the child of a type id, or -1. */
+static int child_of_id(const struct bc_field *field, uint8_t id) {
     return id < 128 ? field->union_children[id] : -1;
 }
 
-/* Offsets from where each child's range starts. The mapped file that the batch stands in
- * may have been changed since the walk. */
+/* Adds the type ids and offsets of a dense union. The offsets count from each child's
+ * range. The batch may be in a mapped file that was changed since the walk. */
 static int add_dense_union(const struct layout *layout, const struct bc_buffer_range *ids,
                            const struct bc_buffer_range *offsets) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
@@ -201,15 +203,15 @@ static int add_dense_union(const struct layout *layout, const struct bc_buffer_r
     int32_t low[128];
     for (int c = 0; c < 128; c++) low[c] = INT32_MAX;
     for (int64_t i = 0; i < n; i++) {
-        int child = child_of(field, ids->data[i]);
-        if (child < 0) return broken(layout, not_an_id);
+        int child = child_of_id(field, ids->data[i]);
+        if (child < 0) return layout_error(layout, not_an_id);
         if (old[i] < low[child]) low[child] = old[i];
     }
-    int32_t *copy = take(layout, offsets->bytes);
+    int32_t *copy = layout_bytes(layout, offsets->bytes);
     if (copy == NULL) return ENOMEM;
     for (int64_t i = 0; i < n; i++) {
-        int child = child_of(field, ids->data[i]);
-        if (child < 0) return broken(layout, not_an_id);
+        int child = child_of_id(field, ids->data[i]);
+        if (child < 0) return layout_error(layout, not_an_id);
         copy[i] = (int32_t)((uint32_t)old[i] - (uint32_t)low[child]);
     }
     int code = add_buffer(layout->body, ids->data, ids->bytes);
@@ -219,12 +221,12 @@ static int add_dense_union(const struct layout *layout, const struct bc_buffer_r
 static int add_ids(const struct layout *layout, const struct bc_buffer_range *ids) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
     for (int64_t i = 0; i < layout->node->length; i++) {
-        if (child_of(field, ids->data[i]) < 0) return broken(layout, not_an_id);
+        if (child_of_id(field, ids->data[i]) < 0) return layout_error(layout, not_an_id);
     }
     return add_buffer(layout->body, ids->data, ids->bytes);
 }
 
-/* Run ends count from the slice's start, and the last one ends with it. */
+/* Adds run ends that count from the slice's start. The last run ends with the slice. */
 static int add_run_ends(const struct layout *layout, const struct bc_buffer_range *ends) {
     bc_assert(layout->parent != NULL);
     int32_t bits = layout->schema->fields[layout->node->field].bits;
@@ -234,16 +236,16 @@ static int add_run_ends(const struct layout *layout, const struct bc_buffer_rang
     int64_t before = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t end = bc__integer_at(ends->data, bits, i);
-        if (end <= before) return broken(layout, "its run has no length");
+        if (end <= before) return layout_error(layout, "its run has no length");
         before = end;
     }
     if (n > 0 && before - start < length) {
-        return broken(layout, "its runs end before their parent does");
+        return layout_error(layout, "its runs end before their parent does");
     }
     if (n == 0 || (start == 0 && bc__integer_at(ends->data, bits, n - 1) == length)) {
         return add_buffer(layout->body, ends->data, ends->bytes);
     }
-    void *copy = take(layout, ends->bytes);
+    void *copy = layout_bytes(layout, ends->bytes);
     if (copy == NULL) return ENOMEM;
     for (int64_t i = 0; i < n; i++) {
         int64_t end = bc__integer_at(ends->data, bits, i) - start;
@@ -263,11 +265,12 @@ static int add_variadic_count(struct bc_body *body, int64_t count) {
     return 0;
 }
 
-/* Gathered text: buffers of at most a gibibyte, so that 32-bit offsets reach it. */
+/* Copies of the text that views reach. A new buffer begins after one gibibyte, so that
+ * 32-bit offsets are sufficient. */
 struct gathered {
     uint8_t *bytes;
     int64_t starts[64];
-    int32_t n; /* of `starts`: buffers so far */
+    int32_t n; /* buffers so far, and entries of `starts` */
     int64_t used;
 };
 
@@ -284,13 +287,13 @@ static void gather_view(struct gathered *gathered, struct bc_view *view,
     gathered->used += view->length;
 }
 
-/* Views of what is reached only, in new buffers. */
+/* Adds views into new buffers. These have only the text reached by a view. */
 static int add_gathered_views(const struct layout *layout,
                               const struct bc_buffer_range *views,
                               const struct bc_buffer_range *variadic, int64_t used) {
-    const uint8_t *validity = validity_of(layout);
-    struct gathered gathered = {.bytes = take(layout, used)};
-    struct bc_view *copies = take(layout, views->bytes);
+    const uint8_t *validity = layout_validity(layout);
+    struct gathered gathered = {.bytes = layout_bytes(layout, used)};
+    struct bc_view *copies = layout_bytes(layout, views->bytes);
     if (gathered.bytes == NULL || copies == NULL) return ENOMEM;
     for (int64_t i = 0; i < layout->node->length; i++) {
         struct bc_view view = {0};
@@ -298,17 +301,17 @@ static int add_gathered_views(const struct layout *layout,
             memcpy(&view, views->data + i * 16, sizeof(view));
         }
         if (view.length > BC_VIEW_INLINE_MAX) {
-            /* Somebody may change a mapped file after the ranges were looked at. */
+            /* A mapped file may have been changed since the walk. */
             if (view.buffer < 0 || view.buffer >= layout->node->n_variadic ||
                 view.offset < 0 || view.length > used - gathered.used ||
                 view.length > variadic[view.buffer].bytes - view.offset) {
-                return broken(layout, not_a_view);
+                return layout_error(layout, not_a_view);
             }
             gather_view(&gathered, &view, variadic[view.buffer].data + view.offset);
         }
         copies[i] = view;
     }
-    if (gathered.used != used) return broken(layout, not_a_view);
+    if (gathered.used != used) return layout_error(layout, not_a_view);
     int code = add_buffer(layout->body, copies, views->bytes);
     for (int32_t b = 0; b < gathered.n && code == 0; b++) {
         int64_t end = b + 1 < gathered.n ? gathered.starts[b + 1] : gathered.used;
@@ -318,9 +321,10 @@ static int add_gathered_views(const struct layout *layout,
     return code != 0 ? code : add_variadic_count(layout->body, gathered.n);
 }
 
-/* The walk looks at views only where there are buffers for them. */
+/* Returns whether all views are inline. Without variadic buffers, the walk does not check
+ * the views. */
 static bool are_inline(const struct layout *layout, const struct bc_buffer_range *views) {
-    const uint8_t *validity = validity_of(layout);
+    const uint8_t *validity = layout_validity(layout);
     for (int64_t i = 0; i < layout->node->length; i++) {
         int32_t length;
         memcpy(&length, views->data + i * 16, sizeof(length));
@@ -332,7 +336,8 @@ static bool are_inline(const struct layout *layout, const struct bc_buffer_range
     return true;
 }
 
-/* Variadic buffers go as they are where nearly all of them is reached. */
+/* Adds views. If they reach at least three quarters of their variadic buffers, the
+ * buffers are written unchanged. */
 static int add_views(const struct layout *layout, const struct bc_buffer_range *views,
                      const struct bc_buffer_range *variadic) {
     int64_t used = 0;
@@ -345,7 +350,7 @@ static int add_views(const struct layout *layout, const struct bc_buffer_range *
     if (used < bytes - bytes / 4 && used <= (int64_t)GATHERED_BUFFER_MAX * 60) {
         return add_gathered_views(layout, views, variadic, used);
     }
-    if (n == 0 && !are_inline(layout, views)) return broken(layout, not_a_view);
+    if (n == 0 && !are_inline(layout, views)) return layout_error(layout, not_a_view);
     int code = add_buffer(layout->body, views->data, views->bytes);
     for (int32_t i = 0; i < n && code == 0; i++) {
         code = add_buffer(layout->body, variadic[i].data, variadic[i].bytes);
@@ -353,20 +358,20 @@ static int add_views(const struct layout *layout, const struct bc_buffer_range *
     return code != 0 ? code : add_variadic_count(layout->body, n);
 }
 
-/* The validity bitmap, left out where no value is null; counts the nulls. */
+/* Counts the nulls, and adds the validity bitmap. Without nulls, the buffer is empty. */
 static int add_validity(const struct layout *layout,
                         const struct bc_buffer_range *validity, int64_t *out_nulls) {
     int64_t nulls = layout->node->null_count;
     if (validity->bytes == 0) {
         nulls = 0;
     } else if (nulls != 0) {
-        /* Also where the producer said a number. */
+        /* The count that the producer states is not used: it may be wrong. */
         int64_t length = layout->node->length;
         nulls = length - bc__bits_count(validity->data, validity->bit_offset, length);
     }
     *out_nulls = nulls;
     if (nulls == 0) return add_buffer(layout->body, NULL, 0);
-    return add_bits(layout, validity);
+    return lay_out_bits(layout, validity);
 }
 
 static bool is_run_ends(const struct layout *layout) {
@@ -375,8 +380,8 @@ static bool is_run_ends(const struct layout *layout) {
            layout->schema->fields[parent].first_child == layout->node->field;
 }
 
-/* Lays out the buffers behind the validity bitmap; moves on over their ranges. */
-static int add_values(struct layout *layout) {
+/* Adds the buffers after the validity bitmap, and moves past their ranges. */
+static int lay_out_values(struct layout *layout) {
     const struct bc_field *field = &layout->schema->fields[layout->node->field];
     const struct bc_buffer_range *range = layout->range;
     int code = 0;
@@ -388,7 +393,7 @@ static int add_values(struct layout *layout) {
             return 0;
         case BC_LAYOUT_FIXED:
             layout->range += 1;
-            if (field->bits == 1) return add_bits(layout, range);
+            if (field->bits == 1) return lay_out_bits(layout, range);
             if (is_run_ends(layout)) return add_run_ends(layout, range);
             return add_buffer(layout->body, range->data, range->bytes);
         case BC_LAYOUT_SPARSE_UNION:
@@ -433,7 +438,7 @@ int bc__body_lay_out(struct bc_body *body, const struct bc_schema *schema,
         if (schema->fields[layout.node->field].has_validity) {
             code = add_validity(&layout, layout.range++, &nulls);
         }
-        if (code == 0) code = add_values(&layout);
+        if (code == 0) code = lay_out_values(&layout);
         if (code == 0) {
             code = bc__grow((void **)&body->nodes, &body->nodes_capacity,
                             body->n_nodes + 1, sizeof(body->nodes[0]));
@@ -457,5 +462,5 @@ int bc__body_gather(struct bc_body *body) {
     }
     bc_assert(at == (size_t)body->bytes);
     body->n_iovecs = 1;
-    return add_piece(body, bytes, at);
+    return add_iovec(body, bytes, at);
 }

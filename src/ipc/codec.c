@@ -14,24 +14,25 @@
 
 enum { PREFIX = 8, ZSTD_LEVEL = 1 };
 
-/* The codecs' allocations are ours too. */
-static void *allocate(void *opaque, size_t size) {
+/* The codecs allocate by base/alloc.h, so that tests can make an allocation fail. */
+static void *allocate_codec(void *opaque, size_t size) {
     (void)opaque;
     return bc__malloc(size);
 }
 
-static void *allocate_zeros(void *opaque, size_t size) {
+static void *allocate_codec_zeros(void *opaque, size_t size) {
     (void)opaque;
     return bc__calloc(1, size);
 }
 
-static void release(void *opaque, void *memory) {
+static void free_codec(void *opaque, void *memory) {
     (void)opaque;
     bc__free(memory);
 }
 
-static const LZ4F_CustomMem lz4_memory = {allocate, allocate_zeros, release, NULL};
-static const ZSTD_customMem zstd_memory = {allocate, release, NULL};
+static const LZ4F_CustomMem lz4_memory = {allocate_codec, allocate_codec_zeros,
+                                          free_codec, NULL};
+static const ZSTD_customMem zstd_memory = {allocate_codec, free_codec, NULL};
 
 void bc__compressor_finish(struct bc_compressor *compressor) {
     bc_assert(compressor != NULL);
@@ -47,7 +48,7 @@ size_t bc__compress_bound(enum bc_codec codec, size_t size) {
     return PREFIX + bound;
 }
 
-/* Compresses to `out`; `*out_size` 0: it cannot be done, or not without memory. */
+/* Compresses to `out`, which has room for the bound. ENOMEM. */
 static int compress_lz4(struct bc_compressor *compressor, const void *data, size_t size,
                         uint8_t *out, size_t capacity, size_t *out_size) {
     if (compressor->lz4 == NULL) {
@@ -57,7 +58,7 @@ static int compress_lz4(struct bc_compressor *compressor, const void *data, size
     if (compressor->lz4 == NULL) return ENOMEM;
     size_t result = LZ4F_compressFrame_usingCDict(compressor->lz4, out, capacity, data,
                                                   size, NULL, NULL);
-    /* With room for the bound, only memory can be missing. */
+    /* `out` has room for the bound, so only memory can be insufficient. */
     if (LZ4F_isError(result)) return ENOMEM;
     *out_size = result;
     return 0;
@@ -135,7 +136,7 @@ static ZSTD_DCtx *zstd_of(struct bc_decompressor *decompressor) {
     return decompressor->zstd;
 }
 
-/* Writes `length` bytes: all that there are, unless it is the `start` alone. */
+/* Writes `length` raw bytes. `start`: they are the first raw bytes, and not all. */
 static int decompress_lz4(struct bc_decompressor *decompressor,
                           const struct bc_compressed *compressed, uint8_t *out,
                           size_t length, bool start) {

@@ -40,7 +40,7 @@ void bc__encoder_finish(struct bc_encoder *encoder) {
     memset(encoder, 0, sizeof(*encoder));
 }
 
-/* Fills the digits of the body's parts; those of the metadata stay '0'. */
+/* Writes the digits of the body's parts. The digits of the metadata stay '0'. */
 static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
     const struct bc_body *body = &encoder->body;
     size_t size = BC_DIGITS * (body->n_buffers + 2);
@@ -71,8 +71,8 @@ static int fill_digits(struct bc_encoder *encoder, size_t *out_size) {
     return 0;
 }
 
-/* Frames a flatbuffer: prefix and padding around a copy of it, its checksum (if it has
- * any) filled in. The message goes before the iovecs of the body, into iovecs[0]. */
+/* Makes iovecs[0]: the prefix, a copy of the flatbuffer, and padding. It fills in the
+ * metadata's checksum. `digits`: offset of the digits in the flatbuffer. */
 static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t size,
                  size_t digits) {
     size_t framed = (size_t)bc__round_up((int64_t)(PREFIX + size), BC_BODY_ALIGNMENT);
@@ -91,7 +91,7 @@ static int frame(struct bc_encoder *encoder, const uint8_t *flatbuffer, size_t s
     return 0;
 }
 
-static int fail(int code, struct bc_error *error) {
+static int encode_error(int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
     return bc__error_set(error, code, "The batch's metadata cannot be written: %s",
                          strerror(code));
@@ -116,15 +116,15 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_encoded_message *out
                                          &size, &at, error);
     if (code != 0) return code;
     code = frame(encoder, bytes, size, at);
-    if (code != 0) return fail(code, error);
+    if (code != 0) return encode_error(code, error);
     *out_message = message_of(&encoder->body);
     return 0;
 }
 
-/* Lays out the body of `wire` and frames the message around it. */
-static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
-                  const struct bc_buffer_ranges *ranges, struct bc_wire_batch *wire,
-                  struct bc_encoded_message *out_message, struct bc_error *error) {
+/* Lays out the body, completes `wire`, and frames the message. */
+static int encode_body(struct bc_encoder *encoder, const struct bc_batch *batch,
+                       const struct bc_buffer_ranges *ranges, struct bc_wire_batch *wire,
+                       struct bc_encoded_message *out_message, struct bc_error *error) {
     struct bc_body *body = &encoder->body;
     size_t n_digits = 0;
     if (bc__body_reset(body) != 0) return bc__error_memory(error);
@@ -132,7 +132,7 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
     if (code != 0) return code;
     if (body->bytes <= BC_SMALL_BODY_BYTES) code = bc__body_gather(body);
     if (code == 0 && encoder->checksums) code = fill_digits(encoder, &n_digits);
-    if (code != 0) return fail(code, error);
+    if (code != 0) return encode_error(code, error);
     wire->codec = body->codec;
     wire->body_bytes = body->bytes;
     wire->nodes = body->nodes;
@@ -149,7 +149,7 @@ static int encode(struct bc_encoder *encoder, const struct bc_batch *batch,
     code = bc__metadata_build_batch(encoder->metadata, wire, &bytes, &size, &at, error);
     if (code != 0) return code;
     code = frame(encoder, bytes, size, at);
-    if (code != 0) return fail(code, error);
+    if (code != 0) return encode_error(code, error);
     *out_message = message_of(body);
     return 0;
 }
@@ -159,7 +159,7 @@ int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      struct bc_encoded_message *out_message, struct bc_error *error) {
     bc_assert(batch->n_nodes == encoder->schema->n_fields);
     struct bc_wire_batch wire = {.rows = batch->nodes[0].length};
-    return encode(encoder, batch, ranges, &wire, out_message, error);
+    return encode_body(encoder, batch, ranges, &wire, out_message, error);
 }
 
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
@@ -176,7 +176,7 @@ int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *bat
         .dictionary_id = encoder->schema->fields[values->parent].dictionary_id,
         .rows = ranges->nodes[0].length,
     };
-    int code = encode(encoder, batch, ranges, &wire, out_message, error);
+    int code = encode_body(encoder, batch, ranges, &wire, out_message, error);
     if (code != 0) return code;
     const struct bc_body *body = &encoder->body;
     *out_content = bc__checksum_content(

@@ -1,7 +1,7 @@
-/* A batch as an Arrow IPC message: a list of iovecs to write.
+/* Encodes schemas, batches and dictionaries as Arrow IPC messages: iovecs to write.
  *
- *     ff ff ff ff | metadata size | flatbuffer | zeros to 64 || buffer | zeros to 64 |
- * ...
+ *     ff ff ff ff | metadata size | flatbuffer | zeros to 64
+ *     buffer | zeros to 64 | buffer | zeros to 64 | ...
  */
 #ifndef BC_IPC_ENCODE_H
 #define BC_IPC_ENCODE_H
@@ -14,32 +14,44 @@ struct bc_encoder {
     struct bc_metadata_builder *metadata;
     struct bc_body body;
     bool checksums;
-    char *digits;
+    char *digits; /* checksums of the current message */
     size_t digits_capacity;
 };
 
-/* A message ready to be written; valid until the encoder's next message. */
+/* An encoded message, valid until the encoder's next message. */
 struct bc_encoded_message {
     const struct bc_iovec *iovecs;
     size_t n_iovecs;
     int64_t size; /* of all iovecs, a multiple of 64 */
 };
 
-/* `checksums`: messages carry them; `codec`: bodies are compressed. ENOTSUP where the
- * schema has a type that cannot be written, naming its field. */
+/* Initialises an encoder.
+ * `schema`: borrowed until bc__encoder_finish().
+ * `checksums`: whether messages have checksums.
+ * `codec`: the compression of bodies.
+ * ENOTSUP: the format cannot represent a type. The message names its field.
+ * ENOMEM. */
 int bc__encoder_init(struct bc_encoder *encoder, const struct bc_schema *schema,
                      bool checksums, enum bc_codec codec, struct bc_error *error);
 void bc__encoder_finish(struct bc_encoder *encoder);
 
+/* Encodes the schema's message.
+ * EFBIG: its metadata is too large.
+ * ENOMEM. */
 int bc__encode_schema(struct bc_encoder *encoder, struct bc_encoded_message *out_message,
                       struct bc_error *error);
-/* `ranges` is the batch's walk; the batch outlives the message. */
+/* Encodes a batch. `ranges`: the batch's buffer ranges. The batch outlives the message.
+ * EINVAL: the batch is invalid.
+ * EFBIG: its metadata is too large.
+ * ENOMEM. */
 int bc__encode_batch(struct bc_encoder *encoder, const struct bc_batch *batch,
                      const struct bc_buffer_ranges *ranges,
                      struct bc_encoded_message *out_message, struct bc_error *error);
 
-/* The values of one dictionary of the batch that `ranges` is the walk of: all, or those
- * that a delta adds; `*out_content` stands for them. */
+/* Encodes a dictionary of the batch: all values, or those of a delta. Errors as above.
+ * `dictionary`: index of the field of the values.
+ * `ranges`: buffer ranges of these values.
+ * `out_content`: receives the digest of the values. */
 int bc__encode_dictionary(struct bc_encoder *encoder, const struct bc_batch *batch,
                           int32_t dictionary, bool is_delta,
                           const struct bc_buffer_ranges *ranges,
