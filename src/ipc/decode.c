@@ -14,43 +14,44 @@ struct decoder {
     const struct bc_schema *schema;
     struct bc_batch *batch;
     struct bc_message message;
-    const void **tables;   /* next free entry of the batch's buffer tables */
-    int64_t *sizes;        /* next free entry of the batch's sizes of variadic buffers */
-    int32_t filled;        /* nodes of a dictionary, depth first; -1: those of a batch */
-    int64_t variadic_left; /* buffers that the tables have room for */
-    int64_t taken;         /* bytes of the buffer taken last */
-    int64_t spare;         /* bytes that may be decompressed beyond what rows reach */
-    int64_t *left;         /* bytes that may be decompressed at all; NULL: any */
+    const void **tables; /* next free entry of the batch's buffer tables */
+    int64_t *sizes;      /* next free entry of the batch's variadic buffer sizes */
+    int32_t filled;      /* of a dictionary: nodes so far, depth first; of a batch: -1 */
+    int64_t variadic_left; /* free entries for variadic buffers in the tables */
+    int64_t taken;         /* bytes of the last buffer */
+    int64_t spare; /* bytes that may be decompressed although no row reaches them */
+    int64_t *left; /* bytes that may be decompressed in all; NULL: any */
     struct bc_decompressor decompressor;
 };
 
-/* A fuzzer's build copies every buffer, so that a sanitizer sees who reads beyond it. */
+/* A fuzzing build copies every buffer, so that a sanitizer detects reads past its end. */
 #ifdef BC_FUZZ
 enum { COPIES_ALL = 1 };
 #else
 enum { COPIES_ALL = 0 };
 #endif
 
-/* No codec makes more of a byte: a larger claim is none. */
+/* No codec expands one byte to more bytes than this. A larger length is invalid. */
 enum { EXPANSION_MAX = 1 << 16 };
 
-/* Some writers leave more in a buffer than its array has. All buffers of a message may
- * have so many times the bytes of the body of it, and this. */
+/* Some writers write more bytes than an array needs. The excess of all buffers of a
+ * message is at most SPARE_TIMES its body, and SPARE_MIN. */
 enum { SPARE_TIMES = 3, SPARE_MIN = 1 << 16 };
 
 static bool is_compressed(const struct decoder *decoder) {
     return decoder->message.wire.codec != BC_CODEC_NONE;
 }
 
-/* Takes bytes that no row reaches out of the spare ones. False: there are not as many. */
+/* Subtracts bytes that no row reaches from the spare bytes. It returns false, and changes
+ * nothing, if fewer are left. */
 static bool spend_spare(struct decoder *decoder, int64_t bytes) {
     if (bytes > decoder->spare) return false;
     if (bytes > 0) decoder->spare -= bytes;
     return true;
 }
 
-/* The raw bytes of a compressed buffer, in memory of the batch's own; those beyond
- * `bytes_max` only as long as there are spare ones. */
+/* Decompresses a buffer into memory of the batch. If the spare bytes do not suffice, it
+ * decompresses only `bytes_max` bytes. */
 static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
                       int64_t bytes_min, int64_t bytes_max, const void **out_data) {
     struct bc_compressed compressed;
@@ -81,9 +82,9 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
                                         (size_t)bytes);
 }
 
-/* `bytes` of a buffer that others left unaligned, in memory of the batch's own. */
-static int align(struct decoder *decoder, struct bc_wire_buffer buffer, int64_t bytes,
-                 const void **out_data) {
+/* Copies `bytes` bytes of an unaligned buffer into memory of the batch. */
+static int copy_aligned(struct decoder *decoder, struct bc_wire_buffer buffer,
+                        int64_t bytes, const void **out_data) {
     *out_data = NULL;
     if (bytes == 0) return 0;
     uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)bytes);
@@ -93,16 +94,18 @@ static int align(struct decoder *decoder, struct bc_wire_buffer buffer, int64_t 
     return 0;
 }
 
-/* Takes the next buffer, which must have `bytes_min` bytes, aligned to `alignment`; an
- * empty one is NULL. What is behind `bytes_max` bytes is not wanted. */
-static int take(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
-                size_t alignment, const void **out_data) {
+/* Moves to the next buffer, and gives its aligned bytes; NULL means an empty buffer.
+ * `bytes_max`: bytes after these are not needed.
+ * EINVAL: it has fewer than `bytes_min` bytes, or is not inside the body.
+ * EAGAIN, ENOMEM. */
+static int next_buffer(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
+                       size_t alignment, const void **out_data) {
     struct bc_message *message = &decoder->message;
     if (message->buffer >= message->wire.n_buffers) return EINVAL;
     struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, message->buffer++);
     decoder->taken = 0;
     *out_data = NULL;
-    /* The offset of an empty buffer means nothing. */
+    /* The offset of an empty buffer is arbitrary. */
     if (buffer.length == 0) return bytes_min == 0 ? 0 : EINVAL;
     if (!bc__message_contains(message, buffer)) return EINVAL;
     if (is_compressed(decoder)) {
@@ -115,18 +118,18 @@ static int take(struct decoder *decoder, int64_t bytes_min, int64_t bytes_max,
     if (aligned && !COPIES_ALL) return 0;
     int64_t bytes = buffer.length < bytes_max ? buffer.length : bytes_max;
     decoder->taken = bytes;
-    return align(decoder, buffer, bytes, out_data);
+    return copy_aligned(decoder, buffer, bytes, out_data);
 }
 
-/* The same for a buffer of which `bytes` are wanted. */
+/* The same for a buffer of `bytes` bytes. */
 static int take_buffer(struct decoder *decoder, int64_t bytes, size_t alignment,
                        const void **out_data) {
-    return take(decoder, bytes, bytes, alignment, out_data);
+    return next_buffer(decoder, bytes, bytes, alignment, out_data);
 }
 
-/* Values of the other byte order become this machine's, in memory of the batch's own. */
-static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
-                const void **data) {
+/* Converts values to this machine's byte order, in memory of the batch. */
+static int swap_values(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
+                       const void **data) {
     const struct bc_message *message = &decoder->message;
     uintptr_t at = (uintptr_t)*data - (uintptr_t)message->body;
     bool is_own = at >= (uintptr_t)message->wire.body_bytes;
@@ -138,22 +141,23 @@ static int turn(struct decoder *decoder, enum bc_unit unit, int64_t bytes,
     return 0;
 }
 
-/* The unit of the field's values, where that matters. */
+/* Returns the unit of the field's values if they have another byte order. */
 static enum bc_unit unit_of(const struct decoder *decoder, const struct bc_field *field) {
     return decoder->schema->is_big_endian ? bc__unit_of_values(field) : BC_UNIT_BYTE;
 }
 
-/* Takes the next buffer, which has `bytes` bytes of numbers or views. */
+/* Moves to the next buffer, which has `bytes` bytes of numbers or views. */
 static int take_values(struct decoder *decoder, int64_t bytes, size_t alignment,
                        enum bc_unit unit, const void **out_data) {
     int code = take_buffer(decoder, bytes, alignment, out_data);
     bool is_turned = decoder->schema->is_big_endian && unit != BC_UNIT_BYTE;
     if (code != 0 || !is_turned || bytes == 0) return code;
-    return turn(decoder, unit, bytes, out_data);
+    return swap_values(decoder, unit, bytes, out_data);
 }
 
-/* A bitmap without a null is passed by unread. Nulls that the writer did not count, -1,
- * are counted here; there are none where there is no bitmap. */
+/* Moves past the validity bitmap. If there is no null, the bitmap is not read. If the
+ * writer did not count the nulls (-1), they are counted here. Without a bitmap there are
+ * none. */
 static int take_validity(struct decoder *decoder, struct bc_node *node,
                          const void **out_data) {
     struct bc_message *message = &decoder->message;
@@ -171,7 +175,8 @@ static int take_validity(struct decoder *decoder, struct bc_node *node,
     return 0;
 }
 
-/* Offsets, then what they point to must reach: the last offset, in elements. */
+/* Moves to the next buffer, of offsets. `*out_reach`: the last offset, in elements. The
+ * child or the data must reach it. */
 static int take_offsets(struct decoder *decoder, const struct bc_field *field,
                         int64_t length, const void **out_data, int64_t *out_reach) {
     static const int64_t none;
@@ -181,7 +186,7 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
     if (code != 0) return code;
     *out_reach = 0;
     if (length == 0) {
-        /* Consumers may look at the one offset that an empty array has. */
+        /* Consumers may read the one offset of an empty array. */
         *out_data = &none;
         return 0;
     }
@@ -196,11 +201,11 @@ static int take_offsets(struct decoder *decoder, const struct bc_field *field,
     return *out_reach < 0 ? EINVAL : 0;
 }
 
-/* How much of each of `n` variadic buffers the views want: goes where their sizes will
- * stand. All of it, where that is little. */
+/* Writes to `sizes` the bytes of each of `n` variadic buffers that the views reach. If
+ * the spare bytes suffice for whole buffers, it writes INT64_MAX. */
 static void measure_views(struct decoder *decoder, const struct bc_node *node,
                           int64_t n) {
-    /* Text seldom takes much more than its views, which are there. */
+    /* Text is seldom much larger than its views, which are already decompressed. */
     decoder->spare += node->length * (int64_t)sizeof(struct bc_view);
     int64_t claimed = bc__message_claimed_bytes(&decoder->message, n, decoder->spare);
     if (spend_spare(decoder, claimed)) {
@@ -222,18 +227,19 @@ static void measure_views(struct decoder *decoder, const struct bc_node *node,
     }
 }
 
-/* Views, then their variadic buffers, whose sizes make the last buffer. */
+/* Moves past the views and their variadic buffers. The node's last buffer is the variadic
+ * buffers' sizes. */
 static int take_views(struct decoder *decoder, struct bc_node *node) {
     if (decoder->message.view >= decoder->message.wire.n_variadic_counts) return EINVAL;
     int64_t n = bc__wire_variadic_count(&decoder->message.wire, decoder->message.view++);
-    /* Somebody may change the file between the count of all and this one. */
+    /* The file may have been changed since all variadic buffers were counted. */
     if (n < 0 || n > decoder->variadic_left) return EINVAL;
     decoder->variadic_left -= n;
     const void **buffers = node->buffers;
     int code = take_values(decoder, node->length * 16, 16, BC_UNIT_VIEW, &buffers[1]);
     if (code == 0) measure_views(decoder, node, n);
     for (int64_t i = 0; i < n && code == 0; i++) {
-        code = take(decoder, 0, decoder->sizes[i], 1, &buffers[2 + i]);
+        code = next_buffer(decoder, 0, decoder->sizes[i], 1, &buffers[2 + i]);
         decoder->sizes[i] = decoder->taken;
     }
     buffers[2 + n] = decoder->sizes;
@@ -243,22 +249,22 @@ static int take_views(struct decoder *decoder, struct bc_node *node) {
     return code;
 }
 
-/* How many values a field has for its parent, and how many any of these can reach. */
+/* The values of a field: how many its parent requires, and how many it can reach. */
 struct need {
     int64_t min;
     int64_t max;
 };
 
-/* What its values take is in the file; but a compressed one may say that it has many. */
+/* Values that are not compressed are in the file, so only compressed ones are limited. */
 static struct need need_of(const struct decoder *decoder, int64_t min, int64_t max) {
     return (struct need){min, is_compressed(decoder) ? max : INT64_MAX};
 }
 
-static int decode_field(struct decoder *decoder, int32_t number, struct need need);
+static int decode_field(struct decoder *decoder, int32_t index, struct need need);
 
-static int decode_children(struct decoder *decoder, int32_t number, int64_t min,
+static int decode_children(struct decoder *decoder, int32_t index, int64_t min,
                            int64_t max) {
-    const struct bc_field *field = &decoder->schema->fields[number];
+    const struct bc_field *field = &decoder->schema->fields[index];
     struct need need = need_of(decoder, min, max);
     for (int32_t c = 0; c < field->n_children; c++) {
         int code = decode_field(decoder, field->first_child + c, need);
@@ -267,17 +273,17 @@ static int decode_children(struct decoder *decoder, int32_t number, int64_t min,
     return 0;
 }
 
-static int decode_list(struct decoder *decoder, int32_t number,
+static int decode_list(struct decoder *decoder, int32_t index,
                        const struct bc_node *node) {
     int64_t reach;
-    int code = take_offsets(decoder, &decoder->schema->fields[number], node->length,
+    int code = take_offsets(decoder, &decoder->schema->fields[index], node->length,
                             &node->buffers[1], &reach);
-    return code != 0 ? code : decode_children(decoder, number, reach, reach);
+    return code != 0 ? code : decode_children(decoder, index, reach, reach);
 }
 
-static int decode_list_view(struct decoder *decoder, int32_t number,
+static int decode_list_view(struct decoder *decoder, int32_t index,
                             const struct bc_node *node) {
-    const struct bc_field *field = &decoder->schema->fields[number];
+    const struct bc_field *field = &decoder->schema->fields[index];
     const void **buffers = node->buffers;
     enum bc_unit unit = unit_of(decoder, field);
     int64_t bytes = node->length * (field->bits / 8);
@@ -295,12 +301,12 @@ static int decode_list_view(struct decoder *decoder, int32_t number,
             reach = end;
         }
     }
-    return decode_children(decoder, number, 0, reach);
+    return decode_children(decoder, index, 0, reach);
 }
 
-static int decode_dense_union(struct decoder *decoder, int32_t number,
+static int decode_dense_union(struct decoder *decoder, int32_t index,
                               const struct bc_node *node) {
-    const struct bc_field *field = &decoder->schema->fields[number];
+    const struct bc_field *field = &decoder->schema->fields[index];
     const void **buffers = node->buffers;
     int code = take_buffer(decoder, node->length, 1, &buffers[0]);
     if (code == 0) {
@@ -321,9 +327,10 @@ static int decode_dense_union(struct decoder *decoder, int32_t number,
     return code;
 }
 
-/* The buffers of a node behind its validity, and its children. */
-static int decode_values(struct decoder *decoder, int32_t number, struct bc_node *node) {
-    const struct bc_field *field = &decoder->schema->fields[number];
+/* Decodes the buffers of a node after its validity bitmap, and its children. */
+static int decode_node_values(struct decoder *decoder, int32_t index,
+                              struct bc_node *node) {
+    const struct bc_field *field = &decoder->schema->fields[index];
     int64_t length = node->length;
     int64_t reach;
     int code;
@@ -339,34 +346,34 @@ static int decode_values(struct decoder *decoder, int32_t number, struct bc_node
             code = take_offsets(decoder, field, length, &node->buffers[1], &reach);
             return code != 0 ? code : take_buffer(decoder, reach, 1, &node->buffers[2]);
         case BC_LAYOUT_LIST:
-            return decode_list(decoder, number, node);
+            return decode_list(decoder, index, node);
         case BC_LAYOUT_FIXED_LIST:
             if (__builtin_mul_overflow(length, (int64_t)field->list_size, &reach)) {
                 return EINVAL;
             }
-            return decode_children(decoder, number, reach, reach);
+            return decode_children(decoder, index, reach, reach);
         case BC_LAYOUT_STRUCT:
-            return decode_children(decoder, number, length, length);
+            return decode_children(decoder, index, length, length);
         case BC_LAYOUT_VIEW:
             return take_views(decoder, node);
         case BC_LAYOUT_LIST_VIEW:
-            return decode_list_view(decoder, number, node);
+            return decode_list_view(decoder, index, node);
         case BC_LAYOUT_SPARSE_UNION:
             code = take_buffer(decoder, length, 1, &node->buffers[0]);
-            return code != 0 ? code : decode_children(decoder, number, length, length);
+            return code != 0 ? code : decode_children(decoder, index, length, length);
         case BC_LAYOUT_DENSE_UNION:
-            return decode_dense_union(decoder, number, node);
+            return decode_dense_union(decoder, index, node);
         case BC_LAYOUT_RUN_END:
-            /* Each run has a row at least. */
-            return decode_children(decoder, number, 0, length);
+            /* Each run has at least one row. */
+            return decode_children(decoder, index, 0, length);
     }
     return EINVAL;
 }
 
-static int decode_field(struct decoder *decoder, int32_t number, struct need need) {
-    const struct bc_field *field = &decoder->schema->fields[number];
-    int32_t place = decoder->filled < 0 ? number : decoder->filled++;
-    struct bc_node *node = &decoder->batch->nodes[place];
+static int decode_field(struct decoder *decoder, int32_t index, struct need need) {
+    const struct bc_field *field = &decoder->schema->fields[index];
+    int32_t position = decoder->filled < 0 ? index : decoder->filled++;
+    struct bc_node *node = &decoder->batch->nodes[position];
     if (decoder->message.node >= decoder->message.wire.n_nodes) return EINVAL;
     struct bc_wire_node wire =
         bc__wire_node(&decoder->message.wire, decoder->message.node++);
@@ -375,7 +382,7 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
         return EINVAL;
     }
     if (wire.length > need.max) {
-        /* Which of the nulls are left, nobody knows. */
+        /* The nulls among the remaining values are not counted. */
         wire.length = need.max;
         if (wire.null_count != 0) wire.null_count = -1;
     }
@@ -391,56 +398,60 @@ static int decode_field(struct decoder *decoder, int32_t number, struct need nee
     if (extras > 0 && field->kind != BC_LAYOUT_NULL && wire.null_count != 0)
         return ENOTSUP;
     decoder->message.buffer += extras;
-    return code != 0 ? code : decode_values(decoder, number, node);
+    return code != 0 ? code : decode_node_values(decoder, index, node);
 }
 
-/* What a batch has room for. */
-struct room {
+/* The number of nodes and of buffer table entries of a batch. */
+struct table_size {
     int32_t nodes;
     size_t buffers;
 };
 
-/* For a field and all below it. */
-static void add_room(const struct bc_schema *schema, int32_t number, struct room *room) {
-    const struct bc_field *field = &schema->fields[number];
-    room->nodes++;
-    room->buffers += (size_t)field->n_buffers;
+/* Adds those of a field and all fields below it. */
+static void add_table_size(const struct bc_schema *schema, int32_t index,
+                           struct table_size *table_size) {
+    const struct bc_field *field = &schema->fields[index];
+    table_size->nodes++;
+    table_size->buffers += (size_t)field->n_buffers;
     for (int32_t c = 0; c < field->n_children; c++) {
-        add_room(schema, field->first_child + c, room);
+        add_table_size(schema, field->first_child + c, table_size);
     }
 }
 
-/* Makes an empty batch with room for the nodes and all buffer tables of the message, or
- * of a dictionary's values (`values` > 0). */
-static int start(struct decoder *decoder, const struct bc_schema *schema, int32_t values,
-                 const struct bc_message *message, int64_t *left) {
+/* Initialises the decoder with an empty batch, which has room for all nodes and buffer
+ * tables. `values`: the field of a dictionary's values, or 0 for a batch. */
+static int start_decoder(struct decoder *decoder, const struct bc_schema *schema,
+                         int32_t values, const struct bc_message *message,
+                         int64_t *left) {
     *decoder = (struct decoder){.schema = schema,
                                 .message = *message,
                                 .filled = values > 0 ? 0 : -1,
                                 .left = left};
     decoder->spare = SPARE_TIMES * message->wire.body_bytes + SPARE_MIN;
-    struct room room = {0, 0};
-    add_room(schema, values, &room);
+    struct table_size table_size = {0, 0};
+    add_table_size(schema, values, &table_size);
     size_t n_variadic;
     int code = bc__message_variadic_buffers(message, &n_variadic);
     if (code == 0) code = bc__message_find_extras(&decoder->message, schema, values);
-    /* Or a small message takes as long as the schema is wide. The root has no node. */
-    size_t n_nodes = (size_t)room.nodes - (values == 0);
+    /* Reject early: a small message must not cost time proportional to the schema. The
+     * root has no node in the message. */
+    size_t n_nodes = (size_t)table_size.nodes - (values == 0);
     if (message->wire.n_nodes < n_nodes) code = EINVAL;
     if (code != 0) return code;
-    if (values == 0) room.nodes = schema->n_fields;
-    size_t n_buffers = room.buffers + n_variadic;
+    if (values == 0) table_size.nodes = schema->n_fields;
+    size_t n_buffers = table_size.buffers + n_variadic;
     decoder->variadic_left = (int64_t)n_variadic;
     decoder->batch = bc__batch_alloc(
-        room.nodes, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
+        table_size.nodes, n_buffers * sizeof(void *) + n_variadic * sizeof(int64_t));
     if (decoder->batch == NULL) return ENOMEM;
     decoder->tables = bc__batch_tail(decoder->batch);
     decoder->sizes = (int64_t *)(void *)(decoder->tables + n_buffers);
     return 0;
 }
 
-/* Gives the batch out, or up where `code` says that it failed. */
-static int finish(struct decoder *decoder, int code, struct bc_batch **out_batch) {
+/* Releases the decoder. It gives out the batch, or drops it if `code` is an error. */
+static int finish_decoder(struct decoder *decoder, int code,
+                          struct bc_batch **out_batch) {
     bc__decompressor_finish(&decoder->decompressor);
     if (code == 0) {
         *out_batch = decoder->batch;
@@ -454,9 +465,9 @@ static int decode_columns(struct decoder *decoder,
                           const struct bc_projection *projection) {
     const struct bc_field *root = &decoder->schema->fields[0];
     for (int32_t c = 0; c < root->n_children; c++) {
-        int32_t number = root->first_child + c;
+        int32_t index = root->first_child + c;
         if (!bc__projection_has(projection, c)) {
-            int code = bc__message_skip_field(&decoder->message, decoder->schema, number);
+            int code = bc__message_skip_field(&decoder->message, decoder->schema, index);
             if (code != 0) return code;
             continue;
         }
@@ -465,8 +476,7 @@ static int decode_columns(struct decoder *decoder,
         if (node >= wire->n_nodes || bc__wire_node(wire, node).length != wire->rows) {
             return EINVAL;
         }
-        int code =
-            decode_field(decoder, number, need_of(decoder, wire->rows, wire->rows));
+        int code = decode_field(decoder, index, need_of(decoder, wire->rows, wire->rows));
         if (code != 0) return code;
     }
     return 0;
@@ -477,7 +487,7 @@ int bc__decode_batch(const struct bc_schema *schema,
                      const struct bc_message *message, int64_t *left,
                      struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, 0, message, left);
+    int code = start_decoder(&decoder, schema, 0, message, left);
     if (code != 0) return code;
     struct bc_node *root = &decoder.batch->nodes[0];
     root->length = decoder.message.wire.rows;
@@ -485,21 +495,21 @@ int bc__decode_batch(const struct bc_schema *schema,
     root->buffers = decoder.tables++;
     code = decoder.message.wire.is_dictionary ? EINVAL
                                               : decode_columns(&decoder, projection);
-    return finish(&decoder, code, out_batch);
+    return finish_decoder(&decoder, code, out_batch);
 }
 
 int bc__decode_dictionary(const struct bc_schema *schema, int32_t dictionary,
                           const struct bc_message *message, int64_t *left,
                           struct bc_batch **out_batch) {
     struct decoder decoder;
-    int code = start(&decoder, schema, dictionary, message, left);
+    int code = start_decoder(&decoder, schema, dictionary, message, left);
     if (code != 0) return code;
     int32_t owner = schema->fields[dictionary].parent;
-    bool is_it =
+    bool is_right =
         decoder.message.wire.is_dictionary &&
         decoder.message.wire.dictionary_id == schema->fields[owner].dictionary_id;
     int64_t rows = decoder.message.wire.rows;
-    code = is_it ? decode_field(&decoder, dictionary, need_of(&decoder, rows, rows))
-                 : EINVAL;
-    return finish(&decoder, code, out_batch);
+    code = is_right ? decode_field(&decoder, dictionary, need_of(&decoder, rows, rows))
+                    : EINVAL;
+    return finish_decoder(&decoder, code, out_batch);
 }

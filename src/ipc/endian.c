@@ -26,13 +26,13 @@ enum bc_unit bc__unit_of_values(const struct bc_field *field) {
     if (field->kind == BC_LAYOUT_VIEW) return BC_UNIT_VIEW;
     /* Fixed-size binary. */
     if (field->kind == BC_LAYOUT_FIXED && field->alignment == 1) return BC_UNIT_BYTE;
-    /* Intervals of several numbers are aligned as these are. */
+    /* Intervals of several integers have the alignment of these integers. */
     if (field->bits == 64 && field->alignment == 4) return BC_UNIT_4;
     if (field->bits == 128 && field->alignment == 8) return BC_UNIT_MONTH_DAY_NANO;
     return bc__unit_of_bits(field->bits);
 }
 
-static void turn_2(uint8_t *out, const uint8_t *in, int64_t n) {
+static void swap_2(uint8_t *out, const uint8_t *in, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint16_t value;
         memcpy(&value, in + i * 2, sizeof(value));
@@ -41,7 +41,7 @@ static void turn_2(uint8_t *out, const uint8_t *in, int64_t n) {
     }
 }
 
-static void turn_4(uint8_t *out, const uint8_t *in, int64_t n) {
+static void swap_4(uint8_t *out, const uint8_t *in, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t value;
         memcpy(&value, in + i * 4, sizeof(value));
@@ -50,7 +50,7 @@ static void turn_4(uint8_t *out, const uint8_t *in, int64_t n) {
     }
 }
 
-static void turn_8(uint8_t *out, const uint8_t *in, int64_t n) {
+static void swap_8(uint8_t *out, const uint8_t *in, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint64_t value;
         memcpy(&value, in + i * 8, sizeof(value));
@@ -59,28 +59,28 @@ static void turn_8(uint8_t *out, const uint8_t *in, int64_t n) {
     }
 }
 
-/* `words` of 8 bytes each, the last of which becomes the first. */
-static void turn_wide(uint8_t *out, const uint8_t *in, int64_t n, int words) {
+/* Swaps units of `words` words of 8 bytes: the last word becomes the first. */
+static void swap_wide(uint8_t *out, const uint8_t *in, int64_t n, int words) {
     for (int64_t i = 0; i < n; i++) {
         uint64_t value[4];
-        uint64_t turned[4];
+        uint64_t swapped[4];
         size_t size = (size_t)words * sizeof(value[0]);
         memcpy(value, in + i * (int64_t)size, size);
         for (int w = 0; w < words; w++) {
-            turned[w] = __builtin_bswap64(value[words - 1 - w]);
+            swapped[w] = __builtin_bswap64(value[words - 1 - w]);
         }
-        memcpy(out + i * (int64_t)size, turned, size);
+        memcpy(out + i * (int64_t)size, swapped, size);
     }
 }
 
-static void turn_month_day_nano(uint8_t *out, const uint8_t *in, int64_t n) {
+static void swap_month_day_nano(uint8_t *out, const uint8_t *in, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        turn_4(out + i * 16, in + i * 16, 2);
-        turn_8(out + i * 16 + 8, in + i * 16 + 8, 1);
+        swap_4(out + i * 16, in + i * 16, 2);
+        swap_8(out + i * 16 + 8, in + i * 16 + 8, 1);
     }
 }
 
-static void turn_views(uint8_t *out, const uint8_t *in, int64_t n) {
+static void swap_views(uint8_t *out, const uint8_t *in, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         struct bc_view view;
         memcpy(&view, in + i * 16, sizeof(view));
@@ -100,25 +100,25 @@ void bc__swap_bytes(enum bc_unit unit, void *out, const void *in, int64_t bytes)
             memmove(out, in, (size_t)bytes);
             return;
         case BC_UNIT_2:
-            turn_2(out, in, bytes / 2);
+            swap_2(out, in, bytes / 2);
             return;
         case BC_UNIT_4:
-            turn_4(out, in, bytes / 4);
+            swap_4(out, in, bytes / 4);
             return;
         case BC_UNIT_8:
-            turn_8(out, in, bytes / 8);
+            swap_8(out, in, bytes / 8);
             return;
         case BC_UNIT_16:
-            turn_wide(out, in, bytes / 16, 2);
+            swap_wide(out, in, bytes / 16, 2);
             return;
         case BC_UNIT_32:
-            turn_wide(out, in, bytes / 32, 4);
+            swap_wide(out, in, bytes / 32, 4);
             return;
         case BC_UNIT_MONTH_DAY_NANO:
-            turn_month_day_nano(out, in, bytes / 16);
+            swap_month_day_nano(out, in, bytes / 16);
             return;
         case BC_UNIT_VIEW:
-            turn_views(out, in, bytes / 16);
+            swap_views(out, in, bytes / 16);
             return;
     }
     bc_assert(!"every unit is handled");
