@@ -1,3 +1,4 @@
+/* Appends a part to the columns of delta values, and validates it on the way. */
 #include "ipc/delta_columns.h"
 
 #include <errno.h>
@@ -10,10 +11,10 @@
 #include "base/check.h"
 #include "ipc/metadata.h"
 
-enum { ROOM_MIN = 64, VIEW = 16, UNION_IDS = 128 };
+enum { CAPACITY_MIN = 64, VIEW = 16, UNION_IDS = 128 };
 
-/* Ones that no part has bytes of may take as much as all bytes of the parts, and this.
- * Values of types without bytes can be more than any memory has bits. */
+/* Bits for omitted bitmaps may occupy the bytes of all parts, and ONES_BYTES_MAX more. A
+ * type without buffers can have more values than memory has bits. */
 enum { ONES_BYTES_MAX = 16 << 20 };
 
 /* A part that is being appended. */
@@ -22,100 +23,100 @@ struct part {
     const struct bc_node *nodes;
 };
 
-static int append_run(struct part *part, int32_t place, int64_t first, int64_t n);
+static int append_run(struct part *part, int32_t index, int64_t first, int64_t n);
 
-/* ---- rooms ---- */
+/* ---- growing memory ---- */
 
-/* Makes sure that the room holds `bytes` bytes in all. Batches may `point` into it. */
-static int reserve(struct bc_delta_columns *columns, struct bc_growable *room,
+/* Grows the memory to at least `bytes` bytes. `points`: batches may point into it. */
+static int reserve(struct bc_delta_columns *columns, struct bc_growable *memory,
                    int64_t bytes, bool points) {
-    if (bytes <= room->capacity) return 0;
-    int64_t wanted = room->capacity * 2 < bytes ? bytes : room->capacity * 2;
-    wanted = bc__round_up(wanted, ROOM_MIN);
-    bool stays = points && columns->is_shared && room->data != NULL;
+    if (bytes <= memory->capacity) return 0;
+    int64_t wanted = memory->capacity * 2 < bytes ? bytes : memory->capacity * 2;
+    wanted = bc__round_up(wanted, CAPACITY_MIN);
+    bool stays = points && columns->is_shared && memory->data != NULL;
     if (stays && bc__grow((void **)&columns->retired, &columns->retired_capacity,
                           columns->n_retired + 1, sizeof(columns->retired[0])) != 0) {
         return ENOMEM;
     }
     uint8_t *data = bc__malloc_aligned(64, (size_t)wanted);
     if (data == NULL) return ENOMEM;
-    if (room->data != NULL) memcpy(data, room->data, (size_t)room->capacity);
+    if (memory->data != NULL) memcpy(data, memory->data, (size_t)memory->capacity);
     columns->bytes += (uint64_t)wanted;
     if (stays) {
-        columns->retired[columns->n_retired++] = room->data;
+        columns->retired[columns->n_retired++] = memory->data;
     } else {
-        columns->bytes -= (uint64_t)room->capacity;
-        bc__free(room->data);
+        columns->bytes -= (uint64_t)memory->capacity;
+        bc__free(memory->data);
     }
-    room->data = data;
-    room->capacity = wanted;
+    memory->data = data;
+    memory->capacity = wanted;
     return 0;
 }
 
-/* Makes room for `bytes` more bytes, which are used from now on. */
-static int take(struct bc_delta_columns *columns, struct bc_growable *room, int64_t bytes,
-                uint8_t **out_to) {
-    int code = reserve(columns, room, room->used + bytes, true);
+/* Adds `bytes` used bytes, and gives their address. */
+static int extend(struct bc_delta_columns *columns, struct bc_growable *memory,
+                  int64_t bytes, uint8_t **out_to) {
+    int code = reserve(columns, memory, memory->used + bytes, true);
     if (code != 0) return code;
-    *out_to = room->data + room->used;
-    room->used += bytes;
-    columns->brought += bytes;
+    *out_to = memory->data + memory->used;
+    memory->used += bytes;
+    columns->part_bytes += bytes;
     return 0;
 }
 
-static int append_bytes(struct bc_delta_columns *columns, struct bc_growable *room,
+static int append_bytes(struct bc_delta_columns *columns, struct bc_growable *memory,
                         const void *bytes, int64_t n) {
     if (n == 0) return 0;
     uint8_t *to;
-    int code = take(columns, room, n, &to);
+    int code = extend(columns, memory, n, &to);
     if (code == 0) memcpy(to, bytes, (size_t)n);
     return code;
 }
 
-/* Appends `n` bits, which are ones where there is no bitmap. */
-static int append_bits(struct bc_delta_columns *columns, struct bc_growable *room,
+/* Appends `n` bits of a bitmap. Without a bitmap, it appends ones. */
+static int append_bits(struct bc_delta_columns *columns, struct bc_growable *memory,
                        const uint8_t *bitmap, int64_t offset, int64_t n) {
     if (n == 0) return 0;
-    int code = reserve(columns, room, bc__bit_bytes(room->used + n), false);
+    int code = reserve(columns, memory, bc__bit_bytes(memory->used + n), false);
     if (code != 0) return code;
     int64_t done = 0;
-    for (; done < n && (room->used + done) % 8 != 0; done++) {
-        uint8_t *byte = &room->data[(room->used + done) / 8];
-        uint8_t bit = (uint8_t)(1U << ((room->used + done) % 8));
+    for (; done < n && (memory->used + done) % 8 != 0; done++) {
+        uint8_t *byte = &memory->data[(memory->used + done) / 8];
+        uint8_t bit = (uint8_t)(1U << ((memory->used + done) % 8));
         bool is_set = bc__is_valid(bitmap, offset + done);
         *byte = (uint8_t)(is_set ? *byte | bit : *byte & ~bit);
     }
     if (done < n) {
-        uint8_t *to = room->data + (room->used + done) / 8;
+        uint8_t *to = memory->data + (memory->used + done) / 8;
         if (bitmap == NULL) {
             memset(to, 0xff, (size_t)bc__bit_bytes(n - done));
         } else {
             bc__bits_copy(to, bitmap, offset + done, n - done);
         }
     }
-    room->used += n;
+    memory->used += n;
     return 0;
 }
 
 /* ---- values ---- */
 
-static const uint8_t *validity_of(const struct bc_node *node) {
+static const uint8_t *part_validity(const struct bc_node *node) {
     return node->null_count == 0 ? NULL : node->buffers[0];
 }
 
-/* Appends `n` ones. EINVAL: they would be too many. */
-static int append_ones(struct bc_delta_columns *columns, struct bc_growable *room,
+/* Appends `n` ones. EINVAL: too many. */
+static int append_ones(struct bc_delta_columns *columns, struct bc_growable *memory,
                        int64_t n) {
     int64_t ones = columns->ones + n;
-    if (bc__bit_bytes(ones) > columns->brought + ONES_BYTES_MAX) return EINVAL;
+    if (bc__bit_bytes(ones) > columns->part_bytes + ONES_BYTES_MAX) return EINVAL;
     columns->ones = ones;
-    return append_bits(columns, room, NULL, 0, n);
+    return append_bits(columns, memory, NULL, 0, n);
 }
 
-/* Bits stand for all values of the column, or for none. */
+/* Appends validity bits. The column has bits for all of its values, or none. */
 static int append_validity(struct part *part, struct bc_delta_column *column,
                            const struct bc_node *node, int64_t first, int64_t n) {
-    const uint8_t *bitmap = validity_of(node);
+    const uint8_t *bitmap = part_validity(node);
     int64_t nulls = bitmap == NULL ? 0 : n - bc__bits_count(bitmap, first, n);
     if (nulls == 0 && column->null_count == 0) return 0;
     int code = 0;
@@ -152,14 +153,16 @@ static int append_fixed(struct part *part, struct bc_delta_column *column,
                         n * width);
 }
 
-/* What offsets point to. */
+/* Elements that offsets point to. */
 struct range {
     int64_t first;
     int64_t n;
 };
 
-/* Appends offsets into what has `limit` elements in the part and has `base` already.
- * EINVAL: they decrease, leave that, or become too large. */
+/* Appends offsets.
+ * `limit`: elements of the child or the text in the part.
+ * `base`: elements before this part.
+ * EINVAL: the offsets decrease, exceed `limit`, or become too large. */
 static int append_offsets(struct part *part, struct bc_delta_column *column,
                           const struct bc_node *node, struct range run, int64_t limit,
                           int64_t base, struct range *out_range) {
@@ -168,12 +171,12 @@ static int append_offsets(struct part *part, struct bc_delta_column *column,
     uint8_t *to;
     *out_range = (struct range){0, 0};
     if (column->values.used == 0) {
-        int code = take(part->columns, &column->values, width, &to);
+        int code = extend(part->columns, &column->values, width, &to);
         if (code != 0) return code;
         memset(to, 0, (size_t)width);
     }
     if (run.n == 0) return 0;
-    int code = take(part->columns, &column->values, run.n * width, &to);
+    int code = extend(part->columns, &column->values, run.n * width, &to);
     if (code != 0) return code;
     int64_t start = bc__integer_at(node->buffers[1], bits, run.first);
     int64_t last = start;
@@ -191,7 +194,7 @@ static int append_offsets(struct part *part, struct bc_delta_column *column,
 
 static int append_binary(struct part *part, struct bc_delta_column *column,
                          const struct bc_node *node, int64_t first, int64_t n) {
-    /* The decoder made sure that the text is as long as the last offset says. */
+    /* The decoder has checked that the text reaches the last offset. */
     int32_t bits = column->field->bits;
     int64_t limit =
         node->length == 0 ? 0 : bc__integer_at(node->buffers[1], bits, node->length);
@@ -205,16 +208,16 @@ static int append_binary(struct part *part, struct bc_delta_column *column,
 
 /* ---- views ---- */
 
-/* Where a variadic buffer of the part went. */
+/* The chunk of a variadic buffer of the part, and its offset in the chunk. */
 struct moved {
     int32_t chunk;
-    int64_t at; /* in it */
+    int64_t at;
 };
 
-/* Appends a variadic buffer to the last chunk, or to a new one: no offset in a chunk may
- * be too large for a view. */
-static int append_text(struct part *part, struct bc_delta_column *column,
-                       const void *text, int64_t size, struct moved *out_moved) {
+/* Appends a variadic buffer to the last chunk, or to a new one if offsets would become
+ * too large for a view. */
+static int append_chunk(struct part *part, struct bc_delta_column *column,
+                        const void *text, int64_t size, struct moved *out_moved) {
     size_t n = column->n_chunks;
     bool fits = n > 0 && column->chunks[n - 1].used <= INT32_MAX - size;
     if (!fits) {
@@ -229,7 +232,7 @@ static int append_text(struct part *part, struct bc_delta_column *column,
     return append_bytes(part->columns, chunk, text, size);
 }
 
-/* Points a view to where its text went. EINVAL: it has no text. */
+/* Points a view to its text in the chunks. EINVAL: its text is outside its buffer. */
 static int move_view(struct bc_view *view, const struct bc_node *node,
                      const struct moved *moved) {
     if (view->length < 0) return EINVAL;
@@ -257,13 +260,13 @@ static int append_views(struct part *part, struct bc_delta_column *column,
     uint8_t *to = NULL;
     int code = moved == NULL ? ENOMEM : 0;
     for (int64_t i = 0; i < n_variadic && code == 0; i++) {
-        code = append_text(part, column, node->buffers[2 + i], sizes[i], &moved[i]);
+        code = append_chunk(part, column, node->buffers[2 + i], sizes[i], &moved[i]);
     }
-    if (code == 0) code = take(part->columns, &column->values, n * VIEW, &to);
+    if (code == 0) code = extend(part->columns, &column->values, n * VIEW, &to);
     const uint8_t *from = (const uint8_t *)node->buffers[1] + first * VIEW;
     for (int64_t i = 0; i < n && code == 0; i++) {
         struct bc_view view = nothing;
-        if (bc__is_valid(validity_of(node), first + i)) {
+        if (bc__is_valid(part_validity(node), first + i)) {
             memcpy(&view, from + i * VIEW, sizeof(view));
             code = move_view(&view, node, moved);
         }
@@ -275,76 +278,76 @@ static int append_views(struct part *part, struct bc_delta_column *column,
 
 /* ---- lists, structs, unions, run ends ---- */
 
-static int append_list(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_delta_column *column = &part->columns->all[place];
-    int64_t limit = part->nodes[place + 1].length;
+static int append_list(struct part *part, int32_t index, int64_t first, int64_t n) {
+    struct bc_delta_column *column = &part->columns->all[index];
+    int64_t limit = part->nodes[index + 1].length;
     struct range range;
-    int code = append_offsets(part, column, &part->nodes[place], (struct range){first, n},
+    int code = append_offsets(part, column, &part->nodes[index], (struct range){first, n},
                               limit, column[1].length, &range);
-    return code != 0 ? code : append_run(part, place + 1, range.first, range.n);
+    return code != 0 ? code : append_run(part, index + 1, range.first, range.n);
 }
 
-/* Lists may lie in any order, so that all of the child is taken. */
-static int append_list_views(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_delta_column *column = &part->columns->all[place];
-    const struct bc_node *node = &part->nodes[place];
-    int64_t limit = part->nodes[place + 1].length;
+/* Appends list views, and the whole child: the lists may have any order. */
+static int append_list_views(struct part *part, int32_t index, int64_t first, int64_t n) {
+    struct bc_delta_column *column = &part->columns->all[index];
+    const struct bc_node *node = &part->nodes[index];
+    int64_t limit = part->nodes[index + 1].length;
     int64_t base = column[1].length;
     int32_t bits = column->field->bits;
     int64_t width = bits / 8;
     if (n == 0) return 0;
     uint8_t *offsets;
     uint8_t *sizes;
-    int code = take(part->columns, &column->values, n * width, &offsets);
-    if (code == 0) code = take(part->columns, &column->more, n * width, &sizes);
+    int code = extend(part->columns, &column->values, n * width, &offsets);
+    if (code == 0) code = extend(part->columns, &column->more, n * width, &sizes);
     for (int64_t i = 0; i < n && code == 0; i++) {
         int64_t at = bc__integer_at(node->buffers[1], bits, first + i);
         int64_t size = bc__integer_at(node->buffers[2], bits, first + i);
-        if (!bc__is_valid(validity_of(node), first + i)) at = size = 0;
+        if (!bc__is_valid(part_validity(node), first + i)) at = size = 0;
         if (at < 0 || size < 0 || at > limit || size > limit - at) return EINVAL;
         if (bits == 32 && base + at > INT32_MAX) return EINVAL;
         bc__integer_set(offsets, bits, i, base + at);
         bc__integer_set(sizes, bits, i, size);
     }
-    return code != 0 ? code : append_run(part, place + 1, 0, limit);
+    return code != 0 ? code : append_run(part, index + 1, 0, limit);
 }
 
-/* Appends as many values of each child. */
-static int append_children(struct part *part, int32_t place, int64_t first, int64_t n) {
+/* Appends the values [first, first + n) of each child. */
+static int append_children(struct part *part, int32_t index, int64_t first, int64_t n) {
     const struct bc_delta_column *all = part->columns->all;
-    for (int32_t c = place + 1; c < all[place].end; c = all[c].end) {
+    for (int32_t c = index + 1; c < all[index].end; c = all[c].end) {
         int code = append_run(part, c, first, n);
         if (code != 0) return code;
     }
     return 0;
 }
 
-static int append_dense_union(struct part *part, int32_t place, int64_t first,
+static int append_dense_union(struct part *part, int32_t index, int64_t first,
                               int64_t n) {
-    struct bc_delta_column *column = &part->columns->all[place];
-    const struct bc_node *node = &part->nodes[place];
-    int32_t places[UNION_IDS];
+    struct bc_delta_column *column = &part->columns->all[index];
+    const struct bc_node *node = &part->nodes[index];
+    int32_t indices[UNION_IDS];
     int32_t n_children = 0;
-    for (int32_t c = place + 1; c < column->end; c = part->columns->all[c].end) {
+    for (int32_t c = index + 1; c < column->end; c = part->columns->all[c].end) {
         bc_assert(n_children < UNION_IDS);
-        places[n_children++] = c;
+        indices[n_children++] = c;
     }
     uint8_t *to = NULL;
-    int code = n == 0 ? 0 : take(part->columns, &column->more, n * 4, &to);
+    int code = n == 0 ? 0 : extend(part->columns, &column->more, n * 4, &to);
     const int8_t *ids = node->buffers[0];
     for (int64_t i = 0; i < n && code == 0; i++) {
         int8_t id = ids[first + i];
         int child = id < 0 ? -1 : column->field->union_children[id];
         if (child < 0) return EINVAL;
         int64_t at = bc__integer_at(node->buffers[1], 32, first + i);
-        int64_t base = part->columns->all[places[child]].length;
-        if (at < 0 || at >= part->nodes[places[child]].length || base + at > INT32_MAX) {
+        int64_t base = part->columns->all[indices[child]].length;
+        if (at < 0 || at >= part->nodes[indices[child]].length || base + at > INT32_MAX) {
             return EINVAL;
         }
         bc__integer_set(to, 32, i, base + at);
     }
     for (int32_t c = 0; c < n_children && code == 0; c++) {
-        code = append_run(part, places[c], 0, part->nodes[places[c]].length);
+        code = append_run(part, indices[c], 0, part->nodes[indices[c]].length);
     }
     return code;
 }
@@ -358,11 +361,11 @@ static int append_ids(struct part *part, struct bc_delta_column *column,
     return n == 0 ? 0 : append_bytes(part->columns, &column->values, ids + first, n);
 }
 
-/* Appends the runs that reach into [first, first + n), counted from the column's end. */
-static int append_runs(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_delta_column *ends = &part->columns->all[place + 1];
-    const struct bc_node *node = &part->nodes[place + 1];
-    int64_t base = part->columns->all[place].length;
+/* Appends the runs that overlap [first, first + n). Their ends continue the column's. */
+static int append_runs(struct part *part, int32_t index, int64_t first, int64_t n) {
+    struct bc_delta_column *ends = &part->columns->all[index + 1];
+    const struct bc_node *node = &part->nodes[index + 1];
+    int64_t base = part->columns->all[index].length;
     int32_t bits = ends->field->bits;
     int64_t limit = bits == 16 ? INT16_MAX : bits == 32 ? INT32_MAX : INT64_MAX;
     if (node->null_count != 0 || base + n > limit) return EINVAL;
@@ -375,7 +378,7 @@ static int append_runs(struct part *part, int32_t place, int64_t first, int64_t 
         last = end;
         if (end <= first) continue;
         uint8_t *to;
-        int code = take(part->columns, &ends->values, bits / 8, &to);
+        int code = extend(part->columns, &ends->values, bits / 8, &to);
         if (code != 0) return code;
         int64_t stop = end < first + n ? end : first + n;
         bc__integer_set(to, bits, 0, base + (stop - first));
@@ -386,9 +389,9 @@ static int append_runs(struct part *part, int32_t place, int64_t first, int64_t 
     return append_run(part, ends->end, run - taken, taken);
 }
 
-static int append_values(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_delta_column *column = &part->columns->all[place];
-    const struct bc_node *node = &part->nodes[place];
+static int append_values(struct part *part, int32_t index, int64_t first, int64_t n) {
+    struct bc_delta_column *column = &part->columns->all[index];
+    const struct bc_node *node = &part->nodes[index];
     int64_t size = column->field->list_size;
     int code;
     switch (column->field->kind) {
@@ -401,32 +404,32 @@ static int append_values(struct part *part, int32_t place, int64_t first, int64_
         case BC_LAYOUT_VIEW:
             return append_views(part, column, node, first, n);
         case BC_LAYOUT_LIST:
-            return append_list(part, place, first, n);
+            return append_list(part, index, first, n);
         case BC_LAYOUT_LIST_VIEW:
-            return append_list_views(part, place, first, n);
+            return append_list_views(part, index, first, n);
         case BC_LAYOUT_FIXED_LIST:
-            /* The decoder made sure that the product fits. */
-            return append_run(part, place + 1, first * size, n * size);
+            /* The decoder has checked that the product does not overflow. */
+            return append_run(part, index + 1, first * size, n * size);
         case BC_LAYOUT_STRUCT:
-            return append_children(part, place, first, n);
+            return append_children(part, index, first, n);
         case BC_LAYOUT_SPARSE_UNION:
             code = append_ids(part, column, node, first, n);
-            return code != 0 ? code : append_children(part, place, first, n);
+            return code != 0 ? code : append_children(part, index, first, n);
         case BC_LAYOUT_DENSE_UNION:
             code = append_ids(part, column, node, first, n);
-            return code != 0 ? code : append_dense_union(part, place, first, n);
+            return code != 0 ? code : append_dense_union(part, index, first, n);
         case BC_LAYOUT_RUN_END:
-            return append_runs(part, place, first, n);
+            return append_runs(part, index, first, n);
     }
     bc_assert(!"every kind is handled");
     return EINVAL;
 }
 
-/* Appends values [first, first + n) of node number `place`, and what they have below. A
- * part's node comes here once. */
-static int append_run(struct part *part, int32_t place, int64_t first, int64_t n) {
-    struct bc_delta_column *column = &part->columns->all[place];
-    const struct bc_node *node = &part->nodes[place];
+/* Appends the values [first, first + n) of the node at `index`, and the values below
+ * them. It is called once for each node of a part. */
+static int append_run(struct part *part, int32_t index, int64_t first, int64_t n) {
+    struct bc_delta_column *column = &part->columns->all[index];
+    const struct bc_node *node = &part->nodes[index];
     bc_assert(node->offset == 0);
     if (first < 0 || n < 0 || first > node->length || n > node->length - first ||
         column->length > BC_LENGTH_MAX - n) {
@@ -436,12 +439,12 @@ static int append_run(struct part *part, int32_t place, int64_t first, int64_t n
     if (column->field->has_validity) {
         code = append_validity(part, column, node, first, n);
     }
-    if (code == 0) code = append_values(part, place, first, n);
+    if (code == 0) code = append_values(part, index, first, n);
     column->length += n;
     return code;
 }
 
-/* What was appended is as if it were not there. */
+/* Restores the columns after a failure. */
 static void undo(struct bc_delta_columns *columns, const struct bc_delta_column *before) {
     for (int32_t i = 0; i < columns->n; i++) {
         struct bc_delta_column *column = &columns->all[i];
@@ -479,7 +482,7 @@ int bc__delta_columns_append(struct bc_delta_columns *columns,
     int code = append_run(&appended, 0, 0, part->nodes[0].length);
     if (code != 0) {
         undo(columns, before);
-        columns->brought = old.brought;
+        columns->part_bytes = old.part_bytes;
         columns->ones = old.ones;
     }
     bc__free(before);

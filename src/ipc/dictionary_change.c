@@ -4,15 +4,15 @@
 
 #include "arrow/values.h"
 
-/* Flat values, a node of which looks like this. */
+/* A node of flat values. */
 struct flat {
-    const uint8_t *values; /* from the first value on; or its offset */
-    const uint8_t *text;   /* from the first byte on */
-    int64_t bytes;         /* of it */
+    const uint8_t *values; /* the first value; of text, the first offset */
+    const uint8_t *text;   /* its first byte */
+    int64_t bytes;         /* of the text */
 };
 
-/* Whether the values are flat. No byte of text may be read beyond the last offset: the
- * text may end there. */
+/* Returns whether the values are flat. Text after the last offset is not read: its buffer
+ * may end there. */
 static bool is_flat(const struct bc_field *field, const struct bc_node *node,
                     struct flat *out) {
     int64_t width = field->bits / 8;
@@ -34,12 +34,12 @@ static bool is_flat(const struct bc_field *field, const struct bc_node *node,
     return true;
 }
 
-/* The bytes are the same: where they stand at one place, they need not be read. */
+/* Returns whether the bytes are equal. Bytes at the same address are not read. */
 static bool same_bytes(const uint8_t *a, const uint8_t *b, int64_t n) {
     return a == b || n == 0 || memcmp(a, b, (size_t)n) == 0;
 }
 
-/* The first `n` offsets (and the one behind), counted from the first, are the same. */
+/* Returns whether the first `n + 1` offsets, less the first one, are equal. */
 static bool same_offsets(int32_t bits, const uint8_t *a, const uint8_t *b, int64_t n) {
     int64_t shift = bc__integer_at(b, bits, 0) - bc__integer_at(a, bits, 0);
     if (shift == 0) return same_bytes(a, b, (n + 1) * (bits / 8));
