@@ -24,8 +24,7 @@ int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_fra
     return 0;
 }
 
-/* Buffers may lie on each other, but not so many that to read them all takes much longer
- * than to read the body. */
+/* Buffers may overlap. The sum of their sizes is at most SHARING_MAX times the body. */
 enum { SHARING_MAX = 4 };
 
 static bool fits_body(const struct bc_wire_batch *wire) {
@@ -80,30 +79,31 @@ int bc__message_variadic_buffers(const struct bc_message *message, size_t *out_n
     return 0;
 }
 
-/* What fields have. */
+/* Counts over a field and all fields below it. */
 struct tally {
-    size_t buffers; /* in a message: variadic ones aside */
-    size_t nulls;   /* fields of that type */
-    size_t others;  /* without a bitmap: unions, run-end encoded ones */
+    size_t buffers; /* in a message, without variadic buffers */
+    size_t nulls;   /* null columns */
+    size_t others;  /* other fields without a bitmap: unions and run-end encoded fields */
 };
 
-static void count(const struct bc_schema *schema, int32_t number, struct tally *tally) {
-    const struct bc_field *field = &schema->fields[number];
+static void tally_field(const struct bc_schema *schema, int32_t index,
+                        struct tally *tally) {
+    const struct bc_field *field = &schema->fields[index];
     bool is_null = field->kind == BC_LAYOUT_NULL;
-    /* The sizes of variadic buffers are no buffer of the message, and the root has no
-     * bitmap there. */
-    bool has_less = field->kind == BC_LAYOUT_VIEW || number == 0;
+    /* A message has no buffer for the sizes of variadic buffers, nor for the root. */
+    bool has_less = field->kind == BC_LAYOUT_VIEW || index == 0;
     tally->buffers += (size_t)field->n_buffers - has_less;
     tally->nulls += is_null;
     tally->others += !is_null && !field->has_validity;
     for (int32_t c = 0; c < field->n_children; c++) {
-        count(schema, field->first_child + c, tally);
+        tally_field(schema, field->first_child + c, tally);
     }
 }
 
-/* Unions had a bitmap before metadata V5, and Arrow C++ writes one for run ends too. Null
- * columns had two buffers in Arrow C++ up to 0.14, and one with other writers, which no
- * version tells. */
+/* Unions had a bitmap before metadata V5, and Arrow C++ also writes one for run-end
+ * encoded fields. Null columns had two buffers in Arrow C++ up to 0.14, and one in files
+ * of other writers. The metadata version does not show this, but the number of buffers
+ * does. */
 int bc__message_find_extras(struct bc_message *message, const struct bc_schema *schema,
                             int32_t values) {
     if (schema->n_without_bitmap == 0) return 0;
@@ -111,7 +111,7 @@ int bc__message_find_extras(struct bc_message *message, const struct bc_schema *
     int code = bc__message_variadic_buffers(message, &n_variadic);
     if (code != 0) return code;
     struct tally tally = {0, 0, 0};
-    count(schema, values, &tally);
+    tally_field(schema, values, &tally);
     size_t found = message->wire.n_buffers;
     size_t wanted = tally.buffers + n_variadic;
     message->union_extras = message->wire.version < BC_METADATA_V5;
@@ -133,12 +133,12 @@ size_t bc__message_extras(const struct bc_message *message,
 }
 
 int bc__message_skip_field(struct bc_message *message, const struct bc_schema *schema,
-                           int32_t number) {
-    const struct bc_field *field = &schema->fields[number];
+                           int32_t index) {
+    const struct bc_field *field = &schema->fields[index];
     size_t n_buffers = (size_t)field->n_buffers;
     if (field->kind == BC_LAYOUT_VIEW) {
         if (message->view >= message->wire.n_variadic_counts) return EINVAL;
-        /* The sizes are no buffer of the message. */
+        /* A message has no buffer for the sizes of variadic buffers. */
         n_buffers += (size_t)bc__wire_variadic_count(&message->wire, message->view++) - 1;
     }
     n_buffers += bc__message_extras(message, field);

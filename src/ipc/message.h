@@ -1,6 +1,5 @@
-/* The message of a batch or dictionary in its parts: what its metadata says, its body,
- * and how far a walk over the fields, depth first, has come among its nodes and buffers.
- * Three ways to frame a message exist:
+/* The message of a batch or dictionary: its metadata, its body, and the position of a
+ * walk over its fields, depth first. Messages have three forms of framing.
  *
  *     ff ff ff ff | size | metadata | body      since Arrow 0.15
  *                   size | metadata | body      before
@@ -15,51 +14,58 @@
 #include "ipc/metadata.h"
 
 struct bc_frame {
-    int64_t metadata;      /* where it begins, from the message's start */
-    int64_t metadata_size; /* 0: this is the end of the stream */
+    int64_t metadata;      /* its offset in the message */
+    int64_t metadata_size; /* 0: the end of the stream */
 };
 
-/* Reads the prefix in `size` bytes: 0; EAGAIN: there are too few; EINVAL. */
+/* Parses the prefix of a message.
+ * EAGAIN: `size` bytes are too few for the prefix.
+ * EINVAL: the prefix is invalid. */
 int bc__frame_parse(const uint8_t *bytes, int64_t size, struct bc_frame *out_frame);
 
 struct bc_message {
     const uint8_t *bytes;
     int64_t size;
     struct bc_wire_batch wire;
-    const uint8_t *body; /* wire.body_bytes */
-    size_t metadata;     /* where it stands in the message */
-    size_t framed;       /* bytes in front of the body */
-    size_t node;         /* the next one, and those of the others: beyond the last, */
-    size_t buffer;       /* where the message has fewer than its fields ask for */
+    const uint8_t *body; /* of wire.body_bytes bytes */
+    size_t metadata;     /* its offset in the message */
+    size_t framed;       /* bytes before the body */
+    /* The walk's next node, buffer and variadic count. If the message has fewer than its
+     * fields require, they may be past the end. */
+    size_t node;
+    size_t buffer;
     size_t view;
-    /* Buffers of older writers that the fields have no longer, in front of the others. */
-    size_t union_extras; /* of each union, and run-end encoded field: 0 or 1 */
-    size_t null_extras;  /* of each null column: 0 to 2 */
+    /* Buffers before a field's own ones, which only older versions of the format have. */
+    size_t union_extras; /* of a union or a run-end encoded field: 0 or 1 */
+    size_t null_extras;  /* of a null column: 0 to 2 */
 };
 
-/* Reads the metadata of the message of `size` bytes at `bytes`. Its body lies inside,
- * its buffers may not; all of them are not much longer than the body. EINVAL. */
+/* Parses the metadata of the message of `size` bytes at `bytes`. Its body is inside these
+ * bytes, and the sum of its buffers is bounded. A buffer may still be outside the body.
+ * EINVAL: the message is invalid. */
 int bc__message_parse(struct bc_message *message, const uint8_t *bytes, int64_t size);
 
-/* Whether a buffer lies in the body. */
+/* Returns whether a buffer is inside the body. */
 bool bc__message_contains(const struct bc_message *message, struct bc_wire_buffer buffer);
 
-/* The variadic buffers of all fields, of which there are no more than buffers. EINVAL. */
+/* Counts the variadic buffers of all fields. EINVAL: more than the message's buffers. */
 int bc__message_variadic_buffers(const struct bc_message *message, size_t *out_n);
 
-/* Finds out which buffers stand in the message that its fields have no longer, by the
- * number of all; the fields are all of the schema, or those of the dictionary's
- * values number `values` > 0. Nothing is passed yet. EINVAL. */
+/* Sets the extras of the message, from its number of buffers. The walk has not begun.
+ * `values`: the field of a dictionary's values, or 0 for a batch.
+ * EINVAL: as bc__message_variadic_buffers(). */
 int bc__message_find_extras(struct bc_message *message, const struct bc_schema *schema,
                             int32_t values);
-/* How many such buffers stand in front of the field's own. */
+/* Returns the number of extra buffers before the field's own ones. */
 size_t bc__message_extras(const struct bc_message *message, const struct bc_field *field);
 
-/* Passes a field by, with all below it, without looking at its bytes. EINVAL. */
+/* Moves the walk past a field and all fields below it, and reads none of their bytes.
+ * EINVAL: there are too few variadic counts. */
 int bc__message_skip_field(struct bc_message *message, const struct bc_schema *schema,
-                           int32_t number);
+                           int32_t index);
 
-/* Takes `bytes` from what a read may still do, NULL: all. EAGAIN: that is less. */
+/* Subtracts `bytes` from `*left`, the limit of one call; NULL means no limit.
+ * EAGAIN: fewer are left. */
 static inline int bc__work_spend(int64_t *left, int64_t bytes) {
     if (left == NULL) return 0;
     if (bytes > *left) return EAGAIN;
@@ -67,9 +73,9 @@ static inline int bc__work_spend(int64_t *left, int64_t bytes) {
     return 0;
 }
 
-/* Bytes that the next `n` buffers say they have when decompressed: one more than `most`
- * where it is more, and 0 where they are not compressed. What is wrong with them is found
- * when they are taken. */
+/* Returns the decompressed size that the next `n` buffers state, or 0 if they are not
+ * compressed. If it exceeds `most`, the result is `most` + 1. Invalid buffers are ignored
+ * here: decoding finds them. */
 int64_t bc__message_claimed_bytes(const struct bc_message *message, int64_t n,
                                   int64_t most);
 

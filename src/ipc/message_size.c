@@ -6,30 +6,30 @@
 #include "base/check.h"
 #include "ipc/message.h"
 
-/* Bodies of a size that is soon read. */
+/* SMALL: bytes of a body that is read without a check. SLACK: padding of a buffer. */
 enum { SMALL = 1 << 20, SLACK = 64 };
 
-/* So many elements or bytes of text a row has without a look at all rows. */
-enum { FEW = 64 };
+/* Elements, or bytes of text, of each row that are allowed without reading the rows. */
+enum { PER_ROW = 64 };
 
-/* More text than this is written with what no view reaches. */
+/* The encoder gathers the text of views up to this size. More is written unchanged. */
 static const int64_t GATHERED_BYTES_MAX = (int64_t)60 << 30;
 
-/* The next buffer has no more than `bytes`, which is all that its array needs. */
+/* Moves past the next buffer, and returns whether it has at most `bytes` bytes. */
 static bool fits_buffer(struct bc_message *message, int64_t bytes) {
     if (message->buffer >= message->wire.n_buffers) return false;
     struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, message->buffer++);
     return bc__message_contains(message, buffer) && buffer.length - SLACK <= bytes;
 }
 
-/* So many elements of so many bits; no bound where that is more than a number holds. */
+/* Returns the bytes of `elements` elements of `bits` bits, or INT64_MAX on overflow. */
 static int64_t bytes_of(int64_t elements, int64_t bits) {
     int64_t all;
     return __builtin_mul_overflow(elements, bits, &all) ? INT64_MAX : bc__bit_bytes(all);
 }
 
-/* The last offset of the next buffer, which has `length` of them and one more; no bound
- * where it is compressed. */
+/* Returns the last of the `length` + 1 offsets in the next buffer. If the buffer is
+ * compressed, it returns INT64_MAX. */
 static int64_t last_offset(const struct bc_message *message, int64_t length,
                            int32_t bits) {
     if (message->wire.codec != BC_CODEC_NONE) return INT64_MAX;
@@ -46,18 +46,19 @@ static int64_t last_offset(const struct bc_message *message, int64_t length,
     return wide;
 }
 
-/* The bytes of the next buffer but `ahead`, of which there are `bytes`, or NULL. */
+/* Returns the buffer `ahead` positions after the next one, or NULL if it has fewer than
+ * `bytes` bytes. */
 static const uint8_t *bytes_ahead(const struct bc_message *message, size_t ahead,
                                   int64_t bytes) {
-    size_t number = message->buffer + ahead;
-    if (number >= message->wire.n_buffers) return NULL;
-    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, number);
+    size_t index = message->buffer + ahead;
+    if (index >= message->wire.n_buffers) return NULL;
+    struct bc_wire_buffer buffer = bc__wire_buffer(&message->wire, index);
     bool holds = bc__message_contains(message, buffer) && buffer.length >= bytes;
     return holds ? message->body + buffer.offset : NULL;
 }
 
-/* Bytes of text that `length` views have in variadic buffers. */
-static int64_t text_of(const uint8_t *views, int64_t length) {
+/* Returns the bytes of text that `length` views have in variadic buffers. */
+static int64_t view_text_bytes(const uint8_t *views, int64_t length) {
     int64_t text = 0;
     for (int64_t i = 0; i < length; i++) {
         int32_t bytes;
@@ -67,8 +68,8 @@ static int64_t text_of(const uint8_t *views, int64_t length) {
     return text;
 }
 
-/* Of the variadic buffers of `length` views, the views reach three quarters at least, or
- * the text would have been gathered. */
+/* Moves past the variadic buffers of `length` views, and returns whether the views reach
+ * three quarters of the text. Otherwise the encoder would have gathered the text. */
 static bool fits_variadic(struct bc_message *message, const uint8_t *views,
                           int64_t length) {
     if (message->view >= message->wire.n_variadic_counts) return false;
@@ -79,48 +80,53 @@ static bool fits_variadic(struct bc_message *message, const uint8_t *views,
         int64_t more = bc__wire_buffer(&message->wire, message->buffer++).length;
         if (more > SLACK) bytes += more - SLACK;
     }
-    if (message->wire.codec != BC_CODEC_NONE || bytes / FEW <= length) return true;
+    if (message->wire.codec != BC_CODEC_NONE || bytes / PER_ROW <= length) return true;
     if (views == NULL) return false;
-    int64_t text = text_of(views, length);
+    int64_t text = view_text_bytes(views, length);
     return bytes - bytes / 4 <= text || text > GATHERED_BYTES_MAX;
 }
 
-static int64_t number_of(const uint8_t *numbers, int32_t bits, int64_t index) {
+/* Returns an unaligned integer of 32 or 64 bits. */
+static int64_t unaligned_integer(const uint8_t *integers, int32_t bits, int64_t index) {
     int64_t wide;
     int32_t narrow;
     if (bits == 64) {
-        memcpy(&wide, numbers + index * 8, sizeof(wide));
+        memcpy(&wide, integers + index * 8, sizeof(wide));
         return wide;
     }
-    memcpy(&narrow, numbers + index * 4, sizeof(narrow));
+    memcpy(&narrow, integers + index * 4, sizeof(narrow));
     return narrow;
 }
 
-/* How many values the children have at most, of which each row reaches as many as its
- * size, or 1 where there are no `sizes`, from its offset on. */
-static int64_t reach_of(const struct bc_message *message, const uint8_t *offsets,
-                        const uint8_t *sizes, int32_t bits, int64_t length) {
+/* Returns a bound of the children's length. Each row reaches from its offset up to its
+ * offset and size.
+ * `sizes`: NULL means size 1. */
+static int64_t children_length_max(const struct bc_message *message,
+                                   const uint8_t *offsets, const uint8_t *sizes,
+                                   int32_t bits, int64_t length) {
     int64_t reach = 0;
     if (message->wire.codec != BC_CODEC_NONE) return INT64_MAX;
     if (offsets == NULL) return 0;
     for (int64_t i = 0; i < length; i++) {
-        int64_t size = sizes == NULL ? 1 : number_of(sizes, bits, i);
+        int64_t size = sizes == NULL ? 1 : unaligned_integer(sizes, bits, i);
         int64_t end;
-        if (__builtin_add_overflow(number_of(offsets, bits, i), size, &end)) continue;
+        if (__builtin_add_overflow(unaligned_integer(offsets, bits, i), size, &end))
+            continue;
         if (end > reach) reach = end;
     }
-    return reach > length * FEW ? reach : length * FEW;
+    return reach > length * PER_ROW ? reach : length * PER_ROW;
 }
 
-/* The field has at most `most` values. */
-static bool fits(struct bc_message *message, const struct bc_schema *schema,
-                 int32_t number, int64_t most) {
-    const struct bc_field *field = &schema->fields[number];
+/* Moves past a field and all fields below it, and returns whether their buffers fit. It
+ * must have at most `most` values. */
+static bool fits_field(struct bc_message *message, const struct bc_schema *schema,
+                       int32_t index, int64_t most) {
+    const struct bc_field *field = &schema->fields[index];
     if (message->node >= message->wire.n_nodes) return false;
     int64_t length = bc__wire_node(&message->wire, message->node++).length;
     if (length < 0 || length > BC_LENGTH_MAX || length > most) return false;
     bool right = !field->has_validity || fits_buffer(message, bc__bit_bytes(length));
-    int64_t each = length; /* that children have at most */
+    int64_t each = length; /* bound of the children's length */
     int64_t last;
     const uint8_t *first;
     const uint8_t *second;
@@ -145,7 +151,7 @@ static bool fits(struct bc_message *message, const struct bc_schema *schema,
             first = bytes_ahead(message, 0, length * (field->bits / 8));
             second = bytes_ahead(message, 1, length * (field->bits / 8));
             if (second == NULL) first = NULL;
-            each = reach_of(message, first, second, field->bits, length);
+            each = children_length_max(message, first, second, field->bits, length);
             for (int i = 0; i < 2; i++) {
                 right = right && fits_buffer(message, bytes_of(length, field->bits));
             }
@@ -158,7 +164,7 @@ static bool fits(struct bc_message *message, const struct bc_schema *schema,
             break;
         case BC_LAYOUT_DENSE_UNION:
             first = bytes_ahead(message, 1, length * 4);
-            each = reach_of(message, first, NULL, 32, length);
+            each = children_length_max(message, first, NULL, 32, length);
             right =
                 right && fits_buffer(message, length) && fits_buffer(message, length * 4);
             break;
@@ -166,7 +172,7 @@ static bool fits(struct bc_message *message, const struct bc_schema *schema,
             break;
     }
     for (int32_t c = 0; c < field->n_children && right; c++) {
-        right = fits(message, schema, field->first_child + c, each);
+        right = fits_field(message, schema, field->first_child + c, each);
     }
     return right;
 }
@@ -177,7 +183,8 @@ bool bc__message_fits_batch(const struct bc_schema *schema,
     struct bc_message walk = *message;
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children; c++) {
-        if (!fits(&walk, schema, root->first_child + c, message->wire.rows)) return false;
+        if (!fits_field(&walk, schema, root->first_child + c, message->wire.rows))
+            return false;
     }
     return true;
 }
@@ -186,5 +193,5 @@ bool bc__message_fits_dictionary(const struct bc_schema *schema, int32_t values,
                                  const struct bc_message *message) {
     if (message->wire.body_bytes <= SMALL) return true;
     struct bc_message walk = *message;
-    return fits(&walk, schema, values, message->wire.rows);
+    return fits_field(&walk, schema, values, message->wire.rows);
 }

@@ -8,7 +8,8 @@
 #define DECOMPRESS "decompress it first"
 #define UNPACK "unpack it first"
 
-/* What stands at `at`. Longer ones come before those that they begin with. */
+/* `bytes` at offset `at` identify a format. If one entry is a prefix of another, the
+ * longer one comes first. */
 static const struct signature {
     size_t at;
     size_t size;
@@ -45,11 +46,11 @@ static bool is_space(uint8_t byte) {
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
 }
 
-/* Fewer bytes may be of anything. */
+/* Fewer bytes may be of any format. */
 enum { TEXT_MIN = 8 };
 
-/* Whether the bytes may be text: some, without control characters. */
-static bool is_text(const uint8_t *bytes, size_t size) {
+/* Returns whether the bytes may be text: TEXT_MIN or more, without control characters. */
+static bool may_be_text(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < size; i++) {
         if ((bytes[i] < ' ' && !is_space(bytes[i])) || bytes[i] == 0x7f) return false;
     }
@@ -57,12 +58,12 @@ static bool is_text(const uint8_t *bytes, size_t size) {
 }
 
 static struct bc_other_format text_format(const uint8_t *bytes, size_t size) {
-    static const char mark[] = "\xef\xbb\xbf"; /* which some programs put first */
+    static const char mark[] = "\xef\xbb\xbf"; /* some programs write it first */
     if (size >= 3 && memcmp(bytes, mark, 3) == 0) {
         bytes += 3;
         size -= 3;
     }
-    if (!is_text(bytes, size)) return (struct bc_other_format){NULL, NULL};
+    if (!may_be_text(bytes, size)) return (struct bc_other_format){NULL, NULL};
     size_t first = 0;
     while (first < size && is_space(bytes[first])) first++;
     if (first < size && (bytes[first] == '{' || bytes[first] == '[')) {

@@ -8,7 +8,7 @@
 
 enum { PREFIX = 8, ALIGNMENT = 64 };
 
-/* Checks buffers `first` to before `end` of the body, each with the padding behind it. */
+/* Verifies the buffers [first, end) of the body, each with its padding. */
 static bool verify_buffers(const struct bc_message *message, const char *digits,
                            size_t first, size_t end) {
     const struct bc_wire_batch *wire = &message->wire;
@@ -42,7 +42,7 @@ static bool verify_columns(struct bc_message *message, const struct bc_schema *s
     return true;
 }
 
-/* Checks the body's parts; with a schema, those of some columns. */
+/* Verifies the body's parts. `schema`: NULL means that all columns are wanted. */
 static bool verify_body(struct bc_message *message, const struct bc_schema *schema,
                         const uint64_t *wanted) {
     const struct bc_wire_batch *wire = &message->wire;
@@ -73,10 +73,10 @@ static bool verify_metadata(const uint8_t *message, size_t framed,
     return bc__checksum_message(message, framed, at) == expected;
 }
 
-static bool verify(const struct bc_schema *schema, const uint64_t *wanted,
-                   const struct bc_message *message) {
+static bool verify_parts(const struct bc_schema *schema, const uint64_t *wanted,
+                         const struct bc_message *message) {
     struct bc_message walk = *message;
-    /* What we write has the long prefix, and ends with its body. */
+    /* A message of this library has the long prefix, and ends with its body. */
     return message->metadata == PREFIX &&
            verify_metadata(message->bytes, message->framed, &message->wire) &&
            message->wire.body_bytes == message->size - (int64_t)message->framed &&
@@ -86,11 +86,11 @@ static bool verify(const struct bc_schema *schema, const uint64_t *wanted,
 bool bc__verify_columns(const struct bc_schema *schema, const uint64_t *wanted,
                         const struct bc_message *message) {
     bc_assert(schema != NULL && wanted != NULL);
-    return verify(schema, wanted, message);
+    return verify_parts(schema, wanted, message);
 }
 
 bool bc__verify_message(const struct bc_message *message) {
-    return verify(NULL, NULL, message);
+    return verify_parts(NULL, NULL, message);
 }
 
 bool bc__verify_metadata(const uint8_t *message, size_t framed) {
