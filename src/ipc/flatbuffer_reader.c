@@ -4,13 +4,17 @@
 
 #include "base/check.h"
 
-/* Writers may share strings and the like; none shares so much that what a reader visits
- * is more than so many times the size. */
+/* Writers may share strings and tables. No writer shares so much that the visited bytes
+ * exceed SHARING_MAX times the size. */
 enum { SHARING_MAX = 4 };
 
-/* Sizes of offsets to tables, vectors and strings, of a vtable's entries, and of what a
- * vtable (its own size, the table's) and a table (where its vtable is) begin with. */
-enum { OFFSET = 4, ENTRY = 2, VTABLE_HEAD = 4, TABLE_HEAD = 4 };
+/* Sizes in bytes. */
+enum {
+    OFFSET = 4,      /* to a table, vector or string */
+    ENTRY = 2,       /* of a vtable */
+    VTABLE_HEAD = 4, /* the sizes of the vtable and of its table */
+    TABLE_HEAD = 4   /* the offset of its vtable */
+};
 
 static uint16_t load_u16(const struct bc_flat *flat, uint32_t at) {
     uint16_t value;
@@ -24,38 +28,36 @@ static uint32_t load_u32(const struct bc_flat *flat, uint32_t at) {
     return value;
 }
 
-/* Notes that something is broken. */
-static void fail(struct bc_flat *flat) { flat->broken = true; }
+static void mark_broken(struct bc_flat *flat) { flat->broken = true; }
 
-/* Visits `bytes`; false when it was too much. */
+/* Counts `bytes` visited bytes. It returns false if they are too many. */
 static bool visit(struct bc_flat *flat, uint64_t bytes) {
     if (bytes > flat->left) {
-        fail(flat);
+        mark_broken(flat);
         return false;
     }
     flat->left -= bytes;
     return true;
 }
 
-/* Follows the offset that stands at `at`: the place that it leads to, where there is
- * another offset's worth of bytes; or 0. */
+/* Returns the target of the offset at `at`, or 0. At least OFFSET bytes follow it. */
 static uint32_t follow(struct bc_flat *flat, uint32_t at) {
     uint32_t offset = load_u32(flat, at);
     uint64_t target = (uint64_t)at + offset;
     if (offset == 0 || target > flat->size - OFFSET) {
-        fail(flat);
+        mark_broken(flat);
         return 0;
     }
     return (uint32_t)target;
 }
 
-/* The table at `at`, which came from follow(). */
+/* Returns the table at `at`, a result of follow(). */
 static struct bc_flat_table open_table(struct bc_flat *flat, uint32_t at) {
     static const struct bc_flat_table none;
     if (at == 0) return none;
     int64_t vtable = (int64_t)at - (int32_t)load_u32(flat, at);
     if (vtable < 0 || vtable > flat->size - VTABLE_HEAD) {
-        fail(flat);
+        mark_broken(flat);
         return none;
     }
     struct bc_flat_table table = {.at = at, .vtable = (uint32_t)vtable};
@@ -64,13 +66,13 @@ static struct bc_flat_table open_table(struct bc_flat *flat, uint32_t at) {
     if (table.vtable_size < VTABLE_HEAD || table.vtable_size % ENTRY != 0 ||
         table.vtable_size > flat->size - table.vtable || table.size < TABLE_HEAD ||
         table.size > flat->size - at) {
-        fail(flat);
+        mark_broken(flat);
         return none;
     }
     return visit(flat, table.size) ? table : none;
 }
 
-/* Where the field of `width` bytes is; 0 when it is absent. */
+/* Returns the position of a field of `width` bytes, or 0 if it is absent. */
 static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table, int id,
                          uint32_t width) {
     bc_assert(id >= 0 && id < 1024);
@@ -80,13 +82,13 @@ static uint32_t field_of(struct bc_flat *flat, const struct bc_flat_table *table
     uint32_t offset = load_u16(flat, table->vtable + entry);
     if (offset == 0) return 0;
     if (offset < TABLE_HEAD || offset + width > table->size) {
-        fail(flat);
+        mark_broken(flat);
         return 0;
     }
     return table->at + offset;
 }
 
-/* Where what the field refers to is; 0 when it is absent. */
+/* Returns the target of a field, or 0 if the field is absent. */
 static uint32_t target_of(struct bc_flat *flat, const struct bc_flat_table *table,
                           int id) {
     uint32_t at = field_of(flat, table, id, OFFSET);
@@ -98,7 +100,7 @@ struct bc_flat_table bc__flat_init(struct bc_flat *flat, const uint8_t *bytes,
     static const struct bc_flat_table none;
     *flat = (struct bc_flat){.bytes = bytes, .left = (uint64_t)size * SHARING_MAX};
     if (size < OFFSET + TABLE_HEAD || size > INT32_MAX) {
-        fail(flat);
+        mark_broken(flat);
         return none;
     }
     flat->size = (uint32_t)size;
@@ -143,7 +145,7 @@ const char *bc__flat_string(struct bc_flat *flat, const struct bc_flat_table *ta
     uint32_t size = load_u32(flat, at);
     at += OFFSET;
     if (size >= flat->size - at || flat->bytes[at + size] != 0) {
-        fail(flat);
+        mark_broken(flat);
         return NULL;
     }
     if (!visit(flat, (uint64_t)size + 1)) return NULL;
@@ -160,7 +162,7 @@ struct bc_flat_vector bc__flat_vector(struct bc_flat *flat,
     struct bc_flat_vector vector = {.at = at + OFFSET, .n = load_u32(flat, at)};
     uint64_t bytes = (uint64_t)vector.n * element_size;
     if (bytes > flat->size - vector.at) {
-        fail(flat);
+        mark_broken(flat);
         return none;
     }
     return visit(flat, bytes) ? vector : none;

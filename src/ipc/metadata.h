@@ -1,4 +1,4 @@
-/* Arrow IPC metadata: flatbuffers built and read, nothing of files or bodies. */
+/* Arrow IPC metadata: builds and reads flatbuffers. Files and bodies are elsewhere. */
 #ifndef BC_IPC_METADATA_H
 #define BC_IPC_METADATA_H
 
@@ -6,7 +6,7 @@
 
 #include "arrow/schema.h"
 
-/* Wire structs of the format, little endian, as flatbuffers lays them out. */
+/* Structs of the format, little-endian, in the layout of flatbuffers. */
 struct bc_wire_node {
     int64_t length;
     int64_t null_count;
@@ -17,13 +17,15 @@ struct bc_wire_buffer {
     int64_t length;
 };
 
-/* Reusable state of the builder. */
+/* The reusable state of building messages. */
 struct bc_metadata_builder;
 
+/* Makes a builder. ENOMEM. */
 int bc__metadata_builder_new(struct bc_metadata_builder **out_builder);
+/* Frees it; NULL is allowed. */
 void bc__metadata_builder_free(struct bc_metadata_builder *builder);
 
-/* The key under which a message carries its checksums. */
+/* The key of a message's checksums, in its custom_metadata. */
 #define BC_CHECKSUM_KEY "batchcorder.xxh3"
 
 /* The format has one list of pairs for the metadata of a field. If the field is
@@ -41,41 +43,42 @@ static inline int64_t bc__values_key_level(const char *key, size_t size) {
     return end < size && key[end] == ':' ? (int64_t)(end - start) : -1;
 }
 
-/* Builds a Schema message; `checksums` (may be NULL) goes under BC_CHECKSUM_KEY. The
- * bytes belong to the builder until its next use. ENOMEM, EINVAL for a schema that the
- * format cannot hold. */
+/* Builds a Schema message. The bytes belong to the builder until its next use.
+ * `checksums`: the digits under BC_CHECKSUM_KEY; NULL means none.
+ * `out_digits`: the offset of these digits in the bytes.
+ * ENOMEM. */
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const struct bc_schema *schema, const char *checksums,
                               const uint8_t **out_bytes, size_t *out_size,
                               size_t *out_digits, struct bc_error *error);
 
-/* The versions of the metadata that are read, as the format numbers them. */
+/* The metadata versions that can be read, with the format's values. */
 enum { BC_METADATA_V4 = 3, BC_METADATA_V5 = 4 };
 
-/* How the buffers of a body are compressed, each for itself. */
+/* The compression of a body. Each buffer is compressed separately. */
 enum bc_codec { BC_CODEC_NONE = 0, BC_CODEC_LZ4, BC_CODEC_ZSTD };
 
 /* A RecordBatch message, or a DictionaryBatch message. */
 struct bc_wire_batch {
     bool is_dictionary;
-    bool is_delta; /* more values of the dictionary */
-    int version;   /* of the metadata, when it is read: V4 is 3, V5 is 4 */
+    bool is_delta; /* the values are appended to the dictionary */
+    int version;   /* of metadata that was read: BC_METADATA_V4 or _V5 */
     enum bc_codec codec;
     int64_t dictionary_id;
     int64_t rows;
     int64_t body_bytes;
-    /* These are aligned to nothing where they were read: bc__wire_node and so on. */
+    /* Unaligned in metadata that was read: bc__wire_node() and so on copy them. */
     const void *nodes; /* struct bc_wire_node */
     size_t n_nodes;
     const void *buffers; /* struct bc_wire_buffer */
     size_t n_buffers;
-    const void *variadic_counts; /* int64_t: variadic buffers of each view field */
+    const void *variadic_counts; /* int64_t: the variadic buffers of each view field */
     size_t n_variadic_counts;
     const char *checksums; /* NULL: none; `checksums_size` characters */
     size_t checksums_size;
 };
 
-/* Element `i`, which there is. */
+/* Return element `i`, which is in range. */
 static inline struct bc_wire_node bc__wire_node(const struct bc_wire_batch *batch,
                                                 size_t i) {
     struct bc_wire_node node;
@@ -98,64 +101,67 @@ static inline int64_t bc__wire_variadic_count(const struct bc_wire_batch *batch,
     return count;
 }
 
-/* `*out_digits` is where the checksums are in the bytes. A message of the shape of the
- * one before takes that one's bytes with other numbers. ENOMEM. */
+/* Builds a message of a batch or dictionary. If it has the shape of the previous message,
+ * it overwrites the numbers in the previous bytes.
+ * `out_digits`: the offset of the checksums in the bytes.
+ * ENOMEM. */
 int bc__metadata_build_batch(struct bc_metadata_builder *builder,
                              const struct bc_wire_batch *batch, const uint8_t **out_bytes,
                              size_t *out_size, size_t *out_digits,
                              struct bc_error *error);
 
-/* Rows, and values of a node, that are taken for a number: so many bits can be counted.
- */
+/* The most rows of a batch, and values of a node: their bits can be counted. */
 #define BC_LENGTH_MAX (INT64_MAX / 1024)
 
-/* What is read may be anybody's, and hostile: all that is given out was checked to lie
- * inside the `size` bytes, which need no alignment, and the time is linear in the size.
- * The numbers in it are as they were found. Results are untouched on failure. */
+/* Metadata may be hostile. Each function needs linear time and no alignment, and its
+ * results are inside the `size` bytes. The numbers are not validated. On failure the
+ * results are untouched. */
 
-/* Reads a RecordBatch or DictionaryBatch message; what `*out_batch` points to lies in the
- * bytes. EINVAL: no valid message of those kinds, or of metadata before V4. */
+/* Reads a RecordBatch or DictionaryBatch message. `*out_batch` points into the bytes.
+ * EINVAL: it is no valid message of these kinds, or its metadata is older than V4. */
 int bc__metadata_read_batch(const uint8_t *bytes, size_t size,
                             struct bc_wire_batch *out_batch);
 
 enum bc_wire_kind { BC_WIRE_SCHEMA, BC_WIRE_DICTIONARY, BC_WIRE_BATCH, BC_WIRE_OTHER };
 
-/* What a message is, and how long its body. */
+/* The kind of a message, and the size of its body. */
 struct bc_wire_head {
     enum bc_wire_kind kind;
-    int version;        /* whatever it is: who reads on refuses what is too old */
+    int version;        /* any: the functions that read the message refuse old versions */
     int64_t body_bytes; /* not negative */
-    /* Of a batch and of a dictionary. */
+    /* For batches and dictionaries only. */
     int64_t rows; /* from 0 to BC_LENGTH_MAX */
     int64_t dictionary_id;
     bool is_delta;
 };
 
-/* Looks at any message. EINVAL: it is none. */
+/* Reads the head of a message of any kind. EINVAL: it is no message. */
 int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *out_head);
 
-/* Reads a Schema message. The fields have the dictionary ids of the stream, any numbers,
- * which several may share; nothing says that these are of one type. The checksums lie in
- * the bytes, NULL and 0 where there are none. EINVAL, ENOMEM; ENOTSUP: versions,
- * types and features that are not known. The caller frees the schema. */
+/* Reads a Schema message. The caller frees the schema. Its dictionary ids are those of
+ * the stream: any integers. Several fields may share an id, even with different types.
+ * `out_checksums`: points into the bytes; NULL means that there are none.
+ * EINVAL: the message is invalid.
+ * ENOTSUP: a version, type or feature is unknown.
+ * ENOMEM. */
 int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
                              struct bc_schema **out_schema, const char **out_checksums,
                              size_t *out_checksums_size, struct bc_error *error);
 
-/* Where a message of an IPC file is: a wire struct, its numbers as they were found. */
+/* A struct of the format: the position of a message in an IPC file, not validated. */
 struct bc_wire_block {
     int64_t offset;         /* in the file */
-    int32_t metadata_bytes; /* from there to the body */
+    int32_t metadata_bytes; /* from the offset up to the body */
     int32_t padding;
     int64_t body_bytes;
 };
 
 struct bc_wire_blocks {
-    const void *blocks; /* in the bytes that were read, aligned to nothing */
+    const void *blocks; /* in the bytes that were read, unaligned */
     size_t n;
 };
 
-/* Block `i`, which there is. */
+/* Returns block `i`, which is in range. */
 static inline struct bc_wire_block bc__wire_block(const struct bc_wire_blocks *blocks,
                                                   size_t i) {
     struct bc_wire_block block;
@@ -163,8 +169,9 @@ static inline struct bc_wire_block bc__wire_block(const struct bc_wire_blocks *b
     return block;
 }
 
-/* Reads the Footer of an IPC file: its schema as of a message, and where its messages
- * are. Fails as bc__metadata_read_schema does. The version is that of the messages. */
+/* Reads the Footer of an IPC file: its schema, and the positions of its messages. It does
+ * not read the footer's version: each message has one. Errors as
+ * bc__metadata_read_schema(). */
 int bc__metadata_read_footer(const uint8_t *bytes, size_t size,
                              struct bc_schema **out_schema,
                              struct bc_wire_blocks *out_dictionaries,

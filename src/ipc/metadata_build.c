@@ -1,3 +1,4 @@
+/* Builds the flatbuffers of Schema, RecordBatch and DictionaryBatch messages. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -13,8 +14,8 @@
 _Static_assert(sizeof(struct bc_wire_node) == sizeof(ns(FieldNode_t)), "wire layout");
 _Static_assert(sizeof(struct bc_wire_buffer) == sizeof(ns(Buffer_t)), "wire layout");
 
-/* Where the numbers of a batch's message are in its bytes. */
-struct places {
+/* The offsets of the numbers in the bytes of a batch's message. */
+struct offsets {
     size_t rows;
     size_t body_bytes;
     size_t nodes;
@@ -25,12 +26,12 @@ struct places {
 
 struct bc_metadata_builder {
     flatcc_builder_t flatcc;
-    uint8_t *bytes; /* of the last message */
+    uint8_t *bytes; /* the last message */
     size_t size;
     size_t capacity;
-    bool is_batch; /* the last message is one of `shape`, its numbers at `places` */
+    bool is_batch; /* the last message has `shape`, and its numbers are at `offsets` */
     struct bc_wire_batch shape;
-    struct places places;
+    struct offsets offsets;
 };
 
 int bc__metadata_builder_new(struct bc_metadata_builder **out_builder) {
@@ -78,7 +79,8 @@ static int add_union(flatcc_builder_t *b, const struct bc_field *field) {
     return ns(Field_type_Union_end(b));
 }
 
-/* Adds the type that `view` describes; -1 when the builder fails or has no such type. */
+/* Adds the type that `view` describes. It returns -1 if the builder fails, or the format
+ * does not have the type. */
 static int add_type(flatcc_builder_t *b, const struct bc_field *field,
                     const struct ArrowSchemaView *view) {
     ns(TimeUnit_enum_t) unit = (ns(TimeUnit_enum_t))view->time_unit;
@@ -176,7 +178,7 @@ static int add_type(flatcc_builder_t *b, const struct bc_field *field,
  * the dictionary's values. See BC_VALUES_KEY. */
 enum key_form { KEY_PLAIN, KEY_OF_ENCODED, KEY_OF_VALUES };
 
-static int append_text(flatcc_builder_t *b, const char *text, size_t size) {
+static int append_string(flatcc_builder_t *b, const char *text, size_t size) {
     if (size == 0) return 0;
     return flatcc_builder_append_string(b, text, size) == NULL ? -1 : 0;
 }
@@ -190,8 +192,8 @@ static int add_key(flatcc_builder_t *b, const char *key, size_t size,
         size -= sizeof(BC_VALUES_KEY) - 1;
     }
     if (ns(KeyValue_key_start(b))) return -1;
-    if (append_text(b, start, strlen(start)) != 0) return -1;
-    if (append_text(b, key, size) != 0) return -1;
+    if (append_string(b, start, strlen(start)) != 0) return -1;
+    if (append_string(b, key, size) != 0) return -1;
     return ns(KeyValue_key_end(b));
 }
 
@@ -240,9 +242,9 @@ static int add_field_metadata(flatcc_builder_t *b, const struct ArrowSchema *fie
 }
 
 static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
-                     int32_t number);
+                     int32_t index);
 
-/* The field's index type and dictionary id. */
+/* Adds the field's index type and dictionary id. */
 static int add_encoding(flatcc_builder_t *b, const struct bc_field *field,
                         const struct ArrowSchemaView *view) {
     bool is_signed = view->storage_type == NANOARROW_TYPE_INT8 ||
@@ -258,11 +260,11 @@ static int add_encoding(flatcc_builder_t *b, const struct bc_field *field,
     return encoding == 0 ? -1 : ns(Field_dictionary_add(b, encoding));
 }
 
-/* The fields below `number`, whose dictionary, if it has one, stands for its values. The
- * vector is there when it is empty too: Polars reads no structs without it. */
+/* Adds the children of the field at `index`. An empty vector is written too: Polars reads
+ * no struct without the vector. */
 static int add_children(struct bc_metadata_builder *builder,
-                        const struct bc_schema *schema, int32_t number) {
-    const struct bc_field *field = &schema->fields[number];
+                        const struct bc_schema *schema, int32_t index) {
+    const struct bc_field *field = &schema->fields[index];
     flatcc_builder_t *b = &builder->flatcc;
     if (ns(Field_children_start(b))) return -1;
     for (int32_t c = 0; c < field->n_children; c++) {
@@ -274,17 +276,17 @@ static int add_children(struct bc_metadata_builder *builder,
 }
 
 static int add_field(struct bc_metadata_builder *builder, const struct bc_schema *schema,
-                     int32_t number) {
+                     int32_t index) {
     flatcc_builder_t *b = &builder->flatcc;
-    const struct ArrowSchema *field = schema->fields[number].schema;
+    const struct ArrowSchema *field = schema->fields[index].schema;
     struct ArrowSchemaView view;
     if (bc__schema_view(field, &view, NULL) != 0) return -1;
     if (ns(Field_name_create_str(b, field->name == NULL ? "" : field->name))) return -1;
     if (ns(Field_nullable_add(b, (field->flags & ARROW_FLAG_NULLABLE) != 0))) return -1;
-    int32_t values = number;
+    int32_t values = index;
     if (field->dictionary != NULL) {
-        if (add_encoding(b, &schema->fields[number], &view) != 0) return -1;
-        values = schema->fields[number].dictionary;
+        if (add_encoding(b, &schema->fields[index], &view) != 0) return -1;
+        values = schema->fields[index].dictionary;
         if (bc__schema_view(field->dictionary, &view, NULL) != 0) return -1;
     }
     if (add_type(b, &schema->fields[values], &view) != 0) return -1;
@@ -327,7 +329,7 @@ static int add_checksums(flatcc_builder_t *b, const char *text, size_t size) {
     return ns(Message_custom_metadata_end(b));
 }
 
-/* Starts a message. The builder is reset first: a failed build leaves nothing behind. */
+/* Resets the builder, since an earlier build may have failed, and starts a message. */
 static int start_message(struct bc_metadata_builder *builder) {
     flatcc_builder_t *b = &builder->flatcc;
     builder->is_batch = false;
@@ -336,7 +338,7 @@ static int start_message(struct bc_metadata_builder *builder) {
     return ns(Message_version_add(b, ns(MetadataVersion_V5)));
 }
 
-/* Ends it and copies its bytes out. */
+/* Ends the message, and copies its bytes. */
 static int end_message(struct bc_metadata_builder *builder) {
     flatcc_builder_t *b = &builder->flatcc;
     if (ns(Message_end_as_root(b)) == 0) return ENOMEM;
@@ -350,16 +352,16 @@ static int end_message(struct bc_metadata_builder *builder) {
     return 0;
 }
 
-static size_t place_of(const struct bc_metadata_builder *builder, const void *at) {
+static size_t offset_of(const struct bc_metadata_builder *builder, const void *at) {
     return at == NULL ? 0 : (size_t)((const uint8_t *)at - builder->bytes);
 }
 
-/* The checksums are the only custom metadata of what we build. */
-static size_t place_of_checksums(const struct bc_metadata_builder *builder) {
+/* Returns the offset of the checksums, the only custom metadata of a message, or 0. */
+static size_t checksums_offset(const struct bc_metadata_builder *builder) {
     ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
     ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
     if (ns(KeyValue_vec_len(pairs)) == 0) return 0;
-    return place_of(builder, ns(KeyValue_value(ns(KeyValue_vec_at(pairs, 0)))));
+    return offset_of(builder, ns(KeyValue_value(ns(KeyValue_vec_at(pairs, 0)))));
 }
 
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
@@ -376,7 +378,7 @@ int bc__metadata_build_schema(struct bc_metadata_builder *builder,
     if (end_message(builder) != 0) return bc__error_memory(error);
     *out_bytes = builder->bytes;
     *out_size = builder->size;
-    *out_digits = place_of_checksums(builder);
+    *out_digits = checksums_offset(builder);
     return 0;
 }
 
@@ -385,7 +387,7 @@ static ns(CompressionType_enum_t) codec_of(enum bc_codec codec) {
                                  : ns(CompressionType_ZSTD);
 }
 
-/* Fills the RecordBatch table that is open. */
+/* Fills the open RecordBatch table. */
 static int add_record(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
     if (ns(RecordBatch_length_force_add(b, batch->rows))) return -1;
     if (batch->codec != BC_CODEC_NONE &&
@@ -419,7 +421,7 @@ static int add_batch(flatcc_builder_t *b, const struct bc_wire_batch *batch) {
     return ns(Message_header_DictionaryBatch_end(b));
 }
 
-/* The record of the batch's or dictionary's message that was just built. */
+/* Returns the RecordBatch of a batch's or dictionary's message. */
 static ns(RecordBatch_table_t) record_of(ns(Message_table_t) message) {
     flatbuffers_generic_t header = ns(Message_header(message));
     if (ns(Message_header_type(message)) == ns(MessageHeader_RecordBatch)) {
@@ -428,19 +430,19 @@ static ns(RecordBatch_table_t) record_of(ns(Message_table_t) message) {
     return ns(DictionaryBatch_data((ns(DictionaryBatch_table_t))header));
 }
 
-/* Remembers where the numbers of the message are that was just built. */
-static void learn_places(struct bc_metadata_builder *builder,
-                         const struct bc_wire_batch *batch) {
+/* Records the shape and the offsets of the last message. */
+static void record_offsets(struct bc_metadata_builder *builder,
+                           const struct bc_wire_batch *batch) {
     ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
     ns(RecordBatch_table_t) record = record_of(message);
-    builder->places = (struct places){
-        .rows = place_of(builder, ns(RecordBatch_length_get_ptr(record))),
-        .body_bytes = place_of(builder, ns(Message_bodyLength_get_ptr(message))),
-        .nodes = place_of(builder, ns(RecordBatch_nodes(record))),
-        .buffers = place_of(builder, ns(RecordBatch_buffers(record))),
+    builder->offsets = (struct offsets){
+        .rows = offset_of(builder, ns(RecordBatch_length_get_ptr(record))),
+        .body_bytes = offset_of(builder, ns(Message_bodyLength_get_ptr(message))),
+        .nodes = offset_of(builder, ns(RecordBatch_nodes(record))),
+        .buffers = offset_of(builder, ns(RecordBatch_buffers(record))),
         .variadic_counts =
-            place_of(builder, ns(RecordBatch_variadicBufferCounts(record))),
-        .checksums = place_of_checksums(builder),
+            offset_of(builder, ns(RecordBatch_variadicBufferCounts(record))),
+        .checksums = checksums_offset(builder),
     };
     builder->shape = *batch;
     builder->is_batch = true;
@@ -454,24 +456,25 @@ static bool is_same_shape(const struct bc_wire_batch *a, const struct bc_wire_ba
            a->checksums_size == b->checksums_size;
 }
 
-static void put(struct bc_metadata_builder *builder, size_t place, const void *data,
-                size_t size) {
+static void overwrite_at(struct bc_metadata_builder *builder, size_t place,
+                         const void *data, size_t size) {
     if (size > 0) memcpy(builder->bytes + place, data, size);
 }
 
-/* Gives the last message the numbers of `batch`, which has its shape. */
-static void renumber(struct bc_metadata_builder *builder,
-                     const struct bc_wire_batch *batch) {
-    const struct places *places = &builder->places;
-    put(builder, places->rows, &batch->rows, sizeof(batch->rows));
-    put(builder, places->body_bytes, &batch->body_bytes, sizeof(batch->body_bytes));
-    put(builder, places->nodes, batch->nodes,
-        batch->n_nodes * sizeof(struct bc_wire_node));
-    put(builder, places->buffers, batch->buffers,
-        batch->n_buffers * sizeof(struct bc_wire_buffer));
-    put(builder, places->variadic_counts, batch->variadic_counts,
-        batch->n_variadic_counts * sizeof(int64_t));
-    put(builder, places->checksums, batch->checksums, batch->checksums_size);
+/* Overwrites the numbers of the last message by those of `batch`, of the same shape. */
+static void overwrite_numbers(struct bc_metadata_builder *builder,
+                              const struct bc_wire_batch *batch) {
+    const struct offsets *offsets = &builder->offsets;
+    overwrite_at(builder, offsets->rows, &batch->rows, sizeof(batch->rows));
+    overwrite_at(builder, offsets->body_bytes, &batch->body_bytes,
+                 sizeof(batch->body_bytes));
+    overwrite_at(builder, offsets->nodes, batch->nodes,
+                 batch->n_nodes * sizeof(struct bc_wire_node));
+    overwrite_at(builder, offsets->buffers, batch->buffers,
+                 batch->n_buffers * sizeof(struct bc_wire_buffer));
+    overwrite_at(builder, offsets->variadic_counts, batch->variadic_counts,
+                 batch->n_variadic_counts * sizeof(int64_t));
+    overwrite_at(builder, offsets->checksums, batch->checksums, batch->checksums_size);
 }
 
 int bc__metadata_build_batch(struct bc_metadata_builder *builder,
@@ -481,7 +484,7 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
     bc_assert(builder != NULL && batch != NULL && batch->rows >= 0);
     flatcc_builder_t *b = &builder->flatcc;
     if (builder->is_batch && is_same_shape(&builder->shape, batch)) {
-        renumber(builder, batch);
+        overwrite_numbers(builder, batch);
     } else {
         if (start_message(builder) != 0 || add_batch(b, batch) != 0 ||
             add_checksums(b, batch->checksums, batch->checksums_size) != 0 ||
@@ -489,10 +492,10 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
             end_message(builder) != 0) {
             return bc__error_memory(error);
         }
-        learn_places(builder, batch);
+        record_offsets(builder, batch);
     }
     *out_bytes = builder->bytes;
     *out_size = builder->size;
-    *out_digits = builder->places.checksums;
+    *out_digits = builder->offsets.checksums;
     return 0;
 }

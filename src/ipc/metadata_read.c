@@ -1,3 +1,4 @@
+/* Reads Arrow IPC metadata: messages of any kind, and the footers of files. */
 #include <string.h>
 #include <strings.h>
 
@@ -7,7 +8,7 @@
 #include "ipc/metadata.h"
 #include "ipc/schema_read.h"
 
-/* Field numbers and values of Arrow's Message.fbs. */
+/* Field ids and values of Arrow's Message.fbs and File.fbs. */
 enum { MESSAGE_VERSION, MESSAGE_KIND, MESSAGE_HEADER, MESSAGE_BODY, MESSAGE_CUSTOM };
 enum { KIND_NONE, KIND_SCHEMA, KIND_DICTIONARY, KIND_BATCH };
 enum { DICTIONARY_ID, DICTIONARY_DATA, DICTIONARY_DELTA };
@@ -15,8 +16,8 @@ enum { BATCH_ROWS, BATCH_NODES, BATCH_BUFFERS, BATCH_COMPRESSION, BATCH_VARIADIC
 enum { COMPRESSION_CODEC, COMPRESSION_METHOD };
 enum { CODEC_LZ4, CODEC_ZSTD };
 enum { PAIR_KEY, PAIR_VALUE };
-/* The footer's version is left out by Arrow Java up to 0.14, and says nothing that its
- * messages do not say. */
+/* Arrow Java up to 0.14 omits the footer's version. The version is not needed, since each
+ * message has one. */
 enum { FOOTER_VERSION, FOOTER_SCHEMA, FOOTER_DICTIONARIES, FOOTER_BATCHES };
 
 #define EARLY_COMPRESSION_KEY "ARROW:experimental_compression"
@@ -47,7 +48,8 @@ static int read_message(struct bc_flat *flat, const uint8_t *bytes, size_t size,
     return is_one ? 0 : EINVAL;
 }
 
-/* The record of a batch's or a dictionary's message, and that dictionary; or none. */
+/* Returns the RecordBatch of a batch's or a dictionary's message, or none. It also gives
+ * the DictionaryBatch, or none. */
 static struct bc_flat_table record_of(struct bc_flat *flat, const struct message *message,
                                       struct bc_flat_table *out_dictionary) {
     static const struct bc_flat_table none;
@@ -58,7 +60,8 @@ static struct bc_flat_table record_of(struct bc_flat *flat, const struct message
     return bc__flat_table(flat, out_dictionary, DICTIONARY_DATA);
 }
 
-/* The value under `key` in the message's custom metadata; NULL and 0 where it is none. */
+/* Returns the value of `key` in the message's custom metadata. Without one, it returns
+ * NULL, and the size is 0. */
 static const char *find_value(struct bc_flat *flat, const struct bc_flat_table *message,
                               const char *key, size_t *out_size) {
     *out_size = 0;
@@ -76,9 +79,10 @@ static const char *find_value(struct bc_flat *flat, const struct bc_flat_table *
     return NULL;
 }
 
-/* Arrow C++ 0.17 compressed before the format had a place to say so, and named the codec
- * in the message's custom metadata. Later versions of the metadata give the key no
- * meaning. EINVAL for another codec. */
+/* Reads the codec of Arrow C++ 0.17, which compressed bodies before the format had a
+ * field for the codec. It named the codec in the message's custom metadata. In later
+ * versions of the metadata, the key has no meaning.
+ * EINVAL: the codec is unknown. */
 static int read_early_codec(struct bc_flat *flat, const struct bc_flat_table *message,
                             enum bc_codec *out_codec) {
     static const struct {
@@ -101,7 +105,7 @@ static int read_early_codec(struct bc_flat *flat, const struct bc_flat_table *me
     return EINVAL;
 }
 
-/* The codec of a message's record: 0, or EINVAL for one that is not known. */
+/* Reads the codec of a message's RecordBatch. EINVAL: the codec is unknown. */
 static int read_codec(struct bc_flat *flat, const struct message *message,
                       const struct bc_flat_table *record, enum bc_codec *out_codec) {
     *out_codec = BC_CODEC_NONE;

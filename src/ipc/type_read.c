@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "nanoarrow/nanoarrow.h"
 
-/* Field numbers and values of Arrow's Schema.fbs. */
+/* Field ids and values of Arrow's Schema.fbs. */
 enum { FIELD_TYPE_KIND = 2, FIELD_TYPE = 3 };
 enum {
     TYPE_NONE,
@@ -47,7 +47,7 @@ enum { TIME_UNIT, TIME_BITS };
 enum { TIMESTAMP_UNIT, TIMESTAMP_ZONE };
 enum { UNION_MODE, UNION_IDS };
 enum { UNIT_SECOND, UNIT_MILLISECOND, UNIT_MICROSECOND, UNIT_NANOSECOND };
-/* The one parameter of the types that have one. */
+/* The parameter of a type with one parameter. */
 enum { PARAMETER };
 enum { UNION_CHILDREN_MAX = 128 };
 
@@ -59,18 +59,19 @@ struct type {
     struct bc_type_problem *problem;
 };
 
-__attribute__((format(printf, 3, 4))) static int refuse(const struct type *type, int code,
-                                                        const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static int type_error(const struct type *type,
+                                                            int code, const char *format,
+                                                            ...) {
     va_list args;
     va_start(args, format);
-    char *words = type->problem->words;
-    int needed = vsnprintf(words, sizeof(type->problem->words), format, args);
+    char *message = type->problem->message;
+    int needed = vsnprintf(message, sizeof(type->problem->message), format, args);
     va_end(args);
-    if (needed >= (int)sizeof(type->problem->words)) bc__text_end(words);
+    if (needed >= (int)sizeof(type->problem->message)) bc__text_end(message);
     return code;
 }
 
-/* nanoarrow's only failure here is the lack of memory. */
+/* Sets the format. nanoarrow fails only without memory. */
 static int set_format(const struct type *type, const char *format) {
     return ArrowSchemaSetFormat(type->out, format) == 0 ? 0 : ENOMEM;
 }
@@ -88,7 +89,7 @@ static int read_int(const struct type *type) {
         case 64:
             return set_format(type, is_signed ? "l" : "L");
         default:
-            return refuse(type, EINVAL, "has integers of %d bits", (int)bits);
+            return type_error(type, EINVAL, "has integers of %d bits", (int)bits);
     }
 }
 
@@ -96,8 +97,8 @@ static int read_float(const struct type *type) {
     static const char *const formats[] = {"e", "f", "g"};
     int16_t precision = bc__flat_i16(type->flat, &type->table, PARAMETER, 0);
     if (precision < 0 || precision > 2) {
-        return refuse(type, EINVAL, "has floating point numbers of precision %d",
-                      precision);
+        return type_error(type, EINVAL, "has floating point numbers of precision %d",
+                          precision);
     }
     return set_format(type, formats[precision]);
 }
@@ -112,8 +113,8 @@ static int read_decimal(const struct type *type) {
                      : bits == 256 ? 76
                                    : 0;
     if (precision < 1 || precision > digits) {
-        return refuse(type, EINVAL, "has decimals of %d digits in %d bits",
-                      (int)precision, (int)bits);
+        return type_error(type, EINVAL, "has decimals of %d digits in %d bits",
+                          (int)precision, (int)bits);
     }
     char format[48];
     int length = snprintf(format, sizeof(format), "d:%d,%d", (int)precision, (int)scale);
@@ -124,27 +125,28 @@ static int read_decimal(const struct type *type) {
     return set_format(type, format);
 }
 
-/* A unit's letter, or 0. */
+/* Returns the letter of a unit, or 0. */
 static char letter_of(int16_t unit) {
     return unit >= UNIT_SECOND && unit <= UNIT_NANOSECOND ? "smun"[unit] : 0;
 }
 
-static int refuse_unit(const struct type *type, int16_t unit) {
-    return refuse(type, EINVAL, "has times of an unknown unit, %d", unit);
+static int unit_error(const struct type *type, int16_t unit) {
+    return type_error(type, EINVAL, "has times of an unknown unit, %d", unit);
 }
 
 static int read_date(const struct type *type) {
     int16_t unit = bc__flat_i16(type->flat, &type->table, PARAMETER, 1);
-    if (unit != 0 && unit != 1) return refuse_unit(type, unit);
+    if (unit != 0 && unit != 1) return unit_error(type, unit);
     return set_format(type, unit == 0 ? "tdD" : "tdm");
 }
 
 static int read_time(const struct type *type) {
     int16_t unit = bc__flat_i16(type->flat, &type->table, TIME_UNIT, UNIT_MILLISECOND);
     int32_t bits = bc__flat_i32(type->flat, &type->table, TIME_BITS, 32);
-    if (letter_of(unit) == 0) return refuse_unit(type, unit);
+    if (letter_of(unit) == 0) return unit_error(type, unit);
     if (bits != (unit <= UNIT_MILLISECOND ? 32 : 64)) {
-        return refuse(type, EINVAL, "has times of unit %d in %d bits", unit, (int)bits);
+        return type_error(type, EINVAL, "has times of unit %d in %d bits", unit,
+                          (int)bits);
     }
     char format[] = {'t', 't', letter_of(unit), '\0'};
     return set_format(type, format);
@@ -152,13 +154,13 @@ static int read_time(const struct type *type) {
 
 static int read_timestamp(const struct type *type) {
     int16_t unit = bc__flat_i16(type->flat, &type->table, TIMESTAMP_UNIT, UNIT_SECOND);
-    if (letter_of(unit) == 0) return refuse_unit(type, unit);
+    if (letter_of(unit) == 0) return unit_error(type, unit);
     size_t size;
     const char *zone = bc__flat_string(type->flat, &type->table, TIMESTAMP_ZONE, &size);
     char start[] = {'t', 's', letter_of(unit), ':', '\0'};
     if (zone == NULL || size == 0) return set_format(type, start);
     if (strlen(zone) != size) {
-        return refuse(type, ENOTSUP, "has a time zone with a zero byte in its name");
+        return type_error(type, ENOTSUP, "has a time zone with a zero byte in its name");
     }
     char *format = bc__malloc(sizeof(start) + size);
     if (format == NULL) return ENOMEM;
@@ -171,7 +173,7 @@ static int read_timestamp(const struct type *type) {
 
 static int read_duration(const struct type *type) {
     int16_t unit = bc__flat_i16(type->flat, &type->table, PARAMETER, UNIT_MILLISECOND);
-    if (letter_of(unit) == 0) return refuse_unit(type, unit);
+    if (letter_of(unit) == 0) return unit_error(type, unit);
     char format[] = {'t', 'D', letter_of(unit), '\0'};
     return set_format(type, format);
 }
@@ -179,29 +181,29 @@ static int read_duration(const struct type *type) {
 static int read_interval(const struct type *type) {
     static const char *const formats[] = {"tiM", "tiD", "tin"};
     int16_t unit = bc__flat_i16(type->flat, &type->table, PARAMETER, 0);
-    if (unit < 0 || unit > 2) return refuse_unit(type, unit);
+    if (unit < 0 || unit > 2) return unit_error(type, unit);
     return set_format(type, formats[unit]);
 }
 
 static int read_fixed_size(const struct type *type, const char *letters) {
     int32_t size = bc__flat_i32(type->flat, &type->table, PARAMETER, 0);
-    if (size < 0) return refuse(type, EINVAL, "has values of size %d", (int)size);
+    if (size < 0) return type_error(type, EINVAL, "has values of size %d", (int)size);
     char format[24];
     (void)snprintf(format, sizeof(format), "%s:%d", letters, (int)size);
     return set_format(type, format);
 }
 
-/* Without ids, child number i has id i. */
+/* Reads a union. Without ids, child i has id i. */
 static int read_union(const struct type *type, uint32_t n_children) {
     int16_t mode = bc__flat_i16(type->flat, &type->table, UNION_MODE, 0);
     struct bc_flat_vector ids =
         bc__flat_vector(type->flat, &type->table, UNION_IDS, sizeof(int32_t));
     if (mode != 0 && mode != 1) {
-        return refuse(type, EINVAL, "is a union of an unknown mode, %d", mode);
+        return type_error(type, EINVAL, "is a union of an unknown mode, %d", mode);
     }
     if (n_children > UNION_CHILDREN_MAX || (ids.n > 0 && ids.n != n_children)) {
-        return refuse(type, EINVAL, "is a union of %u types with %u ids",
-                      (unsigned)n_children, (unsigned)ids.n);
+        return type_error(type, EINVAL, "is a union of %u types with %u ids",
+                          (unsigned)n_children, (unsigned)ids.n);
     }
     const uint8_t *elements = bc__flat_elements(type->flat, &ids);
     char format[8 + UNION_CHILDREN_MAX * 4];
@@ -211,7 +213,7 @@ static int read_union(const struct type *type, uint32_t n_children) {
         int32_t id = (int32_t)i;
         if (elements != NULL) memcpy(&id, elements + i * sizeof(id), sizeof(id));
         if (id < 0 || id >= UNION_CHILDREN_MAX) {
-            return refuse(type, EINVAL, "is a union with the type id %d", (int)id);
+            return type_error(type, EINVAL, "is a union with the type id %d", (int)id);
         }
         length += (size_t)snprintf(format + length, sizeof(format) - length, "%s%d",
                                    i == 0 ? "" : ",", (int)id);
@@ -239,9 +241,9 @@ int bc__type_read(struct bc_flat *flat, const struct bc_flat_table *field,
     uint8_t kind = bc__flat_u8(flat, field, FIELD_TYPE_KIND, TYPE_NONE);
     struct type type = {flat, bc__flat_table(flat, field, FIELD_TYPE), out_schema,
                         out_problem};
-    /* The plain ones have a table too, an empty one. */
+    /* A type without parameters has an empty table. */
     if (kind == TYPE_NONE || type.table.at == 0) {
-        return refuse(&type, EINVAL, "has no type");
+        return type_error(&type, EINVAL, "has no type");
     }
     switch (kind) {
         case TYPE_NULL:
@@ -297,7 +299,7 @@ int bc__type_read(struct bc_flat *flat, const struct bc_flat_table *field,
         case TYPE_LARGE_LIST_VIEW:
             return set_format(&type, "+vL");
         default:
-            return refuse(&type, ENOTSUP, "has a type that is not known here, number %d",
-                          kind);
+            return type_error(&type, ENOTSUP,
+                              "has a type that is not known here, number %d", kind);
     }
 }
