@@ -198,6 +198,7 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
                        uint64_t *out_number, struct bc_index_entry *out_entry,
                        struct bc_error *error) {
     /* The batch is in [low, high). */
+    const uint64_t first = low;
     uint64_t high = bc__store_published(store);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -214,8 +215,10 @@ int bc__store_find_row(const struct bc_store *store, uint64_t low, uint64_t row,
             return 0;
         }
     }
-    return bc__error_set(error, EINVAL, "Row %llu is in no batch that is still cached",
-                         (unsigned long long)row);
+    bool is_evicted = first > 0 && low == first && row < atomic_load(&store->rows);
+    return bc__error_set_kind(error, is_evicted ? BC_ERROR_EVICTED : BC_ERROR_INVALID,
+                              EINVAL, "Row %llu is in no batch that is still cached",
+                              (unsigned long long)row);
 }
 
 void bc__store_release_retired(struct bc_store *store, bool done) {

@@ -142,6 +142,13 @@ static void test_kinds_of_caches(void) {
     struct ArrowArray array;
     CHECK(bc_cache_batch(cache, 0, &array, NULL, &error) == EINVAL);
     CHECK(error.kind == BC_ERROR_EVICTED);
+    uint64_t number;
+    uint64_t row;
+    for (uint64_t i = 0; i <= BATCHES * ROWS; i++) {
+        CHECK(bc_cache_find_row(cache, i, &number, &row, &error) == EINVAL);
+        bool is_evicted = i < BATCHES * ROWS;
+        CHECK(error.kind == (is_evicted ? BC_ERROR_EVICTED : BC_ERROR_INVALID));
+    }
     bc_reader_unref(reader);
     bc_cache_unref(cache);
     counting_source_check_released(&source);
