@@ -30,9 +30,9 @@
  *
  * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
  * size in its own header, which the initialiser does. The library reads and writes that
- * many bytes. If the caller's struct is larger than the library's, the unknown members
- * must be zero, else the call returns E2BIG. If the options have a `struct_size`
- * of 0, the call returns EINVAL.
+ * many bytes. If the caller's struct is larger than the library's, unknown options must
+ * be zero, else the call returns E2BIG. Unknown members of a result are set to zero. If
+ * `struct_size` was never set, the call returns EINVAL.
  */
 #ifndef BATCHCORDER_H
 #define BATCHCORDER_H
@@ -650,7 +650,7 @@ struct bc_file_info {
  *     column's buffers in all batches as stored, dictionaries included. This reads the
  *     metadata of every batch.
  *
- * EINVAL: the cache is closed.
+ * EINVAL: the cache is closed; `struct_size` is not set.
  * Other: an errno of reading. */
 BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
                                  uint64_t *out_column_bytes, struct bc_error *error);

@@ -132,15 +132,23 @@ int bc__error_closed(struct bc_error *error) {
     return bc__error_set_kind(error, BC_ERROR_CLOSED, EINVAL, "Dataset has been closed");
 }
 
+/* No struct of any version is larger. A larger struct_size was never set. */
+enum { STRUCT_SIZE_MAX = 4096 };
+
+int bc__struct_check_size(size_t size, struct bc_error *error) {
+    if (size >= sizeof(size) && size <= STRUCT_SIZE_MAX) return 0;
+    return bc__error_set(error, EINVAL,
+                         "The struct_size is %zu: set it to the struct's size, as an "
+                         "initialiser does",
+                         size);
+}
+
 int bc__struct_read(void *known, size_t size, const void *given, struct bc_error *error) {
     if (given == NULL) return 0;
     size_t given_size;
     memcpy(&given_size, given, sizeof(given_size));
-    if (given_size < sizeof(given_size)) {
-        return bc__error_set(error, EINVAL,
-                             "The options' struct_size is %zu: use their initialiser",
-                             given_size);
-    }
+    int code = bc__struct_check_size(given_size, error);
+    if (code != 0) return code;
     const char *tail = given;
     for (size_t i = size; i < given_size; i++) {
         if (tail[i] == 0) continue;
@@ -155,4 +163,6 @@ int bc__struct_read(void *known, size_t size, const void *given, struct bc_error
 
 void bc__struct_write(void *out, size_t out_size, const void *known, size_t size) {
     memcpy(out, known, out_size < size ? out_size : size);
+    if (out_size <= size || out_size > STRUCT_SIZE_MAX) return;
+    memset((char *)out + size, 0, out_size - size);
 }

@@ -51,12 +51,14 @@ int bc__error_closed(struct bc_error *error);
 /* Reads a caller's options into `known`, which holds the defaults. If the caller is older
  * than a member, the member keeps its default. `options`: NULL means the defaults.
  * E2BIG: a newer caller has set a member that this library does not know.
- * EINVAL: `options` has no struct_size. */
+ * EINVAL: the struct_size was never set. */
 #define BC_READ_OPTIONS(known, options, error) \
     bc__struct_read((known), sizeof(*(known)), (options), (error))
 int bc__struct_read(void *known, size_t size, const void *given, struct bc_error *error);
+/* EINVAL: the struct_size was never set. */
+int bc__struct_check_size(size_t size, struct bc_error *error);
 /* Copies `known` to `out`, but no more than `out_size` bytes: an older caller's struct is
- * shorter. */
+ * shorter. A newer caller's struct is longer, and its unknown members become zero. */
 void bc__struct_write(void *out, size_t out_size, const void *known, size_t size);
 
 #endif

@@ -97,7 +97,8 @@ static void write_selected_columns(struct bc_cache *cache, const int64_t *column
 int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
                        uint64_t *out_column_bytes, struct bc_error *error) {
     bc_assert(cache != NULL && out_info != NULL);
-    int code = 0;
+    int code = bc__struct_check_size(out_info->struct_size, error);
+    if (code != 0) return code;
     struct bc_file_info info = {.struct_size = out_info->struct_size,
                                 .kind = file_kind(cache)};
     int32_t n = cache->schema->fields[0].n_children;

@@ -53,11 +53,19 @@ static void test_no_size(void) {
     counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache *cache = counting_source_cache(&source, NULL);
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
-    options.struct_size = 0;
     struct bc_reader *reader;
     struct bc_error error = {0};
-    CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
-    CHECK(strstr(error.message, "initialiser") != NULL);
+    static const size_t sizes[] = {0, 7, 1 << 20, SIZE_MAX};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        options.struct_size = sizes[i];
+        CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
+        CHECK(strstr(error.message, "initialiser") != NULL);
+        struct bc_file_info info = {.struct_size = sizes[i], .kind = -1};
+        CHECK(bc_cache_file_info(cache, &info, NULL, &error) == EINVAL);
+        CHECK(info.kind == -1);
+        struct bc_stats stats = {.struct_size = sizes[i]};
+        bc_cache_stats(cache, &stats);
+    }
     bc_cache_unref(cache);
     counting_source_check_released(&source);
 }
@@ -94,6 +102,26 @@ static void test_older_results(void) {
     bc_cache_unref(cache);
     counting_source_check_released(&source);
     recording_dir_finish(&dir);
+}
+
+static void test_newer_results(void) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
+    struct {
+        struct bc_stats known;
+        uint64_t unknown;
+    } stats = {.known = {.struct_size = sizeof(stats)}, .unknown = 1};
+    bc_cache_stats(cache, &stats.known);
+    CHECK(stats.unknown == 0 && stats.known.struct_size == sizeof(stats));
+    struct {
+        struct bc_file_info known;
+        uint64_t unknown;
+    } info = {.known = {.struct_size = sizeof(info)}, .unknown = 1};
+    CHECK(bc_cache_file_info(cache, &info.known, NULL, NULL) == 0);
+    CHECK(info.unknown == 0 && info.known.struct_size == sizeof(info));
+    bc_cache_unref(cache);
+    counting_source_check_released(&source);
 }
 
 /* An `out_` parameter is always set on success. */
@@ -276,6 +304,7 @@ int main(void) {
         TAP_CASE(test_newer_options),
         TAP_CASE(test_no_size),
         TAP_CASE(test_older_results),
+        TAP_CASE(test_newer_results),
         TAP_CASE(test_out_parameters),
         TAP_CASE(test_kinds_of_caches),
         TAP_CASE(test_kind_of_sources),
