@@ -1,5 +1,6 @@
 #include "replay/reader.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -144,6 +145,11 @@ static void report_position(const struct bc_reader *reader) {
                            reader->stop);
 }
 
+/* Sets the error of a read that bc_reader_next_quick() does not do. */
+static int not_quick_error(struct bc_error *error) {
+    return bc__error_set(error, EAGAIN, "The read takes long, or waits for a thread");
+}
+
 static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
@@ -156,7 +162,7 @@ static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *o
         if (!quick) {
             bc__mutex_lock(&reader->borrow_list->lock);
         } else if (!bc__mutex_try_lock(&reader->borrow_list->lock)) {
-            return EAGAIN;
+            return not_quick_error(error);
         }
         enum step step =
             read_at_cursor(reader, quick, out_array, out_info, &result, error);
@@ -167,7 +173,7 @@ static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *o
         }
         if (step == STEP_FAILED) {
             bc__batch_unref(result.unused);
-            return result.code;
+            return result.code == EAGAIN ? not_quick_error(error) : result.code;
         }
         if (exhausted || step == STEP_ENDED) {
             memset(out_array, 0, sizeof(*out_array));

@@ -12,10 +12,13 @@ enum { BATCHES = 3, FEW = 100, MANY = 100000 };
 static void check_quick(struct bc_reader *reader, const struct counting_source *source,
                         int64_t number, bool quick) {
     struct ArrowArray array = {0};
-    struct bc_error error = {0};
+    struct bc_error error;
+    memset(&error, 0xaa, sizeof(error));
     int code = bc_reader_next_quick(reader, &array, NULL, &error);
     CHECK(code == (quick ? 0 : EAGAIN));
     if (!quick) {
+        CHECK(error.code == EAGAIN && error.kind == BC_ERROR_SYSTEM);
+        CHECK(strlen(error.message) < sizeof(error.message));
         CHECK(array.release == NULL && bc_reader_position(reader) == (uint64_t)number);
         CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
     }
