@@ -1,6 +1,5 @@
-/* A program built against the first header of an ABI: it runs with every later library of
- * that ABI. Options come from that header's initialisers, and results are as large as
- * that header says. */
+/* A program built against the first header of an ABI. It runs with every later library of
+ * that ABI, and uses that header's initialisers and struct sizes. */
 #include <batchcorder/batchcorder.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Prints the layout of every public struct, a member a line: its place and its size. */
+/* Prints the layout of every public struct: one member a line, with its offset and its
+ * size. */
 #include <batchcorder/batchcorder.h>
 #include <stdio.h>
 

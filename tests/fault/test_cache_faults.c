@@ -1,19 +1,19 @@
-/* Every allocation and every system call fails once, at each place in turn: the error is
- * reported, nothing is lost or leaked, and a second try succeeds. */
+/* Each allocation and each system call fails once. The cache reports the error, loses and
+ * leaks nothing, and succeeds in a second try. */
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
 #include "counting_source.h"
 
-/* What is recorded and replayed, and how. */
+/* The stream of a run, and how it is recorded and replayed. */
 struct plan {
     struct bc_cache_options options;
     int64_t batches;
-    int64_t rows; /* of each batch */
+    int64_t rows; /* in each batch */
     bool grows;   /* the dictionary, instead of being replaced */
-    /* All are asked for at once, and from this batch on they come fast enough to be
-     * written together; what fails, fails from there to the end. 0: no such thing. */
+    /* From this batch on, batches arrive fast enough to share one write, and faults fire.
+     * 0: no batch does. */
     int64_t fast_from;
 };
 
@@ -26,18 +26,18 @@ struct fault {
 
 static const struct plan small_plan = {BC_CACHE_OPTIONS_INIT, 4, 40, false, 0};
 
-/* A campaign in progress. */
+/* A run with one fault. */
 struct campaign {
     const struct plan *plan;
     struct fault fault;
     struct counting_source source;
     struct bc_cache *cache;
-    struct bc_reader *inside; /* reads what is published, from inside the source */
-    int failures;             /* calls that failed on the way */
-    bool fired;               /* the fault did */
+    struct bc_reader *inside; /* reads published batches from inside the source */
+    int failures;             /* calls that failed in the run */
+    bool fired;               /* the fault fired */
 };
 
-/* Tries until it works. */
+/* Repeats the call until it succeeds. */
 static void make(struct campaign *campaign) {
     struct ArrowArrayStream stream = counting_source_stream(&campaign->source);
     for (;;) {
@@ -68,7 +68,7 @@ static uint64_t published(struct campaign *campaign) {
     return stats.batches;
 }
 
-/* Reads batches up to number `end`, or to the end of the stream. */
+/* Reads batches up to `end`, or to the end of the stream. */
 static void replay(struct campaign *campaign, struct bc_reader *reader, uint64_t end) {
     while (bc_reader_position(reader) < end) {
         int64_t number = (int64_t)bc_reader_position(reader);
@@ -97,7 +97,8 @@ static void disarm(struct campaign *campaign) {
     bc__fault_arm(campaign->fault.kind, 0, 0);
 }
 
-/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+/* Called inside the source. The clock is stopped, so that all batches of a tick are
+ * fast. */
 static void set_pace(void *context, int64_t number) {
     struct campaign *campaign = context;
     if (number < campaign->plan->fast_from || number == campaign->plan->batches) return;
@@ -122,7 +123,7 @@ static void ingest(struct campaign *campaign) {
     campaign->inside = NULL;
 }
 
-/* Once the source has ended, all that was written is in the file. */
+/* Checks that the file has every byte after the source has ended. */
 static void check_file(struct campaign *campaign) {
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(campaign->cache, &stats);
@@ -133,8 +134,8 @@ static void check_file(struct campaign *campaign) {
     CHECK((uint64_t)status.st_size == stats.disk_bytes);
 }
 
-/* Records and replays twice, with one fault: whether it fired. `*out_failures`: calls
- * that failed. */
+/* Records and replays twice, with one fault. Returns true if the fault fired.
+ * `*out_failures`: calls that failed. */
 static bool run(const struct plan *plan, const struct fault *fault, int *out_failures) {
     struct campaign campaign = {.plan = plan, .fault = *fault};
     counting_source_init(&campaign.source, plan->batches, plan->rows);
@@ -162,8 +163,8 @@ static bool run(const struct plan *plan, const struct fault *fault, int *out_fai
     return campaign.fired;
 }
 
-/* Fails call number 1, 2, 3, ... until a run needs fewer calls than that. Gives the
- * number of places. */
+/* Fails call 1, 2, 3, ... until a run makes fewer calls. Returns how many calls
+ * failed. */
 static unsigned long sweep(enum bc_fault_kind kind, int code, const struct plan *plan) {
     for (unsigned long nth = 1;; nth++) {
         CHECK(nth < 10000);
@@ -173,14 +174,13 @@ static unsigned long sweep(enum bc_fault_kind kind, int code, const struct plan 
             CHECK(failures == 0);
             return nth - 1;
         }
-        /* At most one call sees it; one byte at a time and interruptions are no failures
-         * at all, and some are made good for: a batch for which memory has no room is
-         * still written to disk. */
+        /* At most one call returns the error. Short transfers and interruptions are no
+         * errors, and a batch that does not fit in memory is still written to disk. */
         CHECK(failures <= (code == -1 || code == EINTR ? 0 : 1));
     }
 }
 
-/* What the system may say, each of it, and nothing that is left behind in `path`. */
+/* Injects each errno of the system, and checks that `path` is empty in the end. */
 static void sweep_disk(struct plan plan) {
     static const int codes[] = {EIO, ENOSPC, EDQUOT, EFBIG, EMFILE, ENOMEM, EACCES};
     char *path = new_directory();
@@ -226,7 +226,7 @@ static void test_compression(void) {
     }
 }
 
-/* Readers pass one after the other: with the second one, room is given back. */
+/* Two readers read one after the other. Batches are evicted behind the second reader. */
 static void test_room_given_back(void) {
     struct plan plan = on_disk();
     plan.rows = 400;
@@ -245,7 +245,7 @@ static void test_dictionaries_that_grow(void) {
     sweep_disk(plan);
 }
 
-/* Messages of more than 1 KB: 70 of them make a block and some more. */
+/* 70 messages of more than 1 KB fill a block and more. */
 static struct plan together(void) {
     struct plan plan = on_disk();
     plan.batches = 64 + 70;

@@ -1,12 +1,12 @@
-/* Deltas of dictionaries: every allocation and system call of their reading fails once.
- * The error is reported, and the next try finds all values. */
+/* Each allocation and each system call fails once while deltas of dictionaries are read.
+ * The call reports the error, and the next try finds all values. */
 #include "base/fault.h"
 #include "delta_stream.h"
 #include "recording_dir.h"
 
 enum { BATCHES = 12, PARTS = 6 };
 
-/* The chains by turns, each from its end. */
+/* Reads the chains in turn, each from its end. */
 static int64_t number_of(int64_t i) {
     return (i % 2) * PARTS + (PARTS - 1 - i / 2 * 5 % PARTS);
 }

@@ -1,5 +1,5 @@
-/* What a writer left is removed, and never what took its place: at every system call of
- * the removal, another process saves a recording under the name. */
+/* A file that a writer left is removed, and a new file of the same name is not. Another
+ * process saves a recording at each system call of the removal. */
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
@@ -57,7 +57,7 @@ static void test_only_what_was_left(void) {
     recording_dir_finish(&dir);
 }
 
-/* Whatever fails: the file is there, or nothing is. */
+/* Checks that the name has a complete file or none, after any failure. */
 static void test_faults(void) {
     static const int codes[] = {EIO, ENOLCK, EACCES, EINVAL, EINTR};
     struct recording_dir dir;
@@ -105,7 +105,7 @@ static void test_other_files(void) {
     recording_dir_finish(&dir);
 }
 
-/* A lock call that fails, whatever it says, never makes two writers. */
+/* A failed lock call never allows two writers, whatever its errno is. */
 static void test_locks_that_are_refused(void) {
     static const int codes[] = {ENOLCK, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, EIO, EBADF};
     struct recording_dir dir;

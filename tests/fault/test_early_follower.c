@@ -1,5 +1,5 @@
-/* A follower in the writer's own process that opens a recording while that is being made:
- * the writer may yet fail, and goes then, whoever has found it. */
+/* A follower opens a recording while a writer of the same process creates it. If the
+ * writer then fails, the follower must not use it. */
 #include <pthread.h>
 
 #include "base/fault.h"
@@ -8,12 +8,12 @@
 
 enum { BATCHES = 4, ROWS = 5 };
 
-/* The writer's call `nth` fails; right before it, a follower opens what there is. */
+/* Call `nth` of the writer fails. Just before that call, a follower opens the file. */
 static struct {
     pthread_t writer;
     const char *path;
     unsigned long calls, nth;
-    struct bc_cache *follower; /* NULL: there was no recording yet */
+    struct bc_cache *follower; /* NULL: the recording did not exist yet */
 } scene;
 
 static void follow_and_fail(void *context, enum bc_fault_moment moment, int file) {
@@ -42,8 +42,8 @@ static void check_follower(const struct counting_source *source, bool has_writer
     bc_cache_unref(follower);
 }
 
-/* True where the making had such a call. `*followed` counts the followers of a writer
- * that failed. */
+/* Returns true if the writer made that many calls. `*followed` counts the followers of
+ * failed writers. */
 static bool fail_at(const struct recording_dir *dir, unsigned long nth, uint64_t prefetch,
                     int *followed) {
     scene.path = dir->path;
@@ -81,7 +81,7 @@ static void test_a_writer_that_cannot_be_made_has_no_follower(void) {
         int followed = 0;
         unsigned long nth = 1;
         while (fail_at(&dir, nth, prefetch, &followed)) nth++;
-        /* The thread that prefetches is the last thing that can fail. */
+        /* Starting the prefetching thread is the last step that can fail. */
         CHECK(nth > 4 && (prefetch == 0 || followed > 0));
     }
     recording_dir_finish(&dir);

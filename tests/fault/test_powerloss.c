@@ -10,7 +10,7 @@
 
 enum { STATES = 10000, MOMENTS_MAX = 4000, PAGE = 4096, SECTOR = 512, FAST_FROM = 64 };
 
-/* The file's content at some time. */
+/* The content of the file at one time. */
 struct version {
     char *bytes;
     size_t size;
@@ -18,9 +18,9 @@ struct version {
 
 /* A moment at which the power may be lost. */
 struct moment {
-    int version;   /* what was written */
-    int synced;    /* what is on the disk, at least; -1: nothing */
-    int64_t acked; /* batches that a call has recorded */
+    int version;   /* the version that was written */
+    int synced;    /* the version that is on the disk, or a later one; -1: none */
+    int64_t acked; /* batches that a successful call has recorded */
 };
 
 struct history {
@@ -40,8 +40,8 @@ struct plan {
     int64_t rows;
     bool durable;
     bool grows;
-    bool fast;     /* those from FAST_FROM on are written together */
-    int64_t start; /* batches that are there before, all of them on the disk */
+    bool fast;     /* batches from FAST_FROM on are written together */
+    int64_t start; /* batches recorded before the run, all on the disk */
     enum bc_compression compression;
 };
 
@@ -53,7 +53,7 @@ static uint64_t draw(struct history *history, uint64_t below) {
     return (history->seed * 0x2545f4914f6cdd1d >> 33) % below;
 }
 
-/* ---- what happens to the file ---- */
+/* ---- changes of the file ---- */
 
 static void note_version(struct history *history) {
     struct stat status;
@@ -72,7 +72,7 @@ static void note_version(struct history *history) {
     history->versions[history->n_versions++] = (struct version){bytes, size};
 }
 
-/* Before it has its name there is nothing to lose. */
+/* A loss of power before the file has its name loses nothing. */
 static void note_moment(struct history *history) {
     const struct moment moment = {history->n_versions - 1, history->synced,
                                   history->acked};
@@ -155,9 +155,9 @@ static void make_history(const struct plan *plan, struct history *history) {
     CHECK(history->acked == plan->batches && history->n_moments > 15);
 }
 
-/* ---- what is left of it ---- */
+/* ---- files after a loss of power ---- */
 
-/* One version of those that may have come to the disk; -1: none did. */
+/* Draws the version of a page that is on the disk; -1: none. */
 static int draw_version(struct history *history, const struct moment *moment) {
     int n = moment->version - moment->synced;
     switch (draw(history, 3)) {
@@ -193,7 +193,8 @@ static bool is_loss(int code) {
     return code == ENODATA || code == EINVAL || code == EBADMSG;
 }
 
-/* Reads all that is there: how many batches, and `*out_code` behind them. */
+/* Reads to the end or the first error. Returns how many batches there are; `*out_code` is
+ * the code after them. */
 static int64_t read_all(struct bc_cache *cache, const struct plan *plan, int *out_code) {
     struct counting_source source;
     source_of(plan, &source);
@@ -206,7 +207,7 @@ static int64_t read_all(struct bc_cache *cache, const struct plan *plan, int *ou
     }
 }
 
-/* What a file gives, complete or not. */
+/* Returns the batches of a file, which may be incomplete. */
 static void check_open(const char *path, const struct plan *plan, int64_t acked) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
@@ -310,7 +311,7 @@ static int64_t count_torn(const struct plan *plan, const struct version *before,
     return batches;
 }
 
-/* Between any two bytes of any write, the file is an exact prefix. */
+/* At each byte of each write, the file must be an exact prefix. */
 static void test_every_byte_of_every_write(void) {
     const struct plan plan = {.batches = 4, .rows = 5};
     begin(&plan);

@@ -1,5 +1,5 @@
-/* What a recording published stays, whatever fails behind it: another process looks on
- * before every system call of the writer, and touches what it has in the end. */
+/* Published batches stay, whatever fails later. Another process reads the recording
+ * before each system call of the writer, and touches the batches again at the end. */
 #include <sys/wait.h>
 
 #include "base/fault.h"
@@ -7,8 +7,7 @@
 
 enum { BATCHES = 4, ROWS = 500 };
 
-/* Another process, which looks at a recording whenever it is told to, and holds the last
- * batch that it found. */
+/* Another process. It opens the recording for each request, and keeps the last batch. */
 struct onlooker {
     const char *path;
     pid_t process;
@@ -16,7 +15,7 @@ struct onlooker {
     unsigned long calls, nth; /* the writer's call that fails */
 };
 
-/* What the other process holds. */
+/* The batch that the other process keeps. */
 struct held {
     struct bc_cache *cache;
     struct ArrowArray array;
@@ -89,8 +88,8 @@ static void have_looked_on(void *context, enum bc_fault_moment moment, int file)
     if (now) bc__fault_arm(BC_FAULT_SYS, 1, EIO);
 }
 
-/* Fails call `nth` of recording batch `last`, or (BATCHES) of the recording's end.
- * Whether there was such a call. */
+/* Fails call `nth` while batch `last` is recorded; BATCHES means the end of the
+ * recording. Returns true if there was such a call. */
 static bool fail_before_an_onlooker(const struct recording_dir *dir, unsigned long nth,
                                     bool durable, uint64_t last) {
     struct onlooker onlooker = {.path = dir->path, .nth = nth};
@@ -119,7 +118,7 @@ static bool fail_before_an_onlooker(const struct recording_dir *dir, unsigned lo
     return fired;
 }
 
-/* Whatever fails, what was published stays under readers that have it. */
+/* Readers keep valid bytes of published batches, whatever fails. */
 static void test_what_is_published_stays(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

@@ -1,5 +1,5 @@
-/* What dead processes left of their caches is taken back, at a cost that does not grow
- * with the directory. */
+/* A new cache removes the files of dead processes. The cost does not grow with the
+ * directory. */
 #include <sys/wait.h>
 
 #include "base/fault.h"
@@ -20,7 +20,7 @@ struct maker {
     int n;
 };
 
-/* System calls that making one more took. */
+/* Returns how many system calls it took to create one more cache. */
 static int make(struct maker *maker) {
     int calls = 0;
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -33,7 +33,7 @@ static int make(struct maker *maker) {
     return calls;
 }
 
-/* As a process that died leaves it. */
+/* Creates the directory that a killed process leaves. */
 static void leave(const struct recording_dir *dir, char *out_dir, size_t size) {
     char file[PATH_SIZE];
     (void)snprintf(out_dir, size, "%s/batchcorder-0123456789abcdef", dir->caches);
@@ -42,7 +42,7 @@ static void leave(const struct recording_dir *dir, char *out_dir, size_t size) {
     file_write(file, "left", 4);
 }
 
-/* A child of a fork looks for itself, whenever its parent looked. */
+/* A fork's child looks again, whenever its parent did. */
 static void make_in_child(struct maker *maker) {
     (void)fflush(stdout);
     pid_t child = fork();
@@ -65,11 +65,11 @@ static void test_large_directories(void) {
     bc__fault_clock(1000);
     int first = make(&maker);
     for (int i = 1; i < ALWAYS; i++) (void)make(&maker);
-    /* Few are looked at each time. */
+    /* Each cache looks at a few directories. */
     leave(&dir, left, sizeof(left));
     (void)make(&maker);
     CHECK(!file_exists(left));
-    /* Many are not. */
+    /* Each cache does not look at many. */
     while (maker.n < CACHES) (void)make(&maker);
     CHECK(make(&maker) <= first + 2);
     leave(&dir, left, sizeof(left));
@@ -90,8 +90,7 @@ static void test_large_directories(void) {
     recording_dir_finish(&dir);
 }
 
-/* Pipes, directories and links of the file's name are left alone, and make nothing wait.
- */
+/* Pipes, directories and links with the name of a cache file stay, and block no call. */
 static void test_names_that_are_no_files(void) {
     static struct maker maker;
     struct recording_dir dir;

@@ -1,6 +1,6 @@
-/* Recordings, and files that are opened: every allocation and every system call fails
- * once, at each place in turn. The error is reported, nothing leaks and nothing is left
- * behind, what was recorded is an exact prefix, and a second try succeeds. */
+/* Each allocation and each system call of recording and opening fails once. The call
+ * reports the error, leaks nothing and leaves no file. The recording is an exact prefix,
+ * and a second try succeeds. */
 #include "arrow_file.h"
 #include "base/error.h"
 #include "base/fault.h"
@@ -12,22 +12,22 @@ enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };
 
 struct stage;
 
-/* What is done, under which circumstances. */
+/* A call to test, and the state of the files before it. */
 struct scenario {
     void (*prepare)(struct stage *stage);
-    /* Called again until it succeeds. */
+    /* The call, repeated until it succeeds. */
     int (*act)(struct stage *stage, struct bc_error *error);
-    /* How things stand after it failed. */
+    /* Checks the state after a failure. */
     void (*check_failed)(struct stage *stage);
-    /* How they stand in the end; all is given back. */
+    /* Checks the state in the end, and releases everything. */
     void (*finish)(struct stage *stage);
     int64_t batches; /* 0: BATCHES of ROWS */
     int64_t rows;
-    bool grows;    /* the dictionary */
-    bool durable;  /* or, of an opened file: it is copied */
-    bool on_disk;  /* what is saved or shared */
-    bool replaces; /* another recording */
-    int poverty;   /* of the file system */
+    bool grows;    /* the dictionary grows */
+    bool durable;  /* if a file is opened: it is read into memory */
+    bool on_disk;  /* the saved or published cache has a disk tier */
+    bool replaces; /* replaces another recording */
+    int poverty;   /* calls that the file system lacks */
     bool fast;     /* batches from FAST_FROM on are written together */
 };
 
@@ -42,11 +42,11 @@ struct stage {
     unsigned long nth;
     int code;
     int failures;
-    int64_t expected; /* batches that are there in the end */
-    int synced;       /* files that were, since the last reset */
+    int64_t expected; /* batches in the end */
+    int synced;       /* files that were synchronised since the last reset */
     bool resumes;
-    uint64_t there; /* batches that resuming must find */
-    bool has_new;   /* in the old one's place already */
+    uint64_t there; /* batches that resuming must find in the file */
+    bool has_new;   /* the new recording has replaced the old one */
 };
 
 static void arm(const struct stage *stage) {
@@ -59,7 +59,8 @@ static void count_synced(void *context, enum bc_fault_moment moment, int file) {
     stage->synced += moment == BC_MOMENT_SYNCED;
 }
 
-/* Called inside the source. The clock stands, so that all batches of a tick come fast. */
+/* Called inside the source. The clock is stopped, so that all batches of a tick are
+ * fast. */
 static void set_pace(void *context, int64_t number) {
     if (number != FAST_FROM) return;
     struct stage *stage = context;
@@ -101,8 +102,8 @@ static int record(struct stage *stage, struct bc_error *error) {
     return code;
 }
 
-/* What could not be synchronised is never tried again: neither now nor later. What was
- * published before that stays, be it the end of the recording. */
+/* A failed synchronisation is never repeated. Batches published before it stay, also if
+ * they are the whole recording. */
 static void check_broken(struct stage *stage, bool complete) {
     int code = stage->cache->disk.file.broken;
     if (code >= BC_SYSTEM_ERROR) code = EIO;
@@ -163,7 +164,7 @@ static void finish_recording(struct stage *stage) {
 
 static void leave_half(struct stage *stage) {
     recording_write(stage->dir.path, stage->source, BATCHES / 2);
-    /* What was never published does not matter, and does not show later. */
+    /* Unpublished bytes do no harm, and never appear later. */
     char rest[3000];
     memset(rest, 'x', sizeof(rest));
     memset(rest, 0, 8);
@@ -173,7 +174,7 @@ static void leave_half(struct stage *stage) {
     stage->there = BATCHES / 2;
 }
 
-/* ---- saving and sharing ---- */
+/* ---- saving and publishing ---- */
 
 static void make_cache(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -194,7 +195,8 @@ static int save(struct stage *stage, struct bc_error *error) {
                       error);
 }
 
-/* All or nothing. Only a directory that cannot be synchronised is noticed too late. */
+/* A failed save leaves no file. Only a failed synchronisation of the directory is noticed
+ * after the file has its name. */
 static void check_save_failed(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
     CHECK(directory_count(stage->dir.root) == scenario->replaces);
@@ -268,7 +270,7 @@ static void make_partial(struct stage *stage) {
     stage->expected = BATCHES / 2;
 }
 
-/* A stream without checksums, as any library writes it. */
+/* Writes a stream without checksums, as other libraries do. */
 static void make_stream(struct stage *stage) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.disk_path = stage->dir.caches;
@@ -358,7 +360,7 @@ static void finish_open(struct stage *stage) {
 
 /* ---- all of them ---- */
 
-/* With one fault: whether it fired. */
+/* Runs the scenario with one fault. Returns true if the fault fired. */
 static bool run(struct stage *stage) {
     const struct scenario *scenario = stage->scenario;
     stage->expected = scenario->batches;
@@ -391,7 +393,7 @@ static bool run(struct stage *stage) {
     return fired;
 }
 
-/* Fails call number 1, 2, 3, ... until a run needs fewer calls than that. */
+/* Fails call 1, 2, 3, ... until a run makes fewer calls. */
 static void sweep(const struct scenario *scenario, enum bc_fault_kind kind, int code) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -414,7 +416,7 @@ static void sweep_all(struct scenario scenario) {
     if (scenario.rows == 0) scenario.rows = ROWS;
     sweep(&scenario, BC_FAULT_ALLOC, ENOMEM);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        /* There, it says that another process works on the name that was just taken. */
+        /* There, the errno means that another process works on the new name. */
         if (scenario.poverty == 2 && codes[i] == EACCES) continue;
         sweep(&scenario, BC_FAULT_SYS, codes[i]);
     }
@@ -478,7 +480,8 @@ static void test_hidden_names_that_are_taken(void) {
     recording_dir_finish(&dir);
 }
 
-/* Many processes may make one name at a time, but not as many as there are names. */
+/* Many processes may create one name at a time, but fewer than there are temporary
+ * names. */
 static void test_hidden_names_run_out(void) {
     enum { SOME = 100, ALL = 1000 };
     struct recording_dir dir;
@@ -502,7 +505,7 @@ static void test_hidden_names_run_out(void) {
     recording_dir_finish(&dir);
 }
 
-/* The last thing that can fail is the thread, when the recording has its name. */
+/* Starting the thread is the last step that can fail. The recording then has its name. */
 static void test_prefetch_that_cannot_start(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -532,7 +535,7 @@ static void test_prefetch_that_cannot_start(void) {
     recording_dir_finish(&dir);
 }
 
-/* Messages of more than 1 KB: 70 of them make a block and some more. */
+/* 70 messages of more than 1 KB fill a block and more. */
 static void test_record_together(void) {
     struct scenario scenario = recording;
     scenario.fast = true;
@@ -551,8 +554,7 @@ static void test_resume(void) {
     sweep_all(scenario);
 }
 
-/* What a follower was given of the file is not lost where there is no memory to keep it.
- */
+/* A batch that a follower has read is not lost if there is no memory to keep it. */
 static void test_follow(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -591,7 +593,7 @@ static void test_follow(void) {
     recording_dir_finish(&dir);
 }
 
-/* A follower that opens knows who brings what it waits for, or it would wait for ever. */
+/* A follower must know the cache that produces its batches, or it would wait for ever. */
 static void test_follow_a_leader(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

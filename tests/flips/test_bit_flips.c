@@ -1,5 +1,5 @@
-/* A recording of every type: each bit of it flipped, each byte of its end cut off. What
- * tests/python/faults/test_recording_bit_flips.py recorded is EVERY_TYPE. */
+/* Flips each bit of a recording of every type, and cuts the recording at each byte.
+ * EVERY_TYPE is its path; tests/python/faults/test_recording_bit_flips.py recorded it. */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ enum {
     FOOTER = 128
 };
 
-/* The recording in memory, and the numbers of its footer. */
+/* The recording in memory, and values of its footer. */
 struct file {
     int descriptor;
     size_t size;
@@ -53,7 +53,7 @@ static void unload(struct file *file) {
     CHECK(munmap(file->bytes, file->size) == 0 && close(file->descriptor) == 0);
 }
 
-/* Opens the file and reads all of it: 0, or the first error. */
+/* Opens the file and reads every batch. Returns 0 or the first error. */
 static int verify(const struct file *file, int partial, int64_t *out_batches) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.file = file->descriptor;
@@ -79,7 +79,7 @@ static int verify(const struct file *file, int partial, int64_t *out_batches) {
     return code;
 }
 
-/* The zeros between the parts of the trailer, which stand for nothing. */
+/* Returns true for padding between the parts of the trailer, which no checksum covers. */
 static bool is_between(const struct file *file, int64_t at) {
     int64_t entries = file->end + ALIGNMENT;
     int64_t behind =
@@ -90,14 +90,13 @@ static bool is_between(const struct file *file, int64_t at) {
 
 enum { WORKERS = 2, ERRNO_MAX = 134 };
 
-/* Every so manyth byte is looked at: all, unless BC_FLIP_EVERY says something else, as
- * sanitizers need it, which take their time. */
+/* Returns the distance between two tested bytes: BC_FLIP_EVERY, or 1. */
 static size_t stride(void) {
     const char *every = getenv("BC_FLIP_EVERY");
     return every == NULL ? 1 : strtoul(every, NULL, 10);
 }
 
-/* Flips the bits of every WORKERS-th byte, of a copy of its own. */
+/* A thread that flips the bits of every WORKERS-th byte in its own copy. */
 struct worker {
     pthread_t thread;
     size_t first;
@@ -143,7 +142,8 @@ static void test_every_bit(void) {
            (long long)codes[ENODATA], (long long)codes[0]);
 }
 
-/* Without its end it is not complete; `partial` gives what is there, and no more. */
+/* A cut recording is incomplete. With `partial`, exactly its whole batches can be
+ * read. */
 static void test_every_cut(void) {
     struct file file = load();
     int64_t batches;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The text of overlapping views is looked at so far. */
+/* How many bytes of each overlapping view are checked. */
 enum { VIEW_BYTES_MAX = 1 << 20 };
 
 struct view {
@@ -15,7 +15,7 @@ struct view {
     int32_t offset;
 };
 
-/* Somewhere to put what was read, so that it is read. */
+/* A sink for the values, so that the compiler keeps the reads. */
 static volatile uint8_t sink;
 
 _Noreturn void fuzz_fail(const char *file, int line, const char *words) {
@@ -65,7 +65,7 @@ static void check_validity(const struct ArrowArray *array) {
     FUZZ_CHECK(array->null_count == -1 || array->null_count == nulls);
 }
 
-/* UTF-8 by the book: decoded, then compared with what is allowed. */
+/* Decodes UTF-8, and checks that each character is allowed. */
 static bool is_text(const uint8_t *text, int64_t size) {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
     for (int64_t i = 0; i < size;) {
@@ -97,7 +97,7 @@ static int64_t integer_at(const void *values, int bits, int64_t i) {
     }
 }
 
-/* Offsets, none of which leaves 0 to `limit`; the first and the last are given out. */
+/* Checks that all offsets are from 0 to `limit`. Returns the first and the last one. */
 static void check_offsets(const struct ArrowArray *array, int bits, int64_t limit,
                           int64_t *out_first, int64_t *out_last) {
     const void *offsets = array->buffers[1];
@@ -105,7 +105,7 @@ static void check_offsets(const struct ArrowArray *array, int bits, int64_t limi
     *out_last = 0;
     FUZZ_CHECK(((uintptr_t)offsets & (size_t)(bits / 8 - 1)) == 0);
     if (array->length == 0) {
-        /* Some look at the one that an empty array has. */
+        /* Some consumers read the first offset of an empty array. */
         FUZZ_CHECK(offsets != NULL && integer_at(offsets, bits, array->offset) == 0);
         return;
     }

@@ -24,9 +24,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
-    FLAGS_LEAVE = 7,    /* all of these: the checksums stay as they are */
-    FLAG_STREAM = 8,    /* without its trailer */
-    FLAG_UNCHECKED = 16 /* without checksums: the key in the metadata is another */
+    FLAGS_LEAVE = 7,    /* all three bits: the checksums are not corrected */
+    FLAG_STREAM = 8,    /* the trailer is removed */
+    FLAG_UNCHECKED = 16 /* the key of the checksums is renamed */
 };
 enum { EDIT = 6, PARTS_MAX = 256, EDITS_MAX = 64 };
 
@@ -35,8 +35,8 @@ struct part {
     size_t size;
 };
 
-/* A recording as it was written, and where its parts are: the first ones are the heads
- * of messages, in their order; the last ones entries and footer. */
+/* A recording and its parts: first the heads of its messages in order, last the entries
+ * and the footer. */
 struct original {
     uint8_t *bytes;
     size_t size;
@@ -129,7 +129,7 @@ static void edit(const struct original *original, uint8_t *bytes, const uint8_t 
             put(to, part->size, at, &value, sizeof(value));
             return;
         case 6:
-            /* What stands elsewhere in the part. */
+            /* Copies bytes from another offset of the part. */
             memcpy(&number, to + (size_t)value % part->size / 8 * 8,
                    part->size < 8 ? 0 : sizeof(number));
             put(to, part->size, at, &number, sizeof(number));
@@ -163,7 +163,7 @@ static void seal_body(const struct bc_wire_batch *wire, const uint8_t *body) {
     }
 }
 
-/* Makes the checksums of a message right, as far as it is one. */
+/* Corrects the checksums of a message, if it can be parsed. */
 static void seal_message(uint8_t *message, size_t size) {
     struct bc_frame frame;
     struct bc_wire_batch wire;
@@ -206,7 +206,7 @@ static void seal(const struct original *original, uint8_t *bytes) {
     memcpy(footer + 112, &checksum, sizeof(checksum));
 }
 
-/* Another key, which is not looked for, in every message. */
+/* Renames the key of the checksums in every message. */
 static void uncheck(const struct original *original, uint8_t *bytes) {
     static const char key[] = BC_CHECKSUM_KEY;
     size_t end = (size_t)original->trailer.end;
@@ -217,7 +217,7 @@ static void uncheck(const struct original *original, uint8_t *bytes) {
     memcpy(bytes + original->size - BC_TRAILER_FOOTER + 12, &flags, sizeof(flags));
 }
 
-/* Writes the file to where the environment says: an input for the other target. */
+/* Writes the file to the path in the environment, as an input for the other target. */
 static void dump(const uint8_t *bytes, size_t size) {
     const char *path = getenv("BC_FUZZ_DUMP");
     if (path == NULL) return;

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { STEPS_MAX = 12, KEPT = 4, BATCHES_MAX = 64 };
 
-/* Folders and files of this process, made once. */
+/* The directories and files of this process, created once. */
 static char folder[64];
 static char saved[96];
 
@@ -41,7 +41,7 @@ static void check_error(int code, const struct bc_error *error) {
     FUZZ_CHECK(strlen(error->message) < sizeof(error->message));
 }
 
-/* What a consumer kept of what it was given, and gives back whenever it likes. */
+/* Arrays that a consumer keeps, and releases later. */
 struct kept {
     struct ArrowArray arrays[KEPT];
     int n;
@@ -50,7 +50,7 @@ struct kept {
 static void keep(struct kept *kept, struct choices *choices, struct ArrowArray *array) {
     if (array->release == NULL) return;
     if (array->n_children > 0 && fuzz_choose(choices) % 2 == 1) {
-        /* A child is moved out, and outlives the rest. */
+        /* A moved child outlives its parent. */
         struct ArrowArray *child = array->children[0];
         struct ArrowArray moved = *child;
         child->release = NULL;
@@ -68,7 +68,7 @@ static void give_back(struct kept *kept) {
     }
 }
 
-/* Reads some columns from somewhere, not always to the end. */
+/* Reads some columns from some batch on, not always to the end. */
 static void read_some(struct bc_cache *cache, struct choices *choices, int64_t n_columns,
                       struct kept *kept) {
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
@@ -96,7 +96,7 @@ static void read_some(struct bc_cache *cache, struct choices *choices, int64_t n
     bc_reader_unref(reader);
 }
 
-/* The same through a C stream, whose schema is asked for again and again. */
+/* Reads a C stream, and gets its schema several times. */
 static void read_stream(struct bc_cache *cache, struct choices *choices,
                         struct kept *kept) {
     struct ArrowArrayStream stream;
@@ -118,7 +118,7 @@ static void read_stream(struct bc_cache *cache, struct choices *choices,
     stream.release(&stream);
 }
 
-/* Reads a file that was verified, as a consumer who trusts it. */
+/* Reads a verified file as a consumer that trusts it. */
 static void consume_file(void) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.verify = 1;
@@ -151,7 +151,7 @@ static void save(struct bc_cache *cache) {
     uint64_t batches;
     code = bc_file_verify(saved, NULL, &batches, &error);
     check_error(code, &error);
-    /* What no offset leads to may be wrong yet: text, indices, a map's nulls. */
+    /* Values that no offset refers to may be invalid: text, indices, nulls of a map. */
     FUZZ_CHECK(code == 0 || code == EBADMSG);
     if (code == 0) consume_file();
 }

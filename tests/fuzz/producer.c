@@ -21,7 +21,7 @@ static void release_array(struct ArrowArray *array) {
     fuzz_let_go(held);
 }
 
-/* Exactly so many bytes; now and then not aligned. */
+/* Allocates exactly this size, sometimes unaligned. */
 static void *make_buffer(struct producer *producer, struct held *held, int64_t size) {
     FUZZ_CHECK(size >= 0 && size < (1 << 24));
     size_t odd = size > 0 && fuzz_lies(producer->choices) ? 1 : 0;
@@ -33,7 +33,7 @@ static void put(void *buffer, int bits, int64_t i, int64_t value) {
     memcpy((uint8_t *)buffer + (size_t)i * width, &value, width);
 }
 
-/* Any bytes, few of which cost a choice. */
+/* Fills a buffer with any bytes for a few choices. */
 static void scatter(struct choices *choices, uint8_t *bytes, int64_t size) {
     uint8_t seed = fuzz_choose(choices);
     for (int64_t i = 0; i < size; i++) {
@@ -98,7 +98,7 @@ static void make_views(struct producer *producer, struct ArrowArray *out,
     out->n_buffers = 3 + n;
     out->buffers = fuzz_make(held, (size_t)out->n_buffers * sizeof(void *));
     int64_t *sizes = make_buffer(producer, held, n * 8);
-    /* The sizes are aligned: they are no values. */
+    /* The sizes must be aligned: they are not values. */
     if (((uintptr_t)sizes & 7) != 0) sizes = fuzz_make(held, (size_t)n * 8 + 1);
     for (int64_t i = 0; i < n; i++) {
         sizes[i] = 32 + fuzz_choose(choices);
@@ -185,7 +185,7 @@ static void make_list_views(struct producer *producer, struct ArrowArray *out,
     }
 }
 
-/* Buffers behind the validity, and children, for values up to `end`. */
+/* Makes the buffers after the validity, and the children, for values up to `end`. */
 static void make_values(struct producer *producer, const struct field *field,
                         struct ArrowArray *out, struct held *held, int64_t end) {
     struct choices *choices = producer->choices;
@@ -241,7 +241,7 @@ static void make_values(struct producer *producer, const struct field *field,
     }
 }
 
-/* The counts of an array say something else than what it has. */
+/* Makes the counts of an array lie. */
 static void lie(struct producer *producer, enum shape shape, struct ArrowArray *array) {
     struct choices *choices = producer->choices;
     int64_t *const counts[] = {&array->length, &array->offset, &array->null_count};

@@ -12,14 +12,14 @@
 
 #include "batchcorder/batchcorder.h"
 
-/* Bytes that decide; zeros where there are no more. */
+/* The bytes of the input; zeros after its end. */
 struct choices {
     const uint8_t *bytes;
     size_t size;
 };
 
 uint8_t fuzz_choose(struct choices *choices);
-/* From 0 to below `n`. */
+/* Returns a choice from 0 to `n` - 1. */
 int64_t fuzz_below(struct choices *choices, int64_t n);
 
 /* Makes a stream, which draws from `choices` as it is asked. Everything that it gives

@@ -1,4 +1,4 @@
-/* What a hostile producer plans: the schema that its arrays are made for. */
+/* The plan of a hostile producer: the schema of its arrays. */
 #ifndef BC_TESTS_FUZZ_PRODUCER_PLAN_H
 #define BC_TESTS_FUZZ_PRODUCER_PLAN_H
 
@@ -41,12 +41,12 @@ struct plan {
     int n;
 };
 
-/* A release callback's own. */
+/* The private data of a release callback. */
 struct held {
     int64_t *alive;
     void *allocations[16];
     int n;
-    int64_t n_children; /* whatever its owner says */
+    int64_t n_children; /* the true number, whatever the array claims */
 };
 
 struct producer {
@@ -56,19 +56,19 @@ struct producer {
     int64_t batches;
 };
 
-/* Whether something is not as it should be: one in sixteen, mostly. */
+/* Returns true for a lie, mostly one in sixteen. */
 bool fuzz_lies(struct choices *choices);
-/* A number that is a limit somewhere. */
+/* Returns a number near a limit. */
 int64_t fuzz_number(struct choices *choices);
 
 struct held *fuzz_hold(int64_t *alive);
-/* Zeros that go with `held`. */
+/* Allocates zeros that are freed with `held`. */
 void *fuzz_make(struct held *held, size_t size);
 void fuzz_let_go(struct held *held);
 
-/* A struct of a few fields of any kinds. */
+/* Plans a struct of a few fields of any kinds. */
 void fuzz_plan(struct plan *plan, struct choices *choices);
-/* The schema of a field and of all below it, which may lie. */
+/* Makes the schema of a field and its children. The schema may lie. */
 void fuzz_make_schema(struct producer *producer, int number, struct ArrowSchema *out);
 
 #endif

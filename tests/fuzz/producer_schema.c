@@ -64,7 +64,7 @@ enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), FLAT_KINDS = 15, STRUCT_KIND = 
 static int plan_field(struct plan *plan, struct choices *choices, int depth,
                       const struct kind *kind);
 
-/* A field of any kind; -1 where there is no room. */
+/* Plans a field of any kind. Returns -1 if there is no room. */
 static int plan_any(struct plan *plan, struct choices *choices, int depth) {
     int64_t n = depth >= DEPTH_MAX ? FLAT_KINDS : KINDS;
     return plan_field(plan, choices, depth, &kinds[fuzz_below(choices, n)]);

@@ -9,10 +9,10 @@
 
 #include "consume.h"
 
-/* Of each way to read. */
+/* The result of each way to read. */
 enum { BATCHES_MAX = 1000 };
 
-/* What is opened how. */
+/* A way to open a file. */
 struct way {
     int copies;
     int verify;
@@ -43,14 +43,14 @@ static void check_error(int code, const struct bc_error *error) {
     FUZZ_CHECK(code == 0 || (error->code == code && error->message[0] != '\0'));
 }
 
-/* What was given is looked at where it was looked at before it was given. */
+/* Checks the batch if it was validated before it was returned. */
 static void take(const struct way *way, const struct ArrowSchema *schema,
                  struct ArrowArray *array) {
     if (way->verify) fuzz_consume(schema, array);
     array->release(array);
 }
 
-/* Reads from the start to the end or the first error, which stays where it is. How many
+/* Reads from the start to the end or the first error, which must repeat. Returns how many
  * batches there were. */
 static uint64_t read_all(struct bc_cache *cache, const struct way *way,
                          const int32_t *columns, int64_t n_columns) {
@@ -78,7 +78,7 @@ static uint64_t read_all(struct bc_cache *cache, const struct way *way,
     return n;
 }
 
-/* A single batch, after all of them: it is there where it was there before. */
+/* Reads a single batch after all batches: it must exist if it was read before. */
 static void get_one(struct bc_cache *cache, const struct way *way,
                     const struct ArrowSchema *schema, uint64_t number, int must) {
     struct ArrowArray array = {.release = NULL};
@@ -89,7 +89,7 @@ static void get_one(struct bc_cache *cache, const struct way *way,
     if (code == 0 && array.release != NULL) take(way, schema, &array);
 }
 
-/* The row is in the batch that is said to have it. */
+/* Checks that a row is in the batch that the index returns. */
 static void find_row(struct bc_cache *cache, uint64_t row) {
     uint64_t number;
     uint64_t row_in_batch;
@@ -183,8 +183,7 @@ static const char *source_error(struct ArrowArrayStream *stream) {
 
 static void source_release(struct ArrowArrayStream *stream) { stream->release = NULL; }
 
-/* Goes on with the file, with a source that ends at once; the file is another one then.
- */
+/* Resumes the file with an empty source, which changes the file. */
 static void resume(void) {
     struct bc_file_options from = BC_FILE_OPTIONS_INIT;
     from.file = file;

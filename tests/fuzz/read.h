@@ -1,4 +1,4 @@
-/* A file of any bytes, opened and read in the ways that there are. */
+/* Opens a file of any bytes and reads it in each way. */
 #ifndef BC_TESTS_FUZZ_READ_H
 #define BC_TESTS_FUZZ_READ_H
 

@@ -1,4 +1,4 @@
-/* Gives a fuzzer's target the files of a folder, in a build without a fuzzer. */
+/* Runs a fuzz target with the files of a directory, in a build without a fuzzer. */
 #include <dirent.h>
 #include <stdint.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static uint8_t *read_input(const char *path, size_t *out_size) {
     CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
     long size = ftell(file);
     CHECK(size >= 0 && fseek(file, 0, SEEK_SET) == 0);
-    /* Exactly so many bytes, for a sanitizer. */
+    /* An allocation of the exact size, for a sanitizer. */
     uint8_t *bytes = malloc(size == 0 ? 1 : (size_t)size);
     CHECK(bytes != NULL && fread(bytes, 1, (size_t)size, file) == (size_t)size);
     (void)fclose(file);

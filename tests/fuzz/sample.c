@@ -60,7 +60,7 @@ static const struct spec dictionaries[] = {
 static const struct spec few_types[] = {LEAF("i"), LEAF("u"), LEAF("vu"),
                                         NESTED("+l", numbers), ENCODED("c", words)};
 
-/* What a recording is made of. */
+/* The choices for a recording. */
 #define COLUMNS(types) (types), (int)(sizeof(types) / sizeof((types)[0]))
 static const struct {
     const struct spec *columns;
@@ -230,7 +230,7 @@ static int64_t bits_of(const char *format) {
                                               : 64;
 }
 
-/* Small numbers, which are right as indices into `below` values too. */
+/* Small numbers, which are also valid indices into `below` values. */
 static void fill_fixed(struct ArrowArray *array, const char *format, int64_t n, int salt,
                        int64_t below) {
     int64_t bits = bits_of(format);
@@ -257,7 +257,8 @@ static void fill(struct ArrowArray *array, const struct spec *spec, int64_t n, i
         set_validity(array, n, nulls);
         fill_fixed(array, format, n, salt, spec->dictionary == NULL ? 100 : values);
         if (spec->dictionary == NULL) return;
-        /* Without nulls these grow from batch to batch, with nulls they are others. */
+        /* Without nulls the dictionary grows from batch to batch; with nulls it is
+         * replaced. */
         fill(array->dictionary, spec->dictionary, values, 0, format[0] == 'I');
     }
 }
@@ -286,7 +287,7 @@ static int source_next(struct ArrowArrayStream *stream, struct ArrowArray *out) 
     (void)source_schema(stream, &schema);
     FUZZ_CHECK(ArrowArrayInitFromSchema(out, &schema, NULL) == 0);
     schema.release(&schema);
-    /* Columns have nulls, rows have not. */
+    /* Columns have nulls, and rows do not. */
     out->length = samples[source->sample].rows;
     out->null_count = 0;
     for (int i = 0; i < samples[source->sample].n_columns; i++) {

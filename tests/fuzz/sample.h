@@ -1,4 +1,4 @@
-/* Recordings to damage: of all types, whose batches and dictionaries are small. */
+/* Recordings to damage: of all types, with small batches and dictionaries. */
 #ifndef BC_TESTS_FUZZ_SAMPLE_H
 #define BC_TESTS_FUZZ_SAMPLE_H
 
@@ -7,7 +7,7 @@
 
 enum { SAMPLES = 7 };
 
-/* A complete recording, for the caller to free. */
+/* Returns a complete recording, freed by the caller. */
 uint8_t *fuzz_sample(int number, size_t *out_size);
 
 #endif

@@ -26,7 +26,7 @@ struct mode {
     bool tier;  /* is only a cache */
     bool on_disk;
     bool durable;
-    int poverty; /* of the file system */
+    int poverty; /* calls that the file system lacks */
 };
 
 struct runner {

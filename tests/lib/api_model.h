@@ -1,4 +1,4 @@
-/* The model of tests/threads/test_api.c: what must come out of random calls. */
+/* The model of tests/threads/test_api.c: the results that random calls must have. */
 #ifndef BC_TESTS_LIB_API_MODEL_H
 #define BC_TESTS_LIB_API_MODEL_H
 
@@ -16,7 +16,7 @@ enum { THREADS = 4, SLOTS = 5, BATCHES = 20, ROWS = 4, PATIENCE = 600, STEPS = 3
 struct subject {
     struct counting_source source;
     struct bc_cache *cache;
-    struct bc_reader *shared; /* by all threads, or NULL */
+    struct bc_reader *shared; /* shared by all threads, or NULL */
     _Atomic int seen[BATCHES];
     bool evicts;
     bool durable;
@@ -25,13 +25,13 @@ struct subject {
 };
 
 struct world {
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the members below */
     struct subject *slots[SLOTS];
     struct subject *all;
     int made;
     struct recording_dir dir;
     double until; /* 0: STEPS steps for each thread */
-    bool fails;   /* calls are made to fail */
+    bool fails;   /* faults are injected */
     uint64_t seed;
     _Atomic uint64_t calls, given, refused, children;
 };
@@ -40,7 +40,7 @@ struct thread {
     pthread_t handle;
     struct world *world;
     uint64_t state;
-    char path[PATH_SIZE]; /* for files of its own */
+    char path[PATH_SIZE]; /* for the thread's files */
 };
 
 static inline double now(void) {
@@ -49,7 +49,7 @@ static inline double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* xorshift64*: a number below `n`. */
+/* Returns a random number below `n`, by xorshift64*. */
 static inline uint64_t below(struct thread *thread, uint64_t n) {
     thread->state ^= thread->state >> 12;
     thread->state ^= thread->state << 25;
@@ -63,13 +63,14 @@ static inline bool one_in(struct thread *thread, uint64_t n) {
 
 /* ---- the model ---- */
 
-/* Batches that the source gives before it ends or fails. */
+/* Returns how many batches the source produces before its end or its error. */
 static inline int64_t batches_of(const struct subject *subject) {
     int64_t fails = subject->source.fail_at;
     return fails >= 0 && fails < BATCHES ? fails : BATCHES;
 }
 
-/* A call may fail so: a limit, a cache that is closed, a source that failed, a fault. */
+/* Checks that the code is an allowed failure: a limit, a closed cache, a failed source or
+ * an injected fault. */
 static inline void check_refused(struct thread *thread, const struct subject *subject,
                                  int code, const struct bc_error *error) {
     bool of_source = code == EPIPE && batches_of(subject) < BATCHES;
@@ -90,7 +91,7 @@ static inline void check_given(struct thread *thread, const struct subject *subj
     atomic_fetch_add(&thread->world->given, 1);
 }
 
-/* Reads on from batch `number`, at most `most` batches: 0, or the code of what failed. */
+/* Reads at most `most` batches from batch `number` on. Returns 0 or the first error. */
 static inline int read_on(struct thread *thread, const struct subject *subject,
                           struct bc_reader *reader, int64_t number, uint64_t most,
                           struct bc_error *error) {
@@ -118,14 +119,14 @@ static inline int read_on(struct thread *thread, const struct subject *subject,
     return 0;
 }
 
-/* The source's failure comes behind all that it gave. */
+/* Checks that the source's error comes after its last batch. */
 static inline void check_failed_at(const struct subject *subject,
                                    const struct bc_reader *reader, int code) {
     uint64_t number = (uint64_t)batches_of(subject);
     CHECK(code != EPIPE || bc_reader_position(reader) == number);
 }
 
-/* Opens the file, and finds `batches` right ones in it. */
+/* Opens the file and checks its `batches` batches. */
 static inline void check_file(struct thread *thread, const struct subject *subject,
                               const char *path, uint64_t batches) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;

@@ -1,4 +1,5 @@
-/* An Arrow IPC file, made of a recording: its messages, and a footer that lists them. */
+/* An Arrow IPC file made from a recording: its messages, then a footer with their
+ * offsets. */
 #ifndef BC_TESTS_LIB_ARROW_FILE_H
 #define BC_TESTS_LIB_ARROW_FILE_H
 
@@ -9,7 +10,8 @@
 
 enum { ARROW_HEAD = 8, MESSAGE_PREFIX = 8 };
 
-/* The message of `size` bytes at `offset` of the recording, as the footer has it. */
+/* Returns the footer's block for the message of `size` bytes at `offset` of the
+ * recording. */
 static inline struct bc_wire_block arrow_block(const char *bytes, int64_t offset,
                                                int64_t size) {
     int32_t metadata;
@@ -32,7 +34,7 @@ static inline void put_blocks(struct flatbuffer_builder *out, uint32_t reference
     builder_refer(out, reference, at);
 }
 
-/* The footer; its schema is that of the message in front of the recording. */
+/* Builds the footer. Its schema is a copy of the recording's schema message. */
 static inline struct flatbuffer arrow_footer(const char *bytes,
                                              const struct bc_wire_block *dictionaries,
                                              uint32_t n_dictionaries,
@@ -64,7 +66,7 @@ static inline struct flatbuffer arrow_footer(const char *bytes,
     return flatbuffer;
 }
 
-/* Makes the complete recording at `path` an Arrow file. */
+/* Rewrites the complete recording at `path` as an Arrow file. */
 static inline void arrow_file_from(const char *path) {
     enum { BLOCKS_MAX = 16 };
     size_t size;

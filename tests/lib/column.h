@@ -1,5 +1,5 @@
-/* Batches of one column made by hand, to break a value of. Buffers are as large as they
- * must be, so that a sanitizer sees who reads more. */
+/* Batches of one column, in which a test breaks one value. Each buffer has the exact
+ * size, so that a sanitizer reports a read beyond it. */
 #ifndef BC_TESTS_LIB_COLUMN_H
 #define BC_TESTS_LIB_COLUMN_H
 
@@ -11,7 +11,7 @@ enum { ROWS = 9, SHIFT = 3, ALL = ROWS + SHIFT, BUFFERS_MAX = 6 };
 static const int64_t column_rows[] = {0, ROWS / 2, ROWS - 1};
 enum { N_VARIANTS = 6 };
 
-/* Where the value is that a test breaks: every second time behind an offset. */
+/* The position of the broken value. Every second variant has an array offset. */
 static inline int64_t column_offset(int variant) { return variant % 2 * SHIFT; }
 static inline int64_t column_row(int variant) { return column_rows[variant / 2]; }
 static inline int64_t column_position(int variant) {
@@ -24,7 +24,8 @@ static inline struct ArrowSchema column_type(const char *format, const char *nam
     return (struct ArrowSchema){.format = format, .name = name, .release = release};
 }
 
-/* A batch of one column, which is field 1; its nodes have room for their buffers. */
+/* A batch of one column. The column is field 1, and the nodes have room for their
+ * buffers. */
 struct column {
     struct bc_schema *schema;
     struct bc_batch *batch;
@@ -79,7 +80,8 @@ static inline void column_accept(const struct column *column) {
     CHECK(error.code == 0);
 }
 
-/* Refused with the path and these words; `row` -1: none is named. */
+/* Checks that the batch is refused, with the path and `words` in the message. `row`: the
+ * row in the message; -1 means none. */
 static inline void column_refuse(const struct column *column, const char *path,
                                  int64_t row, const char *words) {
     struct bc_error error = {0};

@@ -1,4 +1,4 @@
-/* Sources for the tests: streams of small batches that count what becomes of them. */
+/* Sources for the tests: streams of small batches that count their live arrays. */
 #ifndef BC_TESTS_LIB_COUNTING_SOURCE_H
 #define BC_TESTS_LIB_COUNTING_SOURCE_H
 
@@ -20,19 +20,19 @@
  * in a dictionary that changes with every second batch, or that grows with every one. */
 struct counting_source {
     int64_t n_batches;
-    int64_t rows;    /* of each batch */
-    bool grows;      /* the dictionary */
-    int64_t fail_at; /* number of the call of get_next that fails, or -1 */
+    int64_t rows;    /* in each batch */
+    bool grows;      /* the dictionary grows */
+    int64_t fail_at; /* index of the call of get_next that fails, or -1 */
     int fail_code;
     const char *fail_text;
-    /* Called before batch number `n` is made, by get_next. */
+    /* get_next calls this before it makes batch `n`. */
     void (*before)(void *context, int64_t n);
     void *context;
 
     int64_t next;
     _Atomic int64_t arrays_alive;
     _Atomic int stream_alive;
-    _Atomic int callers; /* inside get_next now */
+    _Atomic int callers; /* threads inside get_next */
 };
 
 static inline void counting_source_release_array(struct ArrowArray *array) {
@@ -47,7 +47,7 @@ static inline void counting_source_release_array(struct ArrowArray *array) {
     array->release = NULL;
 }
 
-/* Wraps a nanoarrow array, so that its release is counted. */
+/* Wraps a nanoarrow array so that its release is counted. */
 static inline void counting_source_wrap(struct counting_source *source,
                                         struct ArrowArray *tree, struct ArrowArray *out) {
     struct ArrowArray *inner = calloc(1, sizeof(*inner));
@@ -79,7 +79,7 @@ static inline int counting_source_schema(struct ArrowArrayStream *stream,
     return 0;
 }
 
-/* Words in the dictionary of a batch, and one of them: its size. */
+/* Returns how many values the dictionary of batch `number` has. */
 static inline int64_t counting_source_values(const struct counting_source *source,
                                              int64_t number) {
     return source->grows ? 3 + number : 3;
@@ -126,7 +126,7 @@ static inline void counting_source_make_batch(struct counting_source *source,
 static inline int counting_source_next(struct ArrowArrayStream *stream,
                                        struct ArrowArray *out) {
     struct counting_source *source = stream->private_data;
-    /* One at a time, or the recorder is broken. */
+    /* Two threads in get_next would be an error of the core. */
     CHECK(atomic_fetch_add(&source->callers, 1) == 0);
     int code = 0;
     out->release = NULL;
@@ -168,7 +168,7 @@ static inline struct ArrowArrayStream counting_source_stream(
                                      source};
 }
 
-/* A cache over the fixture. */
+/* Creates a cache of the source. */
 static inline struct bc_cache *counting_source_cache(
     struct counting_source *source, const struct bc_cache_options *options) {
     struct ArrowArrayStream stream = counting_source_stream(source);
@@ -186,7 +186,7 @@ static inline struct bc_reader *new_reader(struct bc_cache *cache) {
     return reader;
 }
 
-/* Checks that the array is batch `number` of the fixture, and releases it. */
+/* Checks that the array is batch `number` of the source, and releases it. */
 static inline void counting_source_check(const struct counting_source *source,
                                          struct ArrowArray *array, int64_t number) {
     CHECK(array->release != NULL);
@@ -225,7 +225,7 @@ static inline void counting_source_check(const struct counting_source *source,
     array->release(array);
 }
 
-/* Reads the rest, starting with batch `number`, to the clean end: how many batches. */
+/* Reads from batch `number` to the end of the stream. Returns the number of batches. */
 static inline int64_t counting_source_drain(const struct counting_source *source,
                                             struct bc_reader *reader, int64_t number) {
     for (;; number++) {
@@ -244,13 +244,13 @@ static inline void counting_source_wait_released(struct counting_source *source)
     event_wait_while(&source->stream_alive, 1);
 }
 
-/* All that the source gave is released. */
+/* Checks that the stream and all its arrays are released. */
 static inline void counting_source_check_released(struct counting_source *source) {
     CHECK(atomic_load(&source->arrays_alive) == 0);
     CHECK(atomic_load(&source->stream_alive) == 0);
 }
 
-/* Hooks that have nothing to give up. */
+/* Hooks that do nothing. */
 static inline int idle_enter(void *context, struct bc_hook_state *state) {
     (void)context;
     (void)state;
@@ -262,7 +262,7 @@ static inline void idle_leave(void *context, struct bc_hook_state *state) {
     (void)state;
 }
 
-/* A fresh directory for a test's files; removed with fixture_remove. */
+/* Creates a directory for a test's files. The caller removes it and frees the path. */
 static inline char *new_directory(void) {
     const char *base = getenv("TMPDIR");
     char *path = malloc(4096);

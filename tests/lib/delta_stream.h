@@ -51,8 +51,8 @@ static inline struct bc_schema *delta_schema(void) {
     return schema;
 }
 
-/* Says in a schema's message that data are big-endian: its table gets a vtable behind
- * all, in which the byte order stands behind that. */
+/* Marks the schema of a message as big-endian. The schema's table gets a new vtable at
+ * the end of the message, and the byte order follows the vtable. */
 static inline struct flatbuffer delta_say_big(struct flatbuffer old) {
     enum { ROOM = 32 };
     size_t end = (old.size + 7) & ~(size_t)7;
@@ -142,7 +142,7 @@ static inline void delta_write_part(FILE *file, int64_t id, int64_t part, bool b
     write_message(file, build_batch_message(&wire), body, sizeof(body));
 }
 
-/* Writes `batches` batches, in chains of `parts` of them. */
+/* Writes `batches` batches. Each chain of deltas has `parts` batches. */
 static inline void delta_write(const char *path, int64_t batches, int64_t parts,
                                bool big) {
     struct bc_schema *schema = delta_schema();
@@ -192,7 +192,7 @@ static inline void delta_check_value(const struct ArrowArray *values, int64_t g)
     }
 }
 
-/* Checks batch number `number`, and releases it. */
+/* Checks batch `number`, and releases it. */
 static inline void delta_check(struct ArrowArray *array, int64_t number, int64_t parts) {
     const struct ArrowArray *values = array->children[0]->dictionary;
     int64_t n = (number % parts + 1) * DELTA_PART;

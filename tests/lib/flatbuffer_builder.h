@@ -1,4 +1,4 @@
-/* Flatbuffers for the tests: put together by hand, whatever they say. */
+/* Flatbuffers for the tests, assembled by hand. They may be invalid. */
 #ifndef BC_TESTS_LIB_FLATBUFFER_BUILDER_H
 #define BC_TESTS_LIB_FLATBUFFER_BUILDER_H
 
@@ -8,7 +8,7 @@
 
 #include "tap.h"
 
-/* One of exactly its size, for AddressSanitizer to watch its end. */
+/* A flatbuffer in memory of exactly its size, so that AddressSanitizer checks its end. */
 struct flatbuffer {
     uint8_t *bytes;
     size_t size;
@@ -21,7 +21,7 @@ static inline struct flatbuffer flatbuffer_copy(const uint8_t *bytes, size_t siz
     return flatbuffer;
 }
 
-/* Puts flatbuffers together, front to back: what is referred to follows. */
+/* Builds a flatbuffer front to back: a reference comes before its target. */
 struct flatbuffer_builder {
     uint8_t *bytes;
     uint32_t size;
@@ -48,14 +48,15 @@ static inline void builder_put(struct flatbuffer_builder *out, uint32_t at,
     memcpy(out->bytes + at, &value, sizeof(value));
 }
 
-/* Lets the reference at `at` be to `target`. */
+/* Sets the reference at `at` to `target`. */
 static inline void builder_refer(struct flatbuffer_builder *out, uint32_t at,
                                  uint32_t target) {
     CHECK(target > at);
     builder_put(out, at, target - at);
 }
 
-/* Where the fields of a table are, as its vtable says; the first `n` of them. */
+/* Writes a vtable: the offsets of the first `n` fields in a table of `table_size`
+ * bytes. */
 static inline uint32_t builder_vtable(struct flatbuffer_builder *out, uint16_t table_size,
                                       uint16_t n, const uint16_t *fields) {
     uint16_t head[2] = {(uint16_t)(4 + 2 * n), table_size};
@@ -74,7 +75,7 @@ static inline uint32_t builder_table(struct flatbuffer_builder *out,
     return at;
 }
 
-/* A vector of `n` references, which are for the caller to fill. */
+/* Writes a vector of `n` references, which the caller sets. */
 static inline uint32_t builder_vector(struct flatbuffer_builder *out, uint32_t n) {
     uint32_t at = builder_reserve(out, 4 + 4 * n, 4);
     builder_put(out, at, n);

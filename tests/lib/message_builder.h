@@ -1,4 +1,4 @@
-/* The metadata of messages for the tests, as we build it. Freed by the caller. */
+/* The metadata of messages, built by the core. The caller frees it. */
 #ifndef BC_TESTS_LIB_MESSAGE_BUILDER_H
 #define BC_TESTS_LIB_MESSAGE_BUILDER_H
 
@@ -47,8 +47,7 @@ static inline uint8_t *build_message(const struct bc_wire_batch *wire,
     return message;
 }
 
-/* Writes a message, which frees the metadata; a body of zeros where there is no `body`.
- */
+/* Writes a message and frees its metadata. `body`: NULL means zeros. */
 static inline void write_message(FILE *file, struct flatbuffer metadata, const void *body,
                                  size_t body_bytes) {
     const int32_t prefix[2] = {-1, (int32_t)metadata.size};

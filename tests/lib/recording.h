@@ -1,4 +1,4 @@
-/* Recordings of one small stream, for the tests of what happens to their files. */
+/* Recordings of one small stream, for tests that change or reopen their files. */
 #ifndef BC_TESTS_LIB_RECORDING_H
 #define BC_TESTS_LIB_RECORDING_H
 

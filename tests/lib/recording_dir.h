@@ -1,4 +1,4 @@
-/* Places for recordings in tests: a directory, what is in it, and what is in a file. */
+/* A directory for the recordings and caches of a test, and the files in it. */
 #ifndef BC_TESTS_LIB_RECORDING_DIR_H
 #define BC_TESTS_LIB_RECORDING_DIR_H
 
@@ -12,13 +12,13 @@
 enum { PATH_SIZE = 4300 };
 
 struct recording_dir {
-    char *root;   /* of the recording */
-    char *caches; /* of a disk tier */
+    char *root;   /* holds the recordings */
+    char *caches; /* holds the files of disk tiers */
     char path[PATH_SIZE];
     char other[PATH_SIZE];
 };
 
-/* In memory where that can be: synchronising takes no time there. */
+/* Uses a file system in memory if there is one, because synchronising is fast there. */
 static inline void recording_dir_init(struct recording_dir *dir) {
     if (access("/dev/shm", W_OK) == 0) (void)setenv("TMPDIR", "/dev/shm", 0);
     dir->root = new_directory();
@@ -27,7 +27,7 @@ static inline void recording_dir_init(struct recording_dir *dir) {
     (void)snprintf(dir->other, sizeof(dir->other), "%s/y.arrows", dir->root);
 }
 
-/* Removes all that is in the directory, and in those that are in it. */
+/* Removes everything in the directory, subdirectories included. */
 static inline void directory_clear(const char *path) {
     DIR *dir = opendir(path);
     CHECK(dir != NULL);
@@ -52,7 +52,7 @@ static inline void recording_dir_finish(struct recording_dir *dir) {
     free(dir->caches);
 }
 
-/* Entries of a directory. */
+/* Returns how many entries the directory has. */
 static inline int directory_count(const char *path) {
     int n = 0;
     DIR *dir = opendir(path);
@@ -75,8 +75,7 @@ static inline void recording_dir_finish_clean(struct recording_dir *dir) {
 
 static inline bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
-/* Opens a recording: how many batches of the fixture there are, all of which are right.
- */
+/* Opens a recording and checks its batches. Returns how many there are. */
 static inline int64_t recording_batches(const char *path, int64_t rows, bool grows,
                                         bool *out_complete) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
@@ -101,7 +100,7 @@ static inline int64_t recording_batches(const char *path, int64_t rows, bool gro
     return batches;
 }
 
-/* A recording of the first `end` batches of the fixture. */
+/* Records the first `end` batches of the source. */
 static inline void recording_write(const char *path, struct counting_source source,
                                    uint64_t end) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -113,7 +112,7 @@ static inline void recording_write(const char *path, struct counting_source sour
     counting_source_check_released(&source);
 }
 
-/* The whole file, freed by the caller. */
+/* Returns the bytes of the file, freed by the caller. */
 static inline char *file_read(const char *path, size_t *out_size) {
     int file = open(path, O_RDONLY);
     struct stat status;

@@ -13,7 +13,7 @@ static uint64_t steps;
 void __sanitizer_cov_trace_pc(void);
 void __sanitizer_cov_trace_pc(void) { steps++; }
 
-/* The linker sends the calls of the core's here. */
+/* The linker redirects calls of the core to these functions. */
 void *__real_memmove(void *to, const void *from, size_t size);
 void *__wrap_memmove(void *to, const void *from, size_t size);
 void *__wrap_memmove(void *to, const void *from, size_t size) {
@@ -31,11 +31,11 @@ void *__wrap_memcpy(void *to, const void *from, size_t size) {
 /* How a recording is read. */
 struct plan {
     struct bc_cache_options options;
-    bool ingests; /* before anything is read */
-    int readers;  /* that take turns */
+    bool ingests; /* ingests before the first read */
+    int readers;  /* readers that take turns */
 };
 
-/* The steps that `batches` batches of one row take. */
+/* Returns the steps for `batches` batches of one row. */
 static uint64_t count(const struct plan *plan, int64_t batches) {
     struct counting_source source;
     counting_source_init(&source, batches, 1);
@@ -69,7 +69,7 @@ static void check(const struct plan *plan) {
     compare(count(plan, FEW), count(plan, (int64_t)FEW * TIMES));
 }
 
-/* On disk, which has room for all. */
+/* On disk, with room for all batches. */
 static void check_on_disk(struct plan plan) {
     char *path = new_directory();
     plan.options.disk_path = path;

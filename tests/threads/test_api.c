@@ -24,7 +24,7 @@ static void call_reader(struct thread *thread, struct subject *subject) {
     int code = bc_cache_reader(subject->cache, &options, &reader, &error);
     if (code == 0) {
         int64_t start = (int64_t)options.start;
-        /* A source that ends before says so at once. */
+        /* A source with fewer batches ends the call at once. */
         if (start <= batches_of(subject)) {
             code = read_on(thread, subject, reader, start, below(thread, BATCHES + 3),
                            &error);
@@ -130,7 +130,7 @@ static void call_share(struct thread *thread, struct subject *subject) {
         check_refused(thread, subject, code, &error);
         return;
     }
-    /* Another thread may close the cache, and its file goes. */
+    /* Another thread may close the cache, which removes its file. */
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.partial = 1;
     options.max_batches = batches;
@@ -156,12 +156,12 @@ static void call_follow(struct thread *thread, struct subject *subject) {
         code = bc_cache_reader(cache, NULL, &reader, &error);
         uint64_t most = below(thread, BATCHES + 2);
         if (code == 0) code = read_on(thread, subject, reader, 0, most, &error);
-        /* What could not be written before the source failed is in no file. */
+        /* Batches that were not written before the source failed are in no file. */
         if (!thread->world->fails) check_failed_at(subject, reader, code);
         bc_reader_unref(reader);
         bc_cache_unref(cache);
     }
-    /* It was closed before it was complete. */
+    /* The cache was closed before its recording was complete. */
     if (code != 0 && code != EOWNERDEAD) check_refused(thread, subject, code, &error);
 }
 
@@ -171,7 +171,7 @@ static void call_limit(struct thread *thread, struct subject *subject) {
     if (bc_cache_reserve(subject->cache, 10)) bc_cache_unreserve(subject->cache, 10);
 }
 
-/* The next few allocations or system calls, in whichever thread, have one that fails. */
+/* One of the next few allocations or system calls of any thread fails. */
 static void arm_fault(struct thread *thread) {
     enum bc_fault_kind kind = one_in(thread, 2) ? BC_FAULT_ALLOC : BC_FAULT_SYS;
     static const int codes[] = {EIO, ENOSPC, EINTR, BC_FAULT_SHORT};
@@ -183,8 +183,8 @@ static void arm_fault(struct thread *thread) {
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 static void call_fork(struct thread *thread, struct subject *subject) {
-    /* ThreadSanitizer follows no fork. The allocator of gcc 12's AddressSanitizer leaves
-     * a child its locks taken where other threads allocate. */
+    /* ThreadSanitizer follows no fork. If other threads allocate, the AddressSanitizer of
+     * gcc 12 leaves its locks held in a child. */
     (void)thread;
     (void)subject;
 }
@@ -258,7 +258,7 @@ static void set_options(struct thread *thread, struct subject *subject,
     subject->durable = options->durable != 0;
 }
 
-/* Under the world's lock. NULL: a fault. */
+/* The caller holds the world's lock. Returns NULL after a fault. */
 static struct subject *make_subject(struct thread *thread) {
     struct subject *subject = calloc(1, sizeof(*subject));
     CHECK(subject != NULL);
@@ -347,7 +347,7 @@ static void *live(void *context) {
     return NULL;
 }
 
-/* Nothing fails any more: what is open gives all that its source has. */
+/* With faults off, an open cache must return every batch of its source. */
 static void check_rest(struct thread *thread, struct subject *subject) {
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(subject->cache, &stats);
@@ -360,7 +360,7 @@ static void check_rest(struct thread *thread, struct subject *subject) {
     int code = read_on(thread, subject, reader, 0, BATCHES + 1, &error);
     check_failed_at(subject, reader, code);
     bool fails = batches_of(subject) < BATCHES;
-    /* What a failed synchronisation has done stays. */
+    /* An error of synchronising is permanent. */
     bool stays = subject->durable && (code == EIO || code == ENOSPC);
     if (code != (fails ? EPIPE : 0) && !stays) printf("# %d %s\n", code, error.message);
     CHECK(code == (fails ? EPIPE : 0) || stays);

@@ -1,4 +1,5 @@
-/* Deltas of dictionaries, read on many threads in many orders while others grow. */
+/* Deltas of dictionaries, read by many threads in many orders while the dictionaries
+ * grow. */
 #include <pthread.h>
 
 #include "delta_stream.h"
@@ -18,7 +19,7 @@ static void *read_in_some_order(void *argument) {
     for (int turn = 0; turn < TURNS; turn++) {
         task->state = task->state * 1664525U + 1013904223U;
         int64_t number = (int64_t)(task->state >> 8) % BATCHES;
-        /* Some are kept while the memory that they are in grows. */
+        /* Some batches are kept while the memory of their dictionary grows. */
         struct ArrowArray *slot = &kept[turn % 8];
         if (slot->release != NULL) delta_check(slot, numbers[turn % 8], PARTS);
         CHECK(bc_cache_batch(task->cache, (uint64_t)number, slot, NULL, NULL) == 0);

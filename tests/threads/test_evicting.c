@@ -1,5 +1,5 @@
-/* Calls that look at slots while readers pass batches and these are evicted: a call gives
- * right numbers or says that a batch is gone. */
+/* Calls that look at slots while batches are evicted behind readers. A call returns the
+ * right numbers, or an error that the batch is evicted. */
 #include <pthread.h>
 #include <unistd.h>
 
@@ -49,7 +49,7 @@ static void look_at_file(struct scene *scene, bool measures) {
 
 static void *look(void *context) {
     struct scene *scene = context;
-    /* Before any batch is evicted, nothing can be gone. */
+    /* Before an eviction, each call must succeed. */
     CHECK(look_at_rows(scene));
     pthread_barrier_wait(&scene->looked);
     while (!atomic_load(&scene->over)) {
@@ -81,7 +81,7 @@ static void look_while_evicting(const char *path, int64_t batches) {
     atomic_store(&scene.over, true);
     for (int i = 0; i < LOOKERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(pthread_barrier_destroy(&scene.looked) == 0);
-    /* What the lookers held back is gone with them. */
+    /* After the lookups end, nothing keeps their batches. */
     struct bc_stats stats = {.struct_size = sizeof(stats)};
     bc_cache_stats(scene.cache, &stats);
     CHECK(stats.evicted == (uint64_t)batches);
@@ -102,7 +102,7 @@ static void test_looking_on_disk(void) {
     free(path);
 }
 
-/* So many that the memory of their slots is given back. */
+/* So many batches that the memory of their slots is released. */
 static void test_rows_of_evicted_batches(void) {
     enum { BATCHES = 18000, PASSED = 17000 };
     struct counting_source source;

@@ -1,5 +1,5 @@
-/* Forks that meet a thread in the middle of something: no lock is taken in two orders,
- * and a child neither looks at nor keeps what is its parent's alone. */
+/* Forks while another thread is inside the core. No two locks are taken in both orders,
+ * and a child neither reads nor keeps the objects of its parent. */
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static void check_child(pid_t child) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* A thread that is inside the source until it is let go. */
+/* A thread that stays inside the source until `goes_on` is set. */
 struct scene {
     struct counting_source source;
     struct bc_cache *cache;
@@ -89,7 +89,7 @@ static int next_to_fork(struct ArrowArrayStream *stream, struct ArrowArray *out)
     return code;
 }
 
-/* A cache of all batches that evicts, with no reader yet. */
+/* Creates an evicting cache with all batches recorded and no reader. */
 static struct bc_cache *open_evicting(struct counting_source *source,
                                       uint64_t max_readers) {
     counting_source_init(source, ALL, ROWS);
@@ -124,11 +124,11 @@ static void test_a_release_that_forks_while_a_reader_leaves(void) {
     counting_source_check_released(&source);
 }
 
-/* ---- a recording that is gone on with ---- */
+/* ---- a recording that is resumed ---- */
 
 enum { LEFT = 40 };
 
-/* Forks before system call `at`, and ends when the child is there, which lives until the
+/* Forks before system call `at`, and exits once the child runs. The child exits when the
  * test closes `lives`. */
 static struct {
     int at;
@@ -171,7 +171,7 @@ static int resume(const char *path, bool counts) {
     return code;
 }
 
-/* A process goes on with a recording, is forked while it walks that, and ends. */
+/* A process resumes a recording, forks while it scans the file, and exits. */
 static void leave_a_child(const char *path, int at) {
     CHECK(pipe(resuming.born) == 0 && pipe(resuming.lives) == 0);
     resuming.at = at;
@@ -193,7 +193,7 @@ static void test_a_child_keeps_no_lock_of_one_that_is_gone_on_with(void) {
     recording_write(dir.path, source, LEFT);
     resuming.at = 0;
     CHECK(resume(dir.path, true) == 0 && resuming.calls > LEFT);
-    /* Neither opening the file nor cutting it off: the walk lies between. */
+    /* The scan lies between opening the file and truncating it. */
     int calls = resuming.calls;
     for (int at = calls / 4; at < calls * 3 / 4; at += calls / 8) {
         leave_a_child(dir.path, at);
@@ -232,13 +232,13 @@ static void test_bindings_nest_around_a_fork(void) {
     CHECK(strcmp(order, "BAab") == 0);
 }
 
-/* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
- * locks taken. */
+/* Not under AddressSanitizer: if other threads allocate, that of gcc 12 leaves its locks
+ * held in a child. */
 #if !defined(__SANITIZE_ADDRESS__)
 
 /* ---- pins ---- */
 
-/* Another thread's pin, which stands on its stack: at first at batch 0, then far on. */
+/* A pin on the stack of another thread, at batch 0 and then at the end. */
 struct pinning {
     struct bc_cache *cache;
     pthread_barrier_t turns;
@@ -297,9 +297,9 @@ static void test_a_child_keeps_its_own_pin_alone(void) {
     counting_source_check_released(&source);
 }
 
-/* ---- a thread that begins to wait ---- */
+/* ---- a thread that starts to wait ---- */
 
-/* A member of the registry whose turn in a fork comes before the cache's. */
+/* A member of the registry that a fork locks before the cache. */
 static struct {
     struct bc_member member;
     struct scene *scene;
@@ -309,7 +309,7 @@ static struct {
 static void wait_for_the_waiter(struct bc_member *member) {
     (void)member;
     event_store(&earlier.forks, 1);
-    /* The core counts its waiters and announces them to no test. */
+    /* The core has no event for a new waiter, so this thread polls the count. */
     while (atomic_load(&earlier.scene->cache->ingest.waiters) == 0) (void)sched_yield();
 }
 
@@ -324,7 +324,7 @@ static void *fork_once(void *context) {
     return NULL;
 }
 
-/* The first test: what a thread needs that waits is made once in a process. */
+/* This test must be the first to wait: the process initialises the wait graph once. */
 static void test_the_first_wait_while_another_thread_forks(void) {
     static const struct bc_member_calls calls = {wait_for_the_waiter, do_nothing,
                                                  do_nothing, NULL};
@@ -335,7 +335,7 @@ static void test_the_first_wait_while_another_thread_forks(void) {
     pthread_t threads[2];
     CHECK(pthread_create(&threads[0], NULL, fork_once, NULL) == 0);
     event_wait_for(&earlier.forks, 1);
-    /* The fork goes on when this thread has the ingest's lock. */
+    /* The fork continues once this thread has the ingest's lock. */
     CHECK(pthread_create(&threads[1], NULL, ingest_one, &scene) == 0);
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     bc__member_remove(BC_MEMBER_CACHE, &earlier.member);
@@ -344,12 +344,12 @@ static void test_the_first_wait_while_another_thread_forks(void) {
 
 /* ---- a binding's lock ---- */
 
-/* A thread that has it makes and drops a cache while another one forks. */
+/* A thread with the lock creates and drops a cache while another thread forks. */
 static struct {
     pthread_mutex_t lock;
     _Atomic int is_used;
     _Atomic int forks;
-    int between; /* of a fork's two calls */
+    int between; /* 1 between the two calls of a fork */
 } binding = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock_binding(void *context) {
@@ -397,7 +397,7 @@ static void test_a_binding_whose_lock_is_held_around_calls(void) {
     CHECK(pthread_mutex_unlock(&binding.lock) == 0);
 }
 
-/* ---- a thread that forks while it waits itself ---- */
+/* ---- a waiting thread that forks ---- */
 
 static struct scene *waited_in;
 static pid_t child_of_hook = -1;

@@ -1,5 +1,5 @@
-/* Forks: while other threads use the caches, and in the middle of a source. A child reads
- * what was recorded, on as many threads as it likes, and never stores anything. */
+/* Forks while other threads use the caches, and forks inside a source. A child reads the
+ * recorded batches on any number of threads, and stores nothing. */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -42,8 +42,8 @@ static void *share_reader(void *context) {
     }
 }
 
-/* In a child: several threads share the reader, and each batch from `first` on is given
- * to one of them. */
+/* Called in a child. Several threads share the reader, and exactly one thread gets each
+ * batch from `first` on. */
 static void share_out(struct counting_source *source, struct bc_reader *reader,
                       int first) {
     static struct crowd crowd;
@@ -71,7 +71,7 @@ static void inherit(const struct bc_cache_options *options) {
         pid_t child = fork();
         if (child == 0) {
             (void)alarm(PATIENCE);
-            /* A grandchild inherits what the child has in use. */
+            /* A grandchild inherits the borrows of the child. */
             child = fork();
             share_out(&source, reader, 1);
             if (child > 0) check_child(child);
@@ -104,10 +104,10 @@ static void test_readers_shared_in_a_child(void) {
     recording_dir_finish(&dir);
 }
 
-/* ---- forks while others are at work ---- */
+/* ---- forks while other threads work ---- */
 
-/* Not under AddressSanitizer: where other threads allocate, gcc 12's leaves a child its
- * locks taken. */
+/* Not under AddressSanitizer: if other threads allocate, that of gcc 12 leaves its locks
+ * held in a child. */
 #if !defined(__SANITIZE_ADDRESS__)
 
 struct work {
@@ -131,7 +131,7 @@ static void *read_and_look(void *context) {
     return NULL;
 }
 
-/* Caches that are made, and whose last references go, while others fork. */
+/* Creates caches and drops their last references while another thread forks. */
 static void *make_and_drop(void *context) {
     struct work *work = context;
     for (int i = 0; !atomic_load(&work->over); i++) {
@@ -203,7 +203,7 @@ enum { AT = 3, ALL = 8, OTHER = 1000 };
 
 enum where { IN_NEXT, IN_NEXT_AND_FAIL, IN_NEXT_AND_END, IN_RELEASE, IN_ARRAY, IN_POLL };
 
-/* Where the source forks, once. */
+/* The point at which the source forks, once. */
 static struct {
     enum where where;
     struct counting_source *source;
@@ -228,7 +228,7 @@ static int forking_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
     if (source->next == scene.at && scene.where <= IN_NEXT_AND_END) {
         fork_here();
         if (scene.child == 0) {
-            /* Another one's batches from here on, if any. */
+            /* From here on, the child's source produces different batches, or none. */
             source->next += OTHER;
             source->n_batches += scene.where == IN_NEXT ? OTHER : 0;
             if (scene.where == IN_NEXT_AND_FAIL) source->fail_at = source->next;
@@ -255,8 +255,8 @@ static int poll(void *context) {
 
 static const struct bc_hooks hooks = {idle_enter, idle_leave, poll, NULL};
 
-/* What the child finds: the batches before the fork, and nothing else. It cannot store,
- * nor change what its parent has. */
+/* Checks that the child has exactly the batches before the fork. The child cannot store a
+ * batch or change a file of its parent. */
 static void check_in_child(struct bc_cache *cache, const struct recording_dir *dir,
                            int code, const struct bc_error *error) {
     bool at_end = scene.where == IN_RELEASE;
@@ -267,7 +267,7 @@ static void check_in_child(struct bc_cache *cache, const struct recording_dir *d
     int64_t n = (int64_t)stats.batches;
     int64_t stored = scene.at;
     if (stored < (int64_t)stats.resumed) stored = (int64_t)stats.resumed;
-    /* A dictionary may keep the batch for longer. */
+    /* A dictionary may keep the batch in memory. */
     if (scene.where == IN_ARRAY && n > stored) stored = n;
     CHECK(n == (at_end ? ALL : stored));
     CHECK(stats.state == (at_end ? BC_STATE_EXHAUSTED : BC_STATE_OPEN));
@@ -292,7 +292,7 @@ static void check_in_child(struct bc_cache *cache, const struct recording_dir *d
 }
 
 static void check_in_parent(struct bc_cache *cache, const struct recording_dir *dir) {
-    /* What is released late is so by the thread that prefetches. */
+    /* The prefetching thread may release the array later. */
     event_wait_while(&scene.child, -1);
     check_child(scene.child);
     struct bc_reader *reader = new_reader(cache);
@@ -304,7 +304,7 @@ static void check_in_parent(struct bc_cache *cache, const struct recording_dir *
     CHECK(unlink(dir->other) == 0);
 }
 
-/* Leaves a recording behind that has `batches` batches. */
+/* Makes an incomplete recording of `batches` batches. */
 static void leave_recording(const struct bc_cache_options *options, uint64_t batches) {
     struct counting_source source;
     counting_source_init(&source, ALL, ROWS);
@@ -339,7 +339,7 @@ static void fork_at(const struct bc_cache_options *options, struct recording_dir
     struct bc_error error = {0};
     uint64_t batches;
     int code = bc_cache_ingest(cache, &batches, &error);
-    /* With a thread that prefetches, the child is that thread, and ends with it. */
+    /* If the cache prefetches, the child has that thread only, and ends with it. */
     if (scene.child == 0) check_in_child(cache, dir, code, &error);
     CHECK(code == 0 && batches == ALL);
     check_in_parent(cache, dir);
@@ -367,8 +367,8 @@ static void test_sources_that_fork(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
 #if defined(__SANITIZE_ADDRESS__)
-    /* A child that ends with its only thread has lost the stack that holds all the rest,
-     * which then counts as leaked. */
+    /* If the child ends with the prefetching thread, the stack that refers to the cache
+     * is lost, so the cache counts as leaked. */
     const uint64_t prefetch_max = 0;
 #else
     const uint64_t prefetch_max = 2;
@@ -410,7 +410,7 @@ static void test_a_hook_that_forks(void) {
     recording_dir_finish(&dir);
 }
 
-/* A child goes on with a recording's readers while its parent records. */
+/* A child uses the readers of a recording while its parent records. */
 static void test_a_child_and_a_parent_that_records(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

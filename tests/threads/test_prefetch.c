@@ -1,4 +1,4 @@
-/* The thread that asks the source ahead of the readers. Run under ThreadSanitizer. */
+/* The prefetching thread. Run under ThreadSanitizer. */
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 
 enum { BATCHES = 200, AHEAD = 5, THREADS = 4 };
 
-/* Watches every call of the source: who makes it. */
+/* Checks that one thread makes every call of the source. */
 struct watch {
     struct counting_source source;
     struct bc_cache *cache;
@@ -16,7 +16,7 @@ struct watch {
     _Atomic int stuck_at; /* the call that waits until `open`, or -1 */
     _Atomic int is_stuck;
     _Atomic int open;
-    int code; /* of what the source itself asked for */
+    int code; /* the result of the source's own call */
 };
 
 static void watch_call(void *context, int64_t n) {
@@ -53,7 +53,8 @@ static void wait_until_recorded(struct bc_cache *cache, uint64_t batches) {
     while (recorded(cache) < batches) (void)sched_yield();
 }
 
-/* The source and its batches go soon after the cache: by the thread that had them. */
+/* The prefetching thread may release the source and its batches after the cache is
+ * gone. */
 static void finish(struct watch *watch) {
     bc_cache_unref(watch->cache);
     while (atomic_load(&watch->source.stream_alive) != 0 ||
@@ -66,7 +67,7 @@ static void test_stays_so_far_ahead(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(AHEAD);
     start(&watch, &options);
-    CHECK(recorded(watch.cache) == 0); /* nothing before there is a reader */
+    CHECK(recorded(watch.cache) == 0); /* there is no reader yet */
     struct bc_reader *reader = new_reader(watch.cache);
     wait_until_recorded(watch.cache, AHEAD);
     for (int64_t i = 0; i < 20; i++) {
@@ -125,7 +126,7 @@ static void test_all_of_it_when_asked(void) {
     finish(&watch);
 }
 
-/* close does not wait for a source that is stuck; the thread gives it back. */
+/* close does not wait for a stuck source. The prefetching thread releases the source. */
 static void test_close_while_the_source_is_stuck(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(AHEAD);
@@ -144,13 +145,13 @@ static void test_close_while_the_source_is_stuck(void) {
     CHECK(atomic_load(&watch.source.stream_alive) == 1);
     struct bc_cache *cache = watch.cache;
     watch.cache = NULL;
-    bc_cache_unref(cache); /* the thread frees it */
+    bc_cache_unref(cache); /* the prefetching thread frees it */
     atomic_store(&watch.open, 1);
     finish(&watch);
 }
 
-/* A budget stops the thread; who needs the batch is told, and goes on where there is room
- * again, and so does the thread. */
+/* A full budget stops the prefetching thread. A reader that needs the batch gets ENOMEM.
+ * The reader and the thread continue once there is room. */
 static void test_a_budget(void) {
     struct watch watch;
     struct bc_cache_options options = prefetching(AHEAD);
@@ -227,7 +228,7 @@ static void let(void *context, struct bc_hook_state *state) {
     (void)state;
 }
 
-/* Where a binding ends the thread, readers ask for themselves. */
+/* If a binding ends the prefetching thread, readers call the source themselves. */
 static void test_a_thread_that_is_sent_home(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, 3);
@@ -244,7 +245,7 @@ static void test_a_thread_that_is_sent_home(void) {
     counting_source_check_released(&source);
 }
 
-/* Everything is dropped at any moment. */
+/* The cache and its readers are dropped at any moment. */
 static void test_dropped_at_once(void) {
     for (int i = 0; i < 100; i++) {
         struct watch watch;

@@ -1,6 +1,7 @@
-/* Eight threads that create, read, drop, evict, close and fail at random. Run under
- * ThreadSanitizer and AddressSanitizer; BC_SOAK_SECONDS says for how long, BC_SOAK_SEED
- * with which numbers (the threads' turns stay their own). */
+/* Eight threads create, read, drop, evict, close and fail at random. Run under
+ * ThreadSanitizer and AddressSanitizer. BC_SOAK_SECONDS: the duration; unset means a
+ * number of steps. BC_SOAK_SEED: the seed of the random numbers, which does not fix the
+ * order of the threads. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -11,21 +12,21 @@
 
 enum { THREADS = 8, SLOTS = 6, BATCHES = 24, ROWS = 5, HELD = 4, STEPS = 600 };
 
-/* A cache with its source, which outlives it. */
+/* A cache and its source. The source outlives the cache. */
 struct subject {
     struct counting_source source;
     struct bc_cache *cache; /* one reference, in a slot */
-    struct subject *next;   /* in the list of all that were made */
+    struct subject *next;   /* in the list of all subjects */
 };
 
 struct world {
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* guards the members below */
     struct subject *slots[SLOTS];
     struct subject *all;
     char *path;
     double until; /* 0: STEPS steps for each thread */
     _Atomic uint64_t steps;
-    _Atomic uint64_t given; /* batches that were right */
+    _Atomic uint64_t given; /* batches that were checked */
     uint64_t seed;
 };
 
@@ -33,7 +34,7 @@ struct thread {
     pthread_t handle;
     struct world *world;
     uint64_t state;
-    struct ArrowArray held[HELD]; /* released late, and checked then */
+    struct ArrowArray held[HELD]; /* checked and released later */
     struct counting_source *held_of[HELD];
     int64_t held_number[HELD];
 };
@@ -44,7 +45,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* xorshift64*: a number below `n`. */
+/* Returns a random number below `n`, by xorshift64*. */
 static uint64_t below(struct thread *thread, uint64_t n) {
     thread->state ^= thread->state >> 12;
     thread->state ^= thread->state << 25;
@@ -80,7 +81,7 @@ static struct subject *make_subject(struct thread *thread) {
     return subject;
 }
 
-/* Puts a fresh cache into a slot; the one that was there is dropped. */
+/* Puts a new cache into a slot, and drops the old one. */
 static void replace(struct thread *thread) {
     struct world *world = thread->world;
     struct subject *fresh = make_subject(thread);
@@ -94,7 +95,7 @@ static void replace(struct thread *thread) {
     if (old != NULL) bc_cache_unref(old->cache);
 }
 
-/* Some subject, with a reference to its cache, or NULL. */
+/* Returns a random subject with a new reference to its cache, or NULL. */
 static struct subject *pick(struct thread *thread) {
     struct world *world = thread->world;
     pthread_mutex_lock(&world->lock);
@@ -104,7 +105,8 @@ static struct subject *pick(struct thread *thread) {
     return subject;
 }
 
-/* What may be said no to: a limit, a cache that is closed, a source that failed. */
+/* Checks that the code is an allowed failure: a limit, a closed cache or a failed
+ * source. */
 static void check_error(const struct subject *subject, int code,
                         const struct bc_error *error) {
     bool of_source = code == EPIPE && subject->source.fail_at >= 0;
@@ -114,7 +116,7 @@ static void check_error(const struct subject *subject, int code,
     CHECK(error->message[0] != '\0');
 }
 
-/* Checks a batch now, or keeps it and checks the one that was kept in its place. */
+/* Checks a batch, or keeps it in a slot and checks the batch that was kept there. */
 static void check_or_hold(struct thread *thread, struct subject *subject,
                           struct ArrowArray *array, int64_t number) {
     atomic_fetch_add(&thread->world->given, 1);
@@ -234,7 +236,7 @@ static void use(struct thread *thread, struct subject *subject) {
         }
         case 3:
             bc_cache_stats(subject->cache, &stats);
-            /* Counted a moment later. */
+            /* The batch is counted after its rows. */
             CHECK(stats.rows >= stats.batches * ROWS);
             CHECK(stats.rows <= (uint64_t)BATCHES * ROWS && stats.rows % ROWS == 0);
             break;
@@ -274,7 +276,7 @@ static void *live(void *context) {
     return NULL;
 }
 
-/* All that was made is gone, by whichever thread had it last. */
+/* Waits until every source and array is released. Any thread may be the last owner. */
 static void check_all_gone(struct world *world) {
     while (world->all != NULL) {
         struct subject *subject = world->all;

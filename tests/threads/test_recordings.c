@@ -1,5 +1,5 @@
-/* A recording, its readers and its followers at the same time, and closings among them.
- */
+/* A recording, its readers and its followers at the same time, some of which are
+ * closed. */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -58,7 +58,7 @@ static void *follow_until_closed(void *argument) {
     return NULL;
 }
 
-/* Looks at the cache in every way that does not ask for batches. */
+/* Makes every call that returns no batch. */
 static void *look(void *argument) {
     struct bc_cache *cache = argument;
     for (int i = 0; i < 300; i++) {
@@ -128,7 +128,7 @@ static void test_written_read_and_followed(void) {
     free(directory);
 }
 
-/* Many threads read one opened recording, whose slots none of them has looked at. */
+/* Many threads read an opened recording, none of whose slots has been read before. */
 static void *read_at_random(void *argument) {
     struct bc_cache *cache = argument;
     uint64_t order[BATCHES];
@@ -173,8 +173,8 @@ static void test_opened_and_read_at_random(void) {
 
 enum { FAST_FROM = 64, RECORDED = 100 };
 
-/* The clock stands, so that all batches of a tick come fast and are collected; then the
- * disk is full. */
+/* Stops the clock, so that all batches of a tick are fast and share a block. Then fills
+ * the disk. */
 static void fill_the_disk(void *context, int64_t number) {
     struct rlimit *limit = context;
     if (number == FAST_FROM) bc__fault_clock(1005);
@@ -185,7 +185,7 @@ static void fill_the_disk(void *context, int64_t number) {
     CHECK(setrlimit(RLIMIT_FSIZE, &full) == 0);
 }
 
-/* Reads from batch `number` on, to an error or the end: the batch that comes next. */
+/* Reads from batch `number` to an error or the end. Returns the next batch number. */
 static int64_t read_on(struct bc_reader *reader, const struct counting_source *source,
                        int64_t number, int *out_code) {
     for (;; number++) {
@@ -196,7 +196,7 @@ static int64_t read_on(struct bc_reader *reader, const struct counting_source *s
     }
 }
 
-/* A follower in the writer's process has the block written, or is told why not. */
+/* A follower in the writer's process has the pending block written, or gets the error. */
 static void test_a_follower_of_a_block_that_waits(void) {
     char *directory = new_directory();
     (void)snprintf(path, sizeof(path), "%s/x.arrows", directory);

@@ -94,7 +94,7 @@ static void *read_once(void *context) {
     return NULL;
 }
 
-/* Batches go while others read, and with them their room in the file. */
+/* Batches are evicted, and their pages punched, while other threads read. */
 static void test_eviction(void) {
     char *path = new_directory();
     for (int disk = 0; disk < 2; disk++) {
@@ -126,7 +126,7 @@ static void *ingest_or_read_many(void *context) {
     struct shared *shared = context;
     struct bc_reader *reader = new_reader(shared->cache);
     uint64_t batches = MANY;
-    /* Half of them ingest first, which lets small batches wait for each other. */
+    /* Half of the threads ingest first, so that small batches are written together. */
     if (atomic_fetch_add(&shared->total, 1) % 2 == 0) {
         CHECK(bc_cache_ingest(shared->cache, &batches, NULL) == 0);
     }
@@ -199,7 +199,7 @@ static void test_close_while_reading(void) {
     free(path);
 }
 
-/* Starts together with the other one. */
+/* Two threads run this at once. */
 static void *leave_or_close(void *context) {
     struct shared *shared = context;
     bool leaves = atomic_fetch_add(&shared->total, 1) == 0;
@@ -212,7 +212,7 @@ static void *leave_or_close(void *context) {
     return NULL;
 }
 
-/* All batches go for two reasons at once. */
+/* The close and the last reader release all batches at once. */
 static void test_close_while_the_last_reader_leaves(void) {
     char *path = new_directory();
     for (int round = 0; round < 40; round++) {
@@ -234,7 +234,7 @@ static void test_close_while_the_last_reader_leaves(void) {
     free(path);
 }
 
-/* A source that is stuck, until it is told to go on. */
+/* A source that blocks until the gate opens. */
 struct gate {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -266,7 +266,7 @@ static void open_gate(struct gate *gate) {
     pthread_mutex_unlock(&gate->lock);
 }
 
-/* While the source is stuck: what is recorded is read, close returns, waiters wake. */
+/* While the source blocks, recorded batches are read, close returns and waiters wake. */
 static void test_stuck_source_holds_up_nobody_else(void) {
     static struct shared shared;
     memset(&shared, 0, sizeof(shared));
@@ -280,7 +280,7 @@ static void test_stuck_source_holds_up_nobody_else(void) {
         CHECK(pthread_create(&threads[i], NULL, read_until_closed, &shared) == 0);
     }
     wait_until_stuck(&gate);
-    /* Each of the three has given back what it could get. */
+    /* Each of the three threads has released the recorded batches. */
     while (atomic_load(&shared.total) < 9) sched_yield();
     struct bc_reader *reader = new_reader(shared.cache);
     struct ArrowArray array;
@@ -332,8 +332,7 @@ static void *ingest(void *context) {
     return NULL;
 }
 
-/* Whoever waits, waits for somebody else: nobody is told that it would wait for itself.
- */
+/* No thread waits for itself here, so no call may return EDEADLK. */
 static void test_caches_that_feed_each_other(void) {
     for (int round = 0; round < 10; round++) {
         static struct pair pair;
@@ -359,7 +358,7 @@ static void test_caches_that_feed_each_other(void) {
     }
 }
 
-/* A release of the source's that is stuck in the middle of an eviction. */
+/* The release of an array that blocks in the middle of an eviction. */
 static struct gate eviction_gate;
 static _Atomic int releases;
 
@@ -389,8 +388,8 @@ static void pass_batches(const struct counting_source *source, struct bc_reader 
     }
 }
 
-/* A reader that moves on while another thread evicts for an older mark: what it passed
- * goes too, in the end. */
+/* A reader moves while another thread evicts up to an older mark. The batches behind the
+ * reader must be evicted too. */
 static void test_eviction_goes_on_after_one_that_was_stuck(void) {
     eviction_gate =
         (struct gate){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};

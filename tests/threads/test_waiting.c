@@ -1,5 +1,5 @@
-/* Many threads wait for one that brings the batches: each has its batch, whoever gives
- * up, fails or closes meanwhile, and the source is always asked by somebody. */
+/* Many threads wait for one thread that produces the batches. Each thread gets its batch,
+ * although other threads are interrupted, fail or close the cache. */
 #include <pthread.h>
 #include <sched.h>
 
@@ -21,7 +21,7 @@ struct scene {
     _Atomic int begun;    /* threads that are about to ask */
     _Atomic int produced; /* calls of the source */
     _Atomic int closed;
-    _Atomic int ended; /* threads that came to the end, or to the error in `code` */
+    _Atomic int ended; /* threads that reached the end, or the error in `code` */
     int code;
 };
 
@@ -62,7 +62,7 @@ static void *read_all(void *context) {
     return NULL;
 }
 
-/* Is interrupted again and again, and comes back. */
+/* Reads to the end, with an interruption of each call. */
 static void *read_interrupted(void *context) {
     struct scene *scene = context;
     struct bc_reader *reader = new_reader(scene->cache);
@@ -82,7 +82,7 @@ static void *read_interrupted(void *context) {
     return NULL;
 }
 
-/* Waits for one batch far on, or for the end. */
+/* Waits for a later batch, or for the end. */
 static void *ingest_far(void *context) {
     struct scene *scene = context;
     static _Atomic uint64_t turn;
@@ -157,7 +157,7 @@ static void test_closing_wakes_all(void) {
     run(&scene, NULL, readers, 1);
 }
 
-/* A batch that fits nowhere: each that needs it is told so. */
+/* A batch that does not fit: each thread that needs it gets ENOMEM. */
 static void test_a_budget_refuses(void) {
     for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
         struct scene scene = {.code = ENOMEM};

@@ -1,5 +1,5 @@
-/* Batches against their schema: what is refused, what is folded, what is realigned; and
- * exports, whose parts are released in any order. */
+/* Imports of batches: refusals, folded offsets and realigned buffers. Exports, whose
+ * children are released in any order. */
 #include "arrow/batch.h"
 #include "arrow/buffer_ranges.h"
 #include "base/slab.h"
@@ -15,8 +15,8 @@ static struct bc_schema *schema_of_source(void) {
     return own;
 }
 
-/* Spoils a good batch with `spoil` and expects it to be refused, and still the caller's.
- */
+/* Breaks a valid batch with `spoil`. Checks that the import refuses it and leaves it to
+ * the caller. */
 static void refuse(void (*spoil)(struct ArrowArray *), const char *words) {
     struct bc_schema *schema = schema_of_source();
     struct counting_source source;
@@ -96,7 +96,7 @@ static void test_offset_of_the_rows_goes_to_the_columns(void) {
     counting_source_init(&source, 1, 10);
     struct ArrowArray array;
     counting_source_make_batch(&source, 0, &array);
-    /* The rows themselves have a bitmap, in which those before the offset are null. */
+    /* The rows have a validity bitmap, in which the rows before the offset are null. */
     static const uint8_t bitmap[2] = {0xF0, 0x03};
     static const void *root_buffers[1] = {bitmap};
     array.buffers = root_buffers;
@@ -135,7 +135,7 @@ static void test_folded_text_ends_with_its_array(void) {
     memcpy(offsets, array.children[1]->buffers[1], sizeof(offsets));
     offsets[5] = 1 << 20;
     array.children[1]->buffers[1] = offsets;
-    /* The rows end where the text's offset is wrong, inside of the column. */
+    /* The wrong offset is at the last row, in the middle of the column. */
     array.length = 5;
     struct bc_batch *batch;
     struct bc_slab *slab = NULL;
@@ -172,7 +172,8 @@ static void test_misaligned_buffers_are_copied(void) {
     bc__schema_free(schema);
 }
 
-/* Moves children out, as a consumer may, and releases all in the order of `order`. */
+/* Moves the children out, as a consumer may, and releases them in the order of
+ * `order`. */
 static void release_in(const int *order) {
     struct bc_schema *schema = schema_of_source();
     struct counting_source source;

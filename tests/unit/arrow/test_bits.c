@@ -30,8 +30,8 @@ static void test_count_at_every_offset(void) {
 static void test_copy_at_every_offset(void) {
     for (int64_t offset = 0; offset < 20; offset++) {
         for (int64_t length = 0; length + offset <= BYTES * 8; length++) {
-            /* Exactly as large as it must be, so that a sanitizer sees a read behind it.
-             */
+            /* The buffer has the exact size, so that a sanitizer reports a read beyond
+             * it. */
             size_t in_bytes = (size_t)(offset + length + 7) / 8;
             size_t out_bytes = (size_t)(length + 7) / 8;
             uint8_t whole[BYTES];

@@ -3,7 +3,7 @@
 
 static void release(struct ArrowSchema *schema) { schema->release = NULL; }
 
-/* A schema from nested static structs, refused or not. */
+/* Imports a schema of nested static structs. */
 static int make(struct ArrowSchema *root, struct bc_schema **out,
                 struct bc_error *error) {
     return bc__schema_new(root, out, error);

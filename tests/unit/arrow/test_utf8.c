@@ -1,10 +1,11 @@
-/* UTF-8 against a decoder that is slow and says what it does. */
+/* The UTF-8 check against a slow and simple decoder. */
 #include <string.h>
 
 #include "arrow/utf8.h"
 #include "tap.h"
 
-/* Encodes a number in the shortest form: how many bytes, 0 where it is no character. */
+/* Encodes a code point in the shortest form. Returns its bytes, or 0 if it is no
+ * character. */
 static int64_t encode(uint32_t number, uint8_t *out) {
     if (number >= 0xD800 && number <= 0xDFFF) return 0;
     if (number < 0x80) {
@@ -19,7 +20,7 @@ static int64_t encode(uint32_t number, uint8_t *out) {
     return n;
 }
 
-/* Takes the bits of each character together: what is encoded again is the same bytes. */
+/* Decodes each character and encodes it again: valid text gives the same bytes. */
 static bool is_valid_slowly(const uint8_t *text, int64_t size) {
     for (int64_t i = 0; i < size;) {
         int64_t n = 1;
@@ -61,7 +62,7 @@ static void test_table(void) {
         {"\xC2", false},                 /* ends early */
         {"\xE2\x82", false},             /* likewise */
         {"\xF0\x9F\x98", false},         /* likewise */
-        {"\xC3(", false},                /* goes on with something else */
+        {"\xC3(", false},                /* is followed by another byte */
         {"\xE2\x28\xA1", false},         /* likewise */
         {"\xE2\x82\x28", false},         /* likewise */
         {"\xF0\x9F\x98(", false},        /* likewise */

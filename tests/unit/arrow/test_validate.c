@@ -1,5 +1,5 @@
-/* What a decoded batch claims of its shape, right and wrong: null counts, lengths, type
- * ids, run ends; and what is not looked at. */
+/* The shape of a decoded batch, valid and invalid: null counts, lengths, type ids and run
+ * ends. Some parts are not checked. */
 #include "arrow/values.h"
 #include "base/slab.h"
 #include "column.h"
@@ -221,7 +221,7 @@ static void test_run_ends(void) {
             column_node(&column, 3)->length = column_node(&column, 3)->null_count =
                 ROWS - 1;
             column_refuse(&column, "x.values", -1, "shorter");
-            /* No runs are enough for no rows, and only for these. */
+            /* An array without runs is valid only if it has no rows. */
             column_fill(&column, 2, 0, 0, NULL, NULL, NULL);
             column_refuse(&column, "x", -1, "runs end");
             column_fill(&column, 1, 0, 0, NULL, NULL, NULL);
@@ -231,7 +231,8 @@ static void test_run_ends(void) {
     }
 }
 
-/* A dictionary's values are checked when asked for, those further in only then. */
+/* The values of a dictionary are checked on request only, and so are nested
+ * dictionaries. */
 static void test_dictionaries(void) {
     struct ArrowSchema inner = column_type("u", NULL);
     struct ArrowSchema word = column_type("c", "word");
@@ -268,7 +269,7 @@ static void test_dictionaries(void) {
     column_close(&column);
 }
 
-/* Nodes of columns that are not wanted are zeroed. */
+/* Nodes of columns outside the projection are zero. */
 static void test_projection(void) {
     struct ArrowSchema a = column_type("u", "a");
     struct ArrowSchema b = column_type("c", "b");
@@ -300,7 +301,7 @@ static void test_projection(void) {
     bc__schema_free(schema);
 }
 
-/* What a producer gave, sliced. */
+/* A sliced batch of a producer. */
 static void test_batch_of_a_producer(void) {
     struct ArrowSchema c_schema;
     struct bc_schema *schema;

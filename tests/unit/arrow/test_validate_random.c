@@ -1,4 +1,4 @@
-/* Batches damaged at random: what the validation lets pass can be read. */
+/* Batches damaged at random. A batch that passes the validation can be read. */
 #include "arrow/buffer_ranges.h"
 #include "arrow/values.h"
 #include "column.h"
@@ -82,7 +82,7 @@ static void fill_damaged(struct column *column, struct damaged *all) {
     column_fill(column, ends, 0, RUNS, NULL, all->run_ends, NULL);
 }
 
-/* Reads what a consumer would, where a sanitizer sees it. */
+/* Reads every value, as a consumer would, so that a sanitizer checks the reads. */
 static uint32_t read_text(const struct damaged *all) {
     uint32_t sum = 0;
     for (int64_t i = 0; i < ROWS; i++) {
@@ -98,7 +98,7 @@ static uint32_t read_text(const struct damaged *all) {
     return sum;
 }
 
-/* What passes is right for the walk that looks for the same by other means. */
+/* Checks a valid batch with the buffer ranges, which are found in another way. */
 static void test_random_damage(void) {
     struct column column = open_damaged();
     struct damaged *all = malloc(sizeof(*all));
@@ -114,7 +114,7 @@ static void test_random_damage(void) {
             ((uint8_t *)all)[at] =
                 (uint8_t)((state >> 33) % 7 == 0 ? state >> 20 : state >> 33 & 7);
         }
-        /* The decoder's part. */
+        /* Does what the decoder does before the validation. */
         all->offsets[ROWS] = sizeof(all->text);
         if (bc__validate_batch(column.schema, NULL, column.batch, NULL) == 0) {
             accepted++;

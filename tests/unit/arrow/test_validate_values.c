@@ -1,5 +1,5 @@
-/* Values that are right and wrong: in the first row, one in the middle and the last one,
- * with and without an offset. */
+/* Valid and invalid values in the first, a middle and the last row, with and without an
+ * array offset. */
 #include "arrow/validate_values.h"
 #include "arrow/values.h"
 #include "column.h"
@@ -41,7 +41,7 @@ static void check_offsets(struct column *column, const char *path, bool has_chil
             bc__integer_set(exact, bits, at + 1, INT32_MAX);
             column_refuse(column, path, column_row(variant), "beyond");
         }
-        /* Without rows nobody looks at offsets. */
+        /* The offsets of an array without rows are not read. */
         column_fill(column, 1, 0, 0, NULL, NULL, NULL);
         column_accept(column);
         free(exact);
@@ -120,12 +120,12 @@ static void check_text(struct column *column, bool is_text, int variant) {
         } else {
             column_accept(column);
         }
-        /* Under a null there may be anything. */
+        /* The value of a null row may be anything. */
         node->buffers[0] = bitmap;
         clear_bit(bitmap, at);
         node->null_count = 1;
         column_accept(column);
-        /* Outside of the rows too. */
+        /* So may values outside of the rows. */
         node->buffers[0] = NULL;
         node->null_count = 0;
         fill_text(column, SHIFT, variant % SHIFT, bad_texts[i % N_TEXTS], around, offsets,
@@ -145,7 +145,7 @@ static void test_text(void) {
     }
 }
 
-/* The text as a whole is valid, its values are not. */
+/* The text as a whole is valid, and its values are not. */
 static void test_characters_cut_by_offsets(void) {
     static const uint8_t data[6] = {0xE2, 0x82, 0xAC, 0xE2, 0x82, 0xAC};
     struct ArrowSchema schema = column_type("u", "x");
@@ -177,7 +177,7 @@ static void set_inline(struct bc_view *view, const char *text) {
     memcpy((uint8_t *)view + 4, text, strlen(text));
 }
 
-/* Spoils view number `at`, which is long and into buffer 1, in all ways. */
+/* Breaks view `at`, a long view into buffer 1, in each way. */
 static void spoil_view(struct column *column, int variant, struct bc_view *views,
                        const int64_t *sizes) {
     const struct bc_view good = views[column_position(variant)];
@@ -252,13 +252,13 @@ static void check_views(bool is_text) {
             set_inline(&views[at], good_texts[i]);
             column_accept(&column);
         }
-        /* Who compares views of few bytes compares all 16. */
+        /* Consumers compare all 16 bytes of a short view. */
         for (size_t i = 4 + strlen("text"); i < sizeof(views[at]); i++) {
             set_inline(&views[at], "text");
             ((uint8_t *)&views[at])[i] = 1;
             column_refuse(&column, "x", column_row(variant), "behind its text");
         }
-        /* Under a null there may be anything. */
+        /* The value of a null row may be anything. */
         memset(&views[at], 0xFF, sizeof(views[at]));
         column_refuse(&column, "x", column_row(variant), "negative");
         clear_bit(bitmap, at);
@@ -273,7 +273,7 @@ static void check_views(bool is_text) {
     column_close(&column);
 }
 
-/* All of them inline: there are no variadic buffers, and no sizes of them. */
+/* All views are inline, so there are no variadic buffers and no sizes. */
 static void test_views_without_buffers(void) {
     struct ArrowSchema schema = column_type("vu", "x");
     struct column column = column_open(&schema);
@@ -289,7 +289,7 @@ static void test_views_without_buffers(void) {
 static void test_views_of_bytes(void) { check_views(false); }
 static void test_views_of_text(void) { check_views(true); }
 
-/* Many views of one large text, which would take minutes if each was looked at. */
+/* Many views of one large text. To check each of them would take minutes. */
 enum { OVERLAPPING = 1 << 17, TEXT_BYTES = 1 << 20 };
 
 static void overlap(struct bc_view *views, const uint8_t *data, int32_t offset,
@@ -323,7 +323,7 @@ static void test_views_that_overlap(void) {
         views[rows[i]] = view_of(data, TEXT_BYTES - 2, 0, 2);
         column_accept(&column);
     }
-    /* What no view shows may be anything, as long as there is not too much overlap. */
+    /* Bytes that no view refers to may be anything, unless the views overlap too much. */
     data[0] = 0xFF;
     for (int64_t i = 20; i < OVERLAPPING; i++) views[i] = view_of(data, 100, 0, 2);
     column_accept(&column);
@@ -351,7 +351,7 @@ static void test_list_views(void) {
         const int64_t most = wide ? INT64_MAX : INT32_MAX;
         const struct {
             int64_t offset, size;
-            const char *words; /* NULL: right */
+            const char *words; /* NULL: valid */
         } table[] = {{0, 5, NULL},        {5, 0, NULL},        {2, 3, NULL},
                      {-1, 1, "negative"}, {1, -1, "negative"}, {-most, most, "negative"},
                      {2, 4, "beyond"},    {6, 0, "beyond"},    {most, most, "beyond"},
@@ -404,7 +404,7 @@ static void test_indices(void) {
                 node->buffers[0] = NULL;
                 node->null_count = 0;
             }
-            /* The highest bit alone: negative, or too much. */
+            /* The highest bit alone: negative, or too large. */
             memset(own, 0, width);
             own[width - 1] = 0x80;
             column_refuse(&column, "x", column_row(variant), "dictionary");

@@ -22,7 +22,7 @@ static void test_long_message_is_cut(void) {
     CHECK(strlen(error.message) == sizeof(error.message) - 1);
 }
 
-/* Wherever the cut falls, no character is left in halves. */
+/* A cut at any byte leaves whole characters. */
 static void test_cut_is_between_characters(void) {
     static const char *const characters[] = {"x", "\u00e9", "\u20ac", "\U0001F600"};
     for (size_t c = 0; c < 4; c++) {
@@ -43,7 +43,7 @@ static void test_cut_is_between_characters(void) {
     }
 }
 
-/* A name that is cut in the middle of a message. */
+/* A long name in the middle of a message is cut. */
 static void test_parts_are_cut_between_characters(void) {
     for (size_t size = 2; size < 20; size++) {
         char text[20] = "";

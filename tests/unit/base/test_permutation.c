@@ -10,7 +10,7 @@ static void test_shuffle(void) {
     static int seen[N];
     bc_permutation(1, 2, N, order);
     for (int i = 0; i < N; i++) CHECK(order[i] < N && seen[order[i]]++ == 0);
-    /* For ever. */
+    /* The values may never change. */
     uint64_t five[5];
     bc_permutation(7, 0, 5, five);
     static const uint64_t known[] = {3, 1, 0, 2, 4};

@@ -1,5 +1,5 @@
-/* Reads of sparse files where no further descriptor can be had: without /proc, or where
- * the process has as many as it may. */
+/* Reads of sparse files if no further descriptor is available: without /proc, or at the
+ * limit of the process. */
 #include <sys/resource.h>
 
 #include "base/sys.h"
@@ -17,7 +17,7 @@ static int open_sparse(const struct recording_dir *dir) {
     return file;
 }
 
-/* Whether the file system knows of holes at all. */
+/* Returns true if the file system has holes. */
 static bool has_holes(int file) {
     struct stat status;
     CHECK(fstat(file, &status) == 0);
@@ -32,7 +32,7 @@ static void check_reads(int file) {
     CHECK(bc__sys_read(file, bytes, SIZE, 0, &got) == 0 && got < SIZE / 4);
     CHECK(bc__sys_read_over_holes(file, bytes, SIZE, 0, &got) == 0 && got == SIZE);
     CHECK(bytes[0] == 'a' && bytes[SIZE / 2] == 'b' && bytes[SIZE - 1] == 'c');
-    /* It may be a descriptor of the user's. */
+    /* The position must stay: the descriptor may be the user's. */
     CHECK(lseek(file, 0, SEEK_CUR) == POSITION);
     free(bytes);
 }

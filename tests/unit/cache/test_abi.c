@@ -9,7 +9,7 @@
 
 enum { BATCHES = 4, ROWS = 3 };
 
-/* Options as a newer header may have them. */
+/* Options of a newer header. */
 struct newer_options {
     struct bc_cache_options known;
     uint64_t unknown;
@@ -21,7 +21,7 @@ static void test_older_options(void) {
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
     options.memory_capacity = 1 << 20;
     options.max_readers = 1;
-    /* The caller's header ends behind memory_capacity. */
+    /* The struct in the caller's header ends after memory_capacity. */
     options.struct_size = offsetof(struct bc_cache_options, disk_capacity);
     struct bc_cache *cache = counting_source_cache(&source, &options);
     for (int i = 0; i < 2; i++) bc_reader_unref(new_reader(cache));
@@ -182,7 +182,8 @@ static void test_kinds_of_caches(void) {
     counting_source_check_released(&source);
 }
 
-/* The errno of a source may be any: the kind tells it apart, for every reader. */
+/* A source may return any errno. The kind of the error identifies a source error for
+ * every reader. */
 static void test_kind_of_sources(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);

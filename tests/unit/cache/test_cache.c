@@ -4,7 +4,7 @@
 #include "counting_source.h"
 
 static void remove_directory(char *path) {
-    /* Only empty if every cache removed its own. */
+    /* rmdir succeeds only if every cache has removed its files. */
     CHECK(rmdir(path) == 0);
     free(path);
 }
@@ -93,7 +93,7 @@ static void test_source_errors_stay(void) {
             uint64_t batches;
             CHECK(bc_cache_ingest(cache, &batches, NULL) == ENOTCONN);
             bc_reader_unref(reader);
-            source.fail_at = -1; /* it would go on now, but is not asked */
+            source.fail_at = -1; /* the source would work again, but is not called */
         }
         CHECK(atomic_load(&source.stream_alive) == 0);
         bc_cache_unref(cache);
@@ -114,7 +114,7 @@ static void test_source_without_words(void) {
     bc_cache_unref(cache);
 }
 
-/* A batch that does not fit is kept; when readers have passed others, it goes on. */
+/* A batch that does not fit is kept until readers have moved past other batches. */
 static void test_budget_loses_nothing(void) {
     struct counting_source source;
     counting_source_init(&source, 10, 100);
@@ -180,7 +180,7 @@ static void test_readers_max(void) {
     struct bc_cache *cache = counting_source_cache(&source, &options);
     struct bc_reader *first = new_reader(cache);
     CHECK(counting_source_drain(&source, first, 0) == 6);
-    CHECK(atomic_load(&source.arrays_alive) == 6); /* the second may still come */
+    CHECK(atomic_load(&source.arrays_alive) == 6); /* the second reader may still come */
     struct bc_reader *second = new_reader(cache);
     struct ArrowArray array;
     for (int64_t i = 0; i < 3; i++) {
@@ -192,7 +192,7 @@ static void test_readers_max(void) {
     struct bc_error error = {0};
     CHECK(bc_cache_reader(cache, NULL, &third, &error) == EINVAL && !third);
     CHECK(strcmp(error.message, "Maximum number of readers (2) has been reached") == 0);
-    bc_reader_unref(second); /* orphaned: it holds nothing back */
+    bc_reader_unref(second); /* orphaned: it keeps no batch */
     CHECK(atomic_load(&source.arrays_alive) == 0);
     bc_reader_unref(first);
     bc_cache_unref(cache);
@@ -242,7 +242,7 @@ static void test_close(void) {
     bc_cache_close(cache);
     bc_cache_close(cache);
     CHECK(atomic_load(&source.stream_alive) == 0);
-    CHECK(atomic_load(&source.arrays_alive) == 1); /* ours */
+    CHECK(atomic_load(&source.arrays_alive) == 1); /* the one in this test */
     counting_source_check(&source, &array, 0);
     struct bc_error error = {0};
     CHECK(bc_reader_next(reader, &array, NULL, &error) == EINVAL);

@@ -41,7 +41,7 @@ static void test_follow(void) {
     CHECK(pthread_join(thread, NULL) == 0);
     bc_cache_unref(cache);
     CHECK(unlink(dir.path) == 0);
-    /* A writer that goes away. */
+    /* The writer is closed early. */
     cache = start_recording(&source, dir.path, 0, 0);
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, 2, &batches, NULL) == 0);
@@ -70,8 +70,8 @@ static void test_follow(void) {
     recording_dir_finish_clean(&dir);
 }
 
-/* One thread alone: the follower has the rest brought, also when nobody else has the
- * writer any more; and its error. */
+/* In a single thread, the follower produces the rest with the writer's source, also if no
+ * other reference to the writer is left. It gets the source's error. */
 static void test_follow_in_one_thread(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

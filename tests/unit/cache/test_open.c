@@ -62,7 +62,7 @@ static void test_name_is_taken(void) {
     recording_dir_finish_clean(&dir);
 }
 
-/* Cut anywhere: an error, or exactly the batches that are whole. */
+/* A recording that is cut at any byte gives an error, or exactly its whole batches. */
 static void test_cut(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

@@ -25,7 +25,7 @@ static struct bc_reader *columns_reader(struct bc_cache *cache, const int32_t *c
     return reader;
 }
 
-/* d and x of a batch, the columns that the tests ask for. */
+/* Checks d and x, the columns of the tests. */
 static void check_d_x(struct ArrowArray *array, int64_t number) {
     CHECK(array->n_children == 2 && array->length == ROWS);
     const struct ArrowArray *d = array->children[0];
@@ -46,7 +46,8 @@ static void project(const struct bc_cache_options *options) {
     counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache *cache = counting_source_cache(&source, options);
     static const int32_t columns[] = {2, 0};
-    /* First from the source, then from the tier, then beside whole batches. */
+    /* The first pass reads from the source, the next from the tier, the last beside a
+     * reader of all columns. */
     for (int pass = 0; pass < 3; pass++) {
         struct bc_reader *some = columns_reader(cache, columns, 2);
         struct bc_reader *none = columns_reader(cache, columns, 0);
@@ -111,7 +112,7 @@ static void test_columns_that_do_not_exist(void) {
     counting_source_check_released(&source);
 }
 
-/* Flips a byte of the column s wherever it stands in the file. */
+/* Flips a byte of each occurrence of the column s in the file. */
 static void damage_s(const char *path) {
     int file = open(path, O_RDWR);
     struct stat status;
@@ -125,7 +126,8 @@ static void damage_s(const char *path) {
     CHECK(munmap(bytes, size) == 0 && close(file) == 0);
 }
 
-/* What is not asked for is not verified; what is asked for is, once. */
+/* Columns outside the projection are not verified. A requested column is verified
+ * once. */
 static void test_only_those_columns_are_verified(void) {
     char *path = new_directory();
     struct bc_cache_options options = on_disk(path);
@@ -187,8 +189,8 @@ static void test_start_and_stop(void) {
     counting_source_check_released(&source);
 }
 
-/* Single batches are asked of the source, are no reader of max_readers, and go with what
- * all readers have passed. */
+/* A single batch is produced if necessary, does not count as a reader of max_readers, and
+ * is evicted once all readers are past it. */
 static void test_single_batches(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
@@ -221,7 +223,7 @@ static void test_single_batches(void) {
     counting_source_check_released(&source);
 }
 
-/* A reader that has come to its stop holds nothing back any more. */
+/* A reader at its stop keeps no batch. */
 static void test_a_stopped_reader_holds_nothing_back(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
@@ -247,7 +249,7 @@ static void test_a_stopped_reader_holds_nothing_back(void) {
     counting_source_check_released(&source);
 }
 
-/* Batches that nobody will look at go when others need their room, though no reader has
+/* Batches that no reader will read are evicted to make room, although no reader has
  * moved. */
 static void test_room_for_those_that_are_wanted(void) {
     struct counting_source source;

@@ -1,7 +1,7 @@
 /* Caches saved as recordings. */
 #include "recording.h"
 
-/* From memory, from a disk tier, from a recording; over what was there. */
+/* Saves from memory, from a disk tier and from a recording, and replaces files. */
 static void test_save(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -29,7 +29,7 @@ static void test_save(void) {
     recording_dir_finish_clean(&dir);
 }
 
-/* What was saved is nobody's to punch holes into. */
+/* A later eviction must not punch holes into the saved file. */
 static void test_save_before_batches_are_evicted(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

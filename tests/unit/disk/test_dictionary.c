@@ -1,5 +1,5 @@
-/* Dictionaries that other writers give to several columns under one number: each is read
- * once, for all of them. */
+/* Dictionaries with one id for several columns, as other writers make them. Each is read
+ * once for all its columns. */
 #include "arrow/schema.h"
 #include "message_builder.h"
 #include "recording_dir.h"
@@ -24,7 +24,7 @@ static void put_message(FILE *file, struct flatbuffer metadata, const char *body
     free(metadata.bytes);
 }
 
-/* The last column's dictionary is of another type, if `differs`. */
+/* `differs`: the last column's dictionary has another type. */
 static void put_schema(FILE *file, bool differs) {
     struct ArrowSchema source;
     ArrowSchemaInit(&source);
@@ -42,7 +42,7 @@ static void put_schema(FILE *file, bool differs) {
     bc__schema_free(schema);
 }
 
-/* The values are one letter each: this one, and the next. */
+/* The values are two letters: this one and the next. */
 static void put_dictionary(FILE *file, char letter) {
     const int32_t offsets[] = {0, 1, 2};
     char body[2 * LINE] = {0};
@@ -99,8 +99,8 @@ static void check_column(const struct ArrowArray *column, int64_t pair) {
     CHECK(letters[0] == 'a' + pair && letters[1] == 'b' + pair);
 }
 
-/* Mapped, and copied out of the file, where one that was read again would be elsewhere.
- */
+/* The file is mapped, then read into memory, where a second read would have another
+ * address. */
 static void test_each_is_read_once(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -129,7 +129,7 @@ static void test_each_is_read_once(void) {
     recording_dir_finish(&dir);
 }
 
-/* Also where the first of them is not read. */
+/* Reads columns of which the first is left out. */
 static void test_some_columns(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

@@ -1,4 +1,4 @@
-/* The disk tier by itself: batches in, batches out. */
+/* The disk tier alone: it stores batches and reads them. */
 #include <unistd.h>
 
 #include "base/slab.h"
@@ -8,8 +8,8 @@
 
 enum { BATCHES = 12, ROWS = 3000 };
 
-/* Mappings of a file that grows are replaced again and again; batches and
- * dictionaries that were read from the older ones stay right. */
+/* The mapping of a growing file is replaced often. Batches and dictionaries in older
+ * mappings stay valid. */
 static void test_mappings_are_replaced(void) {
     char *path = new_directory();
     struct counting_source source;

@@ -1,4 +1,5 @@
-/* The cache file: messages collected and written, room given back. */
+/* The cache file: messages are collected in blocks and written, and unused pages are
+ * punched. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,7 +29,7 @@ static void append(struct bc_file *file, int i, bool more, int64_t *out_offset) 
     CHECK(bc__file_append(file, iovecs, 2, size_of(i), more, out_offset, NULL) == 0);
 }
 
-/* Message `i` is where it was put, in the file or in a block that may be held. */
+/* Checks that message `i` is at its offset, in the file or in a held block. */
 static void check_message(struct bc_file *file, int i, int64_t offset,
                           struct bc_region **out_block) {
     struct bc_region *block = bc__file_collected(file, offset);
@@ -46,8 +47,8 @@ static void check_message(struct bc_file *file, int i, int64_t offset,
     }
 }
 
-/* However messages wait or do not, each can be read at any time, also from blocks that
- * were written meanwhile. */
+/* Each message can be read at any time, whether it is in the file, in a pending block or
+ * in a block that was written since. */
 static void test_messages_are_collected(void) {
     char *path = new_directory();
     for (int pattern = 1; pattern < 5; pattern++) {
@@ -90,8 +91,8 @@ static int64_t blocks_of(const struct bc_file *file) {
     return (int64_t)status.st_blocks * 512;
 }
 
-/* A region of messages goes through a file that has room for no more than that. What is
- * still used is never punched. */
+/* Messages pass through a file whose disk has room for a few of them. Pages in use are
+ * never punched. */
 static void test_room_is_given_back(void) {
     enum { WINDOW = 20, LIMIT = 300 * 1024 };
     char *path = new_directory();
@@ -125,7 +126,7 @@ static void test_room_is_given_back(void) {
     free(path);
 }
 
-/* A batch may outlive the file that it was read from. */
+/* A batch may outlive the file from which it was read. */
 static void test_uses_outlive_the_file(void) {
     char *path = new_directory();
     struct bc_file file;

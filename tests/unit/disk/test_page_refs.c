@@ -38,7 +38,7 @@ static void check_holes(const struct scene *scene, int64_t end) {
     }
 }
 
-/* Whether the file system can punch holes. */
+/* Returns true if the file system can punch holes. */
 static bool can_punch(const struct scene *scene) {
     return bc__page_refs_punched_bytes(scene->refs) > 0;
 }

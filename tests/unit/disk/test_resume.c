@@ -1,7 +1,7 @@
 /* Recordings that are continued. */
 #include "recording.h"
 
-/* A recording that was left at batch `stop` goes on from there. */
+/* A recording that was interrupted at batch `stop` is resumed there. */
 static void test_resume(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -23,7 +23,7 @@ static void test_resume(void) {
             CHECK(open_recording(dir.path, 1, 0, &cache) == 0);
             check_batches(cache, grows, (int64_t)stop);
             bc_cache_unref(cache);
-            /* What was never published does not matter. */
+            /* Unpublished bytes do no harm. */
             int file = open(dir.path, O_WRONLY | O_APPEND);
             char rest[200];
             memset(rest, 'x', sizeof(rest));

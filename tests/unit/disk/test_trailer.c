@@ -5,7 +5,7 @@
 
 enum { BATCHES = 6, ROWS = 50 };
 
-/* Makes a recording, whose trailer this is: its open file. */
+/* Makes a recording. Returns its open file and its trailer. */
 static int open_recorded(struct recording_dir *dir, struct bc_trailer *out_trailer) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
@@ -34,7 +34,7 @@ static int get(struct bc_cache *cache, uint64_t number) {
     return code;
 }
 
-/* All entries of batches say that they are the first one. */
+/* Each batch entry of the trailer refers to the first batch. */
 static void test_batches(void) {
     struct recording_dir dir;
     struct bc_trailer trailer;
@@ -51,14 +51,14 @@ static void test_batches(void) {
     }
     struct bc_cache *cache = open_file(dir.path);
     for (uint64_t i = 0; i + 1 < BATCHES; i++) CHECK(get(cache, i) == EBADMSG);
-    /* Nothing is behind the last one. */
+    /* Nothing follows the last batch. */
     CHECK(get(cache, BATCHES - 1) == 0);
     bc_cache_unref(cache);
     CHECK(close(file) == 0);
     recording_dir_finish(&dir);
 }
 
-/* A dictionary's message that reaches into the next one of that dictionary. */
+/* A dictionary message that reaches into the next version of the dictionary. */
 static void test_dictionaries(void) {
     struct recording_dir dir;
     struct bc_trailer trailer;

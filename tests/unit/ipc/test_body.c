@@ -1,12 +1,12 @@
-/* A batch that changes after it was measured, as one in a mapped file may: writing it is
- * an error, not a write to memory of others. */
+/* A batch in a mapped file may change after it was measured. Writing it is then an error,
+ * and never a write beyond the body. */
 #include "arrow/values.h"
 #include "column.h"
 #include "ipc/body.h"
 
 enum { VIEWS = 4, TEXT = 200, LENGTH = 20 };
 
-/* Measures the batch, changes what is at `to`, and lays the batch out. */
+/* Measures the batch, changes the bytes at `to`, and lays out the batch. */
 static int lay_out(const struct column *column, void *to, const void *from, size_t size) {
     struct bc_buffer_ranges ranges;
     memset(&ranges, 0, sizeof(ranges));
@@ -62,7 +62,7 @@ static void test_unions(void) {
     schema.children = pointers;
     struct column column = column_open(&schema);
     int8_t ids[] = {0, 5, 0, 5};
-    /* Not from 0 on: they are written anew. */
+    /* The offsets do not begin with 0, so they are written again. */
     static const int32_t offsets[] = {1, 1, 2, 2};
     column_fill(&column, 1, 0, 4, ids, offsets, NULL);
     column_fill(&column, 2, 0, ROWS, NULL, values, NULL);

@@ -1,4 +1,4 @@
-/* Compressed buffers: round trips, and what is no such buffer. */
+/* Compressed buffers: round trips and damaged buffers. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 enum { LARGE = 1 << 20 };
 
-/* Of three kinds: zeros, text-like, noise. */
+/* Fills data of one of three kinds: zeros, text, noise. */
 static void fill(uint8_t *data, size_t size, int kind) {
     uint32_t state = 12345;
     for (size_t i = 0; i < size; i++) {
@@ -17,7 +17,7 @@ static void fill(uint8_t *data, size_t size, int kind) {
     }
 }
 
-/* Compresses; the result is the caller's to free. */
+/* Compresses the data. The caller frees the result. */
 static uint8_t *compress(enum bc_codec codec, const uint8_t *data, size_t size,
                          size_t *out_size) {
     struct bc_compressor compressor = {NULL, NULL};
@@ -29,7 +29,7 @@ static uint8_t *compress(enum bc_codec codec, const uint8_t *data, size_t size,
     return out;
 }
 
-/* 0 with the bytes in `out`, which has room for `size`; or EINVAL. */
+/* Decompresses into `out` of `size` bytes. Returns 0 or EINVAL. */
 static int decompress(struct bc_decompressor *decompressor, enum bc_codec codec,
                       const uint8_t *data, size_t data_size, uint8_t *out, size_t size) {
     struct bc_compressed compressed;
@@ -65,7 +65,8 @@ static void test_round_trips(void) {
     free(back);
 }
 
-/* Cut at every byte, and every byte changed: refused, or harmless; never a crash. */
+/* Cuts the buffer at each byte, and changes each byte. The result is an error or wrong
+ * bytes, never a crash. */
 static void test_damage(void) {
     enum { SIZE = 600 };
     uint8_t data[SIZE];

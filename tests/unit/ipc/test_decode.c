@@ -4,8 +4,8 @@
 #include "message_builder.h"
 #include "schema_builder.h"
 
-/* A batch of `n` columns of int64, whose buffers are all the whole body; its message has
- * so many nodes. All columns are read, or the first one. */
+/* Decodes a batch of `n` int64 columns, each of which uses the whole body. `n_nodes`:
+ * nodes in the message. `all`: read all columns instead of the first one. */
 static int decode(int n, int n_nodes, bool all) {
     enum { VALUES = 8, BODY = VALUES * 8, COLUMNS_MAX = 8 };
     struct bc_wire_node nodes[COLUMNS_MAX];
@@ -47,7 +47,8 @@ static void test_buffers(void) {
     CHECK(decode(5, 5, true) == EINVAL);
 }
 
-/* Or a batch of few bytes would take as long as the schema is wide. */
+/* Missing nodes are refused, so that a small message takes no time proportional to the
+ * schema. */
 static void test_nodes_that_are_missing(void) {
     CHECK(decode(4, 4, false) == 0);
     CHECK(decode(4, 3, false) == EINVAL && decode(4, 1, false) == EINVAL);

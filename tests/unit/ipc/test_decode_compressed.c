@@ -1,5 +1,5 @@
-/* Compressed buffers that say of themselves, truly, that they hold very much, in messages
- * whose rows can reach little of it: no more than that is taken. */
+/* Compressed buffers with a large size, in messages whose rows reach little of it. The
+ * decoder allocates no more than the rows reach. */
 #include "arrow/values.h"
 #include "column.h"
 #include "ipc/codec.h"
@@ -9,7 +9,7 @@
 enum { CLAIM = 64 << 20, HELD_MAX = 1 << 20, MESSAGE_MAX = 8 << 20, MANY = 2048 };
 static const int64_t many_values = CLAIM;
 
-/* A message in the making. */
+/* A message being built. */
 struct maker {
     enum bc_codec codec;
     uint8_t *body;
@@ -32,16 +32,16 @@ static void add_bytes(struct maker *maker, const void *data, size_t size) {
     maker->bytes += ((int64_t)size + 63) / 64 * 64;
 }
 
-/* A buffer that is not there. */
+/* Adds an absent buffer. */
 static void none(struct maker *maker) { add_bytes(maker, NULL, 0); }
 
-/* Another buffer of the same bytes as the last one. */
+/* Adds a buffer of the same bytes as the last one. */
 static void again(struct maker *maker) {
     maker->buffers[maker->n_buffers] = maker->buffers[maker->n_buffers - 1];
     maker->n_buffers++;
 }
 
-/* A buffer of 64 MiB of zeros. */
+/* Adds a buffer of 64 MiB of zeros. */
 static void bomb(struct maker *maker) {
     add_bytes(maker, maker->bomb, maker->bomb_bytes);
 }
@@ -61,7 +61,7 @@ static void node(struct maker *maker, int64_t length, int64_t nulls) {
     maker->nodes[maker->n_nodes++] = (struct bc_wire_node){length, nulls};
 }
 
-/* A column of int8 values, all of which are there. */
+/* Adds a column of int8 values without nulls. */
 static void bytes_of(struct maker *maker, int64_t length) {
     node(maker, length, 0);
     none(maker);
@@ -172,7 +172,8 @@ static uint8_t *zeros_of(enum bc_codec codec, size_t n, size_t *out_size) {
     return out;
 }
 
-/* Decodes the column, or it as a dictionary's values; what the batch takes. */
+/* Decodes the column, or the column as a dictionary's values. Returns the bytes of the
+ * batch. */
 static uint64_t decode(struct ArrowSchema *schema, bool is_dictionary,
                        const struct maker *maker, int64_t rows, int expected) {
     struct ArrowSchema indices = column_type("c", "x");
@@ -211,7 +212,7 @@ static uint64_t decode(struct ArrowSchema *schema, bool is_dictionary,
         held = batch->held_bytes;
         int validated =
             is_dictionary ? 0 : bc__validate_batch(column.schema, NULL, batch, NULL);
-        /* Runs of zeros are none. */
+        /* Run ends of zero are invalid. */
         CHECK(validated == 0 || schema->format[1] == 'r');
         bc__batch_unref(batch);
     }
@@ -269,7 +270,7 @@ static void test_nested(void) {
     check_nested("+r", "i", 2, make_runs);
 }
 
-/* A column that says that it has more rows than its batch is none of it. */
+/* A column with more rows than its batch is refused. */
 static void test_rows(void) {
     struct maker maker = {.codec = BC_CODEC_ZSTD};
     uint8_t *zeros = zeros_of(maker.codec, CLAIM, &maker.bomb_bytes);
@@ -284,7 +285,7 @@ static void test_rows(void) {
     free(zeros);
 }
 
-/* Small bombs, each of which would do no harm: up to four lie on the same bytes. */
+/* Many small bombs. Up to four buffers share the same bytes. */
 static void make_many_views(struct maker *maker) {
     static const struct bc_view view = {.length = 1, .prefix = "a"};
     enum { BOMBS = 2000, EACH = 1 << 20 };
@@ -321,7 +322,7 @@ static void make_many_columns(struct maker *maker) {
     free(zeros);
 }
 
-/* What all buffers of a message have in excess of their rows counts together. */
+/* The excess of all buffers in a message is counted together. */
 static void test_many_small_bombs(void) {
     enum { COLUMNS = 100 };
     static struct ArrowSchema children[COLUMNS];
@@ -337,7 +338,7 @@ static void test_many_small_bombs(void) {
     check_flat("vz", make_many_views);
 }
 
-/* Rows that reach all of it get all of it. */
+/* Rows that reach the whole text get it. */
 static void test_rows_of_one_text(void) {
     enum { N = 4000, TEXT = 10000 };
     static int32_t offsets[N + 1];

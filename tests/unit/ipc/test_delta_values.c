@@ -1,4 +1,4 @@
-/* A dictionary and its deltas, behind each other. */
+/* The values of a dictionary and its deltas, appended to each other. */
 #include <string.h>
 
 #include "arrow/values.h"
@@ -6,7 +6,7 @@
 #include "ipc/delta_values.h"
 #include "schema_builder.h"
 
-/* A part of a node and up to two children, all without nulls. */
+/* A part: a node and up to two children, all without nulls. */
 struct part {
     struct bc_batch *batch;
     const void *buffers[3][4];
@@ -30,7 +30,7 @@ static int append(struct bc_delta_values *grown, struct part *part) {
     return code;
 }
 
-/* What earlier versions cover stays as it is, while the memory moves. */
+/* The values of earlier versions stay valid when the memory moves. */
 static void test_parts(void) {
     enum { PARTS = 40 };
     struct bc_schema *schema = schema_of_format("u", 0, NANOARROW_TYPE_INT32);
@@ -96,7 +96,7 @@ static void test_bits(void) {
     bc__schema_free(schema);
 }
 
-/* One part that is right, one that is not, and the first one again. */
+/* A valid part, an invalid part, and the valid part again. */
 struct attack {
     const char *format;
     int64_t n_children;
@@ -131,7 +131,7 @@ static void check_attack(const struct attack *attack) {
     bc__schema_free(schema);
 }
 
-/* Of a file that was not verified. */
+/* Parts of a file that was not verified. */
 static void test_parts_that_are_wrong(void) {
     static const int32_t rising[] = {0, 1, 2};
     static const int32_t negative[] = {-1, 1, 2};
@@ -170,7 +170,7 @@ static void test_parts_that_are_wrong(void) {
     }
 }
 
-/* Run ends count on; those of 16 bits come to an end. */
+/* Run ends of a later part continue those before it; run ends of 16 bits overflow. */
 static void test_runs(void) {
     struct ArrowSchema c_schema;
     ArrowSchemaInit(&c_schema);
@@ -211,7 +211,7 @@ static void test_runs(void) {
     bc__schema_free(schema);
 }
 
-/* No bitmap is made for more values than there is memory of. */
+/* No bitmap is allocated for more values than fit in memory. */
 static void test_values_without_bytes(void) {
     struct bc_schema *schema = schema_of_format("w:0", 0, NANOARROW_TYPE_INT32);
     struct bc_delta_values *grown = bc__delta_values_new(schema, 1);
@@ -227,7 +227,7 @@ static void test_values_without_bytes(void) {
     bc__schema_free(schema);
 }
 
-/* The ones of a part count as those before it do. */
+/* Values without bytes in a part count like those before it. */
 static void test_parts_without_bytes(void) {
     static const int64_t lengths[] = {1, (int64_t)1 << 31, (int64_t)1 << 26,
                                       (int64_t)1 << 26, (int64_t)1 << 26};

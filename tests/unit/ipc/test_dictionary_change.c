@@ -1,4 +1,4 @@
-/* What counts as growth of a dictionary's values. */
+/* Which changes of a dictionary's values count as appended values. */
 #include <string.h>
 
 #include "counting_source.h"
@@ -34,7 +34,7 @@ static void test_growth(void) {
     CHECK(bc__dictionary_change_of(&numbers, &old, &new) == BC_CHANGE_REPLACED);
 }
 
-/* Some have no buffers at all. */
+/* Values of the null type have no buffers. */
 static void test_growth_of_nothing(void) {
     static const struct bc_field nulls = {.kind = BC_LAYOUT_NULL};
     struct bc_node node = {.length = 3, .null_count = 3};
@@ -55,7 +55,7 @@ static void test_growth_of_text(void) {
     CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
 }
 
-/* Each text stands in memory of its own size, for AddressSanitizer to watch its end. */
+/* Each text has its own allocation, so that AddressSanitizer checks its end. */
 static void test_offsets_that_are_wrong(void) {
     static const int32_t negative[] = {-1000, 1};
     static const int32_t decreasing[] = {2, 1};
@@ -64,7 +64,7 @@ static void test_offsets_that_are_wrong(void) {
     CHECK(bc__dictionary_change_of(&texts, &old, &old) == BC_CHANGE_REPLACED);
     buffers[1] = decreasing;
     CHECK(bc__dictionary_change_of(&texts, &old, &old) == BC_CHANGE_REPLACED);
-    /* The values have the same offsets as those before, and then one that is back. */
+    /* The offsets equal the old ones, and then one falls. */
     enum { LONG = 4096, SHORT = 3 };
     static const int32_t before[] = {0, LONG};
     static const int32_t after[] = {0, LONG, SHORT};
@@ -77,7 +77,7 @@ static void test_offsets_that_are_wrong(void) {
     struct bc_node new = node_of(new_buffers, 0, 2);
     CHECK(bc__dictionary_change_of(&texts, &old, &new) == BC_CHANGE_REPLACED);
     CHECK(bc__dictionary_change_of(&texts, &new, &new) == BC_CHANGE_NONE);
-    /* Offsets so far apart that no number holds their distance. */
+    /* The distance of the offsets overflows. */
     static const struct bc_field large = {
         .kind = BC_LAYOUT_BINARY, .has_validity = true, .n_buffers = 3, .bits = 64};
     static const int64_t far[] = {1, INT64_MIN, 2};

@@ -1,4 +1,4 @@
-/* What a producer left uninitialised behind its values comes into no file. */
+/* Uninitialised bytes after a producer's values are not written to the file. */
 #include <string.h>
 
 #include "counting_source.h"
@@ -102,7 +102,7 @@ static const char *no_words(struct ArrowArrayStream *stream) {
 
 static void release_stream(struct ArrowArrayStream *stream) { stream->release = NULL; }
 
-/* Behind `bits` bits there is nothing up to the next 64 bytes. */
+/* Checks that the bits after the first `bits` bits are zero, up to 64 bytes. */
 static void check_zeros(const uint8_t *buffer, int bits) {
     CHECK((uintptr_t)buffer % BYTES == 0);
     for (int i = bits; i < 8 * BYTES; i++) CHECK(!bit(buffer, i));

@@ -1,4 +1,4 @@
-/* Values of the other byte order. */
+/* Values of the other byte order are swapped. */
 #include "arrow/values.h"
 #include "base/check.h"
 #include "counting_source.h"
@@ -32,7 +32,8 @@ static void test_units(void) {
     CHECK(bc__unit_of_values(&interval) == BC_UNIT_MONTH_DAY_NANO);
 }
 
-/* From an unaligned place, in place, and but for what is no whole unit. */
+/* Swaps from an unaligned address and in place. A partial unit at the end is not
+ * written. */
 static void check(enum bc_unit unit, const uint8_t *turned, int64_t size) {
     uint8_t in[65];
     uint8_t out[64];
@@ -63,7 +64,7 @@ static void test_intervals(void) {
     check(BC_UNIT_MONTH_DAY_NANO, turned, 16);
 }
 
-/* Text in a view, and the beginning of text elsewhere, has no order. */
+/* The inline text and the prefix of a view have no byte order. */
 static void test_views(void) {
     static const int32_t lengths[] = {0, 12, 13, -1};
     for (size_t i = 0; i < BC_ARRAY_LENGTH(lengths); i++) {

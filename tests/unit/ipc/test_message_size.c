@@ -4,7 +4,7 @@
 #include "message_builder.h"
 #include "schema_builder.h"
 
-/* A buffer of a few rows that says that it is very large, in a sparse file. */
+/* A buffer of a few rows with a very large size, as in a sparse file. */
 static void test_buffers_larger_than_their_rows(void) {
     enum { BODY = 4 << 20 };
     const struct bc_wire_node nodes[] = {{BODY / 8, 0}};
@@ -32,11 +32,11 @@ static void test_buffers_larger_than_their_rows(void) {
     bc__schema_free(schema);
 }
 
-/* A column of one row, which reaches so much of what is in front of the hole. */
+/* A column of one row, and the buffers in its message. */
 struct reach {
     const char *format;
     int64_t n_children;
-    const void *row; /* 64 bytes of the body: what the buffers below lie on */
+    const void *row; /* 64 bytes of the body, used by the buffers below */
     struct bc_wire_buffer buffers[6];
     size_t n_buffers;
     bool is_far;

@@ -1,10 +1,9 @@
-/* IPC metadata: what we build is read back whole, and what nobody should have built ends.
- */
+/* IPC metadata: it is read back as it was built, and damaged metadata is an error. */
 #include "counting_source.h"
 #include "ipc/metadata.h"
 #include "message_builder.h"
 
-/* ---- schemas, written down ---- */
+/* ---- schemas as text ---- */
 
 struct spec {
     const char *format;
@@ -248,7 +247,7 @@ static void compare(const struct ArrowSchema *a, const struct ArrowSchema *b) {
     for (int64_t i = 0; i < a->n_children; i++) compare(a->children[i], b->children[i]);
 }
 
-/* ---- what we build is read back ---- */
+/* ---- round trips ---- */
 
 static void check_schema(const struct bc_schema *schema, const char *checksums) {
     struct flatbuffer flatbuffer = build_schema_message(schema, checksums);
@@ -366,7 +365,7 @@ static void test_metadata_without_pairs(void) {
     bc__schema_free(schema);
 }
 
-/* Numbers of their own, some of them shared. */
+/* Dictionary ids, some of which are shared. */
 static void test_dictionary_ids(void) {
     static const int64_t ids[] = {7, -1, 7, INT64_MAX, 0, INT64_MIN};
     struct bc_schema *schema = make_schema(&roots[2]);
@@ -452,7 +451,7 @@ static void test_batches(void) {
     check_batch(&empty);
 }
 
-/* The footer's own table, in front of a message whose schema it takes. */
+/* Builds a footer's table before a copy of a schema message, whose schema it uses. */
 static struct flatbuffer build_footer(const struct bc_schema *schema) {
     static const uint16_t fields[] = {16, 4, 8, 12};
     struct flatbuffer message = build_schema_message(schema, NULL);
@@ -509,9 +508,9 @@ static void test_footers(void) {
     }
 }
 
-/* ---- what is broken ends ---- */
+/* ---- damaged metadata ---- */
 
-/* Everything that reads reads the bytes, and all that it gives out. */
+/* Calls each reading function, and reads all its results. */
 static uint64_t read_all(const struct flatbuffer *flatbuffer) {
     uint64_t sum = 0;
     struct bc_wire_head head;
@@ -577,7 +576,7 @@ static void move(const struct flatbuffer *flatbuffer) {
     free(place);
 }
 
-/* Each bit the other way round, and each size that is too short. */
+/* Flips each bit, and cuts at each size. */
 static void damage(struct flatbuffer flatbuffer) {
     static volatile uint64_t sum;
     move(&flatbuffer);

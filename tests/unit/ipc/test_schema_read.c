@@ -1,18 +1,18 @@
-/* IPC metadata that nobody's writer makes, put together by hand: it is refused, and at
- * once; and what writers may leave out. */
+/* Hostile schemas, assembled by hand, are refused at once. Fields that writers may leave
+ * out have defaults. */
 #include "counting_source.h"
 #include "flatbuffer_builder.h"
 #include "ipc/metadata.h"
 
-/* Where the fields are in the tables that we make: only those that we need. */
+/* Offsets of the fields that the tests set in their tables. */
 enum { IN_VERSION = 4, IN_KIND = 6, IN_HEADER = 8, IN_FIELDS = 4, IN_ENDIANNESS = 8 };
 enum { IN_TYPE_KIND = 4, IN_TYPE = 8, IN_CHILDREN = 12, IN_PAIRS = 16, IN_ENCODING = 20 };
 
-/* A message of a schema: its vtables, and where some of its parts are. */
+/* A schema message: its vtables, and offsets of some parts. */
 struct parts {
     uint32_t empty, field, encoded, pair;
     uint32_t root, schema;
-    uint32_t fields; /* for the caller to refer to the fields */
+    uint32_t fields; /* the reference to the fields, set by the caller */
 };
 
 static struct parts start_schema(struct flatbuffer_builder *out) {
@@ -41,8 +41,8 @@ static struct parts start_schema(struct flatbuffer_builder *out) {
 
 enum { TYPE_STRUCT = 13, TYPE_UNION = 14, TYPE_UNKNOWN = 27 };
 
-/* A field whose type has no parameters, without children and pairs, for the caller to
- * refer to others. */
+/* Writes a field without type parameters, children or pairs. The caller may set those
+ * references. */
 static uint32_t field_of(struct flatbuffer_builder *out, const struct parts *parts,
                          uint32_t its_vtable, uint8_t kind) {
     uint32_t field = builder_table(out, its_vtable);
@@ -55,7 +55,7 @@ static uint32_t field_of(struct flatbuffer_builder *out, const struct parts *par
     return field;
 }
 
-/* Reads what was put together, a schema; it stays, for more to be done with it. */
+/* Reads the assembled schema. `out` stays as it is. */
 static int read_assembled(const struct flatbuffer_builder *out,
                           struct bc_schema **out_schema, struct bc_error *error) {
     struct flatbuffer flatbuffer = flatbuffer_copy(out->bytes, out->size);
@@ -74,9 +74,9 @@ static void refuse(const struct flatbuffer_builder *out, int code, const char *w
     CHECK(error.code == code && strstr(error.message, words) != NULL);
 }
 
-/* ---- little that says much ---- */
+/* ---- small messages of large schemas ---- */
 
-/* A chain of fields, each `n_children` times the child of the one before. */
+/* A chain of fields. Each is `n_children` times the child of the field before. */
 static void check_chain(uint32_t levels, uint32_t n_children, const char *words) {
     struct flatbuffer_builder out = builder_start(256 + levels * (64 + 4 * n_children));
     struct parts parts = start_schema(&out);
@@ -113,7 +113,7 @@ static void test_shared_children(void) {
     check_chain(100, 1000, "too often");
 }
 
-/* All fields are one, whose pairs are all one. */
+/* All fields are the same one, and all its pairs are the same one. */
 static void test_shared_pairs(void) {
     enum { N = 100000, TEXT = 1000 };
     struct flatbuffer_builder out = builder_start(1024 + TEXT + 2 * 4 * N);
@@ -136,7 +136,7 @@ static void test_shared_pairs(void) {
     free(out.bytes);
 }
 
-/* Many fields that share all they have, as a writer might: those are read. */
+/* Many fields that share all their parts, as a writer may build them, are read. */
 static void test_shared_types(void) {
     enum { N = 1000 };
     struct flatbuffer_builder out = builder_start(256 + N * 48);
@@ -163,7 +163,7 @@ static void test_shared_types(void) {
     free(out.bytes);
 }
 
-/* ---- what others leave out, and what we do not know ---- */
+/* ---- defaults and unknown values ---- */
 
 /* A column "" of a dictionary, which is a union of two structs. */
 static struct flatbuffer_builder defaults(struct parts *out_parts, uint32_t *out_column) {

@@ -1,9 +1,9 @@
-/* How the checksums of columns are found in a message. */
+/* The measurement of the columns in a message. */
 #include "ipc/verify.h"
 #include "message_builder.h"
 #include "schema_builder.h"
 
-/* Columns may not have the buffers of those before them. */
+/* A column must not use the buffers of an earlier column. */
 static void test_variadic_counts(void) {
     enum { COLUMNS = 4, N_BUFFERS = 40 };
     const int64_t counts[] = {N_BUFFERS - 2, -N_BUFFERS - 2, N_BUFFERS - 2, 0};

@@ -1,5 +1,5 @@
-/* The threads that wait for a batch: each is taken out when its batch is there, no sooner
- * and no later, whoever came or left meanwhile. */
+/* The queue of waiting threads. A thread is removed exactly when its batch is recorded,
+ * however other threads come and leave. */
 #include <string.h>
 
 #include "record/wait_queue.h"
@@ -33,7 +33,7 @@ static void come(struct crowd *crowd, uint64_t published) {
     crowd->waits[i] = true;
 }
 
-/* Takes the waiting threads of the chain out of the model. */
+/* Removes the threads of the chain from the model. */
 static void leave(struct crowd *crowd, struct bc_waiter *chain) {
     while (chain != NULL) {
         struct bc_waiter *next = chain->next;

@@ -1,5 +1,5 @@
-/* Calls that read a batch only if that is quick: from memory, small ones, and those whose
- * bytes need not be looked at. */
+/* Calls that read a batch only if that is quick: a batch in memory, a small batch, or one
+ * whose bytes are already verified. */
 #include "cache/cache.h"
 #include "delta_stream.h"
 #include "ipc/codec.h"
@@ -74,7 +74,7 @@ static void test_quick_reads(void) {
     record(MANY, &options, true, true);
     options.compression = BC_COMPRESSION_LZ4;
     record(FEW, &options, true, true);
-    /* What was decompressed is kept. */
+    /* The decompressed batch is kept. */
     record(MANY, &options, false, true);
     recording_dir_finish(&dir);
 }
@@ -109,7 +109,7 @@ static void test_a_quick_call_asks_the_source(void) {
     counting_source_check_released(&source);
 }
 
-/* ---- files that say little of their work ---- */
+/* ---- small files that take much work ---- */
 
 static void check_one(struct bc_cache *cache, uint64_t number, int expected) {
     struct ArrowArray array = {0};
@@ -131,7 +131,7 @@ static struct bc_cache *open_file(const char *path) {
 
 enum { TEXT_ROWS = 1000, TEXT_EACH = 50000 };
 
-/* Writes a batch of few rows of zstd's text, 50 MB in a few KB. */
+/* Writes a batch of a few rows of text, 50 MB that zstd compresses to a few KB. */
 static void write_text(const char *path) {
     static int32_t offsets[TEXT_ROWS + 1];
     for (int i = 0; i <= TEXT_ROWS; i++) offsets[i] = i * TEXT_EACH;
@@ -248,7 +248,7 @@ static void write_dictionaries(const char *path, int n) {
     free(zeros);
 }
 
-/* The second one takes the first one's place. */
+/* The second version replaces the first one. */
 static void test_dictionaries_that_were_given_up_are_not_quick(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
@@ -265,7 +265,7 @@ static void test_dictionaries_that_were_given_up_are_not_quick(void) {
     recording_dir_finish(&dir);
 }
 
-/* What a delta adds to is read with it. */
+/* A delta is read with the values before it. */
 static void test_long_chains_are_not_quick(void) {
     enum { PARTS = 3000 };
     struct recording_dir dir;
@@ -281,7 +281,7 @@ static void test_long_chains_are_not_quick(void) {
     recording_dir_finish(&dir);
 }
 
-/* ---- locks that another thread has for long ---- */
+/* ---- locks held by another thread ---- */
 
 struct call {
     struct bc_cache *cache;
@@ -302,8 +302,8 @@ static void *skip(void *context) {
     return NULL;
 }
 
-/* A thread's call while this one has the lock: it must not wait, or the test ends here.
- */
+/* Makes a call in another thread while this thread has the lock. The call must not wait
+ * for the lock, or the alarm ends the test. */
 static void check_locked(struct bc_mutex *lock, void *(*run)(void *), struct call *call) {
     pthread_t thread;
     (void)alarm(600);

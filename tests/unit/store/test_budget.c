@@ -21,7 +21,7 @@ static void test_counts_each_byte_once(void) {
     bc__shared_buffers_finish(&shares);
 }
 
-/* Entries come and go in any order, and are found by everyone who holds them. */
+/* Entries are added and removed in any order, and each holder finds its entry. */
 static void test_many(void) {
     struct bc_shared_buffers shares = {0};
     uint64_t added;
