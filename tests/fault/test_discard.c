@@ -105,7 +105,7 @@ static void test_other_files(void) {
     recording_dir_finish(&dir);
 }
 
-/* A failed lock call never allows two writers, whatever its errno is. */
+/* A failed lock call never allows two writers, with any errno. */
 static void test_locks_that_are_refused(void) {
     static const int codes[] = {ENOLCK, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, EIO, EBADF};
     struct recording_dir dir;

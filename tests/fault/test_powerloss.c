@@ -288,8 +288,8 @@ static void lose_power(struct plan plan) {
     end();
 }
 
-/* Batches in a file that is as another one was, and of whose last write `n` bytes from
- * `at` on have come. */
+/* Returns how many batches a file has after a partial write: `n` bytes from `at` on are
+ * written. */
 static int64_t count_torn(const struct plan *plan, const struct version *before,
                           const struct version *after, size_t at, size_t n) {
     size_t size = at + n > before->size ? at + n : before->size;

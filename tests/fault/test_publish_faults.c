@@ -1,4 +1,4 @@
-/* Published batches stay, whatever fails later. Another process reads the recording
+/* Published batches stay after any later failure. Another process reads the recording
  * before each system call of the writer, and touches the batches again at the end. */
 #include <sys/wait.h>
 
@@ -118,7 +118,7 @@ static bool fail_before_an_onlooker(const struct recording_dir *dir, unsigned lo
     return fired;
 }
 
-/* Readers keep valid bytes of published batches, whatever fails. */
+/* Readers keep valid bytes of published batches after any failure. */
 static void test_what_is_published_stays(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

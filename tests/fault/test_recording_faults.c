@@ -449,8 +449,8 @@ static void test_record_durable(void) {
     sweep_all(scenario);
 }
 
-/* What has the first hidden names already: a link, a pipe, and a file that another
- * process is making. The one behind them was left. */
+/* The first temporary names are taken by a link, a pipe and a file of another process. A
+ * dead process left the file of the next name. */
 static void test_hidden_names_that_are_taken(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);

@@ -1,5 +1,5 @@
-/* A consumer that trusts an array as the C data interface allows, and reads everything
- * that the array refers to. An invalid array ends the process. */
+/* A consumer that trusts an array as the C data interface allows. It reads all memory of
+ * the array. An invalid array ends the process. */
 #ifndef BC_TESTS_FUZZ_CONSUME_H
 #define BC_TESTS_FUZZ_CONSUME_H
 

@@ -41,8 +41,8 @@ static void scatter(struct choices *choices, uint8_t *bytes, int64_t size) {
     }
 }
 
-/* `n` + 1 offsets that rise to at most `limit`, one of which may be any number: but the
- * last one of a text, which says how long it is, tells the truth where it says much. */
+/* Makes `n` + 1 offsets that rise to at most `limit`. One of them may be any number. The
+ * last offset of a text gives its size, so a large one is true. */
 static int64_t make_offsets(struct producer *producer, void *buffer, int bits, int64_t n,
                             int64_t limit, bool is_text) {
     struct choices *choices = producer->choices;

@@ -1,9 +1,9 @@
 /* A hostile producer: streams of the C data interface, made of any bytes.
  *
- * The interface says nothing of the size of a buffer. So each buffer is an allocation of
- * exactly the bytes that its array's format, length, offset and last offset ask for, and
- * the lies are those that a checker can see: offsets, ids, views, counts, formats, null
- * counts, numbers of children, pointers that are missing. */
+ * The interface gives no size of a buffer. Each buffer is therefore an allocation of
+ * exactly the bytes for its array's format, length, offset and last offset. A checker can
+ * detect each lie: in offsets, ids, views, counts, formats, null counts, numbers of
+ * children and missing pointers. */
 #ifndef BC_TESTS_FUZZ_PRODUCER_H
 #define BC_TESTS_FUZZ_PRODUCER_H
 
@@ -22,8 +22,8 @@ uint8_t fuzz_choose(struct choices *choices);
 /* Returns a choice from 0 to `n` - 1. */
 int64_t fuzz_below(struct choices *choices, int64_t n);
 
-/* Makes a stream, which draws from `choices` as it is asked. Everything that it gives
- * must be released once; `*out_alive` counts what is not yet, the stream included. */
+/* Makes a stream that draws from `choices`. The caller releases the stream and each of
+ * its results once. `*out_alive` counts the objects that are not released yet. */
 void fuzz_producer(struct choices *choices, struct ArrowArrayStream *out_stream,
                    int64_t *out_alive);
 

@@ -46,7 +46,7 @@ struct held {
     int64_t *alive;
     void *allocations[16];
     int n;
-    int64_t n_children; /* the true number, whatever the array claims */
+    int64_t n_children; /* the true number of children */
 };
 
 struct producer {

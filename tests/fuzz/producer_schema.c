@@ -161,7 +161,8 @@ static const char *make_metadata(struct producer *producer, struct held *held) {
 }
 
 void fuzz_make_schema(struct producer *producer, int number, struct ArrowSchema *out) {
-    /* None of another layout: its buffers would be too small, and nobody could see it. */
+    /* No format of another layout: its buffers would be too small, which no checker can
+     * detect. */
     static const char *const formats[] = {
         "", "+", "+w:", "+w:-1", "d:1", "+ud:", "tsx:", "w:0", "\xff", "+w:99999999999"};
     struct choices *choices = producer->choices;

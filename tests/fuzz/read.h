@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Opens it mapped and copied, whole and partial, with and without looking at what the
- * batches hold; reads all columns, one, and none; resumes it. */
+/* Opens the file mapped and read into memory, complete and partial, with and without
+ * verification. Reads all columns, one and none, and resumes the file. */
 void fuzz_read(const uint8_t *bytes, size_t size);
 
 #endif

@@ -14,7 +14,7 @@ struct tap_case {
 
 #define TAP_CASE(function) {#function, function}
 
-// Fails the running program at once: what follows in a case relies on what it checked.
+// Ends the program if the condition is false: the rest of a case relies on it.
 #define CHECK(condition)                                                     \
     do {                                                                     \
         if (!(condition)) {                                                  \

@@ -126,8 +126,9 @@ static long memory_pages(void) {
     return pages;
 }
 
-/* What the process takes when nearly all of a chunk of slots was passed, and then nearly
- * all of the next one: an allocator that fills memory touches all of a chunk at once. */
+/* Returns the memory of the process after most of a chunk of slots was passed, and
+ * then most of the next chunk. An allocator that fills memory touches a whole chunk
+ * at once. */
 static void test_memory_of_what_was_passed(void) {
     enum { FEWER = 131000, MORE = 262000, PAGES_MAX = 1000 };
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -321,7 +322,8 @@ static void test_deltas_in_any_order(void) {
 
 enum { WAITING = 100 };
 
-/* The steps to look `FEW` times for threads whose batch is there, which none is. */
+/* Returns the steps of `FEW` searches for threads whose batch is recorded. No thread is
+ * found. */
 static uint64_t count_looks(int waiting) {
     static struct bc_waiter queued[WAITING];
     struct bc_wait_queue queue = {0};

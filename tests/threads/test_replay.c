@@ -302,8 +302,8 @@ static void test_stuck_source_holds_up_nobody_else(void) {
     bc_cache_unref(shared.cache);
 }
 
-/* Two caches, each of which feeds the other: batch k of `left` needs batch k - 1 of
- * `right`, and batch k of `right` needs batch k of `left`. */
+/* Two caches that feed each other. Batch k of `left` needs batch k - 1 of `right`. Batch
+ * k of `right` needs batch k of `left`. */
 struct pair {
     struct counting_source left, right;
     struct bc_cache *left_cache, *right_cache;

@@ -157,7 +157,7 @@ static void test_closing_wakes_all(void) {
     run(&scene, NULL, readers, 1);
 }
 
-/* A batch that does not fit: each thread that needs it gets ENOMEM. */
+/* If a batch does not fit, each thread that waits for it gets ENOMEM. */
 static void test_a_budget_refuses(void) {
     for (uint64_t prefetch = 0; prefetch < 6; prefetch += 3) {
         struct scene scene = {.code = ENOMEM};

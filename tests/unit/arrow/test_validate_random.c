@@ -114,7 +114,7 @@ static void test_random_damage(void) {
             ((uint8_t *)all)[at] =
                 (uint8_t)((state >> 33) % 7 == 0 ? state >> 20 : state >> 33 & 7);
         }
-        /* Does what the decoder does before the validation. */
+        /* Does the decoder's checks before the validation. */
         all->offsets[ROWS] = sizeof(all->text);
         if (bc__validate_batch(column.schema, NULL, column.batch, NULL) == 0) {
             accepted++;

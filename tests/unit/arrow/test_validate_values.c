@@ -289,7 +289,8 @@ static void test_views_without_buffers(void) {
 static void test_views_of_bytes(void) { check_views(false); }
 static void test_views_of_text(void) { check_views(true); }
 
-/* Many views of one large text. To check each of them would take minutes. */
+/* Many views of one large text. To check the text once for each view would take
+ * minutes. */
 enum { OVERLAPPING = 1 << 17, TEXT_BYTES = 1 << 20 };
 
 static void overlap(struct bc_view *views, const uint8_t *data, int32_t offset,

@@ -20,7 +20,7 @@ struct shared {
     _Atomic int last; /* times that a thread released the last reference */
 };
 
-/* Has one reference, takes more and releases all of them. */
+/* Takes and releases references, and at last releases the thread's own. */
 static void *take_and_release(void *context) {
     struct shared *shared = context;
     for (int i = 0; i < ROUNDS; i++) {

@@ -47,8 +47,8 @@ static void check_message(struct bc_file *file, int i, int64_t offset,
     }
 }
 
-/* Each message can be read at any time, whether it is in the file, in a pending block or
- * in a block that was written since. */
+/* Each message can be read at any time: in the file, in a pending block or in a block
+ * written since. */
 static void test_messages_are_collected(void) {
     char *path = new_directory();
     for (int pattern = 1; pattern < 5; pattern++) {
@@ -91,8 +91,8 @@ static int64_t blocks_of(const struct bc_file *file) {
     return (int64_t)status.st_blocks * 512;
 }
 
-/* Messages pass through a file whose disk has room for a few of them. Pages in use are
- * never punched. */
+/* Many messages pass through a file that has room for a few. Pages in use are never
+ * punched. */
 static void test_room_is_given_back(void) {
     enum { WINDOW = 20, LIMIT = 300 * 1024 };
     char *path = new_directory();

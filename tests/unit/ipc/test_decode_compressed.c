@@ -221,7 +221,7 @@ static uint64_t decode(struct ArrowSchema *schema, bool is_dictionary,
     return held;
 }
 
-/* Decodes what `make` writes, with each codec. */
+/* Decodes the message of `make`, with each codec. */
 static void check(struct ArrowSchema *schema, void (*make)(struct maker *)) {
     for (int codec = BC_CODEC_LZ4; codec <= BC_CODEC_ZSTD; codec++) {
         struct maker maker = {.codec = (enum bc_codec)codec};

@@ -5,8 +5,8 @@
 
 enum { BYTES = 64, ROWS = 13, OFFSET = 3, COLUMNS = 3 };
 
-/* One batch of a bool, an int32 and a string column. `poison`: bytes that no value has
- * are 0xff instead of what malloc gave, which valgrind follows. */
+/* One batch of a bool, an int32 and a string column. `poison`: bytes outside of values
+ * are 0xff. Without it they stay uninitialised, which valgrind tracks. */
 struct source {
     bool poison;
     bool given;

@@ -54,7 +54,7 @@ static void test_promoted_borrows_have_references(void) {
     bc__batch_unref(batch);
 }
 
-/* The last borrow frees a list whose reader has left, which AddressSanitizer checks. */
+/* If the reader has left, the last borrow frees the list. AddressSanitizer checks it. */
 static void test_borrows_outlive_the_reader(void) {
     struct bc_batch *batch = new_batch();
     struct bc_borrow_list *list = new_list(true);
