@@ -57,8 +57,8 @@ struct bc_chain *bc__chains_use(struct bc_dictionaries *dictionaries, int32_t in
 
 /* Removes the chain from its base, and the values of its other versions from the cache.
  */
-static void leave_versions(struct bc_dictionaries *dictionaries,
-                           const struct bc_chain *chain) {
+static void detach_versions(struct bc_dictionaries *dictionaries,
+                            const struct bc_chain *chain) {
     bc__dictionaries_set_chain(dictionaries, chain->index, chain->base, NULL);
     uint64_t parts = bc__delta_values_parts(chain->values);
     for (uint64_t i = 1; i < parts; i++) {
@@ -73,10 +73,10 @@ void bc__chains_trim(struct bc_dictionaries *dictionaries, struct bc_chain *used
     for (;;) {
         struct bc_chain *oldest = dictionaries->oldest;
         if (oldest == used) return;
-        bool is_there =
+        bool has_base =
             bc__dictionaries_has_version(dictionaries, oldest->index, oldest->base);
-        if (is_there && dictionaries->chain_bytes <= CHAIN_BYTES_MAX) return;
-        leave_versions(dictionaries, oldest);
+        if (has_base && dictionaries->chain_bytes <= CHAIN_BYTES_MAX) return;
+        detach_versions(dictionaries, oldest);
         free_chain(dictionaries, oldest);
     }
 }

@@ -132,7 +132,7 @@ int bc__disk_check(struct bc_tier *tier, struct bc_error *error);
 int bc__disk_locate(struct bc_tier *tier, uint64_t number,
                     struct bc_index_entry *out_entry, struct bc_error *error);
 int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
-                  struct bc_tier_read what, struct bc_batch **out_batch,
+                  struct bc_tier_read request, struct bc_batch **out_batch,
                   struct bc_error *error);
 uint64_t bc__disk_read_cost(struct bc_tier *tier, struct bc_extent extent, uint64_t rows,
                             bool is_new);

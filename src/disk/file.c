@@ -213,14 +213,14 @@ void bc__file_remove(struct bc_file *file) {
     bc__region_unref(file->block);
     file->block = NULL;
     file->collected = 0;
-    bool is_gone = bc__file_unlink(file);
+    bool is_removed = bc__file_unlink(file);
     /* Unlock explicitly: a mapping may keep the open file, and with it the lock. */
-    bool may_last = file->is_locked && !bc__file_is_forked(file);
-    if (may_last && file->file >= 0) bc__sys_unlock(file->file);
+    bool unlocks = file->is_locked && !bc__file_is_forked(file);
+    if (unlocks && file->file >= 0) bc__sys_unlock(file->file);
     if (file->file >= 0) bc__sys_close(file->file);
     if (file->dir >= 0) bc__sys_close(file->dir);
     /* FUSE and NFS keep an open file in its directory, under another name. */
-    if (!is_gone) (void)bc__sys_remove_dir(file->dir_path);
+    if (!is_removed) (void)bc__sys_remove_dir(file->dir_path);
     file->file = -1;
     file->dir = -1;
     bc__mutex_unlock(&file->lock);

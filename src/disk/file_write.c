@@ -46,10 +46,10 @@ static int check_writable(const struct bc_file *file) {
 /* Returns whether the file may have the 8 bytes after their write failed. If they cannot
  * be read, they may be there. */
 static bool may_contain(const struct bc_file *file, const void *prefix, int64_t offset) {
-    uint8_t there[PREFIX];
+    uint8_t found[PREFIX];
     size_t got;
-    if (bc__sys_read(file->file, there, PREFIX, offset, &got) != 0) return true;
-    return got == PREFIX && memcmp(there, prefix, PREFIX) == 0;
+    if (bc__sys_read(file->file, found, PREFIX, offset, &got) != 0) return true;
+    return got == PREFIX && memcmp(found, prefix, PREFIX) == 0;
 }
 
 static int publish_group(struct bc_file *file, const void *prefix, int64_t offset,

@@ -14,14 +14,14 @@ struct entry_writer {
     struct bc_file *file;
     uint8_t *chunk;
     size_t used;
-    int64_t at; /* offset of the chunk in the file */
+    int64_t offset; /* of the chunk in the file */
     struct bc_error *error;
 };
 
 static int flush_entries(struct entry_writer *writer) {
     int code = bc__file_write_behind(writer->file, writer->chunk, writer->used,
-                                     writer->at, writer->error);
-    writer->at += (int64_t)writer->used;
+                                     writer->offset, writer->error);
+    writer->offset += (int64_t)writer->used;
     writer->used = 0;
     return code;
 }
@@ -84,7 +84,7 @@ static int put_dictionaries(struct entry_writer *writer,
 static int put_footer(struct entry_writer *writer, const struct bc_trailer *trailer) {
     int code = flush_entries(writer);
     if (code != 0) return code;
-    int64_t padding = bc__trailer_file_size(trailer) - BC_TRAILER_FOOTER - writer->at;
+    int64_t padding = bc__trailer_file_size(trailer) - BC_TRAILER_FOOTER - writer->offset;
     bc_assert(padding >= 0 && padding < 64);
     uint8_t *out = writer->chunk;
     memset(out, 0, (size_t)padding);

@@ -47,9 +47,9 @@ static bool find_position(const struct bc_schema *schema, int32_t from, int32_t 
  * validated when they were appended. Returns false if the chain is gone. */
 static bool store_reached_by_chain(struct bc_dictionaries *dictionaries, int32_t index,
                                    const struct bc_dictionary_version *version) {
-    int32_t same = dictionaries->all[index].shared_with;
+    int32_t owner = dictionaries->all[index].shared_with;
     if (version->base == version->number) return false;
-    struct bc_chain *chain = bc__dictionaries_chain(dictionaries, same, version->base);
+    struct bc_chain *chain = bc__dictionaries_chain(dictionaries, owner, version->base);
     uint64_t part = version->number - version->base;
     if (chain == NULL || bc__delta_values_parts(chain->values) <= part) return false;
     const struct bc_schema *schema = dictionaries->schema;
@@ -75,9 +75,9 @@ int bc__dictionaries_validate(struct bc_dictionaries *dictionaries, int32_t inde
     struct bc_dictionary *dictionary = &dictionaries->all[index];
     int code = 0;
     if (!bc__dictionaries_lock_chains(dictionaries, waits)) return EAGAIN;
-    bool is_known = dictionary->validated_at == version->extent.offset && !is_copied;
-    if (!is_known) is_known = store_reached_by_chain(dictionaries, index, version);
-    if (!is_known || !has_reached_values(dictionaries, index, batch)) {
+    bool is_valid = dictionary->validated_at == version->extent.offset && !is_copied;
+    if (!is_valid) is_valid = store_reached_by_chain(dictionaries, index, version);
+    if (!is_valid || !has_reached_values(dictionaries, index, batch)) {
         code = bc__validate_dictionary(dictionaries->schema, dictionary->field, batch,
                                        error);
         if (code == 0) store_reached(dictionaries, index, batch);

@@ -301,7 +301,7 @@ int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *res
     size_t got = 0;
     int code = 0;
     if (is_right)
-        code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.at, &got);
+        code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.offset, &got);
     is_right = is_right && code == 0 && got == size &&
                bc__checksum_message(bytes, size, framing + digits) == expected;
     bc__free(bytes);
@@ -313,7 +313,7 @@ int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *res
 static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **out_schema,
                        struct bc_error *error) {
     struct bc_scan_result result;
-    int64_t start = disk->scanner.at;
+    int64_t start = disk->scanner.offset;
     int code = bc__scanner_peek(&disk->scanner, size, &result);
     if (code != 0 && code != EINVAL && code != ENOTSUP) {
         return bc__disk_error_reading(disk, code, error);
@@ -348,7 +348,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     disk->encoder.checksums = digits != NULL;
     disk->schema_bytes = result.size;
     atomic_store(&disk->schema_verified, true);
-    disk->scanner.at = start + result.size;
+    disk->scanner.offset = start + result.size;
     *out_schema = schema;
     return 0;
 }
@@ -371,7 +371,7 @@ static int open_by_format(struct bc_disk *disk, int64_t size,
         code = open_arrow_file(disk, size, out_schema, disk->is_partial ? NULL : error);
         if (code == 0 || !disk->is_partial) return code;
         /* The file has the same messages as a stream. */
-        disk->scanner.at = FILE_HEAD;
+        disk->scanner.offset = FILE_HEAD;
     }
     return open_stream(disk, size, out_schema, error);
 }

@@ -114,9 +114,9 @@ int bc__disk_locate(struct bc_tier *tier, uint64_t number,
 
 /* Decodes the batch of a message. `reason`: as for decode_message(). */
 static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
-                      struct bc_tier_read what, int64_t *left,
+                      struct bc_tier_read request, int64_t *left,
                       struct bc_batch **out_batch, struct bc_error *reason) {
-    bool is_new = what.unverified != NULL;
+    bool is_new = request.unverified != NULL;
     bool checks = is_new && disk->encoder.checksums;
     if (is_new) prefetch_message(message);
     int code = bc__load_metadata(message, checks);
@@ -127,21 +127,21 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
     const struct bc_schema *schema = disk->encoder.schema;
     const struct bc_message *parsed = &message->parsed;
     if (checks && (!bc__message_fits_batch(schema, parsed) ||
-                   !bc__verify_columns(schema, what.unverified, parsed))) {
+                   !bc__verify_columns(schema, request.unverified, parsed))) {
         return EBADMSG;
     }
-    return decode_message(disk, message, what.projection, is_new && disk->validates, left,
-                          out_batch, reason);
+    return decode_message(disk, message, request.projection, is_new && disk->validates,
+                          left, out_batch, reason);
 }
 
 int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
-                  struct bc_tier_read what, struct bc_batch **out_batch,
+                  struct bc_tier_read request, struct bc_batch **out_batch,
                   struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     bc_assert(extent.offset >= 0 && extent.size > 0);
     int code = 0;
-    int64_t *left = what.bytes_max == 0 ? NULL : &what.bytes_max;
-    bool is_new = what.unverified != NULL;
+    int64_t *left = request.bytes_max == 0 ? NULL : &request.bytes_max;
+    bool is_new = request.unverified != NULL;
     if (is_new && (disk->encoder.checksums || disk->validates)) {
         code = bc__work_spend(left, extent.size);
         if (code != 0) return code;
@@ -153,7 +153,7 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
-    code = read_batch(disk, &message, what, left, out_batch, &reason);
+    code = read_batch(disk, &message, request, left, out_batch, &reason);
     bc__unload_message(&message);
     if (code == EAGAIN) return code;
     if (reason.code == EINVAL) {

@@ -139,11 +139,11 @@ static int read_version(struct bc_disk *disk, int32_t index,
                         const struct bc_dictionary_version *version, int64_t *left,
                         struct bc_batch *batch, struct bc_batch **held) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
-    int32_t same = dictionaries->all[index].shared_with;
+    int32_t owner = dictionaries->all[index].shared_with;
     bool is_whole = version->base == version->number;
-    int code = is_whole ? decode_version(disk, same, version, disk->tier.copies_on_read,
+    int code = is_whole ? decode_version(disk, owner, version, disk->tier.copies_on_read,
                                          left, held)
-                        : decode_chained(disk, same, version, left, held);
+                        : decode_chained(disk, owner, version, left, held);
     if (code != 0) return code;
     bc__dictionaries_copy_nodes(dictionaries, index, *held, batch);
     return is_whole ? validate_values(disk, index, version, batch) : 0;
@@ -158,8 +158,8 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t index, int64_t offset,
         return 0;
     }
     struct bc_dictionary_version version;
-    int32_t same = dictionaries->all[index].shared_with;
-    if (!bc__dictionaries_find(dictionaries, same, offset, &version)) return EINVAL;
+    int32_t owner = dictionaries->all[index].shared_with;
+    if (!bc__dictionaries_find(dictionaries, owner, offset, &version)) return EINVAL;
     *held = version.decoded;
     bool is_new = *held == NULL;
     int code = 0;
@@ -175,7 +175,7 @@ int bc__dictionary_read(struct bc_disk *disk, int32_t index, int64_t offset,
     }
     if (code != 0) return code;
     bool is_charged =
-        is_new ? bc__dictionaries_cache(dictionaries, same, version.number, *held)
+        is_new ? bc__dictionaries_cache(dictionaries, owner, version.number, *held)
                : version.is_charged;
     if (is_charged) batch->held_bytes += bc__batch_bytes(*held);
     return 0;

@@ -92,7 +92,7 @@ static int compare_schema(struct bc_disk *disk, struct bc_error *error) {
     /* After a power loss, the file may be empty. */
     disk->schema_bytes = got == size ? (int64_t)size : 0;
     disk->schema_checksum = bc__checksum(bytes, size);
-    disk->scanner.at = disk->schema_bytes;
+    disk->scanner.offset = disk->schema_bytes;
     bc__free(bytes);
     return 0;
 }
@@ -285,7 +285,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
 }
 
 int bc__disk_start_appending(struct bc_disk *disk, struct bc_error *error) {
-    int code = bc__file_start_appending(&disk->file, disk->scanner.at, error);
+    int code = bc__file_start_appending(&disk->file, disk->scanner.offset, error);
     if (code == 0 && disk->schema_bytes == 0) {
         code = bc__disk_append_schema(disk, error);
         if (code == 0) code = bc__file_flush(&disk->file, error);

@@ -11,7 +11,7 @@
 int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *result) {
     const struct bc_dictionary_message message = {
         .id = result->head.dictionary_id,
-        .extent = {disk->scanner.at, result->size},
+        .extent = {disk->scanner.offset, result->size},
         .length = -1,
         .added = result->head.rows,
         .is_delta = result->head.is_delta,
@@ -22,13 +22,13 @@ int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *r
 int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int64_t size,
                    enum bc_scan_kind kind, struct bc_scan_result *out) {
     if (block->offset <= 0 || block->offset > size) return EINVAL;
-    disk->scanner.at = block->offset;
+    disk->scanner.offset = block->offset;
     int code = bc__scanner_peek(&disk->scanner, size, out);
     if (code != 0) return code;
     if (out->kind != kind) return EINVAL;
-    bool agree = block->metadata_bytes == out->size - out->head.body_bytes &&
-                 block->body_bytes == out->head.body_bytes;
-    if (!agree) return EBADMSG;
+    bool matches = block->metadata_bytes == out->size - out->head.body_bytes &&
+                   block->body_bytes == out->head.body_bytes;
+    if (!matches) return EBADMSG;
     /* Limit the sum of sizes: a small file must not list one message many times. */
     disk->scanned_bytes += out->size;
     return disk->scanned_bytes <= size ? 0 : EINVAL;
@@ -38,7 +38,7 @@ int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int6
  * meanwhile, sets `*again` to scan once more. */
 static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *again,
                           struct bc_error *error) {
-    bool had_looked = *again;
+    bool was_repeated = *again;
     *again = false;
     if (disk->follows) {
         enum bc_lock lock = bc__sys_probe_lock(disk->file.file);
@@ -50,7 +50,7 @@ static int check_data_end(struct bc_disk *disk, enum bc_scan_kind found, bool *a
                                  disk->file.path);
         }
         /* The message may be complete since the scan: scan once more. */
-        *again = !had_looked;
+        *again = !was_repeated;
         if (*again) return 0;
         if (disk->scanner.is_ours) {
             return bc__error_set(error, EOWNERDEAD,
@@ -103,7 +103,7 @@ static int check_message_whole(struct bc_disk *disk,
     const uint8_t *bytes = bc__region_bytes(block);
     size_t got = 0;
     int code = bc__sys_read_over_holes(disk->file.file, bc__region_bytes(block), size,
-                                       disk->scanner.at, &got);
+                                       disk->scanner.offset, &got);
     if (code == 0 && got != size) code = EINVAL;
     struct bc_message parsed;
     if (code == 0) code = bc__message_parse(&parsed, bytes, result->size);
@@ -122,7 +122,7 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
     for (bool again = false;;) {
         int64_t end;
         int code = bc__sys_size(disk->file.file, &end);
-        if (code == 0 && disk->scanner.at > end) code = EIO;
+        if (code == 0 && disk->scanner.offset > end) code = EIO;
         if (code != 0) return bc__disk_error_reading(disk, code, error);
         out_result->size = 0;
         if (disk->blocks != NULL) {
@@ -139,7 +139,7 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
         if (code == 0 && out_result->kind == BC_SCAN_DICTIONARY) {
             code = bc__scan_add_dictionary(disk, out_result);
             if (code == 0) {
-                disk->scanner.at += out_result->size;
+                disk->scanner.offset += out_result->size;
                 again = false;
                 continue;
             }
@@ -149,7 +149,8 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
             out_result->size = 0;
             return 0;
         }
-        if (code != 0) return bc__disk_error_scan(disk, code, disk->scanner.at, error);
+        if (code != 0)
+            return bc__disk_error_scan(disk, code, disk->scanner.offset, error);
         if (out_result->kind == BC_SCAN_END) {
             bool is_end = true;
             code = check_end_marker(disk, &is_end, error);
@@ -169,17 +170,17 @@ int bc__disk_next(struct bc_tier *tier, struct bc_extent *out_extent, uint64_t *
     if (code != 0) return code;
     if (__builtin_add_overflow(disk->scanned_rows, result.head.rows,
                                &disk->scanned_rows)) {
-        return bc__disk_error_message(disk, disk->scanner.at, error);
+        return bc__disk_error_message(disk, disk->scanner.offset, error);
     }
     disk->scanned++;
-    *out_extent = (struct bc_extent){disk->scanner.at, result.size};
+    *out_extent = (struct bc_extent){disk->scanner.offset, result.size};
     *out_rows = (uint64_t)result.head.rows;
-    disk->scanner.at += result.size;
+    disk->scanner.offset += result.size;
     /* Readers compare the file's size with these values before they touch mapped bytes.
      */
     if (disk->blocks == NULL) {
-        atomic_store(&disk->file.size, disk->scanner.at);
-        atomic_store(&disk->file.written, disk->scanner.at);
+        atomic_store(&disk->file.size, disk->scanner.offset);
+        atomic_store(&disk->file.written, disk->scanner.offset);
     }
     return 0;
 }

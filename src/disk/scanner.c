@@ -30,7 +30,7 @@ static int read_scratch(struct bc_scanner *scanner, int64_t at, size_t size,
 static int read_metadata(struct bc_scanner *scanner, const struct bc_frame *frame,
                          size_t got) {
     size_t framed = (size_t)(frame->metadata + frame->metadata_size);
-    int code = got >= framed ? 0 : read_scratch(scanner, scanner->at, framed, &got);
+    int code = got >= framed ? 0 : read_scratch(scanner, scanner->offset, framed, &got);
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
     /* Verify the checksum now: no later check would notice a wrong dictionary id. */
@@ -53,14 +53,14 @@ static enum bc_scan_kind scan_kind_of(const struct bc_wire_head *head) {
 
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
                      struct bc_scan_result *out_result) {
-    bc_assert(scanner->at >= 0);
+    bc_assert(scanner->offset >= 0);
     memset(out_result, 0, sizeof(*out_result));
     out_result->kind = BC_SCAN_NOTHING;
-    if (scanner->at >= end) return 0;
-    int64_t left = end - scanner->at;
+    if (scanner->offset >= end) return 0;
+    int64_t left = end - scanner->offset;
     size_t wanted = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
     size_t got;
-    int code = read_scratch(scanner, scanner->at, wanted, &got);
+    int code = read_scratch(scanner, scanner->offset, wanted, &got);
     if (code != 0) return code;
     struct bc_frame frame;
     out_result->kind = BC_SCAN_PART;

@@ -30,15 +30,15 @@ struct bc_scan_result {
 struct bc_scanner {
     int file; /* borrowed */
     bool is_ours;
-    int64_t at;       /* offset of the next message */
+    int64_t offset;   /* of the next message */
     uint8_t *scratch; /* the last metadata */
     size_t capacity;
 };
 
 void bc__scanner_finish(struct bc_scanner *scanner);
 
-/* Scans the message at `scanner->at`, which stays, in a file of `end` bytes. On success,
- * its metadata is in `scratch`.
+/* Scans the message at `scanner->offset`, in a file of `end` bytes. The offset stays. On
+ * success, the metadata is in `scratch`.
  * EINVAL: no message.
  * ENOTSUP: a batch or dictionary with an unsupported version of metadata.
  * ENOMEM: out of memory.

@@ -49,7 +49,7 @@ struct bc_tier_ops {
      * EAGAIN: the read takes more work than `bytes_max`, or it would wait for another
      * thread. */
     int (*read)(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
-                struct bc_tier_read what, struct bc_batch **out_batch,
+                struct bc_tier_read request, struct bc_batch **out_batch,
                 struct bc_error *error);
     /* Returns about how many bytes a read verifies, copies and decompresses. `is_new`:
      * the batch was not read before. Any thread. */

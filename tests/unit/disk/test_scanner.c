@@ -15,19 +15,19 @@ static enum bc_scan_kind scan(int file, int64_t end, struct counts *out_counts,
     *out_counts = (struct counts){0};
     for (;;) {
         /* The schema has no checksum of its own. */
-        scanner.is_ours = scanner.at > 0;
+        scanner.is_ours = scanner.offset > 0;
         CHECK(bc__scanner_peek(&scanner, end, &result) == 0);
-        int64_t before = scanner.at;
-        CHECK(bc__scanner_peek(&scanner, end, &result) == 0 && scanner.at == before);
+        int64_t before = scanner.offset;
+        CHECK(bc__scanner_peek(&scanner, end, &result) == 0 && scanner.offset == before);
         out_counts->schemas += result.kind == BC_SCAN_SCHEMA;
         out_counts->batches += result.kind == BC_SCAN_BATCH;
         out_counts->dictionaries += result.kind == BC_SCAN_DICTIONARY;
         if (result.kind > BC_SCAN_SCHEMA) break;
         CHECK(result.size > 0 && result.size % 8 == 0);
-        scanner.at += result.size;
-        CHECK(scanner.at <= end);
+        scanner.offset += result.size;
+        CHECK(scanner.offset <= end);
     }
-    *out_at = scanner.at;
+    *out_at = scanner.offset;
     bc__scanner_finish(&scanner);
     return result.kind;
 }
