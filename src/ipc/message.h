@@ -3,7 +3,7 @@
  *
  *     ff ff ff ff | size | metadata | body      since Arrow 0.15
  *                   size | metadata | body      before
- *     ff ff ff ff | 0     or     0              the end of the stream
+ *     ff ff ff ff | 0     or     0              end of stream
  */
 #ifndef BC_IPC_MESSAGE_H
 #define BC_IPC_MESSAGE_H
