@@ -126,14 +126,14 @@ def codec(value: Any) -> Literal["lz4", "zstd"] | None:
     raise ValueError(f"Unknown compression {value!r}: expected None, 'lz4' or 'zstd'")
 
 
-def stream_method(source: Any) -> Callable[[], object]:
-    """Return the method that exports an Arrow stream."""
+def stream_method(source: Any, name: str = "argument 'reader'") -> Callable[[], object]:
+    """Return the method that exports an Arrow stream; errors begin with `name`."""
     try:
         method: Callable[[], object] = source.__arrow_c_stream__
     except AttributeError:
         kind = type(source)
         error = TypeError(
-            "argument 'reader': Expected instance of pyarrow.lib.RecordBatchReader, "
+            f"{name}: Expected instance of pyarrow.lib.RecordBatchReader, "
             f"got {kind.__module__}.{kind.__qualname__}"
         )
         error.add_note(_OTHER_SOURCES)

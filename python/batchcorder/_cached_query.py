@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 from . import _core, _recordings
-from ._arguments import absolute
+from ._arguments import absolute, stream_method
 from ._maker import check, digest, remember
 from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
@@ -222,6 +222,7 @@ class _Begun(NamedTuple):
 
 def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _Begun:
     """Begin the recording, unless another process has begun it meanwhile."""
+    stream_method(source, "make_source's result")
     tries = 16
     while True:
         # While `make_source` ran, another process may have called `record`.
@@ -309,6 +310,8 @@ def cached(
 
     Raises
     ------
+    TypeError
+        `make_source` is no function, or its result is no Arrow stream.
     ValueError
         With `resume`, the source is not the source of the recording. Or the stream of
         another `make_source` has another schema than the recording.
@@ -330,6 +333,12 @@ def cached(
     >>> batchcorder.cached(path, query).to_table().num_rows
     3
     """
+    if not callable(make_source):
+        kind = type(make_source)
+        raise TypeError(
+            "argument 'make_source': expected a function that returns an Arrow stream, "
+            f"got {kind.__module__}.{kind.__qualname__}"
+        )
     name = absolute(path)
     if name.endswith(b"/"):
         raise IsADirectoryError(
@@ -349,10 +358,11 @@ def cached(
     else:
         remember(name, digest(make_source))
     if begun.is_resumed:
+        n = begun.cache.stats()["resumed"]
         _logger.warning(
-            "%s: resumed; %d batches are there, and are skipped in the source",
+            "%s: resumed; the first %s of the source will be skipped",
             os.fsdecode(name),
-            begun.cache.stats()["resumed"],
+            "batch" if n == 1 else f"{n} batches",
         )
     return begun.cache
 

@@ -1020,7 +1020,7 @@ def record_to(
     resume: bool,
 ) -> StreamCache:
     """Return a cache that records its source into the file `path`."""
-    method: Callable[[], object] = _arguments.stream_method(source)
+    method: Callable[[], object] = _arguments.stream_method(source, "argument 'source'")
     options = _arguments.cache_options(
         0, None, None, "on_insertion", None, True, compression, prefetch
     )

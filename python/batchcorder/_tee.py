@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 
+from ._arguments import stream_method
 from ._core import StreamCacheReader
 from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
@@ -61,6 +62,7 @@ def tee(
     """
     if operator.index(n) < 1:
         raise ValueError("n must be at least 1")
+    stream_method(stream, "argument 'stream'")
     cache = StreamCache.on_disk(
         stream,
         path=disk_path,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchcorder import StreamCache
+from batchcorder import StreamCache, cached, record, tee
 from cstream import RawStream, capsule_of
 from helpers import SCHEMA, Source, batch, cache_file, cache_files, ids, numbered
 
@@ -74,6 +74,36 @@ def test_reader_is_no_stream(reader: Any, got: str) -> None:
     with pytest.raises(TypeError) as caught:
         StreamCache(reader)
     assert str(caught.value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda path: record(TABLE["id"].to_pylist(), path), "argument 'source'"),
+        (lambda path: tee([1]), "argument 'stream'"),
+        (lambda path: cached(path, lambda: [1]), "make_source's result"),
+    ],
+)
+def test_no_stream_is_named_as_the_caller_knows_it(
+    call: Callable[[Path], Any], name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        call(tmp_path / "x")
+    assert str(caught.value) == (
+        f"{name}: Expected instance of pyarrow.lib.RecordBatchReader, got builtins.list"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_source_is_no_function(tmp_path: Path) -> None:
+    for path in (tmp_path / "x", tmp_path / "made"):
+        if path.name == "made":
+            record(TABLE, path).close()
+        with pytest.raises(
+            TypeError, match="argument 'make_source': expected a function"
+        ):
+            cached(path, TABLE)
+        assert path.exists() == (path.name == "made")
 
 
 @pytest.mark.parametrize(
