@@ -51,13 +51,13 @@ def arguments() -> argparse.ArgumentParser:
     verify = command(
         "verify",
         "read each file completely, and report its first invalid batch",
-        "  batchcorder verify trades.arrows && echo right\n",
+        "  batchcorder verify trades.arrows && echo valid\n",
     )
     verify.add_argument("paths", nargs="+", **path)
 
     record = command(
         "record",
-        "record Parquet, CSV, an Arrow file or stream",
+        "record a Parquet, CSV or Arrow file, or an Arrow stream",
         "  batchcorder record trades.parquet new.arrows\n"
         "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n",
     )
@@ -70,7 +70,7 @@ def arguments() -> argparse.ArgumentParser:
     record.add_argument(
         "--format",
         choices=["parquet", "csv", "arrow"],
-        help="format of the source; default: by its first bytes or its extension",
+        help="format of SOURCE; default: taken from its first bytes or its extension",
     )
     record.add_argument("--compression", choices=["lz4", "zstd"], help="compress buffers")
     record.add_argument(
@@ -95,7 +95,9 @@ def arguments() -> argparse.ArgumentParser:
         "  batchcorder head -n 3 --columns id trades.arrows\n",
     )
     head.add_argument("path", **path)
-    head.add_argument("-n", "--rows", type=_count, default=10, help="number of rows (10)")
+    head.add_argument(
+        "-n", "--rows", type=_count, default=10, help="number of rows; default: 10"
+    )
     _add_range(head)
     return top
 
@@ -108,8 +110,10 @@ def _add_range(parser: argparse.ArgumentParser) -> Any:
         metavar="A,B",
         help="only these columns, in this order",
     )
-    parser.add_argument("--start", type=_count, metavar="N", help="first batch")
-    parser.add_argument("--stop", type=_count, metavar="N", help="batch to end before")
+    parser.add_argument(
+        "--start", type=_count, metavar="N", help="start at this batch, from 0"
+    )
+    parser.add_argument("--stop", type=_count, metavar="N", help="end before this batch")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--partial", action="store_true", help="read the valid part of an incomplete file"

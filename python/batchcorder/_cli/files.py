@@ -187,7 +187,7 @@ def _stream(pipe: Any, is_marked: bool) -> pa.RecordBatchReader:
     except (pa.ArrowException, OSError) as error:
         if not is_marked:
             raise ValueError(
-                "no Arrow stream: only one, or an Arrow file, can come in by a pipe"
+                "not an Arrow stream or file, which a pipe must contain"
             ) from None
         raise OSError(errno.EINVAL, f"no Arrow stream: {error}") from None
 
@@ -226,9 +226,11 @@ def open_source(name: str, form: str | None) -> Any:
     if name == "-" or is_pipe(name):
         if form not in (None, "arrow"):
             raise CommandError(
-                f"{name}: only an Arrow stream can come in by a pipe", MISUSED
+                f"{name}: a pipe must contain Arrow data; save other formats to a file",
+                MISUSED,
             )
         return _piped(_opened(name))
+    is_named = form is not None
     if form is None:
         with builtins.open(name, "rb") as file:
             is_parquet = file.read(4) == b"PAR1"
@@ -236,7 +238,16 @@ def open_source(name: str, form: str | None) -> Any:
         form = "parquet" if is_parquet else _ENDINGS.get(ending, "arrow")
     if form == "parquet":
         return _parquet(name)
-    return _csv(name) if form == "csv" else _recordings.open_recording(name)
+    if form == "csv":
+        return _csv(name)
+    try:
+        return _recordings.open_recording(name)
+    except ValueError as error:
+        if is_named:
+            raise
+        raise CommandError(
+            f"{name}: {words_of(error)}; or name the format with --format"
+        ) from error
 
 
 __all__ = [

@@ -247,6 +247,10 @@ def test_record_csv() -> None:
     assert cat("b").to_pydict() == {"a": [1], "b": ["x,y"]}
     record("y.csv.gz", "c")
     assert cat("c").to_pydict() == {"a": [1, 2], "b": ["x", ""]}
+    hint = fails(1, "record", "x.txt", "d")
+    assert hint.startswith("x.txt: Not an Arrow stream or file")
+    assert hint.endswith("or name the format with --format")
+    assert "--format" not in fails(1, "record", "x.txt", "d", "--format", "arrow")
     record("x.txt", "d", "--format", "csv")
     assert cat("d").to_pydict() == {"a": [5]}
 
