@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def row_numbers(rows: Any, name: str) -> pa.Array:
-    """Return 64-bit integers from row numbers, which are the argument of this name."""
+    """Return row indices as 64-bit integers; `name` is the argument that has them."""
     try:
         numbers = rows if isinstance(rows, pa.Array | pa.ChunkedArray) else pa.array(rows)
     except OverflowError:
-        raise IndexError(f"argument {name!r}: a row number that no stream has") from None
+        raise IndexError(f"argument {name!r}: a row index that no stream has") from None
     except (pa.ArrowException, TypeError) as error:
-        raise TypeError(f"argument {name!r}: expected row numbers: {error}") from None
+        raise TypeError(f"argument {name!r}: expected row indices: {error}") from None
     if isinstance(numbers, pa.ChunkedArray):
         numbers = numbers.combine_chunks()
     if len(numbers) == 0:
         return pa.array([], pa.int64())
     if not pa.types.is_integer(numbers.type) or numbers.null_count > 0:
+        nulls = " with nulls" if numbers.null_count > 0 else ""
         raise TypeError(
-            f"argument {name!r}: expected row numbers, got {numbers.type} with "
-            f"{numbers.null_count} nulls"
+            f"argument {name!r}: expected row indices, got {numbers.type}{nulls}"
         )
     try:
         return numbers.cast(pa.int64())

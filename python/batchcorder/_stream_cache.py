@@ -974,12 +974,12 @@ class StreamCache(_core.StreamCache):
         if origin.follow:
             batches = UNLIMITED
         elif not self.upstream_exhausted:
-            state, advice = "is still open", "; ingest_all() first hands over all"
+            state, advice = "has not ended", "; call ingest_all() first to include all"
             if self.stats()["state"] == "failed":
                 state, advice = "failed", ""
             warnings.warn(
-                f"the source of this StreamCache {state}: the {batches} batches recorded "
-                f"so far are handed over{advice}",
+                f"the source of this StreamCache {state}: the pickle includes only the "
+                f"{batches} batches recorded so far{advice}",
                 stacklevel=2,
             )
         wanted = {"batches": batches, "rows": self.num_rows, "schema": self.schema}
@@ -1036,8 +1036,8 @@ def reopen(
     """Open the file of a cache that another process pickled."""
     stale = OSError(
         errno.ESTALE,
-        "The recording that was pickled is not there any more: the file of its name has "
-        "other batches, rows or columns",
+        "The pickled recording is not there any more: the file at its path has other "
+        "batches, rows or columns",
         os.fsdecode(origin.path),
     )
     try:

@@ -126,7 +126,7 @@ def test_a_source_that_failed(tmp_path: Path) -> None:
     cache = on_disk(Source(numbered(5), fail_at=3, error=KeyError("why")), tmp_path)
     with pytest.raises(KeyError):
         cache.ingest_all()
-    with pytest.warns(UserWarning, match="failed: the 3 batches recorded so far"):
+    with pytest.warns(UserWarning, match=r"failed: .* 3 batches recorded so far$"):
         content = pickle.dumps(cache)
     assert ids(pickle.loads(content)) == list(range(12))
 
