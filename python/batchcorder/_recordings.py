@@ -102,18 +102,19 @@ def open_recording(
     Open a recording, or any Arrow IPC stream or file, as a StreamCache.
 
     Batches are pages of the mapped file. They are not copied, and processes that open
-    the file share them. A complete recording of any size opens at once. Of other
+    the file share them. A complete recording of any size opens at once. In other
     files, the metadata of all messages is read first.
 
     Parameters
     ----------
     path : str, bytes, os.PathLike or binary file
-        A recording, or an Arrow IPC stream or file (Feather V2) of any library. Of an
-        open file, all bytes count, from any position. A pipe or a file in memory is
-        copied.
+        A recording, or an Arrow IPC stream or file (Feather V2) of any library. An
+        open file is read from its first byte, not from its position. A pipe or a
+        file in memory is copied.
     columns : sequence of str or int, optional
         Names or indices of the columns of the cache, in this order. Bytes of other
-        columns are never read. None (default): all columns.
+        columns are never read, except to verify a batch of up to 4 KiB. None (default):
+        all columns.
     verify : bool, default False
         When a batch is first read, check all its offsets, texts and dictionary indices.
         Set it for files that you do not trust. Checksums are verified in any case.
@@ -121,8 +122,8 @@ def open_recording(
         Open an incomplete recording, or a file that is cut off, up to the first
         incomplete batch.
     mmap : bool, default True
-        Map the file. False: read batches into memory. Set it if another process may
-        shorten the file.
+        Map the file. False: read batches into memory, for files that another process may
+        shorten.
     follow : bool, default False
         Replay a recording that another process is writing: readers wait for its next
         batch.
@@ -261,8 +262,8 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     """
     Read a whole recording, or an Arrow IPC stream or file, and check all its data.
 
-    Checked are checksums, if the file has them, and all values that a consumer trusts:
-    offsets, texts, dictionary indices, run ends and type ids.
+    This verifies the checksums, if the file has them, and all values that a consumer
+    trusts: offsets, texts, dictionary indices, run ends and type ids.
 
     Parameters
     ----------

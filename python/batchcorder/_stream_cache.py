@@ -486,8 +486,8 @@ class StreamCache(_core.StreamCache):
               their Python objects
             - disk_bytes: bytes of the cache file, without holes
             - memory_hits, disk_hits: batches returned to readers, by tier
-            - source_calls: number of batches that the source was asked for
-            - source_seconds: time that these calls took, in seconds, about
+            - source_calls: number of calls of the source for a batch
+            - source_seconds: estimated duration of these calls, in seconds
             - readers: number of readers ever made
             - waiting: threads that wait for a batch of another thread
             - resumed: batches that the recording had before it was resumed, or 0
@@ -896,13 +896,14 @@ class StreamCache(_core.StreamCache):
             - kind: 'memory' (no file), 'cache' (removed with the cache), 'recording',
               'stream' or 'file' (Arrow IPC of another library)
             - path, bytes: the file's name and size
-            - complete: whether the end of the stream is in the file
+            - complete: whether the end of the stream is in the file; a cache's file
+              gets it when the cache is saved or pickled
             - checksums: whether the file has checksums
             - compression: the codec of the first batch, or None
             - schema: the pyarrow.Schema
             - batches, rows: numbers of recorded batches and rows
-            - columns: for each column a dict of its name, its type as text, and its
-              bytes in the file, with dictionaries
+            - columns: a dict for each column: its name, its type as text, and the
+              size of its buffers and dictionaries in the file
             - dictionary_batches, dictionary_bytes: number and size of the messages
               with dictionaries
 

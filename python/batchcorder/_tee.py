@@ -20,7 +20,7 @@ def tee(
     prefetch: int | None = None,
 ) -> tuple[StreamCacheReader, ...]:
     """
-    Return `n` independent readers of one stream, and drop batches that all have read.
+    Return `n` independent readers of one stream; batches that all have read are freed.
 
     A batch is freed once the slowest reader has passed it. Batches that do not fit into
     memory until then go to a file.
@@ -43,7 +43,7 @@ def tee(
     Returns
     -------
     tuple of StreamCacheReader
-        The `n` readers. Together they keep the cache.
+        The `n` readers. Each one keeps the cache alive.
 
     Raises
     ------

@@ -173,7 +173,7 @@
     "close($self)\n"                                                                  \
     "--\n"                                                                            \
     "\n"                                                                              \
-    "Use the reader up; it then keeps no batch in the cache.\n"                       \
+    "End the reader, so that it keeps no batch from being freed.\n"                   \
     "\n"                                                                              \
     "May be called again. A thread that waits for a batch of this reader still gets " \
     "it.\n"                                                                           \
