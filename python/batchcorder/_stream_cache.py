@@ -199,6 +199,8 @@ class StreamCache(_core.StreamCache):
         >>> StreamCache.in_memory(pa.table({"x": [1]}), capacity="1MB").ingest_all()
         1
         """
+        if capacity is not None:
+            _arguments.size(capacity, "capacity")
         return cls(reader, capacity, max_readers=max_readers, prefetch=prefetch)
 
     @classmethod
@@ -258,6 +260,8 @@ class StreamCache(_core.StreamCache):
         ...     print(pa.table(cache).num_rows)
         1
         """
+        if path is not None:
+            _arguments.directory(path, "path")
         return cls(
             reader,
             memory_capacity,

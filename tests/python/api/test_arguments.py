@@ -95,6 +95,16 @@ def test_no_stream_is_named_as_the_caller_knows_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_other_constructors_name_their_own_arguments() -> None:
+    source = Source(numbered(1))
+    with pytest.raises(ValueError, match=r"^argument 'capacity': expected a number"):
+        StreamCache.in_memory(source, capacity="1XB")
+    wrong: Any = 5
+    with pytest.raises(TypeError, match=r"^argument 'path': 'int' object is not"):
+        StreamCache.on_disk(source, path=wrong)
+    assert source.streams == 0
+
+
 def test_make_source_is_no_function(tmp_path: Path) -> None:
     for path in (tmp_path / "x", tmp_path / "made"):
         if path.name == "made":
