@@ -499,7 +499,7 @@ struct bc_file_options {
     int32_t partial; /* 1: opens the valid batches of a file that is cut off, damaged at
                         its end or incomplete */
     int32_t follow;  /* 1: replays a recording while another process writes it, and waits
-                        for more batches */
+                        for more batches. EINVAL together with `partial` */
     int32_t read_into_memory; /* 1: reads batches into memory instead of mapping them */
     int32_t reserved;         /* zero */
 };
