@@ -707,7 +707,7 @@ class StreamCache(_core.StreamCache):
         Raises
         ------
         ImportError
-            Polars is not installed, or is older than 1.24.
+            Polars is not installed, or is too old. Polars 1.24 and later work.
         NotImplementedError
             Polars has no such type.
         polars.exceptions.DuplicateError
