@@ -209,11 +209,10 @@ struct bc_cache_options {
                          it has none. Default: 1 */
     int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
                          process sees it. If synchronising fails, every later call fails
-                         with that errno. No effect without record_path */
+                         with that errno. EINVAL without record_path */
     int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
                          The source must return the recorded batches again: they are
-                         compared by row count and dropped. No effect without
-                         record_path */
+                         compared by row count and dropped. EINVAL without record_path */
     int32_t reserved; /* zero */
 };
 

@@ -19,7 +19,10 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
         return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
     }
-    if (options->record_path == NULL) return 0;
+    if (options->record_path == NULL) {
+        if (!options->durable && !options->resume) return 0;
+        return bc__error_set(error, EINVAL, "durable and resume need a record_path");
+    }
     if (options->disk_path != NULL || options->max_readers != 0 || !options->checksum ||
         options->write_policy != BC_WRITE_ON_INSERTION) {
         return bc__error_set(error, EINVAL,

@@ -48,6 +48,24 @@ static void test_newer_options(void) {
     counting_source_check_released(&source);
 }
 
+/* An option that would have no effect is an error, and the source stays. */
+static void test_options_of_recordings(void) {
+    struct counting_source counting_source;
+    counting_source_init(&counting_source, BATCHES, ROWS);
+    struct ArrowArrayStream source = counting_source_stream(&counting_source);
+    for (int i = 0; i < 2; i++) {
+        struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+        options.durable = i == 0;
+        options.resume = i == 1;
+        struct bc_cache *cache;
+        struct bc_error error = {0};
+        CHECK(bc_cache_new(&source, &options, &cache, &error) == EINVAL);
+        CHECK(error.kind == BC_ERROR_INVALID && source.release != NULL);
+    }
+    source.release(&source);
+    counting_source_check_released(&counting_source);
+}
+
 static void test_no_size(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
@@ -301,17 +319,12 @@ static void test_kinds_of_files(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_older_options),
-        TAP_CASE(test_newer_options),
-        TAP_CASE(test_no_size),
-        TAP_CASE(test_older_results),
-        TAP_CASE(test_newer_results),
-        TAP_CASE(test_out_parameters),
-        TAP_CASE(test_kinds_of_caches),
-        TAP_CASE(test_kind_of_sources),
-        TAP_CASE(test_kinds_of_files),
-        TAP_CASE(test_codes_that_are_no_errno),
-        TAP_CASE(test_kind_of_a_failed_copy),
+        TAP_CASE(test_older_options),           TAP_CASE(test_newer_options),
+        TAP_CASE(test_options_of_recordings),   TAP_CASE(test_no_size),
+        TAP_CASE(test_older_results),           TAP_CASE(test_newer_results),
+        TAP_CASE(test_out_parameters),          TAP_CASE(test_kinds_of_caches),
+        TAP_CASE(test_kind_of_sources),         TAP_CASE(test_kinds_of_files),
+        TAP_CASE(test_codes_that_are_no_errno), TAP_CASE(test_kind_of_a_failed_copy),
     };
     return TAP_RUN(cases);
 }

@@ -30,9 +30,9 @@
  *
  * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
  * size in its own header, which the initialiser does. The library reads and writes that
- * many bytes. If the caller's struct is larger than the library's, the unknown members
- * must be zero, else the call returns E2BIG. If the options have a `struct_size`
- * of 0, the call returns EINVAL.
+ * many bytes. If the caller's struct is larger than the library's, unknown options must
+ * be zero, else the call returns E2BIG. Unknown members of a result are set to zero. If
+ * `struct_size` was never set, the call returns EINVAL.
  */
 #ifndef BATCHCORDER_H
 #define BATCHCORDER_H
@@ -209,11 +209,10 @@ struct bc_cache_options {
                          it has none. Default: 1 */
     int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
                          process sees it. If synchronising fails, every later call fails
-                         with that errno. No effect without record_path */
+                         with that errno. EINVAL without record_path */
     int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
                          The source must return the recorded batches again: they are
-                         compared by row count and dropped. No effect without
-                         record_path */
+                         compared by row count and dropped. EINVAL without record_path */
     int32_t reserved; /* zero */
 };
 
@@ -499,7 +498,7 @@ struct bc_file_options {
     int32_t partial; /* 1: opens the valid batches of a file that is cut off, damaged at
                         its end or incomplete */
     int32_t follow;  /* 1: replays a recording while another process writes it, and waits
-                        for more batches */
+                        for more batches. EINVAL together with `partial` */
     int32_t read_into_memory; /* 1: reads batches into memory instead of mapping them */
     int32_t reserved;         /* zero */
 };
@@ -650,7 +649,7 @@ struct bc_file_info {
  *     column's buffers in all batches as stored, dictionaries included. This reads the
  *     metadata of every batch.
  *
- * EINVAL: the cache is closed.
+ * EINVAL: the cache is closed; `struct_size` is not set.
  * Other: an errno of reading. */
 BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
                                  uint64_t *out_column_bytes, struct bc_error *error);
