@@ -38,6 +38,8 @@ static const char *hint_of(const struct bc_error *error) {
 
 /* Raises an exception of that type, with the hint as its note. */
 static void set_with_hint(PyObject *type, PyObject *arguments, const char *hint) {
+    /* A type must not be called with an exception set. The core's error replaces it. */
+    PyErr_Clear();
     PyObject *exception = PyObject_CallObject(type, arguments);
     if (exception == NULL) return;
     if (hint != NULL) {

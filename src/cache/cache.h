@@ -103,6 +103,8 @@ int bc__cache_start(struct bc_cache *cache, struct bc_error *error);
 int bc__cache_new_unnamed(struct ArrowArrayStream *source,
                           const struct bc_cache_options *options,
                           struct bc_cache **out_cache, struct bc_error *error);
+/* EINVAL: the hooks lack `enter` or `leave`. (create.c) */
+int bc__cache_check_hooks(const struct bc_hooks *hooks, struct bc_error *error);
 /* Returns the memory budget. `wanted`: bytes, or BC_BYTES_DEFAULT. (create.c) */
 uint64_t bc__cache_memory_budget(uint64_t wanted);
 

@@ -4,6 +4,11 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
+int bc__cache_check_hooks(const struct bc_hooks *hooks, struct bc_error *error) {
+    if (hooks == NULL || (hooks->enter != NULL && hooks->leave != NULL)) return 0;
+    return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
+}
+
 static int check_options(const struct bc_cache_options *options, struct bc_error *error) {
     if (options->write_policy != BC_WRITE_ON_INSERTION &&
         options->write_policy != BC_WRITE_ON_EVICTION) {
@@ -15,9 +20,10 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
         return bc__error_set(error, EINVAL, "Unknown compression %d",
                              (int)options->compression);
     }
-    if (options->hooks != NULL &&
-        (options->hooks->enter == NULL || options->hooks->leave == NULL)) {
-        return bc__error_set(error, EINVAL, "Hooks need both enter and leave");
+    int code = bc__cache_check_hooks(options->hooks, error);
+    if (code != 0) return code;
+    if (options->reserved != 0) {
+        return bc__error_set(error, EINVAL, "A reserved option is not zero");
     }
     if (options->record_path == NULL) {
         if (!options->durable && !options->resume) return 0;

@@ -67,6 +67,11 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     int code = BC_READ_OPTIONS(&known, options, error);
     if (code != 0) return code;
     options = &known;
+    code = bc__cache_check_hooks(options->hooks, error);
+    if (code != 0) return code;
+    if (options->reserved != 0) {
+        return bc__error_set(error, EINVAL, "A reserved option is not zero");
+    }
     if (options->partial && options->follow) {
         return bc__error_set(error, EINVAL, "partial and follow are mutually exclusive");
     }

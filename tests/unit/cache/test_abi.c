@@ -66,6 +66,27 @@ static void test_options_of_recordings(void) {
     counting_source_check_released(&counting_source);
 }
 
+static void test_reserved_options(void) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.reserved = 1;
+    struct bc_cache *cache;
+    CHECK(bc_cache_new(&stream, &options, &cache, NULL) == EINVAL);
+    CHECK(stream.release != NULL);
+    stream.release(&stream);
+    counting_source_check_released(&source);
+
+    const struct bc_hooks no_leave = {.enter = idle_enter};
+    struct bc_file_options opening = BC_FILE_OPTIONS_INIT;
+    opening.hooks = &no_leave;
+    CHECK(bc_file_open("there is none", &opening, &cache, NULL) == EINVAL);
+    opening.hooks = NULL;
+    opening.reserved = 1;
+    CHECK(bc_file_open("there is none", &opening, &cache, NULL) == EINVAL);
+}
+
 static void test_no_size(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
@@ -319,12 +340,19 @@ static void test_kinds_of_files(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_older_options),           TAP_CASE(test_newer_options),
-        TAP_CASE(test_options_of_recordings),   TAP_CASE(test_no_size),
-        TAP_CASE(test_older_results),           TAP_CASE(test_newer_results),
-        TAP_CASE(test_out_parameters),          TAP_CASE(test_kinds_of_caches),
-        TAP_CASE(test_kind_of_sources),         TAP_CASE(test_kinds_of_files),
-        TAP_CASE(test_codes_that_are_no_errno), TAP_CASE(test_kind_of_a_failed_copy),
+        TAP_CASE(test_older_options),
+        TAP_CASE(test_newer_options),
+        TAP_CASE(test_options_of_recordings),
+        TAP_CASE(test_reserved_options),
+        TAP_CASE(test_no_size),
+        TAP_CASE(test_older_results),
+        TAP_CASE(test_newer_results),
+        TAP_CASE(test_out_parameters),
+        TAP_CASE(test_kinds_of_caches),
+        TAP_CASE(test_kind_of_sources),
+        TAP_CASE(test_kinds_of_files),
+        TAP_CASE(test_codes_that_are_no_errno),
+        TAP_CASE(test_kind_of_a_failed_copy),
     };
     return TAP_RUN(cases);
 }
