@@ -1,4 +1,4 @@
-"""What the constructor accepts, and what it says to what it does not."""
+"""The constructor's arguments: accepted types and values, and the errors of the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLE = pa.table({"id": [1, 2, 3]})
 
 
 class Index:
-    """An integer that is no int."""
+    """An object with `__index__` that is not an int."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -36,7 +36,7 @@ class BadIndex:
 
 
 class Streams:
-    """An object whose `__arrow_c_stream__` returns, or raises, what it is told."""
+    """An object whose `__arrow_c_stream__` returns or raises the value it is given."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -66,7 +66,7 @@ def generator() -> Any:
         (Index(3), "test_arguments.Index"),
     ],
 )
-def test_reader_is_no_stream(reader: Any, got: str) -> None:
+def test_a_reader_that_is_not_a_stream(reader: Any, got: str) -> None:
     wanted = (
         "argument 'reader': Expected instance of pyarrow.lib.RecordBatchReader, "
         f"got {got}"
@@ -208,7 +208,7 @@ def test_sources(make: Callable[[], Any]) -> None:
     assert ids(cache) == [1, 2, 3]
 
 
-def test_a_source_whose_number_of_rows_is_not_to_be_had() -> None:
+def test_a_source_whose_row_count_raises() -> None:
     class Rowless:
         def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
             return TABLE.__arrow_c_stream__()
@@ -366,10 +366,13 @@ def wrong(**options: Any) -> dict[str, Any]:
         (wrong(max_readers=0, disk_path="x"), ValueError, "max_readers"),
     ],
 )
-def test_what_is_said_of_several_mistakes(
+def test_the_order_of_argument_errors(
     options: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
-    """Types in the order of the arguments, then values, as 0.1.3 has it."""
+    """Wrong types raise first, in the order of the arguments.
+
+    Wrong values raise after them.
+    """
     with pytest.raises(kind, match=words) as caught:
         StreamCache(**options)
     assert type(caught.value) is kind
@@ -418,7 +421,7 @@ def test_numbers_that_are_accepted(value: Any, tmp_path: Path) -> None:
     ],
 )
 def test_sizes_as_text(text: str, size: int, tmp_path: Path) -> None:
-    """The size is seen in the message of a budget that is too small."""
+    """The error of a budget that is too small shows the parsed size."""
     if size < 1 << 20:
         big = pa.table({"id": list(range(1000))})
         with pytest.raises(MemoryError) as caught:
@@ -445,7 +448,7 @@ def test_sizes_that_are_none(text: str) -> None:
 
 
 def test_a_long_size_is_parsed_in_linear_time() -> None:
-    """Quadratic time would be hours here."""
+    """In quadratic time, this test would take hours."""
     for text in ("9" * 1_000_000 + "x", "9" * 1_000_000 + ".5x", "." + "9" * 1_000_000):
         with pytest.raises((ValueError, OverflowError)):
             StreamCache(TABLE, memory_capacity=text + "x")
@@ -474,7 +477,7 @@ def test_paths(convert: Callable[[Any], Any], tmp_path: Path) -> None:
     assert cache.ingest_all() == 1
     assert cache_file(where).stat().st_size > 0
     cache.close()
-    assert list(where.iterdir()) == [], "the directory itself stays"
+    assert list(where.iterdir()) == [], "close() removed the directory itself"
 
 
 def test_an_exception_of_fspath() -> None:
@@ -487,7 +490,7 @@ def test_an_exception_of_fspath() -> None:
 def test_an_empty_and_a_relative_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A later change of the working directory does not matter."""
+    """A later change of the working directory does not move the cache's files."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
@@ -540,7 +543,7 @@ def test_a_path_with_a_nul() -> None:
 
 
 def test_a_failed_construction_gives_the_stream_back(tmp_path: Path) -> None:
-    """The capsule is still good: its stream was not moved and not released."""
+    """The capsule remains valid: its stream was neither moved nor released."""
     (tmp_path / "file").touch()
     stream = RawStream(SCHEMA, [batch(0)])
     with pytest.raises(OSError, match="Failed to create"):

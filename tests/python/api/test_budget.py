@@ -1,4 +1,4 @@
-"""Budgets: what is counted, what is said when one is used up, that nothing is lost."""
+"""Budgets: the bytes that are charged, the errors of full budgets, and no lost batch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fits(size: int, *batches: pa.RecordBatch) -> bool:
         return False
 
 
-# Arrays, with the bytes that they reference.
+# Arrays, and the bytes that each references.
 CHARGES: dict[str, tuple[pa.Array, int]] = {
     "int64": (NUMBERS, 8000),
     "slice": (NUMBERS[5:15], 80),
@@ -97,7 +97,7 @@ def test_batches_and_columns_add_up() -> None:
     ids=["int64", "string", "views", "list"],
 )
 def test_slices_add_up_to_their_parent(array: pa.Array, size: int) -> None:
-    """0.1.3 charged every slice for the whole."""
+    """0.1.3 charges the whole parent for each slice."""
     step = len(array) // 10
     slices = [rb(array[i : i + step]) for i in range(0, len(array), step)]
     assert fits(size, *slices)
@@ -123,7 +123,7 @@ MESSAGE = "Memory cache capacity (200 bytes) exceeded"
 
 
 def test_over_memory_capacity() -> None:
-    """32 bytes a batch: six of ten fit, the seventh is held."""
+    """A batch has 32 bytes: six of ten batches fit, and the seventh is pending."""
     source = Source(numbered(10))
     cache = StreamCache(source, 200)
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_over_memory_capacity() -> None:
         assert type(caught.value) is MemoryError
         assert str(caught.value) == MESSAGE
         assert (cache.ingested_count, cache.upstream_exhausted) == (6, False)
-        assert source.given == 7, "the pending batch is tried again, no other is taken"
+        assert source.given == 7, "the source was read while a batch was pending"
     reader = cache.reader()
     assert ids([next(reader) for _ in range(6)]) == list(range(24))
     for _ in range(2):
@@ -180,7 +180,7 @@ def test_readers_that_pass_make_room_for_the_pending_batch() -> None:
 
 
 def test_the_memory_that_a_cache_may_use_by_default() -> None:
-    """What the machine has, or the control group, less a reserve."""
+    """The default is the memory of the machine or its control group, less a reserve."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cache = StreamCache(Source(numbered(1)))
     assert 0 < cache.memory_capacity < machine
@@ -204,7 +204,7 @@ def test_memory_capacity_is_no_limit_with_a_disk(tmp_path: Path) -> None:
 
 
 def test_objects_kept_for_iteration_never_crowd_batches_out() -> None:
-    """However full the tier is, iterating first makes no batch fail that would fit."""
+    """Objects kept for iteration take no room from batches, even in a full tier."""
     cache = StreamCache(Source(numbered(100)), 100 * 32)
     half = cache.reader()
     for _ in range(50):
@@ -217,7 +217,7 @@ def test_objects_kept_for_iteration_never_crowd_batches_out() -> None:
 
 
 def disk_size(tmp_path: Path, count: int) -> int:
-    """Return the size of the file with `count` of the batches."""
+    """Return the size of the file with the first `count` batches."""
     cache = on_disk(Source(numbered(count)), tmp_path / "probe")
     cache.ingest_all()
     return cache_file(tmp_path / "probe").stat().st_size
@@ -279,7 +279,7 @@ def test_on_eviction_writes_only_what_does_not_fit(tmp_path: Path) -> None:
     written = cache_file(tmp_path).stat().st_size
     for _ in range(2):
         assert ids(cache) == list(range(40))
-    assert cache_file(tmp_path).stat().st_size == written, "reading writes nothing"
+    assert cache_file(tmp_path).stat().st_size == written, "reading wrote to the file"
 
 
 def test_on_insertion_writes_everything(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`cached` with another function: its rows are not those of the recording's name."""
+"""`cached` with a function whose rows are not those of the recording with that name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Query:
 
 
 class Counted:
-    """A stream that can be read once, and says who has."""
+    """A single-use stream that counts the requests for it."""
 
     def __init__(self, table: pa.Table) -> None:
         self.reader, self.streams = table.to_reader(), 0
@@ -82,7 +82,7 @@ class Column(enum.Enum):
 
 
 class Counter:
-    """How often was which called? No digest looks into its slots."""
+    """Counts the calls of each function in slots, which no digest reads."""
 
     __slots__ = ("names",)
 
@@ -236,7 +236,7 @@ def test_functions_that_take_turns_are_called_once_each(tmp_path: Path) -> None:
 
 
 def test_functions_that_call_each_other_are_read_in_little_time() -> None:
-    """The digest has each function a few times, not once for each path to it."""
+    """The digest visits each function a few times, not once for each path to it."""
     names: dict[str, Any] = {}
     count = 50
     everything = ", ".join(f"f{i}" for i in range(count))

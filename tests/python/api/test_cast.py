@@ -36,7 +36,7 @@ def read(stream: Any) -> pa.Table:
     return pa.RecordBatchReader.from_stream(stream).read_all()
 
 
-# Each way to get a cast stream: of a cache or a reader, to a schema.
+# The ways to get a cast stream: from a cache or a reader, to a schema.
 Way = Callable[[Any, pa.Schema], pa.Table]
 CACHE_WAYS: dict[str, Way] = {
     "cache.cast": lambda c, t: read(c.cast(t)),
@@ -237,7 +237,7 @@ def test_cast_takes_no_slot_before_it_is_read() -> None:
 
 
 def test_a_cast_of_a_cast_goes_straight_from_the_source() -> None:
-    big = 16777217  # no float32
+    big = 16777217  # not exact as a float32
     cache = StreamCache(source([big]))
     assert read(cache.cast(FLOATS).cast(SCHEMA)).column("a").to_pylist() == [big]
 

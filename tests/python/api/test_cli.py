@@ -1,4 +1,4 @@
-"""The command line, as its users run it."""
+"""The command line in its own process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROGRAM = [sys.executable, "-m", "batchcorder"]
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a directory of its own, with a recording in it."""
+    """Give each test its own directory, with a recording in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
 
@@ -50,7 +50,7 @@ def x() -> str:
 
 
 def start(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the program as a process of its own."""
+    """Start the program as a separate process."""
     return subprocess.run(
         [*PROGRAM, *words], check=False, text=True, timeout=300, **options
     )
@@ -63,7 +63,7 @@ def works(*words: str, **options: Any) -> str:
 
 
 def record(*words: str, **options: Any) -> str:
-    """Record; return what is said of it."""
+    """Record, and return the standard error of the command."""
     done = run("record", *words, **options)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -71,7 +71,7 @@ def record(*words: str, **options: Any) -> str:
 
 
 def fails(code: int, *words: str, **options: Any) -> str:
-    """Return the one line that says what is wrong."""
+    """Return the one line of the error message."""
     done = run(*words, **options)
     assert done.returncode == code, done.stderr
     assert re.fullmatch(rf"batchcorder {words[0]}: [^\n]+\n", done.stderr), done.stderr
@@ -79,7 +79,7 @@ def fails(code: int, *words: str, **options: Any) -> str:
 
 
 def misused(*words: str) -> str:
-    """Return what argparse says."""
+    """Return the last line of argparse's message."""
     done = run(*words)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -94,7 +94,7 @@ def cat(*words: str) -> pa.Table:
 
 
 def shell(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash, in which `batchcorder` is ours."""
+    """Run a line of bash, in which `batchcorder` is the tested program."""
     own = f'batchcorder() {{ "{sys.executable}" -m batchcorder "$@"; }}\n'
     return subprocess.run(
         ["bash", "-c", own + "set -o pipefail\n" + line],
@@ -154,7 +154,7 @@ def test_info_as_json() -> None:
 
 
 @pytest.mark.parametrize("form", ["file", "stream"])
-def test_info_of_what_others_wrote(form: str) -> None:
+def test_info_of_files_of_other_libraries(form: str) -> None:
     batches = numbered(BATCHES)
     make = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
     with make("x.arrow", batches[0].schema) as out:
@@ -173,7 +173,7 @@ def test_info_of_what_others_wrote(form: str) -> None:
     assert info["is_written"] is False
 
 
-def test_info_of_what_is_not_complete() -> None:
+def test_info_of_incomplete_recordings() -> None:
     cache = batchcorder.cached("x.arrows", lambda: stream(BATCHES))
     cache[:3]
     assert "no: it is being written" in works("info", "x.arrows")
@@ -200,7 +200,7 @@ def test_verify(x: str) -> None:
     assert missing == "batchcorder verify: none: No such file or directory"
 
 
-def test_verify_what_is_not_complete() -> None:
+def test_verify_of_incomplete_recordings() -> None:
     batchcorder.cached("x.arrows", lambda: stream(BATCHES)).close()
     assert fails(1, "verify", "x.arrows") == (
         "x.arrows: The recording is not complete: a process is still writing it, or its "
@@ -228,7 +228,7 @@ def test_record_parquet() -> None:
         assert cache.schema.metadata[b"key"] == b"value"
         assert cache.schema.equals(table.schema)
         assert cache.to_table().equals(table)
-    # The first bytes tell as well, and whoever calls.
+    # The format also follows from the first bytes, or from `--format`.
     shutil.copy("x.parquet", "y")
     record("y", "y.arrows", "--compression", "lz4", "--durable")
     assert batchcorder.open("y.arrows").info()["compression"] == "lz4"
@@ -280,7 +280,7 @@ def test_record_arrow_files_and_pipes(x: str) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_record_needs_little_memory(form: str) -> None:
-    """Some 60 MB, of which never much is in memory."""
+    """The command records about 60 MB and keeps a small part of it in memory."""
     rows = 1 << 22
     if form == "csv":
         with open("x.csv", "w") as out:
@@ -323,7 +323,7 @@ def everything() -> pa.Table:
     return pa.Table.from_batches(parts, schema)
 
 
-def test_a_pipe_brings_everything_back() -> None:
+def test_a_pipe_carries_every_type() -> None:
     with batchcorder.record(everything(), "x.arrows") as cache:
         wanted = cache.to_table()
     done = shell("batchcorder cat x.arrows | batchcorder record - y.arrows")
@@ -342,7 +342,7 @@ def test_a_pipe_brings_everything_back() -> None:
 
 
 def changing_dictionaries() -> list[pa.RecordBatch]:
-    """Return batches whose dictionaries stay, grow, change, and are inside others."""
+    """Return batches whose dictionaries stay, grow, change or are nested."""
     made = []
     for values in ("ab", "ab", "abc", "xyz", "xyzw", "a"):
         texts = pa.DictionaryArray.from_arrays(
@@ -390,11 +390,11 @@ def test_cat_of_a_part() -> None:
     assert cat("x.arrows", "--start", "2", "--stop", "1").num_rows == 0
 
 
-def test_cat_ends_quietly_when_nobody_reads(x: str) -> None:
+def test_cat_ends_quietly_if_its_pipe_is_closed(x: str) -> None:
     done = shell(f"batchcorder cat {x} | head -c 10 | wc -c")
     assert (done.stdout.strip(), done.stderr) == ("10", "")
     batchcorder.record(stream(2000), "long.arrows").close()
-    # As cat itself ends: by the signal, which a shell says nothing of.
+    # As cat itself does, the process ends by SIGPIPE, and the shell prints nothing.
     done = shell("batchcorder cat long.arrows | head -c 10 > out")
     assert done.returncode == 128 + signal.SIGPIPE
     for command in ("cat", "head -n 8000", "info", "verify"):
@@ -404,13 +404,13 @@ def test_cat_ends_quietly_when_nobody_reads(x: str) -> None:
         assert done.stderr == "", command
 
 
-def test_what_is_cut_off_does_not_look_complete(x: str) -> None:
+def test_cat_of_an_incomplete_recording_writes_no_end(x: str) -> None:
     cache = batchcorder.cached("y.arrows", lambda: stream(BATCHES))
     cache[:2]
     cache.close()
     assert "not complete" in fails(1, "cat", "y.arrows")
     assert ids(cat("y.arrows", "--partial")) == IDS[:8]
-    # A batch in the middle is damaged: what came before is there, but no end.
+    # If a batch in the middle is damaged, cat writes the batches before it and no end.
     raw = bytearray(Path(x).read_bytes())
     raw[len(raw) // 2] ^= 0xFF
     Path("z.arrows").write_bytes(raw)
@@ -433,7 +433,7 @@ def test_record_of_a_stream_that_is_cut_off() -> None:
         for batch in numbered(BATCHES):
             out.write_batch(batch)
     raw = sink.getvalue().to_pybytes()
-    # Within the last batch, behind it, and within the end's marker.
+    # Within the last batch, after it, and within the end marker.
     for number, cut in enumerate((30, 8, 3)):
         name = f"{number}.arrows"
         done = run("record", "-", name, input=raw[:-cut], text=False)
@@ -454,7 +454,7 @@ def test_record_of_a_stream_that_is_cut_off() -> None:
 
 
 def test_record_of_a_recording_in_a_pipe(x: str) -> None:
-    """Its checksums count, and what it says of its end."""
+    """The checksums and the trailer of a recording are also checked in a pipe."""
     raw = Path(x).read_bytes()
     record("-", "whole.arrows", input=raw)
     assert ids(batchcorder.open("whole.arrows")) == IDS
@@ -492,7 +492,7 @@ def test_record_of_other_things_in_a_pipe() -> None:
 
 
 def test_info_of_a_pipe(x: str) -> None:
-    """What is not complete is so in a pipe too, which can be read once only."""
+    """An incomplete recording in a pipe is reported, though a pipe is read only once."""
     raw = Path(x).read_bytes()[:-40]
     Path("cut.arrows").write_bytes(raw)
     os.mkfifo("pipe")
@@ -502,7 +502,7 @@ def test_info_of_a_pipe(x: str) -> None:
     assert "it is cut off" in works("info", "-", input=raw)
 
 
-def test_names_that_a_terminal_would_obey() -> None:
+def test_control_characters_in_names() -> None:
     name = "a\nb\x1b[31m"
     batchcorder.record(pa.table({name: [1]}, metadata={name: "x"}), "x").close()
     for command in ("info", "head"):
@@ -519,7 +519,7 @@ def test_names_that_a_terminal_would_obey() -> None:
         (pa.array(["some", "text"]).dictionary_encode(), 4, 1_000_000),
     ],
 )
-def test_head_of_what_is_broken(column: pa.Array, at: int, value: int) -> None:
+def test_head_of_a_damaged_recording(column: pa.Array, at: int, value: int) -> None:
     sink = io.BytesIO()
     table = pa.table({"x": column})
     with pa.ipc.new_stream(sink, table.schema) as out:
@@ -533,7 +533,7 @@ def test_head_of_what_is_broken(column: pa.Array, at: int, value: int) -> None:
     assert "x: Batch 0 is invalid" in fails(1, "head", "x")
 
 
-def test_head_of_a_zone_that_nobody_knows() -> None:
+def test_head_of_an_unknown_time_zone() -> None:
     unknown = pa.array([2**62], pa.timestamp("ns", "nowhere/zone"))
     batchcorder.record(pa.table({"t": unknown}), "x").close()
     assert "2116-02-20" in works("head", "x")
@@ -557,7 +557,7 @@ def test_record_of_other_files_by_a_pipe(x: str) -> None:
             assert done.returncode == 1
             assert done.stderr.startswith(f"batchcorder record: standard input: {words}")
     assert not os.path.exists("to")
-    # As Arrow wrote streams before 0.15.
+    # The stream format of Arrow before 0.15.
     how = pa.ipc.IpcWriteOptions(use_legacy_format=True)
     with pa.ipc.new_stream("x.old", numbered(1)[0].schema, options=how) as old:
         for batch in numbered(BATCHES):
@@ -570,7 +570,7 @@ def test_record_of_other_files_by_a_pipe(x: str) -> None:
 @pytest.mark.parametrize("endless", ["yes", "cat /dev/zero", "cat /dev/urandom"])
 @pytest.mark.parametrize("command", ["record - to", "head -", "verify -", "info -"])
 def test_an_endless_pipe_is_refused_by_its_beginning(endless: str, command: str) -> None:
-    """It would fill the disk."""
+    """An endless pipe would fill the disk."""
     done = shell(f"{endless} 2>&- | batchcorder {command}")
     assert done.returncode == 1
     assert "Not an Arrow stream or file" in done.stderr
@@ -607,7 +607,7 @@ def test_record_of_sources_that_are_wrong() -> None:
         assert "Traceback" not in wrong
 
 
-def test_record_into_what_cannot_be(x: str) -> None:
+def test_record_to_invalid_destinations(x: str) -> None:
     before = Path(x).read_bytes()
     assert fails(1, "record", x, x).startswith("x.arrows: the file exists already")
     assert Path(x).read_bytes() == before
@@ -735,7 +735,7 @@ def test_head_of_values_of_all_sorts() -> None:
     assert re.search(r"^ +1 +日本語 +\[1, None\] +\{'a': 1, 'b': None\} +1970-", first)
     assert re.search(r"^ *NULL +NULL +a\\tb\\n\\x1b\[0m +NULL +NULL +", second)
     assert re.search(r"^ *-300 +'NULL' +long long .{10,40}… +\[\] +\{.*\} +NULL$", third)
-    # Wide characters take two columns: those behind them stand below each other.
+    # Wide characters take two columns, and the columns after them stay aligned.
     assert first.index("[1") + 3 == lines[0].index("l  ")
 
 
@@ -754,13 +754,16 @@ def test_head_of_nothing() -> None:
 
 
 def in_terminal(*words: str, on: str, columns: int = 60) -> tuple[int, str]:
-    """Run with one of its files a terminal: its exit status, and what is shown there."""
+    """Run with a terminal as one of its files.
+
+    Return its exit status and its output there.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     files = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     files["stderr"] = subprocess.PIPE
     files[on] = slave
-    # readline, which pytest imports, puts COLUMNS behind the back of os.environ.
+    # pytest imports readline, which sets COLUMNS in C but not in os.environ.
     with subprocess.Popen([*PROGRAM, *words], env=dict(os.environ), **files) as child:
         os.close(slave)
         shown = b""
@@ -837,7 +840,7 @@ def follow(*words: str) -> subprocess.Popen[bytes]:
 
 
 def there(path: str) -> int:
-    """Return how many batches are in the file so far."""
+    """Return the number of batches in the file so far."""
     try:
         return len(batchcorder.open(path, partial=True))
     except OSError:
@@ -852,7 +855,7 @@ def test_cat_follows() -> None:
         os.write(into, b".")
         reader = pa.ipc.open_stream(child.stdout)
         for number in range(BATCHES):
-            # Each is passed on before the next one is there.
+            # cat writes each batch before the next one is recorded.
             assert ids([reader.read_next_batch()]) == IDS[4 * number : 4 * number + 4]
             os.write(into, b".")
         with pytest.raises(StopIteration):
@@ -877,7 +880,7 @@ def test_cat_follows_a_writer_that_dies() -> None:
         assert child.wait(120) == 1
         assert child.stdout is not None
         assert child.stderr is not None
-        # No end marker.
+        # The stream has no end marker.
         assert child.stdout.read() == b""
         assert child.stderr.read() == (
             b"batchcorder cat: x.arrows: The recording's writer died before it was "
@@ -888,7 +891,7 @@ def test_cat_follows_a_writer_that_dies() -> None:
 
 
 def test_interrupts() -> None:
-    """Ctrl-C ends what waits, with 130 and no traceback."""
+    """Ctrl-C ends each wait with status 130 and no traceback."""
     out, into = os.pipe()
     writer = fork(write, "x.arrows", BATCHES, lets(out))
     wait_until(lambda: os.path.exists("x.arrows"))
@@ -927,7 +930,7 @@ def examples(*words: str) -> list[str]:
     text = works(*words, "--help")
     _, _, text = text.partition("examples:\n")
     lines = [line[2:] for line in text.splitlines() if line.startswith("  batchcorder")]
-    # What is behind two spaces says what it does.
+    # Text after two spaces or more describes the example.
     return [line.split("   ")[0].strip() for line in lines]
 
 

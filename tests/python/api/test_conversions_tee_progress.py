@@ -1,4 +1,4 @@
-"""Tables and frames, tee, and the bar that shows how a recording proceeds."""
+"""Tables and frames, tee, and the progress bar of a recording."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_tee_gives_each_all() -> None:
 
 
 def test_tee_holds_what_is_between_them(tmp_path: Path) -> None:
-    """Five batches fit into memory; the others wait in the file."""
+    """Five batches fit into memory. The batches after them are in the file."""
     slow, fast = tee(Source(numbered(50)), memory_capacity=5 * 32, disk_path=tmp_path)
     (file,) = cache_files(tmp_path)
     for _ in range(5):
@@ -149,7 +149,7 @@ def test_progress_without_a_total(capsys: pytest.CaptureFixture[str]) -> None:
     assert "batches=300" in shown
 
 
-def test_progress_of_what_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_of_a_source_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
     cache = StreamCache(Source(numbered(10), 5, KeyError("boom")))
     with pytest.raises(KeyError, match="boom"):
         cache.ingest_all(progress=True)

@@ -1,4 +1,4 @@
-"""The recording as a dataset: exact answers, and what was read for them."""
+"""The recording as a dataset: exact results, and the batches that are read for them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TABLE = pa.table(
 
 
 def stream() -> pa.RecordBatchReader:
-    """Return TABLE as a stream that can be read once."""
+    """Return TABLE as a single-use stream."""
     return TABLE.to_reader(max_chunksize=CHUNK)
 
 
@@ -55,19 +55,19 @@ def cache(make_cache: MakeCache) -> StreamCache:
 
 
 def same(one: pa.Table, other: pa.Table) -> bool:
-    """Return whether tables are equal, NaN among their values."""
+    """Return whether the tables are equal. NaN equals NaN."""
     return one.schema.equals(other.schema) and repr(one.to_pylist()) == repr(
         other.to_pylist()
     )
 
 
 def reads(cache: StreamCache) -> int:
-    """Return how many batches readers were given so far."""
+    """Return the number of batches that readers have read."""
     stats = cache.stats()
     return stats["memory_hits"] + stats["disk_hits"]
 
 
-# Filters, with the batches that they cannot exclude.
+# Filters, and the batches that they cannot exclude.
 FILTERS: list[tuple[pc.Expression, set[int]]] = [
     (x >= 995, {9}),
     ((x >= 150) & (x < 310), {1, 2, 3}),
@@ -106,7 +106,7 @@ def test_filters_are_exact_and_leave_batches_out(
     wanted = TABLE.filter(filter)
     dataset = cache.dataset()
     assert same(dataset.to_table(filter=filter), wanted), "while recording"
-    assert same(dataset.to_table(filter=filter), wanted), "gathers what it must know"
+    assert same(dataset.to_table(filter=filter), wanted), "collecting statistics"
     before = reads(cache)
     assert same(dataset.to_table(filter=filter), wanted)
     assert dataset.to_table(filter=filter, columns=["y"]).equals(wanted.select(["y"]))
@@ -149,7 +149,7 @@ ODD: dict[str, tuple[pa.Table, pc.Expression]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_filters_do_what_they_do_of_a_table(name: str) -> None:
+def test_odd_filters_act_as_on_a_table(name: str) -> None:
     table, filter = ODD[name]
     cache = StreamCache(table.to_reader(max_chunksize=1))
     cache.ingest_all()
@@ -180,7 +180,7 @@ def test_projections(cache: StreamCache) -> None:
 
 
 def damage(path: Path, column: pa.ChunkedArray, rows: int) -> None:
-    """Flip a byte of a column of numbers in its first batch but one."""
+    """Flip a byte of a numeric column in its second batch of `rows` rows."""
     values = column.combine_chunks().slice(rows, rows).to_numpy().tobytes()
     content = bytearray(cache_file(path).read_bytes())
     content[content.index(values) + 5000] ^= 1
@@ -188,7 +188,7 @@ def damage(path: Path, column: pa.ChunkedArray, rows: int) -> None:
 
 
 def test_only_those_columns_are_read(tmp_path: Path) -> None:
-    """Damage in other columns goes unnoticed, since nobody looks there."""
+    """Damage in a column that is not selected is not noticed."""
     wide = pa.table({f"c{i}": pa.array(range(i, i + 9000)) for i in range(4)})
     cache = on_disk(wide.to_reader(max_chunksize=3000), tmp_path)
     cache.ingest_all()
@@ -198,7 +198,7 @@ def test_only_those_columns_are_read(tmp_path: Path) -> None:
     some = dataset.to_table(columns=["c3"], filter=(c0 > 10) & (c3 < 100))
     assert some["c3"].to_pylist() == list(range(14, 100))
     last = dataset.to_table(filter=c0 >= 8000)
-    assert last.equals(wide.slice(8000)), "whole batches that are left out too"
+    assert last.equals(wide.slice(8000)), "in a scan that excludes whole batches"
     with pytest.raises(OSError, match="Checksum mismatch"):
         dataset.to_table(columns=["c2"])
 
@@ -220,7 +220,7 @@ def test_rows(cache: StreamCache) -> None:
             dataset.take(bad)
     before = reads(cache)
     assert dataset.count_rows() == ROWS
-    assert reads(cache) == before, "known without reading"
+    assert reads(cache) == before, "count_rows read a batch"
     assert sum(b.num_rows for b in dataset.to_batches()) == ROWS
 
 
@@ -231,7 +231,7 @@ def test_take_reads_the_batches_it_must(tmp_path: Path) -> None:
     before = reads(cache)
     got = cache.dataset().take([999, 5, 7], columns=["x"])
     assert got["x"].to_pylist() == [999, 5, 7]
-    assert reads(cache) - before == 10 + 2, "the numbers of rows of all, and two"
+    assert reads(cache) - before == 10 + 2, "take read batches it does not need"
 
 
 def test_filters_add_up(cache: StreamCache) -> None:
@@ -246,7 +246,7 @@ def test_filters_add_up(cache: StreamCache) -> None:
 
 
 def test_batches_keep_their_lengths(cache: StreamCache) -> None:
-    """As those of pyarrow's Scanner.from_batches, and as the docstring says."""
+    """The lengths are those of pyarrow's Scanner.from_batches."""
     for options in ({}, {"batch_size": 7}, {"batch_size": 2 * CHUNK, "filter": x >= 0}):
         batches = cache.dataset().to_batches(**options)
         assert [batch.num_rows for batch in batches] == [CHUNK] * (ROWS // CHUNK)
@@ -264,7 +264,7 @@ def test_fragments_cover_all_once(cache: StreamCache) -> None:
     assert all(f.physical_schema.equals(TABLE.schema) for f in fragments)
     few = list(dataset.get_fragments(filter=x > 990))
     assert sum(f.count_rows(filter=x > 990) for f in few) == 9
-    assert sum(f.count_rows() for f in few) == 100, "of one batch"
+    assert sum(f.count_rows() for f in few) == 100, "the filter kept more than one batch"
     assert [f for f in dataset.get_fragments(filter=x < 0) if f.count_rows()] == []
 
 
@@ -297,7 +297,7 @@ def test_written_by_pyarrow(cache: StreamCache, tmp_path: Path) -> None:
 
 
 def test_every_member_is_our_own(cache: StreamCache) -> None:
-    """pyarrow's would read from its own, empty, idea of the dataset."""
+    """pyarrow's own members would read from its C++ dataset, which is empty."""
     dataset = cache.dataset()
     for name in dir(pads.Dataset):
         if name.startswith("_"):
@@ -307,7 +307,7 @@ def test_every_member_is_our_own(cache: StreamCache) -> None:
 
 
 def test_code_that_does_not_ask_python() -> None:
-    """pyarrow's C++ goes past the class, and finds the rows nevertheless."""
+    """C++ code of pyarrow bypasses the Python class and still gets the rows."""
     table = TABLE.select(["x", "y"])
     cache = StreamCache(table.to_reader(max_chunksize=CHUNK))
     dataset, plain = cache.dataset().filter(x >= 10), pads.dataset(table.slice(10))
@@ -326,13 +326,13 @@ def test_code_that_does_not_ask_python() -> None:
     for scan in scans:
         got, wanted = scan(dataset), scan(plain)
         if isinstance(wanted, pa.Table):
-            columns = wanted.schema.names[:2]  # acero's scan adds its own
+            columns = wanted.schema.names[:2]  # acero's scan adds its own fields
             got, wanted = got.select(columns), wanted.select(columns)
         assert got == wanted
 
 
 def test_scans_over_views_need_no_second_thread() -> None:
-    """pyarrow reads the filtered batches in the one thread that its scan has."""
+    """pyarrow reads the filtered batches in its scan's only thread."""
     check_python(
         """
     import pyarrow as pa, pyarrow.compute as pc
@@ -370,7 +370,7 @@ def test_scans_over_views_side_by_side() -> None:
 
 @pytest.mark.parametrize("name", ["plain", "views"])
 def test_unions_need_no_second_thread(name: str) -> None:
-    """pyarrow opens the parts of a union in the one thread that computes."""
+    """pyarrow opens the parts of a union in the thread that computes."""
     check_python(
         f"""
     import pyarrow as pa, pyarrow.compute as pc, pyarrow.dataset as pads
@@ -391,7 +391,7 @@ def test_unions_need_no_second_thread(name: str) -> None:
 
 
 def test_recorded_while_it_is_scanned() -> None:
-    """What is not recorded yet is read from the source, once."""
+    """The dataset reads batches that are not recorded yet from the source, once."""
     source = Source(TABLE.select(["x", "z"]).to_batches(max_chunksize=CHUNK))
     cache = StreamCache(source)
     dataset = cache.dataset()
@@ -401,7 +401,7 @@ def test_recorded_while_it_is_scanned() -> None:
     assert (source.given, source.streams) == (10, 1)
 
 
-def test_what_is_known_of_a_cache_does_not_keep_it(tmp_path: Path) -> None:
+def test_statistics_do_not_keep_a_cache_alive(tmp_path: Path) -> None:
     cache = on_disk(stream(), tmp_path)
     for _ in range(2):
         assert cache.dataset().to_table(filter=x > 990).num_rows == 9

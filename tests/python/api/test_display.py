@@ -1,4 +1,4 @@
-"""repr and HTML: short for any schema, escaped, and made without the source."""
+"""repr and HTML: short for any schema, escaped, and made without reading the source."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 class NeverAsked:
-    """A source whose batches nothing may ask for."""
+    """A source whose batches no test may request."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
@@ -109,7 +109,7 @@ def test_the_schema_is_cut_at_a_field() -> None:
 
 
 class Cells(html.parser.HTMLParser):
-    """The cells of tables, by row; tags must match."""
+    """Collects the cells of tables by row, and checks that tags match."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

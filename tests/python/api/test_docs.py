@@ -1,4 +1,4 @@
-"""Examples in docstrings run, and the stubs have every public member."""
+"""The examples in docstrings run, and the stubs list every public member."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUNCTIONS = {name: thing for name, thing in PUBLIC.items() if inspect.isfunction
 
 
 def texts_of(cls: type) -> dict[str, str]:
-    """Return the docstrings of a class and of those of its members that are ours."""
+    """Return the docstrings of a class and of the members that the package defines."""
     texts = {cls.__name__: inspect.getdoc(cls) or ""}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] == "batchcorder":
@@ -50,21 +50,21 @@ def test_docstring_examples_of_functions() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/recordings.md"])
 def test_pages_run(page: str, tmp_path: Path) -> None:
-    """The Python of a page runs as it stands, and prints what it says."""
+    """The Python code of a page runs, and prints its comments."""
     text = (ROOT / page).read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     assert blocks
     printed = check_python("\n".join(blocks), TMPDIR=str(tmp_path)).splitlines()
     place = 0
     for said in re.findall(r"^ *print\(.*\)  # (.*)$", "\n".join(blocks), re.M):
-        # Words in brackets explain; " / " stands for a new line.
+        # Words in brackets explain. " / " is a line break.
         for line in re.sub(r" \([^)]* [^)]*\)$", "", said).split(" / "):
             assert line in printed[place:], (line, printed[place:])
             place += printed[place:].index(line) + 1
 
 
 def test_there_are_examples() -> None:
-    """Public members have examples, and sections for results or errors."""
+    """Public members have examples, and a section for results or errors."""
     for cls in (batchcorder.StreamCache, batchcorder.CastingStreamCache):
         assert ">>>" in (cls.__doc__ or "")
     methods = ("reader", "cast", "ingest_all", "in_memory", "on_disk", "stats", "dataset")
@@ -79,7 +79,7 @@ PAGES = ROOT / "docs"
 
 
 def code_of(page: Path) -> str:
-    """Return the Python code of a page, each line at its number there."""
+    """Return the Python code of a page, with each line at its line number in the page."""
     lines, inside = [], False
     for line in page.read_text().splitlines():
         if line.startswith("```"):
@@ -202,7 +202,7 @@ def run_mypy(program: str, path: Path) -> str:
     pytest.importorskip("mypy")
     file = path / "program.py"
     file.write_text(program)
-    # Only the package: site-packages as a whole shadows what mypy itself brings.
+    # Show mypy only the package: the whole of site-packages hides mypy's own stubs.
     stubs = path / "stubs"
     stubs.mkdir()
     (stubs / "batchcorder").symlink_to(Path(batchcorder.__file__).parent)
@@ -226,7 +226,7 @@ def test_mypy_accepts_a_program(tmp_path: Path) -> None:
     assert run_mypy(PROGRAM, tmp_path) == ""
 
 
-def test_mypy_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_mypy_finds_errors(tmp_path: Path) -> None:
     found = run_mypy(WRONG, tmp_path)
     lines = {line.split(":")[1] for line in found.splitlines() if ": error:" in line}
     assert lines == {str(n) for n in range(7, 17)}, found

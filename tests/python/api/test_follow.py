@@ -1,4 +1,4 @@
-"""Recordings that are replayed while another process, or another thread, writes them."""
+"""Recordings are replayed while another process or thread writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL = list(range(4 * BATCHES))
 
 
 class Pipe:
-    """Tokens from one process to another: as many batches as it lets through."""
+    """A pipe of tokens between processes: each token permits one batch."""
 
     def __init__(self) -> None:
         self.out, self.into = os.pipe()
@@ -105,7 +105,7 @@ def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
     with batchcorder.open(path, follow=True) as cache:
         reader = cache.reader()
         assert ids([next(reader) for _ in range(number)]) == ALL[: 4 * number]
-        # One of them looks at the file, the other one waits for that.
+        # One thread polls the file, and the other thread waits for it.
         tasks = [Task(next, reader), Task(cache.ingest_all)]
         wait_until(lambda: cache.stats()["waiting"] == 1)
         kill(child)
@@ -114,7 +114,7 @@ def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
                 task.result()
         assert caught.value.errno == errno.EOWNERDEAD
         assert str(path) in str(caught.value)
-        # It stays so, behind the same batches.
+        # The error is permanent, after the same batches.
         for _ in range(2):
             again = cache.reader()
             assert ids([next(again) for _ in range(number)]) == ALL[: 4 * number]
@@ -126,8 +126,8 @@ def test_the_writer_is_killed(path: Path, pipe: Pipe, number: int) -> None:
 
 
 @pytest.mark.parametrize("end", ["killed", "closed"])
-def test_a_child_of_the_writer_does_not_stand_for_it(path: Path, end: str) -> None:
-    """A forked worker has the writer's descriptors and mappings, and may live on."""
+def test_a_forked_child_does_not_count_as_the_writer(path: Path, end: str) -> None:
+    """A forked worker inherits descriptors and mappings, and may outlive the writer."""
     pids = path.with_name("pids")
 
     def write_with_a_worker() -> None:
@@ -162,7 +162,7 @@ def test_a_child_of_the_writer_does_not_stand_for_it(path: Path, end: str) -> No
 
 
 def test_the_source_fails(path: Path, pipe: Pipe) -> None:
-    """Another process learns that there will be no more, though the writer lives on."""
+    """A follower in another process gets an error, though the writer lives on."""
 
     def write_and_stay() -> None:
         def before(i: int) -> None:
@@ -204,13 +204,13 @@ def test_a_writer_resumes_after_a_crash(path: Path, pipe: Pipe) -> None:
 
     child = fork(go_on)
     with killed(child):
-        # Nobody writes until the child does.
+        # No process writes the recording until the child does.
         wait_until(lambda: is_being_written(batchcorder.open(path, follow=True)))
         second = Task(follow, path)
         pipe.let(BATCHES)
         assert second.result() == ALL
         assert status(child) == 0
-    # What failed stays so; it has all that it saw.
+    # The failed follower keeps its error, after the batches that it has.
     again = first.reader()
     assert ids([next(again) for _ in range(3)]) == ALL[:12]
     with pytest.raises(OSError, match="writer died"):
@@ -241,7 +241,7 @@ def test_one_thread_alone_does_not_wait_for_itself(path: Path) -> None:
     assert ids(first) == ALL
 
 
-def test_the_writer_lives_as_long_as_who_follows_it(path: Path) -> None:
+def test_a_follower_keeps_its_writer_alive(path: Path) -> None:
     first = batchcorder.cached(path, lambda: stream(BATCHES))
     second = batchcorder.open(path, follow=True)
     del first
@@ -253,7 +253,7 @@ def test_the_writer_lives_as_long_as_who_follows_it(path: Path) -> None:
 
 
 def leave(path: Path, batches: int) -> None:
-    """Leave a recording behind that has so many batches."""
+    """Leave an incomplete recording of `batches` batches."""
     with batchcorder.cached(path, lambda: stream(BATCHES)) as cache:
         batchcorder._core.ingest_to(cache, batches)
 
@@ -286,7 +286,7 @@ def resumed_while_it_reads(path: Path) -> None:
 
 
 def resumed_twice(path: Path) -> None:
-    """The writer that it found has failed, and another one goes on."""
+    """The follower's first writer fails, and another writer continues the recording."""
     leave(path, 2)
     follower = batchcorder.open(path, follow=True)
     first = resume(path, fails_at_five)
@@ -300,7 +300,7 @@ def resumed_twice(path: Path) -> None:
 
 
 def resumed_and_failed(path: Path) -> None:
-    """It asks why, of a writer that it never met."""
+    """The follower reports the error of a writer that failed before it was found."""
     leave(path, 2)
     follower = batchcorder.open(path, follow=True)
     writer = resume(path, fails_at_five)
@@ -313,7 +313,7 @@ def resumed_and_failed(path: Path) -> None:
 
 
 def closed_while_it_looks(path: Path) -> None:
-    """What it found is not kept beyond its own end."""
+    """A closed follower does not keep its writer alive."""
     leave(path, 2)
     with batchcorder.open(path, follow=True) as follower:
         writer = resume(path)
@@ -491,7 +491,9 @@ def test_closing_ends_the_wait(path: Path, pipe: Pipe) -> None:
                 task.result()
 
 
-def test_others_read_what_is_there_while_one_waits(path: Path, pipe: Pipe) -> None:
+def test_recorded_batches_are_readable_while_a_thread_waits(
+    path: Path, pipe: Pipe
+) -> None:
     with (
         killed(start(path, pipe.take)),
         batchcorder.open(path, follow=True) as cache,
@@ -578,13 +580,13 @@ def test_waiting_costs_little(path: Path, pipe: Pipe) -> None:
     with killed(start(path, pipe.take)):
         cache = batchcorder.open(path, follow=True)
         threading.Timer(1, cache.close).start()
-        began = time.process_time()  # clock: the processor's work, not the time
+        began = time.process_time()  # clock: processor time, not elapsed time
         with pytest.raises(ValueError, match="closed"):
             ids(cache)
-        assert time.process_time() - began < 0.2  # clock: the same
+        assert time.process_time() - began < 0.2  # clock: processor time
 
 
-def test_who_followed_to_the_end_has_it_all(tmp_path: Path) -> None:
+def test_a_follower_at_the_end_has_every_batch(tmp_path: Path) -> None:
     path = tmp_path / "x"
     writer = batchcorder.cached(path, lambda: pa.table({"x": [1, 2, 3]}))
     follower = batchcorder.open(path, follow=True)

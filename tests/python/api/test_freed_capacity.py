@@ -1,4 +1,4 @@
-"""Room on disk that readers give back, and budgets that are changed in use."""
+"""Readers free room on disk, and budgets change in use."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from batchcorder import StreamCache
 from helpers import CLOSED, SCHEMA, Source, cache_file, ids, numbered, on_disk, reader_of
 
 MB = 1_000_000
-ROWS = 250_000  # of an int64: 2 MB a batch
+ROWS = 250_000  # int64 values: 2 MB a batch
 PUNCH = 1 | 2  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 
 
 @pytest.fixture
 def holes(tmp_path: Path) -> Path:
-    """Return a directory on a file system that can take pages out of a file."""
+    """Return a directory on a file system that can punch holes into a file."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
     with (tmp_path / "probe").open("wb") as probe:
@@ -35,7 +35,7 @@ def holes(tmp_path: Path) -> Path:
 
 
 def large(count: int) -> pa.RecordBatchReader:
-    """Return a stream of `count` batches of 2 MB, each full of its number."""
+    """Return a stream of `count` batches of 2 MB, each filled with its index."""
     batches = (pa.record_batch({"id": np.full(ROWS, i)}) for i in range(count))
     return pa.RecordBatchReader.from_batches(SCHEMA, batches)
 
@@ -45,7 +45,7 @@ def allocated(path: Path) -> int:
 
 
 def test_a_long_stream_passes_through_a_small_file(holes: Path) -> None:
-    """160 MB through 20 MB: what the reader passed leaves the file."""
+    """160 MB pass through 20 MB: batches that the reader has passed leave the file."""
     cache = on_disk(large(80), holes, disk_capacity="20MB", max_readers=1)
     most = 0
     for i, one in enumerate(cache):
@@ -57,8 +57,8 @@ def test_a_long_stream_passes_through_a_small_file(holes: Path) -> None:
     assert most < 21 * MB
 
 
-def test_batches_that_somebody_holds_stay_in_the_file(holes: Path) -> None:
-    """And count, until they are given up: what was handed out never changes."""
+def test_batches_in_use_stay_in_the_file(holes: Path) -> None:
+    """Batches that a consumer keeps are charged until their release and never change."""
     cache = on_disk(large(80), holes, disk_capacity="20MB", max_readers=1)
     reader = cache.reader()
     held = [next(reader) for _ in range(9)]
@@ -80,7 +80,9 @@ def test_a_reader_behind_stops_the_ingest_and_lets_it_go_on(holes: Path) -> None
         with pytest.raises(MemoryError, match="Disk cache capacity"):
             next(first)
     stats = cache.stats()
-    assert (stats["batches"], stats["source_calls"]) == (9, 10), "the tenth is pending"
+    assert (stats["batches"], stats["source_calls"]) == (9, 10), (
+        "the tenth batch is not pending"
+    )
     for i in range(9, 30):
         assert next(second).column(0)[0].as_py() == i - 9
         assert next(first).column(0)[0].as_py() == i
@@ -103,7 +105,7 @@ def test_a_dropped_reader_gives_the_room_back(holes: Path) -> None:
 
 
 def test_dictionaries_of_passed_batches_give_their_room_back(holes: Path) -> None:
-    """Each batch has 1 MB of words of its own."""
+    """Each batch has its own dictionary, 1 MB large."""
 
     def generate() -> Any:
         for i in range(30):
@@ -123,7 +125,7 @@ def test_dictionaries_of_passed_batches_give_their_room_back(holes: Path) -> Non
 
 @pytest.mark.parametrize("codec", [None, "zstd"])
 def test_dictionaries_that_grow_while_batches_go(codec: str, holes: Path) -> None:
-    """A batch is read with all the parts of its dictionary, however old they are."""
+    """A batch is read with all deltas of its dictionary, including the oldest ones."""
     chance = random.Random(2)
     words: list[str] = []
     batches = []
@@ -151,7 +153,7 @@ def test_dictionaries_that_grow_while_batches_go(codec: str, holes: Path) -> Non
 
 
 def test_small_batches_give_their_room_back(holes: Path) -> None:
-    """Pages go as a whole, so that some batches count longer than they are needed."""
+    """Whole pages are freed, so some batches are charged longer than needed."""
     cache = on_disk(Source(numbered(3000)), holes, disk_capacity=40_000, max_readers=1)
     assert ids(cache) == list(range(12_000))
     assert cache_file(holes).stat().st_size > 900_000
@@ -205,7 +207,7 @@ def test_more_disk_lets_a_stopped_ingest_go_on(more: Any, tmp_path: Path) -> Non
         assert ids(stream) == list(range(40))
 
 
-def test_less_room_keeps_what_is_there(tmp_path: Path) -> None:
+def test_a_smaller_budget_keeps_recorded_batches(tmp_path: Path) -> None:
     cache = on_disk(Source(numbered(10)), tmp_path, memory_capacity=320)
     reader = cache.reader()
     seen = [next(reader) for _ in range(5)]
@@ -216,7 +218,7 @@ def test_less_room_keeps_what_is_there(tmp_path: Path) -> None:
     assert ids([next(again) for _ in range(5)]) == ids(seen) == list(range(20))
     cache.disk_capacity = None
     assert cache.ingest_all() == 10
-    assert cache.stats()["memory_bytes"] == 160, "the rest went to disk only"
+    assert cache.stats()["memory_bytes"] == 160, "a batch was kept in memory"
     assert ids(cache) == list(range(40))
 
 
@@ -238,7 +240,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 def test_bad_values_are_refused_as_in_the_constructor(
     value: Any, kind: type[Exception], words: str, name: str, tmp_path: Path
 ) -> None:
-    """And change nothing."""
+    """A refused value changes nothing."""
     source = Source(numbered(10))
     with pytest.raises(kind) as made:
         StreamCache(source, **{"disk_path": tmp_path, "disk_capacity": 1, name: value})

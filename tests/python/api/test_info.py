@@ -1,4 +1,4 @@
-"""info(): what is said of a file is what pyarrow finds in it."""
+"""info(): its figures for a file equal those that pyarrow computes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEYS = {
 
 
 def by_pyarrow(content: bytes) -> tuple[list[int], int, int]:
-    """Return the bytes of each column; how many dictionaries, and their bytes."""
+    """Return the bytes of each column, the number of dictionaries, and their bytes."""
     with pa.ipc.open_stream(content) as stream:
         columns = [0] * len(stream.schema)
         for one in stream:
@@ -69,7 +69,7 @@ def test_bytes_of_columns(name: str, make: str, tmp_path: Path) -> None:
     assert [c["type"] for c in info["columns"]] == [
         str(t) for t in batches[0].schema.types
     ]
-    # The dictionaries are all those of the first column.
+    # All dictionaries belong to the first column.
     columns[0] += dictionary_bytes
     assert [c["bytes"] for c in info["columns"]] == columns
     assert info["bytes"] == len(content)
@@ -140,7 +140,7 @@ def test_of_some_columns(tmp_path: Path) -> None:
 
 
 def test_while_recording(tmp_path: Path) -> None:
-    """It neither waits for the source nor asks it."""
+    """info() neither waits for the source nor reads it."""
     gate = Gate(numbered(4), at=2)
     cache = on_disk(gate, tmp_path)
     ingest = Task(cache.ingest_all)

@@ -1,4 +1,4 @@
-"""max_readers: how many there may be, and that passed batches are freed."""
+"""max_readers limits the readers. Batches that all readers have passed are freed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_one_reader_too_many(
 ) -> None:
     cache = make_cache(Source(numbered(3)), max_readers=2)
     kept = [take(cache)]
-    take(cache)  # dropped at once, which frees no slot
+    take(cache)  # dropped at once, but its slot stays taken
     gc.collect()
     for other in TAKES.values():
         with pytest.raises(ValueError) as caught:  # noqa: PT011
@@ -41,7 +41,7 @@ def test_one_reader_too_many(
     del kept
 
 
-def test_what_takes_no_slot(make_cache: MakeCache) -> None:
+def test_calls_that_take_no_slot(make_cache: MakeCache) -> None:
     cache = make_cache(Source(numbered(3)), max_readers=1)
     assert cache.ingest_all() == 3
     assert cache.schema == SCHEMA
@@ -56,7 +56,7 @@ def test_what_takes_no_slot(make_cache: MakeCache) -> None:
 
 
 def test_batches_are_freed_once_all_readers_passed(make_cache: MakeCache) -> None:
-    """The source's buffers are pyarrow's: its allocator sees them go."""
+    """The source's buffers belong to pyarrow, whose allocator counts their release."""
     before = pa.total_allocated_bytes()
     rows = 10_000
     size = rows * 8
@@ -98,7 +98,7 @@ def test_nothing_is_freed_before_all_readers_exist() -> None:
 
 
 def test_a_dropped_reader_holds_nothing_back() -> None:
-    """Room for two batches is enough for one reader that keeps up."""
+    """Room for two batches suffices for a single reader that keeps up."""
     cache = StreamCache(Source(numbered(50)), 64, max_readers=3)
     for dropped in (cache.reader(), pa.RecordBatchReader.from_stream(cache)):
         del dropped

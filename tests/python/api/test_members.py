@@ -1,4 +1,4 @@
-"""What caches and readers are and answer, before, while and after recording."""
+"""The members of caches and readers, before, while and after they record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_module() -> None:
         "StreamCache",
         "StreamCacheReader",
     }
-    assert "__version__" not in batchcorder.__all__, "a star import brings the classes"
+    assert "__version__" not in batchcorder.__all__, "a star import lacks the classes"
     for cls in PUBLIC:
         assert cls.__module__ == "batchcorder"
         assert getattr(batchcorder, cls.__name__) is cls
@@ -224,11 +224,11 @@ def test_iteration_asks_a_subclasss_reader() -> None:
     assert ids(list(cache)) == list(range(8))
     assert calls == [True]
     assert ids(cache) == list(range(8))
-    assert calls == [True], "a C stream is no iteration"
+    assert calls == [True], "the C stream called the subclass's reader()"
 
 
-def test_casts_do_not_ask_what_a_subclass_overrides() -> None:
-    """One whose streams are casts would ask itself for ever."""
+def test_casts_do_not_call_overridden_methods() -> None:
+    """If a cast used the overridden method, a subclass could call itself for ever."""
     target = pa.schema([("id", pa.float64())])
 
     class Mine(StreamCache):
@@ -390,7 +390,7 @@ def test_methods_refuse_arguments_they_do_not_have() -> None:
 
 
 def test_a_schema_that_cannot_be_imported(tmp_path: Path) -> None:
-    """An extension type that pyarrow cannot import: only what needs the type fails."""
+    """pyarrow cannot import this extension type. Calls that do not need the type work."""
 
     class Unreadable(pa.ExtensionType):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Caches go to other processes by the path of their file; what is in memory does not."""
+"""A cache is pickled as the path of its file. A cache in memory cannot be pickled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABLE = pa.Table.from_batches(numbered(5)).append_column("x", pa.array(["a"] * 2
 
 
 def elsewhere(thing: Any, tmp_path: Path, *expressions: str) -> list[Any]:
-    """Unpickle `thing` in a fresh process; return what expressions of it are there."""
+    """Unpickle `thing` in a fresh process; return the results of expressions there."""
     file = tmp_path / "thing.pickle"
     file.write_bytes(pickle.dumps(thing))
     code = f"""
@@ -56,13 +56,13 @@ def recording(tmp_path: Path) -> Path:
 
 
 def test_a_cache_on_disk(tmp_path: Path) -> None:
-    """Its file is complete then: the child opens it as a recording."""
+    """Pickling completes the file, and the child opens it as a recording."""
     with on_disk(Source(numbered(5)), tmp_path) as cache:
         cache.ingest_all()
         assert elsewhere(
             cache, tmp_path, "ids(thing)", "thing.info()['complete']", "thing.path"
         ) == [WANTED, True, cache.path]
-        # Every process has it, and the cache goes on.
+        # Every process can read it, and the cache stays usable.
         copies = [pickle.loads(pickle.dumps(cache)) for _ in range(2)]
         assert ids(cache) == WANTED
     assert [ids(copy) for copy in copies] == [WANTED, WANTED]
@@ -86,7 +86,7 @@ def test_however_it_is_written(compression: Any, checksum: bool, tmp_path: Path)
 def test_another_file_of_that_name(
     other: pa.Table, columns: Any, recording: Path
 ) -> None:
-    """Not what was pickled, so it is refused: it might be read for it."""
+    """A file that replaced the pickled one is refused: it may hold other batches."""
     with batchcorder.open(recording, columns=columns) as cache:
         content = pickle.dumps(cache)
     assert len(pickle.loads(content)) == 5
@@ -100,7 +100,7 @@ def test_another_file_of_that_name(
 
 
 def test_a_source_that_has_more(tmp_path: Path) -> None:
-    """What was recorded is handed over, and no more, also if it is there later."""
+    """Copies have the batches recorded when the cache was pickled, and no more."""
     cache = on_disk(Source(numbered(5)), tmp_path)
     reader = cache.reader()
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_a_source_that_has_more(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         whole = pickle.loads(pickle.dumps(cache))
     assert ids(whole) == WANTED
-    # And now that the file has its trailer.
+    # The file now has a trailer.
     assert ids(pickle.loads(content)) == list(range(8))
 
 
@@ -197,7 +197,7 @@ def test_how_it_was_opened_is_kept(recording: Path) -> None:
         copy = pickle.loads(pickle.dumps(cache))
         assert copy.to_table() == TABLE
         assert not maps()
-    # What `verify` sees in a file without checksums.
+    # A file without checksums shows the effect of `verify`.
     plain = pa.record_batch({"s": ["text"]})
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, plain.schema) as writer:
@@ -211,7 +211,7 @@ def test_how_it_was_opened_is_kept(recording: Path) -> None:
 
 
 def test_a_cache_that_follows(tmp_path: Path) -> None:
-    """The other process follows too, without a warning."""
+    """The copy follows the recording too, without a warning."""
     path = tmp_path / "x.arrows"
     gone = batchcorder.cached(path, lambda: Source(numbered(5)))
     reader = gone.reader()
@@ -248,7 +248,7 @@ def test_attributes_and_subclasses(tmp_path: Path) -> None:
     del cache.itself  # type: ignore[attr-defined]
 
 
-# ---- what refers to a cache ----
+# ---- objects that refer to a cache ----
 
 
 def test_a_dataset(recording: Path, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_cast(recording: Path, tmp_path: Path) -> None:
         pickle.dumps(StreamCache(TABLE).cast(target))
 
 
-# ---- what cannot be pickled ----
+# ---- objects that cannot be pickled ----
 
 
 def in_memory(tmp_path: Path) -> StreamCache:
@@ -326,7 +326,7 @@ REFUSED: dict[Callable[[Path], StreamCache], str] = {
 
 
 @pytest.mark.parametrize("make", REFUSED, ids=lambda make: make.__name__)
-def test_what_cannot_be_pickled(
+def test_objects_that_cannot_be_pickled(
     make: Callable[[Path], StreamCache], tmp_path: Path
 ) -> None:
     cache = make(tmp_path)
@@ -335,7 +335,7 @@ def test_what_cannot_be_pickled(
     with pytest.raises(TypeError, match=REFUSED[make]) as caught:
         pickle.dumps(cache)
     assert "pickle" in str(caught.value)
-    # And nothing came of it.
+    # The failed call left the cache unchanged.
     if make is not evicted and make is not closed:
         assert ids(cache) == WANTED
     with pytest.raises(TypeError, match="pickle"):
@@ -373,7 +373,7 @@ def test_a_pool(method: str, tmp_path: Path) -> None:
 
 
 def test_workers_share_the_pages(tmp_path: Path) -> None:
-    """Four processes scan 200 MB, and have next to nothing of it of their own."""
+    """Four processes scan 200 MB and have little private memory."""
     code = f"""
         from helpers import *
         from pickled import *

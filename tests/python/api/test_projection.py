@@ -1,4 +1,4 @@
-"""Readers of some columns and some batches, single batches and slices of them."""
+"""Readers of selected columns and batches, single batches and slices of a cache."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_columns_that_are_none(columns: Any, error: type[Exception]) -> None:
     cache = StreamCache(schema.empty_table(), max_readers=1)
     with pytest.raises(error):
         cache.reader(columns=columns)
-    assert named(cache, [1, 2]) == ["twice", "twice"], "a failure takes no slot"
+    assert named(cache, [1, 2]) == ["twice", "twice"], "the failed call took a slot"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -80,7 +80,7 @@ def test_every_type_beside_others(name: str, make_cache: MakeCache) -> None:
 
 
 def damage(path: Path, column: int) -> None:
-    """Flip a byte in the middle of a column of WIDE, wherever it is in the file."""
+    """Flip a byte in the middle of a column of WIDE, at its place in the file."""
     values = WIDE.column(column).buffers()[1].to_pybytes()
     content = bytearray(cache_file(path).read_bytes())
     content[content.index(values) + 2000] ^= 1
@@ -114,7 +114,7 @@ def test_columns_verified_before_are_not_verified_again(tmp_path: Path) -> None:
 
 
 def resident(path: Path) -> int:
-    """Return how much of the mapped cache file is in this process's memory, in bytes."""
+    """Return how many bytes of the mapped cache file are in this process's memory."""
     found = 0
     counts = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
@@ -126,7 +126,7 @@ def resident(path: Path) -> int:
 
 
 def test_other_columns_are_not_even_touched(tmp_path: Path) -> None:
-    """Pages of the file come into memory only where they are looked at."""
+    """Pages of the file enter memory only when a reader touches them."""
     wide = pa.record_batch({f"c{i}": pa.array(range(200_000)) for i in range(20)})
     cache = on_disk(Source([wide] * 4), tmp_path)
     cache.ingest_all()
@@ -134,7 +134,7 @@ def test_other_columns_are_not_even_touched(tmp_path: Path) -> None:
     assert sum(b.num_rows for b in cache.reader(columns=["c7"])) == 800_000
     one = resident(path)
     column = wide.column(7).nbytes * 4
-    assert column <= one < 20 * column / 4, "the kernel maps some pages around it"
+    assert column <= one < 20 * column / 4, "pages of other columns are in memory"
     assert sum(b.num_rows for b in cache) == 800_000
     assert resident(path) > 19 * column
 
@@ -142,7 +142,7 @@ def test_other_columns_are_not_even_touched(tmp_path: Path) -> None:
 def test_start_and_stop(make_any_cache: MakeCache) -> None:
     cache = make_any_cache(Source(numbered(6)))
     assert ids(cache.reader(start=2, stop=4)) == list(range(8, 16))
-    assert cache.ingested_count == 4, "no more is asked for"
+    assert cache.ingested_count == 4, "the source was read too far"
     assert ids(cache.reader(stop=1)) == list(range(4))
     assert ids(cache.reader(start=5)) == list(range(20, 24))
     assert ids(cache.reader(start=6)) == ids(cache.reader(start=9)) == []
@@ -174,7 +174,7 @@ def test_bounds_that_are_none(options: Any, error: type[Exception]) -> None:
 def test_bounds_beyond_all_batches() -> None:
     cache = StreamCache(Source(numbered(2)))
     assert ids(cache.reader(start=(1 << 64) - 1)) == []
-    assert cache.ingested_count == 2, "it is no frontier"
+    assert cache.ingested_count == 2, "the bound was taken for the frontier"
     for number in ((1 << 64) - 1, 1 << 64, 1 << 80):
         with pytest.raises(IndexError):
             cache[number]
@@ -183,7 +183,7 @@ def test_bounds_beyond_all_batches() -> None:
 
 
 def test_batches_that_no_reader_will_look_at_make_room() -> None:
-    """They go, though no reader has moved since they came."""
+    """Batches are evicted if no reader will read them, though no reader has moved."""
     for prefetch in (None, 3):
         cache = StreamCache(
             Source(numbered(20)), 3 * 32, max_readers=1, prefetch=prefetch
@@ -220,7 +220,7 @@ def test_a_start_that_was_evicted() -> None:
 def test_single_batches(make_any_cache: MakeCache) -> None:
     cache = make_any_cache(Source(numbered(5)))
     assert ids([cache[2]]) == list(range(8, 12))
-    assert cache.ingested_count == 3, "no more is asked for"
+    assert cache.ingested_count == 3, "the source was read too far"
     with pytest.raises(TypeError, match="ingest_all"):
         cache[-1]
     with pytest.raises(IndexError, match="batch index 5 is out of range"):

@@ -58,7 +58,7 @@ def test_the_dataset_class_is_imported_when_it_is_used() -> None:
 
 
 def test_booleans_are_keyword_only() -> None:
-    """But the one that 0.1.3 has: reader(from_start)."""
+    """The one exception is `reader(from_start)`, as 0.1.3 has it."""
     callables = {name: thing for name, thing in objects() if inspect.isfunction(thing)}
     for kind in (StreamCache, batchcorder.StreamCacheReader):
         members = inspect.getmembers(kind, callable)

@@ -1,4 +1,4 @@
-"""Rows by their numbers, batches by theirs, and readers of every so many batches."""
+"""Rows by index, batches by index, and readers with a step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UINT64_MAX = (1 << 64) - 1
 
 
 def uneven() -> list[pa.RecordBatch]:
-    """Return batches of different lengths, of two columns, empty ones among them."""
+    """Return batches of different lengths with two columns. Some batches are empty."""
     table = pa.table({"id": range(ROWS), "s": [f"row {i}" for i in range(ROWS)]})
     starts = itertools.accumulate(LENGTHS, initial=0)
     (whole,) = table.to_batches()
@@ -109,7 +109,7 @@ def test_rows_without_columns() -> None:
 
 
 def test_the_index_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a cache that grows from one take to the next."""
+    """This also holds for a cache that grows between two calls of take."""
     asked = []
     row_starts = batchcorder._core.row_starts
 
@@ -182,7 +182,7 @@ def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
     ],
     ids=str,
 )
-def test_what_are_no_rows(rows: Any, cache: StreamCache) -> None:
+def test_invalid_row_indices(rows: Any, cache: StreamCache) -> None:
     with pytest.raises(TypeError, match=r"^argument 'indices': "):
         cache.take(rows)
     with pytest.raises(TypeError, match=r"^argument 'indices': "):
@@ -212,7 +212,7 @@ def test_no_rows_of_a_closed_cache() -> None:
 @pytest.mark.parametrize("tier", ["memory", "disk", "recording"])
 @pytest.mark.parametrize("name", ALL)
 def test_take_of_every_type(name: str, tier: str, tmp_path: Path) -> None:
-    """Also of those for which pyarrow's own take has no kernel."""
+    """This includes the types for which pyarrow's take has no kernel."""
     batches = slices_of(batch_of(name))
     if tier == "recording":
         batchcorder.record(reader_of(batches), tmp_path / "x").close()
@@ -231,7 +231,7 @@ def test_take_of_every_type(name: str, tier: str, tmp_path: Path) -> None:
 
 
 def test_many_rows_of_views() -> None:
-    """They do not have as many buffers as rows."""
+    """The result has fewer buffers than rows."""
     texts = [f"a text that is not inlined, number {i}" for i in range(2000)]
     view = pa.array(texts, pa.string_view())
     columns = {"v": view, "s": pa.StructArray.from_arrays([view], ["v"])}
@@ -252,7 +252,7 @@ def test_dictionaries_that_differ() -> None:
     assert cache.take([6, 0, 2, 4])["d"].to_pylist() == list("xaxb")
 
 
-def test_only_what_is_needed_is_asked_for(make_any_cache: MakeCache) -> None:
+def test_take_reads_the_source_as_far_as_needed(make_any_cache: MakeCache) -> None:
     source = Source(numbered(10))
     cache = make_any_cache(source)
     assert cache.take([]).num_rows == 0
@@ -298,7 +298,7 @@ def test_rows_that_were_evicted(make_any_cache: MakeCache) -> None:
 
 
 def test_rows_behind_many_that_were_evicted() -> None:
-    """The memory of 16,384 evicted slots is given back."""
+    """The memory of 16,384 evicted slots is freed."""
     batch = numbered(1, rows=2)[0]
     source = pa.RecordBatchReader.from_batches(SCHEMA, (batch for _ in range(17_000)))
     cache = StreamCache(source, max_readers=1)
@@ -357,7 +357,7 @@ STARTS = [None, 0, 1, 5, 6, 7, 8, UINT64_MAX]
 def test_readers_are_slices(
     step: int | None, columns: list[str] | None, tmp_path: Path
 ) -> None:
-    """While it records, when it replays, from memory and from a file."""
+    """This holds while it records and when it replays, from memory and from a file."""
     wanted = BATCHES if columns is None else [one.select(columns) for one in BATCHES]
     opened = recording(tmp_path)
     whole = StreamCache(Source(BATCHES))
@@ -373,7 +373,10 @@ def test_readers_are_slices(
 
 
 def test_the_parts_of_a_training_job(cache: StreamCache) -> None:
-    """Worker i of n reads every n-th batch: together, each batch once."""
+    """Worker i of n reads every n-th batch.
+
+    Together, the workers read each batch once.
+    """
     for n in range(1, 9 if cache.max_readers is None else 2):
         parts = [list(cache.reader(start=i, step=n)) for i in range(n)]
         turns = itertools.zip_longest(*parts)
@@ -391,7 +394,7 @@ def test_the_frontier_and_a_step(make_any_cache: MakeCache) -> None:
 
 @pytest.mark.parametrize("prefetch", [None, 1, 4])
 def test_steps_and_eviction(prefetch: int | None, make_any_cache: MakeCache) -> None:
-    """Readers that pass batches over let them go all the same."""
+    """Batches that a reader skips are evicted as well."""
     cache = make_any_cache(Source(numbered(12)), max_readers=2, prefetch=prefetch)
     readers = [cache.reader(start=i, step=2) for i in range(2)]
     assert ids(readers[0]) == ids(numbered(12)[0::2])
@@ -400,7 +403,7 @@ def test_steps_and_eviction(prefetch: int | None, make_any_cache: MakeCache) -> 
     assert cache.stats()["memory_bytes"] == 0
 
 
-def test_a_step_asks_for_what_it_passes_over_once() -> None:
+def test_a_step_requests_skipped_batches_once() -> None:
     source = Source(numbered(10))
     cache = StreamCache(source)
     reader = cache.reader(step=4)

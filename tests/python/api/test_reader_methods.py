@@ -1,4 +1,4 @@
-"""read_all, read_next_batch and close of a reader answer as pyarrow's reader does."""
+"""read_all, read_next_batch and close of a reader behave as in pyarrow's reader."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_close_while_another_thread_reads() -> None:
 
 
 def test_threads_share_a_reader() -> None:
-    """Each batch goes to one thread, through whichever of the methods it asks."""
+    """Each batch goes to exactly one thread, by any of the methods."""
     reader = StreamCache(Source(numbered(400))).reader()
     found: list[int] = []
     start = threading.Barrier(6)

@@ -1,4 +1,4 @@
-"""Readers: independent, single-use, and keepers of the recording."""
+"""Readers are independent and single-use, and they keep the recording alive."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_reader_keeps_the_recording_alive(tmp_path: Path) -> None:
     ],
     ids=["reader", "capsule", "pyarrow", "view", "cast"],
 )
-def test_the_file_goes_with_the_last_of_them(
+def test_the_file_goes_with_its_last_user(
     keep: Callable[[StreamCache], Any], tmp_path: Path
 ) -> None:
     cache = on_disk(Source(numbered(3)), tmp_path)
@@ -166,7 +166,7 @@ def test_the_file_goes_with_the_last_of_them(
     del kept
     gc.collect()
     assert not file.parent.exists()
-    assert ids(batches) == list(range(12)), "batches handed out stay valid"
+    assert ids(batches) == list(range(12)), "an exported batch changed"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_mapped_batches_outlive_close(tmp_path: Path) -> None:
 def test_the_same_objects_are_not_needed_but_data_is_never_stale(
     make_any_cache: MakeCache,
 ) -> None:
-    """Whatever is kept for a second iteration, it is the same data, in order."""
+    """A second iteration returns the same data in the same order."""
     cache = make_any_cache(Source(numbered(20)))
     runs = [list(cache) for _ in range(3)]
     for run in runs:

@@ -1,4 +1,4 @@
-"""A schema that pyarrow refuses: what needs no pyarrow works, the rest says so."""
+"""Schemas that pyarrow refuses: calls that need pyarrow raise, all other calls work."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def source(nested: bool = False) -> pa.RecordBatchReader:
 
 
 def rows(stream: Any) -> int:
-    """Return how many rows a stream has, without pyarrow."""
+    """Return the row count of a stream, without pyarrow."""
     return sum(array.length for array in arrays(stream))
 
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("tier", ["memory", "disk", "recording", "opened", "cached"])
-def test_what_needs_no_pyarrow(tier: str, nested: bool, tmp_path: Path) -> None:
+def test_calls_that_need_no_pyarrow(tier: str, nested: bool, tmp_path: Path) -> None:
     stream, path = source(nested), tmp_path / "x.arrows"
     if tier == "memory":
         cache = StreamCache(stream)
@@ -70,7 +70,7 @@ def test_what_needs_no_pyarrow(tier: str, nested: bool, tmp_path: Path) -> None:
     assert again.ingest_all() == 3
     cache.save(tmp_path / "saved.arrows")
     assert batchcorder.open(tmp_path / "saved.arrows").num_rows == ROWS
-    # A request for another schema need not be met.
+    # A source may ignore a request for another schema.
     request = pa.schema({"i": pa.int8()}).__arrow_c_schema__()
     assert cache.__arrow_c_stream__(request) is not None
     assert cache.reader(columns=["i"]).schema == pa.schema({"i": pa.int64()})
@@ -79,7 +79,7 @@ def test_what_needs_no_pyarrow(tier: str, nested: bool, tmp_path: Path) -> None:
         assert pl.DataFrame(cache)["t"].to_list()[3] == [3, 3]
 
 
-def test_what_needs_pyarrow_says_so() -> None:
+def test_calls_that_need_pyarrow_raise() -> None:
     cache = StreamCache(source())
     for call in (
         lambda: cache.schema,
@@ -95,7 +95,7 @@ def test_what_needs_pyarrow_says_so() -> None:
     for _ in range(2):
         with pytest.raises((pa.ArrowException, ValueError)):
             next(reader)
-    assert rows(reader) == ROWS, "the failed calls have passed no batch"
+    assert rows(reader) == ROWS, "a failed call moved the reader"
 
 
 def test_the_schema_is_one_object() -> None:

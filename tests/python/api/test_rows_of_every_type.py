@@ -1,4 +1,4 @@
-"""Rows of every type in `take`, datasets, shuffles and frames; filters lose none."""
+"""Rows of every type in `take`, datasets, shuffles and frames. Filters lose no row."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rows_of_every_type(name: str) -> None:
 
     def check(got: pa.Table, wanted: list[dict[str, Any]]) -> None:
         assert got.schema == table.schema
-        # Before they are read. (pyarrow's own empty arrays of runs are not valid.)
+        # Validate before a read. pyarrow's own empty run-end arrays are not valid.
         if got.num_rows > 0:
             got.validate(full=True)
         assert got.to_pylist() == wanted
@@ -91,7 +91,7 @@ def test_rows_of_every_type(name: str) -> None:
     check(dataset.sort_by([("i", "descending")]).to_table(), rows[::-1])
     check(dataset.sort_by("i").to_table(filter=i < 2), rows[:2])
     fragments = [one.to_table(filter=i >= 69) for one in dataset.get_fragments(i < 80)]
-    # Of batches of 70 rows, the first two have some of these.
+    # The batches have 70 rows, so these rows are in the first two.
     assert pa.concat_tables(fragments)["i"].to_pylist() == list(range(69, 140))
     assert dataset.count_rows(filter=i >= 100) == 200
     assert sum(b.num_rows for b in dataset.to_batches(filter=i >= 100)) == 200
@@ -173,7 +173,7 @@ def test_filters_over_the_odd_column_itself(name: str) -> None:
 
 
 def test_a_batch_that_pyarrow_computes_in_parts() -> None:
-    """Acero cuts batches of more than 32,768 rows, and the parts stay in order."""
+    """Acero splits batches of more than 32,768 rows, and the parts stay in order."""
     rows = 200_001
     text = pa.array([str(n) for n in range(rows)])
     table = pa.table({"s": text.cast(pa.string_view()), "n": range(rows)})
@@ -306,7 +306,7 @@ def words(first: int, last: str | None) -> pa.RecordBatch:
     [("x", "requires a larger index type"), (None, "dictionaries with nulls")],
 )
 def test_code_that_needs_one_dictionary(last: str | None, error: str) -> None:
-    """pyarrow's C++ gets the rows of a dataset as a file, which has one dictionary."""
+    """pyarrow's C++ reads a dataset's rows as a file, which has a single dictionary."""
     batches = [words(0, last), words(99, last)]
     dataset = StreamCache(pa.Table.from_batches(batches)).dataset()
     with pytest.raises(pa.ArrowException, match=error):
@@ -484,7 +484,7 @@ def test_rows_of_large_unions_take_memory_for_themselves(around: str) -> None:
 
 
 def test_sorting_beside_a_union_of_extensions() -> None:
-    """Which ends the process in a dataset of pyarrow's."""
+    """pyarrow aborts the process if it sorts this table in its own dataset."""
     check_python("""
         import pyarrow as pa
         from batchcorder import StreamCache
@@ -533,7 +533,7 @@ NESTS: dict[str, Callable[[pa.Array], pa.Array]] = {
     "kind", [pa.decimal32(7, 2), pa.decimal64(12, 2), pa.decimal128(20, 2)], ids=str
 )
 def test_decimals_of_every_width_in_polars(kind: pa.DataType, nest: str) -> None:
-    """Polars reads small decimals of other people's streams as others."""
+    """Polars imports small decimals of other producers with another width."""
     column = NESTS[nest](DECIMALS.cast(kind))
     table = pa.table({"d": column})
     cache = StreamCache(table.to_reader(max_chunksize=1))
@@ -560,7 +560,7 @@ def map_of_words(words: list[str | None]) -> pa.MapArray:
 
 @pytest.mark.parametrize("how", ["take", "dataset", "shuffle"])
 def test_keys_that_refer_to_nulls(how: str) -> None:
-    """pyarrow ends the process where a map's key is null."""
+    """pyarrow aborts the process if a map's key is null."""
     columns = [map_of_words(["a", None]), map_of_words(["c", None])]
     batches = [pa.record_batch([column], names=["m"]) for column in columns]
     cache = StreamCache(reader_of(batches))
@@ -573,7 +573,7 @@ def test_keys_that_refer_to_nulls(how: str) -> None:
     assert source.take([1, 2])["m"].to_pylist() == [[(None, "1")], [("c", "0")]]
 
 
-# ---- only what is certain leaves batches out ----
+# ---- filters exclude a batch only if no row can match ----
 
 NAN = float("nan")
 INFINITE = pc.scalar(float("inf"))
@@ -617,7 +617,7 @@ def test_nan_out_of_constants_loses_no_row(name: str) -> None:
 
 
 def test_expressions_without_a_text() -> None:
-    """Bytes that are not UTF-8 have no text in pyarrow."""
+    """pyarrow has no text for bytes that are not UTF-8."""
     table = pa.table({"b": [b"\xff", b"a", b"\xfe"], "n": [1, 2, 3]})
     dataset = StreamCache(table.to_reader(max_chunksize=1)).dataset()
     b = pc.field("b")

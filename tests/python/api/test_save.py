@@ -1,4 +1,7 @@
-"""save(): any cache, and its file is a link or a copy that appears at once."""
+"""save(): any cache can be saved.
+
+The file is a link or a copy, and appears atomically.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def is_link(path: Path, other: str | Path | None) -> bool:
 
 
 def test_any_cache(make_any_cache: MakeCache, path: Path) -> None:
-    """It reads the source to its end, and the cache goes on."""
+    """save() reads the source to its end, and the cache stays usable."""
     with make_any_cache(Source(numbered(5))) as cache:
         assert ids([next(iter(cache))]) == [0, 1, 2, 3]
         cache.save(path)
@@ -56,7 +59,7 @@ def test_any_cache(make_any_cache: MakeCache, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_type_from_memory(name: str, path: Path) -> None:
-    """As from disk, which files/test_record_and_open.py looks at."""
+    """files/test_record_and_open.py does the same from disk."""
     batches = slices_of(batch_of(name))
     source = reader_of(batches)
     StreamCache(source).save(path)
@@ -87,7 +90,7 @@ def test_a_link_to_a_recording(tmp_path: Path, path: Path) -> None:
 
 
 def copied(tmp_path: Path) -> Iterator[tuple[str, StreamCache]]:
-    """Yield caches whose file is not all of them, or not a recording."""
+    """Yield caches whose file lacks some batches or is not a recording."""
     batches = numbered(5)
     yield "memory", StreamCache(Source(batches))
     yield "both", on_disk(Source(batches), tmp_path, memory_capacity=1 << 30)
@@ -138,7 +141,7 @@ def test_a_copy_on_another_file_system(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
 def test_overwriting(tier: str, tmp_path: Path, path: Path) -> None:
-    """In one step: who has the old one open keeps it."""
+    """The new file replaces the old one atomically. Open caches keep the old file."""
     with batchcorder.record(Source(numbered(2)), path):
         pass
     old = batchcorder.open(path)
@@ -178,7 +181,7 @@ def test_a_recording_over_itself(path: Path) -> None:
 def test_changes_of_the_copy_are_not_those_of_the_cache(
     tmp_path: Path, path: Path
 ) -> None:
-    """Removing the saved file leaves the cache's, and the reverse."""
+    """A removal of the saved file does not affect the cache's file, and vice versa."""
     cache = on_disk(Source(numbered(5)), tmp_path)
     cache.save(path)
     path.unlink()
@@ -202,11 +205,11 @@ def test_durable(tmp_path: Path, path: Path) -> None:
     check(path)
 
 
-def test_what_cannot_be_saved(tmp_path: Path, path: Path) -> None:
+def test_caches_that_cannot_be_saved(tmp_path: Path, path: Path) -> None:
     for options in ({}, {"disk_path": tmp_path, "disk_capacity": 1 << 20}):
         cache = StreamCache(Source(numbered(5)), max_readers=2, **options)
         assert ids(cache) == WANTED
-        # Nothing is evicted yet: another reader may come.
+        # Nothing is evicted yet, since another reader may come.
         last = cache.reader()
         assert ids([next(last)]) == [0, 1, 2, 3]
         with pytest.raises(ValueError, match="no longer cached"):
@@ -221,7 +224,7 @@ def test_what_cannot_be_saved(tmp_path: Path, path: Path) -> None:
 
 
 def test_a_projected_readers_budget_is_not_needed(path: Path) -> None:
-    """A cache that can have no more readers can be saved while nothing is evicted."""
+    """A cache that allows no more readers can be saved while nothing is evicted."""
     cache = StreamCache(Source(numbered(5)), max_readers=1)
     cache.save(path)
     check(path)

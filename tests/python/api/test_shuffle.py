@@ -1,4 +1,4 @@
-"""shuffle(): a pure function of its arguments, in which every row stands once."""
+"""shuffle(): a pure function of its arguments, which returns every row exactly once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mix(z: int) -> int:
 
 
 def permutation(seed: int, epoch: int, n: int) -> list[int]:
-    """Return the order as docs and src/shuffle.c have it: SplitMix64, Fisher-Yates."""
+    """Return the order of docs and src/shuffle.c: SplitMix64 and Fisher-Yates."""
     state = mix(seed + GOLDEN & MASK) ^ mix(epoch + 0x632BE59BD9B4E019 & MASK)
     order: list[int] = []
     for i in range(n):
@@ -54,7 +54,7 @@ def permutation(seed: int, epoch: int, n: int) -> list[int]:
 
 
 def windowed(lengths: list[int], seed: int, epoch: int, window: int) -> list[list[int]]:
-    """Return the rows of each batch that is given, by their numbers."""
+    """Return the row indices of each batch."""
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     order = permutation(seed, epoch, len(lengths))
     given: list[list[int]] = []
@@ -97,7 +97,7 @@ def test_batches_in_the_order_that_is_promised(
 
 
 def test_values_that_never_change() -> None:
-    """In no version, on no machine."""
+    """These values are the same in every version and on every machine."""
     cache = StreamCache(Source(numbered(10, 1)))
     for (seed, epoch), wanted in VALUES.items():
         assert ids(cache.shuffle(seed, epoch)) == wanted
@@ -122,7 +122,7 @@ WINDOWED = [3, 0, 4, 9, 2, 7, 8, 1, 5, 6]  # of (7, 3), with a window of 4
     window=st.sampled_from([0, 1, 5, 16, 1000]),
 )
 def test_windows(lengths: list[int], seed: int, epoch: int, window: int) -> None:
-    """Every row once; batches of the same lengths; rows mixed within a window."""
+    """Every row comes once, in batches of the same lengths, mixed within a window."""
     batches = batches_of(lengths)
     schema = pa.schema([("id", pa.int64())])
     cache = StreamCache(pa.RecordBatchReader.from_batches(schema, batches))
@@ -147,14 +147,14 @@ def test_seeds_epochs_and_windows_differ() -> None:
         for window in (0, 4, 50)
     ]
     assert len(set(orders)) == len(orders)
-    # All windows of one order are mixed in ways of their own.
+    # Each window of one order is mixed differently.
     some = rows_of(cache.shuffle(1, buffer_size=4))
     inner = [tuple(row - min(rows) for row in rows) for rows in some]
     assert len(set(inner)) > 5
 
 
 def test_orders_are_all_as_likely() -> None:
-    """Of three batches, each of the six orders about as often as the others."""
+    """Three batches have six orders, and each order is about equally frequent."""
     cache = StreamCache(Source(numbered(3, 1)))
     found = Counter(tuple(ids(cache.shuffle(seed))) for seed in range(1200))
     assert len(found) == 6
@@ -227,7 +227,7 @@ def test_the_source_is_read_to_its_end_first() -> None:
     stream = cache.shuffle(1)
     assert source.ended
     assert cache.stats()["readers"] == 0
-    # Several at a time, and again.
+    # Shuffle several times, with several shuffles at once.
     other = cache.shuffle(1)
     assert ids(stream) == ids(other) == ids(cache.shuffle(1))
     failing = StreamCache(Source(numbered(5), fail_at=3, error=KeyError("why")))
@@ -271,7 +271,7 @@ def test_arguments(
     source = Source(numbered(3))
     with pytest.raises(error):
         StreamCache(source).shuffle(*arguments, **options)
-    assert source.given == 0, "the source was asked for nothing"
+    assert source.given == 0, "a refused call read the source"
 
 
 def test_numbers_of_numpy() -> None:

@@ -1,4 +1,4 @@
-"""What a cache says of itself: counts, state, sizes."""
+"""A cache's counts, its state and its sizes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_bytes_are_those_that_pyarrow_counts(tmp_path: Path) -> None:
     batches = table.to_batches(max_chunksize=30)
     cache = on_disk(Source(batches), tmp_path)
     cache.ingest_all()
-    # pyarrow leaves out the last offset of each of the three.
+    # pyarrow omits the last offset of each of the three batches
     assert cache.nbytes == sum(batch.nbytes + 3 * 4 for batch in batches)
 
 
@@ -70,7 +70,7 @@ def test_hits_by_tier(tmp_path: Path) -> None:
 
 
 def test_time_in_the_source_and_waiting_threads() -> None:
-    """The source is inside its second batch while others wait for it."""
+    """The source is in its second batch while two threads wait for it."""
     gate = Gate(numbered(3), 1)
     cache = StreamCache(gate)
     tasks = [Task(ids, cache) for _ in range(3)]

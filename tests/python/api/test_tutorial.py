@@ -1,4 +1,4 @@
-"""The tutorial, as it stands in the README."""
+"""The tutorial in the README runs and prints its comments."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def tutorial() -> str:
     return README.read_text().split("```python\n", 1)[1].split("```", 1)[0]
 
 
-def test_tutorial_prints_what_it_says() -> None:
+def test_tutorial_prints_its_comments() -> None:
     run = subprocess.run(
         [sys.executable, "-c", tutorial()],
         capture_output=True,
