@@ -69,7 +69,7 @@ QUERIES: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_queries(name: str, duck: Any, make_cache: MakeCache) -> None:
-    """Recording while the first query runs, then replaying; registered and by name."""
+    """The first query records, and the next ones replay, registered or by name."""
     query, wanted = QUERIES[name]
     source = orders()
     c = make_cache(source)
@@ -106,7 +106,7 @@ def test_from_arrow_and_a_cast(duck: Any, make_cache: MakeCache) -> None:
 
 
 def test_a_dataset_of_the_cache(duck: Any, make_cache: MakeCache) -> None:
-    """DuckDB tells a dataset which columns and rows it needs."""
+    """DuckDB passes a dataset the columns and the rows that it needs."""
     source = orders()
     duck.register("c", make_cache(source).dataset())
     for _ in range(2):
@@ -133,7 +133,7 @@ def test_several_threads_and_cursors(duck: Any, make_cache: MakeCache) -> None:
 
 
 def test_results_that_are_read_in_turns(duck: Any, make_cache: MakeCache) -> None:
-    """Each of DuckDB's open results has its own place in the recording."""
+    """Each of DuckDB's open results has its own reader."""
     cache = make_cache(orders())
     cursors = [duck.cursor() for _ in range(3)]
     for cursor in cursors:
@@ -168,7 +168,7 @@ def test_a_result_as_a_source(
         query = "select sum(a.id), max(b.txt) from c a join c b using (id)"
         assert other.sql(query).fetchall() == [(49995000, "text 9999")]
     assert len(cache) == cache.ingest_all()
-    # Recorded to its end, it leaves its connection to others.
+    # Once its result is fully recorded, the connection is free for other queries.
     assert duck.sql("select sum(id) from cache").fetchall() == [(49995000,)]
 
 
@@ -189,7 +189,7 @@ def test_errors_pass_through(duck: Any, make_cache: MakeCache) -> None:
     for _ in range(2):
         with pytest.raises(duckdb.Error, match="boom"):
             duck.sql("select sum(id) from c").fetchall()
-    # A query that fails while it runs, as a source.
+    # A query that fails while it runs is a source here.
     failing = duck.sql(
         "select case i when 9000000 then error('bang') else i end as id "
         "from range(10000000) t(i)"
@@ -201,7 +201,7 @@ def test_errors_pass_through(duck: Any, make_cache: MakeCache) -> None:
 
 
 def test_python_sources_from_many_threads() -> None:
-    """DuckDB's threads ask a source that needs the GIL, also through one another."""
+    """DuckDB's threads call a source that needs the GIL, also through a second cache."""
     check_python(
         """
         import duckdb

@@ -1,5 +1,5 @@
 """
-DuckDB's connections while a result of theirs is recorded: it has one open result.
+DuckDB's connections while a cache records their result: a connection has one open result.
 
 `make test-duckdb1` runs this with DuckDB 1 too.
 """
@@ -47,7 +47,7 @@ LAZY = """
 
 
 def test_a_lazy_result_and_other_cursors(tier: Tier) -> None:
-    """What works with every DuckDB: another cursor, or all of it recorded first."""
+    """Every DuckDB can use another cursor, or a cache that was fully recorded first."""
     check_python(
         LAZY
         + """
@@ -68,7 +68,7 @@ def test_a_lazy_result_and_other_cursors(tier: Tier) -> None:
 
 @pytest.mark.skipif(DUCKDB < 2, reason="DuckDB 1 ends the result, or waits for itself")
 def test_a_lazy_result_and_its_own_connection(tier: Tier) -> None:
-    """Refused at once, in words that say what to do; the recording goes on."""
+    """DuckDB refuses the query at once with advice, and the recording continues."""
     check_python(
         LAZY
         + """
@@ -99,7 +99,7 @@ def test_a_lazy_result_and_its_own_connection(tier: Tier) -> None:
 
 @pytest.mark.skipif(DUCKDB < 2, reason="DuckDB 1 ends the result, or waits for itself")
 def test_queries_while_another_thread_records_from_their_connection(tier: Tier) -> None:
-    """They are refused; it may be, too, and then for good. What it has is never short."""
+    """DuckDB refuses the query or fails the recording. A recording never ends early."""
     check_python(
         LAZY
         + """
@@ -130,7 +130,10 @@ def test_queries_while_another_thread_records_from_their_connection(tier: Tier) 
 
 
 def test_a_python_source_that_queries_its_consumers_connection(tier: Tier) -> None:
-    """With a cursor of its own it works; with the same connection it is refused."""
+    """The source works with its own cursor.
+
+    With the same connection, DuckDB refuses it.
+    """
     check_python(
         LAZY
         + """

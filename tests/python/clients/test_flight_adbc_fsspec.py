@@ -38,7 +38,7 @@ FLIGHT = """
 
 
 def test_flight(tier: Tier) -> None:
-    """A cache is served any number of times, and what a client gets is recorded."""
+    """A cache is served several times, and a cache records the stream of a client."""
     check_python(
         FLIGHT
         + """
@@ -65,7 +65,7 @@ def test_flight(tier: Tier) -> None:
 
 
 def test_flight_errors(tier: Tier) -> None:
-    """Those of the served cache's source, and of a server that is gone."""
+    """The served cache's source fails, or the server is gone."""
     check_python(
         FLIGHT
         + """
@@ -125,7 +125,7 @@ def test_adbc_as_a_source(fetch: str, sqlite: Any, make_cache: MakeCache) -> Non
         cursor.adbc_ingest("t", TABLE)
         cursor.execute("select * from t where grp < 2 order by id")
         cache = make_cache(getattr(cursor, fetch)())
-        # The recording may go into the database that it comes from.
+        # The recording may go into the database that its source is in.
         with sqlite.cursor() as other:
             wanted = TABLE.filter(pa.compute.field("grp") < 2)
             next(iter(cache))
@@ -135,10 +135,10 @@ def test_adbc_as_a_source(fetch: str, sqlite: Any, make_cache: MakeCache) -> Non
         recorded(cache, wanted)
 
 
-def test_an_adbc_cursor_that_goes_on_while_its_result_is_recorded(
+def test_an_adbc_cursor_that_continues_while_its_result_is_recorded(
     sqlite: Any, make_cache: MakeCache
 ) -> None:
-    """DBAPI readers are closed by their cursor: an error, never a short recording."""
+    """A cursor closes its DBAPI readers: the recording fails and never ends early."""
     with sqlite.cursor() as cursor:
         cursor.adbc_ingest("t", TABLE)
         cursor.execute("select * from t")
@@ -163,7 +163,7 @@ def memory_files() -> Iterator[Any]:
 
 @pytest.mark.parametrize("format_", ["parquet", "ipc", "csv"])
 def test_fsspec(format_: str, memory_files: Any, make_cache: MakeCache) -> None:
-    """A dataset whose files Python reads, written from a cache and recorded again."""
+    """A dataset whose files Python reads is written from a cache and recorded again."""
     cache = make_cache(orders())
     for name in ("a", "b"):
         ds.write_dataset(

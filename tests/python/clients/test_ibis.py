@@ -14,7 +14,7 @@ duckdb = pytest.importorskip("duckdb")
 ibis = pytest.importorskip("ibis")
 
 DUCKDB = int(duckdb.__version__.split(".")[0])
-# What Ibis calls is deprecated here and there.
+# Ibis calls deprecated functions.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -39,7 +39,7 @@ def test_a_registered_cache(raw: Any, make_cache: MakeCache) -> None:
 
 
 def test_memtables_and_tables(make_cache: MakeCache) -> None:
-    """Ibis reads the stream when it is given."""
+    """Ibis reads the stream at the call."""
     source = orders()
     cache = make_cache(source)
     connection = ibis.duckdb.connect()

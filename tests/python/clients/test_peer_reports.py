@@ -1,4 +1,4 @@
-"""Situations of other libraries' public bug reports, with the package in their place."""
+"""Public bug reports of other libraries, reproduced with this package in their place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Replay = Callable[[Any], Any]
 
 @pytest.fixture(params=WAYS)
 def replay(request: pytest.FixtureRequest, tmp_path: Path) -> Replay:
-    """Return a function that gives a source's stream back, from each place it can be."""
+    """Return a function that passes a source through one of the package's replays."""
 
     def again(source: Any) -> Any:
         if request.param in ("recording", "lz4"):
@@ -44,7 +44,7 @@ def replay(request: pytest.FixtureRequest, tmp_path: Path) -> Replay:
 
 
 def batches_of(*sizes: int) -> pa.RecordBatchReader:
-    """Return a stream of batches of some rows each."""
+    """Return a stream of batches with these row counts."""
     schema = pa.schema({"x": pa.int64(), "s": pa.string()})
     batches = [
         pa.record_batch({"x": range(n), "s": ["a"] * n}, schema=schema) for n in sizes
@@ -54,7 +54,7 @@ def batches_of(*sizes: int) -> pa.RecordBatchReader:
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0, 0, 2), (0,), (2, 0)])
 def test_an_empty_batch_is_not_the_end(replay: Replay, sizes: tuple[int, ...]) -> None:
-    """An engine took an empty batch for the end of the stream and lost what followed."""
+    """An engine took an empty batch for the end of the stream and lost the next ones."""
     assert pa.table(replay(batches_of(*sizes))).num_rows == sum(sizes)
 
 
@@ -68,7 +68,7 @@ def test_engines_read_behind_an_empty_batch(sizes: tuple[int, ...]) -> None:
 
 
 def test_rows_without_columns_keep_their_number(replay: Replay) -> None:
-    """Readers and bindings dropped the number of rows where there is no column."""
+    """Readers and bindings dropped the row count if there was no column."""
     batch = pa.record_batch({"x": range(7)}).select([])
     reader = pa.RecordBatchReader.from_batches(batch.schema, [batch, batch])
     assert pa.table(replay(reader)).num_rows == 14
@@ -101,15 +101,15 @@ SLICED = {
 @pytest.mark.parametrize("kind", SLICED)
 @pytest.mark.parametrize(("offset", "length"), [(3, 9), (8, 8), (19, 1), (20, 0)])
 def test_slices(replay: Replay, kind: str, offset: int, length: int) -> None:
-    """IPC writers wrote the whole buffers of slices, or offsets that start anywhere."""
+    """IPC writers wrote whole buffers of slices, or offsets that did not begin at 0."""
     part = SLICED[kind].slice(offset, length)
     got = pa.table(replay(pa.table({"x": part})))
     got.validate(full=True)
     assert got["x"].to_pylist() == part.to_pylist()
 
 
-def test_a_validity_buffer_that_says_nothing(replay: Replay) -> None:
-    """A kernel crashed where a validity buffer was there and had no null."""
+def test_a_validity_buffer_without_nulls(replay: Replay) -> None:
+    """A kernel crashed if a validity buffer was present and had no null."""
     bits = pa.py_buffer(b"\xff\xff")
     values = pa.array(range(12), pa.int32()).buffers()[1]
     column = pa.Array.from_buffers(pa.int32(), 12, [bits, values], null_count=-1)
@@ -119,7 +119,7 @@ def test_a_validity_buffer_that_says_nothing(replay: Replay) -> None:
 
 
 def test_unknown_null_count_without_a_validity_buffer(replay: Replay) -> None:
-    """A reader refused what has no validity buffer where the null count is -1."""
+    """A reader refused arrays with a null count of -1 and no validity buffer."""
     values = pa.array(["a", "bb", "ccc", "dddd"]).buffers()
     whole = pa.Array.from_buffers(pa.string(), 4, [None, *values[1:]], null_count=-1)
     got = pa.table(replay(pa.table({"x": whole.slice(1, 2)})))
@@ -128,7 +128,7 @@ def test_unknown_null_count_without_a_validity_buffer(replay: Replay) -> None:
 
 
 def test_no_row_and_no_buffers(replay: Replay) -> None:
-    """An importer leaked arrays of no rows whose buffers are NULL."""
+    """An importer leaked empty arrays whose buffers are NULL."""
     schema = nanoarrow.struct({"x": nanoarrow.binary(), "y": nanoarrow.string()})
     array = nanoarrow.c_array_from_buffers(
         schema,
@@ -145,7 +145,7 @@ def test_no_row_and_no_buffers(replay: Replay) -> None:
 
 
 def test_categoricals_that_grow(replay: Replay) -> None:
-    """A writer replaced dictionaries in files that hold one of each."""
+    """A writer replaced dictionaries in files, which hold one dictionary a field."""
     frames = [
         pl.DataFrame({"c": pl.Series(words, dtype=pl.Categorical)})
         for words in ([None, "c0"], ["c0", "c1"], [], ["c2", None], ["c0"])
@@ -162,7 +162,7 @@ def test_categoricals_that_grow(replay: Replay) -> None:
 def test_blocks_of_many_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: Any
 ) -> None:
-    """A reader took every block's metadata to be as long as the first one's."""
+    """A reader took the metadata of every block to be as long as that of the first."""
     monkeypatch.setenv("POLARS_IDEAL_SINK_MORSEL_SIZE_ROWS", "1")
     words = ["A", 13 * "B", "", 300 * "C", None]
     path = tmp_path / "x.arrow"
@@ -171,7 +171,7 @@ def test_blocks_of_many_sizes(
 
 
 def test_buffers_compressed_and_not_in_one_batch() -> None:
-    """A reader decompressed buffers that a writer had left as they were."""
+    """A reader decompressed buffers that the writer had left uncompressed."""
     table = pa.table(
         {"small": [1], "large": [b"0" * 10000], "random": [bytes(range(64))]}
     )
@@ -183,7 +183,7 @@ def test_buffers_compressed_and_not_in_one_batch() -> None:
 
 
 def test_a_stream_reader_of_pyarrow_is_a_source() -> None:
-    """An engine knew RecordBatchReader, and not the class for IPC streams."""
+    """An engine accepted RecordBatchReader, but not the class for IPC streams."""
     sink = pa.BufferOutputStream()
     table = pa.table({"a": range(10)})
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -196,7 +196,7 @@ def test_a_stream_reader_of_pyarrow_is_a_source() -> None:
 
 
 def test_queries_that_scan_twice() -> None:
-    """A query that reads a registered stream twice found nothing the second time."""
+    """A query that reads a registered stream twice found no rows the second time."""
     connection = duckdb.connect()
     connection.register("events", StreamCache(batches_of(400, 300)))
     query = """
@@ -211,7 +211,7 @@ NAN = float("nan")
 
 
 def test_batches_of_nan_alone() -> None:
-    """Batches of NaN alone were left out where NaN counts as null."""
+    """Batches with only NaN were excluded if NaN counts as null."""
     table = pa.table({"x": [NAN, NAN, None, 1.0, 2.0, NAN]})
     dataset = StreamCache(table.to_reader(max_chunksize=2)).dataset()
     for _ in range(2):
@@ -222,7 +222,7 @@ def test_batches_of_nan_alone() -> None:
     "filter", ["= 'NaN'", "<= 'NaN'", "> 1", ">= 'NaN'", "< 2", "in ('NaN', 1)", "<> 1"]
 )
 def test_nan_in_queries_of_duckdb(filter: str) -> None:
-    """Filters that DuckDB pushes into Arrow data took NaN, or null, for another value."""
+    """Filters that DuckDB pushes into Arrow data took NaN or null for another value."""
     table = pa.table({"x": [NAN, NAN, None, 1.0, 2.0, NAN, 0.5, None]})
     cache = StreamCache(table.to_reader(max_chunksize=2))
     cache.ingest_all()

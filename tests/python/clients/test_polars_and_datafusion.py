@@ -27,13 +27,13 @@ def test_polars(make_cache: MakeCache) -> None:
         frame = polars.DataFrame(cache)
         assert same(frame)
         assert frame.join(polars.DataFrame(cache), on="id").height == ROWS
-        # A stream of structs is a Series for it, as any stream is.
+        # Polars makes a Series of a stream of structs, as of any stream.
         assert same(polars.from_arrow(cache).struct.unnest())
     assert (source.given, source.streams) == (10, 1)
 
 
 def test_polars_lazily_from_a_frame(make_cache: MakeCache) -> None:
-    """LazyFrame reads the stream when it is made, so it may be collected as one likes."""
+    """LazyFrame reads the stream when it is made, so each collect works."""
     frame = polars.LazyFrame(make_cache(orders()))
     for _ in range(2):
         assert same(frame.collect())
@@ -42,7 +42,7 @@ def test_polars_lazily_from_a_frame(make_cache: MakeCache) -> None:
 
 
 def test_polars_stream_scan(make_cache: MakeCache) -> None:
-    """A scan is good for one collect, by Polars' design; each scan is a fresh one."""
+    """By Polars' design, a scan permits one collect. Each scan reads a fresh stream."""
     source = orders()
     cache = make_cache(source)
     scan = polars.scan_arrow_c_stream(cache)
@@ -120,7 +120,7 @@ def test_polars_passes_errors_on() -> None:
 
 
 def test_polars_scans_in_its_own_threads() -> None:
-    """Polars asks for batches with the GIL held, in threads that it shares."""
+    """Polars requests batches with the GIL held, in threads of its shared pool."""
     check_python(
         """
         import polars
@@ -146,7 +146,7 @@ def fusion() -> Any:
 
 
 def test_datafusion(fusion: Any, make_cache: MakeCache) -> None:
-    """DataFusion reads the stream when it is given, and queries what it has."""
+    """DataFusion reads the stream at the call and queries its own copy."""
     source = orders()
     cache = make_cache(source)
     for name in ("c", "d"):
@@ -166,7 +166,7 @@ def test_datafusion(fusion: Any, make_cache: MakeCache) -> None:
 
 @pytest.mark.parametrize("kind", ["cache", "pyarrow"])
 def test_datafusion_over_a_dataset(kind: str, fusion: Any, make_cache: MakeCache) -> None:
-    """It reads when a query runs, what the query needs."""
+    """DataFusion reads the dataset when a query runs, as far as the query needs."""
     cache = make_cache(orders())
     dataset = cache.dataset() if kind == "cache" else ds.dataset(pa.table(cache))
     fusion.register_dataset("c", dataset)

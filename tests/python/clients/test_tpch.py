@@ -1,4 +1,4 @@
-"""Caches of streams that can be read once answer every query of TPC-H."""
+"""Caches of single-use streams answer every query of TPC-H."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if hasattr(StreamCache, "dataset"):
 
 
 class Once:
-    """A stream that can be read once, and counts what is asked of it."""
+    """A single-use stream that counts its exports and batches."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self.reader = reader
@@ -56,7 +56,7 @@ class Once:
 
 
 class Recorded:
-    """The tables as caches, in one mode, and a database that asks them."""
+    """The tables as caches in one mode, and a database that queries them."""
 
     def __init__(self, mode: str, folder: Path, path: Path) -> None:
         kind, _, tier = mode.rpartition(".")
@@ -98,7 +98,7 @@ def parquet(folder: Path) -> Iterator[Any]:
 def recorded(
     request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Recorded]:
-    """Record the tables in each mode: the first queries find nothing recorded yet."""
+    """Record the tables in each mode. The first queries start with empty caches."""
     recorded = Recorded(request.param, folder, tmp_path_factory.mktemp("cache"))
     yield recorded
     recorded.close()

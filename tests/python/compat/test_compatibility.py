@@ -1,4 +1,4 @@
-"""What code written for 0.1.3 can see: here as there, but for what the page says."""
+"""The behaviour that code for 0.1.3 can see: equal, except as the page documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HANGING = {"threads_share_a_reader", "properties_while_the_source_is_slow"}
 
 
 def rows() -> list[list[str]]:
-    """Return the cells of the page's tables: probes, 0.1.3, here, because."""
+    """Return the cells of the page's tables: probes, 0.1.3, this package, reason."""
     lines = PAGE.read_text().splitlines()
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
 
@@ -43,7 +43,7 @@ def documented() -> list[str]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, Any]]:
-    """Return the findings of the probes, for each package."""
+    """Return the findings of the probes for each package."""
     tasks = {"here": Task(runner.run, None, PROBES)}
     if PEER.is_dir():
         tasks["there"] = Task(
@@ -74,7 +74,9 @@ def test_differences_are_those_of_the_page(found: dict[str, dict[str, Any]]) -> 
     assert {
         name: {"0.1.3": there[name], "here": here[name]} for name in different - named
     } == {}, "differences that docs/compatibility.md does not name"
-    assert named - different == set(), "docs/compatibility.md names these, which agree"
+    assert named - different == set(), (
+        "docs/compatibility.md names these probes, which agree"
+    )
 
 
 def test_the_page_names_what_is_new() -> None:

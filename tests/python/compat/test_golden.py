@@ -1,6 +1,7 @@
-"""The golden streams of the Arrow project, through both tiers, whole and sliced again.
+"""
+The golden streams of the Arrow project in both tiers, in whole batches and in slices.
 
-They are found by the environment variable ARROW_TESTING, a folder with `golden` in it.
+The environment variable ARROW_TESTING names a folder with `golden` in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FILES = sorted(Path(FOLDER, "golden").rglob("*.arrow_file")) if FOLDER else []
 
 
 def is_valid(one: pa.RecordBatch) -> bool:
-    """Return what pyarrow says; some golden values are out of their type's range."""
+    """Return whether pyarrow accepts the batch. Some golden values are out of range."""
     try:
         one.validate(full=True)
     except pa.ArrowInvalid:
@@ -30,7 +31,7 @@ def is_valid(one: pa.RecordBatch) -> bool:
 
 
 def same(one: pa.RecordBatch, wanted: pa.RecordBatch) -> bool:
-    """Return whether two batches are equal; some types can only be compared as Python."""
+    """Return whether two batches are equal. Some types compare only as Python values."""
     if not one.schema.equals(wanted.schema, check_metadata=True):
         return False
     return one.equals(wanted) or one.to_pydict() == wanted.to_pydict()
@@ -54,7 +55,7 @@ def test_golden_stream(path: Path, tier: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not FILES, reason="ARROW_TESTING names no folder with golden files")
 def test_head_of_golden_files() -> None:
-    """Some have what Python does not: of months there is no scalar."""
+    """Some files have values without a Python equivalent, such as months."""
     for path in STREAMS + FILES:
         done = run("head", str(path))
         assert done.returncode in (0, 1), path

@@ -1,4 +1,4 @@
-"""Files that older releases of other libraries wrote; tests/foreign says how."""
+"""Files that older releases of other libraries wrote. tests/foreign lists the writers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from foreign import read_by_pyarrow, same
 from helpers import TESTS
 
 FOLDER = TESTS / "foreign" / "data"
-# Those with null columns of two buffers, which pyarrow reads wrong.
+# pyarrow misreads the null columns with two buffers in these files.
 STEM_BEFORE_0_15 = "arrow-0.14.1"
 FILES = [path for path in sorted(FOLDER.iterdir()) if path.stem != STEM_BEFORE_0_15]
 
 
 @pytest.mark.parametrize("options", [{}, {"mmap": False}, {"verify": True}], ids=str)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_what_old_writers_wrote(path: Path, options: dict[str, Any]) -> None:
+def test_files_of_old_writers(path: Path, options: dict[str, Any]) -> None:
     schema, wanted = read_by_pyarrow(path.read_bytes())
     assert sum(batch.num_rows for batch in wanted) > 0
     with batchcorder.open(path, **options) as cache:
@@ -30,7 +30,7 @@ def test_what_old_writers_wrote(path: Path, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_columns_of_what_old_writers_wrote(path: Path) -> None:
+def test_columns_of_files_of_old_writers(path: Path) -> None:
     _, wanted = read_by_pyarrow(path.read_bytes())
     with batchcorder.open(path, verify=True) as cache:
         for name in cache.schema.names:
@@ -39,7 +39,7 @@ def test_columns_of_what_old_writers_wrote(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_what_old_writers_wrote_is_recorded(path: Path, tmp_path: Path) -> None:
+def test_files_of_old_writers_are_recorded(path: Path, tmp_path: Path) -> None:
     _, wanted = read_by_pyarrow(path.read_bytes())
     with batchcorder.open(path) as cache:
         batchcorder.record(cache, tmp_path / "x.arrows")
@@ -60,7 +60,7 @@ def test_null_columns_had_buffers(suffix: str) -> None:
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 def test_compression_that_custom_metadata_names(codec: str, tmp_path: Path) -> None:
-    """Arrow C++ 0.17 named the codec there; case does not matter, other names do."""
+    """Arrow C++ 0.17 names the codec in custom metadata. Its case does not matter."""
     content = (FOLDER / f"arrow-0.17.1-{codec}.arrows").read_bytes()
     _, wanted = read_by_pyarrow(content)
     name = codec.upper().encode()
@@ -76,7 +76,7 @@ def test_compression_that_custom_metadata_names(codec: str, tmp_path: Path) -> N
 
 
 def test_a_recording_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
-    """Its schema is the same in other bytes: vectors without elements were left out."""
+    """An earlier version wrote the same schema in other bytes, without empty vectors."""
     path = tmp_path / "x.arrows"
     left = FOLDER.parent / "left" / "recording.arrows"
     path.write_bytes(left.read_bytes())
