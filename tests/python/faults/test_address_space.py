@@ -23,7 +23,7 @@ resource.setrlimit(resource.RLIMIT_AS, (size() + (96 << 20),) * 2)
 
 
 def test_many_small_caches(tmp_path: Path) -> None:
-    """A cache of three rows takes no more address space than its file asks for."""
+    """A cache of three rows takes only as much address space as its file needs."""
     check_python(
         LIMIT
         + f"""
@@ -41,7 +41,7 @@ for i in range(300):
 
 
 def test_a_file_that_grows(tmp_path: Path) -> None:
-    """Batches stay though the file outgrows its mapping again and again."""
+    """Batches remain valid though the file outgrows its mapping again and again."""
     check_python(
         LIMIT
         + f"""

@@ -1,4 +1,4 @@
-"""A damaged cache file: noticed at any byte, at the first read, and never a crash."""
+"""A damaged cache file: any damaged byte is an error at the first read, never a crash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helpers import Gate, Source, Task, cache_file, check_python, ids, numbered,
 
 
 def test_every_byte(tmp_path: Path) -> None:
-    """In turn, each byte of the file is changed; one reader or the other must notice."""
+    """A reader notices the damage of any byte in the file."""
     code = f"""
         from helpers import *
         from damage import MISMATCH, flip, recorded
@@ -85,7 +85,7 @@ def test_a_batch_in_memory_is_not_affected(tmp_path: Path) -> None:
 
 
 def test_a_batch_read_before_is_not_verified_again(tmp_path: Path) -> None:
-    """And it shows what the file shows: it is mapped, not copied."""
+    """The batch is mapped and not copied, so it shows the damaged bytes."""
     cache, file = recorded(tmp_path)
     assert ids(cache) == list(range(12))
     os.utime(file)
@@ -93,7 +93,7 @@ def test_a_batch_read_before_is_not_verified_again(tmp_path: Path) -> None:
 
 
 def test_a_shortened_file(tmp_path: Path) -> None:
-    """In a child: a read past the end of a mapping would kill the process."""
+    """The test runs in a child: a read after a mapping's end would kill the process."""
     code = f"""
         from helpers import *
         from damage import recorded
@@ -138,7 +138,7 @@ def test_appended_bytes_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_damage_while_recording(tmp_path: Path) -> None:
-    """Batches after the damaged one are written and read as ever."""
+    """Batches after the damaged one are still written and read."""
     gate = Gate(numbered(6), at=3)
     cache = on_disk(gate, tmp_path)
     ingest = Task(cache.ingest_all)

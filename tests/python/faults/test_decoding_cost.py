@@ -1,4 +1,4 @@
-"""Files that are made to take longer to read than their size."""
+"""Files that an attacker makes to cost more time or memory than their size permits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers import check_python
 
 ROWS = [1000, 1, 1, 1, 1]
 COLUMNS = 4000
-# Prints the most memory that the process had, in KiB, before and after it reads a file.
+# Prints the peak memory of the process in KiB, before and after it reads a file.
 READ = """
 import re, sys
 import pyarrow
@@ -33,14 +33,14 @@ print(before, most(), rows)
 
 
 def test_many_blocks_of_one_message(tmp_path: Path) -> None:
-    """A footer may name one message for many batches, which then are the whole file."""
+    """A footer may name one message, as large as the file, for many batches."""
     batches = [pa.record_batch({"x": pa.array(range(n))}) for n in ROWS]
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, batches[0].schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
     content = sink.getvalue()
-    # The blocks stand behind their number: offset, sizes of metadata and body, 24 bytes.
+    # The blocks follow their count, 24 bytes each: offset, metadata size, body size.
     footer = len(content) - 10 - struct.unpack_from("<i", content, len(content) - 10)[0]
     number = content.index(struct.pack("<i", len(ROWS)), footer)
     blocks = [number + 4 + 24 * i for i in range(len(ROWS))]
@@ -59,7 +59,7 @@ def test_many_blocks_of_one_message(tmp_path: Path) -> None:
 
 
 def test_a_block_behind_the_file(tmp_path: Path) -> None:
-    """What a footer names, and comes only when the file was opened, is no part of it."""
+    """A message that was appended after the open is not part of the file."""
     batch = pa.record_batch({"x": pa.array(range(10))})
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, batch.schema) as writer:
@@ -91,7 +91,7 @@ def test_a_block_behind_the_file(tmp_path: Path) -> None:
 
 
 def test_many_dictionaries(tmp_path: Path) -> None:
-    """What is kept of a dictionary does not grow with the number of other columns."""
+    """The memory for a dictionary does not grow with the number of other columns."""
     words = pa.array(["a", "b"])
     indices = pa.array([0, 1], pa.int8())
     column = pa.DictionaryArray.from_arrays(indices, words)
@@ -103,5 +103,5 @@ def test_many_dictionaries(tmp_path: Path) -> None:
         int, check_output([sys.executable, "-c", READ, path]).split()
     )
     assert rows == 2
-    # The batch as an Arrow array takes some 500 bytes a column, in two libraries.
+    # As an Arrow array, the batch takes about 500 bytes a column, in two libraries.
     assert after - before < 20 * path.stat().st_size // 1024

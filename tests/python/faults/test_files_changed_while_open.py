@@ -1,4 +1,4 @@
-"""Files that somebody changes while they are open, and files beyond 4 GiB."""
+"""Files that another process changes while they are open, and files larger than 4 GiB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import batchcorder
 from foreign import stream_of
 from helpers import check_python
 
-# What a child does, with the file `path` of 10 batches, and a cache over it.
+# The child has the file `path` of 10 batches, and opens a cache over it.
 CHILD = """
     import errno, io, os, pickle, subprocess, sys
     from foreign import file_of, stream_of
@@ -60,7 +60,7 @@ CHILD = """
 @pytest.mark.parametrize("kind", ["recording", "lz4", "stream", "file"])
 @pytest.mark.parametrize("mmap", [True, False])
 def test_a_file_that_is_shortened(kind: str, mmap: bool, tmp_path: Path) -> None:
-    """To whatever size, before or after it was read: an error, and no SIGBUS."""
+    """A shorter file is an error before and after a batch was read, and no SIGBUS."""
     code = f"""
         path = {str(tmp_path / "x.arrows")!r}
         write({kind!r})
@@ -92,7 +92,7 @@ def test_a_file_that_is_shortened(kind: str, mmap: bool, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["recording", "zstd", "stream", "file"])
 def test_batches_that_were_copied_stay(kind: str, tmp_path: Path) -> None:
-    """With mmap=False, by whatever other process."""
+    """With mmap=False, batches survive any change of the file by another process."""
     code = f"""
         path = {str(tmp_path / "x.arrows")!r}
         write({kind!r})
@@ -112,7 +112,7 @@ def test_batches_that_were_copied_stay(kind: str, tmp_path: Path) -> None:
     check_python(CHILD + code)
 
 
-def test_what_else_is_asked_of_a_shortened_file(tmp_path: Path) -> None:
+def test_other_calls_on_a_shortened_file(tmp_path: Path) -> None:
     code = f"""
         path = {str(tmp_path / "x.arrows")!r}
         write("recording")
@@ -158,7 +158,7 @@ def test_a_file_that_is_shortened_while_it_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_written_over(tmp_path: Path) -> None:
-    """With as many bytes: the checksums tell, of what was not read before."""
+    """If the size stays, checksums find the change in batches not read before."""
     code = f"""
         path = {str(tmp_path / "x.arrows")!r}
         write("recording")
@@ -185,7 +185,7 @@ def test_a_file_that_is_written_over(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_replaced(tmp_path: Path) -> None:
-    """Or removed: who has it open keeps it."""
+    """A cache keeps its open file if the file is replaced or removed."""
     code = f"""
         path = {str(tmp_path / "x.arrows")!r}
         write("recording")
@@ -203,16 +203,16 @@ def test_a_file_that_is_replaced(tmp_path: Path) -> None:
 # ---- beyond 4 GiB ----
 
 ROWS = 5_000_000_000 // 64 * 64
-SMALL = 64 * 1929  # which stands nowhere else in the metadata
+SMALL = 64 * 1929  # this number occurs nowhere else in the metadata
 
 
 @pytest.fixture
 def huge(tmp_path: Path) -> Path:
-    """Return a stream whose first batch is a hole of 5 GB, with a small one behind it."""
+    """Return a stream of two batches: a hole of 5 GB, and a small batch."""
     first = pa.record_batch({"x": pa.array([0] * SMALL, pa.int8())})
     second = pa.record_batch({"x": pa.array([1, 2, 3], pa.int8())})
     one, two = stream_of([first]), stream_of([first, second])
-    # Behind the first batch's body, which is all zeros, comes what the second one adds.
+    # The second message follows the first one's body, which has only zeros.
     body = one.rindex(bytes(SMALL))
     head = one[:body].replace(SMALL.to_bytes(8, "little"), ROWS.to_bytes(8, "little"))
     assert head.count(ROWS.to_bytes(8, "little")) >= 4  # rows, node, buffer and body
@@ -231,7 +231,7 @@ def huge(tmp_path: Path) -> Path:
 
 
 def test_batches_beyond_4_gib(huge: Path) -> None:
-    """Lengths and offsets are right, and nothing is read to know them."""
+    """Lengths and offsets are right, and no row is read to compute them."""
     code = f"""
         import resource
         from helpers import *
@@ -265,8 +265,8 @@ def test_a_row_of_5_gb_cut_off(huge: Path) -> None:
         assert len(cache) == 0
 
 
-def test_looking_at_a_shortened_file(tmp_path: Path) -> None:
-    """What looks at the index of a file finds that it is gone, as reading does."""
+def test_index_calls_on_a_shortened_file(tmp_path: Path) -> None:
+    """Calls that read only the index also find that the file is shorter."""
     check_python(
         f"""
     import errno, os
@@ -293,10 +293,10 @@ def test_looking_at_a_shortened_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [None, ["x"]])
-def test_what_is_read_again_is_verified_again(
+def test_copied_batches_are_verified_at_each_read(
     columns: list[str] | None, tmp_path: Path
 ) -> None:
-    """Without a mapping each read is of bytes of its own."""
+    """Without a mapping, each read copies the bytes from the file again."""
     path = tmp_path / "x.arrows"
     batch = pa.record_batch({"x": pa.array([5] * 1000), "y": pa.array([6] * 1000)})
     batchcorder.record(pa.Table.from_batches([batch]), path).close()
@@ -308,7 +308,7 @@ def test_what_is_read_again_is_verified_again(
         with path.open("r+b") as file:
             file.seek(at)
             file.write(b"\7")
-        if columns is not None:  # a whole batch's nodes, and its bytes, are kept
+        if columns is not None:  # the nodes and the bytes of a whole batch are kept
             with pytest.raises(OSError, match="Checksum mismatch for batch 0"):
                 next(cache.reader(columns=columns))
 

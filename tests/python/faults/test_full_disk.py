@@ -1,7 +1,7 @@
-"""A disk that is full: a file system of 1 MiB, mounted where no other process sees it.
+"""A full disk: a file system of 1 MiB in a mount namespace of its own.
 
-A child has mounts of its own, so that the file system goes with it whatever becomes of
-it. Where that is not allowed, these tests are skipped.
+The mounts belong to a child, so the file system vanishes with the child. If the system
+forbids them, these tests are skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from helpers import missing, run_python
 
-# A namespace of mounts of one's own: of a user of one's own, or as root.
+# A new mount namespace, with a new user namespace or as root.
 OWN_MOUNTS = [["unshare", "--user", "--map-root-user", "--mount"], ["unshare", "--mount"]]
 
 PRELUDE = """
@@ -50,7 +50,7 @@ PRELUDE = """
         return pa.record_batch({"b": [Random(i).randbytes(50_000), b"", None]})
 """
 
-# Name: batches that need more than 1 MiB, and the cache's options.
+# Name: batches that need more than 1 MiB, and the options of the cache.
 SOURCES = {
     "large": "numbered(40, 8000), {}",
     "small, written together": "numbered(6000, 1), {}",
@@ -61,7 +61,7 @@ SOURCES = {
 
 @pytest.fixture
 def own_mounts() -> list[str]:
-    """Return the command that runs another one with mounts of its own."""
+    """Return a command that runs another command in a new mount namespace."""
     if shutil.which("unshare") is None or shutil.which("mount") is None:
         missing("unshare and mount are needed")
     for command in OWN_MOUNTS:
@@ -77,14 +77,14 @@ def run(code: str, where: Path, own_mounts: list[str]) -> None:
     if done.returncode == 77:
         pytest.skip(f"a file system cannot be mounted here: {done.stderr}")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert list(where.iterdir()) == [], "it is gone with the child"
+    assert list(where.iterdir()) == [], "the mount outlived the child"
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_full_disk_loses_nothing(
     name: str, tmp_path: Path, own_mounts: list[str]
 ) -> None:
-    """The prefix stays readable, and the ingest goes on when there is room again."""
+    """The prefix stays readable, and the ingest continues once there is room again."""
     code = f"""
     batches, options = {SOURCES[name]}
     source = Source(batches)
@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing(
 
 
 def test_a_disk_without_room_for_the_file(tmp_path: Path, own_mounts: list[str]) -> None:
-    """The source is left alone, and nothing is left behind."""
+    """The source is not read, and no file remains."""
     code = """
     for inodes in (2, 3):  # the root and the ballast, and one for the directory
         mount(f"remount,size=1m,nr_inodes={inodes}")
@@ -151,7 +151,7 @@ def test_a_disk_without_room_for_the_file(tmp_path: Path, own_mounts: list[str])
     run(code, tmp_path, own_mounts)
 
 
-# The same of a recording.
+# The same for a recording.
 RECORDED = {
     "large": "numbered(40, 8000), {}",
     "durable": "numbered(40, 8000), {'durable': True}",
@@ -166,7 +166,7 @@ RECORDED = {
 def test_a_recording_on_a_full_disk(
     name: str, tmp_path: Path, own_mounts: list[str]
 ) -> None:
-    """What is in the file is a prefix for everybody; it goes on, or is resumed."""
+    """Every reader finds a prefix in the file. The recording continues or is resumed."""
     code = f"""
     import batchcorder
     batches, options = {RECORDED[name]}
@@ -221,7 +221,7 @@ def test_a_recording_on_a_full_disk(
 def test_a_disk_without_room_for_a_recording(
     tmp_path: Path, own_mounts: list[str]
 ) -> None:
-    """The source is left alone, and nothing is left behind."""
+    """The source is not read, and no file remains."""
     code = """
     import batchcorder
     path = Path(where, "x.arrows")

@@ -1,5 +1,5 @@
 """
-The hazards of docs/hazards.md: the page names tests that exist. Some of them are here.
+The hazards of docs/hazards.md: the page names tests that exist. Some are in this file.
 
 Hazards with tests elsewhere appear on the page only.
 """
@@ -48,7 +48,7 @@ HAZARDS = ROOT / "docs" / "hazards.md"
 
 
 def tests_of_hazards() -> dict[int, list[str]]:
-    """Return the tests that the page names, by the number of the hazard."""
+    """Return the tests that the page names, by the index of the hazard."""
     found: dict[int, list[str]] = {}
     for line in HAZARDS.read_text().splitlines():
         if title := re.match(r"## (\d+)\. ", line):
@@ -83,10 +83,10 @@ def test_every_test_of_a_hazard_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize(("where", "prefetch"), [("memory", None), ("disk", 2)])
-def test_hazard_08_the_heart_beats_on(
+def test_hazard_08_other_threads_run_meanwhile(
     where: str, prefetch: int | None, tmp_path: Path
 ) -> None:
-    """One consumer asks the source, two wait: the interpreter runs other threads."""
+    """One consumer calls the source and two wait: the interpreter runs other threads."""
     for module in ("adbc_driver_sqlite", "arro3.core", "datafusion", "duckdb"):
         pytest.importorskip(module)
     check_python(
@@ -116,7 +116,10 @@ def test_hazard_08_the_heart_beats_on(
 def test_hazard_08_answers_while_the_source_is_stuck(
     where: str, prefetch: int | None, tmp_path: Path
 ) -> None:
-    """Whatever needs no batch that is not there; close() too. Others wait meanwhile."""
+    """Calls that need no further batch return, close() too.
+
+    Other threads wait meanwhile.
+    """
     pytest.importorskip("nanoarrow")
     check_python(
         f"""
@@ -160,8 +163,8 @@ def test_hazard_08_answers_while_the_source_is_stuck(
     )
 
 
-# A thread sends the signal once the main thread is in `call`. Then it lets the source
-# give one batch after the other until the call has ended.
+# A thread sends the signal once the main thread is in `call`. It then releases one batch
+# after the other until the call has ended.
 INTERRUPTED = """
     import ctypes, os, signal
     from helpers import *
@@ -215,7 +218,7 @@ CALLS = {
 
 @pytest.mark.parametrize("prefetch", [None, 2])
 def test_hazard_11_an_interrupt_is_prompt(prefetch: int | None, ccode: Path) -> None:
-    """In an ingest, while another thread ingests, and while one prefetches."""
+    """An interrupt ends an ingest, also while another thread ingests or prefetches."""
     check_python(
         INTERRUPTED
         + f"""
@@ -253,7 +256,7 @@ def test_hazard_11_an_interrupt_is_prompt(prefetch: int | None, ccode: Path) -> 
 
 
 def test_hazard_11_while_workers_read(ccode: Path) -> None:
-    """The main thread is interrupted; threads of all kinds get every batch."""
+    """The main thread is interrupted, and threads of all kinds get every batch."""
     pytest.importorskip("nanoarrow")
     check_python(
         INTERRUPTED
@@ -276,7 +279,7 @@ def test_hazard_11_while_workers_read(ccode: Path) -> None:
 
 
 def test_hazard_11_in_a_cell_of_a_notebook(ccode: Path) -> None:
-    """A cell as IPython's kernel runs it: in an event loop, under SIGINT's default."""
+    """IPython's kernel runs a cell in an event loop, with the default SIGINT handler."""
     check_python(
         INTERRUPTED
         + """
@@ -337,7 +340,7 @@ FORK = """
 def test_hazard_15_forks_while_threads_read(
     where: str, options: str, tmp_path: Path
 ) -> None:
-    """Whatever locks they hold: the child reads, asks, closes and exits."""
+    """The child reads, records, closes and exits, for any locks held at the fork."""
     check_python(
         FORK
         + f"""
@@ -403,7 +406,7 @@ def test_hazard_15_forks_while_threads_read(
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_hazard_15_multiprocessing(method: str, tmp_path: Path) -> None:
-    """Caches travel by their path; a forked worker has its parent's."""
+    """Caches are pickled as their path. A forked worker inherits its parent's caches."""
     (tmp_path / "work.py").write_text(
         "from helpers import *\n"
         "cache = None\n"
@@ -436,7 +439,7 @@ def test_hazard_15_multiprocessing(method: str, tmp_path: Path) -> None:
 
 
 def test_hazard_17_killed_at_any_moment(tmp_path: Path) -> None:
-    """Whatever it was doing: the next cache starts, and removes what was left."""
+    """After a kill at any moment, the next cache starts and removes the left files."""
     script = f"""
         import sys
         from helpers import *
@@ -463,7 +466,7 @@ def test_hazard_17_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 def test_hazard_32_the_contract_of_c_streams(make_cache: MakeCache) -> None:
-    """A stream that was moved; its schema, errors and their words, as often as asked."""
+    """A moved stream returns its schema, its errors and their messages repeatedly."""
     cache = make_cache(Source(numbered(3), 2, ValueError("boom")))
     capsule = cache.__arrow_c_stream__()
     moved = ArrowArrayStream()
@@ -486,7 +489,9 @@ def test_hazard_32_the_contract_of_c_streams(make_cache: MakeCache) -> None:
         assert not array.release
         address = moved.get_last_error(moved)
         cache.stats(), repr(cache), cache.reader()
-        assert b"boom" in ctypes.string_at(address), "until the next call"
+        assert b"boom" in ctypes.string_at(address), (
+            "other calls changed the stream's error"
+        )
     del cache, capsule
     gc.collect()
     assert b"boom" in ctypes.string_at(moved.get_last_error(moved))
@@ -498,7 +503,7 @@ def test_hazard_32_the_contract_of_c_streams(make_cache: MakeCache) -> None:
 def test_hazard_35_waiters_wake_at_once(
     where: str, prefetch: int | None, tmp_path: Path
 ) -> None:
-    """Each with the documented error, whether it waits in Python or in C."""
+    """Each waiter gets the documented error, whether it waits in Python or in C."""
     pytest.importorskip("nanoarrow")
     check_python(
         f"""
@@ -543,7 +548,7 @@ def test_hazard_35_waiters_wake_at_once(
 def test_hazard_35_all_goes_while_the_source_is_stuck(
     make_cache: MakeCache, tmp_path: Path
 ) -> None:
-    """Memory and the file at once; the source as soon as it comes back."""
+    """Memory and the file are freed at once, and the source once it returns."""
 
     class Held:
         pass
@@ -566,7 +571,9 @@ def test_hazard_35_all_goes_while_the_source_is_stuck(
     on_disk = cache_files(tmp_path) != []
     assert on_disk or pa.total_allocated_bytes() - before >= 4_000_000
     cache.close()
-    assert pa.total_allocated_bytes() - before < 1_600_000, "the batch that is kept"
+    assert pa.total_allocated_bytes() - before < 1_600_000, (
+        "close() kept more than the exported batch"
+    )
     assert list(tmp_path.iterdir()) == []
     assert ids([kept]) == list(range(100_000))
     assert mark() is not None
@@ -581,7 +588,7 @@ def test_hazard_35_all_goes_while_the_source_is_stuck(
 def test_hazard_36_a_release_that_uses_the_cache(
     options: dict[str, Any], make_any_cache: MakeCache
 ) -> None:
-    """C code gives batches back through a Python callback, which asks the cache."""
+    """C code releases batches through a Python callback, which calls the cache."""
     released: list[int] = []
 
     def hook(array: ArrowArray) -> None:
@@ -592,7 +599,7 @@ def test_hazard_36_a_release_that_uses_the_cache(
         def release(moved: Any) -> None:
             released.append(cache.ingested_count)
             cache.stats(), repr(cache), [reader.closed for reader in readers]
-            with contextlib.suppress(ValueError):  # too many, or closed
+            with contextlib.suppress(ValueError):  # too many readers, or closed
                 next(cache.reader())
             original(moved)
 
@@ -616,7 +623,7 @@ def test_hazard_36_a_release_that_uses_the_cache(
     assert len(released) == 40
 
 
-# Bits and bytes behind the values, in each type with its own kind of buffers.
+# The bits and bytes after the values, in a type of each kind of buffer.
 POISONED = {
     "int32": pa.int32(),
     "bool": pa.bool_(),
@@ -628,7 +635,7 @@ POISONED = {
 @pytest.mark.parametrize("rows", [1, 5, 13, 64, 65, 1000])
 @pytest.mark.parametrize("name", POISONED)
 def test_hazard_37_padding_is_zeros(name: str, rows: int, tmp_path: Path) -> None:
-    """Buffers of ones to the end: in the file, there are zeros behind the values."""
+    """If the source's buffers have only ones, the file has zeros after the values."""
     kind = POISONED[name]
     wide = 8 * rows * 16 + 64
     ones = [pa.py_buffer(b"\xff" * wide) for _ in range(2)]
@@ -657,7 +664,7 @@ def test_hazard_37_padding_is_zeros(name: str, rows: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("options", ["", "verify=True", "mmap=False", "columns=['id']"])
 def test_hazard_24_a_recording_that_shrinks(options: str, tmp_path: Path) -> None:
-    """What is not there any more is an error, in batches that were read before too."""
+    """A missing part of the file is an error, in batches that were read before too."""
     check_python(
         f"""
     import errno, os
@@ -690,7 +697,7 @@ def test_hazard_24_a_recording_that_shrinks(options: str, tmp_path: Path) -> Non
 
 
 def test_hazard_39_a_recording_larger_than_4_gib(tmp_path: Path) -> None:
-    """Offsets beyond 32 bits: most of the file is a hole that another one has written."""
+    """Offsets need more than 32 bits: most of the file is a hole from another writer."""
     path = tmp_path / "large"
     rows = 5 << 30
     small = pa.record_batch({"id": pa.array([1, 2, 3], pa.int8())})
@@ -702,7 +709,7 @@ def test_hazard_39_a_recording_larger_than_4_gib(tmp_path: Path) -> None:
     head, batch = data[:message], bytearray(data[message : len(data) - 8])
     size = int.from_bytes(batch[4:8], "little")
     metadata = batch[8 : 8 + size]
-    # Rows, the node's length, the buffer's length and that of the body stand in 64 bits.
+    # Rows, the node's length, the buffer's length and the body's length have 64 bits.
     lengths = [i for i in range(0, size, 8) if metadata[i : i + 8] == b"\3" + bytes(7)]
     bodies = [i for i in range(0, size, 8) if metadata[i : i + 8] == b"\10" + bytes(7)]
     for place in lengths + bodies:

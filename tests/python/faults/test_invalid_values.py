@@ -1,4 +1,4 @@
-"""Files whose offsets, views, ids and runs nobody looked at, recorded again."""
+"""Files with unverified offsets, views, ids and runs are recorded again."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WORDS = pa.array([t.decode() for t in TEXT])
 SMALL = pa.array(range(40), pa.int8())
 LONG = b"a long text, number "
 TENS = (0, 10, 20, 30, 40, 50, 60)
-#: The array, what stands in a file of it, and what a hostile writer puts there.
+#: The array, its bytes in a file, and the bytes that replace them.
 CASES: dict[str, tuple[pa.Array, list[tuple[bytes, bytes]]]] = {
     "list_cuts_binary": (
         lists(BINARY, [0, 6], pa.ListArray, pa.int32()),
@@ -177,7 +177,7 @@ CASES: dict[str, tuple[pa.Array, list[tuple[bytes, bytes]]]] = {
 
 
 def hostile_file(path: Path, name: str, *, dictionary: bool = False) -> None:
-    """Write a stream of a good batch and a hostile one, with a wrong column `col`."""
+    """Write a stream of a valid batch and an invalid one, with a wrong column `col`."""
     array, edits = CASES[name]
     if dictionary:
         array = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), array)
@@ -195,7 +195,7 @@ def hostile_file(path: Path, name: str, *, dictionary: bool = False) -> None:
         if at >= 0:
             content[at : at + len(old)] = new
             done += 1
-    assert done, "the file has the numbers that are changed"
+    assert done, "the file lacks the bytes to replace"
     path.write_bytes(content)
 
 
@@ -245,7 +245,7 @@ def test_dictionary(tmp_path: Path, name: str) -> None:
 
 
 def test_null_counts_are_counted(tmp_path: Path) -> None:
-    """What a producer says of its nulls does not reach the file."""
+    """The recording counts nulls itself and ignores the producer's null count."""
     bitmap = pa.py_buffer(b"\x0f")
     data = pa.py_buffer(bytes(32))
     for said in (1, 8):

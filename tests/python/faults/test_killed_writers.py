@@ -1,7 +1,7 @@
-"""Recordings whose writer was killed, read by this library, by others, and resumed.
+"""Recordings whose writer was killed: libraries read them, and this library resumes them.
 
-tests/kill kills processes before every system call and in the middle of every write, and
-keeps a copy of each file that was left; `make test` builds it before these tests run.
+tests/kill kills processes before every system call and in the middle of every write. It
+keeps a copy of each file. `make test` builds it before these tests run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from helpers import ROOT, missing
 
 PROGRAM = os.environ.get("BC_KILL_PROGRAM")
 BUILT = ROOT / "build/test/tests/kill_kill"
-# What a recording is that a save replaces: tests/kill/test_kill.c knows the same.
+# The batches and rows of the recording that a save replaces, as in
+# tests/kill/test_kill.c.
 OLD = (4, 3)
 PLAIN = pa.schema([("x", pa.int64()), ("s", pa.string()), ("d", pa.string())])
 
 
 @cache
 def expected(batches: int, rows: int) -> pa.Table:
-    """Return what tests/lib/counting_source.h gives, its dictionary decoded."""
+    """Return the batches of tests/lib/counting_source.h, with decoded dictionaries."""
     numbers = range(batches * rows)
     return pa.table(
         {
@@ -43,7 +44,7 @@ def expected(batches: int, rows: int) -> pa.Table:
 
 
 class Left(NamedTuple):
-    """A file that was left, and what it may hold."""
+    """A file of a killed writer, and the batches that it may hold."""
 
     name: str
     content: bytes
@@ -69,7 +70,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> list[Left]:
         batches, rows = map(int, size.split("x"))
         content = file.read_bytes()
         if not content:
-            # The last way to take a name begins with an empty file (base/naming.h).
+            # The last method of naming a file begins with an empty file (base/naming.h).
             assert mode.endswith("_over_own"), file.name
             file.unlink()
             continue
@@ -77,13 +78,13 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> list[Left]:
         key = (f"{size} {saved}", hashlib.sha256(content).digest())
         found.setdefault(key, Left(file.name, content, batches, rows, saved))
         file.unlink()
-    # All ends of a write and all halves, of each mode.
+    # The files of all ends and all halves of writes, in each mode.
     assert len(found) > 70
     return list(found.values())
 
 
 def decoded(table: pa.Table) -> pa.Table:
-    """Return the table as it would be without dictionaries and views."""
+    """Return the table without dictionaries and views."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not column.chunks:
@@ -99,7 +100,7 @@ def decoded(table: pa.Table) -> pa.Table:
 
 
 def count_rows(got: pa.Table, one: Left) -> int:
-    """Check that `got` is a prefix of what was recorded. Return the number of batches."""
+    """Check that `got` is a prefix of the source. Return its number of batches."""
     batches, rest = divmod(got.num_rows, one.rows)
     assert rest == 0, one.name
     assert batches <= one.batches, one.name
@@ -111,7 +112,9 @@ def is_old(got: pa.Table, one: Left) -> bool:
     return one.saved and got.equals(expected(*OLD))
 
 
-def test_what_was_left_is_an_exact_prefix(left: list[Left], tmp_path: Path) -> None:
+def test_a_killed_writers_file_is_an_exact_prefix(
+    left: list[Left], tmp_path: Path
+) -> None:
     path = tmp_path / "x.arrows"
     counts = set()
     for one in left:
@@ -156,7 +159,7 @@ def by_polars(content: bytes) -> pa.Table:
 
 
 @pytest.mark.parametrize("read", [by_pyarrow, by_arro3, by_nanoarrow, by_polars])
-def test_others_read_an_exact_prefix(
+def test_other_libraries_read_an_exact_prefix(
     left: list[Left], read: Callable[[bytes], pa.Table]
 ) -> None:
     for one in left:
@@ -164,7 +167,7 @@ def test_others_read_an_exact_prefix(
         assert is_old(got, one) or count_rows(got, one) >= 0
 
 
-def test_what_was_left_is_resumed(left: list[Left], tmp_path: Path) -> None:
+def test_a_killed_writers_file_is_resumed(left: list[Left], tmp_path: Path) -> None:
     path = tmp_path / "x.arrows"
     resumed = set()
     for one in left:

@@ -1,4 +1,4 @@
-"""Nothing is left over: memory, descriptors, mappings and objects over many caches."""
+"""Many caches leave no memory, descriptors, mappings or objects behind."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_nothing_leaks(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_ten_thousand_caches(tmp_path: Path) -> None:
-    """Of every sort, each dropped in another state."""
+    """Caches of every kind are dropped in different states."""
     script = MEASURE.replace("@PATH@", repr(str(tmp_path)))
     script += """
     whole = table.to_batches()[0]

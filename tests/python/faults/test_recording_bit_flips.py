@@ -1,7 +1,7 @@
-"""A recording of all types: no bit of it can flip unnoticed, and no byte be missing.
+"""A recording of all types: each flipped bit and each missing byte is an error.
 
-tests/flips/every_type.arrows is that recording, and tests/flips/test_bit_flips.c flips
-each of its bits. Here stands what it is, and what others see who open such a file.
+tests/flips/every_type.arrows is the recording, and tests/flips/test_bit_flips.c flips
+each of its bits. This file checks its content, and the errors in Python.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def record(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_the_file_is_what_is_written_today(tmp_path: Path) -> None:
-    """BC_RENEW=1 writes it anew: only for a format that nobody has files of."""
+def test_the_file_equals_a_new_recording(tmp_path: Path) -> None:
+    """BC_RENEW=1 writes the file again, for a format without existing files."""
     content = record(tmp_path / "x.arrows")
     if os.environ.get("BC_RENEW"):
         FILE.write_bytes(content)
@@ -62,7 +62,7 @@ def test_the_file_is_what_is_written_today(tmp_path: Path) -> None:
 
 
 def small() -> list[pa.RecordBatch]:
-    """Return batches with a dictionary that grows, and is replaced."""
+    """Return batches with a dictionary that grows and is then replaced."""
     texts = ["ab", "abc", "xy", "xy"]
     return [
         pa.record_batch({"x": pa.array([i, i + 10]), "d": words(*text)})
@@ -76,7 +76,10 @@ def recording(tmp_path: Path) -> Path:
 
 
 def read_one_by_one(path: Path, **options: bool) -> list[pa.RecordBatch | OSError]:
-    """Return each batch, or what was raised instead; one error where it cannot open."""
+    """Return each batch or its error.
+
+    If the file does not open, return only that error.
+    """
     got: list[pa.RecordBatch | OSError] = []
     try:
         cache = batchcorder.open(path, **options)
@@ -95,7 +98,7 @@ def read_one_by_one(path: Path, **options: bool) -> list[pa.RecordBatch | OSErro
 def test_a_damaged_batch_is_named_and_the_others_are_read(
     options: dict[str, bool], recording: Path
 ) -> None:
-    """One bit of each byte."""
+    """One bit of each byte is flipped."""
     content = recording.read_bytes()
     wanted = small()
     end = content.rindex(END)
@@ -107,7 +110,7 @@ def test_a_damaged_batch_is_named_and_the_others_are_read(
         errors = {i: one for i, one in enumerate(got) if isinstance(one, OSError)}
         assert all(str(recording) in str(one) for one in errors.values())
         if len(got) < len(wanted):
-            # Without its marker or its footer it is not complete.
+            # Without its end marker or its footer, the recording is incomplete.
             is_end = end <= at < end + 8 or at >= len(content) - 128
             allowed = {errno.EBADMSG, errno.ENODATA if is_end else 0}
             assert errors[0].errno in allowed
@@ -122,15 +125,15 @@ def test_a_damaged_batch_is_named_and_the_others_are_read(
             found = NAMED.search(str(one))
             assert found is not None, one
             assert int(found[1]) == i
-        # A batch; or those of a dictionary, and of what is added to it; or those whose
-        # place it is, or that it ends.
+        # The damage is in a batch, in a dictionary or its delta, or in the place or the
+        # end of a batch.
         assert len(errors) <= 2
-        assert errors or end + 8 <= at, f"byte {at} is not noticed"
+        assert errors or end + 8 <= at, f"the flip at byte {at} is no error"
     assert set(hit) == {-1, 0, 1, 2, 3}
 
 
-def test_what_python_raises() -> None:
-    """Of all types, a bit in every so many bytes: through an open file."""
+def test_errors_of_flipped_bits_in_python() -> None:
+    """Single bits all over a recording of all types are flipped, in an open file."""
     content = bytearray(FILE.read_bytes())
     for at in range(0, content.rindex(END), 211):
         content[at] ^= 1 << at % 8
@@ -140,8 +143,8 @@ def test_what_python_raises() -> None:
         assert caught.value.errno in (errno.EBADMSG, errno.ENODATA)
 
 
-def test_partial_goes_up_to_what_is_cut_off(recording: Path) -> None:
-    """Of a file of every length."""
+def test_partial_reads_up_to_the_cut(recording: Path) -> None:
+    """The recording is cut to every length."""
     wanted = small()
     seen = len(wanted)
     for size in reversed(range(recording.stat().st_size)):

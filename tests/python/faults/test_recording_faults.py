@@ -1,4 +1,4 @@
-"""Recordings under what systems do: writers that die, limits, signals, links, masks."""
+"""Recordings and the system: writers that die, limits, signals, links, masks."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WRITER = """
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_follower_hears_of_its_writers_death(
+def test_a_follower_gets_an_error_when_its_writer_dies(
     waits: bool, durable: bool, tmp_path: Path
 ) -> None:
-    """Whether it waits at that moment or asks later; and for ever."""
+    """The follower gets the error while it waits or at its next call, and for ever."""
     path = str(tmp_path / "x.arrows")
     with start_python(WRITER.format(path=path, durable=durable)) as writer:
         assert writer.stdout is not None
@@ -69,7 +69,7 @@ def test_a_follower_hears_of_its_writers_death(
 
 
 def test_a_follower_of_a_name_that_another_recording_takes(tmp_path: Path) -> None:
-    """It follows the file that it opened, to its end."""
+    """The follower follows the file that it opened, to its end."""
     path = tmp_path / "x.arrows"
     first = batchcorder.cached(path, lambda: Source(numbered(3)))
     next(first.reader())
@@ -113,7 +113,7 @@ def test_two_processes_record_the_same_path(tmp_path: Path) -> None:
 
 
 def test_planted_links(tmp_path: Path) -> None:
-    """Nothing is written through them, nor is what they point to made."""
+    """A recording neither writes through a link nor creates its target."""
     target = tmp_path / "target"
     path = tmp_path / "x.arrows"
     for there in (False, True):
@@ -137,7 +137,7 @@ def test_planted_links(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077, 0])
 def test_modes(mask: int, tmp_path: Path) -> None:
-    """Those of any file that this process makes; and a cache's own stay private."""
+    """A recording has the modes of any new file. A cache's own file stays private."""
     before = os.umask(mask)
     try:
         batchcorder.record(Source(numbered(2)), tmp_path / "recorded").close()
@@ -190,7 +190,7 @@ def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_a_prefix(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE stands for a disk that is full, and has room again."""
+    """RLIMIT_FSIZE acts as a full disk, which later has room again."""
     check_python(
         f"""
     import errno, resource, signal
@@ -271,7 +271,7 @@ def test_a_write_that_fails_leaves_a_prefix(tmp_path: Path) -> None:
 
 
 def test_a_storm_of_signals_changes_nothing(tmp_path: Path) -> None:
-    """One every millisecond, whose handler returns, at all that a recording does."""
+    """A signal arrives every millisecond during a recording, and its handler returns."""
     check_python(
         f"""
     import signal
@@ -322,7 +322,7 @@ def test_a_storm_of_signals_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_without_descriptors_and_address_space(tmp_path: Path) -> None:
-    """EMFILE and ENOMEM are clean errors, after which all is as before."""
+    """EMFILE and ENOMEM are clean errors, and later calls work."""
     check_python(
         f"""
     import errno, resource
@@ -381,7 +381,7 @@ def test_without_descriptors_and_address_space(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", ["{}", "{'partial': True}", "{'mmap': False}"])
 def test_few_descriptors_and_mappings(options: str, tmp_path: Path) -> None:
-    """They go by files, not by batches."""
+    """The counts of descriptors and mappings follow the files, not the batches."""
     check_python(
         f"""
     from pathlib import Path
@@ -414,8 +414,8 @@ def test_few_descriptors_and_mappings(options: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 700, 20_000])
-def test_others_read_the_growing_file(rows: int, tmp_path: Path) -> None:
-    """All the while, and find an exact prefix each time; and the whole in the end."""
+def test_other_libraries_read_the_growing_file(rows: int, tmp_path: Path) -> None:
+    """Each read meanwhile finds an exact prefix, and the last one the whole."""
     check_python(
         f"""
     import mmap
@@ -475,7 +475,7 @@ def test_others_read_the_growing_file(rows: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["a", "b"])
 def test_damage_in_a_recording_that_is_not_complete(column: str, tmp_path: Path) -> None:
-    """A wrong bit anywhere: one column by itself is right, as far as it goes."""
+    """If a bit is wrong, one column read by itself is an exact prefix."""
     words = [["x", "y"], ["p", "q"], ["x", "z"], ["p", "r"]]
     batches = [
         pa.record_batch(
@@ -493,7 +493,7 @@ def test_damage_in_a_recording_that_is_not_complete(column: str, tmp_path: Path)
         assert next(reader).equals(batches[1])
     content = path.read_bytes()
     wanted = [one[column].to_pylist() for one in batches]
-    # Of a byte in the other column's body nobody takes notice.
+    # A wrong byte in the other column's body is no error.
     found = 0
     file = os.open(path, os.O_WRONLY)
     for at, byte in enumerate(content):

@@ -1,4 +1,4 @@
-"""Streams and files of big-endian machines: read, and recorded in this one's order."""
+"""Streams and files of big-endian machines are read, and recorded in native order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOLDEN = [
     for path in sorted(Path(FOLDER, "golden").rglob("*"))
     if FOLDER and path.suffix in (".stream", ".arrow_file")
 ]
-# Of the types that pyarrow does not turn.
+# pyarrow does not swap the bytes of these types.
 NOT_BY_PYARROW = [name for name in ALL if "run_end" in name or name in VIEWS]
 OPTIONS: dict[str, dict[str, Any]] = {
     "v5": {},
@@ -39,7 +39,7 @@ def same(got: Batches, wanted: Batches) -> None:
     assert len(got) == len(wanted)
     for one, other in zip(got, wanted, strict=True):
         assert one.schema.equals(other.schema, check_metadata=True)
-        # Some types can only be compared as Python.
+        # Some types compare only as Python values.
         assert one.equals(other) or one.to_pydict() == other.to_pydict()
 
 
@@ -130,7 +130,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_grows(tmp_path: Path) -> None:
-    """Followed; its writer is gone when it has said its end."""
+    """A follower needs no writer once the stream has its end marker."""
     batches = slices_of(batch_of("string"))
     path = tmp_path / "big.arrows"
     path.write_bytes(big(batches))
@@ -138,7 +138,7 @@ def test_a_stream_that_grows(tmp_path: Path) -> None:
         same(list(cache), batches)
 
 
-def test_what_has_no_order_is_not_copied(tmp_path: Path) -> None:
+def test_types_without_byte_order_are_not_copied(tmp_path: Path) -> None:
     columns = {name: ALL[name] for name in ("int8", "bool", "fixed_binary", "int16")}
     path = tmp_path / "big.arrows"
     path.write_bytes(big([pa.record_batch(columns)]))
@@ -160,7 +160,7 @@ def test_what_has_no_order_is_not_copied(tmp_path: Path) -> None:
 @pytest.mark.skipif(not GOLDEN, reason="ARROW_TESTING names no folder with golden files")
 @pytest.mark.parametrize("read", [False, True], ids=["copies", "maps"])
 def test_golden_files_of_every_version(read: bool) -> None:
-    """Each is what pyarrow finds there; and turned around, it is the same."""
+    """Each file has pyarrow's batches, and so does its big-endian copy."""
     for path in GOLDEN:
         content = path.read_bytes()
         schema, wanted = read_by_pyarrow(content)

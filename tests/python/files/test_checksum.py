@@ -1,4 +1,7 @@
-"""`checksum=False`: none in the file. Damage may go unnoticed, but crashes nobody."""
+"""`checksum=False`: a file without checksums.
+
+Damage may go unnoticed, but never crashes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ KEY = b"batchcorder.xxh3"
 @pytest.mark.parametrize("codec", [None, "lz4"])
 @pytest.mark.parametrize("rows", [4, 4000])
 def test_the_file_has_none(rows: int, codec: str, tmp_path: Path) -> None:
-    """Small bodies have one checksum, large ones one a buffer; the schema has one too."""
+    """A small body has one checksum, a large one has one a buffer, the schema has one."""
     sizes = []
     for checksum in (True, False):
         where = tmp_path / str(checksum)
@@ -57,7 +60,7 @@ def test_damage_in_values_goes_unnoticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [0, 4, 8])
 def test_damage_in_the_structure_is_an_error(at: int, tmp_path: Path) -> None:
-    """The prefix of the second message, its size, and its flatbuffer's root."""
+    """The second message's prefix, its size and its flatbuffer's root are damaged."""
     cache = on_disk(Source(numbered(3)), tmp_path, checksum=False)
     next(cache.reader())
     file = cache_file(tmp_path)
@@ -91,7 +94,7 @@ BATCH = """
 
 
 def test_no_damage_crashes(tmp_path: Path) -> None:
-    """Every other byte in turn; what is read may be wrong, but has the right types."""
+    """Every second byte is damaged in turn. Values may be wrong, but types are right."""
     code = (
         BATCH
         + f"""
@@ -132,7 +135,7 @@ def test_no_damage_crashes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "got"), [(1, "int"), (0, "int"), ("no", "str"), (None, "None")]
 )
-def test_what_is_no_bool(value: Any, got: str, tmp_path: Path) -> None:
+def test_values_that_are_not_bool(value: Any, got: str, tmp_path: Path) -> None:
     source = Source(numbered(2))
     for make in (
         lambda: on_disk(source, tmp_path, checksum=value),
@@ -144,7 +147,7 @@ def test_what_is_no_bool(value: Any, got: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_a_bool(tmp_path: Path) -> None:
+def test_values_that_are_bool(tmp_path: Path) -> None:
     for value in (False, np.False_):
         cache = on_disk(Source(numbered(2)), tmp_path / "d", checksum=value)
         assert ids(cache) == list(range(8))

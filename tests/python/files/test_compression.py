@@ -1,4 +1,4 @@
-"""Compressed bodies: as the format has them, decompressed when they are read."""
+"""Compressed bodies follow the format, and reads decompress them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_type(name: str, codec: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_others_read_the_file(codec: str, tmp_path: Path) -> None:
+def test_other_libraries_read_the_file(codec: str, tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     batches = text_batches()
     cache = on_disk(Source(batches), tmp_path, memory_capacity=1, compression=codec)
@@ -51,7 +51,7 @@ def test_others_read_the_file(codec: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_does_not_compress(codec: str, tmp_path: Path) -> None:
+def test_incompressible_data(codec: str, tmp_path: Path) -> None:
     noise = Random(1).randbytes(1 << 20)
     array = pa.Array.from_buffers(pa.int64(), 1 << 17, [None, pa.py_buffer(noise)])
     batch = pa.record_batch({"x": array, "d": array.cast(pa.decimal128(38))})
@@ -64,7 +64,7 @@ def test_what_does_not_compress(codec: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_was_read_outlives_the_cache(codec: str, tmp_path: Path) -> None:
+def test_decompressed_batches_outlive_the_cache(codec: str, tmp_path: Path) -> None:
     batches = text_batches()
     cache = on_disk(Source(batches), tmp_path, memory_capacity=1, compression=codec)
     read = list(cache)

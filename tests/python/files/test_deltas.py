@@ -1,4 +1,4 @@
-"""Deltas of dictionaries, whatever their values are."""
+"""Deltas of dictionaries with values of any type."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def test_values_of_every_type(option: str) -> None:
 
 
 def test_pyarrow_writes_deltas_of_them() -> None:
-    """Or the others here would show nothing."""
+    """Otherwise the other tests here would prove nothing."""
     whole = {name for name in VALUES if count_deltas(deltas_of(VALUES[name])) != 3}
     assert whole == set()
 
 
 def test_files() -> None:
-    """Of a file all batches have the last dictionary."""
+    """In a file, all batches have the last dictionary."""
     for values in VALUES.values():
         batches = batches_of(values)
         content = file_of(batches, emit_dictionary_deltas=True)
@@ -122,7 +122,7 @@ def test_some_columns() -> None:
 
 
 def nested(n: int, words: int) -> pa.RecordBatch:
-    """Return a dictionary of `n` structs of some of so many words."""
+    """Return a dictionary of `n` structs, which use some of `words` words."""
     texts = pa.array([f"word {i}" for i in range(words)], pa.string())
     indices = pa.array([i % 3 for i in range(n)], pa.int8())
     values = pa.StructArray.from_arrays(
@@ -133,7 +133,7 @@ def nested(n: int, words: int) -> pa.RecordBatch:
 
 
 def delta(message: bytes) -> bytes:
-    """Say of a message of a dictionary that it is a delta."""
+    """Return the message of a dictionary, changed into a delta."""
     size = int.from_bytes(message[4:8], "little")
     data = bytearray(message[8 : 8 + size])
     record = root_of(data).table(2)
@@ -154,7 +154,7 @@ def delta(message: bytes) -> bytes:
 
 
 def deltas_by_hand(parts: list[pa.Array]) -> tuple[bytes, pa.Schema]:
-    """Return a stream each batch of which adds values to those before."""
+    """Return a stream in which each batch adds values to the dictionary."""
     content = b""
     for i, part in enumerate(parts):
         indices = pa.array([None], pa.int64())
@@ -173,7 +173,7 @@ def deltas_by_hand(parts: list[pa.Array]) -> tuple[bytes, pa.Schema]:
 )
 @given(stream=streams(), is_big=st.booleans(), copies=st.booleans())
 def test_random_values(stream: Stream, is_big: bool, copies: bool) -> None:
-    """Slices of random arrays, as the parts of one dictionary."""
+    """Slices of random arrays are the parts of one dictionary."""
     batches = stream.build()
     for number, field in enumerate(stream.schema):
         if "dictionary" in str(field.type) or "extension" in str(field.type):
@@ -195,7 +195,7 @@ def test_random_values(stream: Stream, is_big: bool, copies: bool) -> None:
 
 @pytest.mark.parametrize("verify", [False, True])
 def test_values_with_dictionaries_in_them(verify: bool) -> None:
-    """The words are those of the batch; all parts must still be in them."""
+    """The words are those of the batch, and must cover the indices of all parts."""
     words = [3, 5, 2, 3]
     content = b""
     for i, n in enumerate(words):

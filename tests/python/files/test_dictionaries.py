@@ -1,4 +1,4 @@
-"""Dictionaries on disk: written when they change, and each batch keeps its own."""
+"""Dictionaries on disk are written if they change, and each batch keeps its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ encode = pa.DictionaryArray.from_arrays
 
 
 def changing(count: int, kind: pa.DataType) -> list[pa.RecordBatch]:
-    """Return batches whose dictionaries change, grow, shrink and come again."""
+    """Return batches whose dictionaries change, grow, shrink and repeat."""
     chance = random.Random(1)
     kept = [pa.array(values, kind) for values in VALUES]
     made = []
@@ -73,7 +73,7 @@ def test_written_once_while_it_does_not_change(fresh: bool, tmp_path: Path) -> N
 
 
 def test_only_some_batches_on_disk(tmp_path: Path) -> None:
-    """A dictionary is in the file before the first batch in the file that needs it."""
+    """The file has a dictionary before the first of its batches that needs it."""
     batches = changing(40, pa.string())
     size = batches[0].nbytes
     cache = on_disk(
@@ -111,7 +111,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 
 
 def test_at_most_one_batch_is_held_for_its_dictionaries(tmp_path: Path) -> None:
-    """Each column's dictionary changes with another batch, and none later."""
+    """Each column's dictionary changes with a different batch, and none changes later."""
     released: list[int] = []
     numbers = pa.array(range(100_000), pa.int64())
     kept = {k: pa.array([f"{k} first"]) for k in range(8)}

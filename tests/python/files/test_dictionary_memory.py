@@ -1,4 +1,4 @@
-"""What stays in memory of dictionaries, when all batches that had them are released."""
+"""The memory of dictionaries after all of their batches are released."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-# Reads every batch of a file twice; prints the bytes that the process keeps then.
+# Reads every batch of a file twice, then prints the bytes that the process keeps.
 READ = """
 import sys
 import batchcorder
@@ -26,7 +26,7 @@ with batchcorder.open(sys.argv[1]) as cache:
         assert sum(len(batch) for batch in cache.reader()) > 0
     print(anonymous() - before)
 """
-# Slots and dictionaries may keep 32 MiB each, and the latest version in any case.
+# Slots and dictionaries may keep 32 MiB each, and always the latest version.
 KEPT_MAX = (2 * 32 + 24) << 20
 
 
@@ -46,7 +46,7 @@ def kept(path: Path) -> int:
 
 @pytest.mark.parametrize("each", [1, 2])
 def test_versions(tmp_path: Path, each: int) -> None:
-    """Each dictionary is of 1 MiB, and so many batches have it."""
+    """Each dictionary has 1 MiB, and `each` batches use it."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         for i in range(200):
@@ -63,7 +63,7 @@ def test_versions(tmp_path: Path, each: int) -> None:
 
 
 def test_deltas(tmp_path: Path) -> None:
-    """Each version has bitmaps of its own, for all values before."""
+    """Each version has its own bitmaps for all of the earlier values."""
     parts, part = 200, 1 << 16
     values = pa.array([None, *[True] * (part - 1)])
     values = pa.concat_arrays([values] * parts)

@@ -1,4 +1,4 @@
-"""The disk tier's file: an Arrow IPC stream at every moment, private, gone at the end."""
+"""The file of the disk tier: always an Arrow IPC stream, private, removed at the end."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_two_processes_in_one_directory(tmp_path: Path) -> None:
     """
     assert check_python(code).strip() == "2"
     assert ids(mine) == list(range(12))
-    assert len(cache_files(tmp_path)) == 1, "a normal exit removes the file"
+    assert len(cache_files(tmp_path)) == 1, "the file outlived a normal exit"
 
 
 LEFT_BEHIND = """
@@ -123,7 +123,7 @@ LEFT_BEHIND = """
 """
 
 
-def test_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_do_not_disturb(tmp_path: Path) -> None:
     mine = on_disk(Source(numbered(3)), tmp_path)
     for _ in range(2):
         check_python(LEFT_BEHIND.replace("sys.argv[1]", repr(str(tmp_path))))
@@ -142,7 +142,7 @@ def test_leftovers_of_the_dead_are_reclaimed(tmp_path: Path) -> None:
 
 
 def test_no_symbolic_link_is_followed(tmp_path: Path) -> None:
-    """What somebody else put into the directory is neither written nor removed."""
+    """Links in the directory are neither written through nor removed."""
     target = tmp_path / "target"
     target.mkdir()
     (target / "cache.arrow").write_text("precious")
@@ -181,7 +181,7 @@ def test_a_file_put_in_its_place_is_not_removed(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_loses_nothing(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE stands for a disk that is full, and has room again."""
+    """RLIMIT_FSIZE acts as a full disk, which later has room again."""
     code = f"""
         import resource, signal
         from helpers import *
@@ -272,7 +272,7 @@ def test_a_batch_of_more_than_2_gib(tmp_path: Path) -> None:
 
 
 def test_close_frees_the_files_space_at_once(tmp_path: Path) -> None:
-    """Whoever still holds readers, streams and the cache: no descriptor, no mapping."""
+    """Readers, streams and the cache are still referenced: no descriptor, no mapping."""
 
     def uses() -> list[str]:
         links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
@@ -300,7 +300,7 @@ def test_close_frees_the_files_space_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(SANITIZED, reason="ASan keeps what was freed")
 def test_anonymous_memory_stays_flat(tmp_path: Path) -> None:
-    """160 MB pass through a cache that keeps nothing in memory."""
+    """160 MB pass through a cache without memory."""
     code = f"""
         import numpy as np
         from pathlib import Path
@@ -326,7 +326,7 @@ def test_anonymous_memory_stays_flat(tmp_path: Path) -> None:
 
 
 def test_only_referenced_bytes_are_written(tmp_path: Path) -> None:
-    """One-row slices of an int64 column: at most 384 bytes each."""
+    """One-row slices of an int64 column take at most 384 bytes each."""
     whole = pa.record_batch({"id": pa.array(range(1000), pa.int64())})
     batches = [whole.slice(i, 1) for i in range(1000)]
     cache = on_disk(pa.RecordBatchReader.from_batches(SCHEMA, batches), tmp_path)
@@ -336,7 +336,7 @@ def test_only_referenced_bytes_are_written(tmp_path: Path) -> None:
 
 
 def test_few_descriptors_and_mappings(tmp_path: Path) -> None:
-    """They go by caches, not by batches."""
+    """The counts of descriptors and mappings follow the caches, not the batches."""
     cache = on_disk(Source(numbered(2000)), tmp_path)
     fds = len(os.listdir("/proc/self/fd"))
     maps = len(Path("/proc/self/maps").read_text().splitlines())
@@ -349,7 +349,7 @@ def test_few_descriptors_and_mappings(tmp_path: Path) -> None:
 
 
 def test_without_descriptors(tmp_path: Path) -> None:
-    """EMFILE is an OSError that leaves nothing behind."""
+    """EMFILE is an OSError that leaves no file."""
     source = Source(numbered(1))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(fd) for fd in os.listdir("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""Every Arrow type comes back exactly, from each tier, whole and sliced."""
+"""Every Arrow type is exact after each tier, in whole batches and in slices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_round_trip_on_disk(name: str, tier: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
 @pytest.mark.parametrize("name", ALL)
-def test_nulls_that_nobody_counted(name: str, tier: str, tmp_path: Path) -> None:
+def test_unknown_null_counts(name: str, tier: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
     source = RawStream(batches[0].schema, [*batches], change=forget_nulls)
     cache = maker(tier, tmp_path)(source)
@@ -53,14 +53,14 @@ def test_the_file_is_an_ipc_stream(name: str, tmp_path: Path) -> None:
 
 
 def test_a_type_that_the_format_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
-    """The values of a dictionary may not be a dictionary themselves."""
+    """The values of a dictionary may not be a dictionary."""
     inner = pa.array(["a", "b"]).dictionary_encode()
     column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1]), inner)
     batches = [pa.record_batch({"twice": column})]
     stream = RawStream(batches[0].schema, [*batches])
     with pytest.raises(NotImplementedError, match="Field 'twice'"):
         on_disk(stream, tmp_path)
-    assert (stream.calls, stream.released) == (0, 0), "the source was consumed"
+    assert (stream.calls, stream.released) == (0, 0), "the source was read"
     assert cache_files(tmp_path) == []
     assert [one.num_rows for one in StreamCache(stream)] == [3]
 

@@ -1,4 +1,4 @@
-"""File systems of other kinds, systems that refuse calls, and names that are hard."""
+"""Other file systems, systems that refuse calls, and difficult file names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from helpers import LIB, check_python, missing
 
 PLACES = [sys.executable, "-X", "faulthandler", str(LIB / "places.py")]
 
-# What mounts a file system at {there}; {below} is an empty directory. As root first:
-# bindfs needs a device that users of their own namespace do not have.
+# Commands that mount a file system at {there}. {below} is an empty directory. Root is
+# tried first: bindfs needs a device, which a new user namespace does not have.
 MOUNTS = {
     "tmpfs": "mount -t tmpfs tmpfs {there}",
     "overlayfs": (
@@ -92,7 +92,7 @@ def run_refused(task: list[str], where: Path, library: Path, refused: str) -> No
 
 @pytest.mark.long
 def test_calls_that_are_refused(refuse: Path, tmp_path: Path) -> None:
-    """Each of them works all the same, or is an OSError that leaves nothing."""
+    """If the system refuses a call, the operation works or raises a clean OSError."""
     run_refused(["refuse", str(refuse)], tmp_path, refuse, "")
 
 
@@ -104,7 +104,7 @@ def test_processes_that_are_refused_calls(
 
 
 def hard_paths(where: Path) -> list[Path]:
-    """Return paths whose names, and whose paths, have no room for an addition."""
+    """Return paths that are too long to append a suffix to the name or the path."""
     paths = [where / ("n" * size) for size in (*range(242, 250), 254, 255)]
     paths += [where / ("é" * 127), where / ("xé" * 85), where / "a\nb", where / ".x"]
     deep = where
@@ -142,7 +142,7 @@ def test_every_name_that_open_takes(tmp_path: Path) -> None:
 
 
 def test_pipes_make_nothing_wait(tmp_path: Path) -> None:
-    """Whatever name a pipe has taken."""
+    """A pipe at any of the file names does not block a call."""
     check_python(f"""
     import os, batchcorder, pyarrow as pa
     from batchcorder import StreamCache
@@ -175,7 +175,7 @@ def test_pipes_make_nothing_wait(tmp_path: Path) -> None:
     """)
 
 
-def test_cached_removes_only_what_was_left(
+def test_cached_removes_only_leftovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process saves a recording between any two steps of `cached`."""
@@ -214,7 +214,7 @@ def test_cached_removes_only_what_was_left(
 
 
 def test_threads_that_save_one_name(tmp_path: Path) -> None:
-    """Links of one file and files of their own: the name always leads to a whole one."""
+    """Threads save links and copies under one name: the file there is always whole."""
     path = tmp_path / "x.arrows"
     table = pa.table({"x": [7] * 5})
     errors: list[BaseException] = []

@@ -1,7 +1,7 @@
-"""The cache file, read by other libraries at every moment of an ingest.
+"""Other libraries read the cache file at every moment of an ingest.
 
-What a library cannot read stands in a table, and is checked to be so: a library that has
-learned it, or a file that changed, makes the test fail.
+UNSUPPORTED lists the types that a library cannot read. If a library learns a type, or if
+the file changes, the test fails.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def by_nanoarrow(file: Path, batches: Batches) -> bool:
 
 
 def by_polars(file: Path, batches: Batches) -> bool:
-    """Polars has types of its own: it finds what it finds in a stream of pyarrow's."""
+    """Polars has its own types: its results for our file and pyarrow's are compared."""
     polars = pytest.importorskip("polars")
     other = io.BytesIO()
     with pa.ipc.new_stream(other, batches[0].schema) as writer:
@@ -52,7 +52,7 @@ def by_polars(file: Path, batches: Batches) -> bool:
 
 
 def same(got: Batches, wanted: Batches) -> bool:
-    """Return whether batches are equal; that there are as many is a matter of course."""
+    """Return whether the batches are equal. Their number must be."""
     assert len(got) == len(wanted)
     pairs = zip(got, wanted, strict=True)
     return all(one.equals(other, check_metadata=True) for one, other in pairs)
@@ -65,13 +65,13 @@ READERS: dict[str, Callable[[Path, Batches], bool]] = {
     "polars": by_polars,
 }
 
-# What a reader refuses, or (False) does not give back as it was.
+# The error of a reader for a type, or False if its result differs.
 NO_VIEWS = ["string_view", "binary_view", "struct_view", "list_view", "large_list_view"]
 UNSUPPORTED: dict[str, dict[str, str | bool]] = {
     "pyarrow": {},
     "arro3": {
         "labelled": "Utf8Error",  # metadata that is not UTF-8
-        "map_sorted": False,  # its flags
+        "map_sorted": False,  # the flags of the map
         "dictionary_ordered": False,
     },
     "nanoarrow": {
@@ -91,7 +91,7 @@ UNSUPPORTED: dict[str, dict[str, str | bool]] = {
     },
 }
 
-# Nanoarrow does not decompress dictionaries: it takes them for what they are not.
+# Nanoarrow does not decompress dictionaries and misreads their bytes.
 NOT_DECOMPRESSED = "not yet supported|Expected"
 COMPRESSED: dict[str, str | bool] = {
     **dict.fromkeys(DICTIONARIES, NOT_DECOMPRESSED),
@@ -100,7 +100,7 @@ COMPRESSED: dict[str, str | bool] = {
 
 
 def check(reader: str, file: Path, batches: Batches, expected: str | bool) -> None:
-    """Check that the reader finds the batches in the file, or that it really cannot."""
+    """Check that the reader returns the batches, or fails in the expected way."""
     if isinstance(expected, str):
         with pytest.raises(Exception, match=expected):
             READERS[reader](file, batches)
@@ -144,7 +144,7 @@ def nested(words: list[str], indices: list[int]) -> pa.RecordBatch:
     return pa.record_batch({"d": column})
 
 
-# Dictionaries that become others from batch to batch.
+# Dictionaries that change from batch to batch.
 CHANGING = {
     "changed": [flat(list(words)) for words in ("ab", "cd", "ab", "x", "x")],
     "grown": [flat(list("abcdef")[:n]) for n in (2, 3, 6)],

@@ -1,4 +1,4 @@
-"""Streams and files that other libraries wrote, opened as they are."""
+"""Streams and files of other libraries are opened unchanged."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ GOLDEN = [
 ]
 FUZZED = Path(FOLDER, "fuzz-stream")
 
-# What pyarrow cannot put into a file: dictionaries with nulls, or nested, as one.
+# pyarrow cannot unify dictionaries that have nulls or are nested.
 NOT_UNIFIED = ("dictionary_uint8", "dictionary_nested", "struct_dictionary")
 
 
 def check(content: bytes, wanted: Batches | None = None, **options: Any) -> None:
-    """Check that we find in a file what pyarrow finds there, and what was written."""
+    """Check that a file has pyarrow's batches, and the written batches."""
     schema, found = read_by_pyarrow(content)
     with batchcorder.open(io.BytesIO(content), verify=True, **options) as cache:
         assert cache.upstream_exhausted
@@ -55,7 +55,7 @@ def check(content: bytes, wanted: Batches | None = None, **options: Any) -> None
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_pyarrow_writes(writer: str) -> None:
+def test_files_of_pyarrow(writer: str) -> None:
     write, options = WRITERS[writer]
     makes_one_dictionary = writer == "file unified" or writer.startswith("feather")
     for name in ALL:
@@ -89,7 +89,7 @@ def test_dictionaries_that_change(codec: str | None) -> None:
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 @pytest.mark.parametrize("make", [stream_of, file_of])
 def test_compressed_data_of_version_4(make: Callable[..., bytes], codec: str) -> None:
-    """Which pyarrow writes, and does not read."""
+    """pyarrow writes compressed data of V4, but does not read it."""
     batches = slices_of(batch_of("list_string"))
     content = make(batches, metadata_version=V4, compression=codec)
     with batchcorder.open(io.BytesIO(content), verify=True) as cache:
@@ -98,7 +98,7 @@ def test_compressed_data_of_version_4(make: Callable[..., bytes], codec: str) ->
 
 @pytest.mark.parametrize("copies", [False, True])
 def test_a_large_dictionary_is_read_once(copies: bool) -> None:
-    """Also one that is larger than what of all dictionaries together is kept."""
+    """A dictionary larger than the limit for kept dictionaries is also read once."""
     words = pa.array([f"{i:040d}" for i in range(900_000)])
     batches = [
         pa.record_batch({"d": pa.DictionaryArray.from_arrays([i, i + 1], words)})
@@ -120,7 +120,7 @@ def messages_of(content: bytes) -> list[bytes]:
 
 
 def nested(words: int) -> pa.RecordBatch:
-    """Return a dictionary of structs that reach the first three of so many words."""
+    """Return a dictionary of structs that use the first three of `words` words."""
     indices = pa.array([0, None, 2, 1], pa.int8())
     texts = pa.array([f"word {i}" for i in range(words)], pa.string())
     inner = pa.DictionaryArray.from_arrays(indices, texts, safe=False)
@@ -131,7 +131,7 @@ def nested(words: int) -> pa.RecordBatch:
 @pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("n_words", [[3, 9, 3, 4], [4, 3, 2, 4], [9, 0], [8, 2]])
 def test_inner_dictionaries_change_alone(n_words: list[int], copies: bool) -> None:
-    """The values around them must still be in them, or that batch is damaged."""
+    """The outer values must be within the new words, or the batch is damaged."""
     parts = [messages_of(stream_of([nested(n)])) for n in n_words]
     content = b"".join(parts[0])
     for _, words, _, batch in parts[1:]:
@@ -169,7 +169,7 @@ def test_random_streams(
 ) -> None:
     options = {
         "metadata_version": version,
-        # pyarrow does not read what it compresses in V4.
+        # pyarrow does not read its own compressed data in V4.
         "compression": None if version == V4 else codec,
         "use_legacy_format": is_legacy,
     }
@@ -177,11 +177,11 @@ def test_random_streams(
     try:
         content = (file_of if is_file else stream_of)(batches, **options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return  # dictionaries that are replaced, in a file
+        return  # pyarrow cannot replace a dictionary in a file
     try:
         expected = read_by_pyarrow(content)[1]
     except pa.ArrowInvalid:
-        return  # an extension type of a dictionary's values, which must not be one's
+        return  # pyarrow refuses an extension type as the values of a dictionary
     with batchcorder.open(io.BytesIO(content), verify=True, mmap=not copies) as cache:
         same(list(cache), expected)
 
@@ -201,8 +201,8 @@ def test_no_batches() -> None:
         check(sink.getvalue(), [])
 
 
-def test_metadata_of_a_file_is_passed_by() -> None:
-    """Of its footer, and of its batches: there is no place for them in a stream."""
+def test_metadata_of_a_file_is_ignored() -> None:
+    """A stream has no place for the metadata of a footer or of a batch."""
     sink = io.BytesIO()
     one = batch_of("string")
     with pa.ipc.new_file(sink, one.schema, metadata={"a": "b"}) as writer:
@@ -214,8 +214,8 @@ def test_metadata_of_a_file_is_passed_by() -> None:
     check(sink.getvalue(), [one])
 
 
-def test_all_of_an_open_file_counts() -> None:
-    """Wherever it stands."""
+def test_an_open_file_is_read_from_its_start() -> None:
+    """The position of the open file does not matter."""
     sink = io.BytesIO()
     one = batch_of("string")
     sink.write(stream_of([one]))
@@ -223,7 +223,7 @@ def test_all_of_an_open_file_counts() -> None:
         same(list(cache), [one])
 
 
-def test_what_stands_behind_the_end_is_passed_by() -> None:
+def test_data_after_the_end_marker_is_ignored() -> None:
     one = batch_of("string")
     content = stream_of([one])
     with batchcorder.open(io.BytesIO(content + content)) as cache:
@@ -310,7 +310,7 @@ def _oldest() -> Any:
 
 
 @pytest.mark.parametrize("writer", OTHERS)
-def test_what_others_write(writer: str) -> None:
+def test_files_of_other_libraries(writer: str) -> None:
     content = OTHERS[writer]()
     check(content)
     check(content, mmap=False)
@@ -324,7 +324,7 @@ def buffers(array: pa.Array) -> list[pa.Buffer]:
 
 
 def test_buffers_are_aligned_for_their_type(tmp_path: Path) -> None:
-    """Others align to 8 bytes: what must stand at 16 is copied, and nothing else."""
+    """Writers align to 8 bytes: a buffer that needs 16 is copied if it is misaligned."""
     path = tmp_path / "x.arrows"
     columns = {f"d{i}": ALL["decimal128"] for i in range(3)} | {"x": ALL["int64"]}
     path.write_bytes(stream_of([pa.record_batch(columns)]))
@@ -362,7 +362,7 @@ CUT = {
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_stream_that_is_cut_off(name: str) -> None:
-    """At every byte. Streams may end without a word, so between messages it is whole."""
+    """The stream is cut at every byte. Between messages, it is a complete stream."""
     content = CUT[name]
     ends = places_to_end(content)
     wanted = read_by_pyarrow(content)[1]
@@ -388,7 +388,7 @@ def test_a_stream_that_is_cut_off(name: str) -> None:
 
 
 def can_end(content: bytes, size: int) -> bool:
-    """Return whether a message ends there, one of a dictionary or the last included."""
+    """Return whether a message of any kind, or the end marker, ends at `size`."""
     source = pa.BufferReader(content)
     reader = pa.ipc.MessageReader.open_stream(source)
     try:
@@ -401,7 +401,7 @@ def can_end(content: bytes, size: int) -> bool:
 
 @pytest.mark.parametrize("codec", [None, "zstd"])
 def test_a_file_that_is_cut_off(codec: str | None) -> None:
-    """It has no footer then; `partial` finds its messages."""
+    """Such a file has no footer, and `partial` finds its messages."""
     content = file_of(GROWN, compression=codec, emit_dictionary_deltas=True)
     wanted = read_by_pyarrow(content)[1]
     seen = len(wanted)
@@ -437,7 +437,7 @@ def test_golden_files(path: Path) -> None:
 
 @pytest.mark.skipif(not FUZZED.is_dir(), reason="ARROW_TESTING names no fuzzed files")
 def test_fuzzed_files() -> None:
-    """Each is refused, or read as pyarrow reads it, in little work and little memory."""
+    """Each file is refused or has pyarrow's batches, at little cost."""
     code = f"""
         import resource
         from foreign import read_by_pyarrow

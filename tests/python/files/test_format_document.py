@@ -1,4 +1,4 @@
-"""docs/file-format.md, read by code that shares nothing with what wrote it."""
+"""docs/file-format.md suffices to read files: the parser here has no library code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = 1000
 
 
 def messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield prefix, flatbuffer and zeros of each message, and its body."""
+    """Yield the metadata of each message, with prefix and padding, and its body."""
     at = 0
     while at < len(content):
         assert at % 64 == 0
@@ -34,7 +34,7 @@ def messages(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def digits_of(head: bytes) -> tuple[bytes, list[str]]:
-    """Return the metadata with its own digits as zeros, and all digits, 16 by 16."""
+    """Return the metadata with its own digest zeroed, and all digests, 16 digits each."""
     key = head.index(b"batchcorder.xxh3")
     (found,) = (m for m in re.finditer(rb"[0-9a-f]{16,}", head) if m.start() != key)
     text = found[0].decode()
@@ -68,7 +68,7 @@ def test_checksums(rows: int, tmp_path: Path) -> None:
         if len(body) <= 4096:
             assert digits[1:] == [xxh3(body)]
             continue
-        # Of x: no bitmap, and its values; of s: bitmap, offsets, text.
+        # Column x has values and no bitmap. Column s has a bitmap, offsets and text.
         texts = table["s"].combine_chunks().slice((number - 1) * rows, rows)
         size = sum(len(t) for t in texts.to_pylist() if t is not None)
         lengths = [0, 8 * rows, (rows + 7) // 8, 4 * (rows + 1), size]

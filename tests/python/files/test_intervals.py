@@ -1,7 +1,7 @@
-"""Intervals, of which pyarrow can make only one: month and day come by way of C streams.
+"""Intervals: pyarrow makes only month-day-nano ones. The other kinds use C streams.
 
-Year-month intervals look like an int32, day-time intervals like an int64 (days, then
-milliseconds), so each test records integers whose schema says that they are intervals.
+Year-month intervals have the layout of an int32, and day-time intervals (days, then
+milliseconds) that of an int64. So the tests record integers with a changed schema.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def offsets() -> pa.Array:
     return pa.array(range(ROWS + 1), pa.int32())
 
 
-# What the integers stand in, and where their field is in the column's.
+# The column around the integers, and the path to their field in its schema.
 HOLDERS: dict[
     str,
     tuple[Callable[[pa.Array], pa.Array], Callable[[ArrowSchema], ArrowSchema]],
@@ -63,7 +63,7 @@ HOLDERS: dict[
 def recorded(
     kind: str, holder: str, make: Callable[[Any], StreamCache]
 ) -> tuple[StreamCache, list[pa.RecordBatch]]:
-    """Return a cache of intervals, and the batches of integers that they are."""
+    """Return a cache of intervals, and the batches of integers that it records."""
     put_in, field_in = HOLDERS[holder]
     column = put_in(INTEGERS[kind][0])
     whole = pa.record_batch({"x": column, "n": pa.array(range(len(column)))})
@@ -77,14 +77,14 @@ def recorded(
 
 
 def as_integers(cache: StreamCache, kind: str, holder: str) -> Iterator[pa.RecordBatch]:
-    """Read the cache, once its schema was seen to have intervals, as integers."""
+    """Check that the schema has intervals, then read the batches as integers."""
     capsule = cache.__arrow_c_stream__()
     stream = stream_in(capsule)
     raw = ArrowSchema()
     assert stream.get_schema(stream, raw) == 0
     field = HOLDERS[holder][1](raw.children[0].contents)
     assert field.format == kind.encode()
-    # In place: whoever releases the schema frees the text that it has.
+    # Overwrite the text, because the release of the schema frees it.
     address = ctypes.c_void_p.from_buffer(field).value
     ctypes.memmove(address, INTEGERS[kind][1] + b"\0", 2)
     schema = pa.Schema._import_from_c(ctypes.addressof(raw))
@@ -110,7 +110,7 @@ def test_intervals(tier: str, kind: str, holder: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tiM", "tiD"])
 def test_nanoarrow_reads_them(kind: str, tmp_path: Path) -> None:
-    """As months, and as days and milliseconds; from the cache and from its file."""
+    """nanoarrow reads the cache and its file, as months or as days and milliseconds."""
     nanoarrow = pytest.importorskip("nanoarrow")
     cache, batches = recorded(kind, "column", lambda s: on_disk(s, tmp_path))
     values: list[Any] = MONTHS if kind == "tiM" else DAY_TIMES

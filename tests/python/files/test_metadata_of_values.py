@@ -1,4 +1,4 @@
-"""Dictionaries of extension types: a recording keeps the metadata of their values."""
+"""Dictionaries of extension types: a recording keeps the metadata of the values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BATCHES = {
 
 
 def check(cache: StreamCache, batch: pa.RecordBatch, count: int) -> None:
-    """Check that the cache has the batch so many times, with all its metadata."""
+    """Check that the cache has the batch `count` times, with all metadata."""
     assert cache.schema.equals(batch.schema, check_metadata=True)
     identical(list(cache), [batch] * count)
     assert pa.table(cache).schema.equals(batch.schema, check_metadata=True)
@@ -58,7 +58,7 @@ def check(cache: StreamCache, batch: pa.RecordBatch, count: int) -> None:
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_every_way_to_a_recording(name: str, tmp_path: Path) -> None:
-    """Recorded, opened, followed, saved and made by `cached`: all have the type."""
+    """A cache has the type if it records, opens, follows or saves, and with `cached`."""
     batch, path = BATCHES[name], tmp_path / "x.arrows"
     recording = batchcorder.record(reader_of([batch] * 2), path)
     assert recording[0] == batch
@@ -89,7 +89,7 @@ def test_every_way_to_a_recording(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_resume(name: str, tmp_path: Path) -> None:
-    """A recording is resumed from a source with the same values, and from no other."""
+    """A recording is resumed only from a source with the same metadata of values."""
     batch, path = BATCHES[name], tmp_path / "x.arrows"
     assert batchcorder.cached(path, lambda: reader_of([batch] * 3))[:1] == [batch]
     with batchcorder.open(path, partial=True) as part:
@@ -106,7 +106,7 @@ def test_resume(name: str, tmp_path: Path) -> None:
 
 
 def test_other_readers(tmp_path: Path) -> None:
-    """They read the values' storage, and see the metadata under keys of the field."""
+    """Other readers see the values' storage, and the metadata as keys of the field."""
     path = tmp_path / "x.arrows"
     batchcorder.record(reader_of([HUGE_BATCH]), path).close()
     with pa.ipc.open_stream(path) as stream:
@@ -139,11 +139,11 @@ def test_duckdb_reads_the_type(way: str, tmp_path: Path) -> None:
     cache.close()
 
 
-# ---- metadata that no extension type has ----
+# ---- metadata without a registered extension type ----
 
 
 def packed(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    """Return metadata as the C data interface has it."""
+    """Return metadata in the encoding of the C data interface."""
     words = [word for pair in pairs for word in pair]
     texts = [struct.pack("=i", len(word)) + word for word in words]
     return struct.pack("=i", len(pairs)) + b"".join(texts)
@@ -166,7 +166,7 @@ def unpacked(address: int | None) -> list[tuple[bytes, bytes]] | None:
 
 
 def with_metadata(own: bytes | None, values: bytes | None) -> RawStream:
-    """Return a stream with one dictionary column whose metadata is as given."""
+    """Return a stream with one dictionary column that has this metadata."""
     kept = [ctypes.create_string_buffer(text) for text in (own, values) if text]
 
     def change(schema: ArrowSchema) -> None:
@@ -217,7 +217,7 @@ TAKEN = [
     ],
 )
 def test_any_pairs(own: Any, values: Any, tmp_path: Path) -> None:
-    """Pairs keep their bytes and their order, whatever their keys begin with."""
+    """Pairs keep their bytes and their order, for any prefix of their keys."""
     texts = [None if pairs is None else packed(pairs) for pairs in (own, values)]
     path, again = tmp_path / "x.arrows", tmp_path / "y.arrows"
     make: Callable[[], Any] = lambda: with_metadata(*texts)  # noqa: E731
@@ -233,14 +233,14 @@ def test_any_pairs(own: Any, values: Any, tmp_path: Path) -> None:
 
 
 def test_metadata_without_pairs(tmp_path: Path) -> None:
-    """Values whose metadata has no pairs open without metadata."""
+    """Values with empty metadata have no metadata when the file is opened."""
     batchcorder.record(with_metadata(None, packed([])), tmp_path / "x.arrows").close()
     with batchcorder.open(tmp_path / "x.arrows") as opened:
         assert metadata_in(opened) == (None, None)
 
 
 def test_files_of_other_writers(tmp_path: Path) -> None:
-    """A copy that pyarrow writes of our file opens with the type of the values."""
+    """A copy of our file by pyarrow has the type of the values when it is opened."""
     path, copy = tmp_path / "x.arrows", tmp_path / "y.arrows"
     batchcorder.record(reader_of([HUGE_BATCH]), path).close()
     with pa.ipc.open_stream(path) as stream:
@@ -252,7 +252,7 @@ def test_files_of_other_writers(tmp_path: Path) -> None:
 
 
 def test_fields_without_a_dictionary(tmp_path: Path) -> None:
-    """Their keys and the schema's are never changed, in the file neither."""
+    """Keys of other fields and of the schema are unchanged, in the file too."""
     pairs = dict(TAKEN)
     field = pa.field("x", pa.int8(), metadata=pairs)
     batch = pa.RecordBatch.from_arrays(

@@ -1,4 +1,4 @@
-"""Random schemas, batches and slices through every tier, compared with the source."""
+"""Random schemas, batches and slices pass through every tier and stay equal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def same(got: Any, schema: pa.Schema, wanted: list[pa.RecordBatch]) -> None:
-    """Check that a stream gives these batches, one by one."""
+    """Check that a stream has exactly these batches."""
     for one, other in zip(got, wanted, strict=True):
         one.validate(full=True)
         assert one.schema.equals(schema, check_metadata=True)
@@ -34,7 +34,7 @@ def same(got: Any, schema: pa.Schema, wanted: list[pa.RecordBatch]) -> None:
 
 
 def survives_ipc(kind: pa.DataType) -> bool:
-    """Return whether pyarrow reads the type from a file: no dictionary of extensions."""
+    """Return whether pyarrow can read the type from a file."""
     if isinstance(kind, pa.BaseExtensionType):
         return survives_ipc(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -46,7 +46,7 @@ def survives_ipc(kind: pa.DataType) -> bool:
 def check(
     source: Any, schema: pa.Schema, batches: list[pa.RecordBatch], way: str
 ) -> None:
-    """Check that a cache in a tier gives the batches, and so does its file."""
+    """Check that a cache in a tier has the batches, and its file too."""
     tier, options = WAYS[way]
     with tempfile.TemporaryDirectory() as path:
         cache = maker(tier, Path(path))(source, **options)
@@ -88,7 +88,7 @@ def test_random_streams(way: str, stream: Stream, forgets: bool) -> None:
 def test_random_streams_of_structs_with_an_offset(
     way: str, stream: Stream, lead: int
 ) -> None:
-    """The rows themselves are slices of a struct array."""
+    """The struct array of the rows is a slice."""
     batches = [one.slice(min(lead, one.num_rows)) for one in stream.build()]
     arrays = [one.to_struct_array() for one in stream.build()]
     source = pa.chunked_array([array[min(lead, len(array)) :] for array in arrays])
@@ -124,7 +124,7 @@ def test_random_slices_of_every_type(
 def test_random_reading_with_a_budget(
     steps: list[int], capacity: int, readers: int
 ) -> None:
-    """A model: no batch is lost, doubled or out of order, whoever reads when."""
+    """A model test: no batch is lost, doubled or out of order, for any order of reads."""
     one = pa.record_batch({"id": pa.array(range(80), pa.int64())})
     batches = [one.slice(4 * i, 4) for i in range(20)]
     source = pa.RecordBatchReader.from_batches(one.schema, batches)

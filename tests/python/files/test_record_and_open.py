@@ -1,4 +1,4 @@
-"""Recordings: what is recorded under a name, or saved, comes back when it is opened."""
+"""A recording under a name, and a saved cache, have the same batches when opened."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_random_streams(
     columns: st.DataObject,
     tmp_path: Path,
 ) -> None:
-    """Recorded, saved, and read by pyarrow: always the same."""
+    """Recorded, saved and read by pyarrow, the batches are equal."""
     batches = stream.build()
     n = len(stream.schema)
     some = columns.draw(st.lists(st.integers(-n, n - 1), max_size=3)) if n else []
@@ -80,7 +80,7 @@ def test_random_streams(
         file.unlink(missing_ok=True)
     record(path, batches, compression=codec)
     with pa.ipc.open_stream(path) as read:
-        # pyarrow reads a dictionary of an extension type as one of its storage type.
+        # pyarrow reads a dictionary of an extension type with the storage type.
         for one, other in zip(read, batches, strict=True):
             one.validate(full=True)
             assert one.num_rows == other.num_rows
@@ -109,7 +109,7 @@ WIDE = pa.record_batch(
     ids=str,
 )
 def test_some_columns(columns: Any, tmp_path: Path) -> None:
-    """The cache has these, and nothing else, whatever it is asked for."""
+    """The cache has only the selected columns, for every request."""
     numbers = [WIDE.schema.names.index(c) if isinstance(c, str) else c for c in columns]
     wanted = [one.select([n % 3 for n in numbers]) for one in (WIDE, WIDE.slice(1))]
     path = record(tmp_path / "x.arrows", [WIDE, WIDE.slice(1)])
@@ -165,7 +165,7 @@ def test_damage_in_other_columns_is_not_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", HOW, ids=str)
 def test_nothing_in_it(how: dict[str, bool], tmp_path: Path) -> None:
-    """No batches, no rows, no columns."""
+    """The source has no batches, no rows, or no columns."""
     schema = batch_of("dictionary").schema
     empty = batch_of("dictionary").slice(0, 0)
     rows = batch_of("int64").select([])
@@ -183,7 +183,7 @@ def test_nothing_in_it(how: dict[str, bool], tmp_path: Path) -> None:
         path.unlink()
 
 
-def test_what_opening_says(tmp_path: Path) -> None:
+def test_properties_of_an_opened_recording(tmp_path: Path) -> None:
     batches = numbered(5, 1000)
     path = record(tmp_path / "x.arrows", batches)
     with batchcorder.open(path) as cache:
@@ -224,7 +224,7 @@ def test_the_object_is_a_cache_like_any_other(tmp_path: Path) -> None:
         ("int64", "stream"),
         ("list_struct", "file"),
         ("string", "recording"),
-        # Of what others align to 8 bytes these are copied.
+        # The writer aligns these types to 8 bytes, so they are copied.
         ("string_view", "recording"),
         ("decimal256", "recording"),
     ],
@@ -266,7 +266,7 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
 
 
 def test_record_fails_with_the_source(tmp_path: Path) -> None:
-    """What was recorded stays, and is not complete."""
+    """The recording keeps its batches and is incomplete."""
     path = tmp_path / "x.arrows"
     source = Source(numbered(5), fail_at=3, error=KeyError("why"))
     with pytest.raises(KeyError, match="why"):
@@ -297,7 +297,7 @@ def test_partial_and_follow_exclude_each_other(tmp_path: Path) -> None:
 def test_recording_anew_from_an_opened_one(
     make_any_cache: MakeCache, tmp_path: Path
 ) -> None:
-    """Any cache is a source, an opened one too."""
+    """A cache that was opened is a source too."""
     first = record(tmp_path / "x.arrows", numbered(3))
     with batchcorder.open(first) as opened, make_any_cache(opened) as cache:
         second = tmp_path / "y.arrows"

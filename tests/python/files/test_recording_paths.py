@@ -1,4 +1,4 @@
-"""Where recordings are: names, files that are open, and what stands in the way."""
+"""The paths of recordings: names, open files, and files in the way."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", b"a\0b", Path("a\0b"), "\0", ""], ids=repr)
-def test_names_that_cannot_be(
+def test_invalid_names(
     path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,7 @@ def test_names_that_cannot_be(
 
 
 @pytest.mark.parametrize("path", [None, 5, 1.5, ["x"]], ids=repr)
-def test_what_is_no_path(path: Any) -> None:
+def test_values_that_are_not_paths(path: Any) -> None:
     table = pa.table({"x": [1]})
     for use in (
         lambda: batchcorder.open(path),
@@ -103,7 +103,7 @@ def test_what_is_no_path(path: Any) -> None:
 def test_the_working_directory_may_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name is meant where it is given."""
+    """A relative name refers to the working directory at the call."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     monkeypatch.chdir(tmp_path / "a")
@@ -119,7 +119,7 @@ def test_the_working_directory_may_change(
 
 
 def test_links(recording: Path, tmp_path: Path) -> None:
-    """They are followed where a file is opened, and never where one is made."""
+    """Opening follows a link. Recording never does."""
     link = tmp_path / "link"
     link.symlink_to(recording)
     with batchcorder.open(link) as cache:
@@ -137,14 +137,14 @@ def test_links(recording: Path, tmp_path: Path) -> None:
     assert not other.exists()
     with pytest.raises(FileNotFoundError, match=str(dangling)):
         batchcorder.open(dangling)
-    # The link is replaced, not what it leads to.
+    # The save replaces the link, not its target.
     batchcorder.StreamCache(table).save(link, overwrite=True)
     assert not link.is_symlink()
     assert ids(batchcorder.open(link)) == [1]
     assert ids(batchcorder.open(recording)) == WANTED
 
 
-# ---- what stands in the way ----
+# ---- names that are taken ----
 
 
 def test_a_name_that_is_taken(recording: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_name_that_is_taken(recording: Path) -> None:
 
 
 def test_a_name_that_is_taken_leaves_the_source(recording: Path) -> None:
-    """It was not asked for anything."""
+    """The source was not read."""
     source = pa.table({"x": [1, 2]}).to_reader()
     with pytest.raises(FileExistsError):
         batchcorder.record(source, recording)
@@ -212,7 +212,7 @@ def test_without_permission(recording: Path) -> None:
     recording.parent.chmod(0o700)
 
 
-def test_what_is_no_regular_file_hangs_nobody(tmp_path: Path) -> None:
+def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
     code = f"""
         import batchcorder, errno, os
         path = {str(tmp_path)!r} + "/pipe"
@@ -245,7 +245,7 @@ def test_permissions_are_those_of_new_files(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path)) == 3
 
 
-# ---- what is in it ----
+# ---- content of files ----
 
 NOTHING: dict[str, bytes] = {
     "empty": b"",
@@ -261,7 +261,7 @@ NOTHING: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", NOTHING)
 @pytest.mark.parametrize("partial", [False, True])
-def test_what_is_no_arrow_data(name: str, partial: bool, tmp_path: Path) -> None:
+def test_files_without_arrow_data(name: str, partial: bool, tmp_path: Path) -> None:
     path = tmp_path / "x.arrows"
     path.write_bytes(NOTHING[name])
     is_cut = name in ("empty", "one byte", "magic alone")
@@ -282,7 +282,7 @@ def test_what_is_no_arrow_data(name: str, partial: bool, tmp_path: Path) -> None
 
 
 def test_an_open_file(recording: Path) -> None:
-    """It stays the caller's, and where it stands does not matter."""
+    """The file stays open, and its position does not matter."""
     with recording.open("rb") as file:
         file.seek(100)
         cache = batchcorder.open(file)
@@ -298,7 +298,7 @@ def test_an_open_file(recording: Path) -> None:
 
 
 def test_a_file_that_was_written_a_moment_ago(tmp_path: Path) -> None:
-    """What is in its buffer is not in the file yet."""
+    """The bytes in the buffer of the file object are flushed first."""
     with (tmp_path / "x").open("w+b") as file:
         file.write(stream_of(numbered(3)))
         with batchcorder.open(file) as cache:
@@ -325,7 +325,7 @@ def test_memory_and_compressed_files(recording: Path, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "x.gz", "rb") as file:
         assert ids(batchcorder.open(file)) == WANTED
         assert batchcorder.verify(file) == 3
-    # And the compressed bytes themselves are no Arrow stream.
+    # The compressed bytes are not an Arrow stream.
     with pytest.raises(ValueError, match="Not an Arrow stream"):
         batchcorder.open(tmp_path / "x.gz")
 

@@ -1,4 +1,4 @@
-"""Files that are no Arrow data, or not quite: what is said of them."""
+"""Errors for files that are not Arrow data, or not valid Arrow data."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_beginnings_of_other_formats(name: str) -> None:
 
 
 def test_a_footer_without_a_version() -> None:
-    """Arrow Java up to 0.14 left it out."""
+    """Arrow Java up to 0.14 omits the version."""
     content = bytearray(FILE)
     footer = footer_of(content)
     footer.drop(footer.root, FOOTER_VERSION)
@@ -173,7 +173,7 @@ def file_of_none() -> bytes:
     return sink.getvalue()
 
 
-def test_the_first_of_two_files_says_where_the_second_begins() -> None:
+def test_the_error_names_the_offset_of_a_second_file() -> None:
     message = f"Another Arrow file begins at byte {len(FILE)}; open each file by itself"
     with pytest.raises(OSError, match=message):
         batchcorder.open(io.BytesIO(FILE + FILE))
@@ -181,7 +181,7 @@ def test_the_first_of_two_files_says_where_the_second_begins() -> None:
         same(list(cache), BATCHES)
 
 
-# ---- what other readers do not look at ----
+# ---- fields that other readers ignore ----
 
 
 def first_batch(content: bytearray) -> int:
@@ -190,7 +190,7 @@ def first_batch(content: bytearray) -> int:
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "lz4"}])
-def test_nulls_that_nobody_counted(options: dict[str, str]) -> None:
+def test_unknown_null_counts(options: dict[str, str]) -> None:
     arrays = {"i": pa.array([1, None, 3]), "j": pa.array([1, 2, 3])}
     wanted = [pa.record_batch(arrays)]
     content = bytearray(file_of(wanted, **options))
@@ -204,7 +204,7 @@ def test_nulls_that_nobody_counted(options: dict[str, str]) -> None:
         assert [column.null_count for column in got[0].columns] == [1, 0]
 
 
-def test_empty_buffers_are_nowhere() -> None:
+def test_offsets_of_empty_buffers_are_ignored() -> None:
     wanted = [pa.record_batch({"i": pa.array([1, 2, 3])})]
     content = bytearray(file_of(wanted))
     flat, record = record_of(content, first_batch(content))

@@ -1,4 +1,4 @@
-"""A slice costs the bytes that it references, on disk too."""
+"""A slice takes the bytes that it references, on disk too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def texts(count: int) -> pa.Array:
     return pa.array([f"a longer string number {i}" for i in range(count)])
 
 
-# Name: table, rows in a chunk, bytes of the file at the most.
+# Name: table, rows in a chunk, upper bound of the file size.
 CASES = {
     "int64": (pa.table({"x": range(1000)}), 1, 384_000),
     "string_view": (pa.table({"x": texts(1000).cast(pa.string_view())}), 1, 450_000),

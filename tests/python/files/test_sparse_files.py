@@ -1,4 +1,4 @@
-"""Files that are large by their size, and take a few bytes of a disk."""
+"""Files of a large size that take few bytes on a disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import batchcorder
 
 SIZE = 4 << 30
 ROWS = 2345
-# Uses a file in every way; prints the bytes that the process read and took meanwhile.
+# Uses a file in every way, then prints the rows, and the bytes read and allocated.
 USE = """
 import re, sys
 from errno import EBADMSG, EINVAL, ENODATA, EOWNERDEAD
@@ -52,7 +52,7 @@ print(done, *(b - a for a, b in zip(before, after)))
 
 
 def check(path: Path, rows: int = 0) -> None:
-    """Hold what using a file costs against what the disk has of it."""
+    """Check that reads and memory follow the blocks on disk, not the size of the file."""
     on_disk = path.stat().st_blocks * 512
     assert on_disk < 1 << 20
     assert path.stat().st_size >= 1 << 30
@@ -61,7 +61,7 @@ def check(path: Path, rows: int = 0) -> None:
     )
     done, read, held = map(int, output.split())
     assert done >= rows
-    # In six ways; and what pyarrow takes for itself.
+    # There are six ways. pyarrow itself takes some memory, too.
     assert read < 6 * (4 * on_disk + (1 << 20))
     assert held < 4 * on_disk + (16 << 20)
 
@@ -101,13 +101,13 @@ def test_trailer_of_many_batches(tmp_path: Path) -> None:
     )
     last = (b"BCTRAIL1" + numbers).ljust(112, bytes(1))
     last += struct.pack("<Q", xxhash.xxh3_64_intdigest(last)) + b"BCTRAIL1"
-    # The first entry is the right one.
+    # The first entry is right.
     write(path, content[: end + 64 + 32], -(-(size) // 64) * 64, last)
     check(path)
 
 
 def schema_message(body: int) -> bytes:
-    """Return a stream's schema, whose message says that it has a body."""
+    """Return a stream's schema message that claims to have a body."""
     sink = io.BytesIO()
     pa.ipc.new_stream(sink, pa.schema([("x", pa.int64())])).close()
     old = sink.getvalue()[8:-8]
@@ -133,7 +133,7 @@ def test_body_of_a_schema(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("behind", [0, ROWS])
 def test_metadata(tmp_path: Path, behind: int) -> None:
-    """A message whose metadata is a hole; or the first one is."""
+    """The metadata of the second or of the first message is a hole."""
     path = tmp_path / "x.arrow"
     start = b""
     if behind > 0:
@@ -156,7 +156,7 @@ def test_footer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dictionary", [False, True])
 def test_body_of_a_batch(tmp_path: Path, dictionary: bool) -> None:
-    """A batch is read, whose rows are there, though its body says that it is large."""
+    """A batch with all of its rows is read, though its body claims to be large."""
     path = tmp_path / "x.arrow"
     values = pa.array([b"%040d" % i for i in range(ROWS)])
     if dictionary:
@@ -173,14 +173,14 @@ def test_body_of_a_batch(tmp_path: Path, dictionary: bool) -> None:
     body = max(bodies)
     number = content.index(struct.pack("<q", body))
     struct.pack_into("<q", content, number, body + SIZE)
-    # What is behind the body is behind the hole.
+    # The rest of the file follows the hole.
     where = content.index(bytes([255] * 4), content.index(b"%040d" % (ROWS - 1)))
     write(path, bytes(content[:where]), where + SIZE, bytes(content[where:]))
     check(path, rows=len(batch))
 
 
 def test_sparse_rows_are_read(tmp_path: Path) -> None:
-    """Holes that rows are in are their zeros, in a file that is a copy with holes."""
+    """A sparse copy of a file has holes for zeros, and its rows are read."""
     path = tmp_path / "x.arrows"
     batch = pa.record_batch({"x": pa.repeat(pa.scalar(0), 1 << 20)})
     source = pa.RecordBatchReader.from_batches(batch.schema, [batch] * 3)

@@ -1,4 +1,4 @@
-"""What goes in comes out: the same addresses in memory, the mapped file on disk."""
+"""No copies: memory keeps the source's buffers, and the disk tier maps the file."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def child_types(kind: pa.DataType) -> list[pa.DataType]:
 
 
 def buffers_of(array: ArrowArray, kind: pa.DataType) -> list[int | None]:
-    """Return the addresses of an array's own buffers."""
+    """Return the buffer addresses of an array, without its children."""
     buffers = [array.buffers[i] for i in range(array.n_buffers)]
     if str(kind) in ("string_view", "binary_view"):
-        buffers.pop()  # the sizes of the others, which each export makes anew
+        buffers.pop()  # the variadic buffers' sizes, which each export makes anew
     return buffers
 
 
 def tree_of(array: ArrowArray, kind: pa.DataType) -> Tree:
-    """Return lengths, offsets and buffer addresses of an array and all below it."""
+    """Return lengths, offsets and buffer addresses of an array and its descendants."""
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     kinds = child_types(kind)
@@ -58,7 +58,7 @@ def tree_of(array: ArrowArray, kind: pa.DataType) -> Tree:
 
 
 def batch_tree(array: ArrowArray, schema: pa.Schema) -> Tree:
-    """Return the trees of a batch's columns."""
+    """Return the tree of each column of a batch."""
     return [
         tree_of(array.children[i].contents, schema.field(i).type)
         for i in range(array.n_children)
@@ -94,7 +94,7 @@ def test_pyarrow_sees_the_same_addresses() -> None:
 
 
 def addresses_in(tree: Any) -> Iterator[int]:
-    """Return the addresses of all buffers of arrays that are not empty."""
+    """Return the addresses of all buffers of nonempty arrays."""
     length, _, buffers, children, dictionary = tree
     if length > 0:
         yield from filter(None, buffers)
@@ -119,7 +119,7 @@ def test_disk_hands_out_the_mapped_file(name: str, tmp_path: Path) -> None:
 
 
 def test_bodies_begin_at_64_byte_offsets_in_the_file(tmp_path: Path) -> None:
-    """So a consumer that maps the file itself gets aligned buffers too."""
+    """A consumer that maps the file also gets aligned buffers."""
     cache = on_disk(
         pa.table({"a": list(range(100)), "s": [str(i) for i in range(100)]}), tmp_path
     )
@@ -137,7 +137,7 @@ def test_bodies_begin_at_64_byte_offsets_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
 def test_children_outlive_the_batch_in_any_order(tier: str, tmp_path: Path) -> None:
-    """A consumer may move children out and release them after everything else is gone."""
+    """A consumer may move children out of a batch and release them last."""
     batches = [batch_of("list_struct"), batch_of("list_struct").slice(3)]
     source = reader_of(batches)
     cache = StreamCache(source) if tier == "memory" else on_disk(source, tmp_path)
