@@ -1,4 +1,4 @@
-"""The lint of includes finds what points up or sideways, and calls of the system."""
+"""The lint of includes finds upward and sideways includes, and calls of the system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers import ROOT
 
 
 def check(root: Path) -> list[str]:
-    """Return what the tool reports; its status says whether that is anything."""
+    """Return the tool's report. Its exit status must tell whether there is one."""
     command = [sys.executable, ROOT / "tools/check_includes.py", "--root", root]
     run = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False

@@ -1,4 +1,4 @@
-"""The lint of prose finds banned words in each kind of text, and lets no count rise."""
+"""The lint of prose finds banned words in each kind of text, and no count may rise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last line of a run counts the tests of every report, and why some were skipped."""
+"""The last line of a run counts the tests of all reports and lists reasons of skips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JUNIT = """<testsuites><testsuite>
 
 
 def count(*arguments: Path | str, ci: str = "") -> tuple[int, list[str]]:
-    """Return the status of the tool and the lines that it prints."""
+    """Return the exit status of the tool, and its output lines."""
     run = subprocess.run(
         [sys.executable, ROOT / "tools/count_tests.py", *arguments],
         capture_output=True,
@@ -69,7 +69,7 @@ def test_reports_of_pytest(tmp_path: Path) -> None:
             "1 passed, 0 failed, 1 skipped: 1 no holes",
         ),
         ([program("FAIL", "ok 1", "not ok 2 - b")], "1 passed, 1 failed, 0 skipped"),
-        # It died after its last case.
+        # The process died after its last case.
         ([program("FAIL", "ok 1")], "1 passed, 1 failed, 0 skipped"),
         ([program("TIMEOUT")], "0 passed, 1 failed, 0 skipped"),
         (

@@ -18,7 +18,7 @@ FOLDERS = [
 
 
 def stems(names: Iterable[str]) -> set[str]:
-    """Return names without extensions: a header is described with its source."""
+    """Return names without extensions, since a header is described with its source."""
     return {name.rpartition(".")[0] for name in names}
 
 
