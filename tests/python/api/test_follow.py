@@ -465,7 +465,7 @@ def test_an_interrupt_ends_the_wait(path: Path, pipe: Pipe, how: str) -> None:
             idle = threading.Event()
             try:
                 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-                # A consumer's own error comes first, and then the interrupt.
+                # The consumer raises its own error first, then the interrupt.
                 try:
                     {how}
                 except OSError as error:

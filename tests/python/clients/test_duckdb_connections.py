@@ -87,7 +87,7 @@ def test_a_lazy_result_and_its_own_connection(tier: Tier) -> None:
             assert read(con.cursor(), cache) == WANTED
             assert read(con, cache) == WANTED
 
-    # Given up, the recording leaves the connection to others.
+    # After close(), the connection is free for other queries.
     con, cache = lazy()
     next(iter(cache))
     cache.close()

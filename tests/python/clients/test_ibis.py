@@ -63,6 +63,6 @@ def test_an_expression_as_a_source(make_cache: MakeCache) -> None:
     recorded(make_cache(expression()), WANTED)
 
 
-@pytest.mark.skipif(DUCKDB > 1, reason="Ibis 12 calls what DuckDB 2 has no more")
+@pytest.mark.skipif(DUCKDB > 1, reason="Ibis 12 calls functions that DuckDB 2 lacks")
 def test_batches_as_a_source(make_cache: MakeCache) -> None:
     recorded(make_cache(expression().to_pyarrow_batches(chunk_size=100)), WANTED)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import batchcorder
 
 BATCH = pa.record_batch({"x": pa.array([1, 2, 3])})
-# What pyarrow takes at its first use is there already.
+# pyarrow has reserved its address space at its first use.
 batchcorder.StreamCache(BATCH.schema.empty_table().to_reader()).ingest_all()
 
 def size():

@@ -331,7 +331,7 @@ def test_copies_are_not_kept_beyond_a_bound(tmp_path: Path) -> None:
         before = anonymous()
         for _ in range(2):
             assert sum(len(batch) for batch in cache) == 20_000_000
-        # 32 MiB, and what the allocator has not given back yet, of 160 MB.
+        # 32 MiB of 160 MB, and memory that the allocator keeps.
         assert anonymous() - before < 100, anonymous() - before
     """.replace("from helpers", "import numpy as np\n    from helpers", 1)
     )

@@ -99,7 +99,7 @@ def test_a_full_disk_loses_nothing(
         assert source.given == count + 1, (source.given, count)
         while len(seen) < count:
             seen.append(stream.read_next_batch())
-        refused(stream.read_next_batch, None)  # pyarrow keeps the words only
+        refused(stream.read_next_batch, None)  # pyarrow keeps only the message
         refused(lambda: list(cache))
         assert all(one.equals(other) for one, other in zip(seen, batches))
         with pa.ipc.open_stream(file) as written:
@@ -175,7 +175,7 @@ def test_a_recording_on_a_full_disk(
     cache = batchcorder.cached(path, lambda: source, **options)
 
     def check():
-        # The same batches in order, whoever reads them.
+        # Each reader gets the same batches in order.
         count = cache.ingested_count
         assert source.given == count + 1, (source.given, count)
         with pa.ipc.open_stream(path) as written:
@@ -225,7 +225,7 @@ def test_a_disk_without_room_for_a_recording(
     code = """
     import batchcorder
     path = Path(where, "x.arrows")
-    # The root and the ballast, but no file; then files, but no page.
+    # First there is room for the root and the ballast, then for files without pages.
     for options in ("size=1m,nr_inodes=2", "size=296k"):
         mount(f"remount,{options}")
         source = Source(numbered(2))

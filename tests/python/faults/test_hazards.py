@@ -690,7 +690,7 @@ def test_hazard_24_a_recording_that_shrinks(options: str, tmp_path: Path) -> Non
                 except OSError as error:
                     assert error.errno == errno.EIO, error
                 else:
-                    raise AssertionError("read what is gone")
+                    raise AssertionError("read a missing part")
             cache.close()
     """
     )

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import SANITIZED, check_python
 
-pytestmark = pytest.mark.skipif(SANITIZED, reason="ASan keeps what was freed")
+pytestmark = pytest.mark.skipif(SANITIZED, reason="ASan keeps freed memory")
 
 MEASURE = """
     import gc, os
@@ -31,7 +31,7 @@ MEASURE = """
         for _ in range(times // 4):
             work()
         before = state()
-        # Allocators grow by leaps; a leak grows every time.
+        # Allocators grow by leaps, and a leak grows every time.
         for _ in range(3):
             memory = resident()
             for _ in range(times):

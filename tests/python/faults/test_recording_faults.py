@@ -217,7 +217,7 @@ def test_a_write_that_fails_leaves_a_prefix(tmp_path: Path) -> None:
     path.unlink()
     counts = set()
     for most in (0, 1, *range(100, size, 41)):
-        # Nothing fits, or the schema, and so many batches, and a part of the trailer.
+        # Room for nothing, the schema, some batches, or a part of the trailer.
         durable = most % 2 == 0
         source = Source(numbered(10))
         limit(most)
@@ -254,7 +254,7 @@ def test_a_write_that_fails_leaves_a_prefix(tmp_path: Path) -> None:
         path.unlink()
     assert counts == set(range(11)), counts
 
-    # A save that does not fit, by link (the trailer) and by copy.
+    # There is no room for a save, by link (the trailer) or by copy.
     for how in ({{"memory_capacity": 1}}, {{"write_policy": "on_eviction"}}):
         with on_disk(Source(numbered(10)), path.parent / "caches", **how) as cache:
             assert cache.ingest_all() == 10
@@ -372,7 +372,7 @@ def test_without_descriptors_and_address_space(tmp_path: Path) -> None:
         except (OSError, MemoryError) as error:
             errors.append(error)
     resource.setrlimit(resource.RLIMIT_AS, limits)
-    # Mapped as a whole, or read a batch of 8 MB after the other.
+    # The file is mapped whole, or read in batches of 8 MB.
     assert len(errors) >= 1 and "cannot be mapped" in str(errors[0]), errors
     assert batchcorder.verify(path) == 4
     """
@@ -399,7 +399,7 @@ def test_few_descriptors_and_mappings(options: str, tmp_path: Path) -> None:
     batches = [list(one) for one in files]
     assert all(len(one) == 8000 for one in tables)
     assert len(os.listdir("/proc/self/fd")) - fds == 5
-    # Some more are those of threads and arenas.
+    # Threads and arenas have some more.
     assert len(Path("/proc/self/maps").read_text().splitlines()) - maps < 60
     mine = Path("/proc/self/maps").read_text().count(str(path))
     assert mine <= 6, mine
@@ -461,7 +461,7 @@ def test_other_libraries_read_the_growing_file(rows: int, tmp_path: Path) -> Non
             try:
                 got = read()
             except OSError:
-                # A read that others do in parts may straddle the publishing of 8 bytes.
+                # Other libraries read in parts, so 8 bytes may be published in between.
                 assert how in ("stream", "pages", "bytes"), how
                 continue
             between.add(check(how, got))

@@ -298,7 +298,7 @@ def test_close_frees_the_files_space_at_once(tmp_path: Path) -> None:
     del readers, stream
 
 
-@pytest.mark.skipif(SANITIZED, reason="ASan keeps what was freed")
+@pytest.mark.skipif(SANITIZED, reason="ASan keeps freed memory")
 def test_anonymous_memory_stays_flat(tmp_path: Path) -> None:
     """160 MB pass through a cache without memory."""
     code = f"""

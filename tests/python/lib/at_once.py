@@ -1,4 +1,4 @@
-"""What a cache answers without its source."""
+"""Calls on a cache that return without its source."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 /* C code that tests in Python use by ctypes.
  *
- * keeper_*: is handed streams and outlives the interpreter. What it does with them it
- * does when the C library's exit handlers run, which is after finalisation; or on a
- * thread that reads all the while. What came of it is printed.
+ * keeper_*: keeps streams and outlives the interpreter. It uses the streams in an exit
+ * handler of the C library, after finalisation, or on a thread that reads all the time.
+ * It prints the results.
  *
  * stepped: a stream without Python, one batch for each byte of a pipe. */
 #define _POSIX_C_SOURCE 200809L
@@ -64,11 +64,11 @@ static void let_go(void) {
     (void)fflush(stdout);
 }
 
-/* Call once, before or after there is a cache: the order of exit handlers follows. */
+/* Registers the exit handler. Handlers run in the reverse order of their registration. */
 void keeper_begin(void);
 void keeper_begin(void) { (void)atexit(let_go); }
 
-/* Moves the stream in, after `n_read` batches, the last of which is kept too. */
+/* Moves the stream in after `n_read` reads, and keeps the last batch. */
 int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read);
 int keeper_keep(struct ArrowArrayStream *stream, int how, int n_read) {
     if (n_kept == KEPT_MAX) return -1;
@@ -99,7 +99,7 @@ static int stepped_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
     struct stepped *stepped = stream->private_data;
     char token;
     ssize_t n;
-    /* A signal ends nothing, as in a source that reads from the network. */
+    /* A signal does not end the read, as in a source on a network. */
     do {
         n = read(stepped->fd, &token, 1);
     } while (n < 0 && errno == EINTR);
@@ -118,7 +118,7 @@ static void stepped_release(struct ArrowArrayStream *stream) {
     stream->release = NULL;
 }
 
-/* Replaces `stream` by one whose get_next() first reads a byte from `fd`. */
+/* Wraps `stream`: each get_next() first reads a byte from `fd`. */
 int stepped(struct ArrowArrayStream *stream, int fd);
 int stepped(struct ArrowArrayStream *stream, int fd) {
     struct stepped *stepped = malloc(sizeof(*stepped));

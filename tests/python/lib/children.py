@@ -1,4 +1,4 @@
-"""Children of the test's process: forked, so that many of them cost little."""
+"""Child processes of the test. They are forked, so that many cost little."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from helpers import DEADLINE, SCHEMA, numbered
 
 
 def fork(function: Callable[..., Any], *args: Any, seconds: int = DEADLINE) -> int:
-    """Call `function` in a child, which may take so long; return the child's number."""
+    """Call `function` in a child that may take `seconds`.
+
+    Return the child's process id.
+    """
     child = os.fork()
     if child != 0:
         return child
@@ -39,24 +42,24 @@ def fork(function: Callable[..., Any], *args: Any, seconds: int = DEADLINE) -> i
 
 
 def status(child: int) -> int:
-    """Wait for a child: its exit status, or minus the signal that ended it."""
+    """Wait for a child. Return its exit status, or minus the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill(child: int) -> None:
-    """End a child without any warning."""
+    """End a child with SIGKILL."""
     os.kill(child, signal.SIGKILL)
     assert status(child) in (-signal.SIGKILL, 0)
 
 
 def linger(*_: Any) -> None:
-    """Stay until this process is killed, or for as long as a test may take."""
+    """Sleep until this process is killed, or for the time that a test may take."""
     time.sleep(DEADLINE)  # sleep: does nothing on purpose
 
 
 @contextlib.contextmanager
 def killed(child: int) -> Iterator[int]:
-    """End the child with the block."""
+    """Kill the child at the end of the block."""
     try:
         yield child
     finally:
@@ -89,7 +92,7 @@ def write(path: Path | str, count: int, before: Callable[[int], Any] = ignore) -
 
 
 def die_at(number: int) -> Callable[[int], None]:
-    """Return what kills its process before batch `number`."""
+    """Return a function that kills its process before batch `number`."""
 
     def check(i: int) -> None:
         if i == number:

@@ -1,4 +1,4 @@
-"""The command line, run in children that have it loaded already."""
+"""The command line, in forked children that have it loaded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def run(
     *words: str, text: bool = True, input: bytes = b"", ascii_only: bool = False
 ) -> subprocess.CompletedProcess[Any]:
     """
-    Run the program in a child that has it loaded already; most tests run it often.
+    Run the program in a forked child, which has it loaded: most tests run it often.
 
-    Those below that use `start` or `shell` run it from its beginning to its end.
+    Tests that use `start` or `shell` run the program in a new interpreter.
     """
     with (
         tempfile.TemporaryFile() as given,
@@ -37,7 +37,7 @@ def run(
             try:
                 code = main(words)
             except SystemExit as end:
-                code = end.code  # argparse's
+                code = end.code  # argparse's exit
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

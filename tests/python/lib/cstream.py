@@ -1,4 +1,4 @@
-"""The Arrow C data and stream structs in ctypes: sources that no library would make."""
+"""The Arrow C data and stream structs in ctypes, for sources that no library makes."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ _new_capsule.argtypes = [c_void_p, c_char_p, c_void_p]
 
 
 def stream_in(capsule: Any) -> ArrowArrayStream:
-    """Return the stream in a capsule, which must outlive it."""
+    """Return the stream in a capsule. The capsule must outlive it."""
     return ArrowArrayStream.from_address(_get_pointer(capsule, b"arrow_array_stream"))
 
 
 def capsule_of(address: int, name: bytes | None) -> Any:
-    """Return a capsule without a destructor; `name` must outlive it."""
+    """Return a capsule without a destructor. `name` must outlive it."""
     return _new_capsule(address, name, None)
 
 
 def arrays(stream: Any) -> Iterator[ArrowArray]:
-    """Pull the stream's arrays as they come; each is released after its turn."""
+    """Yield the stream's arrays. Each array is released after its turn."""
     capsule = stream.__arrow_c_stream__()
     raw = stream_in(capsule)
     while True:
@@ -101,7 +101,7 @@ def array_of(batch: pa.RecordBatch) -> ArrowArray:
 
 
 def forget_nulls(array: ArrowArray) -> None:
-    """Say of all arrays in a tree that nobody has counted their nulls."""
+    """Set the null count of all arrays in a tree to unknown."""
     array.null_count = -1
     for i in range(array.n_children):
         forget_nulls(array.children[i].contents)
@@ -109,15 +109,15 @@ def forget_nulls(array: ArrowArray) -> None:
         forget_nulls(array.dictionary.contents)
 
 
-# C code may call back after the stream that made the callback is gone: all are kept.
+# C code may use a callback after its stream is released, so all streams are kept.
 _alive: list[RawStream] = []
 
 
 class RawStream:
     """
-    A stream of ArrowArrays whose every answer the test gives.
+    A stream of ArrowArrays with the answers of a test.
 
-    `answers` are, in turn: a RecordBatch (exported, then changed by `change`), an int (an
+    Each of `answers` is a RecordBatch (exported, then changed by `change`), an int (an
     errno that get_next returns), or None (the end).
     """
 
@@ -170,7 +170,7 @@ class RawStream:
         return 0
 
     def _change_array(self, array: ArrowArray) -> None:
-        """Change an array, so that its release finds the counts that it had."""
+        """Change an array. Its release restores the counts, which pyarrow needs."""
         address = ctypes.cast(array.release, c_void_p).value
         assert address is not None
         original = ReleaseArray(address)

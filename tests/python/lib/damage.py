@@ -1,4 +1,4 @@
-"""Cache files that are damaged on purpose."""
+"""Damage of cache files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flatbuffers of the metadata changed in place, as other writers would have them."""
+"""Flatbuffers of the metadata, changed in place as other writers may write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOOTER_TAIL = 10  # the footer's size and the magic
 
 
 class Flat:
-    """The flatbuffer that begins at `start` of the bytes."""
+    """The flatbuffer that begins at byte `start` of the data."""
 
     def __init__(self, content: bytearray, start: int) -> None:
         self.content = content
@@ -24,7 +24,7 @@ class Flat:
         return at + self.number("I", at)
 
     def entry(self, table: int, field: int) -> int:
-        """Return where the vtable says where the field is."""
+        """Return the position of the field's entry in the vtable."""
         return table - self.number("i", table) + 4 + 2 * field
 
     def field(self, table: int, field: int) -> int:
@@ -43,6 +43,6 @@ def footer_of(content: bytearray) -> Flat:
 
 
 def record_of(content: bytearray, message: int) -> tuple[Flat, int]:
-    """Return the metadata of the message at that byte, and its RecordBatch."""
+    """Return the metadata of a message, and the position of its RecordBatch."""
     flat = Flat(content, message + 8)
     return flat, flat.child(flat.root, HEADER)

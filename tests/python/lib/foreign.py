@@ -1,4 +1,4 @@
-"""Arrow streams and files as others write them, and what pyarrow reads in them."""
+"""Arrow streams and files of other writers, and the batches that pyarrow reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_by_pyarrow(content: bytes) -> tuple[pa.Schema, Batches]:
 def same(got: Batches, wanted: Batches) -> None:
     assert len(got) == len(wanted)
     for one, other in zip(got, wanted, strict=True):
-        # Some types can only be compared as Python.
+        # Some types compare only as Python values.
         assert one.equals(other, check_metadata=True) or (
             one.schema.equals(other.schema, check_metadata=True)
             and one.to_pydict() == other.to_pydict()
@@ -34,7 +34,7 @@ def same(got: Batches, wanted: Batches) -> None:
 
 
 def write(make: Callable[..., Any], batches: Batches, **options: Any) -> bytes:
-    """Return what pyarrow writes."""
+    """Return the bytes that pyarrow writes."""
     sink = io.BytesIO()
     with make(
         sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(**options)
@@ -53,7 +53,7 @@ def file_of(batches: Batches, **options: Any) -> bytes:
 
 
 def file_of_table(batches: Batches, **options: Any) -> bytes:
-    """Return a file as pyarrow writes a whole table."""
+    """Return a file in which pyarrow wrote a whole table."""
     sink = io.BytesIO()
     made = pa.ipc.IpcWriteOptions(**options)
     with pa.ipc.new_file(sink, batches[0].schema, options=made) as writer:
@@ -69,7 +69,7 @@ def feather_of(batches: Batches, **options: Any) -> bytes:
 
 V4 = pa.ipc.MetadataVersion.V4
 
-# How pyarrow writes.
+# The ways in which pyarrow writes.
 WRITERS: dict[str, tuple[Callable[..., bytes], dict[str, Any]]] = {
     "stream": (stream_of, {}),
     "stream v4": (stream_of, {"metadata_version": V4}),
@@ -97,7 +97,7 @@ WRITERS: dict[str, tuple[Callable[..., bytes], dict[str, Any]]] = {
 
 
 def places_to_end(content: bytes) -> list[int]:
-    """Return where a stream may end: behind its schema, and behind each batch."""
+    """Return the offsets at which a stream may end: after its schema and each batch."""
     source = pa.BufferReader(content)
     places = []
     for message in pa.ipc.MessageReader.open_stream(source):

@@ -1,4 +1,4 @@
-"""What several test files share: sources, scripts with a deadline, waiting for events."""
+"""Helpers of several test files: sources, scripts with a deadline, waits for events."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TESTS = LIB.parents[1]
 ROOT = LIB.parents[2]
 SCHEMA = pa.schema([("id", pa.int64())])
 CLOSED = "Dataset has been closed"
-# AddressSanitizer is there: its allocator keeps what was freed, and gcc 12's leaves a
-# fork's child without a lock that another thread held.
+# AddressSanitizer is loaded. Its allocator keeps freed memory. In gcc 12, a fork's child
+# may lack a lock that another thread held.
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 USED = "Reader already consumed"
-# Seconds that a wait may take before it counts as hanging: a busy machine is slow.
+# Seconds after which a wait counts as a hang, since a busy machine is slow.
 DEADLINE = 120
 
 
@@ -36,24 +36,24 @@ def batch(start: int, rows: int = 4) -> pa.RecordBatch:
 
 
 def numbered(count: int, rows: int = 4) -> list[pa.RecordBatch]:
-    """Return `count` batches that count on from each other."""
+    """Return `count` batches with consecutive ids."""
     return [batch(i * rows, rows) for i in range(count)]
 
 
 def ids(stream: Any) -> list[int]:
-    """Return the column `id` of anything that gives batches or is an Arrow stream."""
+    """Return the column `id` of an iterable of batches or of an Arrow stream."""
     if hasattr(stream, "__arrow_c_stream__"):
         stream = pa.RecordBatchReader.from_stream(stream)
     return [i for b in stream for i in b.column("id").to_pylist()]
 
 
 def reader_of(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatchReader:
-    """Return a stream of the batches, all of one schema."""
+    """Return a stream of the batches, which have one schema."""
     return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
 
 
 def identical(got: list[pa.RecordBatch], wanted: list[pa.RecordBatch]) -> None:
-    """Check that batches are equal, one by one, to the last flag and byte of metadata."""
+    """Check that batches are equal, including every flag and all metadata."""
     assert len(got) == len(wanted)
     for one, other in zip(got, wanted, strict=True):
         one.validate(full=True)
@@ -65,7 +65,7 @@ def identical(got: list[pa.RecordBatch], wanted: list[pa.RecordBatch]) -> None:
 
 
 def recorded(cache: StreamCache, wanted: pa.Table) -> None:
-    """Check that the cache gives `wanted`, while it records and when it replays."""
+    """Check that the cache has the batches `wanted`, recording and replaying."""
     for _ in range(2):
         got = pa.table(cache)
         assert got.cast(wanted.schema).equals(wanted)
@@ -74,7 +74,7 @@ def recorded(cache: StreamCache, wanted: pa.Table) -> None:
 
 
 class Source:
-    """A source that counts what is asked of it; fails at batch `fail_at` with `error`."""
+    """A source that counts the requests. It raises `error` before batch `fail_at`."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ ROWS = 2000
 
 
 def orders() -> Source:
-    """Return a source of ten batches: id, grp (five groups), v, txt."""
+    """Return a source of ten batches with id, grp (five groups), v and txt."""
     table = pa.table(
         {
             "id": pa.array(range(ROWS), pa.int64()),
@@ -126,7 +126,7 @@ TABLE = pa.Table.from_batches(orders().batches)
 
 
 class Gate:
-    """A source that stops before batch `at` until it is opened."""
+    """A source that waits before batch `at` until it is opened."""
 
     def __init__(self, batches: list[pa.RecordBatch], at: int) -> None:
         self.batches = batches
@@ -148,15 +148,15 @@ class Gate:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = DEADLINE) -> None:
-    """Wait for something that another thread or process does."""
+    """Wait for the action of another thread or process."""
     end = time.monotonic() + seconds  # clock: a deadline
     while not condition():
         assert time.monotonic() < end, "it never came"  # clock: a deadline
-        time.sleep(0.002)  # sleep: nothing tells of the change
+        time.sleep(0.002)  # sleep: no event tells of the change
 
 
 class Task(threading.Thread):
-    """A thread whose result or exception is had by `result`."""
+    """A thread. `result` returns its result or raises its exception."""
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         super().__init__(daemon=True)
@@ -173,7 +173,7 @@ class Task(threading.Thread):
             self._error = error
 
     def result(self, timeout: float = DEADLINE) -> Any:
-        """Return what the function returned, or raise what it raised."""
+        """Return the function's result, or raise its exception."""
         self.join(timeout)
         assert not self.is_alive(), f"{self._function} hangs"
         if self._error is not None:
@@ -191,7 +191,7 @@ def _script(code: str, environment: dict[str, str]) -> tuple[list[str], dict[str
 def run_python(
     code: str, timeout: float = 300, before: Sequence[str] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a fresh interpreter, by the command `before`, with these helpers."""
+    """Run `code` in a new interpreter with these helpers, by the command `before`."""
     command, env = _script(code, environment)
     return subprocess.run(
         [*before, *command],
@@ -204,13 +204,13 @@ def run_python(
 
 
 def start_python(code: str) -> subprocess.Popen[str]:
-    """Start `code` as `run_python` runs it; what it prints can be read meanwhile."""
+    """Start `code` as `run_python` does. Its output can be read while it runs."""
     command, env = _script(code, {})
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def check_python(code: str, timeout: float = 300, **environment: str) -> str:
-    """Run `code` as `run_python` does; it must succeed. Return what it printed."""
+    """Run `code` as `run_python` does. Check that it succeeds, and return its output."""
     run = run_python(code, timeout, (), **environment)
     assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
     return run.stdout
@@ -218,25 +218,25 @@ def check_python(code: str, timeout: float = 300, **environment: str) -> str:
 
 def exit_at_once() -> None:
     """
-    End this process as it is.
+    End this process without finalisation.
 
-    For scripts that read files through Python: pyarrow's threads give its buffers
-    back a moment later, and an interpreter that ends just then is aborted by them.
+    Scripts that read files through Python need it. pyarrow's threads release its buffers
+    later, and abort an interpreter that ends at that moment.
     """
     sys.stdout.flush()
     os._exit(0)
 
 
 def recorded_file(folder: Path, source: Any, **options: Any) -> Path:
-    """Record the source; return the path of the recording, which is in the folder."""
+    """Record the source into a file in the folder. Return the path of the recording."""
     path = folder / "x.arrows"
     batchcorder.record(source, path, **options).close()
     return path
 
 
 def missing(words: str) -> NoReturn:
-    """Skip the test for want of a tool; where CI runs, fail: all tools are there."""
-    import pytest  # here: scripts that import this module do without
+    """Skip the test if a tool is missing. In CI, all tools are there: fail."""
+    import pytest  # imported here: scripts that import this module need no pytest
 
     if os.environ.get("CI") == "true":
         pytest.fail(words)
@@ -255,11 +255,11 @@ def cache_file(path: Path | str) -> Path:
 
 
 def mapped(path: Path) -> list[tuple[int, int]]:
-    """Return the address ranges at which this process maps `path`."""
+    """Return the address ranges of this process's mappings of `path`."""
     found = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         where, _, _, _, inode = line.split()[:5]
-        # Not by its name: a file that had none when it was made goes without one.
+        # Compare the inode: a file that was created without a name has none in maps.
         if int(inode) == path.stat().st_ino:
             low, high = where.split("-")
             found.append((int(low, 16), int(high, 16)))
@@ -267,6 +267,6 @@ def mapped(path: Path) -> list[tuple[int, int]]:
 
 
 def on_disk(source: Any, path: Path, **options: Any) -> StreamCache:
-    """Return a cache with room for nothing but the disk."""
+    """Return a cache with a disk tier and no room in memory."""
     settings: dict[str, Any] = {"memory_capacity": 1, "disk_capacity": 1 << 30}
     return StreamCache(source, disk_path=path, **(settings | options))

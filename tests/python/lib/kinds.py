@@ -1,4 +1,4 @@
-"""An array of every Arrow type, with nulls wherever the type can have them."""
+"""An array of every Arrow type, with nulls if the type can have them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROWS = 23
 
 
 def _every(values: list[Any], gap: int = 5) -> list[Any]:
-    """Return ROWS values, in turn, each `gap`-th of them null."""
+    """Return ROWS values in turn, with a null at every `gap`-th place."""
     return [None if i % gap == gap - 2 else values[i % len(values)] for i in range(ROWS)]
 
 
@@ -94,7 +94,7 @@ def _lists() -> dict[str, pa.Array]:
 
 
 class Labelled(pa.ExtensionType):
-    """An extension type of our own."""
+    """An extension type of the tests."""
 
     def __init__(self) -> None:
         super().__init__(pa.struct([("n", pa.int32())]), "batchcorder.tests.labelled")
@@ -203,7 +203,7 @@ ALL: dict[str, pa.Array] = FLAT | NESTED | DICTIONARIES | VIEWS | UNIONS | RUN_E
 
 
 def batch_of(name: str) -> pa.RecordBatch:
-    """Return a batch with the column `name`, another one, and metadata everywhere."""
+    """Return a batch with the column `name`, a second column, and metadata everywhere."""
     field = pa.field(name, ALL[name].type, metadata={"unit": name})
     schema = pa.schema(
         [field, pa.field("row", pa.int32(), nullable=False)], metadata={"of": "kinds"}
@@ -213,7 +213,7 @@ def batch_of(name: str) -> pa.RecordBatch:
 
 
 def slices_of(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-    """Return the batch, slices of it at odd bit offsets, an empty one, and its rest."""
+    """Return the batch, slices of it at odd bit offsets, an empty slice, and the rest."""
     return [
         batch,
         batch.slice(3, 11),
@@ -226,7 +226,7 @@ def slices_of(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
 
 
 def growing(values: pa.Array, sizes: Sequence[int]) -> list[pa.RecordBatch]:
-    """Return batches of one column, whose dictionary has the first so many values."""
+    """Return a batch for each size `n`: its dictionary has the first `n` values."""
     batches = []
     for n in sizes:
         indices = pa.array([0, None, n - 1, n // 2], pa.int8())
@@ -235,7 +235,7 @@ def growing(values: pa.Array, sizes: Sequence[int]) -> list[pa.RecordBatch]:
     return batches
 
 
-# pyarrow reads no extension type of a dictionary's values, which are no dictionary.
+# pyarrow does not read an extension type as the values of a dictionary.
 VALUES: dict[str, pa.Array] = {
     name: values.storage if isinstance(values, pa.ExtensionArray) else values
     for name, values in ALL.items()

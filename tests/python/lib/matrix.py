@@ -1,8 +1,8 @@
 """
 Draws of the random matrix: a source, consumers and threads.
 
-A process that runs draws is given a seed and a number of them. Each has a deadline, after
-which the process says where its threads are and ends.
+A process gets a seed and a count of draws. Each draw has a deadline. After the deadline,
+the process prints where its threads are, and ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def streamed(generate: Callable[[], Iterator[pa.RecordBatch]]) -> pa.RecordBatch
 
 
 def that_sleeps() -> Any:
-    """Return a source that is slow, as the network is."""
+    """Return a source that is as slow as a network."""
 
     def generate() -> Iterator[pa.RecordBatch]:
         for one in BATCHES:
@@ -69,7 +69,7 @@ def a_reader_of_a_cache() -> Any:
 
 
 def that_looks_at_its_cache() -> Any:
-    """Return a source whose every batch comes after others were read back."""
+    """Return a source that reads back all recorded batches before each batch."""
 
     def generate() -> Iterator[pa.RecordBatch]:
         for i, one in enumerate(BATCHES):
@@ -85,7 +85,7 @@ def that_looks_at_its_cache() -> Any:
     return stream
 
 
-# Where a source wants the cache that records it.
+# By the id of a source: the cache that the source reads back.
 CACHE_FOR: dict[int, list[StreamCache]] = {}
 SOURCES: list[Callable[[], Any]] = [
     generator,
@@ -98,9 +98,9 @@ SOURCES: list[Callable[[], Any]] = [
     a_reader_of_a_cache,
     that_looks_at_its_cache,
 ]
-# Between two threads of Python's.
+# The switch intervals of Python's threads.
 INTERVALS = (1e-6, 1e-4, 5e-3)
-# What a thread does beside the readers; and what it expects of them.
+# The action of a thread beside the readers.
 BESIDE = ("nothing", "look", "close", "collect", "drop")
 
 
@@ -113,7 +113,7 @@ def look(cache: StreamCache, reader: Any, over: threading.Event) -> None:
 
 
 def run_one(draw: random.Random, path: Path) -> str:
-    """Run one draw and check what came out. Return what it was."""
+    """Run one draw and check its results. Return a description of the draw."""
     source = draw.choice(SOURCES)
     names = [draw.choice(list(CONSUMERS)) for _ in range(draw.randint(1, 8))]
     shared = draw.choice((0, 0, len(names), len(names) // 2))
@@ -176,12 +176,12 @@ def check(tasks: list[Task], shared: int, fails: bool, closed: bool) -> None:
         except Exception as error:
             if not (fails or closed):
                 raise
-            # The last is DataFusion's for any error of a capsule.
+            # DataFusion raises the last text for any error of a capsule.
             told = ("boom", "closed", "Expected either")
             if not any(words in str(error) for words in told):
                 raise
             continue
-        assert not fails or closed, "an end of a stream that failed"
+        assert not fails or closed, "the stream of a failed source ended"
         if i < shared:
             parts.append(got)
         else:
@@ -191,7 +191,7 @@ def check(tasks: list[Task], shared: int, fails: bool, closed: bool) -> None:
 
 
 def main(seed: int, first: int, runs: int, path: Path) -> None:
-    """Run the draws `first` to `first + runs` of a seed, each with a deadline."""
+    """Run the draws from `first` to `first + runs` of a seed, each with a deadline."""
     assert batch(0).schema == SCHEMA
     for number in range(first, first + runs):
         print(f"seed {seed}, draw {number}: ", end="", flush=True)

@@ -11,7 +11,7 @@ from batchcorder import StreamCache
 
 
 class Named(StreamCache):
-    """A subclass, with attributes of its own."""
+    """A subclass whose instances have attributes."""
 
     label = "none"
 
@@ -21,7 +21,7 @@ def sum_of(task: tuple[StreamCache, int]) -> int:
     return int(pc.sum(cache[number]["id"]).as_py())
 
 
-# What a worker is given when it starts.
+# Objects that a worker gets when it starts.
 KEPT: list[Any] = []
 
 
@@ -34,7 +34,7 @@ def kept_sum(number: int) -> int:
 
 
 def private_bytes() -> int:
-    """Return what this process has of its own."""
+    """Return the private memory of this process, in bytes."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return (
         sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) << 10
@@ -42,7 +42,7 @@ def private_bytes() -> int:
 
 
 def scan(cache: StreamCache) -> tuple[int, int]:
-    """Return a sum over all of it, and how many bytes that took."""
+    """Return a sum over the whole cache, and the growth of private memory in bytes."""
     before = private_bytes()
     total = sum(int(pc.sum(one["x"]).as_py()) for one in cache)
     KEPT[0].wait(120)

@@ -1,8 +1,8 @@
-"""What must work in a directory, whatever its file system has; run as scripts.
+"""Operations that must work in a directory of any file system; run as scripts.
 
-python places.py DIRECTORY use              all that a process does with files
-python places.py DIRECTORY share            two processes at one recording
-python places.py DIRECTORY refuse LIBRARY   `use`, while the system refuses calls
+python places.py DIRECTORY use              every operation of a process on files.
+python places.py DIRECTORY share            two processes at one recording.
+python places.py DIRECTORY refuse LIBRARY   `use`, while the system refuses calls.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from batchcorder import StreamCache
 TABLE = pa.table({"a": range(8)})
 OTHER = pa.table({"a": [1]})
 
-# What is refused, each alone and together. A container may have no /proc, an old kernel
-# no renameat2, a network file system no locks.
+# Refused calls. A container may have no /proc, an old kernel no renameat2, a network file
+# system no locks.
 REFUSALS = [
     "",
     "renameat2",
@@ -87,8 +87,8 @@ def check(cache: StreamCache) -> None:
 
 
 def names(where: Path) -> set[str]:
-    """Return what is in the directory, and forget it."""
-    # The frames of an error that was caught may keep a mapping, and FUSE then the file.
+    """Remove the files of the directory, and return their names."""
+    # Frames of a caught error may keep a mapping, and then FUSE keeps the file.
     gc.collect()
     found = {path.name for path in where.iterdir()}
     for path in where.iterdir():
@@ -117,7 +117,7 @@ def record_durably(where: Path) -> None:
 
 
 def follow(where: Path) -> None:
-    """A recording is followed while it is made, and never replaced."""
+    """A recording is followed while it is made, and is never replaced."""
     seen = []
 
     def source() -> Iterator[pa.RecordBatch]:
@@ -259,7 +259,7 @@ def share(where: Path) -> None:
     with batchcorder.cached(path, lambda: stream(source())) as cache:
         assert pa.table(cache) == TABLE
     assert seen == ["[0]\n[0]\nTrue"], seen
-    # What a process that is killed leaves is made anew.
+    # A recording of a killed process is made again.
     other_process(
         f"import os\n"
         f"assert batchcorder.open({path!r}).num_rows == 8\n"

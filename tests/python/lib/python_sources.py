@@ -1,4 +1,4 @@
-"""Sources that need the GIL, and a function for each consumer."""
+"""Sources that need the GIL, and a function for each kind of consumer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def generator() -> Any:
 
 
 def fsspec_dataset() -> Any:
-    """Return a scan of files that Python reads, for threads of Arrow's."""
+    """Return a scan of files that Python reads, for use by Arrow's threads."""
     import fsspec
 
     files = fsspec.filesystem("memory")
@@ -125,7 +125,10 @@ CONSUMERS: dict[str, Callable[[StreamCache], list[int]]] = {
 
 
 def read_with(names: list[str], make: Callable[[Any], StreamCache], source: Any) -> None:
-    """Record the source while a thread a consumer reads it; all must get all of it."""
+    """Record the source while each consumer reads in a thread.
+
+    Each must get all batches.
+    """
     cache = make(source())
     start = threading.Barrier(len(names))
 

@@ -1,5 +1,5 @@
 /* Preloaded, it makes the system refuse calls that a file system, a container or an old
- * kernel may not have. `refuse("flock=ENOSYS,proc")` says which from then on, and so does
+ * kernel may not have. `refuse("flock=ENOSYS,proc")` sets the refused calls, and so does
  * the variable REFUSE at the start. `proc`: there is no /proc. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,7 +34,7 @@ __attribute__((constructor)) static void begin(void) {
     if (which != NULL) refuse(which);
 }
 
-/* True, and errno, where `name` is refused. */
+/* Returns whether `name` is refused, and sets errno. */
 static int refused(const char *name) {
     char wanted[40];
     (void)snprintf(wanted, sizeof(wanted), ",%s", name);
@@ -147,7 +147,7 @@ ssize_t getrandom(void *out, size_t size, unsigned flags) {
     return refused("getrandom") ? -1 : REAL(getrandom)(out, size, flags);
 }
 
-/* What the C library may have no function for. */
+/* Calls for which the C library may have no function. */
 long syscall(long number, ...) {
     long a[6];
     va_list args;

@@ -1,8 +1,8 @@
 """Random Arrow streams over every type that pyarrow can make, nested in each other.
 
-Hypothesis draws a stream's shape: its types, their names and flags, how many rows and
-which slices. What stands in the buffers comes from a seed: arrays are built from their
-buffers and from arrays, since many layouts have no Python values that would make them.
+Hypothesis draws a stream's shape: its types, their names and flags, row counts and
+slices. The content of buffers comes from a seed. Arrays are built from buffers and child
+arrays, since Python values cannot express many layouts.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ METADATA = st.none() | st.dictionaries(
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
-    """Return the type that an extension type stores; others store themselves."""
+    """Return the storage type of an extension type, or the type itself."""
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
@@ -111,34 +111,34 @@ def union_of(made: list[pa.Field], codes: list[int], mode: str) -> pa.DataType:
 
 
 def dictionary_of(index: pa.DataType, kind: pa.DataType, ordered: bool) -> pa.DataType:
-    """Return a dictionary type; its values may not be a dictionary, but hold one."""
+    """Return a dictionary type. A dictionary of a dictionary gets a struct in between."""
     if pa.types.is_dictionary(stored(kind)):
         kind = pa.struct([pa.field("d", kind), pa.field("n", pa.int8())])
     return pa.dictionary(index, kind, ordered)
 
 
 def runs_of(end: pa.DataType, kind: pa.DataType) -> pa.DataType:
-    """Return a run-end encoded type; pyarrow cannot import runs of runs."""
+    """Return a run-end encoded type. pyarrow cannot import runs of runs."""
     if pa.types.is_run_end_encoded(kind):
         kind = pa.struct([pa.field("r", kind)])
     return pa.run_end_encoded(end, kind)
 
 
 def wrap(kind: pa.DataType) -> pa.DataType:
-    """Return an extension type over the type; there is none over another one."""
+    """Return an extension type over the type, unless it is one."""
     return kind if isinstance(kind, pa.BaseExtensionType) else Wrapped(kind)
 
 
 def map_of(key: pa.Field, item: pa.Field, is_sorted: bool) -> pa.DataType:
     if pa.types.is_null(stored(key.type)):
         key = key.with_type(pa.int8())
-    # pyarrow gives the children these names when it imports a map, whatever theirs were.
+    # pyarrow renames the children to these names when it imports a map.
     key, item = key.with_nullable(False).with_name("key"), item.with_name("value")
     return pa.map_(key, item, is_sorted)
 
 
 def nest(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataType]:
-    """Return a strategy for the types that hold others."""
+    """Return a strategy for the types with child types."""
     field = fields(inner)
     lists = [pa.list_, pa.large_list, pa.list_view, pa.large_list_view]
     codes = st.lists(st.integers(0, 127), min_size=3, max_size=3, unique=True)
@@ -164,7 +164,7 @@ FIELDS = fields(st.recursive(st.sampled_from(LEAVES), nest, max_leaves=5))
 
 
 def bits(values: list[bool]) -> pa.Buffer:
-    """Return a bitmap; what is behind its last bit is not zero."""
+    """Return a bitmap. The bits after its end are ones."""
     padded = values + [True] * (-len(values) % 8)
     text = "".join("01"[bit] for bit in reversed(padded))
     return pa.py_buffer(int(text or "0", 2).to_bytes(len(padded) // 8, "little"))
@@ -175,7 +175,7 @@ def integers(values: list[int], code: str) -> pa.Buffer:
 
 
 def scalars(kind: pa.DataType, chance: Random, n: int) -> bytes | None:
-    """Return `n` values of a type of fixed width; None: the type has another layout."""
+    """Return `n` values of a type of fixed width, or None for another layout."""
     types = pa.types
     is_fixed = types.is_primitive(kind) or types.is_fixed_size_binary(kind)
     if types.is_boolean(kind) or not (is_fixed or types.is_decimal(kind)):
@@ -195,7 +195,7 @@ def scalars(kind: pa.DataType, chance: Random, n: int) -> bytes | None:
         step = 86_400_000 if types.is_date64(kind) else 1
         numbers = [chance.randrange(tops[kind]) * step for _ in range(n)]
     elif types.is_floating(kind):
-        # No NaN, which is not equal to itself.
+        # NaN differs from itself, so it is left out.
         choices = (0.0, -0.0, 1.5, -2.25, float("inf"), chance.randrange(1000) / 8)
         code = {2: "e", 4: "f", 8: "d"}[width]
         return struct.pack(f"<{n}{code}", *chance.choices(choices, k=n))
@@ -205,20 +205,20 @@ def scalars(kind: pa.DataType, chance: Random, n: int) -> bytes | None:
 
 
 class Builder:
-    """Builds the arrays of one stream; dictionaries come again from batch to batch."""
+    """Builds the arrays of one stream, and reuses dictionaries in later batches."""
 
     def __init__(self, seed: str, parent: Builder | None = None) -> None:
         self.seed = seed
         self.chance = Random(seed)
-        # What is the same for all of a stream: the dictionaries made, and by which chance
-        # one is taken again.
+        # Shared by all builders of a stream: its dictionaries, and the draws of their
+        # reuse.
         self.made: dict[str, pa.Array] = {} if parent is None else parent.made
         self.taking: Random = self.chance if parent is None else parent.taking
 
     def array(
         self, kind: pa.DataType, rows: int, nullable: bool = True, path: str = ""
     ) -> pa.Array:
-        """Return an array of `rows` rows, often a slice of a longer one."""
+        """Return an array of `rows` rows, often as a slice of a longer array."""
         lead = self.chance.choice((0, 0, 0, 1, 5, 8, 13))
         total = lead + rows + self.chance.choice((0, 0, 3))
         return self.whole(kind, total, nullable, path).slice(lead, rows)
@@ -263,7 +263,7 @@ class Builder:
         )
 
     def validity(self, n: int, nullable: bool) -> list[bool] | None:
-        """Return which rows are valid; None is no bitmap at all."""
+        """Return which rows are valid, or None for no bitmap."""
         share = self.chance.choice((None, None, 0.5, 0.8, 0.0, 1.0))
         if share is None or (not nullable and share < 1):
             return None
@@ -276,7 +276,7 @@ class Builder:
         ]
 
     def reach(self, n: int) -> int:
-        """Return how many values `n` lists have in all."""
+        """Return the total number of values of `n` lists."""
         return self.chance.choice((0, n, min(3 * n, 40) if n < 40 else n))
 
     def texts(self, kind: pa.DataType, n: int) -> list[pa.Buffer]:
@@ -293,7 +293,7 @@ class Builder:
         ]
 
     def views(self, n: int, valid: list[bool] | None) -> list[pa.Buffer]:
-        """Return views, inline and not, into buffers of which not all is reached."""
+        """Return views, inline or not. Their buffers also have unused bytes."""
         words = [w.encode() for w in WORDS]
         pools = [
             [self.chance.choice(words) for _ in range(self.chance.randrange(6))]
@@ -369,7 +369,7 @@ class Builder:
     def dictionary(
         self, kind: pa.DataType, n: int, nullable: bool, path: str
     ) -> pa.Array:
-        """Return indices into values that were there before, have grown or are others."""
+        """Return indices into dictionary values that are repeated, longer or new."""
         values = self.values(kind.value_type, f"{path}/{self.taking.randrange(3)}")
         first = self.taking.choice((0, 0, 0, 0, 2))
         length = len(values) - first
@@ -388,7 +388,7 @@ class Builder:
         return pa.DictionaryArray.from_buffers(kind, n, [validity, index], values)
 
     def values(self, kind: pa.DataType, path: str) -> pa.Array:
-        """Return the values of a name: the array of the last time, or made anew."""
+        """Return the values for a path: the previous array, or a new one."""
         if path not in self.made or self.taking.random() < 0.5:
             builder = Builder(f"{self.seed} {path}", self)
             nullable = builder.chance.random() < 0.5
@@ -403,12 +403,14 @@ ROWS = [0, 1, 2, 7, 8, 9, 16, 31, 32, 33, 100, 500]
 
 @dataclass
 class Stream:
-    """A stream of random batches, which `build` makes anew each time."""
+    """A stream of random batches, which `build` makes anew at each call."""
 
     schema: pa.Schema
     seed: int
     rows: list[int]
-    cuts: list[tuple[int, int]]  # (number of a batch, start): a slice that follows it
+    cuts: list[
+        tuple[int, int]
+    ]  # (index of a batch, start): a slice that follows the batch
 
     def build(self) -> list[pa.RecordBatch]:
         builder = Builder(str(self.seed))
@@ -434,7 +436,7 @@ class Stream:
 
 @st.composite
 def streams(draw: st.DrawFn) -> Stream:
-    """Return a stream of up to three columns and some batches, slices among them."""
+    """Return a stream of up to three columns and some batches, including slices."""
     columns = [draw(FIELDS) for _ in range(draw(st.sampled_from([1, 2, 3, 3, 0])))]
     schema = pa.schema(columns, draw(METADATA))
     count = draw(st.integers(1, 4))

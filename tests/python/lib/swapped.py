@@ -1,4 +1,4 @@
-"""Arrow streams and files turned into big-endian ones, as writers on such machines do."""
+"""Arrow streams and files converted to big-endian, as writers on such machines do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Unit = int | str
 
 
 class Table:
-    """A flatbuffer table, of which the fields are asked for by their numbers."""
+    """A flatbuffer table with access to its fields by index."""
 
     def __init__(self, data: bytearray, at: int) -> None:
         self.data = data
@@ -44,7 +44,7 @@ class Table:
         return Table(self.data, self.follow(field))
 
     def vector(self, field: int) -> tuple[int, int]:
-        """Return where the first element is, and how many there are."""
+        """Return the position of the first element, and the count of elements."""
         at = self.follow(field)
         return (at + 4, self.number("<I", at)) if at else (0, 0)
 
@@ -59,7 +59,7 @@ def root_of(data: bytearray) -> Table:
 
 
 def say_big(schema: Table) -> None:
-    """Give the schema's table a vtable behind all, and the byte order behind that."""
+    """Append a vtable and the byte order to the schema's table."""
     data = schema.data
     data += bytes(-len(data) % 8)
     size = max(6, schema.number("<H", schema.vtable))
@@ -87,7 +87,7 @@ def storage_of(kind: pa.DataType) -> pa.DataType:
 
 
 def dictionaries_of(fields: list[Table], kinds: list[pa.DataType]) -> dict[int, Any]:
-    """Return the type of each dictionary's values, by its number."""
+    """Return the value type of each dictionary by its id."""
     found: dict[int, Any] = {}
     for field, given in zip(fields, kinds, strict=True):
         kind = storage_of(given)
@@ -99,7 +99,7 @@ def dictionaries_of(fields: list[Table], kinds: list[pa.DataType]) -> dict[int, 
 
 
 def own_units(kind: pa.DataType) -> list[Unit]:
-    """Return the units of the buffers behind the bitmap, views' variadic ones aside."""
+    """Return the units of the buffers after the bitmap, without variadic buffers."""
     name = str(kind)
     if pa.types.is_null(kind) or pa.types.is_struct(kind) or "fixed_size_list" in name:
         return []
@@ -131,7 +131,7 @@ def own_units(kind: pa.DataType) -> list[Unit]:
 
 
 def units(kind: pa.DataType, counts: Iterator[int], version: int) -> Iterator[Unit]:
-    """Go through the units of a field's buffers, and of those below it."""
+    """Yield the units of the buffers of a field and its descendants."""
     kind = storage_of(kind)
     if pa.types.is_dictionary(kind):
         yield from (1, kind.index_type.bit_width // 8)
@@ -179,20 +179,20 @@ def turned_buffer(data: bytes, unit: Unit, codec: str | None) -> bytes:
 
 
 class Turner:
-    """What is known of a stream while its messages are turned."""
+    """The schema and the dictionaries of a stream while its messages are converted."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.values: dict[int, Any] = {}
 
     def metadata(self, data: bytearray) -> None:
-        """Turn a schema's message."""
+        """Convert a schema's message."""
         schema = root_of(data).table(2)
         self.values = dictionaries_of(schema.tables(1), list(self.schema.types))
         say_big(schema)
 
     def body(self, data: bytearray, body: bytes) -> bytes:
-        """Turn a body; what has another size then is put right in the metadata."""
+        """Convert a body. If a size changes, update the metadata."""
         message = root_of(data)
         record = message.table(2)
         kinds = list(self.schema.types)
@@ -225,7 +225,7 @@ class Turner:
 
 
 def frames(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Go through where prefix, metadata and body of each message are, and its end."""
+    """Yield the positions of prefix, metadata and body of each message, and its end."""
     while at + 4 <= end:
         start = at
         (size,) = struct.unpack_from("<i", content, at)
@@ -259,7 +259,7 @@ def big_stream(content: bytes, schema: pa.Schema) -> bytes:
 
 
 def big_file(content: bytes, schema: pa.Schema) -> bytes:
-    """Return a file without compression; only its footer says that it is turned."""
+    """Return a file without compression. Only its footer has the byte order."""
     (size,) = struct.unpack_from("<i", content, len(content) - 10)
     start = len(content) - 10 - size
     footer = bytearray(content[start : start + size])

@@ -1,4 +1,4 @@
-"""The tiers a cache can have, for tests and for scripts of their own."""
+"""The tiers of a cache, for tests and for scripts in other processes."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def maker(tier: str, path: Path) -> MakeCache:
 
 
 def maker_here() -> MakeCache:
-    """Return what `make_cache` is to a test, in a script that got its `tier`."""
+    """Return the fixture `make_cache` for a script that got its `tier`."""
     return maker(os.environ["TIER"], Path(os.environ["TIER_PATH"]))

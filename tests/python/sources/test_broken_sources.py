@@ -1,4 +1,4 @@
-"""Sources that break their promises: what C structs say is checked, never believed."""
+"""Sources that break the C data interface: every struct is checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def null_buffer(index: int) -> Callable[[ArrowArray], None]:
     return change
 
 
-# Changes to a batch of three rows of int64 that its schema does not allow.
+# Changes to a batch of three int64 rows that contradict its schema.
 LIES: dict[str, Callable[[ArrowArray], None]] = {
     "fewer buffers": set_field("n_buffers", 1),
     "more buffers": set_field("n_buffers", 3),
@@ -105,7 +105,7 @@ def test_a_released_array_is_the_end() -> None:
 
 
 def test_offsets_on_the_top_level_struct() -> None:
-    """Rows 1 and 2 of four, said by the struct itself."""
+    """The top-level struct selects rows 1 and 2 of four."""
 
     def change(array: ArrowArray) -> None:
         array.offset = 1
@@ -184,7 +184,7 @@ def test_null_counts_that_are_unknown(make_cache: MakeCache) -> None:
 def test_buffers_aligned_to_less_than_their_type(
     column: pa.Array, shift: int, make_cache: MakeCache
 ) -> None:
-    """0.1.3 crashes. Data is copied into alignment."""
+    """0.1.3 crashes here. Misaligned data is copied."""
     moved = []
 
     def change(array: ArrowArray) -> None:
@@ -223,7 +223,7 @@ def break_format(text: bytes) -> Callable[[ArrowSchema], None]:
     "text",
     ["", "?", "+", "+w:", "+w:-1", "w:x", "d:", "ts?:", "+ud:1,2", "+l", "+m", "+r"],
 )
-def test_a_format_that_does_not_exist(text: str) -> None:
+def test_an_unknown_format(text: str) -> None:
     broken = break_format(text.encode())
     source = RawStream(SCHEMA, [batch(0)], change_schema=broken)
     with pytest.raises((ValueError, NotImplementedError), match="id"):
@@ -232,7 +232,7 @@ def test_a_format_that_does_not_exist(text: str) -> None:
 
 
 @pytest.mark.parametrize("released", [True, False])
-def test_a_schema_that_is_none(released: bool) -> None:
+def test_an_invalid_schema(released: bool) -> None:
     def change(schema: ArrowSchema) -> None:
         if released:
             schema.release(schema)
@@ -270,7 +270,7 @@ def test_very_deep_types_neither_crash_nor_hang() -> None:
 
 
 def test_a_failure_frees_the_batch() -> None:
-    """Memory stays flat over many broken batches."""
+    """Memory does not grow over many invalid batches."""
     before = pa.total_allocated_bytes()
     for _ in range(50):
         source = RawStream(SCHEMA, [batch(0, 1000)], change=set_field("offset", -1))

@@ -1,4 +1,4 @@
-"""A thread that keeps batches ahead of the readers."""
+"""A prefetch thread keeps the recording ahead of the readers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tiers import MakeCache
 
 
 class Watched(Source):
-    """A source that notes which threads ask it, and tells how much it has given."""
+    """A source that records its calling threads and lets a test wait for batches."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -51,7 +51,7 @@ def wait_until_recorded(cache: StreamCache, count: int) -> None:
 def test_stays_ahead_of_the_fastest_reader(make_any_cache: MakeCache) -> None:
     source = Watched(numbered(50))
     cache = make_any_cache(source, prefetch=4)
-    assert source.given == 0, "nothing before there is a reader"
+    assert source.given == 0, "prefetch began before a reader existed"
     slow, fast = cache.reader(), cache.reader()
     for i in range(10):
         wait_until_recorded(cache, i + 4)
@@ -73,11 +73,11 @@ def test_no_further_than_readers_go() -> None:
     assert cache.ingested_count == 3
     far = cache.reader(start=40)
     wait_until_recorded(cache, 23)
-    assert cache.ingested_count == 23, "as for a reader of the first that is not there"
+    assert cache.ingested_count == 23, "prefetch did not start at the first missing batch"
     assert ids(far) == list(range(160, 200))
 
 
-def test_everything_else_works_with_it(make_any_cache: MakeCache) -> None:
+def test_all_other_calls_work_with_prefetch(make_any_cache: MakeCache) -> None:
     source = Watched(numbered(20))
     cache = make_any_cache(source, prefetch=1)
     assert ids([cache[7]]) == list(range(28, 32))
@@ -138,7 +138,7 @@ def test_values_that_are_none(value: Any, error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("where", ["stuck", "idle", "busy"])
 def test_exit_with_the_thread_at_work(where: str) -> None:
-    """The interpreter ends at once, whatever the thread is doing."""
+    """The interpreter ends at once while the prefetch thread works."""
     check_python(
         f"""
         import itertools, threading

@@ -1,4 +1,4 @@
-"""Streams that say more than their types need, as Polars, DuckDB and older Arrow do."""
+"""Streams of real producers, with more buffers or flags than their types need."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def has_bitmap(kind: pa.DataType) -> bool:
 
 
 def add_bitmaps(bits: bytes | None) -> Callable[[ArrowArray], None]:
-    """Put a bitmap of these bits, or NULL, in front of what has none."""
+    """Put a bitmap of these bits, or NULL, in front of arrays without a bitmap."""
     bitmap = None if bits is None else ctypes.create_string_buffer(bits)
     address = None if bitmap is None else ctypes.addressof(bitmap)
     kept.append(bitmap)
@@ -87,7 +87,7 @@ def set_flags(flags: int) -> Callable[[ArrowSchema], None]:
 def check(
     make: Callable[[], RawStream], wanted: list[pa.RecordBatch], path: Path
 ) -> None:
-    """Check memory, disk, recordings and what is saved, twice."""
+    """Check memory, disk, recordings and saved files. Read each cache twice."""
     path.mkdir(exist_ok=True)
     batchcorder.record(make(), path / "recorded.arrows")
     with StreamCache(make()) as cache:
@@ -107,7 +107,7 @@ def check(
 
 
 @pytest.mark.parametrize("bits", [None, b"\xff\xff"], ids=["NULL", "all valid"])
-def test_bitmaps_that_types_lost(bits: bytes | None, tmp_path: Path) -> None:
+def test_bitmaps_of_types_without_bitmaps(bits: bytes | None, tmp_path: Path) -> None:
     answers: list[Any] = [BATCH, SLICED, BATCH.slice(0, 0)]
 
     def make() -> RawStream:
@@ -143,8 +143,8 @@ NULLABLE, ORDERED, SORTED = 2, 1, 4
 
 
 @pytest.mark.parametrize("flags", [NULLABLE, ORDERED, NULLABLE | 8, 1 << 40, ~SORTED])
-def test_flags_that_say_nothing(flags: int, tmp_path: Path) -> None:
-    """Keys of maps are nullable for DuckDB up to 1.1; others have flags of their own."""
+def test_flags_without_meaning(flags: int, tmp_path: Path) -> None:
+    """DuckDB up to 1.1 has nullable keys of maps. Other producers set unknown flags."""
 
     def make() -> RawStream:
         return RawStream(MAPS.schema, [MAPS, MAPS], change_schema=set_flags(flags))
@@ -154,8 +154,8 @@ def test_flags_that_say_nothing(flags: int, tmp_path: Path) -> None:
     assert not keys.nullable
 
 
-def test_keys_whose_nulls_nobody_counted(tmp_path: Path) -> None:
-    """Consumers that find a bitmap and no count take it for nulls, and give up."""
+def test_keys_with_unknown_null_counts(tmp_path: Path) -> None:
+    """Some consumers refuse a bitmap without a null count, as if it had nulls."""
     bitmap = ctypes.create_string_buffer(b"\xff")
     kept.append(bitmap)
 
@@ -201,7 +201,7 @@ EMPTY: dict[str, pa.Array] = {
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_types_without_children_are_read_everywhere(name: str, tmp_path: Path) -> None:
-    """Vectors without elements are there: some readers need them."""
+    """The file has vectors without elements, which some readers need."""
     table = pa.table({"a": EMPTY[name]})
     path = tmp_path / "x.arrows"
     batchcorder.record(table, path)
@@ -227,7 +227,7 @@ MAPPED = pa.schema({"m": pa.map_(pa.string(), pa.int64())})
 
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_producer_gives_a_null_key(counted: bool, tmp_path: Path) -> None:
-    """pyarrow ends the process where it is given such a map."""
+    """pyarrow aborts the process if it gets such a map."""
 
     def change(array: ArrowArray) -> None:
         keys = array.children[0].contents.children[0].contents.children[0].contents
@@ -242,7 +242,7 @@ def test_a_producer_gives_a_null_key(counted: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_file_has_a_null_key(verify: bool, tmp_path: Path) -> None:
-    """A map's batches have the bytes of a list's of pairs."""
+    """The batches of a map have the same bytes as those of a list of pairs."""
 
     def written(schema: pa.Schema, batches: list[pa.RecordBatch]) -> bytes:
         sink = pa.BufferOutputStream()

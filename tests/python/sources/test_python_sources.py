@@ -14,7 +14,7 @@ from tiers import Tier
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_consumer(source: Callable[[], Any], tier: Tier) -> None:
-    """Several of one kind at once, then one of each."""
+    """Several consumers of one kind at once, then one of each kind."""
     for module in ("adbc_driver_sqlite", "arro3.core", "datafusion", "duckdb", "fsspec"):
         pytest.importorskip(module)
     check_python(
@@ -37,8 +37,8 @@ def test_every_consumer(source: Callable[[], Any], tier: Tier) -> None:
     )
 
 
-def test_the_gil_is_handed_round() -> None:
-    """Other threads take the GIL between any two steps, so every order comes up."""
+def test_consumers_pass_the_gil_round() -> None:
+    """Another thread takes the GIL between any two steps, so every order occurs."""
     check_python(
         """
         import sys

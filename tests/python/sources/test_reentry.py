@@ -1,4 +1,4 @@
-"""Sources that read the caches they feed: served what is there, refused what is not."""
+"""Sources that read the caches they feed: recorded batches are read, later ones raise."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def test_a_source_that_does_not_catch_it_fails_for_good() -> None:
     )
 
 
-def test_a_source_that_reads_back_what_it_gave() -> None:
-    """Each batch is made from the one before, read from the cache."""
+def test_a_source_that_reads_back_its_batches() -> None:
+    """Each batch is made from the previous one, which the source reads from the cache."""
     check_python(
         PRELUDE
         + """
@@ -143,7 +143,7 @@ def test_two_caches_that_feed_each_other() -> None:
 
 
 def test_two_caches_that_feed_each_other_from_two_threads() -> None:
-    """Neither thread may wait for the other for ever."""
+    """The threads do not wait for each other for ever."""
     check_python(
         PRELUDE
         + """
@@ -210,7 +210,7 @@ def test_a_source_that_drops_its_cache() -> None:
 
 
 def test_a_batch_whose_release_uses_the_cache() -> None:
-    """Foreign code is called with no lock held."""
+    """The cache holds no lock while it calls foreign code."""
     check_python(
         PRELUDE
         + """

@@ -1,4 +1,4 @@
-"""A slow source holds up only those who need its next batch."""
+"""A slow source delays only the threads that need its next batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from helpers import CLOSED, SCHEMA, Gate, Task, ids, numbered
 from tiers import MakeCache
 
 
-# Answers that must come at once while the source is stuck before batch 2.
+# These calls must return while the source is stuck before batch 2.
 @pytest.mark.parametrize("how", ["ingest_all", "next", "stream"])
-def test_what_answers_while_the_source_is_stuck(how: str, make_cache: MakeCache) -> None:
+def test_calls_that_return_while_the_source_is_stuck(
+    how: str, make_cache: MakeCache
+) -> None:
     gate = Gate(numbered(4), at=2)
     cache = make_cache(gate)
     read = {
@@ -32,8 +34,8 @@ def test_what_answers_while_the_source_is_stuck(how: str, make_cache: MakeCache)
     assert producer.result() == waiter.result() == list(range(16))
 
 
-def test_a_reader_asked_for_its_state_while_it_waits() -> None:
-    """`closed` during `next` of the same reader hung 0.1.3."""
+def test_the_state_of_a_reader_that_waits() -> None:
+    """In 0.1.3, `closed` hangs during `next` of the same reader."""
     gate = Gate(numbered(4), at=2)
     cache = StreamCache(gate)
     reader = cache.reader()
@@ -49,7 +51,7 @@ def test_a_reader_asked_for_its_state_while_it_waits() -> None:
 
 @pytest.mark.parametrize("how", ["ingest_all", "next", "stream"])
 def test_close_while_the_source_is_stuck(how: str, make_cache: MakeCache) -> None:
-    """Waiters fail at once; the thread inside the source when it comes back."""
+    """Waiters fail at once, and the producer fails when the source returns."""
     gate = Gate(numbered(4), at=2)
     cache = make_cache(gate)
     kept = cache.reader()
@@ -101,7 +103,7 @@ def test_everything_dropped_while_the_source_is_stuck() -> None:
 
 
 def test_other_threads_run_while_a_source_is_slow() -> None:
-    """The GIL is free while the source waits, whoever asked it."""
+    """While a source waits, the GIL is free for any kind of call."""
     gate = Gate(numbered(4), at=1)
     cache = StreamCache(gate)
     task = Task(cache.ingest_all)

@@ -1,4 +1,4 @@
-"""Errors of the source: every reader gets the prefix, then that same error."""
+"""Errors of the source: every reader gets the prefix, then the same error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tiers import MakeCache
 
 COUNT = 4
 
-# Ways to read a cache to its end.
+# Ways to read a whole cache.
 PATHS: dict[str, Callable[[StreamCache], Any]] = {
     "iterate": lambda c: list(c),
     "ingest_all": lambda c: c.ingest_all(),
@@ -32,7 +32,7 @@ PATHS: dict[str, Callable[[StreamCache], Any]] = {
 
 
 def check_prefix(cache: StreamCache, count: int, kind: type[Exception]) -> None:
-    """Check that each path gives `count` batches and then the error, again and again."""
+    """Check that each way gives `count` batches and then the error, repeatedly."""
     for stream in (
         cache.reader(),
         pa.RecordBatchReader.from_stream(cache),
@@ -65,7 +65,7 @@ def test_an_error_at_each_batch(at: int, first: str, make_cache: MakeCache) -> N
     with pytest.raises(ValueError, match="boom"):
         next(early)
     assert not early.closed
-    assert source.given == at, "the source was asked again"
+    assert source.given == at, "the source was read again"
 
 
 KINDS: list[tuple[BaseException, type[Exception], str]] = [
@@ -106,7 +106,7 @@ def test_a_python_sources_own_exception(error: Exception, path: str) -> None:
 
 class Outer:
     class OddError(Exception):
-        """An exception whose constructor takes something else than a message."""
+        """An exception whose constructor takes arguments other than a message."""
 
         def __init__(self, code: int, *, detail: str = "none") -> None:
             super().__init__(f"odd {code}: {detail}")
@@ -120,7 +120,7 @@ def noted() -> Exception:
 
 
 class Quits(Exception):  # noqa: N818
-    """An exception that cannot be made twice."""
+    """An exception that cannot be constructed twice."""
 
     made = 0
 
@@ -163,7 +163,7 @@ OWN: list[tuple[BaseException, str]] = [
 def test_an_exception_of_any_kind_is_itself(
     error: BaseException, words: str, path: str
 ) -> None:
-    """Its type, its message, and where it was raised."""
+    """The exception keeps its type, its message and its traceback."""
     paths = PATHS | {"single": lambda cache: cache[2]}
     cache = StreamCache(Source(numbered(3), 2, error))
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_a_class_that_only_its_function_knows() -> None:
 
 
 def test_each_is_an_exception_of_its_own() -> None:
-    """Readers in many threads do not share a traceback, nor does one keep the cache."""
+    """Readers in several threads share no traceback, and no traceback keeps the cache."""
     cache = StreamCache(Source(numbered(1), 0, KeyError("boom")))
     caught = []
     for _ in range(2):
@@ -203,14 +203,14 @@ def test_each_is_an_exception_of_its_own() -> None:
     assert gone() is None
 
 
-def test_an_exception_that_cannot_be_made_again_keeps_its_words() -> None:
+def test_an_exception_that_cannot_be_made_again_keeps_its_message() -> None:
     error = UnicodeDecodeError("utf8", b"x", 0, 1, "why")
     cache = StreamCache(Source(numbered(1), 0, error))
     with pytest.raises(ValueError, match="can't decode byte 0x78 in position 0: why"):
         cache.ingest_all()
 
 
-def test_all_of_the_words_through_a_c_stream() -> None:
+def test_the_whole_message_through_a_c_stream() -> None:
     words = "x" * 5000 + " the end"
     cache = StreamCache(Source(numbered(1), 0, RuntimeError(words)))
     for stream in (cache, cache.reader(), StreamCache(cache)):
@@ -282,7 +282,7 @@ def test_an_error_text_that_is_not_utf8() -> None:
 
 @pytest.mark.parametrize("length", [1000, 5000, 100_000])
 def test_a_long_error_text(length: int) -> None:
-    """May be cut, but never in the middle of a character."""
+    """The text may be cut, but not inside a character."""
     words = ("é" * length).encode() + b"end"
     cache = StreamCache(RawStream(SCHEMA, [errno.EIO], words=words))
     with pytest.raises(OSError) as caught:  # noqa: PT011

@@ -1,7 +1,7 @@
 """
-The interpreter ends with status 0, whatever threads and C code are doing.
+The interpreter ends with status 0 while threads and C code are at work.
 
-BC_EXIT_RUNS and BC_EXIT_SEED make it longer and different (`make exits`).
+BC_EXIT_RUNS and BC_EXIT_SEED set the number of runs and the seed (`make exits`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PRELUDE = """
     make = maker_here()
 
     def endless(reached, stuck_at=1 << 60, enough=50):
-        # Only weak use of the module: it may be gone before the source is.
+        # Uses no globals: the module may be gone before the source.
         def generate(reached=reached, batch=batch, count=itertools.count, never=never):
             for i in count():
                 if i == stuck_at:
@@ -47,9 +47,9 @@ PRELUDE = """
         sys.exit(0)
 """
 
-# With a source that sticks or never ends; `prefetch` and the tier are drawn.
+# The source is stuck or endless. The draw selects `prefetch` and the tier.
 THREADS = """
-    # Here: some abort when the interpreter ends while a thread imports them.
+    # Imported here: some abort if the interpreter ends while a thread imports them.
     import arro3.core, datafusion, nanoarrow, polars
     cache = make(endless(reached, {stuck_at}), prefetch={prefetch}, {room})
     names = {names}
@@ -62,7 +62,7 @@ THREADS = """
     assert reached.wait(120)
     leave()
 """
-# Once all tasks are inside; one of them, or the thread that prefetches, asks the source.
+# All tasks are in a call, and a task or the prefetch thread calls the source.
 KEPT = """
     keeper = ctypes.CDLL({library!r})
     if {before}:
@@ -85,24 +85,24 @@ KEPT = """
 
 
 def threads(draw: random.Random) -> str:
-    """Return a script that leaves while threads are inside."""
+    """Return a script that exits while threads are in calls."""
     kinds = ["own", "shared", "iteration", "pyarrow", "nanoarrow", "arro3", "polars"]
     kinds += ["polars scan", "datafusion"]
-    # Not DuckDB: its threads abort where they ask for the GIL of an interpreter that is
-    # about to end, whatever they read.
+    # DuckDB is left out: its threads abort if they take the GIL of an interpreter that
+    # ends.
     stuck = draw.random() < 0.4
     names = [draw.choice(kinds) for _ in range(draw.randint(1, 6))]
     return THREADS.format(
         stuck_at=draw.randrange(3) if stuck else 1 << 60,
         prefetch=draw.choice((None, None, 3, 1 << 40)),
-        # Without, what was read goes at once.
+        # With `max_readers`, batches are evicted once they are read.
         room="" if stuck or draw.random() < 0.5 else f"max_readers={len(names)}",
         names=names,
     )
 
 
 def kept(draw: random.Random, ccode: Path) -> str:
-    """Return a script that leaves streams to C code."""
+    """Return a script that leaves streams to C code at its exit."""
     return KEPT.format(
         library=str(ccode),
         before=draw.random() < 0.5,
@@ -112,7 +112,7 @@ def kept(draw: random.Random, ccode: Path) -> str:
 
 
 def check_exit(code: str, tier: str, path: Path) -> str:
-    """Run a script that leaves: with status 0, and without leftovers."""
+    """Run a script that exits. Check its status 0, and that no file remains."""
     path.mkdir()
     run = run_python(PRELUDE + code, timeout=300, TIER=tier, TIER_PATH=str(path))
     words = f"rc {run.returncode}\n{code}\n{tier}\n{run.stdout}\n{run.stderr}"
@@ -136,7 +136,7 @@ def check_kept(out: str) -> None:
     "numbers", [range(4), pytest.param(range(4, RUNS), marks=pytest.mark.long)]
 )
 def test_exits(numbers: range, ccode: Path, tmp_path: Path) -> None:
-    """Two at a time: most of their time they wait."""
+    """Two scripts run at a time, since they mostly wait."""
 
     def run(number: int) -> None:
         draw = random.Random(f"{SEED} {number}")

@@ -1,4 +1,4 @@
-"""Long reads from disk leave the interpreter to other threads (see test_quick.c)."""
+"""Long reads from disk release the GIL for other threads (see test_quick.c)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from helpers import check_python
 
-# The counting thread runs only while another one has given the lock up by itself.
+# The counting thread runs only after another thread releases the GIL by itself.
 COUNTING = """
     import os
     import sys
@@ -69,7 +69,7 @@ def test_a_long_read_gives_it_up(
         f"PATH = {str(tmp_path / 'x.arrows')!r}\n{COUNTING}\n".replace("\n    ", "\n")
         + f"""
 recorded(6, 1_000_000, compression={compression!r})
-# A read may be over before a busy machine lets the thread run.
+# On a busy machine, a read may end before the thread runs.
 for attempt in range(300):
     cache = batchcorder.open(PATH)
     {READS[how]}
@@ -93,7 +93,7 @@ SCANS = {
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="threads make states, see gil.c")
 @pytest.mark.parametrize("name", SCANS)
 def test_a_client_with_the_gil_waits_for_a_scanner(name: str) -> None:
-    """Its threads ask the source of a cache, which is C code, without the GIL."""
+    """pyarrow's threads call a cache's C source without the GIL."""
     check_python(
         f"""
     from helpers import *

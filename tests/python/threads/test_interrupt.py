@@ -1,4 +1,4 @@
-"""Ctrl-C stops an ingest or a wait at once, and the recording goes on afterwards."""
+"""Ctrl-C stops an ingest or a wait at once, and the recording can continue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRELUDE = """
     calling = threading.Event()
 
     def interrupt_when(condition):
-        # Once the condition holds and the main thread is in its call, or all but.
+        # The condition holds, and the main thread is in its call or about to be.
         calling.clear()
         def watch():
             assert calling.wait(120)
@@ -45,7 +45,7 @@ CALLS = {
 
 @pytest.mark.parametrize("call", ["ingest_all", "next"])
 def test_a_source_written_in_c(call: str) -> None:
-    """A pyarrow table in one-row batches; one ingest takes long enough."""
+    """The source is a pyarrow table in one-row batches, and its ingest takes a while."""
     check_python(
         PRELUDE
         + f"""
@@ -83,7 +83,7 @@ def test_waiting_for_another_thread(call: str) -> None:
 
 
 def test_waiting_in_a_c_stream_for_another_thread() -> None:
-    """The stream fails or goes on; the interrupt comes in Python; nothing is lost."""
+    """The stream fails or continues. Python raises the interrupt. No batch is lost."""
     check_python(
         PRELUDE
         + """
@@ -127,7 +127,7 @@ def test_waiting_in_a_c_stream_for_another_thread() -> None:
     ],
 )
 def test_a_python_source_that_sees_it(call: str) -> None:
-    """It is a KeyboardInterrupt, and the stream is never taken for a complete one."""
+    """The source raises KeyboardInterrupt, and the stream never counts as complete."""
     check_python(
         PRELUDE
         + f"""
@@ -204,7 +204,7 @@ def test_a_handler_that_raises_something_else() -> None:
 
 
 def test_a_handler_that_raises_below_a_source() -> None:
-    """A source that waits in another cache: its error is an error, not a half-set one."""
+    """A source waits in another cache. The exception of a handler is one clean error."""
     check_python(
         PRELUDE
         + """
@@ -243,7 +243,7 @@ def test_a_handler_that_raises_below_a_source() -> None:
     "options", ["", "compression='lz4'", "max_readers=1", "prefetch=2"]
 )
 def test_a_storm_of_signals_changes_nothing(options: str, tmp_path: Path) -> None:
-    """One every millisecond, whose handler returns, while batches go to disk and back."""
+    """A signal arrives every millisecond in writes and reads. Its handler returns."""
     check_python(
         f"""
     import signal
@@ -292,7 +292,7 @@ HANDED_ON = (
     table = pa.table({"id": pa.array(range(rows), pa.int64())})
 
     def use(consume):
-        # The handler runs in the slow path: the source is C, and nothing else polls.
+        # The handler runs in the slow path: the source is C, and no other code polls.
         signal.signal(signal.SIGALRM, handler)
         delay, caught = 0.05, None
         while caught is None:
@@ -305,7 +305,7 @@ HANDED_ON = (
                 caught = error
             else:
                 assert not made, "the handler's exception is lost"
-                delay /= 2  # all was read before the signal came
+                delay /= 2  # the read ended before the signal
         assert caught is made.pop() and not made
         assert cache.ingest_all() == rows
         assert pa.table(cache).equals(table)
@@ -345,7 +345,7 @@ def test_a_handlers_exception_in_adbc() -> None:
 
 
 def test_a_handlers_exception_while_a_c_stream_waits() -> None:
-    """It ends the wait: a handler may be what breaks it off."""
+    """The exception of a handler ends the wait."""
     check_python(
         PRELUDE
         + """

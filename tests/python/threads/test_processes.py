@@ -1,4 +1,4 @@
-"""Fork, exit with threads at work, subinterpreters, multiprocessing."""
+"""Fork, exit while threads work, subinterpreters and multiprocessing."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ STUCK = """
     ],
 )
 def test_exit_with_threads_waiting(call: str, tier: str, tmp_path: Path) -> None:
-    """0.1.3 aborts. Status 0 within 5 s (and the start of an interpreter)."""
+    """0.1.3 aborts here. The process ends with status 0 before the timeout."""
     make = "StreamCache(gate)"
     if tier == "disk":
         make = f"on_disk(gate, {str(tmp_path)!r})"
@@ -199,7 +199,7 @@ def test_exit_with_threads_waiting(call: str, tier: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_exit_with_threads_at_work(threads: int) -> None:
-    """An endless source, read and freed as fast as may be."""
+    """An endless source is read and evicted as fast as possible."""
     for _ in range(2):
         check_python(
             f"""
@@ -240,7 +240,7 @@ def test_exit_with_threads_at_work(threads: int) -> None:
     ],
 )
 def test_exit_with_objects_alive(keep: str, tmp_path: Path) -> None:
-    """In a module's globals and in a cycle; the file is gone afterwards."""
+    """The objects are in a module's globals and in a cycle. The file is removed."""
     check_python(
         f"""
     from helpers import *
@@ -261,7 +261,7 @@ def test_exit_with_objects_alive(keep: str, tmp_path: Path) -> None:
 def test_exit_takes_the_file_of_a_cache_that_its_source_keeps(
     prefetch: int | None, tmp_path: Path
 ) -> None:
-    """The generator keeps the module, and so the cache, which keeps the generator."""
+    """The generator keeps the module, which keeps the cache and so the generator."""
     check_python(
         f"""
     from helpers import *
@@ -277,7 +277,7 @@ def test_exit_takes_the_file_of_a_cache_that_its_source_keeps(
 
 
 def test_use_after_atexit() -> None:
-    """A stream that is used while the interpreter goes down fails, and never hangs."""
+    """A stream that is used during finalisation fails and never hangs."""
     check_python(
         """
     import atexit
@@ -325,7 +325,7 @@ def test_import_warns_of_nothing() -> None:
 
 
 def test_a_fork_in_the_middle_of_disk_writes(tmp_path: Path) -> None:
-    """Whatever lock a thread holds at that moment, the child closes and exits."""
+    """The child closes and exits, for any lock that a thread holds at the fork."""
     check_python(
         f"""
     import os
@@ -411,7 +411,7 @@ def test_a_child_reads_whatever_locks_were_held(
 def test_a_child_starts_while_prefetching_begins_and_ends() -> None:
     """Threads that Python did not make come and go in the interpreter at each batch.
 
-    Python 3.11 waits for their lock in the child, for ever if one held it.
+    In Python 3.11, the child waits for ever if such a thread holds the lock at the fork.
     """
     check_python(
         FORK
@@ -450,7 +450,7 @@ def test_a_fork_after_the_module_was_imported_again() -> None:
 
 
 def test_a_child_of_a_waiting_process_exits_at_once(tmp_path: Path) -> None:
-    """It has none of the threads that its parent's exit would wait for."""
+    """The child has none of the threads that the parent's exit waits for."""
     check_python(
         """
     import os
@@ -494,7 +494,7 @@ SOURCE_THAT_FORKS = """
 @pytest.mark.parametrize("prefetch", [None, 2])
 @pytest.mark.parametrize("tier", ["memory", "disk", "evict", "recording", "durable"])
 def test_a_source_that_forks(tier: str, prefetch: int | None, tmp_path: Path) -> None:
-    """The child cannot write its parent's file; a thread that prefetches ends there."""
+    """The child cannot write its parent's file, and its source's prefetch thread ends."""
     check_python(
         FORK
         + SOURCE_THAT_FORKS
@@ -526,8 +526,8 @@ def test_a_source_that_forks(tier: str, prefetch: int | None, tmp_path: Path) ->
     assert cache_files(tmp_path) == []
 
 
-def test_a_child_of_a_source_exits_in_good_order(tmp_path: Path) -> None:
-    """Its interpreter ends, its caches go, and its parent's file stays."""
+def test_a_forked_child_of_a_source_exits_cleanly(tmp_path: Path) -> None:
+    """The child's interpreter and caches end, and the parent's file stays."""
     check_python(
         FORK
         + SOURCE_THAT_FORKS
@@ -546,7 +546,7 @@ def test_a_child_of_a_source_exits_in_good_order(tmp_path: Path) -> None:
 
 
 def test_a_child_pickles_what_was_recorded(tmp_path: Path) -> None:
-    """It opens its parent's file, and saves to a file of its own."""
+    """The child opens its parent's file, and saves to its own file."""
     check_python(
         FORK
         + f"""

@@ -1,7 +1,7 @@
 """
-Sources, consumers, threads and tiers at random: none hangs, and each gets what it should.
+Random sources, consumers, threads and tiers: none hangs, and each reads its batches.
 
-BC_MATRIX_RUNS and BC_MATRIX_SEED make it longer and different (`make matrix`).
+BC_MATRIX_RUNS and BC_MATRIX_SEED set the number of draws and the seed (`make matrix`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SEED = int(os.environ.get("BC_MATRIX_SEED", 1))
     ("first", "runs"), [(0, 20), pytest.param(20, RUNS - 20, marks=pytest.mark.long)]
 )
 def test_random_matrix(first: int, runs: int, tmp_path: Path) -> None:
-    """Each draw has a deadline of its own; one that hangs says where its threads are."""
+    """Each draw has a deadline. A process that hangs prints where its threads are."""
     for module in ("adbc_driver_sqlite", "arro3.core", "datafusion", "duckdb", "fsspec"):
         pytest.importorskip(module)
     out = check_python(

@@ -1,4 +1,4 @@
-"""Threads: shared readers, many readers, close and eviction among them."""
+"""Threads share readers, use many readers, and meet close and eviction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiers import MakeCache
 
 
 def test_threads_that_share_a_reader(make_any_cache: MakeCache) -> None:
-    """Each batch goes to exactly one of them."""
+    """Each batch goes to exactly one thread."""
     cache = make_any_cache(Source(numbered(400)))
     for _ in range(2):  # recording, then replaying
         reader = cache.reader()
@@ -84,7 +84,10 @@ def test_a_budget_that_is_used_up_by_many_threads() -> None:
 
 
 def test_eviction_under_threads() -> None:
-    """Room for 20 batches: whoever is ahead waits for nobody, and tries again."""
+    """Memory has room for 20 batches.
+
+    A reader that is ahead gets MemoryError and retries.
+    """
     cache = StreamCache(Source(numbered(400)), 20 * 32, max_readers=4)
     readers = [cache.reader() for _ in range(4)]
 
@@ -103,7 +106,7 @@ def test_eviction_under_threads() -> None:
 
 
 def test_close_under_threads(make_any_cache: MakeCache) -> None:
-    """Readers get right batches, then "closed" or the end; nothing else."""
+    """Readers get correct batches, then "closed" or the end."""
     for moment in range(0, 100, 10):
         cache = make_any_cache(Source(numbered(100)))
         enough = threading.Event()
