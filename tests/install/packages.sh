@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the package as strangers do. Usage: packages.sh PYTHON SDIST
+# Installs the package as a user does. Usage: packages.sh PYTHON SDIST
 #  1. `pip install .` of a bare clone (no third-party source in it) in a bare virtual
-#     environment: pip's isolated build fetches what it needs.
-#  2. `pip install` of the sdist with no network at all, its dependencies being there.
+#     environment: pip's isolated build fetches its requirements.
+#  2. `pip install` of the sdist without a network: its dependencies are installed.
 set -euo pipefail
 
 python=$(realpath -s "$1") sdist=$(realpath "$2")

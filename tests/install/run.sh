@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the built C library and meets it as a user does: compiles the examples with
-# pkg-config's flags against the shared and the static library, runs both, and looks at the
+# Installs the built C library and uses it as a user does. Compiles the examples with
+# pkg-config's flags against the shared and the static library, and runs both. Checks the
 # exported names. Usage: run.sh BUILD_DIR SOURCE_DIR. Prints TAP.
 set -uo pipefail
 
@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 count=0 failed=0
 
-# check NAME COMMAND...: one TAP line; the command's output is shown when it fails.
+# check NAME COMMAND...: prints one TAP line. If the command fails, its output follows.
 check() {
     local name=$1
     shift
@@ -40,7 +40,7 @@ only_public_headers() {
     [ "$(cd "$1/batchcorder" && echo *)" = "batchcorder.h version.h" ]
 }
 
-# Every member of the first header of this ABI has the place and the size that it had.
+# Every member of the first header of this ABI has its old offset and size.
 keeps_layout() {
     "$work/layout" >"$work/layout.now"
     ! grep -vxFf "$work/layout.now" "$source/tests/abi/layout-1.txt"
@@ -74,7 +74,7 @@ warnings='-std=c11 -Wall -Wextra -Wpedantic -Werror'
 check 'compile against the shared library' \
     $CC $warnings $cflags "$source/examples/record.c" -o "$work/shared" $(flags --libs)
 check 'run with the shared library' env LD_LIBRARY_PATH="$libdir" "$work/shared"
-# No flag of ours but the library and the threads.
+# The static library needs only itself and the threads.
 check 'compile against the static library' \
     $CC $warnings $cflags "$source/examples/record.c" -o "$work/static" \
     "$libdir/libbatchcorder.a" -lpthread

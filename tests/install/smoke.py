@@ -1,4 +1,4 @@
-"""What a fresh install must be able to do."""
+"""The operations that a fresh install must support."""
 
 import tempfile
 

@@ -19,7 +19,7 @@ def reader(self: Any, rows_per_batch: int = 1_000_000) -> Any:
 
 
 def itself(self: Any) -> Any:
-    """Return the relation: those of DuckDB 2 are executed by each call of a result."""
+    """Return the relation. In DuckDB 2, each call of a result executes it."""
     return self
 
 

@@ -33,7 +33,7 @@ FOLDER = tempfile.mkdtemp()
 
 
 def fresh(name: str) -> str:
-    """Return a name in the folder that no file has."""
+    """Return an unused file name in the folder."""
     return os.path.join(tempfile.mkdtemp(dir=FOLDER), name)
 
 
@@ -167,7 +167,7 @@ def main() -> None:
     call = next(call for call in CALLS if call.__name__ == sys.argv[1])
     cells = [cell(call, make()) for make in OBJECTS]
     print(f"| {CALLS[call]} | {' | '.join(cells)} |", flush=True)
-    os._exit(0)  # with the threads that these libraries leave
+    os._exit(0)  # these libraries leave threads behind
 
 
 if __name__ == "__main__":

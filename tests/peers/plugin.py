@@ -1,9 +1,9 @@
 """
-A pytest plugin that runs another library's suite with the package in between.
+Run another library's suite with the package in between, as a pytest plugin.
 
 PEERS_WAY names a way of `ways.py`. Every stream between two libraries then passes
 through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
-variable of a test passes through every way, and must come back equal.
+variable of a test passes through every way, and must stay equal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ streams = itertools.count()
 
 
 def replace(cls: type, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace a method of a class, of those too that Python calls immutable."""
+    """Replace a method of a class, even if Python treats the class as immutable."""
     namespace = gc.get_referents(cls.__dict__)[0]
     if name not in namespace:
         return
@@ -42,7 +42,7 @@ def replace(cls: type, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def gives_capsule(original: Any) -> Any:
-    """Return `__arrow_c_stream__` with the package in between."""
+    """Return an `__arrow_c_stream__` with the package in between."""
 
     def method(self: Any, requested_schema: Any = None) -> Any:
         with ways.inside() as first:
@@ -57,7 +57,7 @@ def gives_capsule(original: Any) -> Any:
 
 
 class Schema(ctypes.Structure):
-    """ArrowSchema."""
+    """The struct ArrowSchema of the C data interface."""
 
     _fields_ = (
         ("format", ctypes.c_char_p),
@@ -80,7 +80,7 @@ capsule_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 
 
 def is_stream_of_rows(capsule: Any) -> bool:
-    """Return whether a stream gives structs, which are rows, and not single values."""
+    """Return whether the elements of a stream are structs, which are rows."""
     stream = capsule_pointer(capsule, b"arrow_array_stream")
     schema = Schema()
     get_schema = ctypes.cast(ctypes.c_void_p.from_address(stream).value, GetSchema)
@@ -153,7 +153,7 @@ def patch_streams() -> None:
 
 
 def as_table(value: Any) -> pa.Table | None:
-    """Return the value of a test's variable as a table, or None if it is not one."""
+    """Return the value of a test's variable as a table, or None for other values."""
     kind = type(value)
     try:
         if kind is pa.Table:
@@ -171,7 +171,7 @@ def as_table(value: Any) -> pa.Table | None:
             return pa.table(value)
         if kind.__name__ == "DataFrame" and kind.__module__.startswith("pandas"):
             return pa.table(value)
-    except Exception:  # not a table for any library
+    except Exception:  # no library accepts it as a table
         return None
     return None
 
@@ -188,7 +188,7 @@ def is_equal(one: pa.Table, other: pa.Table) -> bool:
 def is_intact(table: pa.Table) -> bool:
     try:
         table.validate(full=True)
-    except Exception:  # tests make invalid tables too
+    except Exception:  # some tests make invalid tables
         return False
     return True
 
@@ -197,8 +197,8 @@ def problems(table: pa.Table) -> Iterator[str]:
     """Yield the differences after a table passed through each way."""
     if table.nbytes > 64 << 20 or not is_intact(table):
         return
-    # A C stream without the package changes it too: extension types that only the test
-    # knows become their storage.
+    # A C stream without the package changes the table too: an extension type that only
+    # the test knows becomes its storage.
     table = pa.table(ways.Held(table.__arrow_c_stream__()))
     for name, way in ways.WAYS.items():
         try:
@@ -223,9 +223,9 @@ def polars_problems(table: pa.Table) -> Iterator[str]:
         from polars.testing import assert_frame_equal
 
         frame = polars.DataFrame(table)
-        # Polars gives columns of tables that have no name another one.
+        # Polars renames columns with an empty name.
         frame.columns = table.column_names
-    except BaseException:  # not there, or not for Polars: it panics
+    except BaseException:  # Polars is missing, or it panics
         return
     try:
         assert_frame_equal(ways.polars(table), frame)
@@ -238,7 +238,7 @@ def schema_of(table: pa.Table) -> str:
 
 
 class Tables:
-    """Looks at the variables of every function of the suite when it returns."""
+    """Checks the variables of every function of the suite when the function returns."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -247,7 +247,7 @@ class Tables:
     def __call__(self, frame: types.FrameType, event: str, argument: Any) -> None:
         if event != "return" or not frame.f_code.co_filename.startswith(SUITE):
             return
-        # Polars' threads are not there in a child of fork, which would wait for them.
+        # A forked child lacks Polars' threads and would wait for them.
         if os.getpid() != PROCESS:
             return
         sys.setprofile(None)

@@ -89,11 +89,11 @@ def outcomes_of(report: Path) -> Outcomes:
 
 
 class NoReportError(Exception):
-    """The process that ran a suite ended before its report: a crash, or a hang."""
+    """The process of a suite ended before its report, by a crash or a hang."""
 
 
 def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
-    """Run a suite, by a way or without the package; return the outcome of each test."""
+    """Run a suite, with or without a way. Return the outcome of each test."""
     python = environment(work, suite.requirements)
     base = tests_of(suite, work, python)
     folder = base / suite.folder
@@ -103,7 +103,7 @@ def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
     command += ["--continue-on-collection-errors", *suite.arguments]
     command += ["--tb=short", f"--junitxml={report}", "-o", "faulthandler_timeout=300"]
     command += ["-o", "faulthandler_exit_on_timeout=true"]
-    # Releases leave the projects' own lists of marks out.
+    # Releases omit the projects' lists of marks.
     command += ["-o", "strict_markers=false"]
     root = base / suite.root if suite.root else folder
     command += [f"--rootdir={root}", f"--confcutdir={root}"]
@@ -123,7 +123,7 @@ def run(suite: Suite, way: str | None, work: Path, package: Path) -> Outcomes:
 
 
 def counts(outcomes: Outcomes) -> str:
-    """Return how many tests had which outcome, in words."""
+    """Return the count of tests of each outcome, as text."""
     kinds = Counter(outcome.partition(":")[0] for outcome in outcomes.values())
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
@@ -151,7 +151,7 @@ class Differences:
         return None
 
     def _all_told(self, suite: str, test: str, messages: list[str]) -> bool:
-        """Return whether every line that a test reports has an explanation."""
+        """Return whether every reported line of a test has an explanation."""
         told = [
             line[3]
             for line in self.lines
@@ -171,7 +171,7 @@ TABLE_WAYS = {
 def compare(
     suite: Suite, way: str, without: Outcomes, with_us: Outcomes, known: Differences
 ) -> ET.Element:
-    """Return a report: a test whose difference is explained is skipped."""
+    """Return a report. A test with an explained difference counts as skipped."""
     cases = ET.Element("testsuite", name=f"{suite.name} {way}")
     for test in sorted(without.keys() | with_us.keys()):
         one, other = without.get(test, "missing"), with_us.get(test, "missing")
@@ -216,7 +216,7 @@ def reports(
 
 
 def wanted_runs(names: list[str]) -> list[tuple[Suite, list[str]]]:
-    """Return suites with ways, of names as SUITE or SUITE:WAY; without names, all."""
+    """Return suites and ways for names SUITE or SUITE:WAY. Without names, return all."""
     known = {suite.name: suite for suite in SUITES}
     runs: dict[str, list[str]] = {}
     for name in names or known:

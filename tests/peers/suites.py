@@ -39,7 +39,7 @@ SUITES = [
         "peers",
         None,
         "pyarrow/tests",
-        # Not: files, flight, memory, threads and build tests, which make no tables.
+        # Tests of files, flight, memory, threads and builds make no tables: left out.
         [
             *("test_table.py", "test_ipc.py", "test_cffi.py", "test_extension_type.py"),
             *("test_dataset.py", "test_acero.py", "test_compute.py", "test_array.py"),
@@ -48,8 +48,8 @@ SUITES = [
             *("test_types.py", "test_scalars.py", "test_schema.py", "interchange"),
         ],
         ways=("tables", "memory"),
-        # Ctrl-C does not reach a job in the background, and these tests wait for it. A
-        # table that `self_destruct` has used up crashes at the next call.
+        # Some tests wait for Ctrl-C, which does not reach a job in the background. If
+        # `self_destruct` has used up a table, the next call crashes.
         arguments=["-k", "not cancellation and not self_destruct"],
         root="pyarrow",
     ),
@@ -61,8 +61,8 @@ SUITES = [
             "tests/fast/arrow",
             ["."],
             ways=("memory", "disk", "recording"),
-            # The tests are of DuckDB 1.3, and turn warnings into errors. One test
-            # executes 10,000 statements, and then hands over one table.
+            # The tests are of DuckDB 1.3 and turn warnings into errors. One test executes
+            # 10,000 statements for a single table.
             arguments=[
                 *("-p", "duckdb_names", "-W", "ignore::DeprecationWarning"),
                 *("-k", "not test_table_with_prepared_statements"),
@@ -110,21 +110,21 @@ SUITES = [
         ways=("tables", "memory", "disk"),
         root="pandas",
     ),
-    # It uses the package itself: the run without ours is with batchcorder 0.1.3.
+    # xorq uses the package itself, so the run without it has batchcorder 0.1.3.
     Suite(
         "xorq",
         "peers-xorq",
         None,
         "xorq",
-        # Tests that name the package or pass streams. Most of the rest fail without it
-        # too: the wheel has no test data.
+        # Tests that name the package or pass streams. Most of the other tests need data
+        # that the wheel lacks.
         [
             *("expr/tests", "caching", "flight"),
             *(f"backends/{name}/tests/test_into_backend.py" for name in XORQ_INTO),
             *(f"backends/xorq_datafusion/tests/test_{name}.py" for name in XORQ_STREAMS),
         ],
         ways=("ours",),
-        # Without tests of servers, and a test that needs ports in use.
+        # Tests of servers, and a test that needs occupied ports, are left out.
         arguments=[
             *("-m", "not postgres and not s3 and not gcs and not trino"),
             *("-k", "not test_connect"),

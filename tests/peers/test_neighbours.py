@@ -1,4 +1,4 @@
-"""The table of `docs/clients.md` is right for each library's call."""
+"""The table of `docs/clients.md` is correct for each library's call."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ _owner = os.getpid()
 
 
 def remove_folder() -> None:
-    """Remove the recordings; a child of fork leaves its parent's alone."""
+    """Remove the recordings. A forked child keeps its parent's recordings."""
     if os.getpid() == _owner:
         shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 @contextmanager
 def inside() -> Iterator[bool]:
-    """Yield whether this thread is not in the package already, and mark it so."""
+    """Yield whether this thread is outside the package, and mark it as inside."""
     first = not getattr(_state, "busy", False)
     _state.busy = True
     try:
@@ -42,7 +42,7 @@ def inside() -> Iterator[bool]:
 
 
 class Held:
-    """An existing capsule, as the object that makes it."""
+    """An object that exports an existing capsule."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule
@@ -88,7 +88,7 @@ def cast(stream: Any) -> Any:
 
 
 def replay(stream: Any) -> Any:
-    """Return a second replay, after a first one was read to its end."""
+    """Return a second replay, after the first one is read to its end."""
     cache = StreamCache.on_disk(stream, write_policy="on_eviction", memory_capacity=4096)
     for _ in cache:
         pass
@@ -106,10 +106,10 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 def take(table: pa.Table) -> pa.Table:
-    """Return all rows of a table, each asked for by its number."""
+    """Return all rows of a table through `take`, by their indices."""
     return StreamCache(table).take(list(range(table.num_rows)))
 
 
 def polars(table: pa.Table) -> pa.Table:
-    """Return the rows that Polars finds in `scan_polars`."""
+    """Return the rows that Polars reads from `scan_polars`."""
     return StreamCache(table).scan_polars().collect()

@@ -1,4 +1,6 @@
-"""Wrote recording.arrows: a recording that its writer left after two batches of five."""
+"""
+Wrote recording.arrows, an incomplete recording of two batches of a source with five.
+"""
 
 import sys
 from collections.abc import Iterator
