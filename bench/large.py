@@ -1,11 +1,11 @@
 """
-Figures of large recordings: memory, and the time of several passes.
+Measure large recordings: memory, and the time of several passes.
 
-    large.py --megabytes 4000 memory     anonymous memory of a recording to disk
-    large.py --batches 80000 passing     seconds for one-row batches, in and out
-    large.py --megabytes 4000 pushdown   seconds of a query for one row in a hundred
+    large.py --megabytes 4000 memory     anonymous memory of a recording to disk.
+    large.py --batches 80000 passing     seconds for one-row batches, in and out.
+    large.py --megabytes 4000 pushdown   seconds of a query for one row in a hundred.
 
-Each prints a line of JSON, and runs in a process of its own (run.py starts it).
+Each command prints a line of JSON. run.py starts it in a separate process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def anonymous() -> int:
 
 
 def wide(n_batches: int) -> pa.RecordBatchReader:
-    """Return a stream of fresh batches, each of which only its consumer keeps."""
+    """Return a stream of fresh batches. Only the consumer keeps them."""
     schema = pa.schema([(f"c{i}", pa.float64()) for i in range(COLUMNS)])
 
     def generate() -> Iterator[pa.RecordBatch]:
@@ -47,7 +47,7 @@ def wide(n_batches: int) -> pa.RecordBatchReader:
 
 
 def memory(megabytes: int, folder: str) -> dict[str, float]:
-    """Record, replay twice and sum; return how far anonymous memory grew at the most."""
+    """Record, replay twice and sum. Return the peak growth of anonymous memory."""
     n_batches = max(2, megabytes * 1_000_000 // (COLUMNS * ROWS * 8))
     for batch in wide(2):
         batch.column(0)
@@ -69,7 +69,7 @@ def memory(megabytes: int, folder: str) -> dict[str, float]:
 
 
 def passing(n_batches: int, folder: str) -> dict[str, float]:
-    """Return the least time of one-row batches through a cache with one reader."""
+    """Return the least time in which one-row batches pass a cache with one reader."""
     times = []
     for _ in range(3):
         one = pa.record_batch({"id": pa.array([1]), "value": pa.array([0.5])})
@@ -84,7 +84,7 @@ def passing(n_batches: int, folder: str) -> dict[str, float]:
 
 
 def pushdown(megabytes: int, folder: str) -> dict[str, float]:
-    """Ask for one row in a hundred of the cache as it is, and by way of its dataset."""
+    """Query one row in a hundred, from the cache and from its dataset."""
     import duckdb
 
     n_batches = max(100, megabytes * 1_000_000 // (COLUMNS * ROWS * 8))

@@ -67,7 +67,7 @@ class Helper:
             raise OSError(code, f"{name}: {os.strerror(code)}")
 
     def keep(self, capsule: object, n_batches: int) -> ctypes.c_void_p:
-        """Take all batches of a stream and keep them: a struct bench_ready."""
+        """Read all batches of a stream, and keep them in a struct bench_ready."""
         ready = ctypes.c_void_p()
         source = ctypes.c_void_p(stream_address(capsule))
         count = ctypes.c_int64(n_batches)
@@ -85,7 +85,7 @@ class Helper:
         return stream
 
     def consume(self, addresses: Sequence[int]) -> tuple[int, float]:
-        """Drain streams, all at once on as many threads: batches of all, and seconds."""
+        """Drain streams, each in a thread. Return the batch count and the seconds."""
         streams = (ctypes.c_void_p * len(addresses))(*addresses)
         batches = ctypes.c_int64()
         seconds = ctypes.c_double()
@@ -99,7 +99,7 @@ class Helper:
         return batches.value, seconds.value
 
     def write(self, file: int, pieces: Pieces) -> None:
-        """Write the pieces, one call a batch."""
+        """Write the pieces with one call a batch."""
         vectors = ctypes.c_void_p(pieces.vectors.ctypes.data)
         counts = ctypes.c_void_p(pieces.counts.ctypes.data)
         n_batches = ctypes.c_int64(len(pieces.counts))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Writes the results of a run into docs/performance.md, and its charts beside it.
+Write the results of a run into docs/performance.md, and its charts beside it.
 
     bench/page.py RESULTS.json docs/performance.md [--tpch TPCH.json]
 """
@@ -104,7 +104,7 @@ def tpch_tables(report: dict[str, Any]) -> list[str]:
 
 
 def results_text(report: dict[str, Any], tpch: dict[str, Any] | None) -> str:
-    """Return the whole section: machine, tables, charts."""
+    """Return the whole section with the machine, the tables and the charts."""
     about = report["machine"]
     lines = [
         f"Machine: {about['cpu']}, {about['cores']} cores, {about['system']}, Python "

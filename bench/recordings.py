@@ -1,11 +1,11 @@
 """
-Figures of recordings.
+Measure recordings.
 
-    recordings.py --build BUILD --batches 100000 random   opening, reading at random
-    recordings.py --megabytes 2000 workers                memory of 4 that scan one
-    recordings.py --megabytes 500 record                  writing, against pyarrow
+    recordings.py --build BUILD --batches 100000 random   opening, reading at random.
+    recordings.py --megabytes 2000 workers                memory of 4 readers of one file.
+    recordings.py --megabytes 500 record                  writing, against pyarrow.
 
-Each prints a line of JSON, and runs in a process of its own (run.py starts it).
+Each command prints a line of JSON. run.py starts it in a separate process.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def sum_all(cache: batchcorder.StreamCache) -> float:
 
 
 def scan(cache: batchcorder.StreamCache, answers: Connection) -> None:
-    """Read all bytes of a recording that came pickled; tell how memory grew."""
-    sum_all(batchcorder.StreamCache(wide(1)))  # imports do not count
+    """Read all bytes of an unpickled recording, and send the growth of memory."""
+    sum_all(batchcorder.StreamCache(wide(1)))  # load all imports first
     before = private_bytes()
     total = sum_all(cache)
-    # A page that only one process has mapped yet would count as its own.
+    # While only one process has a page mapped, the page counts as private.
     answers.send(total)
     answers.recv()
     answers.send(private_bytes() - before)
@@ -71,7 +71,7 @@ def scan(cache: batchcorder.StreamCache, answers: Connection) -> None:
 
 
 def workers(megabytes: int, folder: str) -> dict[str, float]:
-    """Let processes scan one recording; return how their private memory grew in sum."""
+    """Scan one recording in processes. Return the growth of their private memory."""
     path = os.path.join(folder, "large.arrows")
     n_batches = max(2, megabytes * 1_000_000 // (12 * (1 << 16) * 8))
     cache = batchcorder.record(wide(n_batches), path)
@@ -98,7 +98,7 @@ def workers(megabytes: int, folder: str) -> dict[str, float]:
 
 
 def record(megabytes: int, folder: str) -> dict[str, float]:
-    """Return the least times that writing ready batches takes us, and pyarrow."""
+    """Return the least times of writing ready batches, with the package and pyarrow."""
     path = os.path.join(folder, "written.arrows")
     batches = list(wide(max(2, megabytes * 1_000_000 // (12 * (1 << 16) * 8))))
     schema = batches[0].schema

@@ -14,8 +14,9 @@ Cell = tuple[str, str]
 class Target:
     """A target of a row on one shape of data."""
 
-    # faster: 0.1.3 takes at least `value` times as long as we do. within: we take at most
-    # `value` times the row's base. ns: a batch takes us at most `value` nanoseconds.
+    # faster: 0.1.3 takes at least `value` times as long as the package.
+    # within: the package takes at most `value` times the row's base.
+    # ns: a batch takes at most `value` nanoseconds.
     # threads: two streams at once pass at least `value` times as many batches as one.
     kind: Literal["faster", "within", "ns", "threads"]
     value: float
@@ -31,18 +32,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario, run by us and by 0.1.3, and its base."""
+    """One scenario, run with the package and with 0.1.3, and its base."""
 
     label: str
     scenario: str
     base: Cell
     base_label: str
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
-    # False: 0.1.3 has nothing of the kind.
+    # False: 0.1.3 lacks the feature.
     compared: bool = True
 
     def cells(self) -> list[Cell]:
-        """Return all that must be measured for the row."""
+        """Return all cells of the row."""
         kinds = ("ours", "rust") if self.compared else ("ours",)
         return [*[(kind, self.scenario) for kind in kinds], self.base]
 
@@ -54,11 +55,11 @@ class Group:
     name: str
     title: str
     rows: tuple[Row, ...]
-    # Figures without a counterpart, printed below.
+    # Figures without a counterpart, which are printed below the table.
     beside: tuple[tuple[str, Cell], ...]
 
     def cells(self) -> list[Cell]:
-        """Return all that must be measured, in the order of the rows."""
+        """Return all cells of the group, in the order of the rows."""
         wanted = [cell for row in self.rows for cell in row.cells()]
         return list(dict.fromkeys(wanted + [cell for _, cell in self.beside]))
 
@@ -205,7 +206,7 @@ GROUPS = {group.name: group for group in (MEMORY, DISK)}
 def evaluate(
     row: Row, shape: str, times: Mapping[Cell, float], batches: int
 ) -> dict[str, Any]:
-    """Return the row's figures: seconds, ratios, and which targets are reached."""
+    """Return the row's seconds and ratios, and whether it reaches each target."""
     ours = times["ours", row.scenario]
     rust = times.get(("rust", row.scenario))
     base = times[row.base]
@@ -222,7 +223,7 @@ def evaluate(
         if figure is not None:
             more = target.kind in ("faster", "threads")
             reached = figure >= target.value if more else figure <= target.value
-        # How much faster we would be if our own part took no time.
+        # The ratio if the package itself took no time.
         limit = rust / base if target.kind == "faster" and rust is not None else None
         targets.append(
             {"target": str(target), "figure": figure, "reached": reached, "limit": limit}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Compares batchcorder with the Rust 0.1.3 and with the least that the work can take.
+Compare batchcorder with the Rust 0.1.3 and with the least time of the same work.
 
 Each figure is a ratio from one run. Ours, 0.1.3 and the floors run in turn, several
 times, in separate worker processes (worker.py). The best time of each counts. The base
@@ -40,7 +40,7 @@ def start(kind: str, shape: str, args: argparse.Namespace) -> Worker:
 def measure(
     workers: dict[str, Worker], group: Group, rounds: int
 ) -> dict[Cell, list[float]]:
-    """Run all that a group needs, `rounds` times, in turn: forwards, then backwards."""
+    """Run all cells of a group `rounds` times, in alternating order."""
     cells = group.cells()
     times: dict[Cell, list[float]] = {cell: [] for cell in cells}
     for number in range(rounds):
@@ -85,7 +85,7 @@ def run_shape(
 
 
 def ask_script(args: argparse.Namespace, name: str, *words: str) -> dict[str, float]:
-    """Run a script of this folder, which prints its answer."""
+    """Run a script of this folder. Return the answer that it prints."""
     command = [sys.executable, str(HERE / name), *words]
     if args.disk_path:
         command += ["--disk-path", args.disk_path]

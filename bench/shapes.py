@@ -11,7 +11,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Shape:
-    """How to make batches of one kind, and their number (fewer for a smoke run)."""
+    """A function that makes batches of one kind, and their counts."""
 
     title: str
     batches: int

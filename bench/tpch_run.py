@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Compares the 22 queries of TPC-H, asked of caches, with pyarrow tables and the Rust 0.1.3.
+Compare the 22 queries of TPC-H on caches with pyarrow tables and the Rust 0.1.3.
 
 Every table is a StreamCache of a single-use stream, in memory or on a warm disk with
 memory_capacity=1. DuckDB reads the cache in three ways: itself, its `dataset()` if there
@@ -58,7 +58,7 @@ SUMS = (
 
 
 def rows_of(workers: dict[str, Worker]) -> list[Row]:
-    """Return those sums that our worker has the mode for."""
+    """Return the sums whose mode the package's worker has."""
     return [row for row in SUMS if row.scenario in workers["ours"].about["modes"]]
 
 
@@ -66,9 +66,9 @@ def measure(
     workers: dict[str, Worker], cells: list[Cell], scale: float, rounds: int
 ) -> dict[Cell, dict[int, list[float]]]:
     """
-    Ask all, `rounds` times, in turn: forwards, then backwards.
+    Run every query on all cells `rounds` times, in alternating order.
 
-    Every answer must equal the one of the cell that comes first.
+    Every answer must equal that of the first cell.
     """
     queries = load(scale)
     times: dict[Cell, dict[int, list[float]]] = {
@@ -112,7 +112,7 @@ def query_table(least: dict[Cell, dict[int, float]], rows: list[Row]) -> list[li
 
 
 def print_queries(lines: list[list[str]]) -> None:
-    """Print the table; the words of its head stand above each other."""
+    """Print the table. The lines of each column's title are stacked."""
     head, *rows = lines
     widths = [
         max(map(len, [*text.split(), *(row[column] for row in rows)]))
@@ -150,7 +150,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def start(kind: str, args: argparse.Namespace) -> Worker:
-    """Start a worker for one implementation, which records the tables first."""
+    """Start a worker for one implementation. The worker records the tables first."""
     command = [str(HERE / "tpch_worker.py"), kind, "--data", str(args.data)]
     command += ["--scale-factor", f"{args.scale_factor:g}"]
     if args.disk_path:

@@ -1,12 +1,12 @@
 """
-Asks the queries of TPC-H of one implementation.
+Run the queries of TPC-H on one implementation.
 
     tpch_worker.py --data build/tpch-sf1 --scale-factor 1 ours
 
-reads lines such as `memory 7` (a mode, a query) from stdin, and prints for each a line of
-JSON: DuckDB's seconds, and the answer. `ours` and `rust` query StreamCaches of single-use
-streams, with the batchcorder on PYTHONPATH. `bare` queries pyarrow tables, or DuckDB on
-the Parquet files.
+The worker reads lines such as `memory 7` (a mode, a query) from stdin. For each line, it
+prints a line of JSON with DuckDB's seconds and the answer. `ours` and `rust` query
+StreamCaches of single-use streams, with the batchcorder on PYTHONPATH. `bare` queries
+pyarrow tables, or DuckDB on the Parquet files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Connections = dict[str, duckdb.DuckDBPyConnection]
 
 
 def caches(folder: Path, *tiers: Any) -> dict[str, Any]:
-    """Record every table, and pass over it once: on disk, that verifies checksums."""
+    """Record every table and read it once. On disk, that verifies checksums."""
     from batchcorder import StreamCache
 
     made = {table: StreamCache(stream(folder, table), *tiers) for table in TABLES}
@@ -43,7 +43,7 @@ def caches(folder: Path, *tiers: Any) -> dict[str, Any]:
 
 
 def connect_caches(kind: str, folder: Path, disk_path: str) -> Connections:
-    """Return the databases of each mode that the implementation has."""
+    """Return the databases of the modes of the implementation."""
     tiers = {
         "memory": caches(folder),
         "disk": caches(folder, 1, disk_path, DISK_BYTES),
@@ -61,7 +61,7 @@ def connect_caches(kind: str, folder: Path, disk_path: str) -> Connections:
 
 
 def connect_bare(folder: Path) -> tuple[Connections, dict[str, int]]:
-    """Return the databases to compare with, and how much data there is."""
+    """Return the databases to compare with, and the size of their data."""
     tables = {table: stream(folder, table).read_all() for table in TABLES}
     size = {
         "rows": sum(table.num_rows for table in tables.values()),
@@ -72,7 +72,7 @@ def connect_bare(folder: Path) -> tuple[Connections, dict[str, int]]:
 
 
 def where() -> str:
-    """Return where batchcorder comes from: the parent makes sure of it."""
+    """Return the path of batchcorder, which the parent process checks."""
     import batchcorder
 
     return str(Path(batchcorder.__file__).resolve().parent)

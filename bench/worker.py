@@ -1,12 +1,12 @@
 """
-Runs scenarios over one implementation and one shape of data.
+Run scenarios over one implementation and one shape of data.
 
     worker.py --build build/bench --shape one-row ours memory.ingest memory.iterate
 
-prints a line of JSON for each scenario; without scenarios it reads their names from
-stdin. `ours` and `rust` run the batchcorder on PYTHONPATH; `bare` runs the floors.
-The time is the best of as many repetitions as fit into a moment, the garbage collector
-off.
+The worker prints a line of JSON for each scenario. Without scenarios, it reads their
+names from stdin. `ours` and `rust` run the batchcorder on PYTHONPATH, and `bare` runs the
+floors. A scenario is repeated for LONG_ENOUGH without garbage collection, and the best
+time counts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from shapes import SHAPES
 
 T = TypeVar("T")
 
-# Seconds of measuring, and in all, after which a scenario stops. It runs at least twice,
-# because the first run may pay for new memory.
+# A scenario stops after these seconds, measured or in total. It runs at least twice,
+# because the first run may include the allocation of memory.
 LONG_ENOUGH = {"measured": 0.05, "all": 0.2}
 LONG_ENOUGH_QUICK = {"measured": 0.01, "all": 0.04}
 REPETITIONS_MIN = 2
@@ -43,7 +43,7 @@ DISK_BYTES = 1 << 40
 
 
 class Seconds(float):
-    """The result of a run that measures its own time, inside C."""
+    """The result of a run that measures its own time in C."""
 
 
 def best(
@@ -52,7 +52,7 @@ def best(
     finish: Callable[[T], object] = lambda subject: None,
     choose: Callable[[list[float]], float] = min,
 ) -> float:
-    """Return the least time, say, that `run` takes on fresh subjects of `prepare`."""
+    """Return the least, or a chosen, time of `run` on fresh subjects of `prepare`."""
     times: list[float] = []
     gc.collect()
     began = time.perf_counter()
@@ -72,18 +72,18 @@ def best(
 
 
 def lower_fifth(times: list[float]) -> float:
-    """Return a time that is not reached by luck alone, nor lost to other processes."""
+    """Return the lower fifth, which neither luck nor other processes decide."""
     return sorted(times)[len(times) // 5]
 
 
 def drain(batches: Any) -> None:
-    """Iterate and do nothing else."""
+    """Iterate over the batches."""
     for _ in batches:
         pass
 
 
 def sum_column(batches: Any) -> float:
-    """Sum one column of many, batch by batch."""
+    """Sum one of many columns, batch by batch."""
     total = 0.0
     for batch in batches:
         column = batch.column(batch.num_columns // 2)
@@ -96,12 +96,12 @@ def sum_column(batches: Any) -> float:
 
 
 def read_table(reader: pa.RecordBatchReader) -> pa.Table:
-    """Read a stream into a table, which is destroyed after the clock has stopped."""
+    """Read a stream into a table. It is destroyed after the measurement."""
     return reader.read_all()
 
 
 class Bench:
-    """The state of all scenarios; subclasses have the scenarios of one kind of worker."""
+    """The state of all scenarios. A subclass has the scenarios of one kind of worker."""
 
     def __init__(self, helper: Helper, shape: str, quick: bool, folder: str) -> None:
         self.helper = helper
@@ -114,21 +114,21 @@ class Bench:
         self.scenarios: dict[str, Callable[[], float]] = {}
 
     def source(self) -> pa.RecordBatchReader:
-        """Return the stream to record: pyarrow's, over batches that exist."""
+        """Return the stream to record, which pyarrow makes of existing batches."""
         return pa.RecordBatchReader.from_batches(self.schema, self.batches)
 
     def ready_stream(self) -> CStream:
-        """Return the same batches as a stream that costs nothing."""
+        """Return the same batches as a stream of the C helper, which costs little."""
         return self.helper.stream(self.ready)
 
     def consume(self, *addresses: int) -> Seconds:
-        """Return how long the bare consumer takes for the streams."""
+        """Return the seconds that the bare consumer takes for the streams."""
         batches, seconds = self.helper.consume(addresses)
         assert batches == len(addresses) * len(self.batches)
         return Seconds(seconds)
 
     def consume_capsules(self, capsules: list[object]) -> Seconds:
-        """Return how long the bare consumer takes for the streams in capsules."""
+        """Return the seconds that the bare consumer takes for the streams in capsules."""
         return self.consume(*[stream_address(capsule) for capsule in capsules])
 
     def check(self, stream: Any) -> None:
@@ -140,7 +140,7 @@ class Bench:
 
 
 class CacheBench(Bench):
-    """Scenarios of a StreamCache, ours or the one to compare with."""
+    """Scenarios of a StreamCache, of the package or of 0.1.3."""
 
     def __init__(self, helper: Helper, shape: str, quick: bool, folder: str) -> None:
         from batchcorder import StreamCache
@@ -174,7 +174,7 @@ class CacheBench(Bench):
         def capsules() -> list[object]:
             return [cache().__arrow_c_stream__() for _ in range(n_streams)]
 
-        # Threads that get out of step by chance are not in each other's way for once.
+        # Threads out of step do not contend, so the least time would be luck.
         choose = min if n_streams == 1 else lower_fifth
         return best(capsules, self.consume_capsules, choose=choose)
 
@@ -196,7 +196,7 @@ class CacheBench(Bench):
         return self.make_cache(self.ready_stream())
 
     def memory_full(self) -> Any:
-        """Return a cache that has recorded all and was not read yet."""
+        """Return a complete cache that was not read yet."""
         cache = self.memory()
         self.ingest(cache)
         return cache
@@ -210,7 +210,7 @@ class CacheBench(Bench):
         return self.make_cache(self.ready_stream(), 1, self.folder, DISK_BYTES, **options)
 
     def disk_plain(self) -> Any:
-        """Return that without checksums, which 0.1.3 cannot do without."""
+        """Return the same without checksums, which 0.1.3 always has."""
         return self.disk_of_ready(checksum=False)
 
     def disk_full(self) -> Any:
@@ -219,7 +219,7 @@ class CacheBench(Bench):
         return cache
 
     def memory_kept(self) -> Any:
-        """Return a cache that was read before, the same each time."""
+        """Return a cache that was read before. Each call returns the same cache."""
         return self._kept("memory", self.memory_full)
 
     def disk_kept(self) -> Any:
@@ -235,7 +235,7 @@ class CacheBench(Bench):
 
 
 class BareBench(Bench):
-    """The floors: the same consumers without a cache between, and bare writes."""
+    """The floors: the same consumers without a cache in between, and bare writes."""
 
     def __init__(self, helper: Helper, shape: str, quick: bool, folder: str) -> None:
         super().__init__(helper, shape, quick, folder)
@@ -272,7 +272,7 @@ class BareBench(Bench):
         return self.consume(*[stream.address for stream in streams])
 
     def keep(self, stream: Any) -> Any:
-        """Take all batches of a stream, and keep them, as every recording must."""
+        """Read all batches of a stream and keep them, as a recording does."""
         self.dropped = self.helper.keep(stream.__arrow_c_stream__(), len(self.batches))
 
     def drop(self, stream: Any) -> None:
@@ -304,7 +304,7 @@ class BareBench(Bench):
 
 
 def where() -> str:
-    """Return where batchcorder comes from: the parent makes sure of it."""
+    """Return the path of batchcorder, which the parent process checks."""
     import batchcorder
 
     return str(Path(batchcorder.__file__).resolve().parent)

@@ -17,10 +17,10 @@ import pyarrow as pa
 
 class Worker:
     """
-    A process that runs scenarios one by one when it is asked to.
+    A process that runs one scenario for each request.
 
-    `command` is a script and its arguments. The script says first, in a line of JSON,
-    which batchcorder it has; `kind` "rust" is given the one in the folder `rust`.
+    `command` is a script and its arguments. The script first prints a line of JSON
+    with the path of its batchcorder. If `kind` is "rust", it must be the one in `rust`.
     """
 
     def __init__(self, kind: str, command: list[str], rust: Path) -> None:
@@ -57,7 +57,7 @@ class Worker:
         return self._answer()
 
     def run(self, scenario: str) -> float:
-        """Return the seconds that a scenario takes."""
+        """Return the seconds of a scenario."""
         return float(self.ask(scenario)["seconds"])
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class Worker:
 
 
 def machine(rust: bool) -> dict[str, Any]:
-    """Describe where the figures come from."""
+    """Describe the machine of the measurement."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

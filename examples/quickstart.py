@@ -39,7 +39,7 @@ SELF_JOIN = """
 
 
 class CountedSource:
-    """A single-use stream, which counts the requests for it."""
+    """A single-use stream that counts the requests for it."""
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self.reader = reader
@@ -81,7 +81,7 @@ CONSUMERS: dict[str, Callable[[StreamCache], str]] = {
 
 
 def with_progress(cache: StreamCache) -> Iterator[pa.RecordBatch]:
-    """Iterate over the cache, which reads the source; a bar shows how far it is."""
+    """Iterate over the cache, which reads the source, and show a progress bar."""
     with tqdm(unit=" rows", unit_scale=True, desc="recording") as bar:
         for batch in cache:
             bar.update(batch.num_rows)

@@ -48,14 +48,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """Names of columns, and rows of values that JSON holds: decimals, dates as text."""
+    """Column names, and rows of values for JSON, with decimals and dates as text."""
 
     names: list[str]
     rows: list[list[Any]]
 
 
 def load(scale: float) -> dict[int, Query]:
-    """Return the queries by their numbers, with the parameters of a scale factor."""
+    """Return the queries by number, with the parameters of a scale factor."""
     queries = {}
     for number in NUMBERS:
         path = Path(__file__).with_name(f"q{number:02}.sql")
@@ -81,13 +81,13 @@ def generate(folder: Path, scale: float) -> None:
 
 
 def stream(folder: Path, table: str, rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
-    """Return a table as a stream that can be read once."""
+    """Return a table as a single-use stream."""
     file = pq.ParquetFile(folder / f"{table}.parquet")
     return pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(rows))
 
 
 def connect(tables: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-    """Return a database of its own that knows Python objects by the tables' names."""
+    """Return a new database in which the tables' names are the Python objects."""
     connection = duckdb.connect()
     for name, table in tables.items():
         connection.register(name, table)
@@ -104,7 +104,7 @@ def connect_parquet(folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def as_answer(connection: duckdb.DuckDBPyConnection, rows: list[Any]) -> Answer:
-    """Return the rows of the last query in the form that answers are compared in."""
+    """Return the rows of the last query in a form that can be compared."""
 
     def plain(value: Any) -> Any:
         return value if value is None or isinstance(value, int | float) else str(value)
