@@ -438,7 +438,7 @@ def test_sizes_as_text(text: str, size: int, tmp_path: Path) -> None:
     "text",
     ["", "x", "-5", "5 apples", "1e3x", "1.2.3", "MB", "nan", "inf", "1\x00", "0x10"],
 )
-def test_sizes_that_are_none(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     source = Source(numbered(1))
     with pytest.raises(ValueError, match="memory_capacity"):
         StreamCache(source, memory_capacity=text)

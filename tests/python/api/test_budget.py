@@ -196,7 +196,7 @@ def test_capacity_zero() -> None:
     assert StreamCache(Source([empty.select([])]), 0).ingest_all() == 1
 
 
-def test_memory_capacity_is_no_limit_with_a_disk(tmp_path: Path) -> None:
+def test_memory_capacity_does_not_limit_a_disk_tier(tmp_path: Path) -> None:
     for size in (0, 1, 100):
         cache = on_disk(Source(numbered(10)), tmp_path, memory_capacity=size)
         assert cache.ingest_all() == 10
@@ -265,7 +265,7 @@ def test_a_disk_that_is_not_needed_may_be_too_small(tmp_path: Path) -> None:
     assert cache_file(tmp_path).stat().st_size == 0
 
 
-def test_on_eviction_writes_only_what_does_not_fit(tmp_path: Path) -> None:
+def test_on_eviction_writes_only_batches_without_room(tmp_path: Path) -> None:
     cache = StreamCache(
         Source(numbered(10)), 200, tmp_path, 1 << 20, write_policy="on_eviction"
     )

@@ -108,7 +108,7 @@ def test_a_value_that_cannot_be_cast(way: Way) -> None:
 @pytest.mark.parametrize(
     "value", [5, "x", None, [], {"a": 1}, SCHEMA.__arrow_c_schema__()]
 )
-def test_a_target_that_is_no_schema(value: Any) -> None:
+def test_a_target_that_is_not_a_schema(value: Any) -> None:
     cache = StreamCache(source(), max_readers=1)
     with pytest.raises(TypeError, match=r"(?i)schema"):
         cache.cast(value)
@@ -167,7 +167,7 @@ def test_an_exception_of_the_target() -> None:
 
 
 @pytest.mark.parametrize("value", [5, "x", SCHEMA, False, 0], ids=str)
-def test_requested_schema_is_no_capsule(value: Any) -> None:
+def test_requested_schema_is_not_a_capsule(value: Any) -> None:
     cache = StreamCache(source(), max_readers=1)
     words = (
         f"argument 'requested_schema': '{type(value).__name__}' object is not an "

@@ -73,7 +73,7 @@ def test_tee_gives_each_all() -> None:
     assert len(tee(Source(numbered(1)))) == 2
 
 
-def test_tee_holds_what_is_between_them(tmp_path: Path) -> None:
+def test_tee_keeps_the_batches_between_its_readers(tmp_path: Path) -> None:
     """Five batches fit into memory. The batches after them are in the file."""
     slow, fast = tee(Source(numbered(50)), memory_capacity=5 * 32, disk_path=tmp_path)
     (file,) = cache_files(tmp_path)

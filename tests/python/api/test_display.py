@@ -75,7 +75,7 @@ def test_texts_of_any_schema(name: str, tier: str, tmp_path: Path) -> None:
     assert "closed" in cache._repr_html_()
 
 
-def test_the_text_says_where_and_how_much(tmp_path: Path) -> None:
+def test_the_text_has_the_path_and_counts(tmp_path: Path) -> None:
     cache = StreamCache(Source(numbered(3)))
     assert repr(cache) == (
         "StreamCache(ingested=0, exhausted=False, rows=0, storage='memory', "

@@ -546,7 +546,7 @@ def test_a_foreign_file_that_is_cut_off_is_an_error(path: Path) -> None:
     assert caught.value.errno == errno.ENODATA
 
 
-def test_a_recording_that_nobody_writes_is_an_error(path: Path) -> None:
+def test_an_abandoned_recording_cannot_be_followed(path: Path) -> None:
     batchcorder.cached(path, lambda: stream(BATCHES)).close()
     with pytest.raises(OSError, match="writer died"):
         Task(follow, path).result()

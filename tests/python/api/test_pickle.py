@@ -72,7 +72,9 @@ def test_a_cache_on_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])
 @pytest.mark.parametrize("checksum", [True, False])
-def test_however_it_is_written(compression: Any, checksum: bool, tmp_path: Path) -> None:
+def test_any_compression_and_checksum(
+    compression: Any, checksum: bool, tmp_path: Path
+) -> None:
     options = {"compression": compression, "checksum": checksum}
     with on_disk(Source(numbered(5)), tmp_path, **options) as cache:
         cache.ingest_all()
@@ -185,7 +187,7 @@ def test_a_recording_that_was_just_made(tmp_path: Path) -> None:
         assert ids(pickle.loads(pickle.dumps(cache))) == WANTED
 
 
-def test_how_it_was_opened_is_kept(recording: Path) -> None:
+def test_options_of_open_are_kept(recording: Path) -> None:
     def maps() -> bool:
         return str(recording) in Path("/proc/self/maps").read_text()
 

@@ -53,7 +53,7 @@ def test_columns_by_name_and_number(make_any_cache: MakeCache) -> None:
         (5, TypeError),
     ],
 )
-def test_columns_that_are_none(columns: Any, error: type[Exception]) -> None:
+def test_invalid_columns(columns: Any, error: type[Exception]) -> None:
     schema = pa.schema([("x", pa.int8()), ("twice", pa.int8()), ("twice", pa.int8())])
     cache = StreamCache(schema.empty_table(), max_readers=1)
     with pytest.raises(error):
@@ -166,7 +166,7 @@ def test_start_and_stop(make_any_cache: MakeCache) -> None:
         ({"from_start": None, "columns": ["id"]}, TypeError),
     ],
 )
-def test_bounds_that_are_none(options: Any, error: type[Exception]) -> None:
+def test_invalid_bounds(options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         StreamCache(Source(numbered(1))).reader(**options)
 

@@ -152,7 +152,7 @@ def test_random_rows(rows: list[int], some: bool) -> None:
     ],
     ids=str,
 )
-def test_rows_that_are_not_there(rows: Any, cache: StreamCache) -> None:
+def test_rows_out_of_range(rows: Any, cache: StreamCache) -> None:
     with pytest.raises(IndexError, match="row"):
         cache.take(rows)
     assert cache.take([0]).num_rows == 1
@@ -427,7 +427,7 @@ def test_a_step_requests_skipped_batches_once() -> None:
     ],
     ids=str,
 )
-def test_readers_that_cannot_be(options: dict[str, Any], error: type[Exception]) -> None:
+def test_invalid_readers(options: dict[str, Any], error: type[Exception]) -> None:
     cache = StreamCache(Source(BATCHES), max_readers=1)
     with pytest.raises(error):
         cache.reader(**options)

@@ -48,7 +48,7 @@ def test_from_start_false(make_any_cache: MakeCache) -> None:
     assert ids(lead) == list(range(8, 16))
 
 
-def test_the_end_comes_as_often_as_asked(make_cache: MakeCache) -> None:
+def test_the_end_repeats(make_cache: MakeCache) -> None:
     reader = make_cache(Source(numbered(2))).reader()
     assert not reader.closed
     assert len(list(reader)) == 2
@@ -255,7 +255,7 @@ def test_close_gives_memory_back() -> None:
     assert pa.total_allocated_bytes() - before < 80_000
 
 
-def test_close_removes_the_directory_but_not_what_was_there(tmp_path: Path) -> None:
+def test_close_removes_only_its_own_files(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     (tmp_path / "cache.arrow").write_text("x")
     cache, other = (on_disk(Source(numbered(3)), tmp_path) for _ in range(2))
@@ -280,7 +280,7 @@ def test_mapped_batches_outlive_close(tmp_path: Path) -> None:
     assert table.column("id").to_pylist() == list(range(50_000))
 
 
-def test_the_same_objects_are_not_needed_but_data_is_never_stale(
+def test_a_second_iteration_has_the_same_data(
     make_any_cache: MakeCache,
 ) -> None:
     """A second iteration returns the same data in the same order."""

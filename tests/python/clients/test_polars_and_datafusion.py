@@ -100,7 +100,7 @@ def test_a_polars_query_as_a_source(lazy: bool, make_cache: MakeCache) -> None:
         assert polars.DataFrame(cache).equals(wanted)
 
 
-def test_a_lazy_frame_is_no_stream() -> None:
+def test_a_lazy_frame_is_not_a_stream() -> None:
     with pytest.raises(TypeError, match="LazyFrame"):
         StreamCache(polars.LazyFrame(TABLE))
 

@@ -545,7 +545,7 @@ def test_hazard_35_waiters_wake_at_once(
     )
 
 
-def test_hazard_35_all_goes_while_the_source_is_stuck(
+def test_hazard_35_close_frees_all_while_the_source_is_stuck(
     make_cache: MakeCache, tmp_path: Path
 ) -> None:
     """Memory and the file are freed at once, and the source once it returns."""

@@ -97,7 +97,7 @@ def test_some_columns_and_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*NOT_BY_PYARROW, "decimal256", "dictionary_nested"])
-def test_saved_again_it_has_this_order(name: str, tmp_path: Path) -> None:
+def test_a_saved_copy_has_native_order(name: str, tmp_path: Path) -> None:
     batches = slices_of(batch_of(name))
     path, copy = tmp_path / "big.arrows", tmp_path / "copy.arrows"
     path.write_bytes(big(batches))

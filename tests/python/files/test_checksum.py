@@ -155,5 +155,5 @@ def test_values_that_are_bool(tmp_path: Path) -> None:
         cache.close()
 
 
-def test_without_a_disk_it_means_nothing() -> None:
+def test_no_effect_without_a_disk() -> None:
     assert ids(StreamCache(Source(numbered(2)), checksum=False)) == list(range(8))

@@ -372,7 +372,7 @@ def test_without_descriptors(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_made_in_the_default_place_goes_too() -> None:
+def test_a_cache_in_the_default_directory() -> None:
     cache = StreamCache.on_disk(Source(numbered(2)), memory_capacity=1)
     assert cache.ingest_all() == 2
     assert cache.stats()["disk_bytes"] > 0

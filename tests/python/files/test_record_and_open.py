@@ -139,9 +139,7 @@ def test_some_columns(columns: Any, tmp_path: Path) -> None:
         ([1.5], TypeError),
     ],
 )
-def test_columns_that_are_none(
-    columns: Any, error: type[Exception], tmp_path: Path
-) -> None:
+def test_invalid_columns(columns: Any, error: type[Exception], tmp_path: Path) -> None:
     path = record(tmp_path / "x.arrows", [WIDE])
     with pytest.raises(error):
         batchcorder.open(path, columns=columns)

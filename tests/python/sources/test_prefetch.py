@@ -131,7 +131,7 @@ def test_values(value: int | None) -> None:
     ("value", "error"),
     [(-1, OverflowError), (1 << 64, OverflowError), ("4", TypeError), (1.5, TypeError)],
 )
-def test_values_that_are_none(value: Any, error: type[Exception]) -> None:
+def test_invalid_values(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         StreamCache(Source(numbered(1)), prefetch=value)
 

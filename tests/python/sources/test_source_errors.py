@@ -179,7 +179,7 @@ def test_an_exception_of_any_kind_is_itself(
     assert "in _generate" in shown
 
 
-def test_a_class_that_only_its_function_knows() -> None:
+def test_a_local_exception_class() -> None:
     class LocalError(Exception):
         pass
 
@@ -355,7 +355,7 @@ def test_a_c_source_is_released_once() -> None:
         assert source.released == 1
 
 
-def test_the_source_is_not_asked_after_its_end() -> None:
+def test_the_source_is_not_read_after_its_end() -> None:
     source = RawStream(SCHEMA, [batch(0), None, batch(4)])
     cache = StreamCache(source)
     assert ids(cache) == [0, 1, 2, 3]

@@ -62,7 +62,7 @@ READS = {
 
 @pytest.mark.parametrize("how", READS)
 @pytest.mark.parametrize("compression", [None, "zstd"])
-def test_a_long_read_gives_it_up(
+def test_a_long_read_releases_the_gil(
     compression: str | None, how: str, tmp_path: Path
 ) -> None:
     check_python(

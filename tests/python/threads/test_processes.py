@@ -33,7 +33,7 @@ FORK = """
 
 
 @pytest.mark.parametrize("tier", ["memory", "disk"])
-def test_a_forked_child_reads_what_was_recorded(tier: str, tmp_path: Path) -> None:
+def test_a_forked_child_reads_recorded_batches(tier: str, tmp_path: Path) -> None:
     check_python(
         FORK
         + f"""
@@ -354,7 +354,7 @@ def test_a_fork_in_the_middle_of_disk_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefetch", [None, 50])
-def test_a_child_reads_whatever_locks_were_held(
+def test_a_child_reads_after_a_fork_with_locks_held(
     prefetch: int | None, tmp_path: Path
 ) -> None:
     """Threads of the parent write, read, evict and make readers while it forks."""
@@ -545,7 +545,7 @@ def test_a_forked_child_of_a_source_exits_cleanly(tmp_path: Path) -> None:
     )
 
 
-def test_a_child_pickles_what_was_recorded(tmp_path: Path) -> None:
+def test_a_child_pickles_a_recorded_cache(tmp_path: Path) -> None:
     """The child opens its parent's file, and saves to its own file."""
     check_python(
         FORK
