@@ -1,4 +1,7 @@
-"""`cached`: a recording is opened, or followed, or made; by one of many, and whole."""
+"""`cached` opens, follows or makes a recording.
+
+One of many processes records it, whole.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def source() -> pa.RecordBatchReader:
 def read(
     path: Path, make: Callable[[], Any] = source, resume: bool = False, **options: Any
 ) -> list[int]:
-    """Return what `cached` gives; it must be all."""
+    """Return the ids of `cached`'s batches, which must be all."""
     with cached(path, make, resume=resume, **options) as cache:
         got = ids(cache)
     assert got == ALL
@@ -51,7 +54,7 @@ def read(
 
 
 def alone(path: Path) -> bool:
-    """Tell whether nothing but the recording is there."""
+    """Return whether the directory has only the recording."""
     return os.listdir(path.parent) == [path.name]
 
 
@@ -62,7 +65,7 @@ def check_whole(path: Path) -> None:
 
 
 def check_not_complete(path: Path) -> None:
-    """What a killed run left is refused, or there is nothing."""
+    """An incomplete recording is refused. It may also be missing."""
     if path.exists():
         with pytest.raises(OSError, match="not complete") as caught:
             batchcorder.open(path)
@@ -147,8 +150,8 @@ def test_a_cache_goes_with_its_last_reference(path: Path, follows: bool) -> None
         gc.enable()
 
 
-def test_as_in_a_notebook(path: Path) -> None:
-    """The same line is run again, and the first cache goes only then."""
+def test_a_notebook_cell_runs_again(path: Path) -> None:
+    """If a cell runs again, its first cache is released after the second one is made."""
     cache = cached(path, source)
     assert ids([next(cache.reader())]) == ALL[:4]
     cache = cached(path, never)
@@ -163,7 +166,7 @@ def test_the_source_fails(path: Path, resume: bool) -> None:
         if i == 3:
             raise ZeroDivisionError("broken")
 
-    # Such a cache may live on, in a traceback for example.
+    # Such a cache may stay alive, for example in a traceback.
     failed = cached(path, lambda: stream(BATCHES, before))
     with pytest.raises(ZeroDivisionError):
         failed.ingest_all()
@@ -209,7 +212,7 @@ def test_make_source_raises(path: Path) -> None:
         cached(path, lambda: 5)
     assert os.listdir(path.parent) == []
     cached(path, source)[0]
-    # What is there stays until there is something instead.
+    # The file stays until a new recording replaces it.
     with pytest.raises(ZeroDivisionError, match="no query"):
         cached(path, make)
     check_not_complete(path)
@@ -251,7 +254,7 @@ def test_make_source_asks_for_the_same_recording(path: Path) -> None:
     read(path)
 
 
-def test_make_source_records_it_itself(path: Path) -> None:
+def test_make_source_makes_the_recording_itself(path: Path) -> None:
     def make() -> Any:
         batchcorder.record(source(), path)
         return stream(0)
@@ -260,7 +263,7 @@ def test_make_source_records_it_itself(path: Path) -> None:
     check_whole(path)
 
 
-# ---- what is there ----
+# ---- files in the recording's place ----
 
 
 def test_there_is_no_directory(tmp_path: Path) -> None:
@@ -290,7 +293,7 @@ def test_the_directory_is_read_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_files_of_others_stay(path: Path, resume: bool) -> None:
+def test_foreign_files_stay(path: Path, resume: bool) -> None:
     path.write_text("notes of mine, of which there is no other copy")
     with pytest.raises(ValueError, match="Not an Arrow"):
         cached(path, never, resume=resume)
@@ -322,15 +325,15 @@ def test_a_damaged_recording_stays(path: Path) -> None:
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 8, 64, 100_000])
-def test_a_file_of_zeros_is_none(path: Path, size: int, resume: bool) -> None:
-    """Which a loss of power may leave of one that was not durable."""
+def test_a_file_of_zeros_is_replaced(path: Path, size: int, resume: bool) -> None:
+    """After a loss of power, a file that is not durable may have only zeros."""
     path.write_bytes(bytes(size))
     read(path, source, resume)
     check_whole(path)
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_recording_that_lost_its_start_is_none(path: Path, resume: bool) -> None:
+def test_a_recording_without_its_start_is_replaced(path: Path, resume: bool) -> None:
     cache = cached(path, source)
     assert len(cache[:3]) == 3
     cache.close()
@@ -346,7 +349,7 @@ def test_a_recording_that_lost_its_start_is_none(path: Path, resume: bool) -> No
 def test_a_file_of_another_that_begins_with_zeros_stays(
     path: Path, start: int, resume: bool
 ) -> None:
-    """As the image of a disk, whose first sectors are empty."""
+    """The image of a disk may begin with empty sectors."""
     content = bytes(start) + b"CD001" + bytes(3000)
     path.write_bytes(content)
     with pytest.raises(ValueError, match="Not a recording, so it stays"):
@@ -372,7 +375,7 @@ def test_a_file_of_another_in_the_place_of_the_lock(path: Path, kind: str) -> No
 # ---- going on ----
 
 
-def test_resuming_says_what_it_skips(
+def test_resume_logs_the_skipped_batches(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached(path, source)[:4]
@@ -384,7 +387,7 @@ def test_resuming_says_what_it_skips(
     assert str(path) in entry.getMessage()
     assert "4 batches" in entry.getMessage()
     assert cache.stats()["resumed"] == 4
-    # What is there needs no source.
+    # Recorded batches need no source.
     assert ids(cache.reader(stop=4)) == ALL[:16]
     assert asked == []
     assert ids(cache) == ALL
@@ -428,7 +431,7 @@ def test_killed_at_every_batch(path: Path, resume: bool, prefetch: int | None) -
         assert status(child) == -signal.SIGKILL
         check_not_complete(path)
         there = len(batchcorder.open(path, partial=True))
-        # A reader asked for each of them by itself.
+        # Without prefetch, a reader requested each batch.
         assert there == number or (prefetch and there >= number - 2)
         cache = cached(path, source, resume=resume)
         assert cache.stats()["resumed"] == (there if resume else 0)
@@ -439,7 +442,7 @@ def test_killed_at_every_batch(path: Path, resume: bool, prefetch: int | None) -
 
 @pytest.mark.long
 def test_killed_at_random(path: Path) -> None:
-    """The parent kills the child just when the source comes to some batch."""
+    """The parent kills the child when the source reaches a random batch."""
     draw = random.Random(7)
     finished = 0
     for number in range(60):
@@ -474,8 +477,8 @@ def test_killed_at_random(path: Path) -> None:
     check_whole(path)
 
 
-def test_killed_while_it_decides(path: Path) -> None:
-    """make_source never came back; what is left of that goes with the next call."""
+def test_killed_inside_make_source(path: Path) -> None:
+    """The child dies inside make_source. The next call removes its files."""
     child = fork(read, path, linger)
     wait_until(lambda: os.listdir(path.parent))
     begun = path.parent.with_name("begun")
@@ -493,8 +496,8 @@ def test_killed_while_it_decides(path: Path) -> None:
     check_whole(path)
 
 
-def test_a_child_of_make_source_holds_nobody_up(path: Path) -> None:
-    """Workers that were forked meanwhile have its descriptors, and live on."""
+def test_a_forked_child_of_make_source_does_not_block_the_next_call(path: Path) -> None:
+    """Workers forked inside make_source inherit its descriptors and stay alive."""
     pids = path.parent.with_name("pids")
 
     def make() -> pa.RecordBatchReader:
@@ -517,7 +520,7 @@ def test_a_child_of_make_source_holds_nobody_up(path: Path) -> None:
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("closes", [False, True])
 def test_a_batch_outlives_its_writer(path: Path, resume: bool, closes: bool) -> None:
-    """Who keeps a batch maps the file, and does not write it for that."""
+    """A kept batch maps the file, but its process does not count as the writer."""
     cache = cached(path, source)
     assert len(cache[:3]) == 3
     kept = cache[0]
@@ -534,8 +537,8 @@ def test_a_batch_outlives_its_writer(path: Path, resume: bool, closes: bool) -> 
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_together(path: Path, seed: int) -> None:
-    """However many start, and whatever is there: one records, and all have all of it."""
+def test_many_processes_start_together(path: Path, seed: int) -> None:
+    """Any number of processes start at once: one records, and each reads all batches."""
     draw = random.Random(seed)
     calls = path.parent.with_name("calls")
     for _ in range(6):
@@ -568,8 +571,8 @@ def test_together(path: Path, seed: int) -> None:
         path.unlink()
 
 
-def test_the_next_one_takes_over(path: Path) -> None:
-    """make_source fails in those that are first, and others wait meanwhile."""
+def test_the_next_process_takes_over(path: Path) -> None:
+    """make_source fails in the first process, while other processes wait."""
     flag, begun = path.parent.with_name("flag"), path.parent.with_name("begun")
     begun.touch()
 
@@ -593,8 +596,8 @@ def test_the_next_one_takes_over(path: Path) -> None:
     check_whole(path)
 
 
-def test_who_follows_takes_over(path: Path) -> None:
-    """The writer is killed while another one follows it; who asks anew goes on."""
+def test_a_follower_takes_over(path: Path) -> None:
+    """The writer is killed while a process follows it. The next call resumes."""
     child = fork(read, path, lambda: stream(BATCHES, lambda i: i == 3 and linger()))
     wait_until(path.exists)
     with killed(child):
@@ -618,7 +621,7 @@ def test_many_threads_and_processes(path: Path) -> None:
     check_whole(path)
 
 
-def test_an_interrupt_ends_the_wait_for_a_decision(path: Path) -> None:
+def test_an_interrupt_ends_the_wait_for_make_source(path: Path) -> None:
     with killed(fork(read, path, linger)):
         wait_until(lambda: os.listdir(path.parent))
         check_python(
@@ -651,7 +654,7 @@ def test_no_descriptor_is_left(path: Path) -> None:
 
 
 def test_a_batch_that_was_never_written_is_recorded_again(tmp_path: Path) -> None:
-    """After a loss of power a frame may stand there without its body."""
+    """After a loss of power, a frame may be in the file without its body."""
     path = tmp_path / "x.arrows"
     table = pa.table({"x": range(60_000)})
 
