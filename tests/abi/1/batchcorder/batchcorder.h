@@ -333,12 +333,23 @@ BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats
 /** Returns the path of the cache's file, or NULL without one. Works after close. */
 BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
 
-/** Sets the capacity of a tier, in bytes. Recorded batches stay. An ingest that the old
- * capacity stopped continues with the next call that needs a batch.
+/** Sets the capacity of the memory tier.
  *
- * EINVAL: the cache is closed; it has no disk tier. */
+ * `capacity`: bytes; BC_BYTES_DEFAULT means 7/8 of the machine's memory.
+ *
+ * Recorded batches stay. If the old capacity stopped an ingest, it continues with the
+ * next call that needs a batch.
+ *
+ * EINVAL: the cache is closed. */
 BC_EXPORT int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
                                            struct bc_error *error);
+
+/** Sets the capacity of the cache's file, as bc_cache_set_memory_capacity() does for
+ * memory.
+ *
+ * `capacity`: bytes; BC_BYTES_DEFAULT means no limit.
+ *
+ * EINVAL: the cache is closed; it has no disk tier. */
 BC_EXPORT int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t capacity,
                                          struct bc_error *error);
 
