@@ -32,7 +32,10 @@ ALL = list(range(4 * BATCHES))
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "x.arrows"
+    """Return a name in a folder of its own; other files go beside that folder."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    return folder / "x.arrows"
 
 
 def never() -> Any:
