@@ -60,7 +60,7 @@ static struct bc_disk_options recording_options(const struct bc_cache_options *o
         .is_recording = true,
         .durable = options->durable != 0,
         .is_named_later = is_named_later,
-        .bytes_max = options->disk_capacity,
+        .capacity = options->disk_capacity,
         .checksums = true,
         .codec = (enum bc_codec)options->compression,
     };
@@ -85,7 +85,7 @@ static int init_cache(struct bc_cache *cache, const struct bc_cache_options *opt
     if (options->disk_path == NULL) return init_store(cache, options, error);
     const struct bc_disk_options disk = {
         .path = options->disk_path,
-        .bytes_max = options->disk_capacity,
+        .capacity = options->disk_capacity,
         .evicts = options->max_readers != 0,
         .checksums = options->checksum != 0,
         .codec = (enum bc_codec)options->compression,

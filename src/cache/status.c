@@ -44,12 +44,9 @@ void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats) {
     if (cache->has_disk) {
         if (stats.state != BC_STATE_CLOSED)
             stats.disk_bytes = bc__file_used(&cache->disk.file);
-        stats.disk_capacity = atomic_load(&cache->disk.file.limit);
+        stats.disk_capacity = atomic_load(&cache->disk.file.capacity);
     }
-    bc__mutex_lock(&cache->store.lock);
-    stats.memory_capacity = cache->store.budget.limit;
-    stats.memory_bytes = cache->store.budget.used + cache->store.budget.reserved;
-    bc__mutex_unlock(&cache->store.lock);
+    bc__store_memory(&cache->store, &stats.memory_bytes, &stats.memory_capacity);
     bc__mutex_lock(&cache->lock);
     stats.readers = cache->readers_made;
     stats.memory_hits = cache->memory_hits;
@@ -67,18 +64,16 @@ const char *bc_cache_path(const struct bc_cache *cache) {
     return cache->has_disk ? cache->disk.file.path : NULL;
 }
 
-int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t bytes_max,
+int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
                                  struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
     }
-    bc__mutex_lock(&cache->store.lock);
-    cache->store.budget.limit = bc__cache_memory_budget(bytes_max);
-    bc__mutex_unlock(&cache->store.lock);
+    bc__store_set_capacity(&cache->store, bc__cache_memory_budget(capacity));
     return 0;
 }
 
-int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t bytes_max,
+int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t capacity,
                                struct bc_error *error) {
     if (atomic_load(&cache->closed)) {
         return bc__error_closed(error);
@@ -87,33 +82,20 @@ int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t bytes_max,
         return bc__error_set(error, EINVAL,
                              "The cache has no disk tier whose capacity could be set");
     }
-    atomic_store(&cache->disk.file.limit, bytes_max);
+    atomic_store(&cache->disk.file.capacity, capacity);
     return 0;
 }
 
 int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes) {
-    struct bc_budget *budget = &cache->store.budget;
-    bc__mutex_lock(&cache->store.lock);
-    uint64_t free_bytes = bc__budget_free(budget);
-    int fits = free_bytes >= budget->reserved && free_bytes - budget->reserved >= bytes;
-    if (fits) budget->reserved += bytes;
-    bc__mutex_unlock(&cache->store.lock);
-    return fits;
+    return bc__store_reserve(&cache->store, bytes);
 }
 
 void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes) {
-    bc__mutex_lock(&cache->store.lock);
-    bc_assert(cache->store.budget.reserved >= bytes);
-    cache->store.budget.reserved -= bytes;
-    bc__mutex_unlock(&cache->store.lock);
+    bc__store_unreserve(&cache->store, bytes);
 }
 
 int bc_cache_is_overcommitted(struct bc_cache *cache) {
-    const struct bc_budget *budget = &cache->store.budget;
-    bc__mutex_lock(&cache->store.lock);
-    int over = budget->reserved > bc__budget_free(budget);
-    bc__mutex_unlock(&cache->store.lock);
-    return over;
+    return bc__store_is_overcommitted(&cache->store);
 }
 
 int bc_cache_is_being_written(struct bc_cache *cache) {

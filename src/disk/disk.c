@@ -19,7 +19,7 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
     code = options->is_recording
                ? bc__file_record(&disk->file, options->path, options->durable,
                                  !options->is_named_later, error)
-               : bc__file_create(&disk->file, options->path, options->bytes_max,
+               : bc__file_create(&disk->file, options->path, options->capacity,
                                  options->evicts, error);
     if (code == 0) {
         code = bc__disk_init_reading(disk, schema, error);

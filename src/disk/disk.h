@@ -24,7 +24,7 @@ struct bc_disk_options {
     bool is_recording;   /* `path` is its name; else the directory of a cache's file */
     bool durable;        /* a recording: see bc_cache_options */
     bool is_named_later; /* a recording: named when complete, so it needs no lock */
-    uint64_t bytes_max;
+    uint64_t capacity;
     bool evicts;    /* batches are released, and their space is reclaimed */
     bool checksums; /* checksums are written, and verified if asked for */
     enum bc_codec codec;

@@ -44,12 +44,12 @@ static void unlink_at_exit(struct bc_member *member) {
 static const struct bc_member_calls member_calls = {lock_file, unlock_file,
                                                     drop_inherited_lock, unlink_at_exit};
 
-static int init_file(struct bc_file *file, uint64_t bytes_max) {
+static int init_file(struct bc_file *file, uint64_t capacity) {
     memset(file, 0, sizeof(*file));
     file->dir = -1;
     file->file = -1;
     file->naming = BC_NAMING_NONE;
-    atomic_init(&file->limit, bytes_max);
+    atomic_init(&file->capacity, capacity);
     file->process = bc__sys_process();
     int code = bc__mutex_init(&file->lock);
     if (code == 0) bc__member_add(BC_MEMBER_FILE, &file->member, &member_calls);
@@ -61,10 +61,10 @@ static const char *cache_file_name(const struct bc_file *file) {
     return file->refused == 0 ? file_name : unlocked_name;
 }
 
-int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
+int bc__file_create(struct bc_file *file, const char *path, uint64_t capacity,
                     bool evicts, struct bc_error *error) {
     bc_assert(file != NULL && path != NULL);
-    if (init_file(file, bytes_max) != 0) return bc__error_memory(error);
+    if (init_file(file, capacity) != 0) return bc__error_memory(error);
     const char *kind = "directory";
     int code = bc__sys_make_dirs(path);
     if (code == 0) {

@@ -55,7 +55,7 @@ struct bc_file {
     int64_t reach;         /* the producer's: end of the furthest write */
     _Atomic int64_t size;
     _Atomic int64_t written;
-    _Atomic uint64_t limit;         /* in bytes, without holes */
+    _Atomic uint64_t capacity;      /* in bytes, without holes */
     int64_t process;                /* the process that opened the file */
     struct bc_page_refs *page_refs; /* NULL: no message is ever released */
     struct bc_member member;        /* in the process's registry */
@@ -66,7 +66,7 @@ struct bc_file {
 
 /* Creates a private directory in `path`, and an empty file in it. With `evicts`, released
  * messages become holes and free space again. */
-int bc__file_create(struct bc_file *file, const char *path, uint64_t bytes_max,
+int bc__file_create(struct bc_file *file, const char *path, uint64_t capacity,
                     bool evicts, struct bc_error *error);
 /* Creates an empty recording without its name in the directory of `path`.
  * ENOLCK: `needs_lock` is set, and the file system refuses locks. */
@@ -90,7 +90,7 @@ void bc__file_unlink_name(struct bc_file *file);
 /* Appends iovecs of `size` bytes in all, at `*out_offset`. With `more`, another message
  * follows soon, and this message may wait for it. A failed write of a waiting message
  * fails this append.
- * ENOMEM: over the limit.
+ * ENOMEM: over the capacity.
  * ECANCELED: in a forked child, or after bc__file_abort(). */
 int bc__file_append(struct bc_file *file, const struct bc_iovec *iovecs, size_t n_iovecs,
                     int64_t size, bool more, int64_t *out_offset, struct bc_error *error);
@@ -121,7 +121,7 @@ int bc__file_cut(struct bc_file *file, struct bc_error *error);
 struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
 /* Releases an appended message. */
 void bc__file_release(struct bc_file *file, int64_t offset, int64_t size);
-/* Returns the bytes that count towards the limit. */
+/* Returns the bytes that count towards the capacity. */
 uint64_t bc__file_used(const struct bc_file *file);
 /* Returns true in a child of the process that opened the file. */
 static inline bool bc__file_is_forked(const struct bc_file *file) {

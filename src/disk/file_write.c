@@ -16,20 +16,20 @@ uint64_t bc__file_used(const struct bc_file *file) {
 
 static bool has_room(const struct bc_file *file, int64_t size) {
     uint64_t used = bc__file_used(file);
-    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
-    return (uint64_t)size <= limit && used <= limit - (uint64_t)size;
+    uint64_t capacity = atomic_load_explicit(&file->capacity, memory_order_relaxed);
+    return (uint64_t)size <= capacity && used <= capacity - (uint64_t)size;
 }
 
 static int check_room(const struct bc_file *file, int64_t size, struct bc_error *error) {
     if (has_room(file, size)) return 0;
     bc__page_refs_reclaim(file->page_refs);
     if (has_room(file, size)) return 0;
-    uint64_t limit = atomic_load_explicit(&file->limit, memory_order_relaxed);
+    uint64_t capacity = atomic_load_explicit(&file->capacity, memory_order_relaxed);
     return bc__error_set_kind(
         error, BC_ERROR_OVER_BUDGET, ENOMEM,
         "Disk cache capacity (%llu bytes) exceeded: %llu bytes already "
         "written, cannot fit %lld more bytes",
-        (unsigned long long)limit, (unsigned long long)bc__file_used(file),
+        (unsigned long long)capacity, (unsigned long long)bc__file_used(file),
         (long long)size);
 }
 

@@ -86,7 +86,7 @@ static void remove_shares(struct bc_budget *budget, const struct bc_charge *char
 }
 
 uint64_t bc__budget_free(const struct bc_budget *budget) {
-    return budget->used < budget->limit ? budget->limit - budget->used : 0;
+    return budget->used < budget->capacity ? budget->capacity - budget->used : 0;
 }
 
 int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
@@ -101,7 +101,7 @@ int bc__budget_admit(struct bc_budget *budget, struct bc_charge *charge) {
         }
         budget->used += share->added;
     }
-    if (budget->used > budget->limit || charge->own_bytes > bc__budget_free(budget)) {
+    if (budget->used > budget->capacity || charge->own_bytes > bc__budget_free(budget)) {
         remove_shares(budget, charge, charge->n_shared);
         return ENOSPC;
     }

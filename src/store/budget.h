@@ -3,10 +3,10 @@
  *     used       the charges of batches: their own ranges, and their part of shared ones
  *     reserved   the bytes that a binding reserved for its objects
  *
- * A batch is admitted if used + its bytes <= limit, a reservation if used + reserved +
- * its bytes <= limit. A reservation therefore never prevents a batch. Reservations may be
- * overcommitted until they are released. The limit may be set below the used bytes. Not
- * thread-safe: the store's lock is held, except in bc__charge_measure. */
+ * A batch is admitted if used + its bytes <= capacity, a reservation if used + reserved +
+ * its bytes <= capacity. A reservation therefore never prevents a batch. Reservations may
+ * be overcommitted until they are released. The capacity may be set below the used bytes.
+ * Not thread-safe: the store's lock is held, except in bc__charge_measure. */
 #ifndef BC_STORE_BUDGET_H
 #define BC_STORE_BUDGET_H
 
@@ -14,7 +14,7 @@
 #include "store/shared_buffers.h"
 
 struct bc_budget {
-    uint64_t limit;
+    uint64_t capacity;
     uint64_t used;
     uint64_t reserved;
     struct bc_shared_buffers shared;

@@ -16,7 +16,7 @@ int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
     store->schema = schema;
     store->tier = tier;
     store->policy = policy;
-    store->budget.limit = memory_capacity;
+    store->budget.capacity = memory_capacity;
     size_t columns = (size_t)schema->fields[0].n_children / 64 + 1;
     store->all_columns = bc__malloc(columns * sizeof(uint64_t));
     if (store->all_columns == NULL) return ENOMEM;
@@ -59,11 +59,11 @@ static int charge_batch(struct bc_store *store, const struct bc_batch *batch,
 
 static int over_budget_error(struct bc_store *store, struct bc_error *error) {
     bc__mutex_lock(&store->lock);
-    uint64_t limit = store->budget.limit;
+    uint64_t capacity = store->budget.capacity;
     bc__mutex_unlock(&store->lock);
     return bc__error_set_kind(error, BC_ERROR_OVER_BUDGET, ENOMEM,
                               "Memory cache capacity (%llu bytes) exceeded",
-                              (unsigned long long)limit);
+                              (unsigned long long)capacity);
 }
 
 /* Adds to a total that only the producer changes. */
@@ -320,4 +320,42 @@ void bc__store_clear(struct bc_store *store) {
         bc__mutex_unlock(&store->lock);
         bc__batch_unref(batch);
     }
+}
+
+void bc__store_memory(struct bc_store *store, uint64_t *out_bytes,
+                      uint64_t *out_capacity) {
+    bc__mutex_lock(&store->lock);
+    *out_bytes = store->budget.used + store->budget.reserved;
+    *out_capacity = store->budget.capacity;
+    bc__mutex_unlock(&store->lock);
+}
+
+void bc__store_set_capacity(struct bc_store *store, uint64_t capacity) {
+    bc__mutex_lock(&store->lock);
+    store->budget.capacity = capacity;
+    bc__mutex_unlock(&store->lock);
+}
+
+bool bc__store_reserve(struct bc_store *store, uint64_t bytes) {
+    struct bc_budget *budget = &store->budget;
+    bc__mutex_lock(&store->lock);
+    uint64_t free_bytes = bc__budget_free(budget);
+    bool fits = free_bytes >= budget->reserved && free_bytes - budget->reserved >= bytes;
+    if (fits) budget->reserved += bytes;
+    bc__mutex_unlock(&store->lock);
+    return fits;
+}
+
+void bc__store_unreserve(struct bc_store *store, uint64_t bytes) {
+    bc__mutex_lock(&store->lock);
+    bc_assert(store->budget.reserved >= bytes);
+    store->budget.reserved -= bytes;
+    bc__mutex_unlock(&store->lock);
+}
+
+bool bc__store_is_overcommitted(struct bc_store *store) {
+    bc__mutex_lock(&store->lock);
+    bool over = store->budget.reserved > bc__budget_free(&store->budget);
+    bc__mutex_unlock(&store->lock);
+    return over;
 }

@@ -126,6 +126,18 @@ void bc__store_trim(struct bc_store *store, uint64_t low);
 /* Drops all batches. Other threads may trim concurrently. */
 void bc__store_clear(struct bc_store *store);
 
+/* ---- the memory tier's budget; any thread, no lock is held ---- */
+
+/* Stores the bytes that are charged, reservations included, and the capacity. */
+void bc__store_memory(struct bc_store *store, uint64_t *out_bytes,
+                      uint64_t *out_capacity);
+void bc__store_set_capacity(struct bc_store *store, uint64_t capacity);
+/* Charges `bytes` that the user keeps for the cache. Returns false if they do not fit. */
+bool bc__store_reserve(struct bc_store *store, uint64_t bytes);
+void bc__store_unreserve(struct bc_store *store, uint64_t bytes);
+/* Returns true if reservations take memory that batches were admitted to. */
+bool bc__store_is_overcommitted(struct bc_store *store);
+
 /* Returns the number of published batches. */
 static inline uint64_t bc__store_published(const struct bc_store *store) {
     return atomic_load_explicit(&store->published, memory_order_acquire);

@@ -21,7 +21,7 @@ static void test_mappings_are_replaced(void) {
     c_schema.release(&c_schema);
     struct bc_disk disk;
     const struct bc_disk_options options = {
-        .path = path, .bytes_max = BC_BYTES_DEFAULT, .checksums = true};
+        .path = path, .capacity = BC_BYTES_DEFAULT, .checksums = true};
     CHECK(bc__disk_open(&disk, schema, &options, NULL) == 0);
     const uint64_t columns = UINT64_MAX;
     const struct bc_tier_read whole = {NULL, &columns, 0};

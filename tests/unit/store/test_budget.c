@@ -46,7 +46,7 @@ static void test_many(void) {
 }
 
 static void test_budget_takes_back_what_does_not_fit(void) {
-    struct bc_budget budget = {.limit = 100};
+    struct bc_budget budget = {.capacity = 100};
     struct bc_share shares[2] = {{memory, 50, 50, 0}, {memory + 1, 40, 40, 0}};
     struct bc_charge charge = {.own_bytes = 20, .shared = shares, .n_shared = 2};
     CHECK(bc__budget_admit(&budget, &charge) == ENOSPC);
