@@ -218,7 +218,7 @@ test-pythons:
 test-packages: sdist
 	tests/install/packages.sh $(BIN)/python dist/batchcorder-*.tar.gz
 
-## make lint          formatting, linters, type checks, a build with warnings as errors
+## make lint          formatting, linters, types, a build with warnings as errors, analyzers
 lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/ruff check .
@@ -230,8 +230,9 @@ lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
 	$(BIN)/python tools/check_clocks.py
 	$(BIN)/python tools/check_commits.py
 	$(BIN)/meson compile -C build/lint
+	$(BIN)/python tools/analyze.py build/lint
 
-## make analyze       clang-tidy, and gcc's -fanalyzer, on the core (some minutes)
+## make analyze       the last part of it: clang-tidy, and gcc's -fanalyzer, on the core
 analyze: $(VENV)/.lint.ok build/lint/build.ninja
 	$(BIN)/python tools/analyze.py build/lint
 
