@@ -164,7 +164,7 @@ void fuzz_make_schema(struct producer *producer, int number, struct ArrowSchema 
     /* No format of another layout: its buffers would be too small, which no checker can
      * detect. */
     static const char *const formats[] = {
-        "", "+", "+w:", "+w:-1", "d:1", "+ud:", "tsx:", "w:0", "\xff", "+w:99999999999"};
+        "", "+", "+w:", "+w:-1", "d:1", "+ud", "tsx:", "w:0", "\xff", "+w:99999999999"};
     struct choices *choices = producer->choices;
     const struct field *field = &producer->plan.fields[number];
     struct held *held = fuzz_hold(producer->alive);
