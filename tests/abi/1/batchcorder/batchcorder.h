@@ -1,5 +1,7 @@
 /** batchcorder records a single-use Arrow stream once and replays it to any number of
- * independent readers, from memory or from disk, without copying.
+ * independent readers, from memory or from disk. Uncompressed batches are not copied.
+ *
+ * docs/glossary.md defines the terms of this header, such as source, tier and binding.
  *
  *     struct bc_cache *cache;
  *     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -17,22 +19,23 @@
  *
  * Ownership. A pointer parameter is borrowed for the call, unless the comment says that
  * it moves. A string that a function returns belongs to the cache, and is valid as long
- * as the cache.
+ * as the cache's last reference.
  *
  * Threads. Any number of threads may use a cache or a reader at once. If several threads
  * use one reader, each batch goes to one thread. One thread at a time may use an
  * ArrowArrayStream, as the Arrow specification says. Any thread may release an exported
- * array, and may move its children out. One thread at a time calls the source: the first
- * thread that needs the next batch. The library holds no lock during that call.
+ * array, and may move children out of the array. One thread at a time calls the source:
+ * the first thread that needs the next batch. The library holds no lock during that call.
  *
  * After close. A function that needs batches or files returns EINVAL with the kind
- * BC_ERROR_CLOSED. The other functions say so in their comment.
+ * BC_ERROR_CLOSED. If a function works after close, its comment has "Works after close".
  *
- * Structs with a `struct_size` may grow at their end. A caller sets `struct_size` to the
- * size in its own header, which the initialiser does. The library reads and writes that
- * many bytes. If the caller's struct is larger than the library's, unknown options must
- * be zero, else the call returns E2BIG. Unknown members of a result are set to zero. If
- * `struct_size` was never set, the call returns EINVAL.
+ * Struct sizes. Later versions may add members at the end of a struct with `struct_size`.
+ * The caller sets `struct_size` to the struct's size in the caller's header, and the
+ * initialiser does this. The library reads or writes at most that many bytes. If the
+ * caller's struct has more members than the library knows, these members must be zero in
+ * options, else the call returns E2BIG. In results, the library sets them to zero. If
+ * `struct_size` was not set, the call returns EINVAL.
  */
 #ifndef BATCHCORDER_H
 #define BATCHCORDER_H
@@ -120,7 +123,7 @@ enum bc_error_kind {
     BC_ERROR_EVICTED = 5,      /* the batch was evicted */
     BC_ERROR_SOURCE = 6,       /* the source returned this error */
     BC_ERROR_CHANGED = 7,      /* the resumed source is not the recorded one */
-    BC_ERROR_TOO_MANY = 8,     /* the cache has made max_readers readers */
+    BC_ERROR_TOO_MANY = 8,     /* max_readers readers were already made */
     BC_ERROR_NOT_ARROW = 9,    /* the file is no Arrow stream, file or recording */
     BC_ERROR_CORRUPT = 10,     /* the file is damaged */
     BC_ERROR_INCOMPLETE = 11,  /* the file is cut off, or the recording is unfinished */
@@ -131,11 +134,12 @@ enum bc_error_kind {
     BC_ERROR_CANCELLED = 16,   /* a hook stopped the call */
     BC_ERROR_DEADLOCK = 17,    /* the call would wait for its own thread */
     BC_ERROR_EXISTS = 18,      /* the file exists, or the recording is complete */
-    BC_ERROR_BUSY = 19,        /* another process or reader uses the file or cache */
-    BC_ERROR_FORKED = 20       /* only the parent of this fork can do that */
+    BC_ERROR_BUSY = 19,  /* another process, or a reader, uses the file or the cache */
+    BC_ERROR_FORKED = 20 /* after a fork, only the parent can do this */
 };
 
-/** A failure, filled in by the callee. Zeroed or uninitialised before the call. */
+/** Describes a failure. The called function sets the struct, which may be uninitialised
+ * before the call. */
 struct bc_error {
     int32_t code;        /* the errno value that the function returned */
     int32_t kind;        /* enum bc_error_kind */
@@ -152,8 +156,8 @@ struct bc_cache;
  * to its cache. */
 struct bc_reader;
 
-/** As a memory capacity: 7/8 of the machine's memory, or of its cgroup limit if that is
- * lower. As a disk capacity: no limit. */
+/** As a memory capacity: 7/8 of the machine's memory, or of the cgroup's limit if the
+ * limit is lower. As a disk capacity: no limit. */
 #define BC_BYTES_DEFAULT UINT64_MAX
 
 enum bc_write_policy {
@@ -161,8 +165,8 @@ enum bc_write_policy {
     BC_WRITE_ON_EVICTION = 1   /* batches that do not fit into memory go to disk */
 };
 
-/** Compression of buffers in the file, as the Arrow IPC format defines it. A compressed
- * batch is decompressed into memory by each read. Other batches are mapped. */
+/** Compression of buffers in the file, as the Arrow IPC format defines it. Reads
+ * decompress a compressed batch into memory. Other batches are mapped. */
 enum bc_compression {
     BC_COMPRESSION_NONE = 0,
     BC_COMPRESSION_LZ4 = 1,
@@ -174,15 +178,17 @@ struct bc_hook_state {
     void *data[2];
 };
 
-/** Functions called around the slow path: while a thread calls the source or waits for
- * another thread. That thread calls them, with no lock held. A binding releases its
- * language's global lock in `enter` and takes it again in `leave`. */
+/** Functions that a thread calls around a call of the source, and around a wait for
+ * another thread. The thread holds no lock of the library when it calls them. A binding
+ * releases its language's global lock in `enter` and takes it again in `leave`. */
 struct bc_hooks {
-    /* Returns 0, or an errno with which the call fails. Then `leave` is not called. */
+    /* Returns 0 or an errno. With an errno, the library's function fails with this errno,
+     * and `leave` is not called. */
     int (*enter)(void *context, struct bc_hook_state *state);
     void (*leave)(void *context, struct bc_hook_state *state);
-    /* Called about every 30 ms between `enter` and `leave`. An errno such as EINTR stops
-     * the call, which loses nothing and can be repeated. May be NULL. */
+    /* Called about every 30 ms between `enter` and `leave`. If it returns an errno such
+     * as EINTR, the library's function fails with this errno. The failure loses no batch,
+     * and the caller can repeat the function. May be NULL. */
     int (*poll)(void *context);
     void *context;
 };
@@ -190,29 +196,32 @@ struct bc_hooks {
 struct bc_cache_options {
     size_t struct_size;
     uint64_t memory_capacity; /* bytes of the memory tier; default: BC_BYTES_DEFAULT */
-    uint64_t disk_capacity;   /* bytes of the file at disk_path; default: no limit */
-    uint64_t max_readers;     /* readers ever made, 0: no limit. With a limit, a batch is
-                                 evicted once all readers were made and have passed it */
-    uint64_t prefetch;        /* batches that a thread keeps ahead of the fastest reader.
-                                 It alone calls the source, within the hooks. 0: readers
-                                 call the source when they need a batch */
-    const char *disk_path;    /* directory for the cache's file; NULL: no disk tier */
-    const char *record_path; /* name of a recording, instead of disk_path. The file stays,
-                                other processes can read it while it grows, and it is
-                                complete once the source has ended. It keeps every batch:
-                                disk_path, max_readers, checksum 0 or another write_policy
-                                is EINVAL. NULL: no recording */
+    uint64_t disk_capacity;   /* bytes of the file below disk_path; default: no limit */
+    uint64_t max_readers;     /* count of readers that may ever be made; 0: no limit. With
+                                 a limit, a batch is evicted once all these readers were
+                                 made and have passed the batch */
+    uint64_t prefetch;       /* batches that a thread records ahead of the fastest reader.
+                                Only this thread calls the source, between the hooks. 0:
+                                readers call the source when they need a batch */
+    const char *disk_path;   /* directory for the cache's file; NULL: no disk tier */
+    const char *record_path; /* path of a recording, instead of disk_path; NULL: no
+                                recording. The file outlives the cache. Other processes
+                                can read the file while it grows. The file is complete
+                                once the source has ended. A recording keeps every batch.
+                                EINVAL together with disk_path, max_readers, checksum 0 or
+                                BC_WRITE_ON_EVICTION */
     const struct bc_hooks *hooks; /* copied; NULL: none */
     int32_t write_policy;         /* enum bc_write_policy */
     int32_t compression;          /* enum bc_compression */
-    int32_t checksum; /* 1: the file has checksums, and the first read verifies them; 0:
-                         it has none. Default: 1 */
+    int32_t checksum; /* 1: the file has checksums, and the first read of a batch verifies
+                         the batch's checksums; 0: no checksums. Default: 1 */
     int32_t durable;  /* 1: a recorded batch is on the disk before a reader or another
-                         process sees it. If synchronising fails, every later call fails
-                         with that errno. EINVAL without record_path */
+                         process gets it. If synchronising the file fails, every later
+                         call fails with that errno. EINVAL without record_path */
     int32_t resume;   /* 1: continues an incomplete recording that no process is writing.
-                         The source must return the recorded batches again: they are
-                         compared by row count and dropped. EINVAL without record_path */
+                         The source must return the recorded batches again: their row
+                         counts are compared, and they are dropped. EINVAL without
+                         record_path */
     int32_t reserved; /* zero */
 };
 
@@ -232,12 +241,12 @@ struct bc_cache_options {
      0,                               \
      0}
 
-/** Makes a cache of `source`. Reads its schema now, and its batches when readers need
- * them.
+/** Makes a cache of `source`. Reads the schema now, and each batch when a reader needs
+ * the batch.
  *
- * On success the stream moves: `source->release` is NULL. The cache releases the stream
- * once it has ended or failed, or the cache is closed. On failure the stream stays the
- * caller's, and no batch was taken.
+ * On success the stream moves into the cache: `source->release` is NULL. The cache
+ * releases the stream once the stream has ended or failed, or when the cache is closed.
+ * On failure the stream stays the caller's, and no batch was read.
  *
  * `options`: NULL means the defaults.
  * `out_cache`: one reference, which the caller gives to bc_cache_unref().
@@ -258,28 +267,30 @@ BC_EXPORT int bc_cache_new(struct ArrowArrayStream *source,
 /** Adds a reference. Returns `cache`. */
 BC_EXPORT struct bc_cache *bc_cache_ref(struct bc_cache *cache);
 
-/** Releases a reference; NULL is accepted. The last one closes and frees the cache.
- * Readers hold one each. Exported arrays stay valid. */
+/** Releases a reference; NULL is accepted. The release of the last reference closes and
+ * frees the cache. Each reader holds a reference. Exported arrays stay valid. */
 BC_EXPORT void bc_cache_unref(struct bc_cache *cache);
 
 /** Closes the cache. A second call does nothing.
  *
- * Waiting readers wake and fail. The memory is freed, and the cache's own file is
- * removed. Exported arrays stay valid. If a thread is inside the source, that thread
- * releases it: this function never waits for the source. The releases of the source and
- * of its arrays are foreign code, and may run here. In a fork's child this function only
- * marks the cache, because source, memory and file belong to the parent. */
+ * Threads that wait in a reader wake, and their calls fail. The memory is freed, and the
+ * cache's own file below disk_path is removed. Exported arrays stay valid. This function
+ * never waits for the source: if a thread is inside the source, that thread releases the
+ * source later. Otherwise this function calls the release callbacks of the source and of
+ * its arrays. In a fork's child this function only marks the cache as closed, because
+ * source, memory and file belong to the parent. */
 BC_EXPORT void bc_cache_close(struct bc_cache *cache);
 
 /** Records all remaining batches of the source. A second call does nothing.
  *
- * `out_batches`: batches recorded so far, by this call and earlier ones.
+ * `out_batches`: count of the batches recorded so far, by this call and earlier calls.
  *
- * Fails as bc_reader_next() does, and can then be repeated. */
+ * Fails as bc_reader_next() does. After a failure, the caller can repeat the call. */
 BC_EXPORT int bc_cache_ingest(struct bc_cache *cache, uint64_t *out_batches,
                               struct bc_error *error);
 
-/** Like bc_cache_ingest(), but stops once `batches` batches are recorded. */
+/** Like bc_cache_ingest(), but stops once `batches` batches are recorded, earlier batches
+ * included. */
 BC_EXPORT int bc_cache_ingest_to(struct bc_cache *cache, uint64_t batches,
                                  uint64_t *out_batches, struct bc_error *error);
 
@@ -290,7 +301,7 @@ BC_EXPORT int bc_cache_schema(struct bc_cache *cache, struct ArrowSchema *out_sc
 
 /** Returns the errno with which the source failed, or 0 if it has not failed.
  *
- * `out_message`: the source's whole message; NULL if it has not failed.
+ * `out_message`: the source's whole message; NULL if the source has not failed.
  *
  * Never waits. Works after close. */
 BC_EXPORT int bc_cache_source_error(struct bc_cache *cache, const char **out_message);
@@ -304,26 +315,26 @@ enum bc_state {
     BC_STATE_CLOSED = 3     /* the cache is closed */
 };
 
-/** Counters of a cache. Each is a value of one moment. */
+/** Counters of a cache. Different counters may be of different moments. */
 struct bc_stats {
     size_t struct_size;       /* set by the caller */
     int32_t state;            /* enum bc_state */
     int32_t exhausted;        /* 1: the source has ended; stays 1 after close */
     uint64_t batches;         /* recorded so far, evicted ones included */
     uint64_t rows;            /* in these batches */
-    uint64_t bytes;           /* that these batches reference, each counted alone */
-    uint64_t evicted;         /* batches evicted; they are the first ones */
+    uint64_t bytes;           /* sum of the bytes that each batch references alone */
+    uint64_t evicted;         /* batches evicted: the batches below this index */
     uint64_t memory_bytes;    /* charged to the memory tier, reservations included */
     uint64_t memory_capacity; /* bytes */
     uint64_t disk_bytes;      /* of the cache's file, without holes */
     uint64_t disk_capacity;   /* bytes; 0 without a disk tier */
     uint64_t source_calls;    /* calls of the source for a batch */
     uint64_t source_ns;       /* nanoseconds in these calls, estimated by sampling */
-    uint64_t readers;         /* ever made */
+    uint64_t readers;         /* readers made so far, freed readers included */
     uint64_t waiting;         /* threads that wait for another thread's batch */
     uint64_t memory_hits;     /* batches that readers got from memory */
     uint64_t disk_hits;       /* batches that readers got from disk */
-    uint64_t resumed;         /* batches that a resumed recording had before */
+    uint64_t resumed;         /* batches in the recording when it was resumed */
 };
 
 /** Writes the counters. The caller has set `out_stats->struct_size`. Never waits, never
@@ -335,10 +346,10 @@ BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
 
 /** Sets the capacity of the memory tier.
  *
- * `capacity`: bytes; BC_BYTES_DEFAULT means 7/8 of the machine's memory.
+ * `capacity`: bytes; BC_BYTES_DEFAULT means the default of bc_cache_new().
  *
- * Recorded batches stay. If the old capacity stopped an ingest, it continues with the
- * next call that needs a batch.
+ * Recorded batches stay. If the old capacity stopped the recording, the next call that
+ * needs a batch continues the recording.
  *
  * EINVAL: the cache is closed. */
 BC_EXPORT int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
@@ -358,10 +369,11 @@ BC_EXPORT int bc_cache_set_disk_capacity(struct bc_cache *cache, uint64_t capaci
  * `bytes`: the size to charge. Batches have priority: they are admitted as if there were
  * no reservations, and bc_cache_is_overcommitted() then returns 1.
  *
- * Returns 1 if it was charged, 0 if the capacity is used up. Works after close. */
+ * Returns 1 if the bytes were charged, 0 if the capacity is used up. Works after
+ * close. */
 BC_EXPORT int bc_cache_reserve(struct bc_cache *cache, uint64_t bytes);
 
-/** Takes back a charge of bc_cache_reserve(). */
+/** Takes back `bytes` that bc_cache_reserve() charged. */
 BC_EXPORT void bc_cache_unreserve(struct bc_cache *cache, uint64_t bytes);
 
 /** Returns 1 if the reservations exceed the capacity that the batches leave, else 0. The
@@ -370,14 +382,14 @@ BC_EXPORT int bc_cache_is_overcommitted(struct bc_cache *cache);
 
 /* ---- readers ---- */
 
-/** As a reader's start: the first batch that is not recorded yet. */
+/** As a reader's start: the index of the first batch that is not recorded yet. */
 #define BC_READER_FRONTIER UINT64_MAX
 
 struct bc_reader_options {
     size_t struct_size;
     uint64_t start; /* index of the first batch, or BC_READER_FRONTIER; default: 0 */
-    uint64_t stop;  /* the reader ends before this batch; default: no limit */
-    uint64_t step;  /* from one batch to the next, at least 1; default: 1 */
+    uint64_t stop;  /* index of the first batch after the range; default: no limit */
+    uint64_t step;  /* difference of consecutive indices, at least 1; default: 1 */
     const int32_t *columns; /* indices of the columns to return, in this order; NULL means
                                all. Bytes of other columns are never read, except to
                                verify the checksum of a body of up to 4 KiB */
@@ -392,8 +404,8 @@ struct bc_reader_options {
  * `options`: NULL means all columns from batch 0.
  * `out_reader`: one reference, which the caller gives to bc_reader_unref().
  *
- * EINVAL: the cache is closed; it has made max_readers readers; the first batch was
- *     evicted; a column does not exist; step is 0. */
+ * EINVAL: the cache is closed; max_readers readers were already made; the batch at
+ * `start` was evicted; a column does not exist; step is 0. */
 BC_EXPORT int bc_cache_reader(struct bc_cache *cache,
                               const struct bc_reader_options *options,
                               struct bc_reader **out_reader, struct bc_error *error);
@@ -420,7 +432,8 @@ BC_EXPORT int bc_cache_batch(struct bc_cache *cache, uint64_t number,
                              struct ArrowArray *out_array, struct bc_batch_info *out_info,
                              struct bc_error *error);
 
-/** Like bc_cache_batch(), but returns EAGAIN where bc_reader_next_quick() does. */
+/** Like bc_cache_batch(), but returns EAGAIN under the conditions of
+ * bc_reader_next_quick(). */
 BC_EXPORT int bc_cache_batch_quick(struct bc_cache *cache, uint64_t number,
                                    struct ArrowArray *out_array,
                                    struct bc_batch_info *out_info,
@@ -432,16 +445,16 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
                               struct bc_error *error);
 
 /** Returns the next batch as a struct array. If the batch is not recorded yet, calls the
- * source or waits for the thread that does.
+ * source, or waits for the thread that calls the source.
  *
  * `out_array`: the caller releases it. `release` is NULL at the end of the stream, and in
- *     every later call. Its buffers are the producer's own or the mapped file's: nothing
- *     is copied.
+ *     every later call. The array's buffers are the source's own buffers or the mapped
+ *     file. They are copies if the batch is compressed or was not aligned.
  * `out_info`: may be NULL. All zero at the end of the stream.
  *
  * A source error is permanent: every reader gets the batches before it, then this error.
- * EINTR from another cache's stream is retried. After ENOMEM or an error of the disk the
- * batch is kept, and the next call continues with it.
+ * If the source is a stream of another cache, EINTR from it is not permanent. After
+ * ENOMEM or an error of the disk, the batch is kept, and the next call stores it again.
  *
  * ENOMEM: out of memory; the capacity of a tier is used up.
  * EINVAL: the cache is closed; a batch does not fit the schema; an offset leaves its
@@ -450,21 +463,22 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  * EDEADLK: the source reads a batch of its own cache that is not recorded yet.
  * ECANCELED: a hook stopped the call; in a fork's child, the batch is not recorded.
  * EBADMSG: the batch in the file is damaged.
- * EIO: the file is shorter than before; the system refused a call.
+ * EIO: the file is shorter than before; a system call failed.
  * EOWNERDEAD: the writer of the followed recording died, or its source failed.
- * ENOLCK: the file system refuses locks, so a follower cannot see its writer.
+ * ENOLCK: the file system refuses locks, so a follower cannot tell if its writer lives.
  * Other: the source's error, or an errno of a hook such as EINTR. */
 BC_EXPORT int bc_reader_next(struct bc_reader *reader, struct ArrowArray *out_array,
                              struct bc_batch_info *out_info, struct bc_error *error);
 
 /** Like bc_reader_next(), but returns EAGAIN instead of a long read.
  *
- * A binding calls this with its language's global lock held, and after EAGAIN calls
- * bc_reader_next() without it. Calls of the source and waits are not affected: the hooks
- * surround them. If the source itself failed with EAGAIN, both functions return that.
+ * A binding calls this function with its language's global lock held. After EAGAIN, it
+ * releases the lock and calls bc_reader_next(). This function may still call the source
+ * or wait, because the hooks release the lock around both. If the source itself failed
+ * with EAGAIN, both functions return EAGAIN.
  *
  * EAGAIN: the batch takes long to verify or decompress; another thread is reading from
- *     this reader or extending the same dictionary. The reader has not moved. */
+ *     this reader or extending the same dictionary. The reader stays at the batch. */
 BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *out_array,
                                    struct bc_batch_info *out_info,
                                    struct bc_error *error);
@@ -479,16 +493,16 @@ BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
 
 /** Moves past batch `number` without exporting it. Never waits.
  *
- * EAGAIN: the reader is at another batch; another thread is reading from it; the batch is
- *     not recorded yet.
+ * EAGAIN: the reader is at another batch; another thread is reading from the reader; the
+ *     batch is not recorded yet.
  * EINVAL: the cache is closed. */
 BC_EXPORT int bc_reader_skip(struct bc_reader *reader, uint64_t number);
 
 /** Adds a reference. Returns `reader`. */
 BC_EXPORT struct bc_reader *bc_reader_ref(struct bc_reader *reader);
 
-/** Releases a reference; NULL is accepted. The last one frees the reader, which then
- * keeps no batch from being evicted. */
+/** Releases a reference; NULL is accepted. The release of the last reference frees the
+ * reader. A freed reader does not prevent eviction. */
 BC_EXPORT void bc_reader_unref(struct bc_reader *reader);
 
 /** Exports the reader as an Arrow stream of its remaining batches. The caller's reference
@@ -500,10 +514,11 @@ BC_EXPORT void bc_reader_export(struct bc_reader *reader,
 
 struct bc_file_options {
     size_t struct_size;
-    uint64_t max_batches;         /* reads only the first ones; default: no limit */
+    uint64_t max_batches;         /* opens only this many batches; default: no limit */
     const struct bc_hooks *hooks; /* copied; NULL: none */
-    int32_t file; /* descriptor of an open file to read instead of `path`, which then only
-                     appears in messages. It stays the caller's. Default: -1, none */
+    int32_t file; /* descriptor of an open file to read instead of `path`. Error messages
+                     still name `path`. The descriptor stays the caller's. Default: -1,
+                     none */
     int32_t verify;  /* 1: the first read of a batch validates all its values: offsets,
                         text, indices. Checksums are always verified */
     int32_t partial; /* 1: opens the valid batches of a file that is cut off, damaged at
@@ -521,14 +536,15 @@ struct bc_file_options {
  *
  * For a complete recording this reads the schema and the trailer, in constant
  * time. For other files it reads the metadata of all messages once. The file is never
- * changed. Batches are mapped, and copied only if they are compressed or unaligned. They
- * stay valid after the cache. While batches are in use, the file must not be made
- * shorter.
+ * changed. Batches are mapped, and copied only if they are compressed or unaligned.
+ * Exported batches stay valid after the cache is freed. While batches are in use, the
+ * file must not be made shorter.
  *
  * With `follow`, readers wait for batches that the writer has not written yet. The stream
  * ends when the recording is complete. If the writer is a cache in the same process, the
  * follower calls that cache's source itself: a single thread cannot deadlock. The
- * follower keeps that cache until it is closed, and gets its source's error.
+ * follower holds a reference to that cache until the follower is closed. If that source
+ * fails, the follower's readers get the same error.
  *
  * `options`: NULL means the defaults.
  * `out_cache`: one reference.
@@ -551,12 +567,12 @@ BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *optio
 BC_EXPORT int bc_file_verify(const char *path, const struct bc_file_options *options,
                              uint64_t *out_batches, struct bc_error *error);
 
-/** Removes an incomplete recording that no process is writing, and no other file. A file
- * that is empty or all zeros counts as one: a power failure leaves such files.
+/** Removes an incomplete recording that no process is writing, and no other file. Also
+ * removes a file that is empty or all zeros, because a power failure leaves such files.
  *
  * EEXIST: the recording is complete.
- * EBUSY: a process is writing it; another file has taken its name.
- * ENOLCK: the file system refuses locks, so the writer cannot be seen.
+ * EBUSY: a process is writing the recording; another file has taken the recording's name.
+ * ENOLCK: the file system refuses locks, so it is unknown whether a process is writing.
  * EINVAL: the file is no recording.
  * Other: an errno of opening or removing the file. */
 BC_EXPORT int bc_file_discard(const char *path, struct bc_error *error);
@@ -570,8 +586,8 @@ struct bc_save_options {
 #define BC_SAVE_OPTIONS_INIT {sizeof(struct bc_save_options), 0, 0}
 
 /** Records all remaining batches and saves the cache as a complete recording at `path`.
- * The file is a link to the cache's own file if that is possible, else a copy. It appears
- * at once, and on failure the old file stays.
+ * If possible, the new file is a link to the cache's own file, else it is a copy. The
+ * complete file appears at `path` in one step. On failure an existing file stays.
  *
  * `options`: NULL means the defaults.
  *
@@ -589,29 +605,31 @@ BC_EXPORT int bc_cache_save(struct bc_cache *cache, const char *path,
  *
  * `out_batches`: the number of batches in the file.
  *
- * EINVAL: the cache is closed; batches are in memory only, or were or will be evicted.
+ * EINVAL: the cache is closed; batches are in memory only; the cache has a limit
+ *     max_readers, so batches were or will be evicted.
  * ECANCELED: in a fork's child, batches are not in the file, and only the parent can
  *     write it.
  * Other: an errno of writing. */
 BC_EXPORT int bc_cache_publish(struct bc_cache *cache, uint64_t *out_batches,
                                struct bc_error *error);
 
-/** Returns 1 if a process is writing the recording that the cache has opened, -1 if the
- * file system refuses to tell, else 0. Also 0 if the cache is closed, or has opened no
- * file. */
+/** Returns 1 if a process is writing the recording that the cache has opened, else 0.
+ * Returns -1 if the file system refuses to tell. Returns 0 if the cache is closed, or has
+ * opened no file. */
 BC_EXPORT int bc_cache_is_being_written(struct bc_cache *cache);
 
-/** Returns 1 if the system refused the lock of the cache's own file at disk_path, else 0.
- * Such a file works. If its process is killed, no other process removes it. Works after
- * close. */
+/** Returns 1 if the system refused the lock of the cache's own file below disk_path, else
+ * 0. The cache works without the lock. If its process is killed, no other process removes
+ * the file. Works after close. */
 BC_EXPORT int bc_cache_is_unlocked(const struct bc_cache *cache);
 
-/** Selects columns: the cache's schema then has these only, in this order, and a reader's
- * column indices count among them. A binding needs the schema to find columns by name, so
- * this is no option of bc_file_open(). Works after close.
+/** Selects columns of the cache. The cache's schema then has only these columns, in this
+ * order. The column indices of a reader are indices into this schema. A binding needs the
+ * schema to find columns by name, so bc_file_open() has no such option. Works after
+ * close.
  *
  * EINVAL: a column does not exist.
- * EBUSY: columns were selected before; the cache has had a reader. */
+ * EBUSY: columns were selected before; a reader of the cache was made before. */
 BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
                               int64_t n_columns, struct bc_error *error);
 
@@ -624,19 +642,19 @@ BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
 BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                                 uint64_t *out_row_in_batch, struct bc_error *error);
 
-/** Writes the first row of each of `n` batches from batch `start` on, and of the batch
- * after them.
+/** Writes the index of the first row of each of the `n` batches from batch `start` on.
+ * The last entry is the index of the first row after these batches.
  *
  * `out_rows`: space for `n` + 1 row indices.
  *
- * EINVAL: fewer batches are recorded; the first one was evicted; the cache is closed. */
+ * EINVAL: fewer batches are recorded; batch `start` was evicted; the cache is closed. */
 BC_EXPORT int bc_cache_row_starts(struct bc_cache *cache, uint64_t start, uint64_t n,
                                   uint64_t *out_rows, struct bc_error *error);
 
 /** The kinds of a cache's file. */
 enum bc_file_kind {
     BC_FILE_NONE = 0,      /* the cache has no file */
-    BC_FILE_CACHE = 1,     /* the cache's own, removed with it */
+    BC_FILE_CACHE = 1,     /* the cache's own file, removed when the cache is closed */
     BC_FILE_RECORDING = 2, /* a recording of this library */
     BC_FILE_STREAM = 3,    /* an Arrow IPC stream */
     BC_FILE_ARROW = 4      /* an Arrow IPC file (Feather V2) */
@@ -656,9 +674,9 @@ struct bc_file_info {
 /** Describes the file of a cache.
  *
  * `out_info`: the caller has set `struct_size`.
- * `out_column_bytes`: space for one number per column, or NULL. Receives the size of the
- *     column's buffers in all batches as stored, dictionaries included. This reads the
- *     metadata of every batch.
+ * `out_column_bytes`: space for one size per column, or NULL. A size is that of the
+ *     column's stored buffers in all batches, dictionaries included. If not NULL, the
+ *     function reads the metadata of every batch.
  *
  * EINVAL: the cache is closed; `struct_size` is not set.
  * Other: an errno of reading. */
@@ -667,21 +685,22 @@ BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *ou
 
 /* ---- the rest ---- */
 
-/** Writes a permutation of the numbers below `n`. It depends on `seed`, `epoch` and `n`
- * alone, and is the same in every version and on every machine.
+/** Writes a permutation of the numbers below `n`. The permutation depends only on `seed`,
+ * `epoch` and `n`, and is the same in every version and on every machine.
  *
  * `out`: space for `n` numbers. */
 BC_EXPORT void bc_permutation(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t *out);
 
-/** Functions that a binding wants called around a fork, for its own locks. `before` takes
- * the locks, and the other two release them. The thread that forks calls all three. None
- * is NULL, and none calls the library.
+/** Functions of a binding that the library calls around a fork. `before` acquires the
+ * binding's locks. `in_parent` and `in_child` release the locks in the parent and in the
+ * child. The thread that forks calls them. No function is NULL, and no function may call
+ * the library.
  *
  * The library takes its own locks after `before` has returned, and releases them before
  * it calls `in_parent` or `in_child`. A binding may therefore hold its locks around any
- * call of the library. With several bindings, the latest one's `before` comes first, and
- * its `in_parent` or `in_child` last. Two threads may fork at once: each calls `before`.
- */
+ * call of the library. If there are several bindings, `before` of the latest binding is
+ * called first, and its `in_parent` or `in_child` last. If two threads fork at once, both
+ * call `before`. */
 struct bc_fork_calls {
     void (*before)(void *context);
     void (*in_parent)(void *context);
