@@ -81,7 +81,7 @@ def test_differences_are_those_of_the_page(found: dict[str, dict[str, Any]]) -> 
 
 def test_the_page_lists_new_names() -> None:
     page = PAGE.read_text()
-    text = page[page.index("New names: ") : page.index("Four things can surprise")]
+    text = page[page.index("New names: ") : page.index("Four differences can surprise")]
     named = {name.rpartition(".")[2] for name in re.findall(r"`([\w.]+)`", text)}
     old = {"cast", "close", "ingest_all", "ingested_count", "reader", "schema"}
     old |= {"upstream_exhausted", "CastingStreamCache", "StreamCache"}
