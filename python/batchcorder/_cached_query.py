@@ -249,6 +249,22 @@ def _opened(path: bytes) -> _Begun | None:
     return None if cache is None else _Begun(cache, True)
 
 
+def _opened_at_once(path: bytes) -> _Begun | None:
+    """
+    Return the recording if no decision is needed.
+
+    A complete recording needs none. The lock of an incomplete one may belong to a process
+    in the middle of discarding it: a follower would never get the rest. Without write
+    access to the directory, a process cannot decide, so it follows.
+    """
+    if not os.access(os.path.dirname(path), os.W_OK):
+        return _opened(path)
+    try:
+        return _Begun(_recordings.open_recording(path), True)
+    except (OSError, ValueError):
+        return None
+
+
 def _decided(
     path: bytes, make_source: Callable[[], ArrowStream], *, resume: bool, **options: Any
 ) -> _Begun:
@@ -345,7 +361,7 @@ def cached(
             errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
         )
     name = os.path.realpath(name)
-    begun = _opened(name) or _decided(
+    begun = _opened_at_once(name) or _decided(
         name,
         make_source,
         resume=resume,

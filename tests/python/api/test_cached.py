@@ -6,6 +6,7 @@ One of many processes records it, whole.
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import logging
 import os
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import cached
+from batchcorder import _cached_query, cached
 from children import die_at, fork, kill, killed, linger, status, stream
 from helpers import Task, check_python, ids, mapped, numbered, wait_until
 
@@ -611,6 +612,31 @@ def test_a_follower_takes_over(path: Path) -> None:
         with pytest.raises(OSError, match="writer died"):
             next(reader)
     read(path, source, True)
+    check_whole(path)
+
+
+def test_a_recording_that_is_being_discarded_is_not_followed(path: Path) -> None:
+    """A process decides to discard a recording, and holds its lock for that moment."""
+    child = fork(read, path, lambda: stream(BATCHES, die_at(3)))
+    assert status(child) == -signal.SIGKILL
+    held = path.parent.with_name("held")
+    go_on = path.parent.with_name("go_on")
+
+    def discard() -> None:
+        with _cached_query._decision(os.fsencode(path)), path.open("r+b") as file:
+            _cached_query._call_lock(file.fileno(), fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
+            held.touch()
+            wait_until(go_on.exists)
+            path.unlink()
+
+    child = fork(discard)
+    wait_until(held.exists)
+    task = Task(read, path)
+    # A follower opens the file. The thread that waits for the decision does not.
+    time.sleep(0.05)  # sleep: gives the fault a moment to show itself
+    go_on.touch()
+    assert status(child) == 0
+    assert task.result() == ALL
     check_whole(path)
 
 
