@@ -57,3 +57,15 @@ void bc__bits_copy(uint8_t *out, const uint8_t *bitmap, int64_t offset, int64_t 
     }
     if (length % 8 != 0) out[bytes - 1] &= (uint8_t)((1U << (length % 8)) - 1U);
 }
+
+uint64_t bc__bits_load(const uint8_t *bitmap, int64_t offset, int length) {
+    bc_assert(offset >= 0 && length > 0 && length <= 64);
+    const uint8_t *in = bitmap + offset / 8;
+    unsigned shift = (unsigned)(offset % 8);
+    size_t bytes = (size_t)(shift + (unsigned)length + 7) / 8;
+    uint64_t word = 0;
+    memcpy(&word, in, bytes < 8 ? bytes : 8);
+    word >>= shift;
+    if (bytes > 8) word |= (uint64_t)in[8] << (64 - shift);
+    return length == 64 ? word : word & ((UINT64_C(1) << length) - 1);
+}

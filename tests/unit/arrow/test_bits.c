@@ -52,8 +52,27 @@ static void test_copy_at_every_offset(void) {
     }
 }
 
+static void test_load_at_every_offset(void) {
+    for (int64_t offset = 0; offset < 20; offset++) {
+        for (int length = 1; length <= 64; length++) {
+            size_t bytes = (size_t)(offset + length + 7) / 8;
+            uint8_t whole[BYTES];
+            fill(whole);
+            uint8_t *in = malloc(bytes); /* of the exact size, as above */
+            memcpy(in, whole, bytes);
+            uint64_t word = bc__bits_load(in, offset, length);
+            for (int i = 0; i < 64; i++) {
+                uint64_t expected = i < length ? (uint64_t)bit(in, offset + i) : 0;
+                CHECK((word >> i & 1) == expected);
+            }
+            free(in);
+        }
+    }
+}
+
 int main(void) {
     static const struct tap_case cases[] = {TAP_CASE(test_count_at_every_offset),
-                                            TAP_CASE(test_copy_at_every_offset)};
+                                            TAP_CASE(test_copy_at_every_offset),
+                                            TAP_CASE(test_load_at_every_offset)};
     return TAP_RUN(cases);
 }
