@@ -28,6 +28,7 @@ int bc__cache_alloc(uint64_t max_readers, struct bc_cache **out_cache,
 static void free_cache(struct bc_cache *cache) {
     if (cache->has_store) bc__store_finish(&cache->store);
     if (cache->has_disk) bc__disk_finish(&cache->disk);
+    bc__statistics_free(cache->statistics);
     bc__projection_free(cache->selection);
     bc__free(cache->columns);
     bc__schema_free(cache->schema);

@@ -49,6 +49,9 @@ struct bc_cache {
     atomic_bool is_made; /* construction cannot fail any more */
     bool has_disk;
     bool has_store;
+    enum bc_statistics_policy statistics_policy;
+    struct bc_statistics
+        *statistics; /* guarded by the ingest's store_lock; may be NULL */
     struct bc_schema *schema;
     int32_t *columns; /* the selected columns, or NULL; set before its first reader */
     struct bc_projection *selection;
@@ -129,7 +132,21 @@ bool bc__cache_evict(struct bc_cache *cache);
 int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
                             struct bc_error *error);
 
+/* ---- statistics (statistics.c) ---- */
+
+/* Gathers the statistics of each batch from now on. Called before the first batch is
+ * stored. ENOMEM. */
+int bc__cache_gather_all(struct bc_cache *cache, struct bc_error *error);
+/* Gathers the statistics of all recorded batches and columns that lack them. Errors:
+ * those of bc_cache_statistics(). */
+int bc__cache_gather(struct bc_cache *cache, struct bc_error *error);
+
 /* ---- the rest ---- */
+
+/* Makes the projection of columns, whose indices are those of the cache's selection. It
+ * is NULL if `columns` is NULL and all are selected. (readers.c) */
+int bc__cache_project(struct bc_cache *cache, const int32_t *columns, int64_t n,
+                      struct bc_projection **out_projection, struct bc_error *error);
 
 /* Makes a reader. `counted`: max_readers counts it. (readers.c) */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,

@@ -22,8 +22,10 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
     }
     int code = bc__cache_check_hooks(options->hooks, error);
     if (code != 0) return code;
-    if (options->reserved != 0) {
-        return bc__error_set(error, EINVAL, "A reserved option is not zero");
+    if (options->statistics < BC_STATISTICS_DEFAULT ||
+        options->statistics > BC_STATISTICS_NEVER) {
+        return bc__error_set(error, EINVAL, "Unknown statistics policy %d",
+                             (int)options->statistics);
     }
     if (options->record_path == NULL) {
         if (!options->durable && !options->resume) return 0;
@@ -47,8 +49,14 @@ uint64_t bc__cache_memory_budget(uint64_t wanted) {
 
 static int init_store(struct bc_cache *cache, const struct bc_cache_options *options,
                       struct bc_error *error) {
-    return bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_capacity),
-                                (enum bc_write_policy)options->write_policy, error);
+    int code =
+        bc__cache_init_store(cache, bc__cache_memory_budget(options->memory_capacity),
+                             (enum bc_write_policy)options->write_policy, error);
+    cache->statistics_policy = (enum bc_statistics_policy)options->statistics;
+    bool gathers =
+        options->statistics == BC_STATISTICS_ALWAYS ||
+        (options->statistics == BC_STATISTICS_DEFAULT && options->record_path != NULL);
+    return code == 0 && gathers ? bc__cache_gather_all(cache, error) : code;
 }
 
 /* Returns the options of a recording's file. `is_named_later`: the file gets its name
@@ -150,7 +158,9 @@ static int create_cache(struct ArrowArrayStream *source,
     };
     if (code == 0) code = bc__cache_init_ingest(cache, source, &ingest, error);
     if (code == 0) {
-        code = start_cache(cache, init_tiers == init_recording, error);
+        /* A resumed recording has batches. */
+        if (cache->store.statistics != NULL) code = bc__cache_gather(cache, error);
+        if (code == 0) code = start_cache(cache, init_tiers == init_recording, error);
         if (code != 0) bc__cache_undo_ingest(cache, source);
     }
     if (code != 0) {

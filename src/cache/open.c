@@ -119,6 +119,7 @@ int bc_file_verify(const char *path, const struct bc_file_options *options,
             array.release(&array);
             number++;
         }
+        if (code == 0) code = bc_cache_verify_statistics(cache, error);
         bc_cache_unref(cache);
     }
     if (opened && out_batches != NULL) *out_batches = number;

@@ -93,12 +93,9 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     return code;
 }
 
-/* Makes the projection of the requested columns. Their indices are those of the cache's
- * selection. */
-static int project(struct bc_cache *cache, const struct bc_reader_options *options,
-                   struct bc_projection **out_projection, struct bc_error *error) {
-    const int32_t *columns = options->columns;
-    int64_t n = options->n_columns;
+int bc__cache_project(struct bc_cache *cache, const int32_t *columns, int64_t n,
+                      struct bc_projection **out_projection, struct bc_error *error) {
+    *out_projection = NULL;
     /* Both members are set once, with the lock. */
     bc__mutex_lock(&cache->lock);
     bool is_selected = cache->columns != NULL;
@@ -136,7 +133,8 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
         .closed = &cache->closed,
     };
     struct bc_projection *projection = NULL;
-    int code = project(cache, options, &projection, error);
+    int code = bc__cache_project(cache, options->columns, options->n_columns, &projection,
+                                 error);
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};

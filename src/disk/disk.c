@@ -83,8 +83,7 @@ int bc__disk_publish_name(struct bc_disk *disk, struct bc_error *error) {
     return code;
 }
 
-static int append_batch(struct bc_tier *tier, struct bc_batch *batch,
-                        const struct bc_buffer_ranges *ranges, bool more,
+static int append_batch(struct bc_tier *tier, const struct bc_tier_write *write,
                         struct bc_extent *out_extent, struct bc_error *error) {
     struct bc_disk *disk = bc__disk_of(tier);
     if (disk->schema_bytes == 0) {
@@ -92,13 +91,16 @@ static int append_batch(struct bc_tier *tier, struct bc_batch *batch,
         if (code != 0) return code;
     }
     int code = bc__dictionaries_write(&disk->dictionaries, &disk->encoder, &disk->file,
-                                      batch, error);
+                                      write->batch, error);
     if (code != 0) return code;
     struct bc_encoded_message message;
-    code = bc__encode_batch(&disk->encoder, batch, ranges, &message, error);
+    code = bc__encode_batch(&disk->encoder, write->batch, write->ranges, &message, error);
     if (code != 0) return code;
+    if (write->statistics != NULL) {
+        bc__statistics_add(write->statistics, write->batch->number, write->batch);
+    }
     code = bc__file_append(&disk->file, message.iovecs, message.n_iovecs, message.size,
-                           more, &out_extent->offset, error);
+                           write->more, &out_extent->offset, error);
     if (code == 0) out_extent->size = message.size;
     return code;
 }

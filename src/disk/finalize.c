@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
-#include "disk/disk.h"
+#include "disk/statistics.h"
 
 enum { CHUNK_ENTRIES = 1024 };
 
@@ -81,20 +81,34 @@ static int put_dictionaries(struct entry_writer *writer,
     return 0;
 }
 
-static int put_footer(struct entry_writer *writer, const struct bc_trailer *trailer) {
+/* Pads the entries, and writes the statistics. */
+static int put_statistics(struct entry_writer *writer,
+                          const struct bc_statistics_section *statistics,
+                          const struct bc_trailer *trailer) {
+    int64_t at = bc__trailer_statistics_at(trailer);
     int code = flush_entries(writer);
     if (code != 0) return code;
-    int64_t padding = bc__trailer_file_size(trailer) - BC_TRAILER_FOOTER - writer->offset;
+    int64_t padding = at - writer->offset;
     bc_assert(padding >= 0 && padding < 64);
-    uint8_t *out = writer->chunk;
-    memset(out, 0, (size_t)padding);
-    bc__trailer_put_footer(out + padding, trailer);
-    writer->used = (size_t)padding + BC_TRAILER_FOOTER;
+    memset(writer->chunk, 0, (size_t)padding);
+    writer->used = (size_t)padding;
+    code = flush_entries(writer);
+    if (code == 0 && trailer->statistics_bytes > 0) {
+        code = bc__statistics_write(statistics, writer->file, at, writer->error);
+        writer->offset += trailer->statistics_bytes;
+    }
+    return code;
+}
+
+static int put_footer(struct entry_writer *writer, const struct bc_trailer *trailer) {
+    bc__trailer_put_footer(writer->chunk, trailer);
+    writer->used = BC_TRAILER_FOOTER;
     return flush_entries(writer);
 }
 
 /* Writes all but the marker, then publishes the marker, which completes the recording. */
 static int write_trailer(struct bc_disk *disk, const struct bc_index *index,
+                         const struct bc_statistics_section *statistics,
                          const struct bc_trailer *trailer, struct bc_error *error) {
     static const uint8_t marker[BC_TRAILER_MARKER] = {0xff, 0xff, 0xff, 0xff};
     struct entry_writer writer = {&disk->file, NULL, 0, trailer->end + BC_TRAILER_MARKER,
@@ -104,6 +118,7 @@ static int write_trailer(struct bc_disk *disk, const struct bc_index *index,
     int code = bc__file_cut(&disk->file, error);
     if (code == 0) code = put_batches(&writer, index);
     if (code == 0) code = put_dictionaries(&writer, &disk->dictionaries);
+    if (code == 0) code = put_statistics(&writer, statistics, trailer);
     if (code == 0) code = put_footer(&writer, trailer);
     if (code == 0) {
         code = bc__file_publish(&disk->file, marker, trailer->end,
@@ -131,7 +146,17 @@ int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
     for (int32_t i = 0; i < disk->dictionaries.n; i++) {
         trailer.dictionaries += (int64_t)disk->dictionaries.all[i].n_versions;
     }
-    code = write_trailer(disk, index, &trailer, error);
+    struct bc_statistics_section statistics;
+    code = bc__statistics_encode(&statistics, index, error);
+    if (code != 0) return code;
+    trailer.statistics_bytes = bc__statistics_section_bytes(&statistics);
+    if (trailer.statistics_bytes > 0) {
+        trailer.statistics_schema_bytes = statistics.schema_bytes;
+        trailer.statistics_schema_checksum =
+            bc__checksum(statistics.schema, (size_t)statistics.schema_bytes);
+    }
+    code = write_trailer(disk, index, &statistics, &trailer, error);
+    bc__statistics_section_finish(&statistics);
     if (code != 0) {
         (void)bc__file_cut(&disk->file, NULL);
         return code;

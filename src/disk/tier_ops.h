@@ -8,6 +8,7 @@
 #include "arrow/batch.h"
 #include "arrow/buffer_ranges.h"
 #include "arrow/projection.h"
+#include "arrow/statistics.h"
 #include "disk/extent.h"
 
 /* The entry of a batch in an index. */
@@ -26,6 +27,17 @@ struct bc_index {
     int (*entry)(const void *context, uint64_t number, struct bc_index_entry *out_entry,
                  struct bc_error *error);
     const void *context;
+    struct bc_statistics *statistics; /* of the batches; NULL: none are gathered */
+};
+
+/* A write of a batch. */
+struct bc_tier_write {
+    struct bc_batch *batch;
+    const struct bc_buffer_ranges *ranges;
+    bool more; /* another batch follows soon, and this write may wait for it */
+    /* Gathers the batch, for which memory is reserved, before it is written: after its
+     * checksums, it is in the processor's caches. NULL: no statistics are gathered. */
+    struct bc_statistics *statistics;
 };
 
 /* A read of a batch. */
@@ -38,10 +50,8 @@ struct bc_tier_read {
 struct bc_tier;
 
 struct bc_tier_ops {
-    /* Writes a batch. With `more`, another batch follows soon, and this write may wait
-     * for it. Only the producer calls it. */
-    int (*append)(struct bc_tier *tier, struct bc_batch *batch,
-                  const struct bc_buffer_ranges *ranges, bool more,
+    /* Writes a batch. Only the producer calls it. */
+    int (*append)(struct bc_tier *tier, const struct bc_tier_write *write,
                   struct bc_extent *out_extent, struct bc_error *error);
     /* Writes the batches that wait in memory. Any thread. */
     int (*flush)(struct bc_tier *tier, struct bc_error *error);

@@ -5,7 +5,14 @@
 #include "base/check.h"
 #include "ipc/checksum.h"
 
-enum { VERSION = 1, FLAG_CHECKSUMS = 1, CHECKED = 112, ALIGNMENT = 64 };
+/* Version 2 has statistics. */
+enum {
+    VERSION = 1,
+    VERSION_STATISTICS = 2,
+    FLAG_CHECKSUMS = 1,
+    CHECKED = 112,
+    ALIGNMENT = 64
+};
 
 static const char magic[8] = {'B', 'C', 'T', 'R', 'A', 'I', 'L', '1'};
 
@@ -22,9 +29,14 @@ static void put_int64(uint8_t *bytes, size_t offset, int64_t value) {
     memcpy(bytes + offset, &value, sizeof(value));
 }
 
+int64_t bc__trailer_statistics_at(const struct bc_trailer *trailer) {
+    return bc__round_up(bc__trailer_dictionary_at(trailer, trailer->dictionaries),
+                        ALIGNMENT);
+}
+
 int64_t bc__trailer_file_size(const struct bc_trailer *trailer) {
-    int64_t end = bc__trailer_dictionary_at(trailer, trailer->dictionaries);
-    return bc__round_up(end, ALIGNMENT) + BC_TRAILER_FOOTER;
+    return bc__trailer_statistics_at(trailer) + trailer->statistics_bytes +
+           BC_TRAILER_FOOTER;
 }
 
 void bc__trailer_put_batch(uint8_t *out, const struct bc_trailer_batch *batch,
@@ -47,7 +59,8 @@ void bc__trailer_put_dictionary(uint8_t *out,
 
 void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
     memset(out, 0, BC_TRAILER_FOOTER);
-    const int32_t head[2] = {VERSION, trailer->checksums ? FLAG_CHECKSUMS : 0};
+    const int32_t head[2] = {trailer->statistics_bytes > 0 ? VERSION_STATISTICS : VERSION,
+                             trailer->checksums ? FLAG_CHECKSUMS : 0};
     memcpy(out, magic, sizeof(magic));
     memcpy(out + 8, head, sizeof(head));
     put_int64(out, 16, trailer->end);
@@ -57,6 +70,9 @@ void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
     put_int64(out, 48, trailer->bytes);
     put_int64(out, 56, trailer->dictionaries);
     put_int64(out, 64, (int64_t)trailer->schema_checksum);
+    put_int64(out, 72, trailer->statistics_bytes);
+    put_int64(out, 80, trailer->statistics_schema_bytes);
+    put_int64(out, 88, (int64_t)trailer->statistics_schema_checksum);
     put_int64(out, CHECKED, (int64_t)bc__checksum(out, CHECKED));
     memcpy(out + 120, magic, sizeof(magic));
 }
@@ -107,7 +123,8 @@ static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *
     int32_t head[2];
     memcpy(head, bytes + 8, sizeof(head));
     if (memcmp(bytes, magic, sizeof(magic)) != 0 ||
-        memcmp(bytes + 120, magic, sizeof(magic)) != 0 || head[0] != VERSION ||
+        memcmp(bytes + 120, magic, sizeof(magic)) != 0 ||
+        (head[0] != VERSION && head[0] != VERSION_STATISTICS) ||
         (uint64_t)int64_at(bytes, CHECKED) != bc__checksum(bytes, CHECKED)) {
         return false;
     }
@@ -121,6 +138,16 @@ static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *
         .schema_checksum = (uint64_t)int64_at(bytes, 64),
         .checksums = (head[1] & FLAG_CHECKSUMS) != 0,
     };
+    if (head[0] == VERSION_STATISTICS) {
+        out->statistics_bytes = int64_at(bytes, 72);
+        out->statistics_schema_bytes = int64_at(bytes, 80);
+        out->statistics_schema_checksum = (uint64_t)int64_at(bytes, 88);
+    }
+    int64_t statistics = out->statistics_bytes;
+    if (statistics < 0 || statistics > size || statistics % ALIGNMENT != 0 ||
+        out->statistics_schema_bytes < 0 || out->statistics_schema_bytes > statistics) {
+        return false;
+    }
     /* Sums of the numbers must not overflow. */
     if (size > INT64_MAX / 4 || (out->batches == 0 && out->rows != 0)) return false;
     return out->end > 0 && out->end < size && out->end % ALIGNMENT == 0 &&

@@ -1,7 +1,9 @@
 /* The trailer of a complete recording: the index of its messages (docs/file-format.md).
  *
- *     stream | marker, zeros to 64 | n batch entries | m dictionary entries | footer
- *            E                     E + 64                                   size - 128
+ *     stream | marker, zeros to 64 | n batch entries | m dictionary entries, zeros to 64
+ *            E                     E + 64
+ *     statistics | footer
+ *                size - 128
  *
  * The marker is written last, so a trailer with its marker is whole. Each entry has its
  * own checksum. An entry of a batch is read with its batch, so many batches do not delay
@@ -31,6 +33,9 @@ struct bc_trailer {
     int64_t dictionaries;
     uint64_t schema_checksum;
     bool checksums;
+    int64_t statistics_bytes;        /* of the statistics; 0: none */
+    int64_t statistics_schema_bytes; /* of their schema's message */
+    uint64_t statistics_schema_checksum;
 };
 
 struct bc_trailer_batch {
@@ -57,6 +62,8 @@ static inline int64_t bc__trailer_dictionary_at(const struct bc_trailer *trailer
     return bc__trailer_batch_at(trailer, trailer->batches) +
            number * BC_TRAILER_DICTIONARY;
 }
+/* Returns the offset of the statistics. */
+int64_t bc__trailer_statistics_at(const struct bc_trailer *trailer);
 /* Returns the size of the whole file. */
 int64_t bc__trailer_file_size(const struct bc_trailer *trailer);
 

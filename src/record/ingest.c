@@ -371,8 +371,7 @@ static int hook_error(int code, struct bc_error *error) {
         code == ECANCELED ? "The caller is shutting down" : "Interrupted");
 }
 
-/* Polls the hook for an interrupt, at most once in POLL_MS. */
-static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *error) {
+int bc__ingest_poll(const struct bc_ingest *ingest, struct bc_error *error) {
     if (ingest->hooks.poll == NULL) return 0;
     int64_t now = bc__sys_now_ms();
     if (now - polled_ms < POLL_MS) return 0;
@@ -383,6 +382,21 @@ static int check_interrupt(const struct bc_ingest *ingest, struct bc_error *erro
     return hook_error(code, error);
 }
 
+int bc__ingest_enter_hooks(const struct bc_ingest *ingest, struct bc_hook_state *state,
+                           struct bc_error *error) {
+    *state = (struct bc_hook_state){{NULL, NULL}};
+    if (ingest->hooks.enter == NULL) return 0;
+    bc__assert_no_lock();
+    int code = ingest->hooks.enter(ingest->hooks.context, state);
+    return code == 0 ? 0 : hook_error(code, error);
+}
+
+void bc__ingest_leave_hooks(const struct bc_ingest *ingest, struct bc_hook_state *state) {
+    if (ingest->hooks.leave != NULL) {
+        ingest->hooks.leave(ingest->hooks.context, state);
+    }
+}
+
 static int advance_to(struct bc_ingest *ingest, uint64_t number, bool *waits,
                       struct bc_error *error) {
     uintptr_t self = bc__sys_thread();
@@ -390,7 +404,7 @@ static int advance_to(struct bc_ingest *ingest, uint64_t number, bool *waits,
         if (bc__store_published(ingest->store) > number) return 0;
         int code = final_answer(ingest, error);
         if (code >= 0) return code;
-        code = check_interrupt(ingest, error);
+        code = bc__ingest_poll(ingest, error);
         if (code != 0) return code;
         /* Checked each time, since hooks and releases may fork as well. */
         if (ingest_is_forked(ingest)) return forked_error(error);
@@ -445,13 +459,11 @@ int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number,
     int code = final_answer(ingest, error);
     if (code >= 0) return code;
     if (ingest_is_forked(ingest)) return forked_error(error);
-    if (ingest->hooks.enter == NULL) return advance_and_flush(ingest, number, error);
-    struct bc_hook_state state = {{NULL, NULL}};
-    bc__assert_no_lock();
-    code = ingest->hooks.enter(ingest->hooks.context, &state);
-    if (code != 0) return hook_error(code, error);
+    struct bc_hook_state state;
+    code = bc__ingest_enter_hooks(ingest, &state, error);
+    if (code != 0) return code;
     code = advance_and_flush(ingest, number, error);
-    ingest->hooks.leave(ingest->hooks.context, &state);
+    bc__ingest_leave_hooks(ingest, &state);
     return code;
 }
 

@@ -105,6 +105,15 @@ void bc__ingest_finish(struct bc_ingest *ingest);
  * `number`: UINT64_MAX means all batches. Errors: those of bc_reader_next. */
 int bc__ingest_advance(struct bc_ingest *ingest, uint64_t number, struct bc_error *error);
 
+/* Calls the hooks around work that may take long. If `enter` fails, `leave` is not
+ * called. Without hooks, they do nothing. */
+int bc__ingest_enter_hooks(const struct bc_ingest *ingest, struct bc_hook_state *state,
+                           struct bc_error *error);
+void bc__ingest_leave_hooks(const struct bc_ingest *ingest, struct bc_hook_state *state);
+/* Polls the hook for an interrupt, at most once in POLL_MS. The thread has entered the
+ * hooks. */
+int bc__ingest_poll(const struct bc_ingest *ingest, struct bc_error *error);
+
 /* Like bc__ingest_advance(), for a thread that has entered the hooks of `asking`.
  * EAGAIN: there is nothing to request: the batch is in the file, or the recording is not
  * open. */

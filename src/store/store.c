@@ -91,12 +91,16 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
     if (bc__slot_reserve(store, number) != 0) return bc__error_memory(error);
     int code = bc__buffer_ranges_of_batch(&store->ranges, store->schema, batch, error);
     if (code != 0) return code;
-
+    if (store->statistics != NULL &&
+        bc__statistics_reserve(store->statistics, number) != 0) {
+        return bc__error_memory(error);
+    }
     struct bc_extent extent = {0, 0};
     struct bc_charge charge = {0};
     struct bc_tier *tier = store->tier;
+    const struct bc_tier_write write = {batch, &store->ranges, more, store->statistics};
     if (tier != NULL && store->policy == BC_WRITE_ON_INSERTION) {
-        code = tier->ops->append(tier, batch, &store->ranges, more, &extent, error);
+        code = tier->ops->append(tier, &write, &extent, error);
         if (code != 0) return code;
     }
     uint64_t bytes = 0;
@@ -106,8 +110,11 @@ int bc__store_put(struct bc_store *store, struct bc_batch *batch, bool more,
         return code == ENOSPC ? over_budget_error(store, error) : code;
     }
     if (!in_memory && extent.size == 0) {
-        code = tier->ops->append(tier, batch, &store->ranges, more, &extent, error);
+        code = tier->ops->append(tier, &write, &extent, error);
         if (code != 0) return code;
+    }
+    if (store->statistics != NULL && extent.size == 0) {
+        bc__statistics_add(store->statistics, number, batch);
     }
     struct bc_slot *slot = bc__slot_at(store, number);
     slot->extent = extent;
@@ -136,6 +143,7 @@ struct bc_index bc__store_index(const struct bc_store *store) {
         .bytes = atomic_load(&store->bytes),
         .entry = index_entry,
         .context = store,
+        .statistics = store->statistics,
     };
 }
 

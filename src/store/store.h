@@ -48,8 +48,9 @@ struct bc_store {
     _Atomic uint64_t rows;
     _Atomic uint64_t bytes; /* sum of the bytes that each batch references */
     struct bc_slot *chunks[BC_STORE_CHUNKS];
-    const struct bc_schema *schema; /* borrowed; outlives the store */
-    struct bc_tier *tier;           /* borrowed; NULL: memory only */
+    const struct bc_schema *schema;   /* borrowed; outlives the store */
+    struct bc_tier *tier;             /* borrowed; NULL: memory only */
+    struct bc_statistics *statistics; /* borrowed; of appended batches; NULL: none */
     enum bc_write_policy policy;
     struct bc_mutex lock; /* guards budget and first */
     struct bc_budget budget;
@@ -64,6 +65,11 @@ struct bc_store {
 int bc__store_init(struct bc_store *store, const struct bc_schema *schema,
                    uint64_t memory_capacity, struct bc_tier *tier,
                    enum bc_write_policy policy);
+/* Gathers statistics of all batches from now on. No batch is stored yet. */
+static inline void bc__store_gather(struct bc_store *store,
+                                    struct bc_statistics *statistics) {
+    store->statistics = statistics;
+}
 /* Frees the members. Called after bc__store_clear. */
 void bc__store_finish(struct bc_store *store);
 

@@ -66,12 +66,12 @@ static void test_options_of_recordings(void) {
     counting_source_check_released(&counting_source);
 }
 
-static void test_reserved_options(void) {
+static void test_unknown_options(void) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
     struct ArrowArrayStream stream = counting_source_stream(&source);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
-    options.reserved = 1;
+    options.statistics = BC_STATISTICS_NEVER + 1;
     struct bc_cache *cache;
     CHECK(bc_cache_new(&stream, &options, &cache, NULL) == EINVAL);
     CHECK(stream.release != NULL);
@@ -343,7 +343,7 @@ int main(void) {
         TAP_CASE(test_older_options),
         TAP_CASE(test_newer_options),
         TAP_CASE(test_options_of_recordings),
-        TAP_CASE(test_reserved_options),
+        TAP_CASE(test_unknown_options),
         TAP_CASE(test_no_size),
         TAP_CASE(test_older_results),
         TAP_CASE(test_newer_results),

@@ -37,7 +37,8 @@ static void test_mappings_are_replaced(void) {
         counting_source_make_batch(&source, i, &array);
         CHECK(bc__batch_new(schema, &array, 0, &slab, &batch, NULL) == 0);
         CHECK(bc__buffer_ranges_of_batch(&ranges, schema, batch, NULL) == 0);
-        CHECK(tier->ops->append(tier, batch, &ranges, false, &extents[i], NULL) == 0);
+        const struct bc_tier_write write = {batch, &ranges, false, NULL};
+        CHECK(tier->ops->append(tier, &write, &extents[i], NULL) == 0);
         CHECK(extents[i].offset % 64 == 0 && extents[i].size % 64 == 0);
         tier->ops->release_retired(tier, false);
         bc__batch_unref(batch);

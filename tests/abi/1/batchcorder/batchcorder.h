@@ -173,6 +173,14 @@ enum bc_compression {
     BC_COMPRESSION_ZSTD = 2
 };
 
+/** When statistics are gathered, as bc_cache_statistics() returns them. */
+enum bc_statistics_policy {
+    BC_STATISTICS_DEFAULT = 0, /* of a recording: as each batch is recorded, and its file
+                                  keeps them; else when they are first asked for */
+    BC_STATISTICS_ALWAYS = 1,  /* as each batch is recorded */
+    BC_STATISTICS_NEVER = 2
+};
+
 /** Space for the state that `enter` saves and `leave` restores. */
 struct bc_hook_state {
     void *data[2];
@@ -222,7 +230,7 @@ struct bc_cache_options {
                          The source must return the recorded batches again: their row
                          counts are compared, and they are dropped. EINVAL without
                          record_path */
-    int32_t reserved; /* zero */
+    int32_t statistics; /* enum bc_statistics_policy */
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
@@ -239,7 +247,7 @@ struct bc_cache_options {
      1,                               \
      0,                               \
      0,                               \
-     0}
+     BC_STATISTICS_DEFAULT}
 
 /** Makes a cache of `source`. Reads the schema now, and each batch when a reader needs
  * the batch.
@@ -682,6 +690,58 @@ struct bc_file_info {
  * Other: an errno of reading. */
 BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *out_info,
                                  uint64_t *out_column_bytes, struct bc_error *error);
+
+/* ---- statistics ---- */
+
+/** Returns the statistics of the recorded batches that are not evicted, as a struct array
+ * with one row for each batch. Its first children are
+ *
+ *     batch: int64       index of the batch in the stream
+ *     row_count: int64
+ *
+ * A child follows for each ordered column, and for each ordered field inside structs.
+ * Ordered types are bool, integers, floats, decimals, dates, times, timestamps,
+ * durations, strings, binary, and dictionaries of these. The children are in the order
+ * of the schema, depth first. A child's name is the dotted path. Its metadata has the
+ * indices of the path: `batchcorder.path` is "3.0" for child 0 of column 3. It is a
+ * struct:
+ *
+ *     null_count: int64  rows in which the field, or a struct around it, is null
+ *     min, max           bounds of the other values, without NaN
+ *     exact: bool        both bounds are values of the batch, or the batch has no value
+ *     nan_count: int64   floats only
+ *
+ * `min` and `max` have the type of the column. For a dictionary, that is the type of its
+ * values, and for an extension type the storage type. Bounds of fixed-size binary above
+ * 32 bytes are binary. Without a value, both are null. A bound of a string or of binary
+ * has at most 32 bytes: a longer one is cut so that it still is a bound. If that is
+ * impossible, `max` is null. If nothing is known of a batch, `null_count`, `min` and
+ * `max` are null, and `exact` is false. If the least value is zero, `min` is -0.0. If
+ * the greatest value is zero, `max` is 0.0.
+ *
+ * Statistics of a complete recording come from its file. If the file has none, or damaged
+ * ones, and for any other cache, the first call reads the columns of all batches. Later
+ * calls read only batches that were recorded since. The source is not called. A wide
+ * schema has statistics of its first 65,536 fields only.
+ *
+ * `columns`: indices of the columns whose statistics are returned, in the order of the
+ *     schema; NULL means all columns.
+ * `out_schema`, `out_array`: the caller releases both.
+ *
+ * EINVAL: the cache is closed, or was made with BC_STATISTICS_NEVER; a column does not
+ *     exist.
+ * Other: as bc_cache_batch(). A hook may stop the call, which can be repeated. */
+BC_EXPORT int bc_cache_statistics(struct bc_cache *cache, const int32_t *columns,
+                                  int64_t n_columns, struct ArrowSchema *out_schema,
+                                  struct ArrowArray *out_array, struct bc_error *error);
+
+/** Verifies the checksums of the statistics in the cache's file. Succeeds if there are
+ * none. bc_file_verify() calls this function.
+ *
+ * EBADMSG: the statistics are damaged. bc_cache_statistics() then reads the columns.
+ * EINVAL: the cache is closed.
+ * Other: an errno of reading. */
+BC_EXPORT int bc_cache_verify_statistics(struct bc_cache *cache, struct bc_error *error);
 
 /* ---- the rest ---- */
 
