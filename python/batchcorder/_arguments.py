@@ -191,6 +191,13 @@ def cache_options(
     return memory, path, disk, write_policy == "on_eviction", readers, checks, name, ahead
 
 
+def statistics_policy(value: Any) -> int:
+    """Return whether to gather statistics, as `_core.StreamCache` takes it."""
+    if value is None:
+        return 0
+    return 1 if flag(value, "statistics") else 2
+
+
 def column_indices(names: list[str], columns: Iterable[str | int]) -> tuple[int, ...]:
     """Return the indices of columns that are given by name or by index."""
     if isinstance(columns, (str, bytes)):

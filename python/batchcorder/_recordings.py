@@ -181,6 +181,7 @@ def start(
     durable: bool,
     prefetch: int | None = None,
     resume: bool = False,
+    statistics: bool | None = None,
 ) -> StreamCache:
     """Return a cache whose file is the recording `path`."""
     if os.fsencode(path).endswith(b"/"):
@@ -192,6 +193,7 @@ def start(
         durable=durable,
         prefetch=prefetch,
         resume=resume,
+        statistics=statistics,
     )
 
 
@@ -203,6 +205,7 @@ def record(
     compression: Literal["lz4", "zstd"] | None = None,
     durable: bool = False,
     prefetch: int | None = None,
+    statistics: bool = True,
 ) -> StreamCache:
     """
     Read a stream to its end into a recording, which other processes can read meanwhile.
@@ -222,6 +225,9 @@ def record(
         whole recording before this returns. A loss of power then loses no batch.
     prefetch : int, optional
         Number of batches that a background thread reads ahead. None (default): no thread.
+    statistics : bool, default True
+        Store the bounds of each batch's columns in the file, by which filters skip
+        batches: see :meth:`StreamCache.statistics`.
 
     Returns
     -------
@@ -248,7 +254,12 @@ def record(
     """
     shows = flag(progress, "progress")
     cache = start(
-        source, path, compression=compression, durable=durable, prefetch=prefetch
+        source,
+        path,
+        compression=compression,
+        durable=durable,
+        prefetch=prefetch,
+        statistics=flag(statistics, "statistics"),
     )
     try:
         cache.ingest_all(progress=shows)
@@ -301,6 +312,7 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
             batches = tqdm(batches, unit=" batches", desc="verifying")
         for number in batches:
             _core.check_batch(cache, number)
+        _core.verify_statistics(cache)
         return len(cache)
 
 

@@ -82,6 +82,9 @@ class StreamCache(_core.StreamCache):
     prefetch : int, optional
         Number of batches that a background thread reads ahead of the fastest reader.
         Then only this thread calls the source. None (default): no thread.
+    statistics : bool, optional
+        Gather :meth:`statistics`, by which filters skip batches. None (default): when a
+        column's are first needed. True: as each batch is recorded. False: never.
 
     Raises
     ------
@@ -121,6 +124,8 @@ class StreamCache(_core.StreamCache):
     # Made on first use, by `take` and by `dataset`.
     _index: RowIndex | None = None
     _statistics: Statistics | None = None
+    # Whether statistics may be gathered.
+    _has_statistics: bool = True
 
     def __init__(
         self,
@@ -134,7 +139,9 @@ class StreamCache(_core.StreamCache):
         checksum: bool = True,
         compression: Literal["lz4", "zstd"] | None = None,
         prefetch: int | None = None,
+        statistics: bool | None = None,
     ) -> None:
+        policy = _arguments.statistics_policy(statistics)
         method = _arguments.stream_method(reader)
         options = _arguments.cache_options(
             memory_capacity,
@@ -146,7 +153,8 @@ class StreamCache(_core.StreamCache):
             compression,
             prefetch,
         )
-        super().__init__(method, *options, None, False, False)
+        super().__init__(method, *options, None, False, False, policy)
+        self._has_statistics = statistics is not False
         self._source_rows = _rows_of(reader)
         if disk_path is not None and _core.is_unlocked(self):
             warnings.warn(
@@ -946,6 +954,65 @@ class StreamCache(_core.StreamCache):
             "dictionary_bytes": file["dictionary_bytes"],
         }
 
+    def statistics(self, columns: Sequence[str | int] | None = None) -> pa.Table:
+        """
+        Return bounds of the columns of each recorded batch; never calls the source.
+
+        Filters of :meth:`dataset`, :meth:`to_duckdb` and :meth:`scan_polars` skip batches
+        by them. Of a complete recording, they are in its file. Otherwise the first call
+        reads the columns, and later calls read batches that were recorded since.
+
+        Parameters
+        ----------
+        columns : sequence of str or int, optional
+            Names or indices of columns. None (default): all columns.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row for each batch that is not evicted, with the columns `batch` (index in
+            the stream) and `row_count`. Then a struct for each ordered column, or ordered
+            field inside structs, named by its path:
+
+            - null_count: number of rows without a value
+            - min, max: bounds of the values, NaN excluded; null if there is no value.
+              Bounds of text and binary have at most 32 bytes. If a longer one cannot be
+              cut, `max` is null, and `exact` is false
+            - exact: whether both bounds are values of the column
+            - nan_count: of floats, number of NaN
+
+            Numbers, booleans, dates, times, durations, text and binary have an order, and
+            dictionaries have that of their values.
+
+        Raises
+        ------
+        ValueError
+            The cache is closed, or was made with ``statistics=False``.
+        KeyError, IndexError
+            A column does not exist, or its name is repeated in the schema.
+        OSError
+            The file cannot be read, or is damaged.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": [3, None, 1]}))
+        >>> cache.ingest_all()
+        1
+        >>> cache.statistics(["x"])["x"][0].as_py()
+        {'null_count': 1, 'min': 1, 'max': 3, 'exact': True}
+        """
+        if not self._has_statistics:
+            raise ValueError(
+                "the cache was made with statistics=False: leave the argument out to "
+                "gather them when they are needed"
+            )
+        indices = None
+        if columns is not None:
+            indices = _arguments.column_indices(_core.column_names(self), columns)
+        return pa.Table.from_batches([_core.statistics(self, indices)])
+
     # ---- text, pickles ----
 
     def __repr__(self) -> str:
@@ -1023,14 +1090,17 @@ def record_to(
     durable: bool,
     prefetch: int | None,
     resume: bool,
+    statistics: bool | None = None,
 ) -> StreamCache:
     """Return a cache that records its source into the file `path`."""
+    policy = _arguments.statistics_policy(statistics)
     method: Callable[[], object] = _arguments.stream_method(source, "argument 'source'")
     options = _arguments.cache_options(
         0, None, None, "on_insertion", None, True, compression, prefetch
     )
     cache = StreamCache.__new__(StreamCache)
-    _core.StreamCache.__init__(cache, method, *options, path, durable, resume)
+    _core.StreamCache.__init__(cache, method, *options, path, durable, resume, policy)
+    cache._has_statistics = statistics is not False  # noqa: SLF001 - this module's class
     cache._source_rows = _rows_of(source)  # noqa: SLF001 - this module's class
     return cache
 

@@ -96,10 +96,10 @@ static int read_options(PyObject *args, PyObject **out_method,
     unsigned long long prefetch;
     int on_eviction;
     const char *compression;
-    if (!PyArg_ParseTuple(args, "OKOKpKpzKOpp:StreamCache", out_method, &memory,
+    if (!PyArg_ParseTuple(args, "OKOKpKpzKOppi:StreamCache", out_method, &memory,
                           &disk_path, &disk, &on_eviction, &readers, &out->checksum,
                           &compression, &prefetch, &record_path, &out->durable,
-                          &out->resume)) {
+                          &out->resume, &out->statistics)) {
         return -1;
     }
     out->memory_capacity = memory;

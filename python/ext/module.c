@@ -2,6 +2,7 @@
 
 #include "cache_files.h"
 #include "cache_readers.h"
+#include "cache_statistics.h"
 #include "gil.h"
 #include "interpreter.h"
 
@@ -108,6 +109,12 @@ static PyMethodDef functions[] = {
      "Return whether the system refused the lock of the cache's file.\n"},
     {"file_info", file_info, METH_O,
      "file_info(cache)\n--\n\nReturn a description of the file as a dict.\n"},
+    {"statistics", statistics, METH_VARARGS,
+     "statistics(cache, columns)\n--\n\n"
+     "Return the statistics of a tuple of column indices, or of all for None.\n"},
+    {"verify_statistics", verify_statistics, METH_O,
+     "verify_statistics(cache)\n--\n\n"
+     "Verify the statistics in the cache's file, if it has any.\n"},
     {"row_starts", row_starts, METH_VARARGS,
      "row_starts(cache, start)\n--\n\n"
      "Return the first row of each batch from that index on, and the total number of\n"

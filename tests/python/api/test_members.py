@@ -304,6 +304,7 @@ def test_readers_are_made_by_caches_only() -> None:
                 "checksum": True,
                 "compression": None,
                 "prefetch": None,
+                "statistics": None,
             },
         ),
         (
