@@ -235,9 +235,9 @@ static int put_character(uint8_t *out, uint32_t character) {
 }
 
 /* Raises the last character that can be raised within BC_BOUND_BYTES, and drops the
- * characters after it. Returns the new size, or -1 if there is none. */
+ * characters after it. The text is valid UTF-8. Returns the new size, or -1 if there is
+ * none. */
 static int raise_text(uint8_t *text, int size) {
-    if (!bc__utf8_is_valid(text, size)) return -1;
     while (size > 0) {
         int start = size - 1;
         while (bc__utf8_continues(text[start])) start--;
@@ -256,21 +256,22 @@ static int raise_text(uint8_t *text, int size) {
     return -1;
 }
 
-/* Writes a bound of one text, which is cut if it is long. */
+/* Writes a bound of one text, which is cut if it is long. Invalid UTF-8 has no bound. */
 static void set_text(struct bc_bound *out, struct text text, enum bc_order order,
                      bool is_high) {
-    out->is_exact = text.size <= BC_BOUND_BYTES;
-    int size = out->is_exact ? (int)text.size : BC_BOUND_BYTES;
-    if (!out->is_exact && order == BC_ORDER_TEXT) {
-        size = whole_characters(text.bytes, size);
-    }
+    bool is_cut = text.size > BC_BOUND_BYTES;
+    int size = is_cut ? BC_BOUND_BYTES : (int)text.size;
+    if (is_cut && order == BC_ORDER_TEXT) size = whole_characters(text.bytes, size);
+    if (order == BC_ORDER_TEXT && !bc__utf8_is_valid(text.bytes, size)) return;
     if (size > 0) memcpy(out->bytes, text.bytes, (size_t)size);
-    if (!out->is_exact && is_high) {
+    if (is_cut && is_high) {
         size = order == BC_ORDER_TEXT ? raise_text(out->bytes, size)
                                       : raise_bytes(out->bytes, size);
     }
-    out->is_known = size >= 0;
-    out->size = size < 0 ? 0 : (uint8_t)size;
+    if (size < 0) return;
+    out->is_known = true;
+    out->is_exact = !is_cut;
+    out->size = (uint8_t)size;
 }
 
 static int text_bounds(const struct bc_values *values, enum bc_order order,

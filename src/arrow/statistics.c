@@ -261,6 +261,8 @@ static int measure(struct bc_statistics *statistics, const struct bc_leaf *leaf,
     if (nans > 0 && leaf->values != leaf->field) {
         nans = count_dictionary_nans(statistics, leaf, batch, &given);
     }
+    bool is_empty = nulls + nans == given.length;
+    bool is_exact = is_empty || (low->is_exact && high->is_exact);
     *out_record = (struct bc_leaf_record){
         .nulls = nulls,
         .nans = nans,
@@ -268,7 +270,7 @@ static int measure(struct bc_statistics *statistics, const struct bc_leaf *leaf,
         .high_size = high->size,
         .has_low = low->is_known,
         .has_high = high->is_known,
-        .is_exact = low->is_exact == high->is_exact && (low->is_exact || !low->is_known),
+        .is_exact = is_exact,
     };
     return 0;
 }
@@ -280,8 +282,9 @@ static int reserve_leaf(struct bc_leaf *leaf, uint64_t number) {
                  sizeof(leaf->records[0])) != 0) {
         return ENOMEM;
     }
-    return bc__grow((void **)&leaf->bounds, &leaf->bounds_capacity, number + 1,
-                    2 * (size_t)leaf->width);
+    /* Binary values of width 0 have bounds without bytes. */
+    return bc__grow((void **)&leaf->bounds, &leaf->bounds_capacity,
+                    (number + 1) * 2 * (size_t)leaf->width + 1, 1);
 }
 
 /* Sets the reserved record `number` of a leaf. */

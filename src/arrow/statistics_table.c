@@ -50,13 +50,23 @@ static int64_t *add_integers(struct table *table, int32_t field, uint8_t **out_v
     return *out_valid == NULL ? NULL : values;
 }
 
-static int fill_counts(struct table *table, int32_t field,
-                       const struct bc_leaf_record *records, bool of_nans) {
+/* The records of a leaf for the rows of the table. */
+struct records {
+    const struct bc_leaf *leaf;
+    uint64_t first; /* of the first row */
+};
+
+static const struct bc_leaf_record *record_at(const struct records *records, int64_t i) {
+    return &records->leaf->records[records->first + (uint64_t)i];
+}
+
+static int fill_counts(struct table *table, int32_t field, const struct records *records,
+                       bool of_nans) {
     uint8_t *valid;
     int64_t *values = add_integers(table, field, &valid);
     if (values == NULL) return ENOMEM;
     for (int64_t i = 0; i < table->n; i++) {
-        const struct bc_leaf_record *record = &records[i];
+        const struct bc_leaf_record *record = record_at(records, i);
         values[i] = of_nans ? record->nans : record->nulls;
         if (record->nulls >= 0) {
             set_bit(valid, i);
@@ -68,27 +78,28 @@ static int fill_counts(struct table *table, int32_t field,
     return 0;
 }
 
-/* Bounds of a leaf: the lower or the upper ones. */
+/* The lower or the upper bounds of records. */
 struct bounds {
-    const struct bc_leaf_record *records;
-    const uint8_t *bytes; /* of the first bound */
-    size_t stride;
+    const struct records *records;
     bool is_high;
 };
 
 static bool has_bound(const struct bounds *bounds, int64_t i) {
-    const struct bc_leaf_record *record = &bounds->records[i];
+    const struct bc_leaf_record *record = record_at(bounds->records, i);
     return bounds->is_high ? record->has_high : record->has_low;
 }
 
 static int32_t size_at(const struct bounds *bounds, int64_t i) {
-    const struct bc_leaf_record *record = &bounds->records[i];
+    const struct bc_leaf_record *record = record_at(bounds->records, i);
     if (!has_bound(bounds, i)) return 0;
     return bounds->is_high ? record->high_size : record->low_size;
 }
 
 static const uint8_t *bytes_at(const struct bounds *bounds, int64_t i) {
-    return bounds->bytes + bounds->stride * (size_t)i;
+    const struct bc_leaf *leaf = bounds->records->leaf;
+    uint64_t number = 2 * (bounds->records->first + (uint64_t)i);
+    if (bounds->is_high) number++;
+    return leaf->bounds + number * (size_t)leaf->width;
 }
 
 static int fill_fixed(struct table *table, int32_t field, const struct bounds *bounds) {
@@ -178,32 +189,27 @@ static int fill_bounds(struct table *table, int32_t field, const struct bounds *
     return fill_fixed(table, field, bounds);
 }
 
-static int fill_exact(struct table *table, int32_t field,
-                      const struct bc_leaf_record *records) {
+static int fill_exact(struct table *table, int32_t field, const struct records *records) {
     begin_node(table, field, 2);
     uint8_t *values = add_zeros(table, field, 1, bc__bit_bytes(table->n));
     if (values == NULL) return ENOMEM;
     for (int64_t i = 0; i < table->n; i++) {
-        if (records[i].is_exact) set_bit(values, i);
+        if (record_at(records, i)->is_exact) set_bit(values, i);
     }
     return 0;
 }
 
-static int fill_leaf(struct table *table, int32_t field, const struct bc_leaf *leaf,
-                     uint64_t first) {
-    bc_assert(first + (uint64_t)table->n <= leaf->n);
+static int fill_leaf(struct table *table, int32_t field, const struct records *records) {
+    bc_assert(records->first + (uint64_t)table->n <= records->leaf->n);
     begin_node(table, field, 1);
     int32_t child = table->schema->fields[field].first_child;
-    const struct bc_leaf_record *records = leaf->records + first;
-    size_t width = (size_t)leaf->width;
-    const uint8_t *bytes = leaf->bounds + 2 * width * first;
-    const struct bounds low = {records, bytes, 2 * width, false};
-    const struct bounds high = {records, bytes + width, 2 * width, true};
+    const struct bounds low = {records, false};
+    const struct bounds high = {records, true};
     int code = fill_counts(table, child + BC_LEAF_NULLS, records, false);
     if (code == 0) code = fill_bounds(table, child + BC_LEAF_LOW, &low);
     if (code == 0) code = fill_bounds(table, child + BC_LEAF_HIGH, &high);
     if (code == 0) code = fill_exact(table, child + BC_LEAF_EXACT, records);
-    if (code == 0 && leaf->order == BC_ORDER_FLOAT) {
+    if (code == 0 && records->leaf->order == BC_ORDER_FLOAT) {
         code = fill_counts(table, child + BC_LEAF_NANS, records, true);
     }
     return code;
@@ -227,7 +233,8 @@ static int fill_table(struct table *table, const struct bc_statistics *statistic
     for (int32_t i = 0; i < statistics->n_leaves && code == 0; i++) {
         int32_t column = i + BC_STATISTICS_COLUMNS;
         if (!bc__projection_has(projection, column)) continue;
-        code = fill_leaf(table, child + column, &statistics->leaves[i], first);
+        const struct records records = {&statistics->leaves[i], first};
+        code = fill_leaf(table, child + column, &records);
     }
     return code;
 }

@@ -338,3 +338,15 @@ void fuzz_consume(const struct ArrowSchema *schema, const struct ArrowArray *arr
     }
     if (array->dictionary != NULL) consume_indices(schema, array);
 }
+
+void fuzz_consume_statistics(struct bc_cache *cache) {
+    struct ArrowSchema schema;
+    struct ArrowArray array;
+    struct bc_error error = {0};
+    int code = bc_cache_statistics(cache, NULL, 0, &schema, &array, &error);
+    FUZZ_CHECK(code == 0 || error.message[0] != '\0');
+    if (code != 0) return;
+    fuzz_consume(&schema, &array);
+    array.release(&array);
+    schema.release(&schema);
+}

@@ -8,6 +8,9 @@
 /* Reads an array of this schema: a batch or a column. */
 void fuzz_consume(const struct ArrowSchema *schema, const struct ArrowArray *array);
 
+/* Reads the statistics of a cache, which may fail. */
+void fuzz_consume_statistics(struct bc_cache *cache);
+
 /* Ends the process if the condition is false, in every build. */
 #define FUZZ_CHECK(condition) \
     ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))

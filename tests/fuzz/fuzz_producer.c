@@ -184,6 +184,7 @@ static void do_one(struct bc_cache *cache, struct choices *choices, int64_t n_co
             break;
         case 7:
             code = bc_cache_publish(cache, &batches, &error);
+            fuzz_consume_statistics(cache);
             break;
         case 8:
             give_back(kept);

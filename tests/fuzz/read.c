@@ -160,6 +160,7 @@ static void read_way(const struct way *way, size_t size) {
     if (n < batches) get_one(cache, way, &schema, batches - 1, 0);
     look_at_rows(cache, batches);
     describe(cache, n_columns, size);
+    fuzz_consume_statistics(cache);
     schema.release(&schema);
     bc_cache_unref(cache);
 }

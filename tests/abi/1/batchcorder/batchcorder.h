@@ -715,9 +715,9 @@ BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *ou
  * values, and for an extension type the storage type. Bounds of fixed-size binary above
  * 32 bytes are binary. Without a value, both are null. A bound of a string or of binary
  * has at most 32 bytes: a longer one is cut so that it still is a bound. If that is
- * impossible, `max` is null. If nothing is known of a batch, `null_count`, `min` and
- * `max` are null, and `exact` is false. If the least value is zero, `min` is -0.0. If
- * the greatest value is zero, `max` is 0.0.
+ * impossible, or the string is invalid UTF-8, the bound is null and `exact` is false. If
+ * nothing is known of a batch, `null_count` is null too. If the least value is zero,
+ * `min` is -0.0. If the greatest value is zero, `max` is 0.0.
  *
  * Statistics of a complete recording come from its file. If the file has none, or damaged
  * ones, and for any other cache, the first call reads the columns of all batches. Later
