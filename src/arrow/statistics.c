@@ -341,20 +341,42 @@ uint64_t bc__statistics_count(const struct bc_statistics *statistics,
     return least;
 }
 
-int bc__statistics_project(const struct bc_statistics *statistics,
-                           const struct bc_projection *columns,
-                           struct bc_projection **out_projection,
-                           struct bc_error *error) {
-    size_t most = (size_t)statistics->n_leaves + BC_STATISTICS_COLUMNS;
-    int32_t *chosen = bc__malloc(most * sizeof(*chosen));
-    if (chosen == NULL) return bc__error_memory(error);
-    int64_t n = 0;
-    for (int32_t i = 0; i < BC_STATISTICS_COLUMNS; i++) chosen[n++] = i;
-    for (int32_t i = 0; i < statistics->n_leaves; i++) {
-        if (!bc__projection_has(columns, statistics->leaves[i].column)) continue;
-        chosen[n++] = i + BC_STATISTICS_COLUMNS;
+/* Returns the first leaf of a column, or of a later column. Leaves are in the order of
+ * their columns. */
+static int32_t first_leaf(const struct bc_statistics *statistics, int32_t column) {
+    int32_t low = 0;
+    int32_t high = statistics->n_leaves;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (statistics->leaves[middle].column < column) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    int code = bc__projection_new(statistics->table, chosen, n, out_projection, error);
+    return low;
+}
+
+int32_t bc__statistics_leaves(const struct bc_statistics *statistics, int32_t column) {
+    return first_leaf(statistics, column + 1) - first_leaf(statistics, column);
+}
+
+int bc__statistics_project(const struct bc_statistics *statistics, const int32_t *columns,
+                           int64_t n, struct bc_projection **out_projection,
+                           struct bc_error *error) {
+    int64_t size = BC_STATISTICS_COLUMNS;
+    for (int64_t c = 0; c < n; c++) size += bc__statistics_leaves(statistics, columns[c]);
+    int32_t *chosen = bc__malloc((size_t)size * sizeof(*chosen));
+    if (chosen == NULL) return bc__error_memory(error);
+    int64_t at = 0;
+    for (; at < BC_STATISTICS_COLUMNS; at++) chosen[at] = (int32_t)at;
+    for (int64_t c = 0; c < n; c++) {
+        int32_t leaf = first_leaf(statistics, columns[c]);
+        int32_t end = first_leaf(statistics, columns[c] + 1);
+        for (; leaf < end; leaf++) chosen[at++] = leaf + BC_STATISTICS_COLUMNS;
+    }
+    bc_assert(at == size);
+    int code = bc__projection_new(statistics->table, chosen, size, out_projection, error);
     bc__free(chosen);
     return code;
 }

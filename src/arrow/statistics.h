@@ -67,11 +67,16 @@ int bc__statistics_add_columns(struct bc_statistics *statistics, uint64_t number
 uint64_t bc__statistics_count(const struct bc_statistics *statistics,
                               const struct bc_projection *columns);
 
-/* Makes a projection of the table: its first columns, and the leaves of these columns of
- * the stream. ENOMEM. */
-int bc__statistics_project(const struct bc_statistics *statistics,
-                           const struct bc_projection *columns,
-                           struct bc_projection **out_projection, struct bc_error *error);
+/* Returns the number of leaves of a column of the stream. */
+int32_t bc__statistics_leaves(const struct bc_statistics *statistics, int32_t column);
+/* Makes a projection of the table: its first columns, and the leaves of `n` columns of
+ * the stream, in this order. ENOMEM. */
+int bc__statistics_project(const struct bc_statistics *statistics, const int32_t *columns,
+                           int64_t n, struct bc_projection **out_projection,
+                           struct bc_error *error);
+/* Changes the path in the schema of a leaf: the index of its column becomes `column`.
+ * ENOMEM. */
+int bc__statistics_set_column(struct ArrowSchema *leaf, int32_t column);
 
 /* Makes the table's rows for `n` batches from batch `first` on, which were gathered.
  * `rows`: the row count of each of these batches.

@@ -42,11 +42,15 @@ static void write_indices(const struct bc_schema *schema, int32_t field, char *o
     bc__text_append(out, size, "%d", (int)(field - schema->fields[parent].first_child));
 }
 
+/* Up to seven digits and a dot for each level, and a NUL. */
+enum { PATH_BYTES = (BC_DEPTH_MAX + 1) * 8 };
+static const char path_key[] = "batchcorder.path";
+
 static int set_path(struct ArrowSchema *schema, const char *indices) {
     struct ArrowBuffer metadata;
     int code = ArrowMetadataBuilderInit(&metadata, NULL);
     if (code == 0) {
-        code = ArrowMetadataBuilderAppend(&metadata, ArrowCharView("batchcorder.path"),
+        code = ArrowMetadataBuilderAppend(&metadata, ArrowCharView(path_key),
                                           ArrowCharView(indices));
     }
     if (code == 0) code = ArrowSchemaSetMetadata(schema, (const char *)metadata.data);
@@ -54,10 +58,22 @@ static int set_path(struct ArrowSchema *schema, const char *indices) {
     return code;
 }
 
+int bc__statistics_set_column(struct ArrowSchema *leaf, int32_t column) {
+    struct ArrowStringView path = ArrowCharView("");
+    int code = ArrowMetadataGetValue(leaf->metadata, ArrowCharView(path_key), &path);
+    if (code != 0) return code;
+    int64_t digits = 0;
+    while (digits < path.size_bytes && path.data[digits] != '.') digits++;
+    char indices[PATH_BYTES];
+    indices[0] = '\0';
+    bc__text_append(indices, sizeof(indices), "%d%.*s", (int)column,
+                    (int)(path.size_bytes - digits), path.data + digits);
+    return set_path(leaf, indices);
+}
+
 static int set_leaf(struct ArrowSchema *schema, const struct bc_schema *stream,
                     const struct bc_leaf *leaf) {
-    /* A digit and a dot for each level, or more digits of a wide struct. */
-    char indices[BC_DEPTH_MAX * 12];
+    char indices[PATH_BYTES];
     write_indices(stream, leaf->field, indices, sizeof(indices));
     char *path = path_of(stream, leaf->field);
     if (path == NULL) return ENOMEM;

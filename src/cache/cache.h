@@ -143,11 +143,6 @@ int bc__cache_gather(struct bc_cache *cache, struct bc_error *error);
 
 /* ---- the rest ---- */
 
-/* Makes the projection of columns, whose indices are those of the cache's selection. It
- * is NULL if `columns` is NULL and all are selected. (readers.c) */
-int bc__cache_project(struct bc_cache *cache, const int32_t *columns, int64_t n,
-                      struct bc_projection **out_projection, struct bc_error *error);
-
 /* Makes a reader. `counted`: max_readers counts it. (readers.c) */
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader, struct bc_error *error);

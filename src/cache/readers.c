@@ -93,8 +93,10 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     return code;
 }
 
-int bc__cache_project(struct bc_cache *cache, const int32_t *columns, int64_t n,
-                      struct bc_projection **out_projection, struct bc_error *error) {
+/* Makes the projection of columns, whose indices are those of the cache's selection. It
+ * is NULL if `columns` is NULL and all are selected. */
+static int project(struct bc_cache *cache, const int32_t *columns, int64_t n,
+                   struct bc_projection **out_projection, struct bc_error *error) {
     *out_projection = NULL;
     /* Both members are set once, with the lock. */
     bc__mutex_lock(&cache->lock);
@@ -133,8 +135,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
         .closed = &cache->closed,
     };
     struct bc_projection *projection = NULL;
-    int code = bc__cache_project(cache, options->columns, options->n_columns, &projection,
-                                 error);
+    int code = project(cache, options->columns, options->n_columns, &projection, error);
     if (code != 0) return code;
     struct bc_reader *reader;
     const struct bc_range range = {options->start, options->stop, options->step};

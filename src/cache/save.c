@@ -120,15 +120,6 @@ static int link_file(int file, const char *from, const char *path, bool overwrit
     return code;
 }
 
-/* Gathers statistics for the trailer that the cache's own file will get. */
-static int gather_for_file(struct bc_cache *cache, struct bc_error *error) {
-    bool has_trailer = atomic_load(&cache->disk.has_trailer);
-    bool is_writer = cache->has_disk && !bc__cache_is_opened(cache);
-    if (!is_writer || has_trailer || bc__cache_is_forked(cache)) return 0;
-    if (cache->statistics_policy == BC_STATISTICS_NEVER) return 0;
-    return bc__cache_gather(cache, error);
-}
-
 /* Links the cache's own file to `path` if it is a complete recording. ENOTSUP: a copy is
  * needed. */
 static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
@@ -140,9 +131,7 @@ static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
     struct bc_disk *disk = &cache->disk;
     struct bc_error reason = {0};
     uint64_t batches;
-    int code = gather_for_file(cache, error);
-    if (code != 0) return code;
-    code = bc_cache_publish(cache, &batches, &reason);
+    int code = bc_cache_publish(cache, &batches, &reason);
     /* The file lacks batches, or the cache is closed, which the copy reports too. */
     if (code == EINVAL || code == ECANCELED) return ENOTSUP;
     if (code != 0) return bc__error_copy(error, code, &reason);

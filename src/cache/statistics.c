@@ -8,6 +8,8 @@
  * The lock of bc__cache_enter guards them. It is released between two batches. */
 #include "disk/statistics.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -153,15 +155,84 @@ static int gather_table(struct bc_cache *cache, const struct bc_projection *colu
     return code;
 }
 
-/* Exports the table, whose reference moves into the array. */
-static int export_table(const struct bc_projection *projection, struct bc_batch *table,
-                        struct ArrowSchema *out_schema, struct ArrowArray *out_array,
-                        struct bc_error *error) {
-    struct ArrowSchema schema;
-    int code = bc__schema_export(projection->schema, &schema, error);
+/* ---- the columns asked for ---- */
+
+/* Columns, by their index in the cache's schema and in the stream's. */
+struct columns {
+    int64_t n;
+    int32_t *own;
+    int32_t *stream;
+    struct bc_projection *read;  /* of the stream */
+    struct bc_projection *table; /* of the table of statistics */
+};
+
+static void columns_finish(struct columns *columns) {
+    bc__free(columns->own);
+    bc__projection_free(columns->read);
+    bc__projection_free(columns->table);
+}
+
+/* Finds the columns. `given`: NULL means all columns of the cache. */
+static int find_columns(struct bc_cache *cache, const int32_t *given, int64_t n,
+                        struct columns *out, struct bc_error *error) {
+    memset(out, 0, sizeof(*out));
+    /* Both members are set once, with the lock. */
+    bc__mutex_lock(&cache->lock);
+    const struct bc_schema *schema =
+        cache->selection == NULL ? cache->schema : cache->selection->schema;
+    const int32_t *selected = cache->columns;
+    bc__mutex_unlock(&cache->lock);
+    int32_t n_own = schema->fields[0].n_children;
+    out->n = given == NULL ? n_own : n;
+    out->own = bc__malloc(((size_t)out->n * 2 + 1) * sizeof(*out->own));
+    if (out->own == NULL) return bc__error_memory(error);
+    out->stream = out->own + out->n;
+    for (int64_t i = 0; i < out->n; i++) {
+        int32_t column = given == NULL ? (int32_t)i : given[i];
+        bool exists = column >= 0 && column < n_own;
+        out->own[i] = column;
+        out->stream[i] = !exists ? -1 : selected == NULL ? column : selected[column];
+    }
+    int code = bc__projection_new(cache->schema, out->stream, out->n, &out->read, error);
     if (code == 0) {
-        code = bc__export_batch(projection->schema, projection->fields, table, NULL,
-                                out_array);
+        code = bc__statistics_project(cache->statistics, out->stream, out->n, &out->table,
+                                      error);
+    }
+    if (code != 0) columns_finish(out);
+    return code;
+}
+
+/* Exports the schema of the table. The path of a leaf begins with the index of its column
+ * in the cache's schema. */
+static int export_schema(const struct bc_cache *cache, const struct columns *columns,
+                         struct ArrowSchema *out_schema, struct bc_error *error) {
+    struct ArrowSchema schema;
+    int code = bc__schema_export(columns->table->schema, &schema, error);
+    if (code != 0) return code;
+    int64_t child = BC_STATISTICS_COLUMNS;
+    for (int64_t i = 0; i < columns->n && code == 0; i++) {
+        int32_t n = bc__statistics_leaves(cache->statistics, columns->stream[i]);
+        for (; n > 0 && code == 0; n--, child++) {
+            code = bc__statistics_set_column(schema.children[child], columns->own[i]);
+        }
+    }
+    if (code != 0) {
+        schema.release(&schema);
+        return bc__error_memory(error);
+    }
+    *out_schema = schema;
+    return 0;
+}
+
+/* Exports the table, whose reference moves into the array. */
+static int export_table(const struct bc_cache *cache, const struct columns *columns,
+                        struct bc_batch *table, struct ArrowSchema *out_schema,
+                        struct ArrowArray *out_array, struct bc_error *error) {
+    struct ArrowSchema schema;
+    int code = export_schema(cache, columns, &schema, error);
+    if (code == 0) {
+        code = bc__export_batch(columns->table->schema, columns->table->fields, table,
+                                NULL, out_array);
         if (code != 0) {
             schema.release(&schema);
             code = bc__error_memory(error);
@@ -179,25 +250,19 @@ int bc_cache_statistics(struct bc_cache *cache, const int32_t *columns, int64_t 
                         struct ArrowSchema *out_schema, struct ArrowArray *out_array,
                         struct bc_error *error) {
     bc_assert(cache != NULL && out_schema != NULL && out_array != NULL);
-    struct bc_projection *chosen = NULL;
-    struct bc_projection *projection = NULL;
+    struct columns found;
     struct bc_batch *table = NULL;
     int code = make_statistics(cache, error);
-    if (code == 0) code = bc__cache_project(cache, columns, n_columns, &chosen, error);
-    if (code == 0) {
-        code = bc__statistics_project(cache->statistics, chosen, &projection, error);
-    }
-    if (code == 0 && is_in_file(cache)) {
-        code = read_table(cache, projection, &table, error);
-    }
+    if (code == 0) code = find_columns(cache, columns, n_columns, &found, error);
+    if (code != 0) return code;
+    if (is_in_file(cache)) code = read_table(cache, found.table, &table, error);
     if (code == 0 && table == NULL) {
-        code = gather_table(cache, chosen, projection, &table, error);
+        code = gather_table(cache, found.read, found.table, &table, error);
     }
     if (code == 0) {
-        code = export_table(projection, table, out_schema, out_array, error);
+        code = export_table(cache, &found, table, out_schema, out_array, error);
     }
-    bc__projection_free(chosen);
-    bc__projection_free(projection);
+    columns_finish(&found);
     return code;
 }
 

@@ -96,6 +96,44 @@ static void test_never(void) {
     bc_cache_unref(cache);
 }
 
+static void check_path(const struct table *table, int64_t child, const char *path) {
+    struct ArrowStringView found = ArrowCharView("");
+    CHECK(ArrowMetadataGetValue(table->schema.children[child]->metadata,
+                                ArrowCharView("batchcorder.path"), &found) == 0);
+    CHECK(found.size_bytes == (int64_t)strlen(path));
+    CHECK(memcmp(found.data, path, strlen(path)) == 0);
+}
+
+/* A path has the index of the column in the cache, not in the file. */
+static void test_selected_columns(void) {
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    record_all(dir.path, 0);
+    struct bc_cache *cache;
+    struct table table;
+    const int32_t selected[] = {2, 0, 2};
+    const int32_t last[] = {1, 2};
+    CHECK(open_recording(dir.path, 0, 0, &cache) == 0);
+    CHECK(bc_cache_select(cache, selected, 3, NULL) == 0);
+    CHECK(table_get(cache, &table) == 0 && table.schema.n_children == 5);
+    CHECK(strcmp(table.schema.children[3]->name, "x") == 0);
+    check_path(&table, 2, "0");
+    check_path(&table, 3, "1");
+    check_path(&table, 4, "2");
+    table_free(&table);
+    CHECK(bc_cache_statistics(cache, last, 2, &table.schema, &table.array, NULL) == 0);
+    CHECK(table.schema.n_children == 4);
+    check_path(&table, 2, "1");
+    check_path(&table, 3, "2");
+    CHECK(int_at(table.array.children[2]->children[1], 1) == ROWS);
+    table_free(&table);
+    const int32_t none = 3;
+    CHECK(bc_cache_statistics(cache, &none, 1, &table.schema, &table.array, NULL) ==
+          EINVAL);
+    bc_cache_unref(cache);
+    recording_dir_finish_clean(&dir);
+}
+
 static void test_columns(void) {
     struct counting_source source;
     struct bc_cache *cache = make(&source, NULL, BC_STATISTICS_DEFAULT);
@@ -105,8 +143,10 @@ static void test_columns(void) {
     const int32_t columns[] = {2, 0};
     CHECK(bc_cache_statistics(cache, columns, 2, &table.schema, &table.array, NULL) == 0);
     CHECK(table.schema.n_children == 4);
-    CHECK(strcmp(table.schema.children[2]->name, "x") == 0);
-    CHECK(strcmp(table.schema.children[3]->name, "d") == 0);
+    CHECK(strcmp(table.schema.children[2]->name, "d") == 0);
+    CHECK(strcmp(table.schema.children[3]->name, "x") == 0);
+    check_path(&table, 2, "2");
+    check_path(&table, 3, "0");
     table_free(&table);
     CHECK(bc_cache_statistics(cache, columns, 0, &table.schema, &table.array, NULL) == 0);
     CHECK(table.schema.n_children == 2);
@@ -213,9 +253,9 @@ static void test_every_failure(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_while_recording), TAP_CASE(test_never),
-        TAP_CASE(test_columns),         TAP_CASE(test_evicted),
-        TAP_CASE(test_damaged),         TAP_CASE(test_every_failure),
+        TAP_CASE(test_while_recording),  TAP_CASE(test_never),   TAP_CASE(test_columns),
+        TAP_CASE(test_selected_columns), TAP_CASE(test_evicted), TAP_CASE(test_damaged),
+        TAP_CASE(test_every_failure),
     };
     return TAP_RUN(cases);
 }

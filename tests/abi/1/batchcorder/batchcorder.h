@@ -702,7 +702,7 @@ BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *ou
  * A child follows for each ordered column, and for each ordered field inside structs.
  * Ordered types are bool, integers, floats, decimals, dates, times, timestamps,
  * durations, strings, binary, and dictionaries of these. The children are in the order
- * of the schema, depth first. A child's name is the dotted path. Its metadata has the
+ * of the columns, depth first. A child's name is the dotted path. Its metadata has the
  * indices of the path: `batchcorder.path` is "3.0" for child 0 of column 3. It is a
  * struct:
  *
@@ -724,8 +724,8 @@ BC_EXPORT int bc_cache_file_info(struct bc_cache *cache, struct bc_file_info *ou
  * calls read only batches that were recorded since. The source is not called. A wide
  * schema has statistics of its first 65,536 fields only.
  *
- * `columns`: indices of the columns whose statistics are returned, in the order of the
- *     schema; NULL means all columns.
+ * `columns`: indices of the columns whose statistics are returned, in this order; NULL
+ *     means all columns.
  * `out_schema`, `out_array`: the caller releases both.
  *
  * EINVAL: the cache is closed, or was made with BC_STATISTICS_NEVER; a column does not
