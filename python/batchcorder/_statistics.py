@@ -1,121 +1,152 @@
 """
-Bounds of the columns of a cache's batches, by which a filter excludes batches.
+Batches without matching rows, and batches with nothing but matching rows.
 
-pyarrow decides that, as it does for partitions of files. The bounds of a batch are the
-partition expression of a file, and that file is never opened.
+The statistics of a column become arrays with one value for each batch (`Leaf`). A
+predicate is evaluated for all batches at once (`_predicate.py`).
 """
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
-from pyarrow import fs
 
 from . import _expression
+from ._predicate import Constant, Leaf, Path, Predicate, comparable_type, evaluated
 
 if TYPE_CHECKING:
     from ._stream_cache import StreamCache
 
+Verdicts = tuple[pa.BooleanArray, pa.BooleanArray]
 
-def _paths(
-    schema: pa.Schema, paths: list[str], bounds: list[pc.Expression]
-) -> pads.FileSystemDataset:
-    """Return a dataset of files that are never opened, with the bounds of each."""
-    return pads.FileSystemDataset.from_paths(
-        paths,
-        schema=schema,
-        format=pads.IpcFileFormat(),
-        filesystem=fs.LocalFileSystem(),
-        partitions=bounds,
+
+def _aligned(table: pa.Table, batches: int) -> pa.Table:
+    """Return a row for each batch from 0 on; evicted batches have nulls."""
+    known = table["batch"]
+    last = known[len(known) - 1].as_py() if len(known) > 0 else -1
+    batches = max(batches, last + 1)
+    if len(known) == batches:
+        return table
+    numbers = pa.array(range(batches), pa.int64())
+    return table.take(pc.index_in(numbers, value_set=known))
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _kind(column: pa.DataType, path: Path) -> pa.DataType:
+    """Return the type of a field; `path`: its own, of which the column is the first."""
+    kind = _storage(column)
+    for number in path[1:]:
+        kind = _storage(kind.field(number).type)
+    return kind
+
+
+def _leaf(rows: pa.Array, statistics: pa.StructArray, is_dictionary: bool) -> Leaf:
+    """Return the statistics of a leaf; `rows`: the row count of each batch."""
+    names = [field.name for field in statistics.type]
+    part = dict(zip(names, statistics.flatten(), strict=True))
+    kind = comparable_type(part["min"].type)
+    nulls, nans = part["null_count"], part.get("nan_count")
+    has_nan = pa.repeat(False, len(rows))
+    absent = nulls
+    if nans is not None:
+        has_nan = pc.fill_null(pc.greater(nans, 0), True)
+        absent = pc.add(nulls, nans)
+    # Of a batch whose counts are null, nothing is known.
+    return Leaf(
+        minimum=part["min"].cast(kind),
+        maximum=part["max"].cast(kind),
+        has_null=pc.fill_null(pc.greater(nulls, 0), True),
+        has_nan=has_nan,
+        has_value=pc.fill_null(pc.less(absent, rows), True),
+        is_dictionary=is_dictionary,
     )
 
 
-def _is_ordered(kind: pa.DataType) -> bool:
-    """Return whether pyarrow finds minima of the type, and compares with them."""
-    t = pa.types
-    numbers = (t.is_integer, t.is_float32, t.is_float64, t.is_boolean)
-    others = (t.is_decimal128, t.is_decimal256, t.is_date, t.is_time, t.is_timestamp)
-    texts = (t.is_string, t.is_large_string, t.is_binary, t.is_large_binary)
-    return any(test(kind) for test in numbers + others + texts)
+class _Column:
+    """The leaves of a column, for the batches below a number."""
 
-
-def _bounds(name: str, values: pa.Array) -> pc.Expression:
-    """Return an expression that is true of every value of a column of one batch."""
-    field = pc.field(name)
-    if len(values) == 0:
-        return pc.scalar(False)
-    if values.null_count == len(values):
-        return field.is_null()
-    is_float = pa.types.is_floating(values.type)
-    if is_float and pc.any(pc.is_nan(values)).as_py():
-        return pc.scalar(True)
-    bounds = pc.min_max(values)
-    # An equality lets the column stand for its value, which tells 0.0 from -0.0.
-    if bounds["min"] == bounds["max"] and values.null_count == 0 and not is_float:
-        return field == bounds["min"]
-    low, high = field >= bounds["min"], field <= bounds["max"]
-    if values.null_count > 0:
-        low, high = low | field.is_null(), high | field.is_null()
-    return low & high
+    def __init__(self, schema: pa.Schema, table: pa.Table, batches: int) -> None:
+        table = _aligned(table, batches).combine_chunks()
+        rows = table["row_count"]
+        # The row count of each batch; null: unknown.
+        self.rows: pa.Array = rows.chunk(0) if rows.num_chunks else pa.nulls(0, rows.type)
+        self.leaves: dict[Path, Leaf] = {}
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if pa.types.is_struct(field.type) and column.num_chunks:
+                text = field.metadata[b"batchcorder.path"].decode()
+                path = tuple(map(int, text.split(".")))
+                kind = _kind(schema.field(path[0]).type, path)
+                is_dictionary = bool(pa.types.is_dictionary(kind))
+                self.leaves[path] = _leaf(self.rows, column.chunk(0), is_dictionary)
 
 
 class Statistics:
     """
-    Bounds of the columns of a cache's batches, computed on first use.
+    The statistics of a cache's batches, as filters use them.
 
     The cache keeps the object, so the object does not keep the cache.
     """
 
     def __init__(self) -> None:
-        # Replaced, never changed: threads that gather the same need no lock.
-        self._known: dict[str, list[pc.Expression]] = {}
-        self._datasets: dict[tuple[str, ...], pads.FileSystemDataset] = {}
+        # By the index of the column; -1: row counts only. Replaced, never changed:
+        # threads that ask for the same column need no lock.
+        self._columns: dict[int, _Column] = {}
 
-    def _gather(self, cache: StreamCache, name: str, batches: int) -> list[pc.Expression]:
-        known = self._known.get(name, [])
-        if len(known) < batches:
-            reader = cache.reader(columns=[name], start=len(known), stop=batches)
-            known = known + [_bounds(name, batch.column(0)) for batch in reader]
-            self._known[name] = known
-        return known[:batches]
+    def _column(self, cache: StreamCache, number: int, batches: int) -> _Column:
+        column = self._columns.get(number)
+        if column is None or len(column.rows) < batches:
+            names = [] if number < 0 else [number]
+            column = _Column(cache.schema, cache.statistics(names), batches)
+            self._columns[number] = column
+        return column
 
-    def _dataset(
-        self, cache: StreamCache, names: tuple[str, ...], batches: int
-    ) -> pads.FileSystemDataset:
-        dataset = self._datasets.get(names)
-        if dataset is None or len(dataset.files) != batches:
-            columns = [self._gather(cache, name, batches) for name in names]
-            bounds = [
-                functools.reduce(operator.and_, ones)
-                for ones in zip(*columns, strict=True)
-            ]
-            paths = [str(number) for number in range(batches)]
-            dataset = _paths(cache.schema, paths, bounds)
-            self._datasets[names] = dataset
-        return dataset
+    def row_counts(self, cache: StreamCache, batches: int) -> pa.Array:
+        """Return the row counts of the first `batches` batches; null: evicted."""
+        return self._column(cache, -1, batches).rows[:batches]
+
+    def verdicts(
+        self, cache: StreamCache, filter: pc.Expression | Predicate, batches: int
+    ) -> Verdicts | None:
+        """
+        Return which of the first `batches` batches may have rows for a filter.
+
+        Returns
+        -------
+        tuple of pyarrow.BooleanArray or None
+            For each batch, whether some row may satisfy the filter, and whether every
+            row satisfies it (false for a batch without rows). Neither has nulls. None:
+            the statistics decide nothing.
+        """
+        if not isinstance(filter, Predicate):
+            filter = _expression.predicate(cache.schema, filter)
+        leaves: dict[Path, Leaf] = {}
+        try:
+            for number in {path[0] for path in filter.paths()}:
+                for path, leaf in self._column(cache, number, batches).leaves.items():
+                    leaves[path] = leaf.first(batches)
+            # No column, or none with an order, and no constant.
+            if not leaves and not isinstance(filter, Constant):
+                return None
+            rows = self.row_counts(cache, batches)
+        except (ValueError, OSError):
+            # There are no statistics, or they are damaged. The scan reads the batches.
+            return None
+        outcomes = evaluated(filter, leaves)
+        has_rows = pc.fill_null(pc.greater(rows, 0), True)
+        possible = pc.and_(has_rows, outcomes.true)
+        otherwise = pc.or_(outcomes.false, outcomes.null)
+        return possible, pc.and_(possible, pc.invert(otherwise))
 
     def remaining_batches(
-        self, cache: StreamCache, filter: pc.Expression, batches: int
+        self, cache: StreamCache, filter: pc.Expression | Predicate, batches: int
     ) -> list[int]:
         """Return the indices below `batches` of the batches that may have such rows."""
-        schema = cache.schema
-        if len(set(schema.names)) < len(schema) or not _expression.is_certain(filter):
+        verdicts = self.verdicts(cache, filter, batches)
+        if verdicts is None:
             return list(range(batches))
-        names = tuple(
-            name
-            for name in sorted(_expression.referenced(schema, [filter]))
-            if _is_ordered(schema.field(name).type)
-        )
-        if not names:
-            return list(range(batches))
-        dataset = self._dataset(cache, names, batches)
-        try:
-            return sorted(int(part.path) for part in dataset.get_fragments(filter))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            # The filter fails for the bounds. The scanner applies it to the rows.
-            return list(range(batches))
+        remaining: list[int] = pc.indices_nonzero(verdicts[0]).to_pylist()
+        return remaining
