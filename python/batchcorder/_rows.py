@@ -24,7 +24,16 @@ import pyarrow.compute as pc
 # Up to this number, rows of views are slices of the batch. More would have many buffers.
 _FEW = 64
 
-_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
+
+
+def _plain_leaf(kind: pa.DataType) -> pa.DataType:
+    """Return plain text in place of a view. A type may have no hash."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind
 
 
 def children(kind: pa.DataType) -> list[pa.DataType]:
@@ -84,13 +93,13 @@ def replaced(
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return the type that is like `kind`, with plain text in place of views."""
-    return replaced(kind, lambda leaf: _PLAIN.get(leaf, leaf))
+    return replaced(kind, _plain_leaf)
 
 
 def is_simple(kind: pa.DataType) -> bool:
     """Return whether pyarrow filters, takes and compares values of the type."""
     t = pa.types
-    return not has(kind, lambda part: part in _PLAIN or t.is_run_end_encoded(part))
+    return not has(kind, lambda part: _is_view(part) or t.is_run_end_encoded(part))
 
 
 def written_out(kind: pa.DataType) -> pa.DataType:
@@ -302,8 +311,8 @@ def _by_parts(column: pa.Array, numbers: pa.Array) -> pa.Array:
         return _of_struct(column, numbers)
     if _is_list(kind):
         return _of_lists(column, numbers)
-    if len(numbers) > _FEW and kind in _PLAIN:
-        return of_column(column.cast(_PLAIN[kind]), numbers).cast(kind)
+    if len(numbers) > _FEW and _is_view(kind):
+        return of_column(column.cast(_plain_leaf(kind)), numbers).cast(kind)
     return pa.concat_arrays([column.slice(number, 1) for number in numbers.to_pylist()])
 
 
