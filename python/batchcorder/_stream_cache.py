@@ -19,6 +19,7 @@ from ._origin import Origin
 from ._types import ArrowStream, Indices, Info, Stats, StrOrBytesPath
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
     import polars as pl
 
@@ -760,6 +761,96 @@ class StreamCache(_core.StreamCache):
         if self._statistics is None:
             self._statistics = Statistics()
         return CacheDataset(self, None, self._statistics)
+
+    def to_duckdb(
+        self, con: duckdb.DuckDBPyConnection | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """
+        Return the recording as a DuckDB relation, scanned as often as it is used.
+
+        DuckDB 2 knows the number of rows, and reads only the columns of a query. If the
+        minimum and maximum of a column exclude a batch, the batch is not read. DuckDB 1
+        scans a table, or the :meth:`dataset` of a cache whose table would be a copy.
+
+        Parameters
+        ----------
+        con : duckdb.DuckDBPyConnection, optional
+            The relation's connection. None (default): DuckDB's default connection.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            A relation that keeps the cache.
+
+        Raises
+        ------
+        ImportError
+            DuckDB is not installed.
+        ValueError
+            The cache is closed.
+
+        Examples
+        --------
+        >>> import duckdb, pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}).to_reader())
+        >>> relation = cache.to_duckdb()
+        >>> relation.filter("x > 1").fetchall()
+        [(2,), (3,)]
+        >>> duckdb.sql("select count(*) from relation").fetchall()
+        [(3,)]
+        """
+        import duckdb
+
+        connection = duckdb.default_connection() if con is None else con
+        return connection.from_arrow(self._scanned_by_duckdb())
+
+    def register(
+        self, con: duckdb.DuckDBPyConnection, name: str
+    ) -> duckdb.DuckDBPyConnection:
+        """
+        Register the recording under a name in a DuckDB connection.
+
+        Queries by that name scan the recording as a relation of :meth:`to_duckdb` does.
+
+        Parameters
+        ----------
+        con : duckdb.DuckDBPyConnection
+            The connection, which keeps the cache until ``con.unregister(name)``. For
+            Ibis, the ``con`` of its DuckDB backend.
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+            The connection.
+
+        Raises
+        ------
+        ImportError
+            DuckDB is not installed.
+        ValueError
+            The cache is closed.
+
+        Examples
+        --------
+        >>> import duckdb, pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> con = duckdb.connect()
+        >>> cache = StreamCache(pa.table({"x": [1, 2, 3]}).to_reader())
+        >>> cache.register(con, "recorded").sql("select sum(x) from recorded").fetchall()
+        [(6,)]
+        """
+        return con.register(name, self._scanned_by_duckdb())
+
+    def _scanned_by_duckdb(self) -> Any:
+        from ._duckdb import scanned
+        from ._statistics import Statistics
+
+        if self._statistics is None:
+            self._statistics = Statistics()
+        return scanned(self, self._statistics, self._source_rows)
 
     # ---- rows in any order ----
 

@@ -68,7 +68,7 @@ def test_there_are_examples() -> None:
     for cls in (batchcorder.StreamCache, batchcorder.CastingStreamCache):
         assert ">>>" in (cls.__doc__ or "")
     methods = ("reader", "cast", "ingest_all", "in_memory", "on_disk", "stats", "dataset")
-    methods += ("scan_polars", "to_table", "to_pandas", "to_polars")
+    methods += ("scan_polars", "to_table", "to_pandas", "to_polars", "to_duckdb")
     for name in (*methods, "save", "info", "take", "shuffle"):
         text = inspect.getdoc(getattr(batchcorder.StreamCache, name)) or ""
         assert ">>>" in text, name
