@@ -3,7 +3,6 @@ Measure large recordings: memory, and the time of several passes.
 
     large.py --megabytes 4000 memory     anonymous memory of a recording to disk.
     large.py --batches 80000 passing     seconds for one-row batches, in and out.
-    large.py --megabytes 4000 pushdown   seconds of a query for one row in a hundred.
 
 Each command prints a line of JSON. run.py starts it in a separate process.
 """
@@ -83,45 +82,11 @@ def passing(n_batches: int, folder: str) -> dict[str, float]:
     return {"seconds": min(times)}
 
 
-def pushdown(megabytes: int, folder: str) -> dict[str, float]:
-    """Query one row in a hundred, from the cache and from its dataset."""
-    import duckdb
-
-    n_batches = max(100, megabytes * 1_000_000 // (COLUMNS * ROWS * 8))
-    schema = pa.schema([(f"c{i}", pa.int64()) for i in range(COLUMNS)])
-
-    def generate() -> Iterator[pa.RecordBatch]:
-        for number in range(n_batches):
-            values = np.arange(ROWS) + number * ROWS
-            columns = [values, *[values + i for i in range(1, COLUMNS)]]
-            yield pa.record_batch(columns, schema=schema)
-
-    source = pa.RecordBatchReader.from_batches(schema, generate())
-    cache = StreamCache(source, "64MB", folder, DISK_BYTES)
-    cache.ingest_all()
-    low = n_batches * ROWS * 99 // 100
-    sums = ", ".join(f"sum(c{i})" for i in range(1, COLUMNS))
-    query = f"select count(*), {sums} from t where c0 >= {low}"
-    times: dict[str, float] = {}
-    for name, subject in (("stream", cache), ("dataset", cache.dataset())):
-        with duckdb.connect() as connection:
-            connection.register("t", subject)
-            seconds = []
-            for _ in range(4):
-                began = time.perf_counter()
-                ((count, *_),) = connection.sql(query).fetchall()
-                seconds.append(time.perf_counter() - began)
-                assert count == n_batches * ROWS - low
-        times[name] = min(seconds)
-        times[name + "_first"] = seconds[0]
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["memory", "passing", "pushdown"])
+    parser.add_argument("what", choices=["memory", "passing"])
     parser.add_argument("--megabytes", type=int, default=4000)
     parser.add_argument("--batches", type=int, default=80_000)
     parser.add_argument("--disk-path", default=None)
@@ -131,8 +96,6 @@ def main() -> None:
     ) as folder:
         if args.what == "memory":
             answer = memory(args.megabytes, folder)
-        elif args.what == "pushdown":
-            answer = pushdown(args.megabytes, folder)
         else:
             answer = passing(args.batches, folder)
     print(json.dumps(answer))

@@ -290,3 +290,10 @@ def print_table(
         print("  " + "  ".join(cells).rstrip())
     for label, seconds in beside.items():
         print(f"  beside: {label} {time(seconds)}")
+
+
+def print_figures(figures: list[dict[str, Any]]) -> None:
+    """Print figures that are in no table, with their targets."""
+    for figure in figures:
+        verdict = "reached" if figure["reached"] else "MISSED"
+        print(f"  {figure['label']} {figure['figure']} ({figure['target']}: {verdict})")

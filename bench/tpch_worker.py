@@ -6,7 +6,8 @@ Run the queries of TPC-H on one implementation.
 The worker reads lines such as `memory 7` (a mode, a query) from stdin. For each line, it
 prints a line of JSON with DuckDB's seconds and the answer. `ours` and `rust` query
 StreamCaches of single-use streams, with the batchcorder on PYTHONPATH. `bare` queries
-pyarrow tables, or DuckDB on the Parquet files.
+pyarrow tables, or DuckDB on the Parquet files. In the modes `sorted`, the rows of
+`lineitem` are in the order of `l_shipdate`.
 """
 
 from __future__ import annotations
@@ -24,39 +25,61 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from tpch.queries import TABLES, as_answer, connect, connect_parquet, load, stream
+from tpch.queries import (
+    BATCH_ROWS,
+    TABLES,
+    as_answer,
+    connect,
+    connect_parquet,
+    load,
+    stream,
+)
 
 DISK_BYTES = 1 << 40
 
 Connections = dict[str, duckdb.DuckDBPyConnection]
 
 
-def caches(folder: Path, *tiers: Any) -> dict[str, Any]:
+def sorted_lines(folder: Path) -> pa.RecordBatchReader:
+    """Return `lineitem` in the order of `l_shipdate` as a single-use stream."""
+    connection = connect_parquet(folder)
+    lines = connection.sql("from lineitem order by l_shipdate")
+    return lines.to_arrow_table().combine_chunks().to_reader(max_chunksize=BATCH_ROWS)
+
+
+def caches(streams: dict[str, pa.RecordBatchReader], *tiers: Any) -> dict[str, Any]:
     """Record every table and read it once. On disk, that verifies checksums."""
     from batchcorder import StreamCache
 
-    made = {table: StreamCache(stream(folder, table), *tiers) for table in TABLES}
+    made = {name: StreamCache(source, *tiers) for name, source in streams.items()}
     for cache in made.values():
         batches = cache.ingest_all()
         assert sum(1 for _ in cache) == batches
     return made
 
 
-def connect_caches(kind: str, folder: Path, disk_path: str) -> Connections:
+def registered(made: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Return a new database with caches that have registered themselves."""
+    connection = duckdb.connect()
+    for name, cache in made.items():
+        cache.register(connection, name)
+    return connection
+
+
+def connect_caches(folder: Path, disk_path: str) -> Connections:
     """Return the databases of the modes of the implementation."""
-    tiers = {
-        "memory": caches(folder),
-        "disk": caches(folder, 1, disk_path, DISK_BYTES),
+    places: dict[str, tuple[Any, ...]] = {
+        "memory": (),
+        "disk": (1, disk_path, DISK_BYTES),
     }
-    modes = {tier: connect(made) for tier, made in tiers.items()}
-    if kind == "rust":
-        return modes
-    for tier, made in tiers.items():
-        tables = {name: pa.table(cache) for name, cache in made.items()}
-        modes[f"table.{tier}"] = connect(tables)
-        if all(hasattr(cache, "dataset") for cache in made.values()):
-            datasets = {name: cache.dataset() for name, cache in made.items()}
-            modes[f"dataset.{tier}"] = connect(datasets)
+    modes = {}
+    for tier, place in places.items():
+        made = caches({name: stream(folder, name) for name in TABLES}, *place)
+        modes[tier] = connect(made)
+        if all(hasattr(cache, "register") for cache in made.values()):
+            modes[f"register.{tier}"] = registered(made)
+            lines = caches({"lineitem": sorted_lines(folder)}, *place)
+            modes[f"sorted.{tier}"] = registered(made | lines)
     return modes
 
 
@@ -68,7 +91,12 @@ def connect_bare(folder: Path) -> tuple[Connections, dict[str, int]]:
         "batches": sum(len(table.to_batches()) for table in tables.values()),
         "bytes": sum(table.nbytes for table in tables.values()),
     }
-    return {"tables": connect(tables), "parquet": connect_parquet(folder)}, size
+    lines = sorted_lines(folder).read_all()
+    return {
+        "tables": connect(tables),
+        "sorted": connect(tables | {"lineitem": lines}),
+        "parquet": connect_parquet(folder),
+    }, size
 
 
 def where() -> str:
@@ -95,7 +123,7 @@ def main() -> None:
             modes, about["size"] = connect_bare(args.data)
         else:
             about["batchcorder"] = where()
-            modes = connect_caches(args.kind, args.data, disk_path)
+            modes = connect_caches(args.data, disk_path)
         about["modes"] = list(modes)
         print(json.dumps(about), flush=True)
         gc.disable()
