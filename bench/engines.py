@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """
-Measure queries of DuckDB over caches and recordings, against what users have otherwise.
+Measure queries of DuckDB over caches and recordings, compared with tables and files.
 
     engines.py asof                      an ASOF join of 20,000 and 200,000 rows.
     engines.py --megabytes 4000 filter   one row in a hundred of a recording.
 
-`filter` opens the file anew for each query: a recording, the same recording as a
-memory-mapped pyarrow table, and a Parquet file that DuckDB wrote from the same data. The
-ways take turns, and the best time of each counts. The first time of each is in the answer
-too. Each command prints a line of JSON. run.py starts it in a separate process.
+`filter` opens a file anew for each query. The three ways are a recording, the pyarrow
+table of its mapping, and a Parquet file of the same data by DuckDB. The ways take
+turns, and the best time of each counts. The answer has the first time of each too. Each
+command prints a line of JSON. run.py starts it in a separate process.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ QUERY = """
 
 SELF_JOIN = """
     select count(*) as pairs, count(*) filter (later.l_shipdate > earlier.l_shipdate)
-    from cache earlier join cache later using (l_orderkey)
+    from lines earlier join lines later using (l_orderkey)
     where later.l_linenumber = earlier.l_linenumber + 1
 """
 
@@ -51,7 +51,9 @@ class CountedSource:
 
 
 def self_join(cache: StreamCache) -> str:
-    [(pairs, later)] = duckdb.sql(SELF_JOIN).fetchall()
+    connection = duckdb.connect()
+    cache.register(connection, "lines")
+    [(pairs, later)] = connection.sql(SELF_JOIN).fetchall()
     return f"{pairs:,} neighbours within an order, {later:,} shipped after the other"
 
 
