@@ -359,6 +359,10 @@ def scanned(cache: StreamCache, statistics: Statistics, source_rows: int | None)
     kind = _source_type()
     if kind is not None:
         return kind(cache, statistics, source_rows)
+    names = cache.schema.names
+    if len(set(names)) < len(names):
+        # A dataset finds columns by name, but a stream has all of them.
+        return cache
     if cache.max_readers is not None or not cache.upstream_exhausted:
         return cache.dataset()
     return cache.dataset() if cache.info()["compression"] else cache.to_table()
