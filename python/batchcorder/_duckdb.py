@@ -23,7 +23,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import operator
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,10 +31,10 @@ import pyarrow as pa
 import pyarrow.acero as acero
 import pyarrow.compute as pc
 
-from . import _core, _rows
+from . import _rows
 
 if TYPE_CHECKING:
-    from ._statistics import Statistics
+    from ._statistics import Statistics, Verdicts
     from ._stream_cache import StreamCache
 
 # The known interface of `duckdb._sources`: methods and their parameters, attributes, and
@@ -60,6 +59,9 @@ _NODES = {
 # time in which DuckDB scans a row.
 _FILTER_COST = 2
 _BATCH_COST = 4096
+
+# Predicates that a source remembers.
+_MOST_KNOWN = 256
 
 # Rows of an open source, at least, if it does not tell how many.
 _ROWS_OF_OPEN = 1 << 20
@@ -129,28 +131,45 @@ class _Parts:
     """The batches of an exhausted cache that an expression and bounds leave."""
 
     def __init__(
-        self, cache: StreamCache, statistics: Statistics, expression: pc.Expression
+        self,
+        cache: StreamCache,
+        names: frozenset[str],
+        expression: pc.Expression,
+        verdicts: Verdicts,
     ) -> None:
-        self._cache, self._expression = cache, expression
-        batches = cache.ingested_count
-        possible = statistics.remaining_batches(cache, expression, batches)
-        certain: list[int] = []
-        whole = set(certain)
-        self._ranges: list[_Range] = []
-        for number in possible:
-            self._append(number, number in whole)
+        self._cache, self._names, self._expression = cache, names, expression
+        self._possible, self._certain = verdicts
 
-    def _append(self, number: int, is_whole: bool) -> None:
-        """Add a batch; its range continues the last one if both are whole."""
-        if self._ranges and is_whole:
-            start, stop, last_is_whole = self._ranges[-1]
-            if last_is_whole and stop == number:
-                self._ranges[-1] = start, number + 1, True
-                return
-        self._ranges.append((number, number + 1, is_whole))
+    def both(self, other: _Parts) -> _Parts:
+        """Return the parts for the conjunction of two expressions."""
+        possible = pc.and_(self._possible, other._possible)
+        certain = pc.and_(self._certain, other._certain)
+        names = self._names | other._names
+        both = self._expression & other._expression
+        return _Parts(self._cache, names, both, (possible, certain))
 
+    @functools.cached_property
+    def _ranges(self) -> list[_Range]:
+        codes = pc.add(self._possible.cast(pa.int8()), self._certain.cast(pa.int8()))
+        runs = pc.run_end_encode(codes, run_end_type=pa.int64())
+        ends, codes = runs.run_ends.to_pylist(), runs.values.to_pylist()
+        ranges = zip([0, *ends], ends, codes, strict=False)
+        return [(start, stop, code == 2) for start, stop, code in ranges if code > 0]
+
+    @property
     def _is_one_reader(self) -> bool:
         return not self._ranges or (len(self._ranges) == 1 and self._ranges[0][2])
+
+    def count(self, rows: pa.Array) -> None:
+        """Count rows, by the number of rows of each batch."""
+
+        def count(selected: pa.BooleanArray) -> int:
+            return pc.sum(rows.filter(selected)).as_py() or 0
+
+        self._total, self._left = pc.sum(rows).as_py() or 0, count(self._possible)
+        self._cost = _FILTER_COST * (self._left - count(self._certain))
+        if not self._is_one_reader:
+            self._cost += _BATCH_COST * self._possible.true_count
 
     def pay(self, rows_of_joined: Iterable[int]) -> bool:
         """
@@ -160,37 +179,25 @@ class _Parts:
         predicate counts as if all rows matched. If the scan of another source has a
         number of rows between both, a join of the two may get a worse order.
         """
-        starts = memoryview(_core.row_starts(self._cache, 0)).cast("Q")
-        left = cost = batches = 0
-        for start, stop, is_whole in self._ranges:
-            rows = starts[stop] - starts[start]
-            left += rows
-            batches += stop - start
-            cost += 0 if is_whole else _FILTER_COST * rows
-        if not self._is_one_reader():
-            cost += _BATCH_COST * batches
-        rows = starts[-1]
-        if rows - left < cost:
+        total, left = self._total, self._left
+        if total - left < self._cost:
             return False
-        return 2 * left >= rows or not any(
-            n <= 5 * rows <= 25 * n for n in rows_of_joined
-        )
+        is_close = any(n <= 5 * total <= 25 * n for n in rows_of_joined)
+        return 2 * left >= total or not is_close
 
-    def read(self, columns: list[int], names: set[str]) -> Any:
+    def read(self, columns: list[int]) -> Any:
         """Return a stream of some columns of the matching rows."""
-        if self._is_one_reader():
+        if self._is_one_reader:
             start, stop, _ = self._ranges[0] if self._ranges else (0, 0, True)
             return self._cache.reader(columns=columns, start=start, stop=stop)
         schema = self._cache.schema
         kept = pa.schema([schema.field(number) for number in columns], schema.metadata)
-        batches = self._batches(columns, names, kept)
+        batches = self._batches(columns, kept)
         return pa.RecordBatchReader.from_batches(kept, batches)
 
-    def _batches(
-        self, columns: list[int], names: set[str], kept: pa.Schema
-    ) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[int], kept: pa.Schema) -> Iterator[pa.RecordBatch]:
         schema = self._cache.schema
-        tested = [schema.get_field_index(name) for name in names]
+        tested = [schema.get_field_index(name) for name in self._names]
         fields = pa.schema([schema.field(number) for number in tested])
         condition = _Condition(fields, self._expression)
         needed = [*columns, *tested]
@@ -256,6 +263,8 @@ class _Source:
         self.obj = cache
         self._statistics = statistics
         self._source_rows = source_rows
+        # By predicate. An exhausted cache does not change.
+        self._known: dict[Any, _Parts] = {}
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> object:
         """Return a stream of all rows. By this method DuckDB recognises a variable."""
@@ -281,61 +290,95 @@ class _Source:
 
     def accepts(self, predicate: Any) -> bool:
         """Return whether streams will have only rows for which a predicate is true."""
-        cache = self.obj
-        if cache.max_readers is not None or not cache.upstream_exhausted:
-            return False
-        expression = self._expression(predicate)
         joined = _query.plan(self)
-        return expression is not None and self._parts(expression).pay(joined)
+        if self.obj.max_readers is not None or not self.obj.upstream_exhausted:
+            return False
+        parts = self._parts(predicate)
+        return parts is not None and parts.pay(joined)
 
     def stream(
         self, columns: Sequence[int] | None, filters: Sequence[Any]
     ) -> tuple[object, bool]:
         """Return a stream, and whether it has these columns only."""
         _Query.streams += 1
-        cache = self.obj
         if not filters:
-            reader = cache.reader(columns=columns)
+            reader = self.obj.reader(columns=columns)
             return reader.__arrow_c_stream__(), columns is not None
-        wanted = range(len(cache.schema)) if columns is None else columns
-        expressions = [self._expression(one) for one in filters]
-        parts = self._parts(functools.reduce(operator.and_, expressions))
-        names = set().union(*map(self._names, filters))
-        return parts.read(list(wanted), names).__arrow_c_stream__(), True
+        every = range(len(self.obj.schema))
+        some = [self._parts(one) or self._all_parts(one) for one in filters]
+        parts = functools.reduce(_Parts.both, some)
+        stream = parts.read(list(every if columns is None else columns))
+        return stream.__arrow_c_stream__(), True
 
-    def _parts(self, expression: pc.Expression) -> _Parts:
-        return _Parts(self.obj, self._statistics, expression)
+    def _all_parts(self, predicate: Any) -> _Parts:
+        """Return all batches, if statistics cannot be read since `accepts`."""
+        names, _ = self._contents(predicate)
+        expression = self._expression(predicate, names)
+        batches = self.obj.ingested_count
+        verdicts = pa.repeat(True, batches), pa.repeat(False, batches)
+        return _Parts(self.obj, names, expression, verdicts)
 
-    def _names(self, predicate: Any) -> set[str]:
-        """Return the columns of a predicate; KeyError: it has a part of another kind."""
+    def _parts(self, predicate: Any) -> _Parts | None:
+        """Return the parts for a predicate; None: it is left to DuckDB."""
+        try:
+            names, key = self._contents(predicate)
+            parts = self._known.get(key)
+        except (KeyError, TypeError):
+            # A part of another kind, or a constant without a hash.
+            return None
+        if parts is not None:
+            return parts
+        cache, batches = self.obj, self.obj.ingested_count
+        expression = self._expression(predicate, names)
+        if expression is None:
+            return None
+        verdicts = self._statistics.verdicts(cache, expression, batches)
+        if verdicts is None:
+            return None
+        parts = _Parts(cache, names, expression, verdicts)
+        parts.count(self._statistics.row_counts(cache, batches))
+        if len(self._known) >= _MOST_KNOWN:
+            self._known = {}
+        self._known[key] = parts
+        return parts
+
+    def _contents(self, predicate: Any) -> tuple[frozenset[str], Any]:
+        """Return the columns of a predicate, and a key that no other predicate has."""
         nodes = self.nodes
-        names, pending = set(), [predicate]
+        names, key, pending = set(), [], [predicate]
         while pending:
             match pending.pop():
-                case nodes.Binary(left=left, right=right):
-                    pending += [left, right]
-                case nodes.Unary(operand=operand) | nodes.Postfix(operand=operand):
+                case nodes.Binary(op=op, left=left, right=right):
+                    key.append(op)
+                    pending += [right, left]
+                case nodes.Unary(op=op, operand=operand):
+                    key.append(op)
+                    pending.append(operand)
+                case nodes.Postfix(op=op, operand=operand):
+                    key.append(op)
                     pending.append(operand)
                 case nodes.In(operand=operand, values=values):
-                    pending += [operand, *values]
+                    key.append(len(values))
+                    pending += [*values, operand]
                 case nodes.Col(parts=parts):
+                    key.append(parts)
                     names.add(parts[0])
-                case nodes.Lit():
-                    pass
+                case nodes.Lit(value=value, type=kind):
+                    key.append((kind, value, None))
                 case other:
                     raise KeyError(other)
-        return names
+        return frozenset(names), tuple(key)
 
-    def _expression(self, predicate: Any) -> pc.Expression | None:
+    def _expression(self, predicate: Any, names: Iterable[str]) -> pc.Expression | None:
         """Return a predicate for pyarrow; None: pyarrow decides it differently."""
         schema = self.obj.schema
+        # DuckDB translates no predicate if any column of the schema is a view.
+        numbers = [schema.get_field_index(name) for name in names]
+        fields = [schema.field(number) for number in numbers if number >= 0]
+        plain = [field.with_type(_rows.written_out(field.type)) for field in fields]
         try:
-            # DuckDB translates no predicate if any column of the schema is a view.
-            numbers = [schema.get_field_index(name) for name in self._names(predicate)]
-            fields = [schema.field(number) for number in numbers if number >= 0]
-            plain = [field.with_type(_rows.written_out(field.type)) for field in fields]
             return self.to_arrow.to_arrow(predicate, pa.schema(plain))
-        except (KeyError, self.nodes.Untranslatable):
+        except self.nodes.Untranslatable:
             return None
 
 
@@ -361,7 +404,7 @@ def scanned(cache: StreamCache, statistics: Statistics, source_rows: int | None)
         return kind(cache, statistics, source_rows)
     names = cache.schema.names
     if len(set(names)) < len(names):
-        # A dataset finds columns by name, but a stream has all of them.
+        # A dataset finds columns by name. A stream has every column.
         return cache
     if cache.max_readers is not None or not cache.upstream_exhausted:
         return cache.dataset()

@@ -427,7 +427,9 @@ def test_excluded_batches_are_not_read(duck: Any, eager: None) -> None:
         "id in (5, 1999)": [0, 9],
         "id = 1000 or id = 200": [1, 5],
         "id > 5000": [],
+        "v >= 800": [8, 9],
         "txt is null and id < 100": [0],
+        "txt = 'text 8'": [0],
         "id is not null": [*range(10)],
         "grp = 1": [*range(10)],
     }.items():
@@ -437,6 +439,19 @@ def test_excluded_batches_are_not_read(duck: Any, eager: None) -> None:
         got = duck.sql(query.replace("NAME", "c")).fetchall()
         assert cache.batches_read() == batches, condition
         assert got == duck.sql(query.replace("NAME", "t")).fetchall(), condition
+
+
+@needs_sources
+def test_matching_batches_are_not_copied(duck: Any) -> None:
+    """The rows of adjacent batches come from one reader, without pyarrow."""
+    cache = traced()
+    cache.register(duck, "c")
+    query = "select id, v, txt from c where id >= 200 and id < 400"
+    duck.sql(query).fetchall()
+    cache.calls.clear()
+    assert "Filters" in plan(duck, query)
+    assert len(duck.sql(query).fetchall()) == 200
+    assert [(call["start"], call["stop"]) for call in cache.calls] == [(1, 2)]
 
 
 def wide() -> Traced:
