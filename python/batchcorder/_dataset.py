@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,13 +21,12 @@ import pyarrow.dataset as pads
 from . import _expression, _rows, _scanner, _served
 from ._display import shortened
 from ._random_access import row_numbers
-from ._statistics import Statistics
+from ._statistics import Range, Statistics, ranges_of
 from ._types import Indices
 
 if TYPE_CHECKING:
     from ._stream_cache import StreamCache
 
-_Range = tuple[int, int | None]
 Columns = list[str] | dict[str, pc.Expression]
 
 
@@ -46,24 +45,8 @@ def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
     return [number for number, name in enumerate(schema.names) if name in wanted]
 
 
-def _ranges(batches: list[int], open_end: int | None) -> list[_Range]:
-    """Return ascending indices as ranges; the last is open if `open_end` is its start."""
-    ranges: list[tuple[int, int | None]] = []
-    for index in batches:
-        if ranges and ranges[-1][1] == index:
-            ranges[-1] = (ranges[-1][0], index + 1)
-        else:
-            ranges.append((index, index + 1))
-    if open_end is not None:
-        if ranges and ranges[-1][1] == open_end:
-            ranges[-1] = (ranges[-1][0], None)
-        else:
-            ranges.append((open_end, None))
-    return ranges
-
-
 def _batches(
-    cache: StreamCache, ranges: list[_Range], columns: list[int] | None
+    cache: StreamCache, ranges: list[Range], columns: list[int] | None
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of some batches."""
     for start, stop in ranges:
@@ -71,7 +54,7 @@ def _batches(
 
 
 def _read(
-    cache: StreamCache, ranges: list[_Range], columns: list[int] | None
+    cache: StreamCache, ranges: list[Range], columns: list[int] | None
 ) -> pa.RecordBatchReader:
     """Return a stream of some columns of some batches."""
     if len(ranges) == 1:
@@ -142,12 +125,40 @@ class _Scannable:
     """The scans of datasets and fragments."""
 
     _cache: StreamCache
+    _statistics: Statistics
+    _filter: pc.Expression | None
 
-    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
+    def _ranges(self, filter: pc.Expression | None) -> list[Range]:
+        """Return the ranges of batches that a scan must read."""
         raise NotImplementedError
+
+    def _counted(self, filter: pc.Expression | None) -> tuple[int, list[Range]]:
+        """Return a number of matching rows, and ranges that a scan counts besides."""
+        raise NotImplementedError
+
+    def _decided(
+        self, batches: Sequence[int], filter: pc.Expression | None
+    ) -> tuple[int, list[Range]]:
+        """Return `_counted` for some batches."""
+        cache, statistics = self._cache, self._statistics
+        if not batches:
+            return 0, []
+        certain, left = list(batches), []
+        if filter is not None:
+            verdicts = statistics.verdicts(cache, filter, batches[-1] + 1)
+            if verdicts is None:
+                return 0, ranges_of(batches, None)
+            possible, whole = (mask.take(pa.array(batches)) for mask in verdicts)
+            certain = [batches[i] for i in pc.indices_nonzero(whole).to_pylist()]
+            undecided = pc.and_not(possible, whole)
+            left = [batches[i] for i in pc.indices_nonzero(undecided).to_pylist()]
+        starts = statistics.starts(cache)
+        rows = sum(starts[number + 1] - starts[number] for number in certain)
+        return rows, ranges_of(left, None)
 
     def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
-        raise NotImplementedError
+        """Return a filter together with the own one."""
+        return _both(self._filter, filter)
 
     def scanner(
         self,
@@ -192,9 +203,18 @@ class _Scannable:
         {'y': [3, 4]}
         """
         both = self._filters(filter)
-        needed = _needed(self._cache.schema, columns, both)
-        stream = _read(self._cache, self._ranges(both), needed)
-        return _scanner.scanner(stream, columns, both, options)
+        return self._scan(self._ranges(both), columns, both, options)
+
+    def _scan(
+        self,
+        ranges: list[Range],
+        columns: Columns | None,
+        filter: pc.Expression | None,
+        options: dict[str, Any],
+    ) -> pads.Scanner:
+        needed = _needed(self._cache.schema, columns, filter)
+        stream = _read(self._cache, ranges, needed)
+        return _scanner.scanner(stream, columns, filter, options)
 
     def to_batches(
         self,
@@ -371,7 +391,10 @@ class _Scannable:
 
     def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
         """
-        Return the number of rows; without a filter, the columns are not read.
+        Return the number of rows.
+
+        Without a filter, no batch is read. With a filter, batches are read if their
+        statistics do not decide it.
 
         Parameters
         ----------
@@ -397,40 +420,20 @@ class _Scannable:
         >>> StreamCache(pa.table({"x": [1, 2]})).dataset().count_rows()
         2
         """
-        scanner = self.scanner(columns=[], filter=filter, **options)
+        both = self._filters(filter)
+        rows, ranges = self._counted(both)
+        if both is None and not ranges:
+            return rows
+        scanner = self._scan(ranges, [], both, options)
         with _errors_of(self._cache):
-            return int(scanner.count_rows())
-
-
-def _remaining(
-    cache: StreamCache,
-    statistics: Statistics,
-    filter: pc.Expression | None,
-    batches: int,
-) -> list[int]:
-    """Return the indices below `batches` of the batches that a scan must read."""
-    if filter is None or cache.max_readers is not None:
-        return list(range(batches))
-    return statistics.remaining_batches(cache, filter, batches)
-
-
-def _ranges_of(
-    cache: StreamCache, statistics: Statistics, filter: pc.Expression | None
-) -> list[_Range]:
-    """Return the ranges of batches that a scan must read."""
-    ended = cache.upstream_exhausted
-    known = cache.ingested_count
-    if filter is None or known == 0:
-        return [(0, None)]
-    remaining = _remaining(cache, statistics, filter, known)
-    return _ranges(remaining, None if ended else known)
+            return rows + int(scanner.count_rows())
 
 
 def _all_rows(
     cache: StreamCache, filter: pc.Expression | None, statistics: Statistics
 ) -> pa.Table:
     """Return all rows, without a scan: pyarrow calls this in threads of its pools."""
-    batches = _batches(cache, _ranges_of(cache, statistics, filter), None)
+    batches = _batches(cache, statistics.ranges(cache, filter), None)
     return _scanner.filtered(cache.schema, batches, filter)
 
 
@@ -443,17 +446,33 @@ class CacheFragment(_Scannable):
     """Some batches of a cache, for an engine that scans several fragments at once."""
 
     def __init__(
-        self, cache: StreamCache, ranges: list[_Range], filter: pc.Expression | None
+        self,
+        cache: StreamCache,
+        batches: list[int],
+        filter: pc.Expression | None,
+        statistics: Statistics,
     ) -> None:
         self._cache = cache
-        self._batches = ranges
+        self._batches = batches
         self._filter = filter
+        self._statistics = statistics
 
-    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
-        return self._batches
+    def _remaining(self, filter: pc.Expression) -> list[int]:
+        """Return the indices of the batches that a scan must read."""
+        if self._cache.max_readers is not None or not self._batches:
+            return self._batches
+        batches = self._batches[-1] + 1
+        remaining = self._statistics.remaining_batches(self._cache, filter, batches)
+        return sorted({*remaining}.intersection(self._batches))
 
-    def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
-        return _both(self._filter, filter)
+    def _ranges(self, filter: pc.Expression | None) -> list[Range]:
+        batches = self._batches if filter is None else self._remaining(filter)
+        return ranges_of(batches, None)
+
+    def _counted(self, filter: pc.Expression | None) -> tuple[int, list[Range]]:
+        if self._cache.max_readers is not None:
+            return 0, ranges_of(self._batches, None)
+        return self._decided(self._batches, filter)
 
     @property
     def physical_schema(self) -> pa.Schema:
@@ -466,7 +485,8 @@ class CacheFragment(_Scannable):
         return pc.scalar(True)
 
     def __repr__(self) -> str:
-        return f"<CacheFragment batches={shortened(str(self._batches), 200)}>"
+        ranges = ranges_of(self._batches, None)
+        return f"<CacheFragment batches={shortened(str(ranges), 200)}>"
 
 
 if TYPE_CHECKING:
@@ -523,14 +543,20 @@ class CacheDataset(_Scannable, _UnionDataset):
         cache, filter, statistics = self._cache, self._filter, self._statistics
         return _served.dataset(schema, lambda: _all_rows(cache, filter, statistics))
 
-    def _remaining(self, filter: pc.Expression | None, batches: int) -> list[int]:
-        return _remaining(self._cache, self._statistics, filter, batches)
+    def _ranges(self, filter: pc.Expression | None) -> list[Range]:
+        return self._statistics.ranges(self._cache, filter)
 
-    def _ranges(self, filter: pc.Expression | None) -> list[_Range]:
-        return _ranges_of(self._cache, self._statistics, filter)
-
-    def _filters(self, filter: pc.Expression | None) -> pc.Expression | None:
-        return _both(self._filter, filter)
+    def _counted(self, filter: pc.Expression | None) -> tuple[int, list[Range]]:
+        cache = self._cache
+        if filter is None:
+            cache.ingest_all()
+            return cache.stats()["rows"], []
+        ended = cache.upstream_exhausted
+        known = cache.ingested_count
+        if known == 0 or cache.max_readers is not None:
+            return 0, [(0, None)]
+        rows, ranges = self._decided(range(known), filter)
+        return rows, ranges if ended else [*ranges, (known, None)]
 
     @property
     def schema(self) -> pa.Schema:
@@ -576,7 +602,10 @@ class CacheDataset(_Scannable, _UnionDataset):
 
     def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
         """
-        Return the number of rows; without a filter, no batch is read again.
+        Return the number of rows.
+
+        Without a filter, no batch is read again. With a filter, batches are read if their
+        statistics do not decide it.
 
         Parameters
         ----------
@@ -603,9 +632,6 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> dataset.count_rows(), dataset.count_rows(pc.field("x") > 1)
         (2, 1)
         """
-        if self._filters(filter) is None:
-            self._cache.ingest_all()
-            return self._cache.stats()["rows"]
         return super().count_rows(filter, **options)
 
     def take(
@@ -660,9 +686,8 @@ class CacheDataset(_Scannable, _UnionDataset):
     def _take(
         self, numbers: pa.Array, columns: Columns | None, options: dict[str, Any]
     ) -> pa.Table:
-        starts = [0]
-        for batch in _batches(self._cache, self._ranges(None), []):
-            starts.append(starts[-1] + batch.num_rows)
+        self._cache.ingest_all()
+        starts = self._statistics.starts(self._cache)
         _check_rows(numbers, starts[-1])
         rows = numbers.to_pylist()
         batch_of = {row: bisect.bisect_right(starts, row) - 1 for row in rows}
@@ -673,7 +698,7 @@ class CacheDataset(_Scannable, _UnionDataset):
             steps[number] = count - starts[number]
             count += starts[number + 1] - starts[number]
         needed = _needed(self._cache.schema, columns, None)
-        read = _read(self._cache, _ranges(batches, None), needed)
+        read = _read(self._cache, ranges_of(batches, None), needed)
         table = _scanner.scanner(read, columns, None, options).to_table()
         places = [row + steps[batch_of[row]] for row in rows]
         return _rows.of(table, pa.array(places, pa.int64()))
@@ -732,14 +757,18 @@ class CacheDataset(_Scannable, _UnionDataset):
         >>> sum(fragment.count_rows() for fragment in dataset.get_fragments())
         2
         """
-        batches = self._cache.ingest_all()
-        numbers = self._remaining(self._filters(filter), batches)
-        most = 1 if self._cache.max_readers is not None else os.cpu_count() or 1
+        cache = self._cache
+        numbers = list(range(cache.ingest_all()))
+        both, most = self._filters(filter), 1
+        if cache.max_readers is None:
+            most = os.cpu_count() or 1
+            if both is not None:
+                numbers = self._statistics.remaining_batches(cache, both, len(numbers))
         parts = max(1, min(len(numbers), most))
         for part in range(parts):
             first, end = (len(numbers) * i // parts for i in (part, part + 1))
-            ranges = _ranges(numbers[first:end], None)
-            yield CacheFragment(self._cache, ranges, self._filter)
+            some = numbers[first:end]
+            yield CacheFragment(cache, some, self._filter, self._statistics)
 
     def sort_by(
         self, sorting: str | list[tuple[str, str]], **options: Any

@@ -106,9 +106,14 @@ def _columns(parts: list[tuple[bytes, bytes]]) -> frozenset[str] | None:
     return frozenset(columns)
 
 
-def _tree(literals: pa.RecordBatch, parts: list[tuple[bytes, bytes]]) -> Any:
-    """Return the expression as a `_Call`, a `_Reference` or a literal's array."""
-    # The calls that are still open; the first one collects the expression.
+def _translated(
+    literals: pa.RecordBatch,
+    parts: list[tuple[bytes, bytes]],
+    predicate: Callable[[Any], Predicate],
+) -> Predicate:
+    """Return the expression as a predicate. `predicate` translates one call."""
+    # The calls that are still open; the first one collects the expression. Inner calls
+    # become predicates first: no recursion follows a long chain.
     calls = [_Call("", [], None)]
     names: list[str] = []
     inner = 0
@@ -131,11 +136,11 @@ def _tree(literals: pa.RecordBatch, parts: list[tuple[bytes, bytes]]) -> Any:
             )
         elif key == b"end":
             call = calls.pop()
-            calls[-1].arguments.append(call)
+            calls[-1].arguments.append(predicate(call))
         else:
             raise ValueError(key)
-    ((tree,),) = [call.arguments for call in calls]
-    return tree
+    ((whole,),) = [call.arguments for call in calls]
+    return predicate(whole)
 
 
 # Errors of expressions that cannot be pickled, or have another form.
@@ -196,7 +201,9 @@ class _Translation:
         return None if found is None else found[0]
 
     def predicate(self, part: Any) -> Predicate:
-        """Return the predicate of a part of an expression that is boolean."""
+        """Return the predicate of a part that is boolean; its calls are translated."""
+        if isinstance(part, Predicate):
+            return part
         if isinstance(part, _Call):
             make = _CALLS.get(part.name)
             made = None if make is None else make(self, part)
@@ -308,7 +315,6 @@ _CALLS: dict[str, Callable[[_Translation, _Call], Predicate | None]] = {
 def predicate(schema: pa.Schema, expression: pc.Expression) -> Predicate:
     """Return an expression as a predicate on the leaves of a schema."""
     try:
-        tree = _tree(*_pickled(expression))
-        return _Translation(schema).predicate(tree)
+        return _translated(*_pickled(expression), _Translation(schema).predicate)
     except (*_ERRORS, RecursionError):
         return Unknown()

@@ -7,6 +7,7 @@ predicate is evaluated for all batches at once (`_predicate.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,11 +15,30 @@ import pyarrow.compute as pc
 
 from . import _expression
 from ._predicate import Constant, Leaf, Path, Predicate, comparable_type, evaluated
+from ._random_access import RowIndex
 
 if TYPE_CHECKING:
     from ._stream_cache import StreamCache
 
 Verdicts = tuple[pa.BooleanArray, pa.BooleanArray]
+# The first batch, and the batch after the last one; None: the end of the stream.
+Range = tuple[int, int | None]
+
+
+def ranges_of(batches: Sequence[int], open_end: int | None) -> list[Range]:
+    """Return ascending indices as ranges; the last is open if `open_end` is its start."""
+    ranges: list[Range] = []
+    for index in batches:
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
+        else:
+            ranges.append((index, index + 1))
+    if open_end is not None:
+        if ranges and ranges[-1][1] == open_end:
+            ranges[-1] = (ranges[-1][0], None)
+        else:
+            ranges.append((open_end, None))
+    return ranges
 
 
 def _aligned(table: pa.Table, batches: int) -> pa.Table:
@@ -95,6 +115,7 @@ class Statistics:
         # By the index of the column; -1: row counts only. Replaced, never changed:
         # threads that ask for the same column need no lock.
         self._columns: dict[int, _Column] = {}
+        self._index = RowIndex()
 
     def _column(self, cache: StreamCache, number: int, batches: int) -> _Column:
         column = self._columns.get(number)
@@ -104,9 +125,9 @@ class Statistics:
             self._columns[number] = column
         return column
 
-    def row_counts(self, cache: StreamCache, batches: int) -> pa.Array:
-        """Return the row counts of the first `batches` batches; null: evicted."""
-        return self._column(cache, -1, batches).rows[:batches]
+    def starts(self, cache: StreamCache) -> memoryview:
+        """Return the first row of each recorded batch, and the number of rows."""
+        return self._index.starts(cache)
 
     def verdicts(
         self, cache: StreamCache, filter: pc.Expression | Predicate, batches: int
@@ -131,7 +152,7 @@ class Statistics:
             # No column, or none with an order, and no constant.
             if not leaves and not isinstance(filter, Constant):
                 return None
-            rows = self.row_counts(cache, batches)
+            rows = self._column(cache, -1, batches).rows[:batches]
         except (ValueError, OSError):
             # There are no statistics, or they are damaged. The scan reads the batches.
             return None
@@ -150,3 +171,15 @@ class Statistics:
             return list(range(batches))
         remaining: list[int] = pc.indices_nonzero(verdicts[0]).to_pylist()
         return remaining
+
+    def ranges(
+        self, cache: StreamCache, filter: pc.Expression | Predicate | None
+    ) -> list[Range]:
+        """Return the ranges of batches that a scan must read."""
+        ended = cache.upstream_exhausted
+        known = cache.ingested_count
+        # Each range is a reader.
+        if filter is None or known == 0 or cache.max_readers is not None:
+            return [(0, None)]
+        remaining = self.remaining_batches(cache, filter, known)
+        return ranges_of(remaining, None if ended else known)
