@@ -69,8 +69,11 @@ _ROWS_OF_OPEN = 1 << 20
 # DuckDB counts rows in 64 bits.
 _MOST_ROWS = (1 << 63) - 1
 
-# Indices of the first batch and after the last one; whether all of their rows match.
+# Index of the first batch, index after the last one, whether all rows match.
 _Range = tuple[int, int, bool]
+
+# Number of the first row, and count of rows.
+_Run = tuple[int, int]
 
 
 def _parameters(function: Any) -> list[str]:
@@ -94,9 +97,13 @@ def _is_known(package: Any, nodes: Any, to_arrow: Any) -> bool:
 class _Condition:
     """An expression over batches of the columns that it refers to."""
 
-    def __init__(self, schema: pa.Schema, expression: pc.Expression) -> None:
-        fields = [field.with_type(_rows.written_out(field.type)) for field in schema]
-        self._schema = pa.schema(fields)
+    def __init__(
+        self, schema: pa.Schema, names: Iterable[str], expression: pc.Expression
+    ) -> None:
+        self.columns = [schema.get_field_index(name) for name in names]
+        fields = [schema.field(number) for number in self.columns]
+        plain = [field.with_type(_rows.written_out(field.type)) for field in fields]
+        self._schema = pa.schema(plain)
         self._options = acero.ProjectNodeOptions([expression], [""])
 
     def rows_of(self, columns: list[pa.Array]) -> pa.Array:
@@ -118,13 +125,37 @@ def _is_sliceable(kind: pa.DataType) -> bool:
     )
 
 
-def _some(batch: pa.RecordBatch, numbers: pa.Array) -> pa.RecordBatch:
-    """Return the rows of ascending numbers: a slice, if the rows are adjacent."""
-    first = numbers[0].as_py()
-    is_run = numbers[-1].as_py() - first + 1 == len(numbers)
-    if is_run and all(map(_is_sliceable, batch.schema.types)):
-        return batch.slice(first, len(numbers))
-    return _rows.of(batch, numbers)
+def _run(numbers: pa.Array) -> _Run | None:
+    """Return ascending numbers as the first one and their count; None: with gaps."""
+    if len(numbers) == 0:
+        return 0, 0
+    first, last = numbers[0].as_py(), numbers[-1].as_py()
+    return (first, len(numbers)) if last - first + 1 == len(numbers) else None
+
+
+class _Some:
+    """Some columns of single batches, and rows of these columns."""
+
+    def __init__(self, cache: StreamCache, columns: list[int], kept: pa.Schema) -> None:
+        self._cache, self._columns, self._kept = cache, columns, kept
+        self._is_sliceable = all(map(_is_sliceable, kept.types))
+
+    def read(self, number: int, more: list[int]) -> pa.RecordBatch:
+        """Return the columns of a batch, and more columns after them."""
+        columns = [*self._columns, *more]
+        return next(self._cache.reader(columns=columns, start=number, stop=number + 1))
+
+    def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch without the columns after them."""
+        columns = batch.columns[: len(self._columns)]
+        return pa.RecordBatch.from_arrays(columns, schema=self._kept)
+
+    def slice(self, batch: pa.RecordBatch, run: _Run) -> pa.RecordBatch:
+        """Return adjacent rows, not copied if DuckDB reads such a slice."""
+        first, count = run
+        if self._is_sliceable:
+            return batch.slice(first, count)
+        return _rows.of(batch, pa.array(range(first, first + count), pa.int64()))
 
 
 class _Parts:
@@ -139,6 +170,8 @@ class _Parts:
     ) -> None:
         self._cache, self._names, self._expression = cache, names, expression
         self._possible, self._certain = verdicts
+        # By the index of a batch.
+        self._runs: dict[int, _Run] = {}
 
     def both(self, other: _Parts) -> _Parts:
         """Return the parts for the conjunction of two expressions."""
@@ -196,21 +229,31 @@ class _Parts:
         return pa.RecordBatchReader.from_batches(kept, batches)
 
     def _batches(self, columns: list[int], kept: pa.Schema) -> Iterator[pa.RecordBatch]:
-        schema = self._cache.schema
-        tested = [schema.get_field_index(name) for name in self._names]
-        fields = pa.schema([schema.field(number) for number in tested])
-        condition = _Condition(fields, self._expression)
-        needed = [*columns, *tested]
+        some = _Some(self._cache, columns, kept)
+        condition = _Condition(self._cache.schema, self._names, self._expression)
         for start, stop, is_whole in self._ranges:
             if is_whole:
                 yield from self._cache.reader(columns=columns, start=start, stop=stop)
                 continue
-            for batch in self._cache.reader(columns=needed, start=start, stop=stop):
-                numbers = condition.rows_of(batch.columns[len(columns) :])
-                if len(numbers) == 0:
-                    continue
-                some = batch.columns[: len(columns)]
-                yield _some(pa.RecordBatch.from_arrays(some, schema=kept), numbers)
+            for number in range(start, stop):
+                batch = self._matching(number, some, condition)
+                if batch.num_rows > 0:
+                    yield batch
+
+    def _matching(
+        self, number: int, some: _Some, condition: _Condition
+    ) -> pa.RecordBatch:
+        """Return the matching rows of a batch, and keep their place if adjacent."""
+        run = self._runs.get(number)
+        if run is not None:
+            return some.slice(some.read(number, []), run)
+        read = some.read(number, condition.columns)
+        numbers = condition.rows_of(read.columns[-len(condition.columns) :])
+        run = _run(numbers)
+        if run is None:
+            return _rows.of(some.of(read), numbers)
+        self._runs[number] = run
+        return some.slice(some.of(read), run)
 
 
 class _Query(threading.local):
