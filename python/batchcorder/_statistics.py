@@ -125,6 +125,10 @@ class Statistics:
             self._columns[number] = column
         return column
 
+    def row_counts(self, cache: StreamCache, batches: int) -> pa.Array:
+        """Return the row counts of the first `batches` batches; null: evicted."""
+        return self._column(cache, -1, batches).rows[:batches]
+
     def starts(self, cache: StreamCache) -> memoryview:
         """Return the first row of each recorded batch, and the number of rows."""
         return self._index.starts(cache)
@@ -152,7 +156,7 @@ class Statistics:
             # No column, or none with an order, and no constant.
             if not leaves and not isinstance(filter, Constant):
                 return None
-            rows = self._column(cache, -1, batches).rows[:batches]
+            rows = self.row_counts(cache, batches)
         except (ValueError, OSError):
             # There are no statistics, or they are damaged. The scan reads the batches.
             return None
