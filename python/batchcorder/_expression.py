@@ -168,7 +168,7 @@ def referenced(schema: pa.Schema, expressions: Sequence[Any]) -> set[str]:
     return found & names
 
 
-def _find(schema: pa.Schema, names: Sequence[str]) -> tuple[Path, pa.DataType] | None:
+def find(schema: pa.Schema, names: Sequence[str]) -> tuple[Path, pa.DataType] | None:
     """Return the path and the type of a field; None: there are several, or none."""
     fields = list(schema)
     path: Path = ()
@@ -197,7 +197,7 @@ class _Translation:
     def _path(self, part: Any) -> Path | None:
         if not isinstance(part, _Reference):
             return None
-        found = _find(self._schema, part.names)
+        found = find(self._schema, part.names)
         return None if found is None else found[0]
 
     def predicate(self, part: Any) -> Predicate:
@@ -209,7 +209,7 @@ class _Translation:
             made = None if make is None else make(self, part)
             return Unknown() if made is None else made
         if isinstance(part, _Reference):
-            found = _find(self._schema, part.names)
+            found = find(self._schema, part.names)
             if found is not None and pa.types.is_boolean(found[1]):
                 return Compare(found[0], "equal", pa.scalar(True))
             return Unknown()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from . import _rows
+from . import _polars_expression, _rows
 
 if TYPE_CHECKING:
+    from ._statistics import Range, Statistics
     from ._stream_cache import StreamCache
 
 
@@ -98,7 +99,36 @@ def _of_batch(batch: pa.RecordBatch) -> Any:
     return made
 
 
-def scan(cache: StreamCache) -> Any:
+def _batches(
+    cache: StreamCache,
+    statistics: Statistics,
+    columns: list[int],
+    predicate: Any,
+    n_rows: int | None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches that may have rows; `n_rows` counts rows before the predicate."""
+    ranges: list[Range] = [(0, None)]
+    if predicate is not None:
+        condition = _polars_expression.predicate(cache.schema, predicate)
+        ranges = statistics.ranges(cache, condition)
+    last = 0
+    for start, stop in ranges:
+        if n_rows is not None and start > last:
+            starts = statistics.starts(cache)
+            n_rows -= starts[start] - starts[last]
+        if n_rows is not None and n_rows <= 0 and start > 0:
+            return
+        for batch in cache.reader(columns=columns, start=start, stop=stop):
+            if n_rows is not None:
+                batch = batch.slice(0, n_rows)
+                n_rows -= batch.num_rows
+            yield batch
+            if n_rows == 0:
+                return
+        last = stop or 0
+
+
+def scan(cache: StreamCache, statistics: Statistics) -> Any:
     """Return a polars.LazyFrame; see :meth:`StreamCache.scan_polars`."""
     try:
         from polars.io.plugins import register_io_source
@@ -115,17 +145,12 @@ def scan(cache: StreamCache) -> Any:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[Any]:
-        """Yield the batches; the limit counts rows before the predicate, as Polars'."""
+        """Yield the batches' rows that satisfy the predicate."""
         names = empty.columns if with_columns is None else with_columns
-        left = n_rows
-        for batch in cache.reader(columns=[number_of[name] for name in names]):
-            if left is not None:
-                batch = batch.slice(0, left)
-                left -= batch.num_rows
+        columns = [number_of[name] for name in names]
+        for batch in _batches(cache, statistics, columns, predicate, n_rows):
             some = _of_batch(batch)
             yield some if predicate is None else some.filter(predicate)
-            if left == 0:
-                return
         # Polars before 1.25 fails where it gets no frame.
         yield empty.select(names)
 

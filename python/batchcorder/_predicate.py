@@ -117,7 +117,9 @@ class Leaf:
         families = {_family(kind), _family(value.type)}
         # Integers and decimals are compared exactly, unlike decimals and floats.
         is_exact = pa.types.is_integer(kind) or pa.types.is_integer(value.type)
-        if len(families) > 1 and not (families == {"number", "decimal"} and is_exact):
+        is_exact |= pa.types.is_date32(kind) and pa.types.is_timestamp(value.type)
+        pairs = ({"number", "decimal"}, {"date", "timestamp"})
+        if len(families) > 1 and not (families in pairs and is_exact):
             raise UndecidedError
         if pa.types.is_timestamp(kind) and kind.tz != value.type.tz:
             return value.cast(pa.timestamp(value.type.unit, kind.tz))
@@ -409,16 +411,28 @@ class Not(Predicate):
 
 @dataclasses.dataclass(frozen=True)
 class If(_Compound):
-    """Of three parts, the second if the first is true, the third if it is false."""
+    """
+    Of three parts, the second if the first is true, the third if it is false.
+
+    If the first is null, the outcome is null, or that of the third (`null_is_false`).
+    """
+
+    null_is_false: bool = False
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
         choice, yes, no = (evaluated(part, leaves) for part in self.parts)
+        choice_null = choice.null
+        if self.null_is_false:
+            false = pc.or_(choice.false, choice.null)
+            choice = Outcomes(choice.true, false, _NO)
 
         def either(name: str) -> Any:
             of = operator.attrgetter(name)
             return pc.or_(pc.and_(choice.true, of(yes)), pc.and_(choice.false, of(no)))
 
-        null = pc.or_(either("null"), choice.null)
+        null = either("null")
+        if not self.null_is_false:
+            null = pc.or_(null, choice_null)
         return Outcomes(either("true"), either("false"), null)
 
 

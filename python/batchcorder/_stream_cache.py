@@ -706,7 +706,8 @@ class StreamCache(_core.StreamCache):
         Return a polars.LazyFrame over the recording.
 
         Each collection of the frame is a reader of the cache. Polars asks it for the
-        columns and the number of rows that a query needs.
+        columns and the number of rows that a query needs. If the statistics of a batch
+        exclude the filter of a query, the batch is not read.
 
         Returns
         -------
@@ -731,8 +732,11 @@ class StreamCache(_core.StreamCache):
         [2, 3]
         """
         from ._polars import scan
+        from ._statistics import Statistics
 
-        return scan(self)
+        if self._statistics is None:
+            self._statistics = Statistics()
+        return scan(self, self._statistics)
 
     def dataset(self) -> CacheDataset:
         """

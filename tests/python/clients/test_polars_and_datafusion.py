@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchcorder import StreamCache
 from helpers import ROWS, TABLE, Source, check_python, orders, recorded
@@ -140,6 +145,142 @@ def test_polars_scans_in_its_own_threads() -> None:
     )
 
 
+DAYS = [dt.timedelta(n) for n in range(1000)]
+SORTED = pa.table(
+    {
+        "i": range(1000),
+        "small": pa.array([n // 10 for n in range(1000)], pa.int8()),
+        "f": [float(n) for n in range(1000)],
+        "g": pa.array([n / 2 for n in range(1000)], pa.float32()),
+        "s": [f"{n:05}" for n in range(1000)],
+        "y": [f"{n:05}".encode() for n in range(1000)],
+        "d": [dt.date(2024, 1, 1) + day for day in DAYS],
+        "t": [dt.datetime(2024, 1, 1, tzinfo=dt.UTC) + day for day in DAYS],
+        "b": [n >= 900 for n in range(1000)],
+        "m": [decimal.Decimal(n) / 4 for n in range(1000)],
+        "k": pa.array([f"k{n // 100}" for n in range(1000)]).dictionary_encode(),
+        "p": [{"a": n} for n in range(1000)],
+        "o": [None if n < 500 else n for n in range(1000)],
+    }
+)
+c = polars.col
+JULY = dt.datetime(2026, 7, 31)
+# Predicates, and the number of batches of 100 rows that they do not exclude.
+PREDICATES: list[tuple[Any, int]] = [
+    (c("i") > 950, 1),
+    (polars.lit(950) < c("i"), 1),
+    (c("small") > 95, 1),
+    (c("small") > 300, 0),
+    (c("f") < 10, 1),
+    (c("g") > 450.1, 1),
+    (c("i") > 950.5, 1),
+    (c("s") == "00055", 1),
+    (c("y") <= b"00055", 1),
+    (c("d") >= JULY.date(), 1),
+    (c("d") >= JULY, 1),
+    (c("t") > JULY.replace(tzinfo=dt.UTC), 1),
+    (c("b"), 1),
+    (~c("b"), 9),
+    (c("m") > decimal.Decimal("240.001"), 1),
+    (c("k") == "k3", 1),
+    (c("p").struct.field("a") > 950, 1),
+    (c("i").is_in([1, 2, None]), 1),
+    (c("s").is_in(["00001", "00999"]), 2),
+    (c("o").is_null(), 5),
+    (c("o").is_not_null(), 5),
+    (c("i").is_between(1, 100, closed="none"), 1),
+    (c("i").is_between(1, 100), 2),
+    ((c("i") > 950) & (c("f") < 970) | (c("s") == "00055"), 2),
+    (c("f").is_nan(), 0),
+    (c("i").eq_missing(5), 1),
+    (c("o").eq_missing(None), 5),
+    (c("o").ne_missing(None), 5),
+    ((c("i") > 950) & (c("i") + 1 > 3), 1),
+    (polars.when(c("o") > 950).then(False).otherwise(c("i") < 100), 1),
+    (c("i") + 1 > 950, 10),
+    (c("k").cast(polars.String) > "k8", 10),
+]
+
+
+@pytest.mark.parametrize(("predicate", "batches"), PREDICATES, ids=str)
+def test_polars_skips_batches(predicate: Any, batches: int) -> None:
+    cache = StreamCache(SORTED.to_reader(max_chunksize=100))
+    frame = cache.scan_polars().filter(predicate)
+    wanted = polars.from_arrow(SORTED).filter(predicate)
+    assert frame.collect().equals(wanted), "while it is recorded"
+    before = cache.stats()["memory_hits"]
+    assert frame.collect().equals(wanted)
+    assert cache.stats()["memory_hits"] - before == batches
+
+
+def test_polars_limits_rows_of_skipped_batches() -> None:
+    """The limit counts the rows of a batch that the predicate excludes."""
+    cache = StreamCache(SORTED.to_reader(max_chunksize=100))
+    cache.ingest_all()
+    for limit, low, rows, batches in (
+        (350, 320, 29, 1),
+        (350, 920, 0, 0),
+        (1000, 920, 79, 1),
+        (950, 920, 29, 1),
+        (0, 5, 0, 0),
+    ):
+        frame = cache.scan_polars().head(limit).filter(c("i") > low)
+        before = cache.stats()["memory_hits"]
+        assert frame.collect().height == rows
+        assert cache.stats()["memory_hits"] - before == batches
+
+
+NUMBERS = st.sampled_from([None, -math.inf, -1.0, -0.0, 0.0, 2.0, math.inf, math.nan])
+WORDS = st.sampled_from([None, "", "a", "a" * 40, "b", "\U0010ffff" * 9])
+TESTS = ["lt", "le", "gt", "ge", "eq", "ne", "eq_missing", "ne_missing"]
+
+
+@st.composite
+def predicates(draw: st.DrawFn) -> Any:
+    name, values = draw(st.sampled_from([("n", NUMBERS), ("w", WORDS)]))
+    column, value = c(name), draw(values)
+    kinds: list[Callable[[], Any]] = [
+        lambda: getattr(column, draw(st.sampled_from(TESTS)))(value),
+        lambda: column.is_in([*draw(st.lists(values, max_size=3)), value]),
+        lambda: column.is_null(),
+    ]
+    if name == "n":
+        kinds.append(lambda: column.is_nan())
+    return draw(st.sampled_from(kinds))()
+
+
+def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        inner.map(lambda one: ~one),
+        st.tuples(inner, inner).map(lambda two: two[0] & two[1]),
+        st.tuples(inner, inner).map(lambda two: two[0] | two[1]),
+        st.tuples(inner, inner, inner).map(
+            lambda three: polars.when(three[0]).then(three[1]).otherwise(three[2])
+        ),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Comparisons with None")
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    rows=st.lists(st.tuples(NUMBERS, WORDS), max_size=12),
+    predicate=st.recursive(predicates(), combined, max_leaves=4),
+)
+def test_polars_finds_the_same_rows_by_statistics(
+    rows: list[Any], predicate: Any
+) -> None:
+    table = pa.table(
+        {
+            "n": pa.array([n for n, _ in rows], pa.float64()),
+            "w": pa.array([w for _, w in rows], pa.string()),
+        }
+    )
+    cache = StreamCache(table.to_reader(max_chunksize=2))
+    cache.ingest_all()
+    wanted = polars.from_arrow(table).filter(predicate)
+    assert cache.scan_polars().filter(predicate).collect().equals(wanted)
+
+
 @pytest.fixture
 def fusion() -> Any:
     return pytest.importorskip("datafusion").SessionContext()
@@ -190,3 +331,46 @@ def test_datafusion_passes_errors_on(fusion: Any) -> None:
     for _ in range(2):
         with pytest.raises(Exception, match="boom"):
             fusion.from_arrow(cache)
+
+
+CLAUSES = [
+    "n < 1",
+    "n >= 0.0",
+    "n = 0",
+    "n <> 2",
+    "n is null",
+    "w = 'a'",
+    "w > 'a'",
+    "w is not null",
+    "w in ('a', 'b')",
+    "not n < 2",
+    "n between -1 and 0",
+]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    rows=st.lists(st.tuples(NUMBERS, WORDS), max_size=12),
+    clauses=st.lists(st.sampled_from(CLAUSES), min_size=1, max_size=3),
+    word=st.sampled_from([" and ", " or "]),
+)
+def test_datafusion_finds_the_same_rows_by_statistics(
+    rows: list[Any], clauses: list[str], word: str
+) -> None:
+    datafusion = pytest.importorskip("datafusion")
+    table = pa.table(
+        {
+            "r": range(len(rows)),
+            "n": pa.array([n for n, _ in rows], pa.float64()),
+            "w": pa.array([w for _, w in rows], pa.string()),
+        }
+    )
+    found = []
+    for statistics in (None, False):
+        cache = StreamCache(table.to_reader(max_chunksize=2), statistics=statistics)
+        cache.ingest_all()
+        context = datafusion.SessionContext()
+        context.register_dataset("d", cache.dataset())
+        query = f"select r from d where {word.join(clauses)} order by r"
+        found.append(context.sql(query).to_pydict())
+    assert found[0] == found[1]
