@@ -190,6 +190,10 @@ class _Translation:
         if pa.types.is_dictionary(kind) and op not in ("equal", "not_equal"):
             return Unknown()
         value = _evaluated(literal)[0]
+        # Without a type, the literal gets that of the column, and is rounded.
+        is_single = pa.types.is_float32(kind) or pa.types.is_float16(kind)
+        if is_single and pa.types.is_float64(value.type) and "Cast" not in node:
+            return Unknown()
         if isinstance(value, pa.DictionaryScalar):
             value = value.value
         return Compare(path, op, value)
