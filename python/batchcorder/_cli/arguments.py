@@ -43,9 +43,15 @@ def arguments() -> argparse.ArgumentParser:
         "info",
         "show the schema and the size of a recording or another Arrow IPC file",
         "  batchcorder info trades.arrows\n"
-        "  batchcorder info --json trades.arrows | grep rows\n",
+        "  batchcorder info --json trades.arrows | grep rows\n"
+        "  batchcorder info --statistics trades.arrows\n",
     )
     info.add_argument("path", **path)
+    info.add_argument(
+        "--statistics",
+        action="store_true",
+        help="show minima, maxima, nulls and NaN; with --json, of each batch",
+    )
     info.add_argument("--json", action="store_true", help="print JSON")
 
     verify = command(

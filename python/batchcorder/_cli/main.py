@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from .. import _core, _recordings
 from .._display import bytes_text, printable
+from . import statistics
 from .arguments import arguments
 from .files import (
     FAILED,
@@ -62,11 +63,19 @@ def _info(options: argparse.Namespace) -> None:
         with cache:
             info: dict[str, Any] = {**cache.info(), "path": options.path}
             info["is_written"] = not info["complete"] and _core.is_being_written(cache)
+            found = cache.statistics() if options.statistics else None
     schema = info.pop("schema")
     info["metadata"] = {_text(k): _text(v) for k, v in (schema.metadata or {}).items()}
     for column, field in zip(info["columns"], schema, strict=True):
         column["nullable"] = field.nullable
-    print(json.dumps(info, indent=2) if options.json else "\n".join(_info_lines(info)))
+    if options.json:
+        if found is not None:
+            info["statistics"] = statistics.batches(found)
+        print(json.dumps(info, indent=2))
+        return
+    print("\n".join(_info_lines(info)))
+    if found is not None:
+        print("\n".join(["", *statistics.summary(found, None)]))
 
 
 def _info_lines(info: dict[str, Any]) -> Iterator[str]:

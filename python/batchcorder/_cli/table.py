@@ -37,7 +37,7 @@ def _cut(text: str, width: int) -> str:
     return text + "…"
 
 
-def _text(values: pa.ChunkedArray, row: int) -> str:
+def text_of(values: pa.ChunkedArray, row: int) -> str:
     """Return a value as text: NULL for a null, and the text NULL in quotes."""
     one = values.slice(row, 1)
     if one.null_count > 0:
@@ -56,7 +56,7 @@ def _text(values: pa.ChunkedArray, row: int) -> str:
 
 
 def _column(name: str, values: pa.ChunkedArray) -> list[str]:
-    cells = [name, str(values.type), *(_text(values, i) for i in range(len(values)))]
+    cells = [name, str(values.type), *(text_of(values, i) for i in range(len(values)))]
     # Only the beginning of a long text is escaped.
     cells = [_cut(printable(cell[: 4 * _CELL]), _CELL) for cell in cells]
     width = max(_width(cell) for cell in cells)
@@ -94,4 +94,4 @@ def lines_of(table: pa.Table, room: int | None) -> Iterator[str]:
         yield line if room is None else _cut(line, room)
 
 
-__all__ = ["lines_of"]
+__all__ = ["lines_of", "text_of"]

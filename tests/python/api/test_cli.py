@@ -153,6 +153,36 @@ def test_info_as_json() -> None:
     assert "not null" in works("info", "x.arrows")
 
 
+def test_info_with_statistics() -> None:
+    table = pa.table(
+        {
+            "x": pa.array([3, None, 1, 7], pa.int64()),
+            "f": [1.5, float("nan"), None, -2.0],
+            "s": ["a" * 40, "b", "c", "\U0010ffff" * 9],
+            "l": [[1], [], None, [2]],
+        }
+    )
+    batchcorder.record(table.to_reader(2), "x.arrows")
+    lines = works("info", "--statistics", "x.arrows").splitlines()
+    found = [line.split() for line in lines[lines.index("") + 1 :]]
+    assert found[0] == ["column", "nulls", "NaN", "min", "max", "exact", "batches"]
+    assert found[1] == ["x", "1", "1", "7", "2", "of", "2"]
+    assert found[2] == ["f", "1", "1", "-2.0", "1.5", "2", "of", "2"]
+    assert found[3] == ["s", "0", "a" * 32, "?", "0", "of", "2"]
+    assert len(found) == 4
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    first, second = info["statistics"]
+    assert (first["batch"], first["row_count"]) == (0, 2)
+    assert second["columns"][0] == {
+        "name": "x",
+        "null_count": 0,
+        "min": "1",
+        "max": "7",
+        "exact": True,
+    }
+    assert second["columns"][2]["max"] is None
+
+
 @pytest.mark.parametrize("form", ["file", "stream"])
 def test_info_of_files_of_other_libraries(form: str) -> None:
     batches = numbered(BATCHES)
