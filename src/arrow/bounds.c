@@ -62,6 +62,9 @@ struct text {
 
 enum { HEAD_BYTES = 16 };
 
+/* The bytes of texts without any, whose buffer may be NULL. */
+static const uint8_t no_bytes[1] = {0};
+
 #define FIRST(n) (UINT64_MAX << (64 - 8 * (n)))
 /* By the size of a text: the bytes of the head that belong to it. */
 static const uint64_t head_masks[HEAD_BYTES + 1][2] = {
@@ -86,6 +89,7 @@ static const uint64_t head_masks[HEAD_BYTES + 1][2] = {
 
 /* Returns a text. `left`: the bytes from `bytes` on that can be read. */
 INLINE struct text text_at(const uint8_t *bytes, int64_t size, int64_t left) {
+    bc_assert(bytes != NULL && size >= 0);
     uint64_t words[2] = {0, 0};
     if (left >= HEAD_BYTES) {
         memcpy(&words[0], bytes, 8);
@@ -155,8 +159,8 @@ INLINE int add_offset_texts(const struct bc_values *values, int32_t bits,
         int64_t next = bc__integer_at(offsets, bits, values->start + i + 1);
         if (at < 0 || next < at || next > end) return EINVAL;
         if (is_valid(values, i)) {
-            /* The bytes may be NULL if no text has any. */
-            add_text(&found, text_at(end == 0 ? NULL : bytes + at, next - at, end - at));
+            add_text(&found,
+                     text_at(end == 0 ? no_bytes : bytes + at, next - at, end - at));
         }
         at = next;
     }
@@ -193,7 +197,7 @@ static int add_fixed_texts(const struct bc_values *values, struct texts *texts) 
     for (int64_t i = 0; i < values->length; i++) {
         if (!is_valid(values, i)) continue;
         int64_t at = (values->start + i) * size;
-        add_text(texts, text_at(size == 0 ? NULL : bytes + at, size, size));
+        add_text(texts, text_at(size == 0 ? no_bytes : bytes + at, size, size));
     }
     return 0;
 }

@@ -34,88 +34,91 @@ static bool is_wide(void) { return false; }
 /* `T` is a type of numbers, from LOWEST to HIGHEST. NaN is unequal to itself, and no
  * comparison with it is true, so a NaN replaces no extreme. `odd`: NaN or an infinity was
  * found. */
-#define DEFINE_EXTREMES(T, LOWEST, HIGHEST)                                              \
-    struct extremes_##T {                                                                \
-        T low[LANES_OF(T)];                                                              \
-        T high[LANES_OF(T)];                                                             \
-        T odd[LANES_OF(T)];                                                              \
-    };                                                                                   \
-    INLINE void add_##T(struct extremes_##T *all, const T *values) {                     \
-        enum { LANES = LANES_OF(T) };                                                    \
-        for (int i = 0; i < LANES; i++) {                                                \
-            T value = values[i];                                                         \
-            all->low[i] = value < all->low[i] ? value : all->low[i];                     \
-            all->high[i] = value > all->high[i] ? value : all->high[i];                  \
-            all->odd[i] = (T)(all->odd[i] + (value - value));                            \
-        }                                                                                \
-    }                                                                                    \
-    INLINE void walk_##T(const struct bc_numbers *numbers, struct extremes_##T *out) {   \
-        enum { LANES = LANES_OF(T) };                                                    \
-        const T *values = (const T *)numbers->values + numbers->start;                   \
-        struct extremes_##T all;                                                         \
-        for (int i = 0; i < LANES; i++) {                                                \
-            all.low[i] = HIGHEST;                                                        \
-            all.high[i] = LOWEST;                                                        \
-            all.odd[i] = 0;                                                              \
-        }                                                                                \
-        int64_t n = numbers->length;                                                     \
-        int64_t at = 0;                                                                  \
-        if (numbers->valid == NULL) {                                                    \
-            for (; at + LANES <= n; at += LANES) add_##T(&all, values + at);             \
-        }                                                                                \
-        for (; at < n; at += BLOCK) {                                                    \
-            int size = n - at < BLOCK ? (int)(n - at) : BLOCK;                           \
-            uint64_t valid = size < BLOCK ? (UINT64_C(1) << size) - 1 : UINT64_MAX;      \
-            if (numbers->valid != NULL) {                                                \
-                valid = bc__bits_load(numbers->valid, numbers->valid_start + at, size);  \
-            }                                                                            \
-            if (valid == 0) continue;                                                    \
-            /* A valid number of the block takes the places of all that are not. */      \
-            T block[BLOCK];                                                              \
-            T one = values[at + __builtin_ctzll(valid)];                                 \
-            for (int i = 0; i < BLOCK; i++) {                                            \
-                block[i] = i < size && (valid >> i & 1) != 0 ? values[at + i] : one;     \
-            }                                                                            \
-            for (int i = 0; i < BLOCK; i += LANES) add_##T(&all, block + i);             \
-        }                                                                                \
-        *out = all;                                                                      \
-    }                                                                                    \
-    WIDE static void walk_wide_##T(const struct bc_numbers *numbers,                     \
-                                   struct extremes_##T *out) {                           \
-        walk_##T(numbers, out);                                                          \
-    }                                                                                    \
-    static void join_##T(const struct bc_numbers *numbers, T *low, T *high, bool *odd) { \
-        struct extremes_##T all;                                                         \
-        if (is_wide()) {                                                                 \
-            walk_wide_##T(numbers, &all);                                                \
-        } else {                                                                         \
-            walk_##T(numbers, &all);                                                     \
-        }                                                                                \
-        for (size_t i = 0; i < LANES_OF(T); i++) {                                       \
-            if (all.low[i] < *low) *low = all.low[i];                                    \
-            if (all.high[i] > *high) *high = all.high[i];                                \
-            if (all.odd[i] != 0) *odd = true;                                            \
-        }                                                                                \
-    }                                                                                    \
-    static bool find_##T(const struct bc_numbers *numbers, uint8_t *out_low,             \
-                         uint8_t *out_high, bool *out_odd) {                             \
-        T low = HIGHEST;                                                                 \
-        T high = LOWEST;                                                                 \
-        *out_odd = false;                                                                \
-        if (numbers->length > FEW) {                                                     \
-            join_##T(numbers, &low, &high, out_odd);                                     \
-        } else {                                                                         \
-            const T *values = (const T *)numbers->values + numbers->start;               \
-            for (int64_t i = 0; i < numbers->length; i++) {                              \
-                if (!is_valid_at(numbers, i)) continue;                                  \
-                if (values[i] < low) low = values[i];                                    \
-                if (values[i] > high) high = values[i];                                  \
-                if (values[i] - values[i] != 0) *out_odd = true;                         \
-            }                                                                            \
-        }                                                                                \
-        memcpy(out_low, &low, sizeof(low));                                              \
-        memcpy(out_high, &high, sizeof(high));                                           \
-        return low <= high;                                                              \
+#define DEFINE_EXTREMES(T, LOWEST, HIGHEST)                                             \
+    struct extremes_##T {                                                               \
+        T low[LANES_OF(T)];                                                             \
+        T high[LANES_OF(T)];                                                            \
+        T odd[LANES_OF(T)];                                                             \
+    };                                                                                  \
+    INLINE void add_##T(struct extremes_##T *all, const T *values) {                    \
+        enum { LANES = LANES_OF(T) };                                                   \
+        for (int i = 0; i < LANES; i++) {                                               \
+            T value = values[i];                                                        \
+            all->low[i] = value < all->low[i] ? value : all->low[i];                    \
+            all->high[i] = value > all->high[i] ? value : all->high[i];                 \
+            all->odd[i] = (T)(all->odd[i] + (value - value));                           \
+        }                                                                               \
+    }                                                                                   \
+    INLINE void walk_##T(const struct bc_numbers *numbers, struct extremes_##T *out) {  \
+        enum { LANES = LANES_OF(T) };                                                   \
+        const T *values = (const T *)numbers->values + numbers->start;                  \
+        struct extremes_##T all;                                                        \
+        for (int i = 0; i < LANES; i++) {                                               \
+            all.low[i] = HIGHEST;                                                       \
+            all.high[i] = LOWEST;                                                       \
+            all.odd[i] = 0;                                                             \
+        }                                                                               \
+        int64_t n = numbers->length;                                                    \
+        int64_t at = 0;                                                                 \
+        if (numbers->valid == NULL) {                                                   \
+            for (; at + LANES <= n; at += LANES) add_##T(&all, values + at);            \
+        }                                                                               \
+        for (; at < n; at += BLOCK) {                                                   \
+            int size = n - at < BLOCK ? (int)(n - at) : BLOCK;                          \
+            uint64_t valid = size < BLOCK ? (UINT64_C(1) << size) - 1 : UINT64_MAX;     \
+            if (numbers->valid != NULL) {                                               \
+                valid = bc__bits_load(numbers->valid, numbers->valid_start + at, size); \
+            }                                                                           \
+            if (valid == 0) continue;                                                   \
+            /* A valid number of the block takes the places of all that are not. */     \
+            T block[BLOCK];                                                             \
+            T one = values[at + __builtin_ctzll(valid)];                                \
+            for (int i = 0; i < BLOCK; i++) {                                           \
+                block[i] = i < size && (valid >> i & 1) != 0 ? values[at + i] : one;    \
+            }                                                                           \
+            for (int i = 0; i < BLOCK; i += LANES) add_##T(&all, block + i);            \
+        }                                                                               \
+        *out = all;                                                                     \
+    }                                                                                   \
+    WIDE static void walk_wide_##T(const struct bc_numbers *numbers,                    \
+                                   struct extremes_##T *out) {                          \
+        walk_##T(numbers, out);                                                         \
+    }                                                                                   \
+    struct ends_##T {                                                                   \
+        T low, high;                                                                    \
+    };                                                                                  \
+    static struct ends_##T join_##T(const struct bc_numbers *numbers, bool *odd) {      \
+        struct extremes_##T all;                                                        \
+        if (is_wide()) {                                                                \
+            walk_wide_##T(numbers, &all);                                               \
+        } else {                                                                        \
+            walk_##T(numbers, &all);                                                    \
+        }                                                                               \
+        struct ends_##T ends = {HIGHEST, LOWEST};                                       \
+        for (size_t i = 0; i < LANES_OF(T); i++) {                                      \
+            if (all.low[i] < ends.low) ends.low = all.low[i];                           \
+            if (all.high[i] > ends.high) ends.high = all.high[i];                       \
+            if (all.odd[i] != 0) *odd = true;                                           \
+        }                                                                               \
+        return ends;                                                                    \
+    } static bool find_##T(const struct bc_numbers *numbers, uint8_t *out_low,          \
+                           uint8_t *out_high, bool *out_odd) {                          \
+        struct ends_##T ends = {HIGHEST, LOWEST};                                       \
+        *out_odd = false;                                                               \
+        if (numbers->length > FEW) {                                                    \
+            ends = join_##T(numbers, out_odd);                                          \
+        } else {                                                                        \
+            const T *values = (const T *)numbers->values + numbers->start;              \
+            for (int64_t i = 0; i < numbers->length; i++) {                             \
+                if (!is_valid_at(numbers, i)) continue;                                 \
+                if (values[i] < ends.low) ends.low = values[i];                         \
+                if (values[i] > ends.high) ends.high = values[i];                       \
+                if (values[i] - values[i] != 0) *out_odd = true;                        \
+            }                                                                           \
+        }                                                                               \
+        memcpy(out_low, &ends.low, sizeof(ends.low));                                   \
+        memcpy(out_high, &ends.high, sizeof(ends.high));                                \
+        return ends.low <= ends.high;                                                   \
     }
 
 DEFINE_EXTREMES(int8_t, INT8_MIN, INT8_MAX)

@@ -255,6 +255,7 @@ int bc_cache_statistics(struct bc_cache *cache, const int32_t *columns, int64_t 
     int code = make_statistics(cache, error);
     if (code == 0) code = find_columns(cache, columns, n_columns, &found, error);
     if (code != 0) return code;
+    bc_assert(found.read != NULL && found.table != NULL);
     if (is_in_file(cache)) code = read_table(cache, found.table, &table, error);
     if (code == 0 && table == NULL) {
         code = gather_table(cache, found.read, found.table, &table, error);
