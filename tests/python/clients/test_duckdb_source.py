@@ -785,7 +785,7 @@ REPORTS: dict[str, tuple[Callable[[], pa.Table], list[str]]] = {
 @pytest.mark.parametrize("report", REPORTS)
 @pytest.mark.parametrize("rows", [2, 1000])
 def test_reports(report: str, rows: int, way: str, duck: Any, eager: None) -> None:
-    """A cache returns what a table of the database returns, open and exhausted."""
+    """A cache and a table of the database return the same, open and exhausted."""
     if "NaN" in report and not HAS_SOURCES:
         pytest.skip("DuckDB 1 compares NaN wrongly in every Arrow object")
     make, queries = REPORTS[report]
