@@ -53,7 +53,8 @@ static void unload(struct file *file) {
     CHECK(munmap(file->bytes, file->size) == 0 && close(file->descriptor) == 0);
 }
 
-/* Opens the file and reads every batch. Returns 0 or the first error. */
+/* Opens the file, and reads every batch and the statistics. Returns 0 or the first
+ * error. */
 static int verify(const struct file *file, int partial, int64_t *out_batches) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.file = file->descriptor;
@@ -73,6 +74,7 @@ static int verify(const struct file *file, int partial, int64_t *out_batches) {
             ++*out_batches;
             array.release(&array);
         }
+        if (code == 0) code = bc_cache_verify_statistics(cache, &error);
         bc_cache_unref(cache);
     }
     if (code != 0) CHECK(error.code == code && error.message[0] != '\0');
@@ -85,7 +87,7 @@ static bool is_between(const struct file *file, int64_t at) {
     int64_t behind =
         entries + BATCH_ENTRY * file->batches + DICTIONARY_ENTRY * file->dictionaries;
     return (at >= file->end + MARKER && at < entries) ||
-           (at >= behind && at < (int64_t)file->size - FOOTER);
+           (at >= behind && at < (behind + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 }
 
 enum { WORKERS = 2, ERRNO_MAX = 134 };

@@ -256,6 +256,7 @@ def test_a_write_that_fails_leaves_a_prefix(tmp_path: Path) -> None:
 
     # There is no room for a save, by link (the trailer) or by copy.
     for how in ({{"memory_capacity": 1}}, {{"write_policy": "on_eviction"}}):
+        how["statistics"] = True
         with on_disk(Source(numbered(10)), path.parent / "caches", **how) as cache:
             assert cache.ingest_all() == 10
             for most in range(0, size, 499):
