@@ -33,7 +33,9 @@ def _bound(
     has_values = pc.fill_null(pc.less(absent, rows), True)
     if pc.any(pc.and_(has_values, bounds.is_null())).as_py():
         return _UNKNOWN, None
-    known = bounds.cast(comparable_type(bounds.type))
+    kind = comparable_type(bounds.type)
+    # pyarrow finds no extremes of durations.
+    known = bounds.cast(pa.int64() if pa.types.is_duration(kind) else kind)
     extreme = pc.min_max(known)[name]
     if not extreme.is_valid:
         return "", None

@@ -183,6 +183,46 @@ def test_info_with_statistics() -> None:
     assert second["columns"][2]["max"] is None
 
 
+def test_info_with_statistics_of_every_type() -> None:
+    """The bounds of two batches are compared, of every ordered type."""
+    columns = [array.slice(0, 12) for array in KINDS.values()]
+    batch = pa.RecordBatch.from_arrays(columns, list(KINDS))
+    batchcorder.record(reader_of([batch[:5], batch[5:], batch[:0]]), "x.arrows").close()
+    with batchcorder.open("x.arrows") as cache:
+        leaves = cache.statistics().column_names[2:]
+    lines = works("info", "--statistics", "x.arrows").splitlines()
+    found = [line.split() for line in lines[lines.index("") + 2 :]]
+    assert [words[0] for words in found] == leaves
+    assert all(words[-2:] == ["of", "3"] for words in found)
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    assert [one["row_count"] for one in info["statistics"]] == [5, 7, 0]
+
+
+def test_info_with_statistics_of_durations() -> None:
+    table = pa.table({"d": pa.array([5, -3, None, 90], pa.duration("s"))})
+    batchcorder.record(table.to_reader(2), "x.arrows").close()
+    lines = works("info", "--statistics", "x.arrows").splitlines()
+    assert "-1 day, 23:59:57" in lines[-1]
+    assert "0:01:30" in lines[-1]
+
+
+@pytest.mark.parametrize("table", [pa.table({"l": [[1]]}), pa.table({"x": [1]})[:0]])
+def test_info_with_statistics_of_nothing(table: pa.Table) -> None:
+    batchcorder.record(table, "x.arrows").close()
+    lines = works("info", "--statistics", "x.arrows").splitlines()
+    found = lines[lines.index("") + 1 :]
+    assert found[0].split() == [
+        "column",
+        "nulls",
+        "NaN",
+        "min",
+        "max",
+        "exact",
+        "batches",
+    ]
+    assert len(found) == (1 if "l" in table.column_names else 2)
+
+
 @pytest.mark.parametrize("form", ["file", "stream"])
 def test_info_of_files_of_other_libraries(form: str) -> None:
     batches = numbered(BATCHES)
