@@ -154,6 +154,9 @@ int bc__disk_finalize(struct bc_disk *disk, const struct bc_index *index,
         trailer.statistics_schema_bytes = statistics.schema_bytes;
         trailer.statistics_schema_checksum =
             bc__checksum(statistics.schema, (size_t)statistics.schema_bytes);
+        const struct bc_iovec *metadata = &statistics.batch.iovecs[0];
+        trailer.statistics_checksum =
+            bc__trailer_tie(&trailer, metadata->data, metadata->size);
     }
     code = write_trailer(disk, index, &statistics, &trailer, error);
     bc__statistics_section_finish(&statistics);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arrow/validate.h"
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -117,8 +118,13 @@ static int decode_table(struct bc_disk *disk, struct bc_loaded_message *message,
     int code = bc__load_metadata(message, true);
     if (code != 0) return code;
     const struct bc_message *parsed = &message->parsed;
+    const struct bc_trailer *trailer = &disk->trailer;
+    if (bc__trailer_tie(trailer, message->bytes, parsed->framed) !=
+        trailer->statistics_checksum) {
+        return EBADMSG;
+    }
     if (parsed->wire.is_dictionary || parsed->wire.codec != BC_CODEC_NONE ||
-        parsed->wire.rows != disk->trailer.batches ||
+        parsed->wire.rows != trailer->batches ||
         !bc__message_fits_batch(schema, parsed)) {
         return EBADMSG;
     }
@@ -129,7 +135,9 @@ static int decode_table(struct bc_disk *disk, struct bc_loaded_message *message,
     struct bc_batch *table;
     code = bc__decode_batch(schema, projection, parsed, NULL, &table);
     if (code != 0) return code;
-    code = bc__load_attach(disk, table, message, 0, NULL);
+    /* Consumers trust the table, also that of a file which is not to be trusted. */
+    code = bc__validate_batch(schema, projection, table, NULL);
+    if (code == 0) code = bc__load_attach(disk, table, message, 0, NULL);
     if (code != 0) {
         bc__batch_unref(table);
         return code;

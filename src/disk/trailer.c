@@ -10,6 +10,7 @@ enum {
     VERSION = 1,
     VERSION_STATISTICS = 2,
     FLAG_CHECKSUMS = 1,
+    TIE = 96,
     CHECKED = 112,
     ALIGNMENT = 64
 };
@@ -73,8 +74,16 @@ void bc__trailer_put_footer(uint8_t *out, const struct bc_trailer *trailer) {
     put_int64(out, 72, trailer->statistics_bytes);
     put_int64(out, 80, trailer->statistics_schema_bytes);
     put_int64(out, 88, (int64_t)trailer->statistics_schema_checksum);
+    put_int64(out, TIE, (int64_t)trailer->statistics_checksum);
     put_int64(out, CHECKED, (int64_t)bc__checksum(out, CHECKED));
     memcpy(out + 120, magic, sizeof(magic));
+}
+
+uint64_t bc__trailer_tie(const struct bc_trailer *trailer, const void *metadata,
+                         size_t size) {
+    uint8_t footer[BC_TRAILER_FOOTER];
+    bc__trailer_put_footer(footer, trailer);
+    return bc__checksum_seeded(metadata, size, bc__checksum(footer, TIE));
 }
 
 /* Returns whether the extent is in the stream, after its schema. */
@@ -142,6 +151,7 @@ static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *
         out->statistics_bytes = int64_at(bytes, 72);
         out->statistics_schema_bytes = int64_at(bytes, 80);
         out->statistics_schema_checksum = (uint64_t)int64_at(bytes, 88);
+        out->statistics_checksum = (uint64_t)int64_at(bytes, TIE);
     }
     int64_t statistics = out->statistics_bytes;
     if (statistics < 0 || statistics > size || statistics % ALIGNMENT != 0 ||

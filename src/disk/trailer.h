@@ -36,6 +36,7 @@ struct bc_trailer {
     int64_t statistics_bytes;        /* of the statistics; 0: none */
     int64_t statistics_schema_bytes; /* of their schema's message */
     uint64_t statistics_schema_checksum;
+    uint64_t statistics_checksum; /* ties them to this recording */
 };
 
 struct bc_trailer_batch {
@@ -62,6 +63,11 @@ static inline int64_t bc__trailer_dictionary_at(const struct bc_trailer *trailer
     return bc__trailer_batch_at(trailer, trailer->batches) +
            number * BC_TRAILER_DICTIONARY;
 }
+/* Returns the checksum that ties statistics to the recording of the trailer.
+ * `metadata`: `size` bytes before the body of their batch. They have the checksums of the
+ * body. */
+uint64_t bc__trailer_tie(const struct bc_trailer *trailer, const void *metadata,
+                         size_t size);
 /* Returns the offset of the statistics. */
 int64_t bc__trailer_statistics_at(const struct bc_trailer *trailer);
 /* Returns the size of the whole file. */

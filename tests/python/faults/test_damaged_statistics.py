@@ -7,6 +7,7 @@ A reader without intact statistics reads the columns of the batches in their pla
 from __future__ import annotations
 
 import errno
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,6 +247,60 @@ def test_a_section_of_another_shape(
 ) -> None:
     other = Recording(tmp_path / "other.arrows", OTHERS[name])
     recording.check(with_section_of(recording, other))
+
+
+def test_a_section_of_the_same_schema(recording: Recording, tmp_path: Path) -> None:
+    """Every message is intact, but belongs to other rows."""
+    x = pa.array(range(1000, 1040), pa.int32())
+    other = Recording(tmp_path / "other.arrows", TABLE.set_column(0, "x", x))
+    assert other.size == recording.size
+    recording.check(changed(recording.whole, recording.start, other.section))
+    recording.check(with_section_of(recording, other))
+
+
+def test_a_section_of_other_row_counts(recording: Recording, tmp_path: Path) -> None:
+    other = Recording(tmp_path / "other.arrows", TABLE[:38])
+    recording.check(changed(recording.whole, recording.start, other.section))
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint32", "float32", "date32"])
+def test_a_section_of_another_type(
+    recording: Recording, tmp_path: Path, kind: str
+) -> None:
+    if kind == "date32":
+        x = pa.array(range(40), pa.int32()).cast("date32")
+    else:
+        x = TABLE["x"].cast(kind)
+    other = Recording(tmp_path / "other.arrows", TABLE.set_column(0, "x", x))
+    recording.check(with_section_of(recording, other))
+
+
+def test_offsets_that_are_false(recording: Recording) -> None:
+    """The checksums are right: a hostile file was written so."""
+    offsets = struct.pack("<5i", 0, 2, 4, 6, 8)
+    content = bytearray(recording.whole)
+    message = recording.start + recording.schema_size
+    (size,) = struct.unpack_from("<i", content, message + 4)
+    body = message + 8 + size
+    digits = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+    found = digits.search(content, message, body)
+    assert found is not None
+    head, rest = found.start(), found.start() + 16
+    at = content.index(offsets, body)
+    content[at : at + 20] = struct.pack("<5i", 0, 1 << 30, 1 << 30, 1 << 30, 8)
+    of_body = xxhash.xxh3_64_hexdigest(content[body : recording.footer])
+    content[head : rest + 16] = b"0" * 16 + of_body.encode()
+    of_head = xxhash.xxh3_64_hexdigest(content[message:body])
+    content[head:rest] = of_head.encode()
+    seed = xxhash.xxh3_64_intdigest(content[recording.footer : recording.footer + 96])
+    tie = xxhash.xxh3_64_intdigest(content[message:body], seed)
+    tied = changed(bytes(content), recording.footer + 96, struct.pack("<Q", tie))
+    recording.path.write_bytes(sealed(tied))
+    with pytest.raises(OSError, match="statistics"):
+        batchcorder.verify(recording.path)
+    with batchcorder.open(recording.path, verify=True) as cache:
+        assert cache.statistics().equals(recording.statistics)
+    recording.check_rows()
 
 
 # ---- the command line ----
