@@ -80,6 +80,16 @@ void bc__unload_message(struct bc_loaded_message *message) {
     bc__region_unref(message->region);
 }
 
+int bc__load_check(struct bc_disk *disk, struct bc_extent extent, uint64_t checksum,
+                   const char *part, struct bc_error *error) {
+    struct bc_loaded_message message;
+    int code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
+    if (code != 0) return code;
+    bool is_right = bc__checksum(message.bytes, (size_t)extent.size) == checksum;
+    bc__unload_message(&message);
+    return is_right ? 0 : bc__disk_error_checksum(disk, part, error);
+}
+
 int bc__load_metadata(struct bc_loaded_message *message, bool checks) {
     int code = bc__message_parse(&message->parsed, message->bytes, message->extent.size);
     return checks && code == EINVAL ? EBADMSG : code;

@@ -20,6 +20,10 @@ int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
 int bc__load_message(struct bc_disk *disk, struct bc_extent extent, bool copies,
                      struct bc_loaded_message *out, struct bc_error *error);
 void bc__unload_message(struct bc_loaded_message *message);
+/* Loads a message, and compares its checksum.
+ * EBADMSG: they differ. The error message names the message as `part`. */
+int bc__load_check(struct bc_disk *disk, struct bc_extent extent, uint64_t checksum,
+                   const char *part, struct bc_error *error);
 /* Parses the metadata of the message. With `checks`, invalid metadata is EBADMSG instead
  * of EINVAL. */
 int bc__load_metadata(struct bc_loaded_message *message, bool checks);

@@ -24,14 +24,8 @@ static void prefetch_message(const struct bc_loaded_message *message) {
 static int verify_schema(struct bc_disk *disk, struct bc_error *error) {
     if (atomic_load_explicit(&disk->schema_verified, memory_order_relaxed)) return 0;
     const struct bc_extent extent = {0, disk->schema_bytes};
-    struct bc_loaded_message schema;
-    int code = bc__load_message(disk, extent, disk->tier.copies_on_read, &schema, error);
+    int code = bc__load_check(disk, extent, disk->schema_checksum, "the schema", error);
     if (code != 0) return code;
-    uint64_t checksum = bc__checksum(schema.bytes, (size_t)schema.extent.size);
-    bc__unload_message(&schema);
-    if (checksum != disk->schema_checksum) {
-        return bc__disk_error_checksum(disk, "the schema", error);
-    }
     atomic_store_explicit(&disk->schema_verified, true, memory_order_relaxed);
     return 0;
 }

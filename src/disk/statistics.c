@@ -92,8 +92,11 @@ int bc__statistics_write(const struct bc_statistics_section *section,
 
 /* ---- reading ---- */
 
+/* The name of the section in error messages. */
+static const char part[] = "the statistics";
+
 static int damaged_error(const struct bc_disk *disk, struct bc_error *error) {
-    return bc__disk_error_checksum(disk, "the statistics", error);
+    return bc__disk_error_checksum(disk, part, error);
 }
 
 /* Verifies the schema of the section. EBADMSG: it is damaged. */
@@ -101,13 +104,7 @@ static int check_schema(struct bc_disk *disk, struct bc_error *error) {
     const struct bc_trailer *trailer = &disk->trailer;
     const struct bc_extent extent = {bc__trailer_statistics_at(trailer),
                                      trailer->statistics_schema_bytes};
-    struct bc_loaded_message message;
-    int code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
-    if (code != 0) return code;
-    bool is_right = bc__checksum(message.bytes, (size_t)extent.size) ==
-                    trailer->statistics_schema_checksum;
-    bc__unload_message(&message);
-    return is_right ? 0 : damaged_error(disk, error);
+    return bc__load_check(disk, extent, trailer->statistics_schema_checksum, part, error);
 }
 
 /* Decodes the table, and moves the message's region into it. */
@@ -135,7 +132,7 @@ static int decode_table(struct bc_disk *disk, struct bc_loaded_message *message,
     struct bc_batch *table;
     code = bc__decode_batch(schema, projection, parsed, NULL, &table);
     if (code != 0) return code;
-    /* Consumers trust the table, also that of a file which is not to be trusted. */
+    /* A consumer trusts the table, but the file may be hostile. */
     code = bc__validate_batch(schema, projection, table, NULL);
     if (code == 0) code = bc__load_attach(disk, table, message, 0, NULL);
     if (code != 0) {
