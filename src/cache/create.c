@@ -158,8 +158,10 @@ static int create_cache(struct ArrowArrayStream *source,
     };
     if (code == 0) code = bc__cache_init_ingest(cache, source, &ingest, error);
     if (code == 0) {
-        /* A resumed recording has batches. */
-        if (cache->store.statistics != NULL) code = bc__cache_gather(cache, error);
+        bool has_batches = bc__store_published(&cache->store) > 0;
+        if (has_batches && cache->store.statistics != NULL) {
+            code = bc__cache_gather(cache, error);
+        }
         if (code == 0) code = start_cache(cache, init_tiers == init_recording, error);
         if (code != 0) bc__cache_undo_ingest(cache, source);
     }
