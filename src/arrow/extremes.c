@@ -4,12 +4,11 @@
 #include <string.h>
 
 #include "arrow/bits.h"
+#include "arrow/values.h"
 #include "base/check.h"
 
 static bool is_valid_at(const struct bc_numbers *numbers, int64_t i) {
-    if (numbers->valid == NULL) return true;
-    int64_t at = numbers->valid_start + i;
-    return (numbers->valid[at / 8] >> (at % 8) & 1) != 0;
+    return bc__is_valid(numbers->valid, numbers->valid_start + i);
 }
 
 /* ---- numbers of 8 to 64 bits ----
@@ -84,26 +83,27 @@ static bool is_wide(void) { return false; }
                                    struct extremes_##T *out) {                          \
         walk_##T(numbers, out);                                                         \
     }                                                                                   \
-    struct ends_##T {                                                                   \
+    typedef struct {                                                                    \
         T low, high;                                                                    \
-    };                                                                                  \
-    static struct ends_##T join_##T(const struct bc_numbers *numbers, bool *odd) {      \
+    } ends_##T;                                                                         \
+    static ends_##T join_##T(const struct bc_numbers *numbers, bool *odd) {             \
         struct extremes_##T all;                                                        \
         if (is_wide()) {                                                                \
             walk_wide_##T(numbers, &all);                                               \
         } else {                                                                        \
             walk_##T(numbers, &all);                                                    \
         }                                                                               \
-        struct ends_##T ends = {HIGHEST, LOWEST};                                       \
+        ends_##T ends = {HIGHEST, LOWEST};                                              \
         for (size_t i = 0; i < LANES_OF(T); i++) {                                      \
             if (all.low[i] < ends.low) ends.low = all.low[i];                           \
             if (all.high[i] > ends.high) ends.high = all.high[i];                       \
             if (all.odd[i] != 0) *odd = true;                                           \
         }                                                                               \
         return ends;                                                                    \
-    } static bool find_##T(const struct bc_numbers *numbers, uint8_t *out_low,          \
-                           uint8_t *out_high, bool *out_odd) {                          \
-        struct ends_##T ends = {HIGHEST, LOWEST};                                       \
+    }                                                                                   \
+    static bool find_##T(const struct bc_numbers *numbers, uint8_t *out_low,            \
+                         uint8_t *out_high, bool *out_odd) {                            \
+        ends_##T ends = {HIGHEST, LOWEST};                                              \
         *out_odd = false;                                                               \
         if (numbers->length > FEW) {                                                    \
             ends = join_##T(numbers, out_odd);                                          \
