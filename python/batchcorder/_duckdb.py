@@ -28,10 +28,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.acero as acero
 import pyarrow.compute as pc
 
-from . import _rows
+from . import _rows, _scanner
 
 if TYPE_CHECKING:
     from ._statistics import Statistics, Verdicts
@@ -101,20 +100,14 @@ class _Condition:
         self, schema: pa.Schema, names: Iterable[str], expression: pc.Expression
     ) -> None:
         self.columns = [schema.get_field_index(name) for name in names]
-        fields = [schema.field(number) for number in self.columns]
-        plain = [field.with_type(_rows.written_out(field.type)) for field in fields]
-        self._schema = pa.schema(plain)
-        self._options = acero.ProjectNodeOptions([expression], [""])
+        self._schema = _scanner.plain_schema(map(schema.field, self.columns))
+        self._expression = expression
 
     def rows_of(self, columns: list[pa.Array]) -> pa.Array:
         """Return the numbers of the rows for which the expression is true."""
         plain = [_rows.as_plain(column) for column in columns]
         table = pa.Table.from_arrays(plain, schema=self._schema)
-        source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
-        project = acero.Declaration("project", self._options, [source])
-        # In this thread: a thread of a pool could wait for the thread that calls.
-        matches = project.to_table(use_threads=False).column(0)
-        return pc.indices_nonzero(matches)
+        return pc.indices_nonzero(_scanner.values_of(table, self._expression))
 
 
 def _is_sliceable(kind: pa.DataType) -> bool:
@@ -418,9 +411,8 @@ class _Source:
         # DuckDB translates no predicate if any column of the schema is a view.
         numbers = [schema.get_field_index(name) for name in names]
         fields = [schema.field(number) for number in numbers if number >= 0]
-        plain = [field.with_type(_rows.written_out(field.type)) for field in fields]
         try:
-            return self.to_arrow.to_arrow(predicate, pa.schema(plain))
+            return self.to_arrow.to_arrow(predicate, _scanner.plain_schema(fields))
         except self.nodes.Untranslatable:
             return None
 

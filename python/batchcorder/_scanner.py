@@ -63,7 +63,8 @@ def _check_names(schema: pa.Schema, columns: Any, expressions: list[Any]) -> Non
             )
 
 
-def _plain_schema(schema: pa.Schema) -> pa.Schema:
+def plain_schema(schema: Iterable[pa.Field]) -> pa.Schema:
+    """Return fields with plain text in place of views, and runs written out."""
     return pa.schema([f.with_type(_rows.written_out(f.type)) for f in schema])
 
 
@@ -72,7 +73,7 @@ def _plain_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _values(table: pa.Table, expression: pc.Expression) -> pa.ChunkedArray:
+def values_of(table: pa.Table, expression: pc.Expression) -> pa.ChunkedArray:
     """
     Return an expression's values for the rows of a table.
 
@@ -94,18 +95,18 @@ class _Computed:
         try:
             self.type = self._bind(schema)
         except (pa.ArrowNotImplementedError, TypeError):
-            self._schema, self.is_plain = _plain_schema(schema), True
+            self._schema, self.is_plain = plain_schema(schema), True
             self.type = self._bind(self._schema)
 
     def _bind(self, schema: pa.Schema) -> pa.DataType:
         """Return the expression's type; raises where pyarrow cannot compute it."""
-        return _values(pa.Table.from_batches([], schema), self._expression).type
+        return values_of(pa.Table.from_batches([], schema), self._expression).type
 
     def __call__(self, batch: pa.RecordBatch) -> pa.Array:
         """Return the values for the rows of a batch."""
         if self.is_plain:
             batch = _plain_batch(batch, self._schema)
-        values = _values(pa.Table.from_batches([batch]), self._expression)
+        values = values_of(pa.Table.from_batches([batch]), self._expression)
         return pa.concat_arrays(values.chunks or [pa.nulls(0, self.type)])
 
 
