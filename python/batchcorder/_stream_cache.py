@@ -732,11 +732,8 @@ class StreamCache(_core.StreamCache):
         [2, 3]
         """
         from ._polars import scan
-        from ._statistics import Statistics
 
-        if self._statistics is None:
-            self._statistics = Statistics()
-        return scan(self, self._statistics)
+        return scan(self, self._filter_statistics())
 
     def dataset(self) -> CacheDataset:
         """
@@ -760,11 +757,8 @@ class StreamCache(_core.StreamCache):
         {'y': [4]}
         """
         from ._dataset import CacheDataset
-        from ._statistics import Statistics
 
-        if self._statistics is None:
-            self._statistics = Statistics()
-        return CacheDataset(self, None, self._statistics)
+        return CacheDataset(self, None, self._filter_statistics())
 
     def to_duckdb(
         self, con: duckdb.DuckDBPyConnection | None = None
@@ -850,11 +844,16 @@ class StreamCache(_core.StreamCache):
 
     def _scanned_by_duckdb(self) -> Any:
         from ._duckdb import scanned
-        from ._statistics import Statistics
 
+        return scanned(self, self._filter_statistics(), self._source_rows)
+
+    def _filter_statistics(self) -> Statistics:
+        """Return the statistics that the scans of all engines share."""
         if self._statistics is None:
+            from ._statistics import Statistics
+
             self._statistics = Statistics()
-        return scanned(self, self._statistics, self._source_rows)
+        return self._statistics
 
     # ---- rows in any order ----
 
