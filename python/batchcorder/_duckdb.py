@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _rows, _scanner
+from . import _rows
 
 if TYPE_CHECKING:
     from ._statistics import Statistics, Verdicts
@@ -100,14 +100,17 @@ class _Condition:
         self, schema: pa.Schema, names: Iterable[str], expression: pc.Expression
     ) -> None:
         self.columns = [schema.get_field_index(name) for name in names]
-        self._schema = _scanner.plain_schema(map(schema.field, self.columns))
+        self._schema = _rows.plain_schema(map(schema.field, self.columns))
         self._expression = expression
 
     def rows_of(self, columns: list[pa.Array]) -> pa.Array:
         """Return the numbers of the rows for which the expression is true."""
         plain = [_rows.as_plain(column) for column in columns]
         table = pa.Table.from_arrays(plain, schema=self._schema)
-        return pc.indices_nonzero(_scanner.values_of(table, self._expression))
+        # Its imports take longer than most queries, and most queries filter no batch.
+        from ._scanner import values_of
+
+        return pc.indices_nonzero(values_of(table, self._expression))
 
 
 def _is_sliceable(kind: pa.DataType) -> bool:
@@ -412,7 +415,7 @@ class _Source:
         numbers = [schema.get_field_index(name) for name in names]
         fields = [schema.field(number) for number in numbers if number >= 0]
         try:
-            return self.to_arrow.to_arrow(predicate, _scanner.plain_schema(fields))
+            return self.to_arrow.to_arrow(predicate, _rows.plain_schema(fields))
         except self.nodes.Untranslatable:
             return None
 

@@ -30,7 +30,11 @@ Path = tuple[int, ...]
 # Above this number, values of a set are compared as ranges of neighbouring values.
 _MAX_RANGES = 64
 
-_NO, _YES = pa.scalar(False), pa.scalar(True)
+
+@functools.cache
+def _always(value: bool) -> pa.Scalar:
+    """Return a boolean. pyarrow imports pandas for its first scalar: not before."""
+    return pa.scalar(value)
 
 
 class UndecidedError(Exception):
@@ -147,7 +151,9 @@ class Outcomes:
     null: Any
 
 
-_ALL = Outcomes(_YES, _YES, _YES)
+@functools.cache
+def _all() -> Outcomes:
+    return Outcomes(_always(True), _always(True), _always(True))
 
 
 class Predicate:
@@ -167,7 +173,7 @@ class Unknown(Predicate):
     """A condition that the statistics do not decide."""
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
-        return _ALL
+        return _all()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +198,7 @@ class _OfLeaf(Predicate):
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
         leaf = leaves.get(self.path)
-        return _ALL if leaf is None else self._outcomes(leaf)
+        return _all() if leaf is None else self._outcomes(leaf)
 
     def _outcomes(self, leaf: Leaf) -> Outcomes:
         raise NotImplementedError
@@ -248,7 +254,7 @@ class Compare(_OfLeaf):
 
     def _outcomes(self, leaf: Leaf) -> Outcomes:
         if not self.value.is_valid:
-            return Outcomes(_NO, _NO, _YES)
+            return Outcomes(_always(False), _always(False), _always(True))
         compare, is_swapped = _COMPARISONS[self.op]
         pair = compare(leaf, leaf.literal(self.value))
         true, false = (pc.or_(pc.and_(one, leaf.has_value), leaf.has_nan) for one in pair)
@@ -292,8 +298,8 @@ class IsIn(_OfLeaf):
         if pa.types.is_floating(kind) and pc.any(pc.is_nan(values)).as_py():
             raise UndecidedError
         values = _cast_exactly(values, kind)
-        true: Any = _NO
-        only: Any = _NO
+        true: Any = _always(False)
+        only: Any = _always(False)
         for low, high in _ranges(values):
             overlap = pc.and_(
                 leaf.lower(pc.less_equal, high), leaf.upper(pc.greater_equal, low)
@@ -307,7 +313,7 @@ class IsIn(_OfLeaf):
             pc.or_(pc.and_(one, leaf.has_value), leaf.has_nan)
             for one in (true, pc.invert(only))
         )
-        false, null = _NO, _NO
+        false, null = _always(False), _always(False)
         if leaf.is_dictionary:
             true, false = (pc.or_(one, leaf.has_null) for one in (true, false))
             null = leaf.has_null
@@ -332,8 +338,8 @@ class IsNull(_OfLeaf):
         if leaf.is_dictionary:
             false = pc.or_(false, true)
         if self.or_nan:
-            return Outcomes(pc.or_(true, leaf.has_nan), false, _NO)
-        return Outcomes(true, pc.or_(false, leaf.has_nan), _NO)
+            return Outcomes(pc.or_(true, leaf.has_nan), false, _always(False))
+        return Outcomes(true, pc.or_(false, leaf.has_nan), _always(False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -424,7 +430,7 @@ class If(_Compound):
         choice_null = choice.null
         if self.null_is_false:
             false = pc.or_(choice.false, choice.null)
-            choice = Outcomes(choice.true, false, _NO)
+            choice = Outcomes(choice.true, false, _always(False))
 
         def either(name: str) -> Any:
             of = operator.attrgetter(name)
@@ -442,4 +448,4 @@ def evaluated(predicate: Predicate, leaves: Leaves) -> Outcomes:
         return predicate.outcomes(leaves)
     except (UndecidedError, pa.ArrowException, ValueError, TypeError, OverflowError):
         # pyarrow refuses to compare such a literal, or with such bounds.
-        return _ALL
+        return _all()

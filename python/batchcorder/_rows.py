@@ -15,7 +15,7 @@ chunks whose dictionaries do not fit one. Such columns are taken one by one:
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -111,6 +111,11 @@ def written_out(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_run_end_encoded(kind):
         return written_out(kind.value_type)
     return plain_type(kind)
+
+
+def plain_schema(schema: Iterable[pa.Field]) -> pa.Schema:
+    """Return fields with plain text in place of views, and runs written out."""
+    return pa.schema([f.with_type(written_out(f.type)) for f in schema])
 
 
 def _run_numbers(column: pa.Array) -> pa.Array:

@@ -63,11 +63,6 @@ def _check_names(schema: pa.Schema, columns: Any, expressions: list[Any]) -> Non
             )
 
 
-def plain_schema(schema: Iterable[pa.Field]) -> pa.Schema:
-    """Return fields with plain text in place of views, and runs written out."""
-    return pa.schema([f.with_type(_rows.written_out(f.type)) for f in schema])
-
-
 def _plain_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     columns = [_rows.as_plain(column) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -95,7 +90,7 @@ class _Computed:
         try:
             self.type = self._bind(schema)
         except (pa.ArrowNotImplementedError, TypeError):
-            self._schema, self.is_plain = plain_schema(schema), True
+            self._schema, self.is_plain = _rows.plain_schema(schema), True
             self.type = self._bind(self._schema)
 
     def _bind(self, schema: pa.Schema) -> pa.DataType:
