@@ -30,7 +30,7 @@ static char *path_of(const struct bc_schema *schema, int32_t field) {
     return path;
 }
 
-/* Writes the index of the field's column, and those of the children that lead to it. */
+/* Writes the child indices from the schema to a field, with dots between them. */
 static void write_indices(const struct bc_schema *schema, int32_t field, char *out,
                           size_t size) {
     int32_t parent = schema->fields[field].parent;

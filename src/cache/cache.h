@@ -137,8 +137,8 @@ int bc__cache_check_evicted(const struct bc_cache *cache, uint64_t number,
 /* Gathers the statistics of each batch from now on. Called before the first batch is
  * stored. ENOMEM. */
 int bc__cache_gather_all(struct bc_cache *cache, struct bc_error *error);
-/* Gathers the statistics of all recorded batches and columns that lack them. Errors:
- * those of bc_cache_statistics(). */
+/* Gathers the statistics of all recorded batches and columns that lack them. Fails as
+ * bc_cache_statistics() does. */
 int bc__cache_gather(struct bc_cache *cache, struct bc_error *error);
 
 /* ---- the rest ---- */

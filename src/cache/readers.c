@@ -93,8 +93,8 @@ static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
     return code;
 }
 
-/* Makes the projection of columns, whose indices are those of the cache's selection. It
- * is NULL if `columns` is NULL and all are selected. */
+/* Makes the projection of the columns with these indices in the cache's schema. If
+ * `columns` is NULL and the cache has all columns, the projection is NULL. */
 static int project(struct bc_cache *cache, const int32_t *columns, int64_t n,
                    struct bc_projection **out_projection, struct bc_error *error) {
     *out_projection = NULL;

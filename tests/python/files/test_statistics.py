@@ -126,7 +126,7 @@ def check(found: dict[str, Any], values: list[Any]) -> None:
 
 
 def cache_of(*batches: pa.RecordBatch) -> StreamCache:
-    """Return a cache of all batches, also of those without rows."""
+    """Return a cache of the batches. Batches without rows stay."""
     cache = StreamCache(pa.RecordBatchReader.from_batches(batches[0].schema, batches))
     cache.ingest_all()
     return cache
