@@ -114,6 +114,7 @@ static void run(int round) {
     for (size_t i = 0; i < n; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     bc_cache_unref(closed);
     bc_cache_unref(cache);
+    counting_source_wait_released(&source);
     counting_source_check_released(&source);
     uint64_t batches;
     CHECK(bc_file_verify(path, NULL, &batches, NULL) == 0 && batches == BATCHES);
