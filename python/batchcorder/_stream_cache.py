@@ -843,7 +843,7 @@ class StreamCache(_core.StreamCache):
         return con.register(name, self._scanned_by_duckdb())
 
     def _scanned_by_duckdb(self) -> Any:
-        from ._duckdb import scanned
+        from ._duckdb.source import scanned
 
         return scanned(self, self._filter_statistics(), self._source_rows)
 

@@ -19,7 +19,9 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import StreamCache, _duckdb
+from batchcorder import StreamCache
+from batchcorder._duckdb import parts
+from batchcorder._duckdb import source as duckdb_source
 from damage import flip
 from helpers import (
     ROWS,
@@ -50,10 +52,10 @@ def duck() -> Iterator[Any]:
 @pytest.fixture
 def without_sources(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hide the package of sources; DuckDB itself keeps it."""
-    _duckdb._source_type.cache_clear()
+    duckdb_source._source_type.cache_clear()
     monkeypatch.setitem(sys.modules, "duckdb._sources", None)
     yield
-    _duckdb._source_type.cache_clear()
+    duckdb_source._source_type.cache_clear()
 
 
 @pytest.fixture(params=["sources", "fallback"] if HAS_SOURCES else ["fallback"])
@@ -68,8 +70,8 @@ def way(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accept each predicate that pyarrow decides, at any cost."""
-    monkeypatch.setattr(_duckdb, "_FILTER_COST", 0)
-    monkeypatch.setattr(_duckdb, "_BATCH_COST", 0)
+    monkeypatch.setattr(parts, "_FILTER_COST", 0)
+    monkeypatch.setattr(parts, "_BATCH_COST", 0)
 
 
 class Traced(StreamCache):
@@ -195,7 +197,7 @@ def test_no_connection() -> None:
 
 @needs_sources
 def test_the_interface_is_known() -> None:
-    assert _duckdb._source_type() is not None
+    assert duckdb_source._source_type() is not None
 
 
 CHANGES: dict[str, Callable[[Any, pytest.MonkeyPatch], None]] = {
@@ -220,15 +222,15 @@ def test_another_interface(
     change: str, duck: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cache becomes a table or a dataset if the interface differs."""
-    _duckdb._source_type.cache_clear()
+    duckdb_source._source_type.cache_clear()
     cache = StreamCache(orders())
     with monkeypatch.context() as patch:
         CHANGES[change](duckdb._sources, patch)
-        assert _duckdb._source_type() is None
-        scanned = [_duckdb.scanned(cache, None, None)]
+        assert duckdb_source._source_type() is None
+        scanned = [duckdb_source.scanned(cache, None, None)]
         cache.ingest_all()
-        scanned.append(_duckdb.scanned(cache, None, None))
-    _duckdb._source_type.cache_clear()
+        scanned.append(duckdb_source.scanned(cache, None, None))
+    duckdb_source._source_type.cache_clear()
     assert [type(one) for one in scanned] == [batchcorder.CacheDataset, pa.Table]
     for one in scanned:
         duck.register("c", one)
@@ -246,7 +248,7 @@ def test_a_table_copies_nothing(without_sources: None, tmp_path: Path) -> None:
     }.items():
         cache = StreamCache(orders(), **options, **more)
         cache.ingest_all()
-        kinds[name] = type(_duckdb.scanned(cache, None, None))
+        kinds[name] = type(duckdb_source.scanned(cache, None, None))
     dataset = batchcorder.CacheDataset
     assert kinds == {"plain": pa.Table, "compressed": dataset, "counted": dataset}
 
@@ -299,7 +301,7 @@ QUERIES = [
 def test_a_wrong_number_of_rows_changes_no_answer(
     rows: int, duck: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = _duckdb._source_type()
+    kind = duckdb_source._source_type()
     monkeypatch.setattr(kind, "rows", lambda self: rows)
     StreamCache(orders()).register(duck, "c")
     wrong = [duck.sql(query).fetchall() for query in QUERIES]

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchcorder import StreamCache, _duckdb
+from batchcorder import StreamCache
+from batchcorder._duckdb import parts
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -134,8 +135,8 @@ def test_random_predicates(
     """A cache of sorted or shuffled batches returns the rows that a table returns."""
     arrow, values, name = KINDS[kind]
     if costs == "eager":
-        monkeypatch.setattr(_duckdb, "_FILTER_COST", 0)
-        monkeypatch.setattr(_duckdb, "_BATCH_COST", 0)
+        monkeypatch.setattr(parts, "_FILTER_COST", 0)
+        monkeypatch.setattr(parts, "_BATCH_COST", 0)
     column = data.draw(st.lists(st.none() | values, max_size=24))
     if data.draw(st.booleans()):
         column.sort(key=ascending)

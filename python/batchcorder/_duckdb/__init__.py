@@ -1,0 +1,1 @@
+"""A cache as an object that DuckDB scans."""
