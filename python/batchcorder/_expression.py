@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._literals import TRUE
 from ._predicate import (
     FLIPPED,
     And,
@@ -211,7 +212,7 @@ class _Translation:
         if isinstance(part, _Reference):
             found = find(self._schema, part.names)
             if found is not None and pa.types.is_boolean(found[1]):
-                return Compare(found[0], "equal", pa.scalar(True))
+                return Compare(found[0], "equal", TRUE)
             return Unknown()
         value = part[0]
         if not value.is_valid:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from ._expression import find
+from ._literals import TRUE
 from ._predicate import (
     FLIPPED,
     And,
@@ -158,7 +159,7 @@ class _Translation:
                 return Unknown()
         path, type_ = self._field(node)
         if pa.types.is_boolean(type_):
-            return Compare(path, "equal", pa.scalar(True))
+            return Compare(path, "equal", TRUE)
         return Unknown()
 
     def _binary(self, op: str, left: Any, right: Any) -> Predicate:

@@ -24,17 +24,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._literals import FALSE, TRUE
+
 # Child indices from the schema to a field: (3,) is column 3, (3, 0) its first child.
 Path = tuple[int, ...]
 
 # Above this number, values of a set are compared as ranges of neighbouring values.
 _MAX_RANGES = 64
-
-
-@functools.cache
-def _always(value: bool) -> pa.Scalar:
-    """Return a boolean. pyarrow imports pandas for its first scalar: not before."""
-    return pa.scalar(value)
 
 
 class UndecidedError(Exception):
@@ -131,11 +127,11 @@ class Leaf:
 
     def lower(self, compare: Callable[[Any, Any], Any], value: pa.Scalar) -> pa.Array:
         """Return whether the minima compare so; if a minimum is unknown, it may."""
-        return pc.fill_null(compare(self.minimum, value), True)
+        return pc.fill_null(compare(self.minimum, value), TRUE)
 
     def upper(self, compare: Callable[[Any, Any], Any], value: pa.Scalar) -> pa.Array:
         """Return whether the maxima compare so; if a maximum is unknown, it may."""
-        return pc.fill_null(compare(self.maximum, value), True)
+        return pc.fill_null(compare(self.maximum, value), TRUE)
 
 
 # The leaves that have statistics.
@@ -151,9 +147,7 @@ class Outcomes:
     null: Any
 
 
-@functools.cache
-def _all() -> Outcomes:
-    return Outcomes(_always(True), _always(True), _always(True))
+_ALL = Outcomes(TRUE, TRUE, TRUE)
 
 
 class Predicate:
@@ -173,7 +167,7 @@ class Unknown(Predicate):
     """A condition that the statistics do not decide."""
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
-        return _all()
+        return _ALL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,8 +177,8 @@ class Constant(Predicate):
     value: bool | None
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
-        value = self.value
-        return Outcomes(*map(pa.scalar, (value is True, value is False, value is None)))
+        outcomes = (self.value is one for one in (True, False, None))
+        return Outcomes(*(TRUE if one else FALSE for one in outcomes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +192,7 @@ class _OfLeaf(Predicate):
 
     def outcomes(self, leaves: Leaves) -> Outcomes:
         leaf = leaves.get(self.path)
-        return _all() if leaf is None else self._outcomes(leaf)
+        return _ALL if leaf is None else self._outcomes(leaf)
 
     def _outcomes(self, leaf: Leaf) -> Outcomes:
         raise NotImplementedError
@@ -254,7 +248,7 @@ class Compare(_OfLeaf):
 
     def _outcomes(self, leaf: Leaf) -> Outcomes:
         if not self.value.is_valid:
-            return Outcomes(_always(False), _always(False), _always(True))
+            return Outcomes(FALSE, FALSE, TRUE)
         compare, is_swapped = _COMPARISONS[self.op]
         pair = compare(leaf, leaf.literal(self.value))
         true, false = (pc.or_(pc.and_(one, leaf.has_value), leaf.has_nan) for one in pair)
@@ -298,8 +292,8 @@ class IsIn(_OfLeaf):
         if pa.types.is_floating(kind) and pc.any(pc.is_nan(values)).as_py():
             raise UndecidedError
         values = _cast_exactly(values, kind)
-        true: Any = _always(False)
-        only: Any = _always(False)
+        true: Any = FALSE
+        only: Any = FALSE
         for low, high in _ranges(values):
             overlap = pc.and_(
                 leaf.lower(pc.less_equal, high), leaf.upper(pc.greater_equal, low)
@@ -313,7 +307,7 @@ class IsIn(_OfLeaf):
             pc.or_(pc.and_(one, leaf.has_value), leaf.has_nan)
             for one in (true, pc.invert(only))
         )
-        false, null = _always(False), _always(False)
+        false, null = FALSE, FALSE
         if leaf.is_dictionary:
             true, false = (pc.or_(one, leaf.has_null) for one in (true, false))
             null = leaf.has_null
@@ -338,8 +332,8 @@ class IsNull(_OfLeaf):
         if leaf.is_dictionary:
             false = pc.or_(false, true)
         if self.or_nan:
-            return Outcomes(pc.or_(true, leaf.has_nan), false, _always(False))
-        return Outcomes(true, pc.or_(false, leaf.has_nan), _always(False))
+            return Outcomes(pc.or_(true, leaf.has_nan), false, FALSE)
+        return Outcomes(true, pc.or_(false, leaf.has_nan), FALSE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -430,7 +424,7 @@ class If(_Compound):
         choice_null = choice.null
         if self.null_is_false:
             false = pc.or_(choice.false, choice.null)
-            choice = Outcomes(choice.true, false, _always(False))
+            choice = Outcomes(choice.true, false, FALSE)
 
         def either(name: str) -> Any:
             of = operator.attrgetter(name)
@@ -448,4 +442,4 @@ def evaluated(predicate: Predicate, leaves: Leaves) -> Outcomes:
         return predicate.outcomes(leaves)
     except (UndecidedError, pa.ArrowException, ValueError, TypeError, OverflowError):
         # pyarrow refuses to compare such a literal, or with such bounds.
-        return _all()
+        return _ALL

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import _expression
+from ._literals import FALSE, TRUE, ZERO, array
 from ._predicate import Constant, Leaf, Path, Predicate, comparable_type, evaluated
 from ._random_access import RowIndex
 
@@ -48,7 +49,7 @@ def _aligned(table: pa.Table, batches: int) -> pa.Table:
     batches = max(batches, last + 1)
     if len(known) == batches:
         return table
-    numbers = pa.array(range(batches), pa.int64())
+    numbers = array(range(batches), pa.int64())
     return table.take(pc.index_in(numbers, value_set=known))
 
 
@@ -70,18 +71,18 @@ def _leaf(rows: pa.Array, statistics: pa.StructArray, is_dictionary: bool) -> Le
     part = dict(zip(names, statistics.flatten(), strict=True))
     kind = comparable_type(part["min"].type)
     nulls, nans = part["null_count"], part.get("nan_count")
-    has_nan = pa.repeat(False, len(rows))
+    has_nan = pa.repeat(FALSE, len(rows))
     absent = nulls
     if nans is not None:
-        has_nan = pc.fill_null(pc.greater(nans, 0), True)
+        has_nan = pc.fill_null(pc.greater(nans, ZERO), TRUE)
         absent = pc.add(nulls, nans)
     # Of a batch whose counts are null, nothing is known.
     return Leaf(
         minimum=part["min"].cast(kind),
         maximum=part["max"].cast(kind),
-        has_null=pc.fill_null(pc.greater(nulls, 0), True),
+        has_null=pc.fill_null(pc.greater(nulls, ZERO), TRUE),
         has_nan=has_nan,
-        has_value=pc.fill_null(pc.less(absent, rows), True),
+        has_value=pc.fill_null(pc.less(absent, rows), TRUE),
         is_dictionary=is_dictionary,
     )
 
@@ -161,7 +162,7 @@ class Statistics:
             # There are no statistics, or they are damaged. The scan reads the batches.
             return None
         outcomes = evaluated(filter, leaves)
-        has_rows = pc.fill_null(pc.greater(rows, 0), True)
+        has_rows = pc.fill_null(pc.greater(rows, ZERO), TRUE)
         possible = pc.and_(has_rows, outcomes.true)
         otherwise = pc.or_(outcomes.false, outcomes.null)
         return possible, pc.and_(possible, pc.invert(otherwise))
