@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .. import _rows
+from .predicates import Columns, Condition, both
 
 if TYPE_CHECKING:
     from .._statistics import Verdicts
@@ -32,26 +33,6 @@ _Range = tuple[int, int, bool]
 
 # Number of the first row, and count of rows.
 _Run = tuple[int, int]
-
-
-class _Condition:
-    """An expression over batches of the columns that it refers to."""
-
-    def __init__(
-        self, schema: pa.Schema, names: Iterable[str], expression: pc.Expression
-    ) -> None:
-        self.columns = [schema.get_field_index(name) for name in names]
-        self._schema = _rows.plain_schema(map(schema.field, self.columns))
-        self._expression = expression
-
-    def rows_of(self, columns: list[pa.Array]) -> pa.Array:
-        """Return the numbers of the rows for which the expression is true."""
-        plain = [_rows.as_plain(column) for column in columns]
-        table = pa.Table.from_arrays(plain, schema=self._schema)
-        # Its imports take longer than most queries, and most queries filter no batch.
-        from .._scanner import values_of
-
-        return pc.indices_nonzero(values_of(table, self._expression))
 
 
 def _is_sliceable(kind: pa.DataType) -> bool:
@@ -96,27 +77,22 @@ class _Some:
 
 
 class Parts:
-    """The batches of an exhausted cache that an expression and bounds leave."""
+    """The batches of an exhausted cache that a predicate and bounds leave."""
 
     def __init__(
-        self,
-        cache: StreamCache,
-        names: frozenset[str],
-        expression: pc.Expression,
-        verdicts: Verdicts,
+        self, cache: StreamCache, condition: Condition, verdicts: Verdicts
     ) -> None:
-        self._cache, self._names, self._expression = cache, names, expression
+        self._cache, self._condition = cache, condition
         self._possible, self._certain = verdicts
         # By the index of a batch.
         self._runs: dict[int, _Run] = {}
 
     def both(self, other: Parts) -> Parts:
-        """Return the parts for the conjunction of two expressions."""
+        """Return the parts for the conjunction of two predicates."""
         possible = pc.and_(self._possible, other._possible)
         certain = pc.and_(self._certain, other._certain)
-        names = self._names | other._names
-        both = self._expression & other._expression
-        return Parts(self._cache, names, both, (possible, certain))
+        condition = both([self._condition, other._condition])
+        return Parts(self._cache, condition, (possible, certain))
 
     @functools.cached_property
     def _ranges(self) -> list[_Range]:
@@ -167,25 +143,26 @@ class Parts:
 
     def _batches(self, columns: list[int], kept: pa.Schema) -> Iterator[pa.RecordBatch]:
         some = _Some(self._cache, columns, kept)
-        condition = _Condition(self._cache.schema, self._names, self._expression)
         for start, stop, is_whole in self._ranges:
             if is_whole:
                 yield from self._cache.reader(columns=columns, start=start, stop=stop)
                 continue
             for number in range(start, stop):
-                batch = self._matching(number, some, condition)
+                batch = self._matching(number, some)
                 if batch.num_rows > 0:
                     yield batch
 
-    def _matching(
-        self, number: int, some: _Some, condition: _Condition
-    ) -> pa.RecordBatch:
+    def _matching(self, number: int, some: _Some) -> pa.RecordBatch:
         """Return the matching rows of a batch, and keep their place if adjacent."""
         run = self._runs.get(number)
         if run is not None:
             return some.slice(some.read(number, []), run)
-        read = some.read(number, condition.columns)
-        numbers = condition.rows_of(read.columns[-len(condition.columns) :])
+        condition = self._condition
+        of_condition = sorted(condition.columns)
+        read = some.read(number, of_condition)
+        columns = read.columns[-len(of_condition) :]
+        by_index = dict(zip(of_condition, columns, strict=True))
+        numbers = pc.indices_nonzero(condition.values(Columns(by_index)))
         run = _run(numbers)
         if run is None:
             return _rows.of(some.of(read), numbers)

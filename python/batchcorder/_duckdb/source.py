@@ -18,14 +18,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from .. import _rows
+from .._literals import FALSE, TRUE
 from .parts import Parts
+from .predicates import Condition, Translator
 from .query import Query, query
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def _is_known(package: Any, nodes: Any, to_arrow: Any) -> bool:
+def _is_known(package: Any, nodes: Any) -> bool:
     """Return whether the interface of DuckDB's sources is the known one."""
     base = package.ArrowScanSource
     return (
@@ -72,8 +72,7 @@ def _is_known(package: Any, nodes: Any, to_arrow: Any) -> bool:
         and all(getattr(base, name) is False for name in _FLAGS)
         and all(getattr(nodes, name).__match_args__ == _NODES[name] for name in _NODES)
         and issubclass(base, package.Source)
-        and issubclass(nodes.Untranslatable, ValueError)
-        and _parameters(to_arrow.to_arrow) == ["node", "schema"]
+        and _parameters(nodes.Node.fragment) == ["self"]
         and _parameters(package.adapt) == ["obj"]
     )
 
@@ -81,9 +80,8 @@ def _is_known(package: Any, nodes: Any, to_arrow: Any) -> bool:
 class _Source:
     """The methods of a source, without DuckDB's base class."""
 
-    # DuckDB's modules of nodes, and of their translation to pyarrow.
+    # DuckDB's module of nodes.
     nodes: Any
-    to_arrow: Any
 
     schema_is_stable = True
 
@@ -93,8 +91,8 @@ class _Source:
         self.obj = cache
         self._statistics = statistics
         self._source_rows = source_rows
-        # By predicate. An exhausted cache does not change.
-        self._known: dict[Any, Parts] = {}
+        # By the text of a predicate. An exhausted cache does not change.
+        self._known: dict[str, Parts] = {}
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> object:
         """Return a stream of all rows. By this method DuckDB recognises a variable."""
@@ -142,73 +140,37 @@ class _Source:
 
     def _all_parts(self, predicate: Any) -> Parts:
         """Return all batches, if statistics cannot be read since `accepts`."""
-        names, _ = self._contents(predicate)
-        expression = self._expression(predicate, names)
+        condition = self._condition(predicate)
+        assert condition is not None  # because it was accepted
         batches = self.obj.ingested_count
-        verdicts = pa.repeat(True, batches), pa.repeat(False, batches)
-        return Parts(self.obj, names, expression, verdicts)
+        verdicts = pa.repeat(TRUE, batches), pa.repeat(FALSE, batches)
+        return Parts(self.obj, condition, verdicts)
+
+    def _condition(self, predicate: Any) -> Condition | None:
+        return Translator(self.nodes, self.obj.schema).condition(predicate)
 
     def _parts(self, predicate: Any) -> Parts | None:
         """Return the parts for a predicate; None: it is left to DuckDB."""
         try:
-            names, key = self._contents(predicate)
-            parts = self._known.get(key)
-        except (KeyError, TypeError):
-            # A part of another kind, or a constant without a hash.
+            text = predicate.fragment()
+        except (ValueError, OverflowError):
             return None
+        parts = self._known.get(text)
         if parts is not None:
             return parts
-        cache, batches = self.obj, self.obj.ingested_count
-        expression = self._expression(predicate, names)
-        if expression is None:
+        condition = self._condition(predicate)
+        if condition is None:
             return None
-        verdicts = self._statistics.verdicts(cache, expression, batches)
+        cache, batches = self.obj, self.obj.ingested_count
+        verdicts = self._statistics.verdicts(cache, condition.bounds, batches)
         if verdicts is None:
             return None
-        parts = Parts(cache, names, expression, verdicts)
+        parts = Parts(cache, condition, verdicts)
         parts.count(self._statistics.row_counts(cache, batches))
         if len(self._known) >= _MOST_KNOWN:
             self._known = {}
-        self._known[key] = parts
+        self._known[text] = parts
         return parts
-
-    def _contents(self, predicate: Any) -> tuple[frozenset[str], Any]:
-        """Return the columns of a predicate, and a key that no other predicate has."""
-        nodes = self.nodes
-        names, key, pending = set(), [], [predicate]
-        while pending:
-            match pending.pop():
-                case nodes.Binary(op=op, left=left, right=right):
-                    key.append(op)
-                    pending += [right, left]
-                case nodes.Unary(op=op, operand=operand):
-                    key.append(op)
-                    pending.append(operand)
-                case nodes.Postfix(op=op, operand=operand):
-                    key.append(op)
-                    pending.append(operand)
-                case nodes.In(operand=operand, values=values):
-                    key.append(len(values))
-                    pending += [*values, operand]
-                case nodes.Col(parts=parts):
-                    key.append(parts)
-                    names.add(parts[0])
-                case nodes.Lit(value=value, type=kind):
-                    key.append((kind, value, None))
-                case other:
-                    raise KeyError(other)
-        return frozenset(names), tuple(key)
-
-    def _expression(self, predicate: Any, names: Iterable[str]) -> pc.Expression | None:
-        """Return a predicate for pyarrow; None: pyarrow decides it differently."""
-        schema = self.obj.schema
-        # DuckDB translates no predicate if any column of the schema is a view.
-        numbers = [schema.get_field_index(name) for name in names]
-        fields = [schema.field(number) for number in numbers if number >= 0]
-        try:
-            return self.to_arrow.to_arrow(predicate, _rows.plain_schema(fields))
-        except self.nodes.Untranslatable:
-            return None
 
 
 @functools.cache
@@ -217,12 +179,11 @@ def _source_type() -> Any:
     try:
         package = importlib.import_module("duckdb._sources")
         nodes = importlib.import_module("duckdb._sources.nodes")
-        to_arrow = importlib.import_module("duckdb._sources.to_arrow")
-        if not _is_known(package, nodes, to_arrow):
+        if not _is_known(package, nodes):
             return None
     except (ImportError, AttributeError, TypeError, ValueError):
         return None
-    members = {"nodes": nodes, "to_arrow": to_arrow, "__module__": "batchcorder"}
+    members = {"nodes": nodes, "__module__": "batchcorder"}
     return type("CacheSource", (_Source, package.ArrowScanSource), members)
 
 

@@ -212,7 +212,7 @@ CHANGES: dict[str, Callable[[Any, pytest.MonkeyPatch], None]] = {
     "another node": lambda sources, patch: patch.setattr(
         sources.nodes, "In", sources.nodes.Binary
     ),
-    "no translation": lambda sources, patch: patch.delattr(sources.to_arrow, "to_arrow"),
+    "no text": lambda sources, patch: patch.delattr(sources.nodes.Node, "fragment"),
 }
 
 
@@ -540,6 +540,54 @@ def test_structs(way: str, duck: Any, eager: None) -> None:
         query = f"select s.a, s.b.c from NAME where {condition}"
         ours, theirs = (query.replace("NAME", one) for one in "ct")
         assert duck.sql(ours).fetchall() == duck.sql(theirs).fetchall(), condition
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "s.d = 'x'",
+        "s.d is null",
+        "s.d is not null and s.n > 30",
+        "not (s.d in ('x', 'q'))",
+        "s.t >= 'b' or s.n = 3",
+        "id is null",
+        "id is not null and s.n < 9",
+        "list is null",
+    ],
+)
+def test_fields_of_other_layouts(
+    way: str, duck: Any, eager: None, condition: str
+) -> None:
+    """Dictionaries with nulls and views in structs, columns of extension types."""
+    n = range(40)
+    words = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, None, 2] * 10, pa.int8()), pa.array(["x", None, "y"])
+    )
+    views = pa.array(["abc"[i % 3] for i in n], pa.string_view())
+    fields = pa.StructArray.from_arrays(
+        [words, pa.array(n), views],
+        names=["d", "n", "t"],
+        mask=pa.array([i % 6 == 0 for i in n]),
+    )
+    ids = pa.array([None if i % 5 == 0 else bytes([i] * 16) for i in n], pa.uuid())
+    lists = pa.array([None if i % 4 == 0 else [i] for i in n])
+    # In plain layouts, for DuckDB itself.
+    expected = pa.StructArray.from_arrays(
+        [words.dictionary_decode(), pa.array(n), views.cast(pa.string())],
+        names=["d", "n", "t"],
+        mask=pa.array([i % 6 == 0 for i in n]),
+    )
+    numbers = pa.array(n)
+    table = pa.table({"i": numbers, "s": fields, "id": ids, "list": lists})
+    cache = StreamCache(table.to_reader(max_chunksize=9))
+    cache.ingest_all()
+    cache.register(duck, "c")
+    duck.register("t", table.set_column(1, "s", expected))
+    query = f"select i from NAME where {condition} order by i"
+    ours, theirs = (query.replace("NAME", one) for one in "ct")
+    rows = duck.sql(theirs).fetchall()
+    assert 0 < len(rows) < 40
+    assert duck.sql(ours).fetchall() == rows
 
 
 def test_dictionaries_of_each_batch(way: str, duck: Any, eager: None) -> None:

@@ -48,8 +48,10 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any], str]] = {
     "boolean": (pa.bool_(), st.booleans(), "boolean"),
     "date": (pa.date32(), MOMENTS.map(lambda moment: moment.date()), "date"),
     "time_s": (pa.time32("s"), WHOLE.map(lambda moment: moment.time()), "time"),
+    "time_ms": (pa.time32("ms"), WHOLE.map(lambda moment: moment.time()), "time"),
     "time_us": (pa.time64("us"), MOMENTS.map(lambda moment: moment.time()), "time"),
     "timestamp_s": (pa.timestamp("s"), WHOLE, "timestamp_s"),
+    "timestamp_ms": (pa.timestamp("ms"), WHOLE, "timestamp_ms"),
     "timestamp_us": (pa.timestamp("us"), MOMENTS, "timestamp"),
     "timestamp_ns": (pa.timestamp("ns"), MOMENTS, "timestamp_ns"),
     "zoned_s": (
@@ -62,6 +64,12 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any], str]] = {
         MOMENTS.map(lambda moment: moment.replace(tzinfo=UTC)),
         "timestamptz",
     ),
+    "zoned_ms": (
+        pa.timestamp("ms", "+02:00"),
+        WHOLE.map(lambda moment: moment.replace(tzinfo=UTC)),
+        "timestamptz",
+    ),
+    "decimal32": (pa.decimal32(9, 2), _decimals(9, 2), "decimal(9, 2)"),
     "decimal_4": (pa.decimal128(4, 1), _decimals(4, 1), "decimal(4, 1)"),
     "decimal_38": (pa.decimal128(38, 10), _decimals(38, 10), "decimal(38, 10)"),
     "decimal64": (pa.decimal64(18, 3), _decimals(18, 3), "decimal(18, 3)"),
@@ -69,9 +77,16 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any], str]] = {
     "large": (pa.large_string(), LONG, "varchar"),
     "view": (pa.string_view(), LONG, "varchar"),
     "blob": (pa.binary(), LONG.map(str.encode), "blob"),
+    "large_blob": (pa.large_binary(), LONG.map(str.encode), "blob"),
     "blob_view": (pa.binary_view(), LONG.map(str.encode), "blob"),
     "fixed": (pa.binary(2), st.binary(min_size=2, max_size=2), "blob"),
     "dictionary": (pa.dictionary(pa.int8(), pa.string()), LONG, "varchar"),
+    "dictionary_of_numbers": (
+        pa.dictionary(pa.uint16(), pa.int64()),
+        st.integers(-9, 9),
+        "bigint",
+    ),
+    "runs": (pa.run_end_encoded(pa.int32(), pa.int16()), st.integers(-9, 9), "smallint"),
 }
 
 
