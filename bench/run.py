@@ -154,23 +154,23 @@ def run_engines(args: argparse.Namespace) -> list[dict[str, Any]]:
         f"DuckDB, one row in a hundred of {few['bytes'] / 1e9:.1f} GB by a filter, with "
         "the opening: a recording, registered, against"
     )
-    ours = f"({few['ours'] * 1e3:.0f} ms"
-    faster = {name: few[name] / few["ours"] for name in ("mapped", "parquet")}
+    peers = [
+        ("mapped", "its memory-mapped pyarrow table", 5),
+        ("parquet", "DuckDB's Parquet file of the same data", 2),
+    ]
+    rows = [
+        {
+            "label": f"{label} {peer}",
+            "figure": f"{few[way] / few['ours']:.1f}x faster, "
+            f"in {few['ours'] * 1e3:.0f} ms; the first query of a process, with imports: "
+            f"{few[f'{way}_first'] / few['ours_first']:.1f}x faster",
+            "target": f"{times}x faster",
+            "reached": few[way] >= few["ours"] * times,
+        }
+        for way, peer, times in peers
+    ]
     return [
-        {
-            "label": f"{label} its memory-mapped pyarrow table",
-            "figure": f"{faster['mapped']:.1f}x faster {ours}, "
-            f"{few['mapped'] * 1e3:.0f} ms)",
-            "target": "5x faster",
-            "reached": faster["mapped"] >= 5,
-        },
-        {
-            "label": f"{label} DuckDB's Parquet file of the same data",
-            "figure": f"{faster['parquet']:.1f}x faster {ours}, "
-            f"{few['parquet'] * 1e3:.0f} ms)",
-            "target": "2x faster",
-            "reached": faster["parquet"] >= 2,
-        },
+        *rows,
         {
             "label": "DuckDB, ASOF join of 20,000 and 200,000 rows: registered caches "
             "against pyarrow tables",
