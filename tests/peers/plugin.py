@@ -3,7 +3,9 @@ Run another library's suite with the package in between, as a pytest plugin.
 
 PEERS_WAY names a way of `ways.py`. Every stream between two libraries then passes
 through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
-variable of a test passes through every way, and must stay equal.
+variable of a test passes through every way, and must stay equal. With
+PEERS_WAY=registered, each Arrow object that a test registers in DuckDB becomes a cache
+that DuckDB scans as its own source.
 """
 
 from __future__ import annotations
@@ -149,6 +151,62 @@ def patch_streams() -> None:
                 replace(cls, "__arrow_c_stream__", gives_capsule)
 
 
+# ---- DuckDB's own sources ----
+
+
+def is_scannable(value: Any) -> bool:
+    from pyarrow import dataset
+
+    kinds = pa.Table, pa.RecordBatch, pa.RecordBatchReader, dataset.Dataset
+    return isinstance(value, kinds)
+
+
+def registered(original: Any) -> Any:
+    def register(self: Any, view_name: str, python_object: Any) -> Any:
+        if not is_scannable(python_object):
+            return original(self, view_name, python_object)
+        next(streams)
+        return ways.exhausted(python_object).register(self, view_name)
+
+    return register
+
+
+def related(original: Any) -> Any:
+    def from_arrow(self: Any, arrow_object: Any) -> Any:
+        if not is_scannable(arrow_object):
+            return original(self, arrow_object)
+        next(streams)
+        return ways.exhausted(arrow_object).to_duckdb(self)
+
+    return from_arrow
+
+
+def patch_duckdb() -> None:
+    import duckdb
+
+    # The two methods call these of the connection.
+    connection = duckdb.DuckDBPyConnection
+    originals = {name: getattr(connection, name) for name in ("register", "from_arrow")}
+
+    def of_cache(name: str, make: Callable[[Any], Any]) -> None:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with ways.inside() as first:
+                call = make(originals[name]) if first else originals[name]
+                return call(self, *args, **kwargs)
+
+        replace(connection, name, lambda _: method)
+        default = duckdb.default_connection
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            given = kwargs.pop("connection", None) or default()
+            return method(given, *args, **kwargs)
+
+        setattr(duckdb, name, function)
+
+    of_cache("register", registered)
+    of_cache("from_arrow", related)
+
+
 # ---- tables ----
 
 
@@ -292,6 +350,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     if through is not None:
         patch_streams()
+    if WAY == "registered":
+        patch_duckdb()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -301,5 +361,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if WAY == "tables":
         terminalreporter.write_line(f"{tables.count} tables through each way")
-    elif through is not None:
+    elif through is not None or WAY == "registered":
         terminalreporter.write_line(f"{next(streams)} streams through {WAY}")

@@ -60,7 +60,7 @@ SUITES = [
             "duckdb",
             "tests/fast/arrow",
             ["."],
-            ways=("memory", "disk", "recording"),
+            ways=("memory", "disk", "recording", "registered"),
             # The tests are of DuckDB 1.3 and turn warnings into errors. One test executes
             # 10,000 statements for a single table.
             arguments=[

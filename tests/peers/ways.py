@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -103,6 +104,16 @@ WAYS: dict[str, Callable[[Any], Any]] = {
     "cast": cast,
     "replay": replay,
 }
+
+
+def exhausted(stream: Any) -> Any:
+    """Return a cache that has read its source. A scan raises the source's error."""
+    if not hasattr(stream, "__arrow_c_stream__"):
+        stream = stream.scanner().to_reader()
+    cache = StreamCache(stream)
+    with contextlib.suppress(Exception):
+        cache.ingest_all()
+    return cache
 
 
 def take(table: pa.Table) -> pa.Table:
