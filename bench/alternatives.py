@@ -2,13 +2,15 @@
 """
 Compare the ways to scan the result of a query several times, as a Markdown table.
 
-    bench/alternatives.py            all ways, each in its own process
-    bench/alternatives.py WAY        one way, as a line of JSON
+    bench/alternatives.py                 all ways, each in its own process
+    bench/alternatives.py WAY             one way, as a line of JSON
+    bench/alternatives.py WAY FOLDER      a pass over its file there, by another process
 
 The query joins two Parquet files of TPC-H at scale factor 1, and keeps the four most
 expensive lines of each order. Each pass groups the result by one column. The time
-includes the query and all passes. Memory is the largest growth of
-the process's anonymous memory: pages of a mapped file belong to the system.
+includes the query and all passes. Memory is the largest growth of the process's anonymous
+memory: pages of a mapped file belong to the system. The time of a pass by another process
+includes the opening of the file, but no imports.
 """
 
 from __future__ import annotations
@@ -117,6 +119,20 @@ WAYS: dict[str, tuple[str, Way]] = {
 }
 
 
+def open_parquet(connection: duckdb.DuckDBPyConnection, folder: str) -> Answer:
+    return next(answers(connection, f"read_parquet('{folder}/result.parquet')"))
+
+
+def open_recording(connection: duckdb.DuckDBPyConnection, folder: str) -> Answer:
+    with batchcorder.open(f"{folder}/result.arrows") as cache:
+        cache.register(connection, "result")
+        return next(answers(connection, "result"))
+
+
+# The ways with a file that outlives the process.
+OPEN = {"parquet": open_parquet, "recorded": open_recording}
+
+
 def anonymous() -> int:
     """Return the process's anonymous resident memory, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -143,9 +159,27 @@ class Peak(threading.Thread):
         return self._most - self._before
 
 
-def measure(way: Way) -> dict[str, Any]:
-    """Return the seconds until each number of passes, and the growth of memory."""
+def ask(*words: str) -> dict[str, Any]:
+    """Run this script, and return its answer."""
+    command = [sys.executable, __file__, *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(run.stdout)
+    return answer
+
+
+def measure_another(name: str, folder: str) -> dict[str, Any]:
+    """Return the seconds of the first pass over a file."""
+    connection = duckdb.connect()
+    began = time.perf_counter()
+    answer = OPEN[name](connection, folder)
+    return {"another": time.perf_counter() - began, "rows": sum(row[1] for row in answer)}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Return the seconds until each number of passes, memory and sizes of files."""
+    way = WAYS[name][1]
     seconds = {}
+    another: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="batchcorder-bench-") as folder:
         connection = connect_parquet(DATA)
         connection.execute("from lineitem limit 1").fetchall()
@@ -159,26 +193,31 @@ def measure(way: Way) -> dict[str, Any]:
                 seconds[str(number)] = time.perf_counter() - began
         grown = peak.stop()
         assert all(answer == found[0] for answer in found)
-    return {"seconds": seconds, "memory": grown, "rows": sum(row[1] for row in found[0])}
+        rows = sum(row[1] for row in found[0])
+        if name in OPEN:
+            another = ask(name, folder)
+            another["file"] = sum(path.stat().st_size for path in Path(folder).iterdir())
+            assert another["rows"] == rows
+    return {"seconds": seconds, "memory": grown, **another, "rows": rows}
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        print(json.dumps(measure(WAYS[sys.argv[1]][1])))
+        answer = (measure if len(sys.argv) == 2 else measure_another)(*sys.argv[1:])
+        print(json.dumps(answer))
         return
     generate(DATA, 1)
     heads = [f"{n} pass{'es' if n > 1 else ''}" for n in PASSES]
-    print(f"| | {' | '.join(heads)} | memory |")
-    print("|---|" + "--:|" * (len(PASSES) + 1))
+    print(f"| | {' | '.join(heads)} | another process | memory | file |")
+    print("|---|" + "--:|" * (len(PASSES) + 3))
     for name, (words, _) in WAYS.items():
-        runs = []
-        for _ in range(3):
-            command = [sys.executable, __file__, name]
-            run = subprocess.run(command, capture_output=True, text=True, check=True)
-            runs.append(json.loads(run.stdout))
+        runs = [ask(name) for _ in range(3)]
         best = [min(run["seconds"][str(n)] for run in runs) for n in PASSES]
-        memory = min(run["memory"] for run in runs)
-        cells = [f"{seconds:.2f} s" for seconds in best] + [f"{memory / 1e6:,.0f} MB"]
+        cells = [f"{seconds:.2f} s" for seconds in best]
+        is_file = name in OPEN
+        cells.append(f"{min(run['another'] for run in runs):.2f} s" if is_file else "")
+        cells.append(f"{min(run['memory'] for run in runs) / 1e6:,.0f} MB")
+        cells.append(f"{runs[0]['file'] / 1e6:,.0f} MB" if is_file else "")
         print(f"| {words} | {' | '.join(cells)} |")
 
 
