@@ -49,3 +49,10 @@ def run(
             files.append(file.read())
     out, errors = (one.decode() for one in files) if text else files
     return subprocess.CompletedProcess(words, code, out, errors)
+
+
+def works(*words: str, **options: Any) -> str:
+    """Run the program, which must succeed in silence. Return its output."""
+    done = run(*words, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return str(done.stdout)
