@@ -42,7 +42,8 @@ def _ending(text: str, width: int) -> str:
     return whole if len(whole) <= width else "..." + whole[3 - width :]
 
 
-def _name_of(field: pa.Field) -> str:
+def name_of(field: pa.Field) -> str:
+    """Return the name of a field."""
     try:
         return str(field.name)
     except UnicodeDecodeError:
@@ -72,7 +73,7 @@ def fields_text(schema: pa.Schema | None, room: int) -> str:
     text = ""
     for number in range(len(schema)):
         field = schema.field(number)
-        one = shortened(_name_of(field), _NAME_MAX)
+        one = shortened(name_of(field), _NAME_MAX)
         one += ": " + shortened(_type_of(field), _TYPE_MAX)
         one += "" if field.nullable else " not null"
         longer = f"{text}, {one}" if text else one
@@ -145,7 +146,7 @@ def _schema_lines(schema: pa.Schema) -> Iterator[str]:
     for number in range(shown):
         field = schema.field(number)
         null = "yes" if field.nullable else "no"
-        yield _line(_name_of(field), _type_of(field), null)
+        yield _line(name_of(field), _type_of(field), null)
     if shown < len(schema):
         yield _line(f"... {len(schema) - shown:,} more columns", "", "")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .._display import name_of
 from .._predicate import comparable_type
 from .table import lines_of, text_of
 
@@ -17,9 +18,12 @@ _UNKNOWN = "?"
 
 def _leaves(table: pa.Table) -> Iterator[tuple[str, dict[str, pa.ChunkedArray]]]:
     """Yield the name and the statistics of each leaf."""
-    for name, column in zip(table.column_names[2:], table.columns[2:], strict=True):
-        names = [field.name for field in column.type]
-        yield name, dict(zip(names, column.flatten(), strict=True))
+    # pyarrow returns no column whose name is not UTF-8.
+    columns = table.rename_columns([str(i) for i in range(table.num_columns)]).columns
+    for field, column in zip(table.schema, columns, strict=True):
+        if pa.types.is_struct(field.type):
+            names = [one.name for one in field.type]
+            yield name_of(field), dict(zip(names, column.flatten(), strict=True))
 
 
 def _bound(
@@ -35,7 +39,9 @@ def _bound(
         return _UNKNOWN, None
     kind = comparable_type(bounds.type)
     # pyarrow finds no extremes of durations.
-    known = bounds.cast(pa.int64() if pa.types.is_duration(kind) else kind)
+    kind = pa.int64() if pa.types.is_duration(kind) else kind
+    # Unchecked: a decimal may have more digits than its type.
+    known = bounds.cast(kind, safe=False)
     extreme = pc.min_max(known)[name]
     if not extreme.is_valid:
         return "", None

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from .._display import printable
 
-_CELL = 40
+# A decimal of 128 bits fits, and pyarrow's text of a time that is out of range.
+_CELL = 42
 _GAP = "  "
 
 
@@ -37,21 +38,38 @@ def _cut(text: str, width: int) -> str:
     return text + "…"
 
 
+def _text_by_arrow(one: pa.ChunkedArray) -> str:
+    """Return a value that Python's types do not have as text: the year 10000."""
+    kind = one.type
+    is_utc = pa.types.is_timestamp(kind) and kind.tz is not None
+    if is_utc:
+        # pyarrow checks the range only if a timestamp has no zone.
+        one = one.cast(pa.timestamp(kind.unit))
+    try:
+        text = str(pc.cast(one, pa.string())[0].as_py())
+    except pa.ArrowException:
+        # pyarrow has no text of durations, and no scalars of some types, such as months.
+        return " ".join(one.to_string().split()).strip("[] ")
+    return text + "Z" if is_utc and not text.startswith("<") else text
+
+
 def text_of(values: pa.ChunkedArray, row: int) -> str:
     """Return a value as text: NULL for a null, and the text NULL in quotes."""
     one = values.slice(row, 1)
     if one.null_count > 0:
         return "NULL"
+    # as_py() returns any number modulo a day, and drops nanoseconds.
+    if pa.types.is_time(one.type):
+        return _text_by_arrow(one)
     try:
         found = one[0].as_py()
-    except Exception:  # outside the range of Python's types: the year 10000
-        try:
-            found = pc.cast(one, pa.string())[0].as_py()
-        except pa.ArrowException:
-            # pyarrow has no scalars of some types, such as months.
-            found = " ".join(one.to_string().split()).strip("[] ")
+    except Exception:
+        return _text_by_arrow(one)
     if found is None:
         return "NULL"
+    # The least number of nanoseconds is pandas' NaT, which is not equal to itself.
+    if pa.types.is_temporal(one.type) and found != found:
+        return _text_by_arrow(one)
     return repr(found) if found == "NULL" else str(found)
 
 

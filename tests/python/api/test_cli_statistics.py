@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+from collections.abc import Iterator
+from decimal import Context, Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,3 +92,104 @@ def test_nothing(table: pa.Table) -> None:
         "batches",
     ]
     assert len(found) == (1 if "l" in table.column_names else 2)
+
+
+# ---- values outside the range of a type ----
+
+# A type, the stored numbers of two batches, and their texts.
+Case = tuple[pa.DataType, tuple[int, int], list[str]]
+
+
+def limits(kind: pa.DataType) -> tuple[int, int]:
+    """Return the least and the greatest number that a type can store."""
+    top = 1 << (kind.bit_width - 1)
+    return -top, top - 1
+
+
+def raw(kind: pa.DataType, number: int) -> pa.Array:
+    """Return an array with a stored number. pyarrow does not check the number."""
+    data = number.to_bytes(kind.bit_width // 8, "little", signed=True)
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(data)])
+
+
+def refused(number: int) -> str:
+    return f"<value out of range: {number}>"
+
+
+def decimals() -> Iterator[Case]:
+    exact = Context(prec=80)
+    for bits, most in ((32, 9), (64, 18), (128, 38), (256, 76)):
+        for digits, scale in itertools.product((3, most), (0, 2, -2)):
+            kind = getattr(pa, f"decimal{bits}")(digits, scale)
+            texts = [str(Decimal(n).scaleb(-scale, exact)) for n in limits(kind)]
+            yield kind, limits(kind), texts
+
+
+def times() -> Iterator[Case]:
+    zones = (None, "UTC", "Europe/Paris", "-03:30", "nowhere/zone", "\n")
+    for kind in (
+        pa.date32(),
+        pa.date64(),
+        *itertools.starmap(pa.timestamp, itertools.product(("s", "ms", "us"), zones)),
+        *map(pa.time32, ("s", "ms")),
+        *map(pa.time64, ("us", "ns")),
+    ):
+        yield kind, limits(kind), list(map(refused, limits(kind)))
+    for zone, ending in ((None, ""), ("nowhere/zone", "Z")):
+        kind = pa.timestamp("ns", zone)
+        texts = ["1677-09-21 00:12:43.145224192", "2262-04-11 23:47:16.854775807"]
+        yield kind, limits(kind), [text + ending for text in texts]
+    day = 24 * 60 * 60
+    yield pa.time32("s"), (day - 1, day), ["23:59:59", refused(day)]
+    nanoseconds = (1, day * 10**9 - 1)
+    texts = ["00:00:00.000000001", "23:59:59.999999999"]
+    yield pa.time64("ns"), nanoseconds, texts
+    texts = ["1970-01-01 09:00:00+09:00", "10000-01-01 00:00:00Z"]
+    yield pa.timestamp("s", "Asia/Tokyo"), (0, 253402300800), texts
+
+
+def durations() -> Iterator[Case]:
+    for kind in map(pa.duration, ("s", "ms")):
+        yield kind, limits(kind), list(map(str, limits(kind)))
+    texts = ["-106751992 days, 19:59:05.224192", "106751991 days, 4:00:54.775807"]
+    yield pa.duration("us"), limits(pa.duration("us")), texts
+    yield pa.duration("ns"), (-(1 << 63), 0), [str(-(1 << 63)), "0 days 00:00:00"]
+
+
+@pytest.mark.parametrize(
+    "case", [*decimals(), *times(), *durations()], ids=lambda case: str(case[0])
+)
+def test_values_outside_the_range(case: Case) -> None:
+    """The table and the JSON show each value or its stored number."""
+    kind, (low, high), texts = case
+    columns = [raw(kind, number) for number in (high, low)]
+    batches = [pa.RecordBatch.from_arrays([one], ["c"]) for one in columns]
+    batchcorder.record(reader_of(batches), "x.arrows").close()
+    line = works("info", "--statistics", "x.arrows").splitlines()[-1]
+    # The table cuts its cells.
+    shown = [text if len(text) <= 42 else text[:41] + "…" for text in texts]
+    assert re.split(" {2,}", line) == ["c", "0", *shown, "2 of 2"]
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    (of_high,), (of_low,) = (batch["columns"] for batch in info["statistics"])
+    assert (of_low["min"], of_low["max"]) == (texts[0], texts[0])
+    assert (of_high["min"], of_high["max"]) == (texts[1], texts[1])
+
+
+def test_text_that_is_not_utf8() -> None:
+    text = pa.array([b"\xff", b"a"]).view(pa.string())
+    batches = [pa.RecordBatch.from_arrays([one], ["c"]) for one in (text, text[1:])]
+    batchcorder.record(reader_of(batches), "x.arrows").close()
+    assert works("info", "--statistics", "x.arrows").splitlines()[-1].split()[3] == "?"
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    assert [batch["columns"][0]["max"] for batch in info["statistics"]] == [None, "a"]
+
+
+def test_a_name_that_is_not_utf8() -> None:
+    column = pa.StructArray.from_arrays(
+        [pa.array([7])], fields=[pa.field(b"\xff", pa.int64())]
+    )
+    batchcorder.record(pa.table({"s": column}), "x.arrows").close()
+    line = works("info", "--statistics", "x.arrows").splitlines()[-1]
+    assert line.split("  ")[0] == "(a name that is not UTF-8)"
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    assert info["statistics"][0]["columns"][0]["max"] == "7"
