@@ -3,50 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._display import name_of
 from .._predicate import comparable_type
-from .table import lines_of, text_of
+from .table import lines_of, plain_text_of
 
-# A bound that the statistics do not have.
-_UNKNOWN = "?"
+# In place of a bound: the statistics do not have it, or the column has no value.
+_UNKNOWN, _NO_VALUE = "?", "-"
 
 
-def _leaves(table: pa.Table) -> Iterator[tuple[str, dict[str, pa.ChunkedArray]]]:
-    """Yield the name and the statistics of each leaf."""
+class _Leaf(NamedTuple):
+    name: str
+    # The index of the column, and of each child.
+    path: list[int]
+    statistics: dict[str, pa.ChunkedArray]
+
+
+def _leaves(table: pa.Table) -> Iterator[_Leaf]:
     # pyarrow returns no column whose name is not UTF-8.
     columns = table.rename_columns([str(i) for i in range(table.num_columns)]).columns
     for field, column in zip(table.schema, columns, strict=True):
         if pa.types.is_struct(field.type):
+            path = field.metadata[b"batchcorder.path"].decode().split(".")
             names = [one.name for one in field.type]
-            yield name_of(field), dict(zip(names, column.flatten(), strict=True))
+            statistics = dict(zip(names, column.flatten(), strict=True))
+            yield _Leaf(name_of(field), [int(index) for index in path], statistics)
 
 
 def _bound(
-    leaf: dict[str, pa.ChunkedArray], name: str, rows: pa.ChunkedArray
-) -> tuple[str, int | None]:
-    """Return the least `min` or the greatest `max`, and the batch that has it."""
-    bounds = leaf[name]
-    absent = leaf["null_count"]
-    if "nan_count" in leaf:
-        absent = pc.add(absent, leaf["nan_count"])
+    statistics: dict[str, pa.ChunkedArray], name: str, rows: pa.ChunkedArray
+) -> str:
+    """Return the least `min` or the greatest `max`; a text is in quotes."""
+    bounds = statistics[name]
+    absent = statistics["null_count"]
+    if "nan_count" in statistics:
+        absent = pc.add(absent, statistics["nan_count"])
     has_values = pc.fill_null(pc.less(absent, rows), True)
     if pc.any(pc.and_(has_values, bounds.is_null())).as_py():
-        return _UNKNOWN, None
+        return _UNKNOWN
     kind = comparable_type(bounds.type)
+    is_text = pa.types.is_large_string(kind)
     # pyarrow finds no extremes of durations.
     kind = pa.int64() if pa.types.is_duration(kind) else kind
     # Unchecked: a decimal may have more digits than its type.
     known = bounds.cast(kind, safe=False)
     extreme = pc.min_max(known)[name]
     if not extreme.is_valid:
-        return "", None
-    number = pc.index(known, extreme).as_py()
-    return text_of(bounds, number), number
+        return _NO_VALUE
+    text = plain_text_of(bounds, pc.index(known, extreme).as_py())
+    return repr(text) if is_text else str(text)
 
 
 def summary(table: pa.Table, room: int | None) -> Iterator[str]:
@@ -55,14 +64,15 @@ def summary(table: pa.Table, room: int | None) -> Iterator[str]:
     cells: dict[str, list[Any]] = {
         name: [] for name in ("column", "nulls", "NaN", "min", "max", "exact batches")
     }
-    for name, leaf in _leaves(table):
-        nans = pc.sum(leaf["nan_count"]).as_py() or 0 if "nan_count" in leaf else None
-        cells["column"].append(name)
-        cells["nulls"].append(pc.sum(leaf["null_count"]).as_py() or 0)
-        cells["NaN"].append("" if nans is None else f"{nans}")
-        cells["min"].append(_bound(leaf, "min", rows)[0])
-        cells["max"].append(_bound(leaf, "max", rows)[0])
-        exact = pc.sum(leaf["exact"]).as_py() or 0
+    for leaf in _leaves(table):
+        found = leaf.statistics
+        nans = pc.sum(found["nan_count"]).as_py() or 0 if "nan_count" in found else ""
+        cells["column"].append(leaf.name)
+        cells["nulls"].append(pc.sum(found["null_count"]).as_py() or 0)
+        cells["NaN"].append(f"{nans}")
+        cells["min"].append(_bound(found, "min", rows))
+        cells["max"].append(_bound(found, "max", rows))
+        exact = pc.sum(found["exact"]).as_py() or 0
         cells["exact batches"].append(f"{exact:,} of {len(rows):,}")
     kinds = {name: pa.int64() if name == "nulls" else pa.string() for name in cells}
     columns = {name: pa.array(cells[name], kinds[name]) for name in cells}
@@ -78,14 +88,13 @@ def batches(table: pa.Table) -> list[dict[str, Any]]:
     found = []
     for number in range(len(table)):
         columns = []
-        for name, leaf in leaves:
-            one: dict[str, Any] = {"name": name}
-            for key, values in leaf.items():
-                if key not in ("min", "max"):
-                    one[key] = values[number].as_py()
-                else:
-                    is_null = values.slice(number, 1).null_count > 0
-                    one[key] = None if is_null else text_of(values, number)
+        for leaf in leaves:
+            one: dict[str, Any] = {"name": leaf.name, "path": leaf.path}
+            for key, values in leaf.statistics.items():
+                is_bound = key in ("min", "max")
+                one[key] = (
+                    plain_text_of(values, number) if is_bound else values[number].as_py()
+                )
             columns.append(one)
         head = {name: table[name][number].as_py() for name in ("batch", "row_count")}
         found.append({**head, "columns": columns})

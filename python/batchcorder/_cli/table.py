@@ -53,11 +53,11 @@ def _text_by_arrow(one: pa.ChunkedArray) -> str:
     return text + "Z" if is_utc and not text.startswith("<") else text
 
 
-def text_of(values: pa.ChunkedArray, row: int) -> str:
-    """Return a value as text: NULL for a null, and the text NULL in quotes."""
+def plain_text_of(values: pa.ChunkedArray, row: int) -> str | None:
+    """Return a value as text; None: it is null."""
     one = values.slice(row, 1)
     if one.null_count > 0:
-        return "NULL"
+        return None
     # as_py() returns any number modulo a day, and drops nanoseconds.
     if pa.types.is_time(one.type):
         return _text_by_arrow(one)
@@ -65,12 +65,19 @@ def text_of(values: pa.ChunkedArray, row: int) -> str:
         found = one[0].as_py()
     except Exception:
         return _text_by_arrow(one)
-    if found is None:
-        return "NULL"
     # The least number of nanoseconds is pandas' NaT, which is not equal to itself.
     if pa.types.is_temporal(one.type) and found != found:
         return _text_by_arrow(one)
-    return repr(found) if found == "NULL" else str(found)
+    # The value of a dictionary may be null.
+    return None if found is None else str(found)
+
+
+def text_of(values: pa.ChunkedArray, row: int) -> str:
+    """Return a value as text: NULL for a null, and the text NULL in quotes."""
+    text = plain_text_of(values, row)
+    if text is None:
+        return "NULL"
+    return repr(text) if text == "NULL" else text
 
 
 def _column(name: str, values: pa.ChunkedArray) -> list[str]:
@@ -112,4 +119,4 @@ def lines_of(table: pa.Table, room: int | None) -> Iterator[str]:
         yield line if room is None else _cut(line, room)
 
 
-__all__ = ["lines_of", "text_of"]
+__all__ = ["lines_of", "plain_text_of"]

@@ -39,19 +39,58 @@ def test_bounds_of_batches() -> None:
     assert found[0] == ["column", "nulls", "NaN", "min", "max", "exact", "batches"]
     assert found[1] == ["x", "1", "1", "7", "2", "of", "2"]
     assert found[2] == ["f", "1", "1", "-2.0", "1.5", "2", "of", "2"]
-    assert found[3] == ["s", "0", "a" * 32, "?", "0", "of", "2"]
+    assert found[3] == ["s", "0", f"'{'a' * 32}'", "?", "0", "of", "2"]
     assert len(found) == 4
     info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
     first, second = info["statistics"]
     assert (first["batch"], first["row_count"]) == (0, 2)
     assert second["columns"][0] == {
         "name": "x",
+        "path": [0],
         "null_count": 0,
         "min": "1",
         "max": "7",
         "exact": True,
     }
     assert second["columns"][2]["max"] is None
+
+
+def test_texts_and_bounds_without_a_value() -> None:
+    texts = ["", "-", "?", "NULL", "\n", " a ", "it's"]
+    no_value = pa.table({"s": pa.nulls(2, pa.string()), "f": [float("nan"), None]})
+    batchcorder.record(no_value, "x.arrows").close()
+    lines = works("info", "--statistics", "x.arrows").splitlines()
+    assert lines[-2].split() == ["s", "2", "-", "-", "1", "of", "1"]
+    assert lines[-1].split() == ["f", "1", "1", "-", "-", "1", "of", "1"]
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    assert [one["min"] for one in info["statistics"][0]["columns"]] == [None, None]
+    kinds = (pa.string(), pa.large_string(), pa.string_view())
+    columns = [pa.array([text], kind) for text in texts for kind in kinds]
+    columns.append(pa.array(["NULL"]).dictionary_encode())
+    table = pa.table(columns, [f"c{i}" for i in range(len(columns))])
+    batchcorder.record(table, "y.arrows").close()
+    lines = works("info", "--statistics", "y.arrows").splitlines()[-len(columns) :]
+    quoted = [re.split(" {2,}", line)[2] for line in lines]
+    expected = [text for text in texts for _ in kinds] + ["NULL"]
+    assert quoted == [repr(text) for text in expected]
+    info = json.loads(works("info", "--statistics", "--json", "y.arrows"))
+    assert [one["max"] for one in info["statistics"][0]["columns"]] == expected
+
+
+def test_names_that_repeat_or_have_dots() -> None:
+    inner = pa.array([{"b": 1, "c": {"d": 2}}])
+    numbers = [pa.array([number]) for number in (3, 4)]
+    lists = pa.array([[5]])
+    table = pa.table([numbers[0], inner, lists, numbers[1]], ["a.b", "a", "l", "a.b"])
+    batchcorder.record(table, "x.arrows").close()
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    found = [(x["name"], x["path"], x["min"]) for x in info["statistics"][0]["columns"]]
+    assert found == [
+        ("a.b", [0], "3"),
+        ("a.b", [1, 0], "1"),
+        ("a.c.d", [1, 1, 0], "2"),
+        ("a.b", [3], "4"),
+    ]
 
 
 def test_every_type() -> None:
