@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 from . import _core, _recordings
-from ._arguments import absolute, stream_method
+from ._arguments import absolute, flag, stream_method
 from ._maker import check, digest, remember
 from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
@@ -288,6 +288,7 @@ def cached(
     compression: Literal["lz4", "zstd"] | None = None,
     durable: bool = False,
     prefetch: int | None = None,
+    statistics: bool = True,
 ) -> StreamCache:
     """
     Open the recording `path`; if there is none, make it while it is first read.
@@ -318,6 +319,9 @@ def cached(
         Synchronise each batch with the disk, as :func:`record` does.
     prefetch : int, optional
         Number of batches that a background thread reads ahead. None (default): no thread.
+    statistics : bool, default True
+        Store the bounds of each batch's columns in the file, as :func:`record` does. A
+        recording that is opened or followed stays as it is.
 
     Returns
     -------
@@ -327,7 +331,8 @@ def cached(
     Raises
     ------
     TypeError
-        `make_source` is no function, or its result is no Arrow stream.
+        `make_source` is no function, its result is no Arrow stream, or `statistics` is
+        not a bool.
     ValueError
         With `resume`, the source is not the source of the recording. Or the stream of
         another `make_source` has another schema than the recording.
@@ -355,6 +360,7 @@ def cached(
             "argument 'make_source': expected a function that returns an Arrow stream, "
             f"got {kind.__module__}.{kind.__qualname__}"
         )
+    gathers = flag(statistics, "statistics")
     name = absolute(path)
     if name.endswith(b"/"):
         raise IsADirectoryError(
@@ -368,6 +374,7 @@ def cached(
         compression=compression,
         durable=durable,
         prefetch=prefetch,
+        statistics=gathers,
     )
     if begun.is_opened:
         check(name, begun.cache, make_source)

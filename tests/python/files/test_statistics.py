@@ -315,6 +315,46 @@ def test_an_incomplete_recording_is_resumed(tmp_path: Path) -> None:
     assert batchcorder.open(damaged_batches(path)).statistics().equals(expected())
 
 
+def test_a_cached_query_without_them(tmp_path: Path) -> None:
+    """`cached` takes the argument of `record`, also if it resumes a recording."""
+    path = tmp_path / "x.arrows"
+    batchcorder.record(stream(), tmp_path / "y.arrows", statistics=False).close()
+    for resume in (False, True):
+        cache = batchcorder.cached(path, stream, resume=resume, statistics=False)
+        cache[:2]
+        with pytest.raises(ValueError, match="statistics=False"):
+            cache.statistics()
+        if resume:
+            assert cache.stats()["resumed"] == 2
+            cache.ingest_all()
+        cache.close()
+    # The trailer has none. An opened recording gathers them.
+    assert path.read_bytes()[-120:-116] == struct.pack("<i", 1)
+    with batchcorder.cached(path, stream, statistics=False) as cache:
+        assert cache.statistics().equals(expected())
+    for options in ({}, {"statistics": True}):
+        path = tmp_path / f"z{len(options)}.arrows"
+        with batchcorder.cached(path, stream, **options) as cache:
+            cache.ingest_all()
+        assert batchcorder.open(damaged_batches(path)).statistics().equals(expected())
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_a_cached_query_checks_the_argument(
+    tmp_path: Path, value: Any, is_there: bool
+) -> None:
+    def never() -> Any:
+        raise AssertionError("the argument is wrong")
+
+    path = tmp_path / "x.arrows"
+    if is_there:
+        batchcorder.record(stream(), path).close()
+    with pytest.raises(TypeError, match="argument 'statistics': "):
+        batchcorder.cached(path, never, statistics=value)
+    assert path.exists() == is_there
+
+
 @pytest.mark.parametrize("tier", ["memory", "disk", "lz4"])
 def test_a_saved_cache(tmp_path: Path, tier: str) -> None:
     options: dict[str, Any] = {}
