@@ -2,9 +2,9 @@
 """
 Compare the ways to scan the result of a query several times, as a Markdown table.
 
-    bench/alternatives.py                 all ways, each in its own process
-    bench/alternatives.py WAY             one way, as a line of JSON
-    bench/alternatives.py WAY FOLDER      a pass over its file there, by another process
+    bench/alternatives.py               all ways, each in a process
+    bench/alternatives.py WAY           one way, as JSON
+    bench/alternatives.py WAY FOLDER    a pass over its file
 
 The query joins two Parquet files of TPC-H at scale factor 1, and keeps the four most
 expensive lines of each order. Each pass groups the result by one column. The time

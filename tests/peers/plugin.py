@@ -4,8 +4,8 @@ Run another library's suite with the package in between, as a pytest plugin.
 PEERS_WAY names a way of `ways.py`. Every stream between two libraries then passes
 through it. PEERS_WAY=tables leaves the streams alone. Instead, each table in a
 variable of a test passes through every way, and must stay equal. With
-PEERS_WAY=registered, each Arrow object that a test registers in DuckDB becomes a cache
-that DuckDB scans as its own source.
+PEERS_WAY=registered, each Arrow object that a test registers in DuckDB is registered as a
+cache.
 """
 
 from __future__ import annotations
