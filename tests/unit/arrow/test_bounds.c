@@ -1,5 +1,6 @@
 /* Bounds of texts: which text is the least, and how a long one is cut. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arrow/bounds.h"
@@ -49,36 +50,144 @@ static bool is_bound(const struct bc_bound *bound, const char *text, size_t size
            memcmp(bound->bytes, text, size) == 0;
 }
 
+/* Texts in the order of their bytes: the borders of words and of heads, texts with a
+ * shorter one as their prefix, zeros, and bytes from 0x80 on. */
+static const struct {
+    const char *bytes;
+    int size;
+} sorted[] = {
+    {"", 0},
+    {"\0", 1},
+    {"\0\0", 2},
+    {"\0a", 2},
+    {"a", 1},
+    {"a\0", 2},
+    {"abcdefg", 7},
+    {"abcdefg\0", 8},
+    {"abcdefg\0\0", 9},
+    {"abcdefgg", 8},
+    {"abcdefgh", 8},
+    {"abcdefgh\0", 9},
+    {"abcdefgha", 9},
+    {"abcdefghijklmn", 14},
+    {"abcdefghijklmn\0", 15},
+    {"abcdefghijklmn\0\0", 16},
+    {"abcdefghijklmno", 15},
+    {"abcdefghijklmno\0", 16},
+    {"abcdefghijklmno\0\0", 17},
+    {"abcdefghijklmnop", 16},
+    {"abcdefghijklmnopA", 17},
+    {"abcdefghijklmnopB", 17},
+    {"abcdefghijklmnopqrstuvw", 23},
+    {"abcdefghijklmnopqrstuvw\0", 24},
+    {"abcdefghijklmnopqrstuvwx", 24},
+    {"abcdefghijklmnopqrstuvwxyzabcdef", 32},
+    {"abcdefghijklmnopqrstuvx", 23},
+    {"abcdefghijklmnop\x7f", 17},
+    {"abcdefghijklmnop\x80", 17},
+    {"abcdefgh\x80", 9},
+    {"abcdefgh\xff", 9},
+    {"abcdefi", 7},
+    {"b", 1},
+    {"\x7f", 1},
+    {"\x80", 1},
+    {"\xff", 1},
+    {"\xff\xff\xff\xff\xff\xff\xff", 7},
+    {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15},
+    {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16},
+    {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0", 17},
+};
+enum { SORTED = sizeof(sorted) / sizeof(sorted[0]) };
+
+static bool is_sorted_bound(const struct bc_bound *bound, int which) {
+    return is_bound(bound, sorted[which].bytes, (size_t)sorted[which].size, true);
+}
+
+/* Finds the bounds of three sorted texts as binary. */
+static void find_offset_texts(const int *which, struct bc_bounds *out) {
+    struct texts texts;
+    texts_init(&texts, "z");
+    for (int i = 0; i < 3; i++) {
+        texts_add(&texts, sorted[which[i]].bytes, (size_t)sorted[which[i]].size);
+    }
+    CHECK(find(&texts, out) == 0);
+}
+
+/* The same as views. Bytes are in allocations of their own size, so that a sanitizer
+ * finds a read after them. */
+static void find_view_texts(const int *which, struct bc_bounds *out) {
+    struct bc_view *views = calloc(3, sizeof(*views));
+    int64_t sizes[3];
+    const void *buffers[6] = {NULL, views, NULL, NULL, NULL, sizes};
+    for (int i = 0; i < 3; i++) {
+        sizes[i] = sorted[which[i]].size;
+        uint8_t *bytes = malloc((size_t)sizes[i] + (sizes[i] == 0));
+        CHECK(bytes != NULL && views != NULL);
+        memcpy(bytes, sorted[which[i]].bytes, (size_t)sizes[i]);
+        views[i].length = (int32_t)sizes[i];
+        if (sizes[i] <= BC_VIEW_INLINE_MAX) {
+            memcpy((uint8_t *)&views[i] + 4, bytes, (size_t)sizes[i]);
+        } else {
+            memcpy(views[i].prefix, bytes, sizeof(views[i].prefix));
+            views[i].buffer = i;
+        }
+        buffers[2 + i] = bytes;
+    }
+    const struct ArrowSchema schema = {.format = "vz"};
+    const struct bc_field field = {
+        .kind = BC_LAYOUT_VIEW, .bits = 128, .n_buffers = 3, .schema = &schema};
+    const struct bc_node node = {.length = 3, .n_buffers = 6, .buffers = buffers};
+    const struct bc_values values = {.field = &field, .node = &node, .length = 3};
+    CHECK(bc__bounds(&values, BC_ORDER_BYTES, out) == 0);
+    for (int i = 1; i <= 4; i++) free((void *)(uintptr_t)buffers[i]);
+}
+
+static void check_order(const int *which, int low, int high) {
+    struct bc_bounds bounds;
+    find_offset_texts(which, &bounds);
+    CHECK(is_sorted_bound(&bounds.low, low) && is_sorted_bound(&bounds.high, high));
+    memset(&bounds, 0, sizeof(bounds));
+    find_view_texts(which, &bounds);
+    CHECK(is_sorted_bound(&bounds.low, low) && is_sorted_bound(&bounds.high, high));
+}
+
 static void test_order(void) {
-    static const struct {
-        const char *bytes;
-        size_t size;
-    } sorted[] = {{"", 0},
-                  {"\0", 1},
-                  {"\0a", 2},
-                  {"a", 1},
-                  {"a\0", 2},
-                  {"abcdefgh", 8},
-                  {"abcdefgh\0", 9},
-                  {"abcdefghijklmnop", 16},
-                  {"abcdefghijklmnop\0", 17},
-                  {"abcdefghijklmnopA", 17},
-                  {"abcdefghijklmnopB", 17},
-                  {"b", 1},
-                  {"\xff", 1}};
-    enum { N = sizeof(sorted) / sizeof(sorted[0]) };
-    for (size_t low = 0; low < N; low++) {
-        for (size_t high = low; high < N; high++) {
-            struct texts texts;
+    for (int low = 0; low < SORTED; low++) {
+        for (int high = low; high < SORTED; high++) {
+            int middle = (low + high) / 2;
+            const int falling[] = {high, middle, low};
+            const int rising[] = {low, middle, high};
+            const int mixed[] = {middle, high, low};
+            check_order(falling, low, high);
+            check_order(rising, low, high);
+            check_order(mixed, low, high);
+        }
+    }
+}
+
+/* Fixed-size binary has no zero or byte after its last value. */
+static void test_fixed_order(void) {
+    for (int size = 1; size <= 24; size++) {
+        for (int at = 0; at < size; at++) {
+            uint8_t *bytes = malloc(3 * (size_t)size);
+            CHECK(bytes != NULL);
+            memset(bytes, 'a', 3 * (size_t)size);
+            bytes[size + at] = 0x80;
+            bytes[2 * size + at] = 0;
+            const void *buffers[] = {NULL, bytes};
+            const struct ArrowSchema schema = {.format = "w"};
+            const struct bc_field field = {.kind = BC_LAYOUT_FIXED,
+                                           .bits = 8 * size,
+                                           .n_buffers = 2,
+                                           .schema = &schema};
+            const struct bc_node node = {.length = 3, .n_buffers = 2, .buffers = buffers};
+            const struct bc_values values = {.field = &field, .node = &node, .length = 3};
             struct bc_bounds bounds;
-            texts_init(&texts, "z");
-            texts_add(&texts, sorted[high].bytes, sorted[high].size);
-            texts_add(&texts, sorted[low].bytes, sorted[low].size);
-            texts_add(&texts, sorted[(low + high) / 2].bytes,
-                      sorted[(low + high) / 2].size);
-            CHECK(find(&texts, &bounds) == 0);
-            CHECK(is_bound(&bounds.low, sorted[low].bytes, sorted[low].size, true));
-            CHECK(is_bound(&bounds.high, sorted[high].bytes, sorted[high].size, true));
+            CHECK(bc__bounds(&values, BC_ORDER_BYTES, &bounds) == 0);
+            const char *texts = (const char *)bytes;
+            CHECK(is_bound(&bounds.low, texts + 2 * size, (size_t)size, true));
+            CHECK(is_bound(&bounds.high, texts + size, (size_t)size, true));
+            free(bytes);
         }
     }
 }
@@ -181,8 +290,9 @@ static void test_no_values(void) {
 
 int main(void) {
     static const struct tap_case cases[] = {
-        TAP_CASE(test_order),           TAP_CASE(test_cut_text), TAP_CASE(test_cut_bytes),
-        TAP_CASE(test_invalid_offsets), TAP_CASE(test_views),    TAP_CASE(test_no_values),
+        TAP_CASE(test_order),     TAP_CASE(test_fixed_order),     TAP_CASE(test_cut_text),
+        TAP_CASE(test_cut_bytes), TAP_CASE(test_invalid_offsets), TAP_CASE(test_views),
+        TAP_CASE(test_no_values),
     };
     return TAP_RUN(cases);
 }
