@@ -99,7 +99,6 @@ static uint8_t *scratch_bits(struct bc_statistics *statistics, int which, int64_
 /* Narrows the rows to those that are valid in another bitmap too. ENOMEM. */
 static int narrow(struct bc_statistics *statistics, struct rows *rows,
                   const uint8_t *bitmap, int64_t start) {
-    if (bitmap == NULL) return 0;
     if (rows->valid == NULL) {
         rows->valid = bitmap;
         rows->valid_start = start;
@@ -122,20 +121,19 @@ static const uint8_t *bitmap_of(const struct bc_field *field,
     return field->has_validity && node->null_count != 0 ? node->buffers[0] : NULL;
 }
 
-/* Finds the valid rows of a field: the structs around it are valid too. The recursion is
- * as deep as the schema. */
+/* Finds the valid rows of a field: the structs around it are valid too. */
 static int find_rows(struct bc_statistics *statistics, const struct bc_batch *batch,
                      int32_t index, struct rows *out) {
-    const struct bc_field *field = &statistics->schema->fields[index];
-    const struct bc_node *node = &batch->nodes[index];
-    if (index == 0) {
-        *out = (struct rows){.start = node->offset, .length = node->length};
-        return 0;
+    const struct bc_field *fields = statistics->schema->fields;
+    int64_t start = batch->nodes[0].offset;
+    for (int32_t i = index; i > 0; i = fields[i].parent) start += batch->nodes[i].offset;
+    *out = (struct rows){.start = start, .length = batch->nodes[0].length};
+    for (int32_t i = index; i > 0; i = fields[i].parent) {
+        const uint8_t *bitmap = bitmap_of(&fields[i], &batch->nodes[i]);
+        if (bitmap != NULL && narrow(statistics, out, bitmap, start) != 0) return ENOMEM;
+        start -= batch->nodes[i].offset;
     }
-    int code = find_rows(statistics, batch, field->parent, out);
-    if (code != 0) return code;
-    out->start += node->offset;
-    return narrow(statistics, out, bitmap_of(field, node), out->start);
+    return 0;
 }
 
 /* ---- a dictionary ---- */
@@ -181,17 +179,16 @@ static int mark_values(const struct bc_statistics *statistics, const struct bc_l
     return 0;
 }
 
-/* Replaces the rows of a leaf by the values of its dictionary that they have. */
+/* Finds the values of a leaf's dictionary that its rows have. */
 static int enter_dictionary(struct bc_statistics *statistics, const struct bc_leaf *leaf,
-                            const struct bc_batch *batch, struct rows *rows,
-                            int64_t *out_nulls) {
+                            const struct bc_batch *batch, const struct rows *rows,
+                            struct rows *out_values, int64_t *out_nulls) {
     const struct bc_node *values = &batch->nodes[leaf->values];
     uint8_t *marks = scratch_bits(statistics, 1, values->length);
     if (marks == NULL) return ENOMEM;
     memset(marks, 0, (size_t)bc__bit_bytes(values->length));
-    int code = mark_values(statistics, leaf, batch, rows, marks, out_nulls);
-    *rows = (struct rows){values->offset, values->length, marks, 0};
-    return code;
+    *out_values = (struct rows){values->offset, values->length, marks, 0};
+    return mark_values(statistics, leaf, batch, rows, marks, out_nulls);
 }
 
 /* ---- records ---- */
@@ -233,74 +230,74 @@ static int64_t count_dictionary_nans(const struct bc_statistics *statistics,
 static int measure(struct bc_statistics *statistics, const struct bc_leaf *leaf,
                    const struct bc_batch *batch, struct bc_leaf_record *out_record,
                    struct bc_bounds *out_bounds) {
+    bool is_encoded = leaf->values != leaf->field;
     struct rows rows;
+    struct rows marked;
     int code = find_rows(statistics, batch, leaf->field, &rows);
     if (code != 0) return code;
     int64_t nulls = 0;
     if (rows.valid != NULL) {
         nulls = rows.length - bc__bits_count(rows.valid, rows.valid_start, rows.length);
     }
-    const struct rows given = rows;
-    if (leaf->values != leaf->field) {
-        code = enter_dictionary(statistics, leaf, batch, &rows, &nulls);
+    if (is_encoded) {
+        code = enter_dictionary(statistics, leaf, batch, &rows, &marked, &nulls);
         if (code != 0) return code;
     }
+    const struct rows *of_values = is_encoded ? &marked : &rows;
     const struct bc_values values = {
         .field = &statistics->schema->fields[leaf->values],
         .node = &batch->nodes[leaf->values],
-        .start = rows.start,
-        .length = rows.length,
-        .valid = rows.valid,
-        .valid_start = rows.valid_start,
+        .start = of_values->start,
+        .length = of_values->length,
+        .valid = of_values->valid,
+        .valid_start = of_values->valid_start,
     };
     code = bc__bounds(&values, leaf->order, out_bounds);
     if (code != 0) return code;
     const struct bc_bound *low = &out_bounds->low;
     const struct bc_bound *high = &out_bounds->high;
     int64_t nans = out_bounds->nans;
-    if (nans > 0 && leaf->values != leaf->field) {
-        nans = count_dictionary_nans(statistics, leaf, batch, &given);
+    if (nans > 0 && is_encoded) {
+        nans = count_dictionary_nans(statistics, leaf, batch, &rows);
     }
-    bool is_empty = nulls + nans == given.length;
-    bool is_exact = is_empty || (low->is_exact && high->is_exact);
-    *out_record = (struct bc_leaf_record){
-        .nulls = nulls,
-        .nans = nans,
-        .low_size = low->size,
-        .high_size = high->size,
-        .has_low = low->is_known,
-        .has_high = high->is_known,
-        .is_exact = is_exact,
-    };
+    out_record->nulls = nulls;
+    out_record->nans = nans;
+    out_record->low_size = low->size;
+    out_record->high_size = high->size;
+    out_record->has_low = low->is_known;
+    out_record->has_high = high->is_known;
+    out_record->is_exact =
+        nulls + nans == rows.length || (low->is_exact && high->is_exact);
     return 0;
 }
 
 /* Reserves record `number` of a leaf, which has all earlier ones. ENOMEM. */
 static int reserve_leaf(struct bc_leaf *leaf, uint64_t number) {
     bc_assert(number <= leaf->n);
+    if (number < leaf->bounds_capacity) return 0;
     if (bc__grow((void **)&leaf->records, &leaf->records_capacity, number + 1,
                  sizeof(leaf->records[0])) != 0) {
         return ENOMEM;
     }
     /* Binary values of width 0 have bounds without bytes. */
+    size_t pair = leaf->width == 0 ? 1 : 2 * (size_t)leaf->width;
     return bc__grow((void **)&leaf->bounds, &leaf->bounds_capacity,
-                    (number + 1) * 2 * (size_t)leaf->width + 1, 1);
+                    leaf->records_capacity, pair);
 }
 
 /* Sets the reserved record `number` of a leaf. */
 static void add_leaf(struct bc_statistics *statistics, struct bc_leaf *leaf,
                      uint64_t number, const struct bc_batch *batch) {
-    size_t width = (size_t)leaf->width;
-    struct bc_leaf_record record = {.nulls = -1};
+    struct bc_leaf_record *record = &leaf->records[number];
     struct bc_bounds bounds;
-    memset(&bounds, 0, sizeof(bounds));
-    if (batch == NULL || measure(statistics, leaf, batch, &record, &bounds) != 0) {
-        record = (struct bc_leaf_record){.nulls = -1};
+    leaf->n = number + 1;
+    if (batch == NULL || measure(statistics, leaf, batch, record, &bounds) != 0) {
+        *record = (struct bc_leaf_record){.nulls = -1};
+        return;
     }
-    leaf->records[number] = record;
+    size_t width = (size_t)leaf->width;
     memcpy(leaf->bounds + 2 * width * number, bounds.low.bytes, width);
     memcpy(leaf->bounds + 2 * width * number + width, bounds.high.bytes, width);
-    leaf->n = number + 1;
 }
 
 int bc__statistics_reserve(struct bc_statistics *statistics, uint64_t number) {
