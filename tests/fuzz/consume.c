@@ -343,7 +343,9 @@ void fuzz_consume_statistics(struct bc_cache *cache) {
     struct ArrowSchema schema;
     struct ArrowArray array;
     struct bc_error error = {0};
-    int code = bc_cache_statistics(cache, NULL, 0, &schema, &array, &error);
+    int code = bc_cache_verify_statistics(cache, &error);
+    FUZZ_CHECK(code == 0 || error.message[0] != '\0');
+    code = bc_cache_statistics(cache, NULL, 0, &schema, &array, &error);
     FUZZ_CHECK(code == 0 || error.message[0] != '\0');
     if (code != 0) return;
     fuzz_consume(&schema, &array);

@@ -7,8 +7,8 @@
  *     byte 1   flags, below
  *     then, 6 bytes each: part, offset (2), what to do, value (2)
  *
- * A part is the head of a message, a body, all entries of the trailer, or its footer;
- * part and offset count modulo how many there are. */
+ * A part is the head or the body of a message, all entries of the trailer, or its footer.
+ * The messages of the statistics come last. Part and offset count modulo their counts. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +35,8 @@ struct part {
     size_t size;
 };
 
-/* A recording and its parts: first the heads of its messages in order, last the entries
- * and the footer. */
+/* A recording and its parts, in the order of the file. Only the footer comes before the
+ * statistics. */
 struct original {
     uint8_t *bytes;
     size_t size;
@@ -73,19 +73,24 @@ static void add_message(struct original *original, size_t offset, size_t *out_en
 static void look_at(struct original *original, int number) {
     original->bytes = fuzz_sample(number, &original->size);
     const uint8_t *footer = original->bytes + original->size - BC_TRAILER_FOOTER;
-    int64_t numbers[7];
+    int64_t numbers[9];
     memcpy(numbers, footer + 16, sizeof(numbers));
     original->trailer = (struct bc_trailer){
         .end = numbers[0],
         .schema_bytes = numbers[1],
         .batches = numbers[2],
         .dictionaries = numbers[5],
+        .statistics_bytes = numbers[7],
+        .statistics_schema_bytes = numbers[8],
     };
     size_t end = (size_t)original->trailer.end;
     for (size_t at = 0; at < end;) add_message(original, at, &at);
     size_t entries = end + BC_TRAILER_MARKER;
-    add_part(original, entries, original->size - BC_TRAILER_FOOTER - entries);
-    add_part(original, original->size - BC_TRAILER_FOOTER, BC_TRAILER_FOOTER);
+    size_t statistics = (size_t)bc__trailer_statistics_at(&original->trailer);
+    add_part(original, entries, statistics - entries);
+    size_t at_footer = original->size - BC_TRAILER_FOOTER;
+    add_part(original, at_footer, BC_TRAILER_FOOTER);
+    for (size_t at = statistics; at < at_footer;) add_message(original, at, &at);
 }
 
 /* ---- damage ---- */
@@ -180,6 +185,26 @@ static void seal_message(uint8_t *message, size_t size) {
     print(wire.checksums, bc__checksum_message(message, framed, at));
 }
 
+/* Ties the statistics to the recording, after their messages were corrected. */
+static void seal_statistics(const struct bc_trailer *trailer, uint8_t *bytes,
+                            uint8_t *footer) {
+    if (trailer->statistics_bytes == 0) return;
+    size_t schema_bytes = (size_t)trailer->statistics_schema_bytes;
+    const uint8_t *schema = bytes + bc__trailer_statistics_at(trailer);
+    uint64_t checksum = bc__checksum(schema, schema_bytes);
+    memcpy(footer + 88, &checksum, sizeof(checksum));
+    const uint8_t *batch = schema + schema_bytes;
+    int64_t batch_bytes = trailer->statistics_bytes - trailer->statistics_schema_bytes;
+    struct bc_frame frame;
+    if (bc__frame_parse(batch, batch_bytes, &frame) != 0 ||
+        frame.metadata_size > batch_bytes - frame.metadata) {
+        return;
+    }
+    size_t framed = (size_t)(frame.metadata + frame.metadata_size);
+    checksum = bc__checksum_seeded(batch, framed, bc__checksum(footer, 96));
+    memcpy(footer + 96, &checksum, sizeof(checksum));
+}
+
 static void seal(const struct original *original, uint8_t *bytes) {
     for (size_t i = 0; i < original->n_messages; i++) {
         seal_message(bytes + original->messages[i].offset, original->messages[i].size);
@@ -202,6 +227,7 @@ static void seal(const struct original *original, uint8_t *bytes) {
         uint64_t checksum = bc__checksum(bytes, (size_t)schema_bytes);
         memcpy(footer + 64, &checksum, sizeof(checksum));
     }
+    seal_statistics(trailer, bytes, footer);
     uint64_t checksum = bc__checksum(footer, 112);
     memcpy(footer + 112, &checksum, sizeof(checksum));
 }
