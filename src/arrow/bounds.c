@@ -46,19 +46,22 @@ enum bc_order bc__order_of(const struct bc_field *field) {
 
 /* ---- text and bytes ----
  *
- * The head of a text is an integer of 128 bits. It has the first 15 bytes of the text, or
- * a shorter text and zeros, and then the size, at most 16. Heads are ordered as the texts
- * are. Only texts of more than 15 bytes may differ and have equal heads. So the head
- * decides for almost all texts, without a branch that depends on the data. */
+ * The head of a text is an integer of 128 bits, in two words. It has the first 15 bytes
+ * of the text, or a shorter text and zeros, and then the size, at most 16. Heads are
+ * ordered as the texts are. Only texts of more than 15 bytes may differ and have equal
+ * heads. So the head decides for almost all texts, without a branch that depends on the
+ * data. */
 
 #define INLINE static inline __attribute__((always_inline))
 
-__extension__ typedef unsigned __int128 head_t;
+struct head {
+    uint64_t high, low;
+};
 
 struct text {
     const uint8_t *bytes;
     int64_t size;
-    head_t head;
+    struct head head;
 };
 
 enum { WORD = 8, HEAD_BYTES = 15, LONG = HEAD_BYTES + 1 };
@@ -66,12 +69,19 @@ enum { WORD = 8, HEAD_BYTES = 15, LONG = HEAD_BYTES + 1 };
 /* The bytes of texts without any, whose buffer may be NULL. */
 static const uint8_t no_bytes[1] = {0};
 
-#define FIRST(n) (~(head_t)0 << (128 - 8 * (n)))
+#define FIRST(n) (UINT64_MAX << (64 - 8 * (n)))
+#define ALL UINT64_MAX
 /* By the size of a text: the bytes of the head that belong to it. */
-static const head_t head_masks[LONG + 1] = {
-    0,         FIRST(1),  FIRST(2),  FIRST(3),  FIRST(4),  FIRST(5),
-    FIRST(6),  FIRST(7),  FIRST(8),  FIRST(9),  FIRST(10), FIRST(11),
-    FIRST(12), FIRST(13), FIRST(14), FIRST(15), FIRST(15)};
+static const struct head head_masks[LONG + 1] = {
+    {0, 0},          {FIRST(1), 0},   {FIRST(2), 0},   {FIRST(3), 0},   {FIRST(4), 0},
+    {FIRST(5), 0},   {FIRST(6), 0},   {FIRST(7), 0},   {ALL, 0},        {ALL, FIRST(1)},
+    {ALL, FIRST(2)}, {ALL, FIRST(3)}, {ALL, FIRST(4)}, {ALL, FIRST(5)}, {ALL, FIRST(6)},
+    {ALL, FIRST(7)}, {ALL, FIRST(7)}};
+
+/* Without a branch. */
+INLINE bool is_head_less(struct head one, struct head other) {
+    return (one.high < other.high) | ((one.high == other.high) & (one.low < other.low));
+}
 
 /* Returns eight bytes as an integer that is ordered as they are. */
 INLINE uint64_t word_at(const uint8_t *bytes) {
@@ -82,7 +92,7 @@ INLINE uint64_t word_at(const uint8_t *bytes) {
 }
 
 /* Returns the head of a text. `left`: the bytes from `bytes` on that can be read. */
-INLINE head_t head_of(const uint8_t *bytes, int64_t size, int64_t left) {
+INLINE struct head head_of(const uint8_t *bytes, int64_t size, int64_t left) {
     bc_assert(bytes != NULL && size >= 0 && size <= left);
     uint8_t copy[2 * WORD];
     if (left < 2 * WORD) {
@@ -91,8 +101,9 @@ INLINE head_t head_of(const uint8_t *bytes, int64_t size, int64_t left) {
         bytes = copy;
     }
     unsigned counted = size < LONG ? (unsigned)size : LONG;
-    head_t head = (head_t)word_at(bytes) << 64 | word_at(bytes + WORD);
-    return (head & head_masks[counted]) | counted;
+    struct head mask = head_masks[counted];
+    return (struct head){word_at(bytes) & mask.high,
+                         (word_at(bytes + WORD) & mask.low) | counted};
 }
 
 /* Compares two texts that are longer than a head, by their bytes after the head. */
@@ -109,7 +120,8 @@ static bool is_rest_less(const struct text *one, const struct text *other) {
 }
 
 static bool is_less(const struct text *one, const struct text *other) {
-    if (one->head != other->head) return one->head < other->head;
+    if (is_head_less(one->head, other->head)) return true;
+    if (is_head_less(other->head, one->head)) return false;
     return one->size > HEAD_BYTES && is_rest_less(one, other);
 }
 
@@ -117,22 +129,25 @@ static bool is_less(const struct text *one, const struct text *other) {
  * than `below` or greater than `above`. */
 struct texts {
     struct text low, high; /* without bytes until there is a text */
-    head_t below, above;
+    struct head below, above;
 };
 
 static void replace(struct texts *texts, const struct text *text) {
     bool is_first = texts->low.bytes == NULL;
     if (is_first || is_less(text, &texts->low)) texts->low = *text;
     if (is_first || is_less(&texts->high, text)) texts->high = *text;
-    /* A long text may be less than another one with the same head. */
-    texts->below = texts->low.head + (texts->low.size > HEAD_BYTES);
-    texts->above = texts->high.head - (texts->high.size > HEAD_BYTES);
+    /* A long text may be less than another one with the same head. The size is the last
+     * byte of the head, so it carries into no other. */
+    texts->below = texts->low.head;
+    texts->above = texts->high.head;
+    texts->below.low += texts->low.size > HEAD_BYTES;
+    texts->above.low -= texts->high.size > HEAD_BYTES;
 }
 
 INLINE void add_text(struct texts *texts, const uint8_t *bytes, int64_t size,
                      int64_t left, bool valid) {
-    head_t head = head_of(bytes, size, left);
-    if (valid & ((head < texts->below) | (head > texts->above))) {
+    struct head head = head_of(bytes, size, left);
+    if (valid & (is_head_less(head, texts->below) | is_head_less(texts->above, head))) {
         replace(texts, &(const struct text){bytes, size, head});
     }
 }
@@ -272,8 +287,8 @@ static void set_text(struct bc_bound *out, struct text text, enum bc_order order
 
 static int text_bounds(const struct bc_values *values, enum bc_order order,
                        struct bc_bounds *out) {
-    const struct text none = {NULL, 0, 0};
-    struct texts texts = {none, none, ~(head_t)0, 0};
+    const struct text none = {NULL, 0, {0, 0}};
+    struct texts texts = {none, none, {ALL, ALL}, {0, 0}};
     int code = 0;
     switch (values->field->kind) {
         case BC_LAYOUT_BINARY:
