@@ -161,8 +161,8 @@ def _anew(column: pa.Array, of_dictionary: Callable[[pa.Array], pa.Array]) -> pa
         return pa.ExtensionArray.from_storage(kind, inner(column.storage))
     if t.is_dictionary(kind):
         return of_dictionary(column)
-    if len(column) == 0:
-        return column
+    if len(column) == 0 and t.is_nested(kind):
+        return pa.nulls(0, kind)
     if t.is_struct(kind):
         fields = [inner(column.field(number)) for number in range(kind.num_fields)]
         return _rebuilt(column.is_valid(), kind, [], fields)

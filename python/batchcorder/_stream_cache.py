@@ -42,6 +42,14 @@ def _rows_of(source: object) -> int | None:
     return None
 
 
+def _check_connection(con: Any) -> None:
+    if not hasattr(con, "register") or not hasattr(con, "from_arrow"):
+        raise TypeError(
+            "argument 'con': expected a connection of DuckDB, such as backend.con of "
+            f"Ibis, got '{type(con).__name__}'"
+        )
+
+
 class StreamCache(_core.StreamCache):
     """
     Record a single-use Arrow stream once and replay it to any number of readers.
@@ -784,6 +792,8 @@ class StreamCache(_core.StreamCache):
         ------
         ImportError
             DuckDB is not installed.
+        TypeError
+            `con` is no connection.
         ValueError
             The cache is closed.
 
@@ -801,6 +811,7 @@ class StreamCache(_core.StreamCache):
         import duckdb
 
         connection = duckdb.default_connection() if con is None else con
+        _check_connection(connection)
         return connection.from_arrow(self._scanned_by_duckdb())
 
     def register(
@@ -828,6 +839,8 @@ class StreamCache(_core.StreamCache):
         ------
         ImportError
             DuckDB is not installed.
+        TypeError
+            `con` is no connection.
         ValueError
             The cache is closed.
 
@@ -840,11 +853,14 @@ class StreamCache(_core.StreamCache):
         >>> cache.register(con, "recorded").sql("select sum(x) from recorded").fetchall()
         [(6,)]
         """
+        _check_connection(con)
         return con.register(name, self._scanned_by_duckdb())
 
     def _scanned_by_duckdb(self) -> Any:
         from ._duckdb.source import scanned
 
+        if self.stats()["state"] == "closed":
+            raise ValueError("Dataset has been closed")
         return scanned(self, self._filter_statistics(), self._source_rows)
 
     def _filter_statistics(self) -> Statistics:
@@ -1053,8 +1069,9 @@ class StreamCache(_core.StreamCache):
         Return bounds of the columns of each recorded batch; never calls the source.
 
         Filters of :meth:`dataset`, :meth:`to_duckdb` and :meth:`scan_polars` skip batches
-        by them. Of a complete recording, they are in its file. Otherwise the first call
-        reads the columns, and later calls read batches that were recorded since.
+        by them. The file of a complete recording has them, unless it was written with
+        ``statistics=False``. Otherwise the first call reads the columns, and later calls
+        read batches that were recorded since.
 
         Parameters
         ----------
@@ -1066,7 +1083,8 @@ class StreamCache(_core.StreamCache):
         pyarrow.Table
             One row for each batch that is not evicted, with the columns `batch` (index in
             the stream) and `row_count`. Then a struct for each ordered column, or ordered
-            field inside structs, named by its path:
+            field inside structs, named by its path. Two may have the same name. The
+            metadata of each has its indices under ``batchcorder.path``:
 
             - null_count: number of rows without a value
             - min, max: bounds of the values, NaN excluded; null if there is no value.
@@ -1100,7 +1118,7 @@ class StreamCache(_core.StreamCache):
         if not self._has_statistics:
             raise ValueError(
                 "the cache was made with statistics=False: leave the argument out to "
-                "gather them when they are needed"
+                "gather them when they are needed; of a recording, open its file again"
             )
         indices = None
         if columns is not None:

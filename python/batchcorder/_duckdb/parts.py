@@ -35,12 +35,33 @@ _Range = tuple[int, int, bool]
 _Run = tuple[int, int]
 
 
-def _is_sliceable(kind: pa.DataType) -> bool:
-    """Return whether DuckDB reads slices: it rejects some with structs in them."""
-    t = pa.types
-    return not _rows.has(
-        kind, lambda part: t.is_nested(part) or t.is_run_end_encoded(part)
-    )
+def _is_struct_in_struct(kind: pa.DataType) -> bool:
+    is_struct = pa.types.is_struct
+    return is_struct(kind) and any(map(is_struct, _rows.children(kind)))
+
+
+def as_scanned(stream: Any) -> Any:
+    """Return a stream that DuckDB reads: it rejects slices of structs in structs."""
+    try:
+        schema = stream.schema
+    except pa.ArrowException:
+        return stream  # DuckDB may read a schema that pyarrow refuses
+    numbers = [n for n, kind in enumerate(schema.types) if _is_rejected(kind)]
+    if not numbers:
+        return stream
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            columns = batch.columns
+            for number in numbers:
+                columns[number] = _rows.without_slices(columns[number])
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _is_rejected(kind: pa.DataType) -> bool:
+    return _rows.has(kind, _is_struct_in_struct)
 
 
 def _run(numbers: pa.Array) -> _Run | None:
@@ -56,7 +77,6 @@ class _Some:
 
     def __init__(self, cache: StreamCache, columns: list[int], kept: pa.Schema) -> None:
         self._cache, self._columns, self._kept = cache, columns, kept
-        self._is_sliceable = all(map(_is_sliceable, kept.types))
 
     def read(self, number: int, more: list[int]) -> pa.RecordBatch:
         """Return the columns of a batch, and more columns after them."""
@@ -67,13 +87,6 @@ class _Some:
         """Return a batch without the columns after them."""
         columns = batch.columns[: len(self._columns)]
         return pa.RecordBatch.from_arrays(columns, schema=self._kept)
-
-    def slice(self, batch: pa.RecordBatch, run: _Run) -> pa.RecordBatch:
-        """Return adjacent rows, not copied if DuckDB reads such a slice."""
-        first, count = run
-        if self._is_sliceable:
-            return batch.slice(first, count)
-        return _rows.of(batch, pa.array(range(first, first + count), pa.int64()))
 
 
 class Parts:
@@ -156,7 +169,7 @@ class Parts:
         """Return the matching rows of a batch, and keep their place if adjacent."""
         run = self._runs.get(number)
         if run is not None:
-            return some.slice(some.read(number, []), run)
+            return some.read(number, []).slice(*run)
         condition = self._condition
         of_condition = sorted(condition.columns)
         read = some.read(number, of_condition)
@@ -167,4 +180,4 @@ class Parts:
         if run is None:
             return _rows.of(some.of(read), numbers)
         self._runs[number] = run
-        return some.slice(some.of(read), run)
+        return some.of(read).slice(*run)

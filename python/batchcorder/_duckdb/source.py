@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from .._literals import FALSE, TRUE
-from .parts import Parts
+from .parts import Parts, as_scanned
 from .predicates import Condition, Translator
 from .query import Query, query
 
@@ -130,12 +130,12 @@ class _Source:
         """Return a stream, and whether it has these columns only."""
         Query.streams += 1
         if not filters:
-            reader = self.obj.reader(columns=columns)
+            reader = as_scanned(self.obj.reader(columns=columns))
             return reader.__arrow_c_stream__(), columns is not None
         every = range(len(self.obj.schema))
         some = [self._parts(one) or self._all_parts(one) for one in filters]
         parts = functools.reduce(Parts.both, some)
-        stream = parts.read(list(every if columns is None else columns))
+        stream = as_scanned(parts.read(list(every if columns is None else columns)))
         return stream.__arrow_c_stream__(), True
 
     def _all_parts(self, predicate: Any) -> Parts:
