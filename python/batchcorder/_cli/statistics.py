@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,14 @@ from .table import lines_of, plain_text_of
 
 # In place of a bound: the statistics do not have it, or the column has no value.
 _UNKNOWN, _NO_VALUE = "?", "-"
+
+
+_BINARY = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)
 
 
 class _Leaf(NamedTuple):
@@ -82,6 +91,22 @@ def summary(table: pa.Table, room: int | None) -> Iterator[str]:
     yield from lines
 
 
+def _json_bound(bounds: pa.ChunkedArray, row: int) -> bool | int | float | str | None:
+    """Return a bound as JSON has it: a number, a boolean, or a text."""
+    t, kind = pa.types, bounds.type
+    if t.is_boolean(kind) or t.is_integer(kind):
+        value: bool | int | None = bounds[row].as_py()
+        return value
+    if t.is_floating(kind):
+        number = bounds[row].as_py()
+        # JSON has no infinity.
+        return number if number is None or math.isfinite(number) else str(number)
+    if any(is_bytes(kind) for is_bytes in _BINARY):
+        data = bounds[row].as_py()
+        return None if data is None else str(data.hex())
+    return plain_text_of(bounds, row)
+
+
 def batches(table: pa.Table) -> list[dict[str, Any]]:
     """Return for each batch its row count and the statistics of its leaves, for JSON."""
     leaves = list(_leaves(table))
@@ -93,7 +118,7 @@ def batches(table: pa.Table) -> list[dict[str, Any]]:
             for key, values in leaf.statistics.items():
                 is_bound = key in ("min", "max")
                 one[key] = (
-                    plain_text_of(values, number) if is_bound else values[number].as_py()
+                    _json_bound(values, number) if is_bound else values[number].as_py()
                 )
             columns.append(one)
         head = {name: table[name][number].as_py() for name in ("batch", "row_count")}

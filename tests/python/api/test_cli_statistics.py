@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import re
@@ -48,8 +49,8 @@ def test_bounds_of_batches() -> None:
         "name": "x",
         "path": [0],
         "null_count": 0,
-        "min": "1",
-        "max": "7",
+        "min": 1,
+        "max": 7,
         "exact": True,
     }
     assert second["columns"][2]["max"] is None
@@ -86,10 +87,10 @@ def test_names_that_repeat_or_have_dots() -> None:
     info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
     found = [(x["name"], x["path"], x["min"]) for x in info["statistics"][0]["columns"]]
     assert found == [
-        ("a.b", [0], "3"),
-        ("a.b", [1, 0], "1"),
-        ("a.c.d", [1, 1, 0], "2"),
-        ("a.b", [3], "4"),
+        ("a.b", [0], 3),
+        ("a.b", [1, 0], 1),
+        ("a.c.d", [1, 1, 0], 2),
+        ("a.b", [3], 4),
     ]
 
 
@@ -214,6 +215,35 @@ def test_values_outside_the_range(case: Case) -> None:
     assert (of_high["min"], of_high["max"]) == (texts[1], texts[1])
 
 
+def test_values_of_json() -> None:
+    infinite = float("inf")
+    columns = {
+        "b": pa.array([False, True]),
+        "i": pa.array([-(1 << 63), 7]),
+        "u": pa.array([0, (1 << 64) - 1], pa.uint64()),
+        "f": pa.array([-1.5, infinite]),
+        "h": pa.array([0.5, 2.0], pa.float16()),
+        "bytes": pa.array([b"", b"\x01\xf5"]),
+        "fixed": pa.array([b"\x01\xf5", b"\xff\xff"], pa.binary(2)),
+        "date": pa.array([datetime.date(2026, 1, 2), datetime.date(2026, 3, 4)]),
+        "dictionary": pa.array([3, 5]).dictionary_encode(),
+    }
+    batchcorder.record(pa.table(columns), "x.arrows").close()
+    info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
+    found = [(one["min"], one["max"]) for one in info["statistics"][0]["columns"]]
+    assert found == [
+        (False, True),
+        (-(1 << 63), 7),
+        (0, (1 << 64) - 1),
+        (-1.5, "inf"),
+        (0.5, 2.0),
+        ("", "01f5"),
+        ("01f5", "ffff"),
+        ("2026-01-02", "2026-03-04"),
+        (3, 5),
+    ]
+
+
 def test_text_that_is_not_utf8() -> None:
     text = pa.array([b"\xff", b"a"]).view(pa.string())
     batches = [pa.RecordBatch.from_arrays([one], ["c"]) for one in (text, text[1:])]
@@ -231,4 +261,4 @@ def test_a_name_that_is_not_utf8() -> None:
     line = works("info", "--statistics", "x.arrows").splitlines()[-1]
     assert line.split("  ")[0] == "(a name that is not UTF-8)"
     info = json.loads(works("info", "--statistics", "--json", "x.arrows"))
-    assert info["statistics"][0]["columns"][0]["max"] == "7"
+    assert info["statistics"][0]["columns"][0]["max"] == 7
