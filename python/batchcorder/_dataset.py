@@ -30,8 +30,28 @@ if TYPE_CHECKING:
 Columns = list[str] | dict[str, pc.Expression]
 
 
+# Columns that pyarrow's scanner adds to those of a dataset.
+_ADDED = {"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"}
+
+
+def _no_match(schema: pa.Schema, name: str) -> Exception:
+    error: Exception = pa.ArrowInvalid(f"No match for FieldRef.Name({name}) in {schema}")
+    return error
+
+
+def _check_exist(schema: pa.Schema, expressions: list[Any]) -> None:
+    """Refuse references to columns that do not exist: pyarrow's error lists its own."""
+    for expression in expressions:
+        known = _expression.contents(expression)
+        for name in sorted(known.columns) if known is not None else []:
+            if name not in schema.names and name not in _ADDED:
+                raise _no_match(schema, name)
+
+
 def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
     """Return the numbers of the columns that a scan reads; None: all."""
+    expressions = list(columns.values()) if isinstance(columns, dict) else []
+    _check_exist(schema, expressions if filter is None else [*expressions, filter])
     if columns is None:
         return None
     if isinstance(columns, dict):
@@ -39,6 +59,9 @@ def _needed(schema: pa.Schema, columns: Any, filter: Any) -> list[int] | None:
     else:
         # ".a.b" is a field of a.
         paths = [name for name in columns if name not in schema.names]
+        for path in paths:
+            if path not in _ADDED and not any(name in path for name in schema.names):
+                raise _no_match(schema, path)
         wanted = {*columns, *(n for n in schema.names if any(n in p for p in paths))}
     if filter is not None:
         wanted |= _expression.referenced(schema, [filter])

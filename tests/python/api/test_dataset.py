@@ -650,3 +650,25 @@ def test_datafusion(tmp_path: Path) -> None:
         before = reads(cache)
         context.sql("select sum(x) as v from d where x > 990").collect()
         assert reads(cache) - before == 1
+
+
+SCANS_OF_NO_COLUMN: dict[str, Callable[[Any], Any]] = {
+    "columns": lambda dataset: dataset.to_table(columns=["x", "nope"]),
+    "expression": lambda dataset: dataset.to_table(columns={"a": pads.field("nope")}),
+    "filter": lambda dataset: dataset.to_table(filter=pads.field("nope") == 1),
+    "count": lambda dataset: dataset.count_rows(filter=pads.field("nope") == 1),
+    "head": lambda dataset: dataset.head(1, columns=["nope"]),
+}
+
+
+@pytest.mark.parametrize("name", SCANS_OF_NO_COLUMN)
+def test_errors_name_the_columns_that_exist(name: str) -> None:
+    dataset = StreamCache(pa.table({"x": [1], "why": ["a"]})).dataset()
+    with pytest.raises(pa.ArrowInvalid, match=r"Name\(nope\) in x: int64\s+why: string"):
+        SCANS_OF_NO_COLUMN[name](dataset)
+
+
+def test_columns_that_pyarrows_scanner_adds() -> None:
+    dataset = StreamCache(pa.table({"x": [1, 2]})).dataset()
+    found = dataset.to_table(columns=["x", "__batch_index"])
+    assert found.column_names == ["x", "__batch_index"]
