@@ -73,14 +73,16 @@ static int check_reader(const struct bc_cache *cache, const struct bc_reader *re
                                   "Maximum number of readers (%llu) has been reached",
                                   (unsigned long long)cache->max_readers);
     }
-    return bc__cache_check_evicted(cache, bc_reader_position(reader), error);
+    uint64_t first =
+        reader->order == NULL ? bc_reader_position(reader) : bc__reader_mark(reader);
+    return bc__cache_check_evicted(cache, first, error);
 }
 
 /* Admits the reader if it may start at its position. */
 static int admit_reader(struct bc_cache *cache, struct bc_reader *reader,
                         struct bc_error *error) {
     bc__mutex_lock(&cache->lock);
-    if (bc_reader_position(reader) == BC_READER_FRONTIER) {
+    if (bc_reader_position(reader) == BC_READER_FRONTIER && reader->order == NULL) {
         atomic_store(&reader->cursor, bc__store_published(&cache->store));
     }
     int code = check_reader(cache, reader, error);
@@ -138,8 +140,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
     int code = project(cache, options->columns, options->n_columns, &projection, error);
     if (code != 0) return code;
     struct bc_reader *reader;
-    const struct bc_range range = {options->start, options->stop, options->step};
-    if (bc__reader_new(&parts, range, projection, counted, &reader) != 0) {
+    if (bc__reader_new(&parts, options, projection, counted, &reader) != 0) {
         bc__projection_free(projection);
         return bc__error_memory(error);
     }
@@ -148,7 +149,7 @@ int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *opt
         bc__reader_discard(reader);
         return code;
     }
-    if (counted) {
+    if (counted && reader->order == NULL) {
         uint64_t published = bc__store_published(&cache->store);
         uint64_t start = bc_reader_position(reader);
         /* If the reader starts beyond the published batches, prefetching still continues

@@ -9,24 +9,46 @@
 #include "base/refcount.h"
 #include "replay/export.h"
 
-int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
+/* Copies the order into the reader. Returns 0 or ENOMEM. */
+static int copy_order(struct bc_reader *reader, const struct bc_reader_options *options) {
+    uint64_t n = options->n_order;
+    if (n > SIZE_MAX / sizeof(*reader->order) - 1) return ENOMEM;
+    reader->order = bc__malloc((size_t)(n + 1) * sizeof(*reader->order));
+    if (reader->order == NULL) return ENOMEM;
+    if (reader->stop > n) reader->stop = n;
+    reader->first = UINT64_MAX;
+    for (uint64_t i = 0; i < n; i++) {
+        reader->order[i] = options->order[i];
+        bool is_read = i >= options->start && i < reader->stop &&
+                       (i - options->start) % options->step == 0;
+        if (is_read && options->order[i] < reader->first) {
+            reader->first = options->order[i];
+        }
+    }
+    return 0;
+}
+
+int bc__reader_new(const struct bc_reader_cache *cache,
+                   const struct bc_reader_options *options,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader) {
     bc_assert(cache != NULL && cache->store != NULL);
     struct bc_reader *reader =
         counted ? bc__calloc_cacheline(sizeof(*reader)) : bc__calloc(1, sizeof(*reader));
     if (reader == NULL) return ENOMEM;
-    int code = bc__borrow_list_new(counted, &reader->borrow_list);
+    reader->stop = options->stop;
+    reader->step = options->step;
+    int code = options->order == NULL ? 0 : copy_order(reader, options);
+    if (code == 0) code = bc__borrow_list_new(counted, &reader->borrow_list);
     if (code != 0) {
+        bc__free(reader->order);
         bc__free(reader);
         return code;
     }
     atomic_init(&reader->refs, 1);
     reader->cache = *cache;
     reader->projection = projection;
-    atomic_init(&reader->cursor, range.start);
-    reader->stop = range.stop;
-    reader->step = range.step;
+    atomic_init(&reader->cursor, options->start);
     reader->counted = counted;
     *out_reader = reader;
     return 0;
@@ -34,13 +56,15 @@ int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
 
 uint64_t bc__reader_mark(const struct bc_reader *reader) {
     uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_acquire);
-    return cursor < reader->stop ? cursor : UINT64_MAX;
+    if (cursor >= reader->stop) return UINT64_MAX;
+    return reader->order == NULL ? cursor : reader->first;
 }
 
 void bc__reader_discard(struct bc_reader *reader) {
     bc_assert(reader != NULL);
     bc__borrow_list_orphan(reader->borrow_list);
     bc__projection_free(reader->projection);
+    bc__free(reader->order);
     bc__free(reader);
 }
 
@@ -92,10 +116,15 @@ static void count_hit(_Atomic uint64_t *hits) {
     atomic_store_explicit(hits, before + 1, memory_order_relaxed);
 }
 
-/* Moves the cursor past batch `number`. The reader's lock is held. */
-static void move_cursor(struct bc_reader *reader, uint64_t number) {
-    uint64_t next = number + reader->step;
-    if (next < number) next = UINT64_MAX;
+/* Returns the number of the batch at the cursor, which is before the reader's end. */
+static uint64_t number_at(const struct bc_reader *reader, uint64_t cursor) {
+    return reader->order == NULL ? cursor : reader->order[cursor];
+}
+
+/* Moves the cursor to the next batch. The reader's lock is held. */
+static void move_cursor(struct bc_reader *reader, uint64_t cursor) {
+    uint64_t next = cursor + reader->step;
+    if (next < cursor) next = UINT64_MAX;
     atomic_store_explicit(&reader->cursor, next, memory_order_release);
 }
 
@@ -105,13 +134,14 @@ static enum step read_at_cursor(struct bc_reader *reader, bool quick,
                                 struct bc_batch_info *out_info, struct result *result,
                                 struct bc_error *error) {
     struct bc_store *store = reader->cache.store;
-    uint64_t number = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
-    result->number = number;
+    uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
     if (atomic_load_explicit(reader->cache.closed, memory_order_acquire)) {
         result->code = bc__error_closed(error);
         return STEP_FAILED;
     }
-    if (number >= reader->stop) return STEP_ENDED;
+    if (cursor >= reader->stop) return STEP_ENDED;
+    uint64_t number = number_at(reader, cursor);
+    result->number = number;
     if (number >= bc__store_published(store)) return STEP_NOT_YET;
     const struct bc_projection *projection = reader->projection;
     struct bc_batch *batch;
@@ -130,7 +160,7 @@ static enum step read_at_cursor(struct bc_reader *reader, bool quick,
         result->code = bc__error_memory(error);
         return STEP_FAILED;
     }
-    move_cursor(reader, number);
+    move_cursor(reader, cursor);
     count_hit(info.in_memory ? &reader->memory_hits : &reader->disk_hits);
     if (out_info != NULL) *out_info = info;
     return STEP_DONE;
@@ -140,7 +170,7 @@ static enum step read_at_cursor(struct bc_reader *reader, bool quick,
 static void report_position(const struct bc_reader *reader) {
     const struct bc_reader_cache *cache = &reader->cache;
     if (cache->ops->on_advance != NULL) cache->ops->on_advance(cache->context);
-    if (!reader->counted) return;
+    if (!reader->counted || reader->order != NULL) return;
     bc__demand_on_position(&cache->ingest->demand, bc_reader_position(reader),
                            reader->stop);
 }
@@ -175,6 +205,11 @@ static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *o
             bc__batch_unref(result.unused);
             return result.code == EAGAIN ? not_quick_error(error) : result.code;
         }
+        if (exhausted && step == STEP_NOT_YET && reader->order != NULL) {
+            return bc__error_set(error, EINVAL,
+                                 "The order has batch %llu, which the stream lacks",
+                                 (unsigned long long)result.number);
+        }
         if (exhausted || step == STEP_ENDED) {
             memset(out_array, 0, sizeof(*out_array));
             if (out_info != NULL) memset(out_info, 0, sizeof(*out_info));
@@ -200,13 +235,14 @@ int bc_reader_skip(struct bc_reader *reader, uint64_t number) {
     int code = 0;
     /* Another thread may hold the lock for a whole read. */
     if (!bc__mutex_try_lock(&reader->borrow_list->lock)) return EAGAIN;
+    uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
     if (atomic_load_explicit(cache->closed, memory_order_acquire)) {
         code = EINVAL;
-    } else if (atomic_load_explicit(&reader->cursor, memory_order_relaxed) != number ||
-               number >= reader->stop || number >= bc__store_published(cache->store)) {
+    } else if (cursor >= reader->stop || number_at(reader, cursor) != number ||
+               number >= bc__store_published(cache->store)) {
         code = EAGAIN;
     } else {
-        move_cursor(reader, number);
+        move_cursor(reader, cursor);
         count_hit(&reader->memory_hits);
     }
     bc__mutex_unlock(&reader->borrow_list->lock);

@@ -9,7 +9,8 @@
  * `closed`, and then acquires each reader's lock once. After that, no reader is in a call
  * of the store. A reader references a batch before the cursor moves past it. The lowest
  * cursor is therefore a low-water mark: no reader reads an earlier batch. A reader at its
- * `stop` reads nothing any more. */
+ * `stop` reads nothing any more. The cursor of a reader with an order is an index in it,
+ * and its mark is the lowest number in the order. */
 #ifndef BC_REPLAY_READER_H
 #define BC_REPLAY_READER_H
 
@@ -42,7 +43,9 @@ struct bc_reader {
     atomic_uint refs;
     struct bc_borrow_list *borrow_list; /* its lock is the reader's lock */
     _Atomic uint64_t cursor;
-    uint64_t stop;                    /* the end: the first batch not to read */
+    uint64_t *order;                  /* NULL: the cursor is the number of a batch */
+    uint64_t first;                   /* with an order: the lowest number to read */
+    uint64_t stop;                    /* the end: the first cursor not to read */
     uint64_t step;                    /* batches from one read to the next */
     struct bc_projection *projection; /* NULL: all columns */
     bool counted;                     /* `max_readers` counts this reader */
@@ -53,16 +56,11 @@ struct bc_reader {
     struct bc_error error; /* of its exported stream */
 };
 
-/* The batches that a reader returns. */
-struct bc_range {
-    uint64_t start;
-    uint64_t stop;
-    uint64_t step;
-};
-
-/* Makes a reader. On success the projection moves in. `counted`: false means that the
- * reader serves one call, and may share its cache lines. Returns 0 or an errno. */
-int bc__reader_new(const struct bc_reader_cache *cache, struct bc_range range,
+/* Makes a reader of the batches and columns that the options select. On success the
+ * projection moves in. `counted`: false means that the reader serves one call, and may
+ * share its cache lines. Returns 0 or an errno. */
+int bc__reader_new(const struct bc_reader_cache *cache,
+                   const struct bc_reader_options *options,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader);
 /* Returns the first batch that the reader may still read; UINT64_MAX means none. */

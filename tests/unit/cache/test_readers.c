@@ -270,6 +270,127 @@ static void test_room_for_those_that_are_wanted(void) {
     counting_source_check_released(&source);
 }
 
+static struct bc_reader *ordered(struct bc_cache *cache, const uint64_t *order,
+                                 uint64_t n, uint64_t start, uint64_t step) {
+    struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+    options.order = order;
+    options.n_order = n;
+    options.start = start;
+    options.step = step;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+    return reader;
+}
+
+/* The order may repeat batches and name unrecorded ones, and is copied. The range is one
+ * of the order. */
+static void test_order(void) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache *cache = counting_source_cache(&source, NULL);
+    uint64_t order[] = {4, 0, 5, 0, 2};
+    for (uint64_t start = 0; start < 7; start++) {
+        for (uint64_t step = 1; step < 4; step++) {
+            struct bc_reader *reader = ordered(cache, order, 5, start, step);
+            uint64_t given[] = {4, 0, 5, 0, 2};
+            memset(order, 0xff, sizeof(order));
+            struct ArrowArray array;
+            struct bc_batch_info info;
+            for (uint64_t i = start; i < 5; i += step) {
+                CHECK(bc_reader_position(reader) == i);
+                CHECK(bc_reader_skip(reader, 3) == EAGAIN);
+                CHECK(bc_reader_next(reader, &array, &info, NULL) == 0);
+                CHECK(info.number == given[i]);
+                counting_source_check(&source, &array, (int64_t)given[i]);
+            }
+            CHECK(bc_reader_skip(reader, 2) == EAGAIN);
+            CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+            CHECK(array.release == NULL);
+            bc_reader_unref(reader);
+            memcpy(order, given, sizeof(order));
+        }
+    }
+    struct bc_reader *reader = ordered(cache, order, 5, 0, 1);
+    CHECK(bc_reader_skip(reader, 4) == 0 && bc_reader_position(reader) == 1);
+    bc_reader_unref(reader);
+    /* An order of no batches, and a batch that the stream lacks. */
+    struct ArrowArray array;
+    struct bc_error error = {0};
+    reader = ordered(cache, order, 0, 0, 1);
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0 && array.release == NULL);
+    bc_reader_unref(reader);
+    uint64_t absent = BATCHES;
+    reader = ordered(cache, &absent, 1, 0, 1);
+    for (int i = 0; i < 2; i++) {
+        CHECK(bc_reader_next(reader, &array, NULL, &error) == EINVAL);
+        CHECK(strstr(error.message, "The order has batch 6, which the stream lacks"));
+    }
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    counting_source_check_released(&source);
+}
+
+/* A reader with an order keeps all batches from the lowest that it may still read. */
+static void test_an_order_holds_batches_back(void) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.max_readers = 3;
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    static const uint64_t order[] = {5, 2, 4};
+    struct bc_reader *reader = ordered(cache, order, 3, 0, 1);
+    for (int i = 0; i < 2; i++) {
+        struct bc_reader *all = new_reader(cache);
+        struct ArrowArray array;
+        for (int64_t n = 0; n < BATCHES; n++) {
+            CHECK(bc_reader_next(all, &array, NULL, NULL) == 0);
+            counting_source_check(&source, &array, n);
+        }
+        CHECK(source.arrays_alive == (i == 0 ? BATCHES : BATCHES - 2));
+        bc_reader_unref(all);
+    }
+    struct ArrowArray array;
+    for (int i = 0; i < 3; i++) {
+        CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+        counting_source_check(&source, &array, (int64_t)order[i]);
+    }
+    CHECK(source.arrays_alive == 0);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    counting_source_check_released(&source);
+}
+
+/* With max_readers, no reader is made whose order has an evicted batch. */
+static void test_an_order_with_an_evicted_batch(void) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.max_readers = 2;
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    struct bc_reader_options last = BC_READER_OPTIONS_INIT;
+    last.start = 3;
+    struct bc_reader *reader;
+    CHECK(bc_cache_reader(cache, &last, &reader, NULL) == 0);
+    struct bc_reader_options options_of_order = BC_READER_OPTIONS_INIT;
+    static const uint64_t order[] = {5, 1, 4};
+    options_of_order.order = order;
+    options_of_order.n_order = 3;
+    options_of_order.step = 2;
+    struct bc_reader *other;
+    CHECK(bc_cache_reader(cache, &options_of_order, &other, NULL) == 0);
+    struct ArrowArray array;
+    CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+    counting_source_check(&source, &array, 3);
+    for (int i = 0; i < 2; i++) {
+        CHECK(bc_reader_next(other, &array, NULL, NULL) == 0);
+        counting_source_check(&source, &array, (int64_t)order[2 * i]);
+    }
+    bc_reader_unref(other);
+    bc_reader_unref(reader);
+    bc_cache_unref(cache);
+    counting_source_check_released(&source);
+}
+
 int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_columns_in_memory),
@@ -279,6 +400,9 @@ int main(void) {
         TAP_CASE(test_start_and_stop),
         TAP_CASE(test_single_batches),
         TAP_CASE(test_a_stopped_reader_holds_nothing_back),
+        TAP_CASE(test_order),
+        TAP_CASE(test_an_order_holds_batches_back),
+        TAP_CASE(test_an_order_with_an_evicted_batch),
         TAP_CASE(test_room_for_those_that_are_wanted),
     };
     return TAP_RUN(cases);

@@ -402,10 +402,14 @@ struct bc_reader_options {
                                all. Bytes of other columns are never read, except to
                                verify the checksum of a body of up to 4 KiB */
     int64_t n_columns;
+    const uint64_t *order; /* indices of the batches to return, in this order; NULL means
+                              the stream's order. `start`, `stop` and `step` are then
+                              indices in `order`. The reader keeps a copy */
+    uint64_t n_order;
 };
 
 #define BC_READER_OPTIONS_INIT \
-    {sizeof(struct bc_reader_options), 0, UINT64_MAX, 1, NULL, 0}
+    {sizeof(struct bc_reader_options), 0, UINT64_MAX, 1, NULL, 0, NULL, 0}
 
 /** Makes a reader. Never waits.
  *
@@ -467,6 +471,7 @@ BC_EXPORT int bc_cache_stream(struct bc_cache *cache, struct ArrowArrayStream *o
  * ENOMEM: out of memory; the capacity of a tier is used up.
  * EINVAL: the cache is closed; a batch does not fit the schema; an offset leaves its
  *     array.
+ * EINVAL, with an `order`: the stream lacks the batch.
  * EINVAL, with a file: an offset, view, type id or run end is invalid.
  * EDEADLK: the source reads a batch of its own cache that is not recorded yet.
  * ECANCELED: a hook stopped the call; in a fork's child, the batch is not recorded.
@@ -496,7 +501,8 @@ BC_EXPORT int bc_reader_next_quick(struct bc_reader *reader, struct ArrowArray *
 BC_EXPORT int bc_reader_schema(const struct bc_reader *reader,
                                struct ArrowSchema *out_schema, struct bc_error *error);
 
-/** Returns the index of the reader's next batch. Works after close. */
+/** Returns the index of the reader's next batch, or with an `order` its index in there.
+ * Works after close. */
 BC_EXPORT uint64_t bc_reader_position(const struct bc_reader *reader);
 
 /** Moves past batch `number` without exporting it. Never waits.
