@@ -9,6 +9,7 @@ from ._core import StreamCacheReader
 from ._core import __version__ as __version__
 from ._recordings import open_recording as open
 from ._recordings import record, verify
+from ._shuffle import Shuffled
 from ._source_errors import SourceTraceback
 from ._stream_cache import StreamCache
 from ._tee import tee
@@ -23,6 +24,7 @@ __all__ = [
     "CastingStreamCache",
     "ColumnInfo",
     "Info",
+    "Shuffled",
     "SourceTraceback",
     "Stats",
     "StrOrBytesPath",

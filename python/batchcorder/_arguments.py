@@ -56,6 +56,21 @@ def count(value: Any, name: str) -> int:
     )
 
 
+def shard(value: Any) -> tuple[int, int]:
+    """Return the index of a shard, and the number of shards."""
+    try:
+        index, shards = value
+    except (TypeError, ValueError):
+        raise TypeError(
+            "argument 'shard': expected a pair of the index and the number of shards, "
+            f"got {value!r}"
+        ) from None
+    index, shards = count(index, "shard"), count(shards, "shard")
+    if index >= shards:
+        raise ValueError(f"argument 'shard': no shard {index} of {shards}")
+    return index, shards
+
+
 def size(value: Any, name: str) -> int:
     """Return a number of bytes: an int, or a text such as "512MB" or "2GiB"."""
     if not isinstance(value, str):

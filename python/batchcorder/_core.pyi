@@ -96,6 +96,7 @@ def open_reader(
     stop: int = ...,
     step: int = 1,
     columns: tuple[int, ...] | None = None,
+    order: bytes | None = None,
     /,
 ) -> StreamCacheReader: ...
 def get_batch(cache: StreamCache, index: int, /) -> pa.RecordBatch | None: ...

@@ -1,4 +1,4 @@
-"""Rows and batches of a recording in any order."""
+"""Rows of a recording by their indices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _arguments, _core, _rows
+from . import _core, _rows
 
 if TYPE_CHECKING:
     from ._stream_cache import StreamCache
@@ -78,15 +78,23 @@ def _ask_for(cache: StreamCache, row: int) -> None:
             return
 
 
+def _batch(cache: StreamCache, number: int, columns: list[int] | None) -> pa.RecordBatch:
+    if columns is None:
+        return cache[number]
+    return next(cache.reader(columns=columns, start=number, stop=number + 1))
+
+
 def _in_order(
-    cache: StreamCache, index: RowIndex, rows: pa.Array
+    cache: StreamCache, index: RowIndex, rows: pa.Array, columns: list[int] | None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows with these indices, which ascend."""
-    for batch, within in _rows.by_part(rows, index.starts(cache)):
-        yield from _rows.batches_of(cache[batch], within)
+    for number, within in _rows.by_part(rows, index.starts(cache)):
+        yield from _rows.batches_of(_batch(cache, number, columns), within)
 
 
-def take(cache: StreamCache, index: RowIndex, indices: Any) -> pa.Table:
+def take(
+    cache: StreamCache, index: RowIndex, indices: Any, columns: list[int] | None
+) -> pa.Table:
     """Return the rows with these indices, as :meth:`StreamCache.take` has it."""
     numbers = row_numbers(indices, "indices")
     if cache.stats()["state"] == "closed":
@@ -106,75 +114,6 @@ def take(cache: StreamCache, index: RowIndex, indices: Any) -> pa.Table:
         numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
     order = pc.sort_indices(numbers)
     table = pa.Table.from_batches(
-        _in_order(cache, index, numbers.take(order)), cache.schema
+        _in_order(cache, index, numbers.take(order), columns), cache.schema
     )
     return _rows.of(table, pc.sort_indices(order))
-
-
-def _groups(
-    starts: memoryview, order: memoryview, buffer_size: int
-) -> Iterator[list[int]]:
-    """Yield the batches in their new order, in groups of at least so many rows."""
-    group: list[int] = []
-    rows = 0
-    for number in order:
-        group.append(number)
-        rows += starts[number + 1] - starts[number]
-        if rows >= buffer_size:
-            yield group
-            group, rows = [], 0
-    if group:
-        yield group
-
-
-def _in_lengths(
-    table: pa.Table, numbers: pa.Array, batches: list[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows with these indices, as batches of the lengths of `batches`."""
-    try:
-        rows: pa.Table | None = _rows.of(table, numbers).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        rows = None  # one dictionary cannot hold the values of all
-    first = 0
-    for batch in batches:
-        length = batch.num_rows
-        if rows is not None:
-            some = rows.slice(first, length)
-        else:
-            some = _rows.of(table, numbers.slice(first, length))
-        yield from some.to_batches() or [batch]
-        first += length
-
-
-def _batches(
-    cache: StreamCache, index: RowIndex, seed: int, epoch: int, buffer_size: int
-) -> Iterator[pa.RecordBatch]:
-    order = memoryview(_core.permutation(seed, epoch, len(cache))).cast("Q")
-    if buffer_size == 0:
-        for number in order:
-            yield cache[number]
-        return
-    groups = _groups(index.starts(cache), order, buffer_size)
-    for place, numbers in enumerate(groups):
-        batches = [cache[number] for number in numbers]
-        table = pa.Table.from_batches(batches, cache.schema)
-        # A seed for each group: the rows must not repeat the order of the batches.
-        own_seed = (seed + 0x9E3779B97F4A7C15 * (place + 1)) % (1 << 64)
-        mixed = _core.permutation(own_seed, epoch, table.num_rows)
-        indices = pa.Array.from_buffers(
-            pa.uint64(), table.num_rows, [None, pa.py_buffer(mixed)]
-        )
-        yield from _in_lengths(table, indices, batches)
-
-
-def shuffle(
-    cache: StreamCache, index: RowIndex, seed: int, epoch: int, buffer_size: int | None
-) -> pa.RecordBatchReader:
-    """Return the stream in another order, as :meth:`StreamCache.shuffle` has it."""
-    seed, epoch = _arguments.count(seed, "seed"), _arguments.count(epoch, "epoch")
-    if isinstance(buffer_size, bool):
-        raise TypeError(f"argument 'buffer_size': expected a number, got {buffer_size}")
-    rows = 0 if buffer_size is None else _arguments.count(buffer_size, "buffer_size")
-    cache.ingest_all()
-    batches = _batches(cache, index, seed, epoch, rows)
-    return pa.RecordBatchReader.from_batches(cache.schema, batches)

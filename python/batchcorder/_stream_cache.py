@@ -20,11 +20,13 @@ from ._types import ArrowStream, Indices, Info, Stats, StrOrBytesPath
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy
     import pandas as pd
     import polars as pl
 
     from ._dataset import CacheDataset
     from ._random_access import RowIndex
+    from ._shuffle import Shuffled
     from ._statistics import Statistics
 
 _C = TypeVar("_C", bound="StreamCache")
@@ -412,10 +414,8 @@ class StreamCache(_core.StreamCache):
             first = min(first, UNLIMITED - 1)
         end = UNLIMITED if stop is None else _arguments.count(stop, "stop")
         every = 1 if step is None else _arguments.count(step, "step")
-        indices = None
-        if columns is not None:
-            indices = _arguments.column_indices(_core.column_names(self), columns)
-        return _core.open_reader(self, first, end, every, indices)
+        indices = self._column_indices(columns)
+        return _core.open_reader(self, first, end, every, indices, None)
 
     def cast(self, target_schema: object) -> CastingStreamCache:
         """
@@ -874,7 +874,9 @@ class StreamCache(_core.StreamCache):
     # ---- rows in any order ----
 
     @renamed("rows", "indices")
-    def take(self, indices: Indices) -> pa.Table:
+    def take(
+        self, indices: Indices, columns: Iterable[str | int] | None = None
+    ) -> pa.Table:
         """
         Return the rows with the given indices, in the given order.
 
@@ -884,6 +886,9 @@ class StreamCache(_core.StreamCache):
             Row indices in the whole stream, from 0, of shape (n,). Negative indices
             count from its end. An index may be repeated. Batches that are not recorded
             yet are read from the source. Former name: `rows`, deprecated.
+        columns : sequence of str or int, optional
+            The columns to return, by name or by index, in this order. None (default):
+            all.
 
         Returns
         -------
@@ -894,6 +899,8 @@ class StreamCache(_core.StreamCache):
         ------
         IndexError
             The stream has no such row.
+        KeyError
+            The stream has no such column, or several of that name.
         TypeError
             `indices` are not integers.
         Exception
@@ -906,22 +913,43 @@ class StreamCache(_core.StreamCache):
         >>> StreamCache(pa.table({"x": [10, 20, 30]})).take([2, 0, -1])["x"].to_pylist()
         [30, 10, 30]
         """
-        from ._random_access import RowIndex, take
+        from ._random_access import take
+
+        selected = self._column_indices(columns)
+        some = None if selected is None else list(selected)
+        return take(self, self._row_index(), indices, some)
+
+    def _column_indices(
+        self, columns: Iterable[str | int] | None
+    ) -> tuple[int, ...] | None:
+        if columns is None:
+            return None
+        return _arguments.column_indices(_core.column_names(self), columns)
+
+    def _row_index(self) -> RowIndex:
+        from ._random_access import RowIndex
 
         if self._index is None:
             self._index = RowIndex()
-        return take(self, self._index, indices)
+        return self._index
 
     @renamed("window", "buffer_size")
     def shuffle(
-        self, seed: int, epoch: int = 0, *, buffer_size: int | None = None
-    ) -> pa.RecordBatchReader:
+        self,
+        seed: int,
+        epoch: int = 0,
+        *,
+        buffer_size: int | None = None,
+        columns: Iterable[str | int] | None = None,
+        shard: tuple[int, int] = (0, 1),
+        start: int = 0,
+    ) -> Shuffled:
         """
         Return the recording in another order, as a stream, for an epoch of training.
 
-        The order is a pure function of `seed`, `epoch`, `buffer_size` and the recording:
-        the same on every machine and in every version. Batches come in a random order.
-        With `buffer_size`, rows of batches that are neighbours in this order are mixed.
+        The order is a pure function of the arguments and the recording: the same on
+        every machine and in every version. Batches come in a random order. With
+        `buffer_size`, rows of batches that are neighbours in this order are mixed.
 
         Parameters
         ----------
@@ -932,15 +960,74 @@ class StreamCache(_core.StreamCache):
             own order.
         buffer_size : int, optional
             Number of rows that are mixed with each other. Consecutive batches of the
-            new order are collected until they have this many rows. Their rows are
+            shard are collected until they have this many rows. Their rows are
             shuffled and copied into batches of the same lengths. None (default) or 0:
             rows stay in their batches, and nothing is copied. Former name: `window`,
             deprecated.
+        columns : sequence of str or int, optional
+            The columns to return, by name or by index, in this order. None (default):
+            all. Other columns are not read.
+        shard : tuple of int, default (0, 1)
+            Index of the shard, from 0, and number of shards. The shards of one seed and
+            epoch have each row of the recording once, together. The numbers of
+            batches of two shards differ by at most 1.
+        start : int, default 0
+            Number of the shard's batches to leave out. They are not read, but with
+            `buffer_size` those that are mixed with the first one.
 
         Returns
         -------
-        pyarrow.RecordBatchReader
-            A stream with each row of the recording once.
+        Shuffled
+            The batches of the shard: an iterator, and an Arrow stream.
+
+        Raises
+        ------
+        KeyError
+            The stream has no such column, or several of that name.
+        OverflowError, TypeError, ValueError
+            An argument is out of range, or has another type.
+        Exception
+            As :meth:`ingest_all` does: the source is read to its end first.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
+        >>> [b["x"][0].as_py() for b in cache.shuffle(seed=7)]
+        [3, 1, 0, 2, 5, 4]
+        >>> [b["x"][0].as_py() for b in cache.shuffle(seed=7, shard=(1, 2), start=1)]
+        [2, 4]
+        """
+        from ._shuffle import Order
+
+        numbers = (_arguments.count(seed, "seed"), _arguments.count(epoch, "epoch"))
+        if isinstance(buffer_size, bool):
+            raise TypeError(
+                f"argument 'buffer_size': expected a number, got {buffer_size}"
+            )
+        rows = 0 if buffer_size is None else _arguments.count(buffer_size, "buffer_size")
+        part, first = _arguments.shard(shard), _arguments.count(start, "start")
+        selected = self._column_indices(columns)
+        self.ingest_all()
+        order = Order(self, *numbers, part)
+        if rows == 0:
+            return order.batches(selected, first)
+        return order.mixed(selected, first, self._row_index(), rows)
+
+    def permutation(self, seed: int, epoch: int = 0) -> numpy.ndarray:
+        """
+        Return the order of the batches that `shuffle` uses.
+
+        Parameters
+        ----------
+        seed, epoch : int
+            As :meth:`shuffle` takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            Indices of all batches, 64-bit integers of shape (n,).
 
         Raises
         ------
@@ -954,14 +1041,17 @@ class StreamCache(_core.StreamCache):
         >>> import pyarrow as pa
         >>> from batchcorder import StreamCache
         >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
-        >>> [b["x"][0].as_py() for b in cache.shuffle(seed=7)]
-        [3, 1, 0, 2, 5, 4]
+        >>> cache.permutation(seed=7)
+        array([3, 1, 0, 2, 5, 4])
         """
-        from ._random_access import RowIndex, shuffle
+        import numpy as np
 
-        if self._index is None:
-            self._index = RowIndex()
-        return shuffle(self, self._index, seed, epoch, buffer_size)
+        numbers = (_arguments.count(seed, "seed"), _arguments.count(epoch, "epoch"))
+        self.ingest_all()
+        order = _core.permutation(*numbers, self.ingested_count)
+        # A copy, because the bytes are read-only.
+        indices: numpy.ndarray = np.frombuffer(order, np.int64).copy()
+        return indices
 
     # ---- files ----
 

@@ -15,12 +15,24 @@ static int has_arguments(const char *name, Py_ssize_t n, Py_ssize_t wanted) {
     return 0;
 }
 
-/* Converts the bounds and columns of a reader: 0, or -1 and an exception. */
+/* Converts an order of batches, bytes of 64-bit numbers: 0, or -1 and an exception. */
+static int order_option(PyObject *order, struct bc_reader_options *out) {
+    if (order == Py_None) return 0;
+    char *bytes;
+    Py_ssize_t n;
+    if (PyBytes_AsStringAndSize(order, &bytes, &n) != 0) return -1;
+    out->order = (const uint64_t *)(const void *)bytes;
+    out->n_order = (uint64_t)n / sizeof(uint64_t);
+    return 0;
+}
+
+/* Converts the bounds, columns and order of a reader: 0, or -1 and an exception. */
 static int reader_options(PyObject *const *args, struct bc_reader_options *out,
                           int32_t **out_columns) {
     if (uint64_of(args[0], &out->start) != 0) return -1;
     if (uint64_of(args[1], &out->stop) != 0) return -1;
     if (uint64_of(args[2], &out->step) != 0) return -1;
+    if (order_option(args[4], out) != 0) return -1;
     if (args[3] == Py_None) return 0;
     Py_ssize_t n = PyTuple_Size(args[3]);
     *out_columns = n < 0 ? NULL : column_indices(args[3], n);
@@ -31,7 +43,7 @@ static int reader_options(PyObject *const *args, struct bc_reader_options *out,
 }
 
 PyObject *open_reader(PyObject *module, PyObject *const *args, Py_ssize_t n) {
-    if (n != 1 && !has_arguments("open_reader", n, 5)) return NULL;
+    if (n != 1 && !has_arguments("open_reader", n, 6)) return NULL;
     struct cache_object *self = cache_of(module, args[0]);
     if (self == NULL) return NULL;
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;

@@ -136,7 +136,7 @@ def test_both_names_at_once_are_refused(cache: StreamCache) -> None:
             call(*arguments, **options)
     for call, arguments, options in (
         (cache.take, (), {}),
-        (cache.take, ([1], [2]), {}),
+        (cache.take, ([1], ["id"], 2), {}),
         (cache.shuffle, (1, 2, 3), {}),
         (cache.shuffle, (1,), {"windows": 3}),
     ):

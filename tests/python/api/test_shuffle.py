@@ -53,19 +53,29 @@ def permutation(seed: int, epoch: int, n: int) -> list[int]:
     return order
 
 
-def windowed(lengths: list[int], seed: int, epoch: int, window: int) -> list[list[int]]:
-    """Return the row indices of each batch."""
+def windowed(
+    lengths: list[int],
+    seed: int,
+    epoch: int,
+    window: int,
+    shard: tuple[int, int] = (0, 1),
+) -> list[list[int]]:
+    """Return the row indices of each batch of a shard."""
+    index, shards = shard
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    order = permutation(seed, epoch, len(lengths))
+    order = permutation(seed, epoch, len(lengths))[index::shards]
+    if window == 0:
+        return [list(range(starts[i], starts[i] + lengths[i])) for i in order]
     given: list[list[int]] = []
-    place = 0
+    group = 0
     while order:
         some = [order.pop(0)]
         while order and sum(lengths[i] for i in some) < window:
             some.append(order.pop(0))
         rows = [starts[i] + row for i in some for row in range(lengths[i])]
-        place += 1
-        mixed = permutation((seed + GOLDEN * place) & MASK, epoch, len(rows))
+        number = group * shards + index + 1
+        group += 1
+        mixed = permutation((seed + GOLDEN * number) & MASK, epoch, len(rows))
         rows = [rows[i] for i in mixed]
         for i in some:
             given.append(rows[: lengths[i]])
@@ -129,13 +139,128 @@ def test_windows(lengths: list[int], seed: int, epoch: int, window: int) -> None
     got = rows_of(cache.shuffle(seed, epoch, buffer_size=window))
     assert sorted(row for rows in got for row in rows) == list(range(sum(lengths)))
     assert Counter(map(len, got)) == Counter(lengths)
-    if window == 0:
-        starts = [sum(lengths[:i]) for i in range(len(lengths))]
-        order = permutation(seed, epoch, len(lengths))
-        wanted = [list(range(starts[i], starts[i] + lengths[i])) for i in order]
-    else:
-        wanted = windowed(lengths, seed, epoch, window)
-    assert got == wanted
+    assert got == windowed(lengths, seed, epoch, window)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    lengths=st.lists(st.sampled_from([0, 1, 2, 3, 8, 20]), max_size=12),
+    seed=st.sampled_from(SEEDS),
+    window=st.sampled_from([0, 1, 5, 16, 1000]),
+    shards=st.integers(1, 14),
+    data=st.data(),
+)
+def test_shards(
+    lengths: list[int], seed: int, window: int, shards: int, data: st.DataObject
+) -> None:
+    """Shards are disjoint and complete, and go on at any batch."""
+    schema = pa.schema([("id", pa.int64())])
+    batches = batches_of(lengths)
+    cache = StreamCache(pa.RecordBatchReader.from_batches(schema, batches))
+    rows: list[int] = []
+    for index in range(shards):
+        shard = (index, shards)
+        stream = cache.shuffle(seed, 1, buffer_size=window, shard=shard)
+        got = rows_of(stream)
+        assert got == windowed(lengths, seed, 1, window, shard)
+        assert stream.position == len(got) == len(range(len(lengths))[index::shards])
+        rows += [row for some in got for row in some]
+        start = data.draw(st.integers(0, len(got) + 2))
+        stream = cache.shuffle(seed, 1, buffer_size=window, shard=shard, start=start)
+        assert stream.position == min(start, len(got))
+        assert rows_of(stream) == got[start:]
+        assert stream.position == len(got)
+    assert sorted(rows) == list(range(sum(lengths)))
+
+
+@pytest.mark.parametrize("window", [0, 40])
+def test_a_position_is_where_to_go_on(window: int) -> None:
+    cache = StreamCache(Source(numbered(30)))
+    whole = rows_of(cache.shuffle(3, buffer_size=window))
+    got: list[list[int]] = []
+    while len(got) < 30:
+        stream = cache.shuffle(3, buffer_size=window, start=len(got))
+        got += [next(stream)["id"].to_pylist() for _ in range(min(7, 30 - len(got)))]
+        assert stream.position == len(got)
+    assert got == whole
+    stream = cache.shuffle(3, buffer_size=window, start=28)
+    assert stream.read_next_batch()["id"].to_pylist() == whole[28]
+    assert stream.read_all()["id"].to_pylist() == whole[29]
+    assert stream.position == 30
+    with pytest.raises(StopIteration):
+        next(cache.shuffle(3, buffer_size=window, start=1 << 63))
+
+
+@pytest.mark.parametrize("window", [0, 25])
+def test_batches_before_the_start_are_not_read(window: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    batchcorder.record(Source(numbered(1000)), path).close()
+    with batchcorder.open(path) as cache:
+        assert len(list(cache.shuffle(5, buffer_size=window, start=990))) == 10
+        stats = cache.stats()
+        assert stats["memory_hits"] + stats["disk_hits"] <= 10 + window
+
+
+@pytest.mark.parametrize("window", [0, 4, 1000])
+def test_columns(window: int, tmp_path: Path) -> None:
+    table = pa.table({"id": range(40), "b": [str(i) for i in range(40)], "c": [1.5] * 40})
+    path = tmp_path / "x.arrows"
+    batchcorder.record(table.to_reader(max_chunksize=5), path).close()
+    for cache in (StreamCache(table.to_reader(max_chunksize=5)), batchcorder.open(path)):
+        rows = cache.shuffle(2, buffer_size=window).read_all()
+        for columns in (["c", "id"], [1], [0, "b", -1], []):
+            stream = cache.shuffle(2, buffer_size=window, columns=columns)
+            wanted = rows.select(columns)
+            assert stream.schema == wanted.schema
+            assert stream.read_all() == wanted
+        with pytest.raises(KeyError, match="does not exist"):
+            cache.shuffle(2, buffer_size=window, columns=["x"])
+        with pytest.raises(IndexError, match="out of range"):
+            cache.shuffle(2, buffer_size=window, columns=[3])
+
+
+def test_as_an_arrow_stream() -> None:
+    cache = StreamCache(Source(numbered(8)))
+    for window in (0, 10):
+        wanted = cache.shuffle(1, buffer_size=window).read_all()
+        assert pa.table(cache.shuffle(1, buffer_size=window)) == wanted
+        assert pa.schema(cache.shuffle(1, buffer_size=window)) == wanted.schema
+        stream = cache.shuffle(1, buffer_size=window)
+        first = next(stream)
+        rest = pa.table(stream)
+        assert pa.Table.from_batches([first, *rest.to_batches()]) == wanted
+        again = StreamCache(cache.shuffle(1, buffer_size=window))
+        assert pa.table(again) == wanted
+
+
+@pytest.mark.parametrize(
+    ("shard", "error"),
+    [
+        ((2, 2), ValueError),
+        ((0, 0), ValueError),
+        ((-1, 2), OverflowError),
+        ((0, 1 << 64), OverflowError),
+        ((0.0, 2), TypeError),
+        (3, TypeError),
+        ((1, 2, 3), TypeError),
+        (None, TypeError),
+    ],
+)
+def test_no_shard(shard: Any, error: type[Exception]) -> None:
+    source = Source(numbered(3))
+    cache = StreamCache(source)
+    with pytest.raises(error):
+        cache.shuffle(1, shard=shard)
+    assert source.given == 0
+
+
+def test_permutation() -> None:
+    cache = StreamCache(Source(numbered(50, 1)))
+    order = cache.permutation(7, epoch=2)
+    assert order.dtype == "int64"
+    assert order.flags.writeable
+    assert order.tolist() == permutation(7, 2, 50) == ids(cache.shuffle(7, 2))
+    assert StreamCache(Source([])).permutation(1).tolist() == []
 
 
 def test_seeds_epochs_and_windows_differ() -> None:
@@ -226,7 +351,7 @@ def test_the_source_is_read_to_its_end_first() -> None:
     cache = StreamCache(source)
     stream = cache.shuffle(1)
     assert source.ended
-    assert cache.stats()["readers"] == 0
+    assert cache.stats()["readers"] == 1
     # Shuffle several times, with several shuffles at once.
     other = cache.shuffle(1)
     assert ids(stream) == ids(other) == ids(cache.shuffle(1))
@@ -286,7 +411,7 @@ def test_numbers_of_numpy() -> None:
 def test_batches_that_are_gone() -> None:
     cache = StreamCache(Source(numbered(5)), max_readers=1)
     assert ids(cache) == list(range(20))
-    with pytest.raises((ValueError, pa.ArrowInvalid), match="no longer cached"):
+    with pytest.raises((ValueError, pa.ArrowInvalid), match="Maximum number of readers"):
         list(cache.shuffle(1))
     cache.close()
     with pytest.raises(ValueError, match=CLOSED):
