@@ -153,6 +153,13 @@ static void read_some(struct thread *thread, struct subject *subject) {
         options.columns = &first;
         options.n_columns = 1;
     }
+    uint64_t order[BATCHES];
+    if (one_in(thread, 4)) {
+        bc_permutation(below(thread, 100), 0, BATCHES, order);
+        options.order = order;
+        options.n_order = BATCHES;
+        options.step = 1 + below(thread, 3);
+    }
     struct bc_reader *reader;
     struct bc_error error = {0};
     int code = bc_cache_reader(subject->cache, &options, &reader, &error);
