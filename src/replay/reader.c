@@ -87,14 +87,14 @@ void bc_reader_unref(struct bc_reader *reader) {
     bc__reader_discard(reader);
 }
 
-static const struct bc_schema *projected_schema(const struct bc_reader *reader) {
+const struct bc_schema *bc__reader_schema(const struct bc_reader *reader) {
     return reader->projection == NULL ? reader->cache.store->schema
                                       : reader->projection->schema;
 }
 
 int bc_reader_schema(const struct bc_reader *reader, struct ArrowSchema *out_schema,
                      struct bc_error *error) {
-    return bc__schema_export(projected_schema(reader), out_schema, error);
+    return bc__schema_export(bc__reader_schema(reader), out_schema, error);
 }
 
 uint64_t bc_reader_position(const struct bc_reader *reader) {
@@ -154,7 +154,7 @@ static enum step read_at_cursor(struct bc_reader *reader, bool quick,
     if (borrowed && !borrows) (void)bc__batch_ref(batch);
     struct bc_borrow_list *borrow_list = borrows ? reader->borrow_list : NULL;
     const int32_t *fields = projection == NULL ? NULL : projection->fields;
-    if (bc__export_batch(projected_schema(reader), fields, batch, borrow_list,
+    if (bc__export_batch(bc__reader_schema(reader), fields, batch, borrow_list,
                          out_array) != 0) {
         result->unused = borrows ? NULL : batch;
         result->code = bc__error_memory(error);

@@ -63,6 +63,8 @@ int bc__reader_new(const struct bc_reader_cache *cache,
                    const struct bc_reader_options *options,
                    struct bc_projection *projection, bool counted,
                    struct bc_reader **out_reader);
+/* Returns the schema of the reader's batches, which the reader owns or outlives. */
+const struct bc_schema *bc__reader_schema(const struct bc_reader *reader);
 /* Returns the first batch that the reader may still read; UINT64_MAX means none. */
 uint64_t bc__reader_mark(const struct bc_reader *reader);
 /* Promotes the reader's borrows, with its lock. After the return, no thread is in the

@@ -100,6 +100,23 @@ static void call_rows(struct thread *thread, struct subject *subject) {
     if (code == 0) CHECK(batch == row / ROWS && within == row % ROWS);
 }
 
+static void call_take(struct thread *thread, struct subject *subject) {
+    static const int32_t x = 0;
+    uint64_t rows[8];
+    for (int i = 0; i < 8; i++) rows[i] = below(thread, BATCHES * ROWS);
+    uint64_t n = below(thread, 9);
+    struct ArrowArray array;
+    struct bc_error error = {0};
+    int code = bc_cache_take(subject->cache, rows, n, &x, 1, NULL, &array, &error);
+    if (code != 0) {
+        check_refused(thread, subject, code, &error);
+        return;
+    }
+    const int64_t *values = array.children[0]->buffers[1];
+    for (uint64_t i = 0; i < n; i++) CHECK(values[i] == (int64_t)rows[i]);
+    array.release(&array);
+}
+
 static void call_describe(struct thread *thread, struct subject *subject) {
     struct bc_file_info info = {.struct_size = sizeof(info)};
     uint64_t columns[3] = {0};
@@ -319,8 +336,9 @@ static struct subject *pick(struct thread *thread) {
 
 static void call(struct thread *thread, struct subject *subject) {
     static void (*const calls[])(struct thread *, struct subject *) = {
-        call_reader, call_reader,   call_shared, call_shared, call_get,    call_ingest,
-        call_rows,   call_describe, call_save,   call_share,  call_follow, call_limit,
+        call_reader, call_reader, call_shared, call_shared,   call_get,
+        call_ingest, call_rows,   call_take,   call_describe, call_save,
+        call_share,  call_follow, call_limit,
     };
     size_t n = sizeof(calls) / sizeof(calls[0]);
     calls[below(thread, n)](thread, subject);

@@ -656,6 +656,24 @@ BC_EXPORT int bc_cache_select(struct bc_cache *cache, const int32_t *columns,
 BC_EXPORT int bc_cache_find_row(struct bc_cache *cache, uint64_t row, uint64_t *out_batch,
                                 uint64_t *out_row_in_batch, struct bc_error *error);
 
+/** Copies rows of recorded batches into one struct array. Each batch is read once.
+ * `max_readers` does not count this call.
+ *
+ * `rows`: indices of `n_rows` rows in the stream, in any order. An index may be repeated.
+ * `columns`: as in bc_reader_options. Each has a fixed width: numbers, booleans, dates
+ *     and times, binaries of fixed size, and structs and fixed-size lists of these.
+ * `out_schema`: may be NULL. The caller releases it.
+ * `out_array`: the caller releases it. It has the rows in the order of `rows`.
+ *
+ * ENOTSUP: a column has no fixed width.
+ * EINVAL: no recorded batch has a row; a column does not exist; a batch was evicted; the
+ *     cache is closed.
+ * Other: as bc_reader_next(). */
+BC_EXPORT int bc_cache_take(struct bc_cache *cache, const uint64_t *rows, uint64_t n_rows,
+                            const int32_t *columns, int64_t n_columns,
+                            struct ArrowSchema *out_schema, struct ArrowArray *out_array,
+                            struct bc_error *error);
+
 /** Writes the index of the first row of each of the `n` batches from batch `start` on.
  * The last entry is the index of the first row after these batches.
  *
