@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,29 +79,58 @@ def _ask_for(cache: StreamCache, row: int) -> None:
             return
 
 
-def _batch(cache: StreamCache, number: int, columns: list[int] | None) -> pa.RecordBatch:
-    if columns is None:
-        return cache[number]
-    return next(cache.reader(columns=columns, start=number, stop=number + 1))
-
-
 def _in_order(
-    cache: StreamCache, index: RowIndex, rows: pa.Array, columns: list[int] | None
+    cache: StreamCache, index: RowIndex, rows: pa.Array, columns: list[int]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows with these indices, which ascend."""
-    for number, within in _rows.by_part(rows, index.starts(cache)):
-        yield from _rows.batches_of(_batch(cache, number, columns), within)
+    """Yield some columns of the rows with these indices, which ascend."""
+    parts = list(_rows.by_part(rows, index.starts(cache)))
+    numbers = [number for number, _ in parts]
+    batches: Iterator[pa.RecordBatch]
+    if cache.max_readers is None:
+        order = struct.pack(f"{len(numbers)}Q", *numbers)
+        last = (1 << 64) - 1
+        batches = _core.open_reader(cache, 0, last, 1, tuple(columns), order)
+    else:
+        # A reader would be one of the maximum.
+        batches = (cache[number].select(columns) for number in numbers)
+    for (_, within), batch in zip(parts, batches, strict=True):
+        yield from _rows.batches_of(batch, within)
+
+
+def _has_fixed_width(kind: pa.DataType) -> bool:
+    """Return whether the core copies rows of the type."""
+    t = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return _has_fixed_width(kind.storage_type)
+    if t.is_struct(kind) or t.is_fixed_size_list(kind):
+        return all(map(_has_fixed_width, _rows.children(kind)))
+    is_fixed = t.is_primitive(kind) or t.is_decimal(kind) or t.is_fixed_size_binary(kind)
+    return bool(is_fixed or t.is_null(kind))
+
+
+def _taken_by_pyarrow(
+    cache: StreamCache, index: RowIndex, numbers: pa.Array, columns: list[int]
+) -> pa.Table:
+    order = pc.sort_indices(numbers)
+    batches = list(_in_order(cache, index, numbers.take(order), columns))
+    return _rows.of(pa.Table.from_batches(batches), pc.sort_indices(order))
 
 
 def take(
-    cache: StreamCache, index: RowIndex, indices: Any, columns: list[int] | None
+    cache: StreamCache,
+    index: RowIndex,
+    indices: Any,
+    columns: tuple[int, ...] | None,
 ) -> pa.Table:
     """Return the rows with these indices, as :meth:`StreamCache.take` has it."""
     numbers = row_numbers(indices, "indices")
     if cache.stats()["state"] == "closed":
         raise ValueError("Dataset has been closed")
+    schema = cache.schema
+    chosen = range(len(schema)) if columns is None else columns
+    schema = pa.schema(map(schema.field, chosen), schema.metadata)
     if len(numbers) == 0:
-        return pa.Table.from_batches([], cache.schema)
+        return pa.Table.from_batches([], schema)
     bounds = pc.min_max(numbers)
     lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
     if lowest < 0:
@@ -112,8 +142,17 @@ def take(
         raise IndexError(f"row index {wrong} is out of range ({count} rows)")
     if lowest < 0:
         numbers = pc.if_else(pc.less(numbers, 0), pc.add(numbers, count), numbers)
-    order = pc.sort_indices(numbers)
-    table = pa.Table.from_batches(
-        _in_order(cache, index, numbers.take(order), columns), cache.schema
-    )
-    return _rows.of(table, pc.sort_indices(order))
+    fixed = [place for place, kind in enumerate(schema.types) if _has_fixed_width(kind)]
+    others = [place for place in range(len(schema)) if place not in fixed]
+    found: dict[int, Any] = {}
+    if others:
+        some = [chosen[place] for place in others]
+        table = _taken_by_pyarrow(cache, index, numbers, some)
+        found |= zip(others, table.columns, strict=True)
+    if fixed or not others:
+        data = memoryview(numbers.buffers()[1])[8 * numbers.offset :][: 8 * len(numbers)]
+        batch = _core.take(cache, data, tuple(chosen[place] for place in fixed))
+        if not others:
+            return pa.Table.from_batches([batch.replace_schema_metadata(schema.metadata)])
+        found |= zip(fixed, batch.columns, strict=True)
+    return pa.Table.from_arrays([found[place] for place in sorted(found)], schema=schema)

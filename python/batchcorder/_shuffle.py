@@ -35,13 +35,26 @@ class Shuffled(Iterator[pa.RecordBatch]):
     """
     The batches of :meth:`StreamCache.shuffle`: an iterator, and an Arrow stream.
 
-    Attributes
+    Parameters
     ----------
-    schema : pyarrow.Schema
-        Schema of the batches.
+    stream : StreamCacheReader or pyarrow.RecordBatchReader
+        The batches of the shard that are left.
     position : int
-        Number of batches of the shard that came before the next one. To go on there
-        another time, give it to :meth:`StreamCache.shuffle` as `start`.
+        Number of batches of the shard before them.
+    end : int
+        Number of batches of the shard.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from batchcorder import StreamCache
+    >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
+    >>> stream = cache.shuffle(seed=7)
+    >>> next(stream)["x"][0].as_py(), next(stream)["x"][0].as_py()
+    (3, 1)
+    >>> rest = cache.shuffle(seed=7, start=stream.position)
+    >>> rest.read_all()["x"].to_pylist()
+    [0, 2, 5, 4]
     """
 
     def __init__(self, stream: Any, position: int, end: int) -> None:
@@ -49,12 +62,34 @@ class Shuffled(Iterator[pa.RecordBatch]):
 
     @property
     def schema(self) -> pa.Schema:
-        """Return the schema of the batches."""
+        """
+        Return the schema of the batches.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).shuffle(seed=7).schema.names
+        ['x']
+        """
         return self._stream.schema
 
     @property
     def position(self) -> int:
-        """Return the number of batches of the shard before the next one."""
+        """
+        Return the number of batches of the shard that came before the next one.
+
+        Given to :meth:`StreamCache.shuffle` as `start`, it goes on with the next one.
+        The batches of an exported stream are not counted.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
+        >>> cache.shuffle(seed=7, start=4).position
+        4
+        """
         return self._position
 
     def __iter__(self) -> Self:
@@ -66,11 +101,52 @@ class Shuffled(Iterator[pa.RecordBatch]):
         return batch
 
     def read_next_batch(self) -> pa.RecordBatch:
-        """Return the next batch; raises StopIteration at the end."""
+        """
+        Return the next batch.
+
+        Returns
+        -------
+        pyarrow.RecordBatch
+            The next batch of the shard.
+
+        Raises
+        ------
+        StopIteration
+            There is no batch any more.
+        Exception
+            As reading a cache does.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> StreamCache(pa.table({"x": [1]})).shuffle(seed=7).read_next_batch().num_rows
+        1
+        """
         return next(self)
 
     def read_all(self) -> pa.Table:
-        """Return the remaining batches as a table."""
+        """
+        Return the remaining batches as a table.
+
+        Returns
+        -------
+        pyarrow.Table
+            All remaining batches of the shard.
+
+        Raises
+        ------
+        Exception
+            As reading a cache does.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from batchcorder import StreamCache
+        >>> cache = StreamCache(pa.table({"x": range(6)}).to_reader(max_chunksize=1))
+        >>> cache.shuffle(seed=7, start=4).read_all()["x"].to_pylist()
+        [5, 4]
+        """
         table = self._stream.read_all()
         self._position = self._end
         return table

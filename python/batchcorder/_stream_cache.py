@@ -916,8 +916,7 @@ class StreamCache(_core.StreamCache):
         from ._random_access import take
 
         selected = self._column_indices(columns)
-        some = None if selected is None else list(selected)
-        return take(self, self._row_index(), indices, some)
+        return take(self, self._row_index(), indices, selected)
 
     def _column_indices(
         self, columns: Iterable[str | int] | None

@@ -115,6 +115,9 @@ static PyMethodDef functions[] = {
     {"verify_statistics", verify_statistics, METH_O,
      "verify_statistics(cache)\n--\n\n"
      "Verify the statistics in the cache's file, if it has any.\n"},
+    {"take", take_rows, METH_VARARGS,
+     "take(cache, rows, columns)\n--\n\n"
+     "Return rows of columns of a fixed width, by 64-bit row indices.\n"},
     {"row_starts", row_starts, METH_VARARGS,
      "row_starts(cache, start)\n--\n\n"
      "Return the first row of each batch from that index on, and the total number of\n"
