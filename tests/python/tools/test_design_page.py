@@ -14,6 +14,7 @@ FOLDERS = [
     ROOT / "python/ext",
     ROOT / "python/batchcorder",
     ROOT / "python/batchcorder/_cli",
+    ROOT / "python/batchcorder/_duckdb",
 ]
 
 
