@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Columns = list[str] | dict[str, pc.Expression]
 
 
-# Columns that pyarrow's scanner adds to those of a dataset.
+# pyarrow's scanner adds these columns to the columns of a dataset.
 _ADDED = {"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"}
 
 

@@ -1209,9 +1209,7 @@ class StreamCache(_core.StreamCache):
                 "the cache was made with statistics=False: leave the argument out to "
                 "gather them when they are needed; of a recording, open its file again"
             )
-        indices = None
-        if columns is not None:
-            indices = _arguments.column_indices(_core.column_names(self), columns)
+        indices = self._column_indices(columns)
         return pa.Table.from_batches([_core.statistics(self, indices)])
 
     # ---- text, pickles ----

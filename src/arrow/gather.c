@@ -38,8 +38,6 @@ static bool multiply(int64_t one, int64_t other, int64_t *out) {
     return true;
 }
 
-static int64_t bit_bytes(int64_t bits) { return (bits + 7) / 8; }
-
 /* Allocates a buffer of a node, all of whose bytes are `byte`. */
 static bool add_buffer(struct bc_batch *batch, int32_t field, int buffer, int64_t size,
                        int byte) {
@@ -60,13 +58,13 @@ static bool begin_node(const struct bc_schema *schema, int32_t index,
         return false;
     }
     if (field->has_validity &&
-        !add_buffer(batch, index, 0, bit_bytes(node->length), 0xff)) {
+        !add_buffer(batch, index, 0, bc__bit_bytes(node->length), 0xff)) {
         return false;
     }
     if (field->kind != BC_LAYOUT_FIXED) return true;
     int64_t bits;
     if (!multiply(node->length, field->bits, &bits)) return false;
-    return add_buffer(batch, index, 1, bit_bytes(bits), 0);
+    return add_buffer(batch, index, 1, bc__bit_bytes(bits), 0);
 }
 
 int bc__gather_new(const struct bc_schema *schema, int64_t n,
