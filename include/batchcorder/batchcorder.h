@@ -540,7 +540,9 @@ struct bc_file_options {
     int32_t follow;  /* 1: replays a recording while another process writes it, and waits
                         for more batches. EINVAL together with `partial` */
     int32_t read_into_memory; /* 1: reads batches into memory instead of mapping them */
-    int32_t reserved;         /* zero */
+    int32_t writable; /* 1: each batch has memory of its own, which its owner may write.
+                         The file and other batches keep their bytes. Dictionaries stay
+                         shared: never write their values */
 };
 
 #define BC_FILE_OPTIONS_INIT \

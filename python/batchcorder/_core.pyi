@@ -112,6 +112,7 @@ def open_file(
     verify: bool,
     partial: bool,
     copies: bool,
+    writable: bool,
     follow: bool,
     batches_max: int,
     /,

@@ -19,6 +19,8 @@ class Origin(NamedTuple):
     columns: tuple[int, ...] | None = None
     # An open file: it has no path by which it could be opened again.
     is_nameless: bool = False
+    # Each batch has memory of its own, which its owner may write.
+    writable: bool = False
 
     def open(
         self, cache: _core.StreamCache, file: int = -1, batches: int = UNLIMITED
@@ -35,6 +37,7 @@ class Origin(NamedTuple):
             self.verify,
             self.partial,
             not self.mmap,
+            self.writable,
             self.follow,
             batches,
         )

@@ -12,9 +12,9 @@ PyObject *open_file(PyObject *module, PyObject *args) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     PyObject *path;
     unsigned long long max_batches;
-    if (!PyArg_ParseTuple(args, "OSippppK:open_file", &object, &path, &options.file,
+    if (!PyArg_ParseTuple(args, "OSipppppK:open_file", &object, &path, &options.file,
                           &options.verify, &options.partial, &options.read_into_memory,
-                          &options.follow, &max_batches)) {
+                          &options.writable, &options.follow, &max_batches)) {
         return NULL;
     }
     struct cache_object *self = fresh_cache_of(module, object);

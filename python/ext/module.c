@@ -91,7 +91,8 @@ static PyMethodDef functions[] = {
     {"set_disk_limit", set_disk_limit, METH_VARARGS,
      "set_disk_limit(cache, bytes)\n--\n\nSet the budget of the cache file.\n"},
     {"open_file", open_file, METH_VARARGS,
-     "open_file(cache, path, file, verify, partial, copies, follow, max_batches)\n--\n\n"
+     "open_file(cache, path, file, verify, partial, copies, writable, follow, "
+     "max_batches)\n--\n\n"
      "Make a fresh object a cache over a file.\n"},
     {"select_columns", select_columns, METH_VARARGS,
      "select_columns(cache, columns)\n--\n\n"

@@ -106,6 +106,13 @@ int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
  * it grows. The mapping keeps no lock of `file` if the file can be opened again. `path`:
  * may be a name of the file. ENOMEM: not enough address space. */
 int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory);
+/* Maps `size` bytes from `offset` on, which is a multiple of the page size. The memory
+ * may be written: the system copies a page at the first write, and the file keeps its
+ * bytes. Returns 0 or an errno. */
+int bc__sys_map_private(int file, int64_t offset, size_t size,
+                        const uint8_t **out_memory);
+/* Returns the size of a page, in bytes. */
+size_t bc__sys_page_size(void);
 void bc__sys_unmap(const uint8_t *memory, size_t size);
 /* Zeroes the whole pages in memory from bc__calloc, so that they take no memory. Does
  * nothing if the system cannot do that. */

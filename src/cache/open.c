@@ -69,9 +69,6 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     options = &known;
     code = bc__cache_check_hooks(options->hooks, error);
     if (code != 0) return code;
-    if (options->reserved != 0) {
-        return bc__error_set(error, EINVAL, "A reserved option is not zero");
-    }
     if (options->partial && options->follow) {
         return bc__error_set(error, EINVAL, "partial and follow are mutually exclusive");
     }
@@ -81,6 +78,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
         .is_partial = options->partial != 0,
         .follows = options->follow != 0,
         .copies = options->read_into_memory != 0,
+        .is_writable = options->writable != 0,
         .validates = options->verify != 0,
         .max_batches = options->max_batches,
     };

@@ -83,6 +83,7 @@ struct bc_disk_source {
     bool is_partial;
     bool follows;
     bool copies;
+    bool is_writable;
     bool validates;
     uint64_t max_batches; /* at most so many are found by bc__disk_next() */
 };

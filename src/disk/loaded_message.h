@@ -19,6 +19,9 @@ int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
 /* Loads a message. The caller calls bc__unload_message(). */
 int bc__load_message(struct bc_disk *disk, struct bc_extent extent, bool copies,
                      struct bc_loaded_message *out, struct bc_error *error);
+/* Loads the message of a batch: into memory of its own if the disk is writable. */
+int bc__load_batch(struct bc_disk *disk, struct bc_extent extent,
+                   struct bc_loaded_message *out, struct bc_error *error);
 void bc__unload_message(struct bc_loaded_message *message);
 /* Loads a message, and compares its checksum.
  * EBADMSG: they differ. The error message names the message as `part`. */

@@ -398,6 +398,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     disk->is_partial = source->is_partial;
     disk->follows = source->follows;
     disk->tier.copies_on_read = source->copies;
+    disk->tier.is_writable = source->is_writable;
     disk->validates = source->validates;
     disk->max_batches = source->max_batches;
     code = open_by_format(disk, size, out_schema, error);

@@ -142,8 +142,7 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     }
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_loaded_message message;
-    if (code == 0)
-        code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
+    if (code == 0) code = bc__load_batch(disk, extent, &message, error);
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;

@@ -28,6 +28,26 @@ int bc__region_map(int file, const char *path, size_t size,
     return 0;
 }
 
+int bc__region_map_private(int file, int64_t offset, size_t size,
+                           struct bc_region **out_region) {
+    bc_assert(offset >= 0 && size > 0 && out_region != NULL);
+    size_t before = (size_t)((uint64_t)offset % bc__sys_page_size());
+    if (size > SIZE_MAX - before) return ENOMEM;
+    struct bc_region *region = bc__calloc(1, sizeof(*region));
+    if (region == NULL) return ENOMEM;
+    region->offset = offset - (int64_t)before;
+    region->size = before + size;
+    int code = bc__sys_map_private(file, region->offset, region->size, &region->memory);
+    if (code != 0) {
+        bc__free(region);
+        return code;
+    }
+    atomic_init(&region->refs, 1);
+    region->is_mapping = true;
+    *out_region = region;
+    return 0;
+}
+
 struct bc_region *bc__region_block(size_t size) {
     bc_assert(size > 0);
     struct bc_region *region = bc__malloc_aligned(HEAD, HEAD + size);

@@ -20,6 +20,10 @@ struct bc_region {
 /* Maps [0, size) of the file. Returns 0 or an errno. */
 int bc__region_map(int file, const char *path, size_t size,
                    struct bc_region **out_region);
+/* Maps `size` bytes from `offset` on, in pages that may be written: the file keeps its
+ * bytes. Returns 0 or an errno. */
+int bc__region_map_private(int file, int64_t offset, size_t size,
+                           struct bc_region **out_region);
 /* Allocates a block of `size` bytes. The caller fills it and sets its offset. NULL: out
  * of memory. */
 struct bc_region *bc__region_block(size_t size);

@@ -95,6 +95,7 @@ struct bc_tier {
     const struct bc_tier_ops *ops;
     bool has_index;      /* `locate` finds batches */
     bool copies_on_read; /* each read copies the file, and verifies it again */
+    bool is_writable;    /* each batch has memory of its own, which its owner may write */
 };
 
 #endif

@@ -67,7 +67,7 @@ int main(void) {
     SHOW(bc_file_options, partial);
     SHOW(bc_file_options, follow);
     SHOW(bc_file_options, read_into_memory);
-    SHOW(bc_file_options, reserved);
+    SHOW(bc_file_options, writable);
     SHOW(bc_save_options, struct_size);
     SHOW(bc_save_options, overwrite);
     SHOW(bc_save_options, durable);

@@ -25,6 +25,7 @@ struct scenario {
     int64_t rows;
     bool grows;    /* the dictionary grows */
     bool durable;  /* if a file is opened: it is read into memory */
+    bool writable; /* a file is opened so that its batches may be written */
     bool on_disk;  /* the saved or published cache has a disk tier */
     bool replaces; /* replaces another recording */
     int poverty;   /* calls that the file system lacks */
@@ -298,6 +299,7 @@ static int open_and_read(struct stage *stage, struct bc_error *error) {
     options.partial = 1;
     options.verify = 1;
     options.read_into_memory = stage->scenario->durable;
+    options.writable = stage->scenario->writable;
     int code = 0;
     if (stage->cache == NULL) {
         code = bc_file_open(stage->dir.path, &options, &stage->cache, error);
@@ -651,6 +653,9 @@ static void test_open(void) {
         struct scenario scenario = opening;
         scenario.prepare = makers[i];
         sweep_all(scenario);
+        scenario.writable = true;
+        sweep_all(scenario);
+        scenario.writable = false;
         scenario.durable = true;
         scenario.grows = makers[i] != make_file;
         sweep_all(scenario);

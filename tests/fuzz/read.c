@@ -138,6 +138,7 @@ static void read_way(const struct way *way, size_t size) {
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     options.file = file;
     options.read_into_memory = way->copies;
+    options.writable = size % 2;
     options.verify = way->verify;
     options.partial = way->partial;
     struct bc_cache *cache;

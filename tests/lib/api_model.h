@@ -133,6 +133,7 @@ static inline void check_file(struct thread *thread, const struct subject *subje
     options.partial = 1;
     options.max_batches = batches;
     options.read_into_memory = one_in(thread, 2);
+    options.writable = one_in(thread, 2);
     options.verify = 1;
     struct bc_cache *cache;
     struct bc_error error = {0};
