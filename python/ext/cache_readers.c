@@ -98,41 +98,6 @@ PyObject *get_batch(PyObject *module, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* Rows of columns of a fixed width, as a batch. */
-PyObject *take_rows(PyObject *module, PyObject *args) {
-    PyObject *object;
-    PyObject *columns;
-    Py_buffer rows;
-    if (!PyArg_ParseTuple(args, "Oy*O!:take", &object, &rows, &PyTuple_Type, &columns)) {
-        return NULL;
-    }
-    struct cache_object *self = cache_of(module, object);
-    Py_ssize_t n = PyTuple_Size(columns);
-    int32_t *indices = self == NULL ? NULL : column_indices(columns, n);
-    if (indices == NULL) {
-        PyBuffer_Release(&rows);
-        return NULL;
-    }
-    struct ArrowSchema schema;
-    struct ArrowArray array;
-    struct bc_error error = {0};
-    int code;
-    signals_begin_method();
-    Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_take(self->cache, rows.buf, (uint64_t)rows.len / sizeof(uint64_t),
-                         indices, n, &schema, &array, &error);
-    Py_END_ALLOW_THREADS;
-    signals_end_method();
-    PyBuffer_Release(&rows);
-    PyMem_Free(indices);
-    if (code != 0) return raise_failure(self, code, &error);
-    PyObject *imported = schema_object(self->state, &schema);
-    PyObject *batch =
-        imported == NULL ? NULL : batch_object(self->state, &array, imported);
-    if (imported == NULL) array.release(&array);
-    Py_XDECREF(imported);
-    return batch;
-}
-
 PyObject *check_batch(PyObject *module, PyObject *args) {
     PyObject *object;
     unsigned long long index;

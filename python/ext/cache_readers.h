@@ -8,8 +8,6 @@
 PyObject *get_batch(PyObject *module, PyObject *const *args, Py_ssize_t n);
 /* open_reader(cache[, start, stop, step, columns, order]) */
 PyObject *open_reader(PyObject *module, PyObject *const *args, Py_ssize_t n);
-/* take(cache, rows, columns) */
-PyObject *take_rows(PyObject *module, PyObject *args);
 /* check_batch(cache, index) */
 PyObject *check_batch(PyObject *module, PyObject *args);
 /* ingest_to(cache, batches) */

@@ -3,6 +3,7 @@
 #include "cache_files.h"
 #include "cache_readers.h"
 #include "cache_statistics.h"
+#include "cache_take.h"
 #include "gil.h"
 #include "interpreter.h"
 
@@ -119,6 +120,10 @@ static PyMethodDef functions[] = {
     {"take", take_rows, METH_VARARGS,
      "take(cache, rows, columns)\n--\n\n"
      "Return rows of columns of a fixed width, by 64-bit row indices.\n"},
+    {"take_values", take_values, METH_VARARGS,
+     "take_values(cache, rows, columns, bits)\n--\n\n"
+     "Return rows of columns of numbers as a bytearray, column after column, or None if\n"
+     "there is a null. `bits`: bits of a row of each column; a bit becomes a byte.\n"},
     {"row_starts", row_starts, METH_VARARGS,
      "row_starts(cache, start)\n--\n\n"
      "Return the first row of each batch from that index on, and the total number of\n"
