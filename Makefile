@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	powerloss matrix exits test-duckdb1 test-peers test-pythons test-packages lint analyze \
+	powerloss matrix exits test-torch test-duckdb1 test-peers test-pythons test-packages lint analyze \
 	format bench wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
@@ -200,6 +200,13 @@ fuzz: $(VENV)/.build.ok $(VENV)/.installed
 	$(BIN)/python tests/fuzz/run.py build/fuzz $(FUZZ_SECONDS) $(REPORTS)/fuzz.xml || \
 	status=1; \
 	$(count) $(REPORTS)/fuzz.xml || status=1; exit $$status
+
+## make test-torch    the tests of batchcorder.torch, with PyTorch for the CPU
+test-torch: $(VENV)/.torch.ok $(VENV)/.installed $(VENV)/.lint.ok
+	@status=0; $(BIN)/python tools/check_docstrings.py || status=1; mkdir -p $(REPORTS); rm -f $(REPORTS)/torch.xml; \
+	$(BIN)/python -m pytest -n $(WORKERS) tests/training \
+	--junitxml=$(REPORTS)/torch.xml || status=1; \
+	$(count) $(REPORTS)/torch.xml || status=1; exit $$status
 
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed

@@ -7,11 +7,15 @@ validated too, which numpydoc's own command, a reader of source files, cannot do
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
+import itertools
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from numpydoc.validate import ERROR_MSGS, validate
 
@@ -28,16 +32,25 @@ def is_ours(kind: type, name: str) -> bool:
     return owners[0].__module__.partition(".")[0] == "batchcorder"
 
 
-def names() -> Iterator[str]:
-    for name in batchcorder.__all__:
-        thing = getattr(batchcorder, name)
+def names(module: ModuleType) -> Iterator[str]:
+    for name in module.__all__:
+        thing = getattr(module, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
-            yield f"batchcorder.{name}"
+            yield f"{module.__name__}.{name}"
         if inspect.isclass(thing):
             members = (one for one in dir(thing) if not one.startswith("_"))
             yield from (
-                f"batchcorder.{name}.{one}" for one in members if is_ours(thing, one)
+                f"{module.__name__}.{name}.{one}"
+                for one in members
+                if is_ours(thing, one)
             )
+
+
+def modules() -> Iterator[ModuleType]:
+    yield batchcorder
+    # make test-torch installs PyTorch, and then validates this module.
+    if importlib.util.find_spec("torch") is not None:
+        yield importlib.import_module("batchcorder.torch")
 
 
 def main() -> int:
@@ -45,7 +58,7 @@ def main() -> int:
     # As numpydoc reads the list: after "all" come the checks to leave out.
     checks = {*ERROR_MSGS} - {*wanted} if "all" in wanted else {*wanted}
     count = failures = 0
-    for name in names():
+    for name in itertools.chain.from_iterable(map(names, modules())):
         count += 1
         for code, text in validate(name)["errors"]:
             if code in checks and (name, code) not in EXCEPTIONS:

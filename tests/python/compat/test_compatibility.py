@@ -89,6 +89,8 @@ def test_the_page_lists_new_names() -> None:
     old |= {"closed"}
     kinds = (batchcorder.StreamCache, batchcorder.StreamCacheReader)
     members = {name for kind in kinds for name in dir(kind) if name[0] != "_"}
+    # tests/training needs PyTorch, and compares these.
+    named -= {"torch", "RecordingDataset", "RowDataset"}
     assert named - {"batchcorder", "close"} == (members | {*batchcorder.__all__}) - old
 
 
