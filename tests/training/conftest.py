@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,8 +10,11 @@ import pytest
 
 import batchcorder
 
-# Two cores have fewer workers than these tests start.
-warnings.filterwarnings("ignore", "This DataLoader will create")
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests start more workers than a small machine has processors.
+    for text in ("This DataLoader will create", "'set_vital' is deprecated"):
+        config.addinivalue_line("filterwarnings", f"ignore:{text}:UserWarning")
 
 
 @pytest.fixture

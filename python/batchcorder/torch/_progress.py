@@ -72,6 +72,8 @@ class Progress:
         if self.is_resuming and self._get(_RESUMED_EPOCH) != epoch:
             self._cell[_TAKEN:] = self._cell[_LOADS]
         self._cell[_EPOCH] = epoch
+        if self.running.epoch != epoch:
+            self.announce(Start(epoch, 0), 0)
 
     def load(self, start: Start) -> None:
         """Let the next iteration begin there."""

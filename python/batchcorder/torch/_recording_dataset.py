@@ -228,6 +228,8 @@ class RecordingDataset(IterableDataset[Any]):
         number = _arguments.count(epoch, "epoch")
         if number >= 1 << 63:
             raise OverflowError("argument 'epoch': expected a number below 2**63")
+        if self._progress.running.epoch != number:
+            self._given = 0
         self._progress.set_epoch(number)
 
     # ---- reading ----
