@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def start(name: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, str(LIB / name), *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -74,12 +75,12 @@ def test_killed_and_resumed(
     checkpoint = tmp_path / "k.pt"
     for stop in stops:
         process = start("train.py", recording, checkpoint, killed, workers, kind)
-        deadline = time.monotonic() + SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            if killed.exists() and killed.read_text().count("\n") >= stop:
-                break
-            time.sleep(0.01)
-        assert process.poll() is None, process.communicate()[1]
+        too_late = threading.Timer(SECONDS, process.kill)
+        too_late.start()
+        assert process.stdout is not None
+        reached = any(int(line) >= stop for line in process.stdout)
+        too_late.cancel()
+        assert reached, process.communicate()[1]
         process.send_signal(signal.SIGKILL)
         process.communicate()
         # The last line may be cut off.

@@ -50,6 +50,7 @@ def main() -> None:
                 done += 1
                 log.write(f"{done} {loss.item().hex()}\n")
                 log.flush()
+                print(done, flush=True)
                 data = loader if kind == "stateful" else dataset
                 state = data.state_dict() if kind == "stateful" else data.state_dict(step)
                 torch.save(
