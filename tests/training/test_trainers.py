@@ -1,4 +1,4 @@
-"""Trainers over loaders of recordings: what docs/training.md says of each."""
+"""Trainers over loaders of recordings, as docs/training.md describes them."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class RecordingDataset(IterableDataset[Any]):
         >>> dataset = RecordingDataset(path, batch_size=6, shuffle=True, seed=7)
         >>> dataset.set_epoch(1)
         >>> next(iter(dataset))["x"].tolist()
-        [5, 1, 3, 2, 0, 4]
+        [0, 5, 4, 2, 1, 3]
         """
         number = _arguments.count(epoch, "epoch")
         if number >= 1 << 63:
