@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -356,3 +357,33 @@ def test_recordings_that_do_not_fit(recorded: Recorded, tmp_path: Path) -> None:
         RecordingDataset([path, other])
     both = RecordingDataset([path, other], columns=["id"])
     assert sum(len(item["id"]) for item in both) == sum(LENGTHS) + 1
+
+
+def resume_alone(dataset: RecordingDataset, state: Any, queue: Any) -> None:
+    for _ in range(2):
+        dataset.load_state_dict(state)
+        queue.put(load(dataset, 2))
+        queue.put(load(dataset))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_with_copies_resume_for_themselves(
+    recorded: Recorded, method: str
+) -> None:
+    dataset = RecordingDataset(recorded(LENGTHS), batch_size=8)
+    whole = ids_of(list(dataset))
+    state = dataset.state_dict(steps=5)
+    context = torch.multiprocessing.get_context(method)
+    queues = [context.Queue() for _ in range(2)]
+    processes = [
+        context.Process(target=resume_alone, args=(dataset, state, queue))
+        for queue in queues
+    ]
+    for process in processes:
+        process.start()
+    for queue in queues:
+        found = [queue.get(timeout=90) for _ in range(4)]
+        assert found == [whole[5:], whole, whole[5:], whole]
+    for process in processes:
+        process.join()
+    assert ids_of(list(dataset)) == whole

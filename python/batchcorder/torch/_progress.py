@@ -9,13 +9,17 @@ A loader copies the dataset into each worker. The numbers:
     running       epoch and first step of the latest iteration, and its workers.
     taken         for each worker, the latest load from which it has resumed.
 
+A process that is no worker has numbers of its own. The ranks of ``mp.spawn`` get copies
+of one dataset, and each rank resumes for itself.
+
 An iteration that resumes is the first one of each worker after a load. The later ones
 begin with step 0, also those of workers that are started again for each epoch.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import os
+from typing import NamedTuple
 
 import torch
 
@@ -39,11 +43,14 @@ class Progress:
     def __init__(self) -> None:
         self._cell = torch.zeros(_TAKEN + _WORKERS_MAX, dtype=torch.int64)
         self._cell.share_memory_()
+        self._process = os.getpid()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if not self._cell.is_shared():
-            self._cell.share_memory_()
+    def own(self) -> Progress:
+        """Return this object, in a process that is no worker."""
+        if self._process != os.getpid() or not self._cell.is_shared():
+            self._cell = self._cell.clone().share_memory_()
+            self._process = os.getpid()
+        return self
 
     def _get(self, place: int) -> int:
         return int(self._cell[place])

@@ -160,6 +160,12 @@ class RecordingDataset(IterableDataset[Any]):
         # The state that a loader with states of its own has loaded into this worker.
         self._resumed: tuple[Start, int] | None = None
 
+    @property
+    def _place(self) -> Progress:
+        """The place in the epochs: a worker's is that of the loop's process."""
+        is_worker = get_worker_info() is not None
+        return self._progress if is_worker else self._progress.own()
+
     # ---- the plan ----
 
     def _ranks(self) -> tuple[int, Cut]:
@@ -194,7 +200,7 @@ class RecordingDataset(IterableDataset[Any]):
         >>> RecordingDataset(path).epoch
         0
         """
-        return self._progress.epoch
+        return self._place.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """
@@ -228,9 +234,9 @@ class RecordingDataset(IterableDataset[Any]):
         number = _arguments.count(epoch, "epoch")
         if number >= 1 << 63:
             raise OverflowError("argument 'epoch': expected a number below 2**63")
-        if self._progress.running.epoch != number:
+        if self._place.running.epoch != number:
             self._given = 0
-        self._progress.set_epoch(number)
+        self._place.set_epoch(number)
 
     # ---- reading ----
 
@@ -253,9 +259,9 @@ class RecordingDataset(IterableDataset[Any]):
     def _begun(self, worker: int, workers: int, is_worker: bool) -> tuple[Start, int]:
         """Return where the iteration begins, and the number of items given before."""
         if self._resumed is None:
-            return self._progress.begin(worker, workers, is_worker), 0
+            return self._place.begin(worker, workers, is_worker), 0
         resumed, self._resumed = self._resumed, None
-        self._progress.announce(resumed[0], workers)
+        self._place.announce(resumed[0], workers)
         return resumed
 
     def _items(self, items: Iterator[Any], is_worker: bool) -> Iterator[Any]:
@@ -276,6 +282,7 @@ class RecordingDataset(IterableDataset[Any]):
 
     def _settings(self) -> dict[str, Any]:
         _, cut = self._ranks()
+        self._recordings.check()
         return {
             "recordings": list(self._recordings.identities),
             "rows": self._recordings.rows,
@@ -336,7 +343,7 @@ class RecordingDataset(IterableDataset[Any]):
             place = {"epoch": start.epoch, "steps": start.step}
             own = {"worker": info.id, "workers": info.num_workers, "given": given}
             return {**settings, **place, **own}
-        progress = self._progress
+        progress = self._place
         if steps is None and progress.workers > 0 and not progress.is_resuming:
             raise ValueError(
                 f"{progress.workers} workers read ahead of the loop: give steps=, the "
@@ -402,7 +409,7 @@ class RecordingDataset(IterableDataset[Any]):
         info = get_worker_info()
         if "worker" not in state_dict:
             if info is None:
-                self._progress.load(start)
+                self._place.load(start)
             else:
                 self._resumed = start, 0
             return
