@@ -195,11 +195,25 @@ def test_columns_of_every_way(recorded: Recorded) -> None:
             assert batch["s"].to_pylist() == [f"row {i.as_py()}" for i in batch["id"]]
 
 
+def test_small_batches_are_read_together(recorded: Recorded) -> None:
+    path = recorded([1, 2, 0, 3] * 60)
+    for way in ({}, {"shuffle": True}, {"shuffle": True, "buffer_size": 9}):
+        for size in (1, 5, 64, 1000):
+            options = {"batch_size": size, "columns": ["id", "x"], **way}
+            alone = ids_of(list(RecordingDataset(path, batch_size=size, **way)))
+            assert ids_of(list(RecordingDataset(path, **options))) == alone
+            ranks = epoch_of(path, 3, 2, **options)
+            assert ranks == [alone[rank::3] for rank in range(3)]
+            for item in RecordingDataset(path, format="numpy", **options):
+                assert (item["x"] * 2 == item["id"]).all()
+
+
 def test_windows_of_steps(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchcorder.torch import _blocks
 
     path = recorded(LENGTHS)
     expected = [ids_of(list(RecordingDataset(path, **way))) for way in WAYS]
+    monkeypatch.setattr(_blocks, "_FIRST_WINDOW", 1)
     monkeypatch.setattr(_blocks, "_WINDOW", 3)
     assert [ids_of(list(RecordingDataset(path, **way))) for way in WAYS] == expected
 

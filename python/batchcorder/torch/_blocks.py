@@ -21,8 +21,8 @@ from ._epoch import Cut, Sequence, Visits
 from ._recordings import Recordings, joined
 
 _MASK = (1 << 64) - 1
-# Steps that are planned together.
-_WINDOW = 1 << 14
+# Steps that are planned together: the first ones, and at most.
+_FIRST_WINDOW, _WINDOW = 1 << 8, 1 << 14
 _NOTHING = pa.RecordBatch.from_arrays([], [])
 
 
@@ -137,26 +137,28 @@ class Steps:
 
     def items(self, rank: int, numbers: range) -> Iterator[Any]:
         """Yield the items of these steps of a rank."""
-        for start in range(0, len(numbers), _WINDOW):
-            window = numbers[start : start + _WINDOW]
+        size = _FIRST_WINDOW
+        while len(numbers) > 0:
+            window, numbers = numbers[:size], numbers[size:]
             yield from self._window(
                 rank, np.arange(window.start, window.stop, window.step)
             )
+            size = min(2 * size, _WINDOW)
 
     def _window(self, rank: int, numbers: np.ndarray) -> Iterator[Any]:
         first, end = self._cut.rows(self._sequence, rank, numbers)
         visits = Visits.of(self._sequence, first, end)
         starts = self._sequence.unit_starts[visits.units]
         ends = self._sequence.unit_starts[visits.units + 1]
-        is_mixed = self._sequence.is_mixed
-        blocks = self._mixed(visits, first, end) if is_mixed else self._read(visits)
+        is_copied = self._sequence.is_copied
+        blocks = self._copy(visits, first, end) if is_copied else self._read(visits)
         block, number = next(blocks), 0
         plan = zip(
             *(part.tolist() for part in (first, end, visits.first, visits.count)),
             strict=True,
         )
         bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
-        # Of a mixed unit, the block has only the rows of these steps.
+        # Of a copied unit, the block has only the rows of these steps.
         given = 0
         for low, high, visit, count in plan:
             pieces = []
@@ -165,13 +167,13 @@ class Steps:
                     block, number, given = next(blocks), wanted, 0
                 start, stop = bounds[wanted]
                 a, b = max(low, start) - start, min(high, stop) - start
-                if is_mixed:
+                if is_copied:
                     a, b = given, given + b - a
                     given = b
                 pieces.append((block, a, b))
             if count > 1:
                 yield _joined(pieces, self._columns)
-            elif b - a == stop - start and not is_mixed:
+            elif b - a == stop - start and not is_copied:
                 yield block.all()
             else:
                 yield block.rows(a, b)
@@ -192,7 +194,7 @@ class Steps:
         for number in of.tolist():
             yield Block(self._columns, next(readers[number]))
 
-    def _mixed(
+    def _copy(
         self, visits: Visits, first: np.ndarray, end: np.ndarray
     ) -> Iterator[Block]:
         """Yield the rows that the steps have of each group, in their order."""
@@ -206,7 +208,7 @@ class Steps:
                 int(np.searchsorted(visits.first, number, "right")),
             )
             start, stop = sequence.unit_starts[unit : unit + 2].tolist()
-            rows = sequence.mixed(unit)
+            rows = sequence.rows_of(unit)
             parts = [
                 rows[max(a, start) - start : min(b, stop) - start]
                 for a, b in zip(first[steps].tolist(), end[steps].tolist(), strict=True)

@@ -42,7 +42,7 @@ class Sequence:
     """
     The rows of an epoch as a sequence of units, each of which is read at once.
 
-    A unit is a batch. With a buffer, it is a group of batches.
+    A unit is a batch, or a group of batches. With a buffer, a group's rows are mixed.
 
     Parameters
     ----------
@@ -50,10 +50,12 @@ class Sequence:
         Number of rows of each recorded batch.
     order : Order
         The order of the epoch.
+    together : int, default 0
+        Without a buffer, the number of rows that a group has at least; 0: no groups.
     """
 
-    def __init__(self, lengths: np.ndarray, order: Order) -> None:
-        self.order = order
+    def __init__(self, lengths: np.ndarray, order: Order, together: int = 0) -> None:
+        self.order, self._together = order, order.buffer_size or together
         if order.shuffle:
             batches = permutation(order.seed, order.epoch, len(lengths))
         else:
@@ -67,7 +69,7 @@ class Sequence:
 
     def _units(self) -> np.ndarray:
         """Return the first place of each unit, and the number of places."""
-        n, size = len(self.batches), self.order.buffer_size
+        n, size = len(self.batches), self._together
         if size == 0:
             return np.arange(n + 1)
         places, starts = [0], self.place_starts
@@ -82,13 +84,15 @@ class Sequence:
         return int(self.place_starts[-1])
 
     @property
-    def is_mixed(self) -> bool:
-        """Whether the rows of a unit are mixed."""
-        return self.order.buffer_size > 0
+    def is_copied(self) -> bool:
+        """Whether the rows of a unit are copied from its batches."""
+        return self._together > 0
 
-    def mixed(self, unit: int) -> np.ndarray:
+    def rows_of(self, unit: int) -> np.ndarray:
         """Return the rows of a unit in their order, counted from its first."""
         rows = int(self.unit_starts[unit + 1] - self.unit_starts[unit])
+        if self.order.buffer_size == 0:
+            return np.arange(rows)
         # A seed of its own: the rows must not repeat the order of the batches.
         seed = self.order.seed + _GOLDEN * (unit + 1)
         return permutation(seed, self.order.epoch, rows)

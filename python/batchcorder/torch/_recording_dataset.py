@@ -24,6 +24,8 @@ from ._progress import Progress, Start
 from ._recordings import Recordings
 
 _VERSION = 1
+# So many rows of batches that are smaller than an item are read together.
+_TOGETHER = 4096
 
 
 def _world(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -249,12 +251,21 @@ class RecordingDataset(IterableDataset[Any]):
         total = self._total(cut)
         order = self._order._replace(epoch=start.epoch)
         if self._sequence is None or self._sequence.order != order:
-            self._sequence = Sequence(self._recordings.lengths, order)
+            self._sequence = Sequence(self._recordings.lengths, order, self._together())
         steps = Steps(self._recordings, self._sequence, cut, self._columns)
         first = start.step + worker + given * workers
         numbers = range(first, max(cut.rank_steps(total, rank), first), workers)
         self._start, self._given = start, given
         return self._items(steps.items(rank, numbers), info is not None)
+
+    def _together(self) -> int:
+        """Return how many rows of small batches are read together."""
+        recordings, size = self._recordings, self._cut.batch_size
+        batches = int((recordings.lengths > 0).sum())
+        is_copied = len(self._columns.plain) == len(self._columns.names)
+        if not is_copied or recordings.rows * 2 > batches * size:
+            return 0
+        return max(4 * size, _TOGETHER)
 
     def _begun(self, worker: int, workers: int, is_worker: bool) -> tuple[Start, int]:
         """Return where the iteration begins, and the number of items given before."""
