@@ -26,7 +26,8 @@ ROWS = sum(LENGTHS)
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_epochs_of_workers(recorded: Recorded, method: str, persistent: bool) -> None:
     path = recorded(LENGTHS)
-    for way in ({"buffer_size": 20}, {}):
+    # A worker that starts anew imports PyTorch, which takes seconds.
+    for way in ({"buffer_size": 20}, {})[: 2 if method == "fork" else 1]:
         dataset = RecordingDataset(path, batch_size=8, shuffle=True, **way)
         loader = DataLoader(
             dataset,
@@ -36,15 +37,14 @@ def test_epochs_of_workers(recorded: Recorded, method: str, persistent: bool) ->
             persistent_workers=persistent,
         )
         orders = []
-        for epoch in (0, 1, 1, 5):
+        for epoch in (0, 1, 1, 5) if persistent or method == "fork" else (0, 1):
             dataset.set_epoch(epoch)
             orders.append(ids_of(list(loader)))
             assert sorted(flat(orders[-1])) == list(range(ROWS))
             assert len(loader) == len(orders[-1])
-        assert orders[1] == orders[2]
-        assert len({str(order) for order in orders}) == 3
-        dataset.set_epoch(5)
-        assert load(dataset) == orders[3]
+        assert orders[0] != orders[1]
+        assert orders[1] == orders[2 if len(orders) > 2 else 1]
+        assert load(dataset) == orders[-1]
 
 
 @pytest.mark.parametrize("persistent", [False, True])
@@ -55,11 +55,11 @@ def test_all_worlds_and_workers(recorded: Recorded, persistent: bool) -> None:
     for world_size, workers in itertools.product(range(1, 9), range(9)):
         if persistent and workers == 0:
             continue
-        seen = []
-        for rank in {0, world_size // 2, world_size - 1}:
-            dataset = RecordingDataset(path, rank=rank, world_size=world_size, **way)
-            seen = load(dataset, workers, persistent_workers=persistent)
-            assert seen == whole[rank::world_size]
+        # test_epoch.py has all ranks, without processes.
+        rank = workers % world_size
+        dataset = RecordingDataset(path, rank=rank, world_size=world_size, **way)
+        seen = load(dataset, workers, persistent_workers=persistent)
+        assert seen == whole[rank::world_size]
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

@@ -18,7 +18,7 @@ import batchcorder
 from loading import flat
 
 LIB = Path(__file__).parents[1] / "python/lib"
-ROWS = 1500
+ROWS = 900
 SECONDS = 240
 
 
@@ -60,16 +60,14 @@ def losses_of(log: Path) -> dict[int, str]:
     return losses
 
 
-@pytest.mark.parametrize(
-    ("kind", "workers"), [("plain", 0), ("plain", 2), ("stateful", 2)]
-)
+@pytest.mark.parametrize(("kind", "workers"), [("plain", 2), ("stateful", 2)])
 def test_killed_and_resumed(
     recording: str, tmp_path: Path, kind: str, workers: int
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     end(start("train.py", recording, tmp_path / "w.pt", whole, workers, kind))
     expected = losses_of(whole)
-    assert len(expected) == 3 * -(-ROWS // 32)
+    assert len(expected) == 2 * -(-ROWS // 32)
     numbers = random.Random(f"{kind} {workers}")
     stops = sorted(numbers.sample(range(5, len(expected) - 5), 3))
     checkpoint = tmp_path / "k.pt"

@@ -17,7 +17,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from batchcorder.torch import RecordingDataset
 
-EPOCHS = 3
+EPOCHS = 2
 
 
 def main() -> None:
