@@ -208,6 +208,19 @@ def test_small_batches_are_read_together(recorded: Recorded) -> None:
                 assert (item["x"] * 2 == item["id"]).all()
 
 
+def test_copies_of_few_bytes(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchcorder.torch import _blocks
+
+    path = recorded(LENGTHS)
+    for size in (None, 1, 8, 60):
+        way: dict[str, Any] = {"batch_size": size, "shuffle": True, "buffer_size": 50}
+        expected = ids_of(list(RecordingDataset(path, **way)))
+        for most in (1, 12, 100, 200):
+            monkeypatch.setattr(_blocks, "_COPIED_BYTES", most)
+            dataset = RecordingDataset(path, columns=["id", "x"], **way)
+            assert ids_of(list(dataset)) == expected
+
+
 def test_windows_of_steps(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchcorder.torch import _blocks
 

@@ -26,7 +26,7 @@ ROWS = sum(LENGTHS)
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_epochs_of_workers(recorded: Recorded, method: str, persistent: bool) -> None:
     path = recorded(LENGTHS)
-    # A worker that starts anew imports PyTorch, which takes seconds.
+    # Each new worker imports PyTorch for seconds.
     for way in ({"buffer_size": 20}, {})[: 2 if method == "fork" else 1]:
         dataset = RecordingDataset(path, batch_size=8, shuffle=True, **way)
         loader = DataLoader(

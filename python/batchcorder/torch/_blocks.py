@@ -23,6 +23,9 @@ from ._recordings import Recordings, joined
 _MASK = (1 << 64) - 1
 # Steps that are planned together: the first ones, and at most.
 _FIRST_WINDOW, _WINDOW = 1 << 8, 1 << 14
+# Bytes that are copied by one call. More take fresh pages, and fewer find less of their
+# neighbours in the processor's caches.
+_COPIED_BYTES = 1 << 23
 _NOTHING = pa.RecordBatch.from_arrays([], [])
 
 
@@ -96,7 +99,12 @@ class Block:
         return cls(columns, batch, columns.plain_arrays(values, len(rows)))
 
 
-def _joined(pieces: list[tuple[Block, int, int]], columns: Columns) -> Any:
+# A block, and the rows of it that belong to a step.
+_Piece = tuple[Block, int, int]
+_Pieces = Iterator[_Piece]
+
+
+def _joined(pieces: list[_Piece], columns: Columns) -> Any:
     """Return rows of several blocks as one item."""
     if all(block.is_batch for block, _, _ in pieces):
         batches = [block.batch.slice(a, b - a) for block, a, b in pieces]
@@ -148,71 +156,88 @@ class Steps:
     def _window(self, rank: int, numbers: np.ndarray) -> Iterator[Any]:
         first, end = self._cut.rows(self._sequence, rank, numbers)
         visits = Visits.of(self._sequence, first, end)
-        starts = self._sequence.unit_starts[visits.units]
-        ends = self._sequence.unit_starts[visits.units + 1]
         is_copied = self._sequence.is_copied
-        blocks = self._copy(visits, first, end) if is_copied else self._read(visits)
-        block, number = next(blocks), 0
-        plan = zip(
-            *(part.tolist() for part in (first, end, visits.first, visits.count)),
-            strict=True,
-        )
-        bounds = list(zip(starts.tolist(), ends.tolist(), strict=True))
-        # Of a copied unit, the block has only the rows of these steps.
-        given = 0
-        for low, high, visit, count in plan:
-            pieces = []
-            for wanted in range(visit, visit + count):
-                if wanted != number:
-                    block, number, given = next(blocks), wanted, 0
-                start, stop = bounds[wanted]
-                a, b = max(low, start) - start, min(high, stop) - start
-                if is_copied:
-                    a, b = given, given + b - a
-                    given = b
-                pieces.append((block, a, b))
+        pieces = (self._copied if is_copied else self._read)(visits, first, end)
+        for count in visits.count.tolist():
+            some = list(itertools.islice(pieces, count))
             if count > 1:
-                yield _joined(pieces, self._columns)
-            elif b - a == stop - start and not is_copied:
-                yield block.all()
-            else:
-                yield block.rows(a, b)
+                yield _joined(some, self._columns)
+                continue
+            ((block, a, b),) = some
+            is_whole = a == 0 and b == block.batch.num_rows and block.is_batch
+            yield block.all() if is_whole else block.rows(a, b)
 
-    def _read(self, visits: Visits) -> Iterator[Block]:
-        """Yield the batches of the visits."""
+    def _parts(
+        self, visits: Visits, first: np.ndarray, end: np.ndarray
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Yield for each visit the rows of the unit that the steps have."""
+        starts = self._sequence.unit_starts[visits.units].tolist()
+        ends = self._sequence.unit_starts[visits.units + 1].tolist()
+        numbers = np.arange(len(visits.units))
+        last = visits.first + visits.count - 1
+        lows = np.searchsorted(last, numbers).tolist()
+        highs = np.searchsorted(visits.first, numbers, "right").tolist()
+        steps = list(zip(first.tolist(), end.tolist(), strict=True))
+        for start, stop, low, high in zip(starts, ends, lows, highs, strict=True):
+            yield [
+                (max(a, start) - start, min(b, stop) - start) for a, b in steps[low:high]
+            ]
+
+    def _read(self, visits: Visits, first: np.ndarray, end: np.ndarray) -> _Pieces:
+        """Yield the pieces of all steps, from batches."""
         recordings = self._recordings
         batches = self._sequence.batches[visits.units]
         of = np.searchsorted(recordings.first_batches, batches, "right") - 1
         readers: dict[int, Any] = {}
-        for number in np.unique(of).tolist():
+        for number in set(of.tolist()):
             order = batches[of == number] - recordings.first_batches[number]
             cache = recordings.own(number)
             all_columns = tuple(range(len(recordings.schema)))
             readers[number] = _core.open_reader(
                 cache, 0, _MASK, 1, all_columns, order.astype(np.uint64).tobytes()
             )
-        for number in of.tolist():
-            yield Block(self._columns, next(readers[number]))
+        parts = self._parts(visits, first, end)
+        for number, some in zip(of.tolist(), parts, strict=True):
+            block = Block(self._columns, next(readers[number]))
+            for a, b in some:
+                yield block, a, b
 
-    def _copy(
-        self, visits: Visits, first: np.ndarray, end: np.ndarray
-    ) -> Iterator[Block]:
-        """Yield the rows that the steps have of each group, in their order."""
+    def _copied(self, visits: Visits, first: np.ndarray, end: np.ndarray) -> _Pieces:
+        """Yield the pieces of all steps, from copies of their rows."""
         recordings, sequence = self._recordings, self._sequence
         # Rows of the recordings before each batch.
         row_starts = np.concatenate([[0], np.cumsum(recordings.lengths)])
-        last = visits.first + visits.count - 1
-        for number, unit in enumerate(visits.units.tolist()):
-            steps = slice(
-                int(np.searchsorted(last, number)),
-                int(np.searchsorted(visits.first, number, "right")),
-            )
-            start, stop = sequence.unit_starts[unit : unit + 2].tolist()
+        most = self._rows_at_once()
+        parts = self._parts(visits, first, end)
+        for unit, some in zip(visits.units.tolist(), parts, strict=True):
             rows = sequence.rows_of(unit)
-            parts = [
-                rows[max(a, start) - start : min(b, stop) - start]
-                for a, b in zip(first[steps].tolist(), end[steps].tolist(), strict=True)
-            ]
-            places, within = sequence.located(unit, np.concatenate(parts))
-            numbers = row_starts[sequence.batches[places]] + within
-            yield Block.taken(recordings, self._columns, numbers)
+            for chunk in _chunks(some, most):
+                chosen = np.concatenate([rows[a:b] for a, b in chunk])
+                places, within = sequence.located(unit, chosen)
+                numbers = row_starts[sequence.batches[places]] + within
+                block = Block.taken(recordings, self._columns, numbers)
+                given = 0
+                for a, b in chunk:
+                    yield block, given, given + b - a
+                    given += b - a
+
+    def _rows_at_once(self) -> int:
+        """Return how many rows are copied by one call."""
+        columns = self._columns
+        is_plain = len(columns.plain) == len(columns.names)
+        if not is_plain or self._recordings.is_compressed:
+            return 1 << 62  # each call would read all batches of the unit again
+        return _COPIED_BYTES * 8 // max(sum(columns.plain_bits), 1)
+
+
+def _chunks(parts: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield parts together that have about so many rows."""
+    chunk, rows = [], 0
+    for a, b in parts:
+        chunk.append((a, b))
+        rows += b - a
+        if rows >= most:
+            yield chunk
+            chunk, rows = [], 0
+    if chunk:
+        yield chunk

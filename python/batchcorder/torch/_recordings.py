@@ -77,6 +77,7 @@ class Recordings:
         self._columns = None if columns is None else list(columns)
         self.identities = [_identity(origin.path) for origin, _ in self._files]
         self._process = 0
+        self._compressed: bool | None = None
         self._open()
 
     # ---- handles ----
@@ -132,8 +133,8 @@ class Recordings:
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"_files": self._files, "_columns": self._columns}
-        return {**kept, "identities": self.identities, "_process": 0}
+        names = ("_files", "_columns", "_compressed", "identities")
+        return {name: getattr(self, name) for name in names} | {"_process": 0}
 
     # ---- rows ----
 
@@ -141,6 +142,18 @@ class Recordings:
     def rows(self) -> int:
         """The number of rows of all recordings."""
         return int(self.first_rows[-1])
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether each read of a batch decompresses it; the first batches tell."""
+        if self._compressed is None:
+            firsts = [
+                open_cache(StreamCache, origin, batches=min(batches, 1))
+                for origin, batches in self._files
+            ]
+            infos = [_core.file_info(cache) for cache in firsts]
+            self._compressed = any(info["compression"] for info in infos)
+        return self._compressed
 
     def take_values(
         self, rows: np.ndarray, columns: tuple[int, ...], bits: tuple[int, ...]
@@ -155,7 +168,7 @@ class Recordings:
         """Return a copy of rows, whose numbers are those of the whole sequence."""
         of = np.searchsorted(self.first_rows, rows, "right") - 1
         tables, places = [], []
-        for number in np.unique(of).tolist():
+        for number in sorted(set(of.tolist())):
             found = np.flatnonzero(of == number)
             within = rows[found] - self.first_rows[number]
             tables.append(self.shared[number].take(within, columns))
