@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-torch test-duckdb1 test-peers test-pythons test-packages lint analyze \
-	format bench wheel sdist clean
+	format bench bench-training wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -257,6 +257,12 @@ bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0
 	$(BIN)/python bench/tpch_run.py --rust build/rust-0.1.3 --json build/bench-tpch.json
 	$(BIN)/python bench/page.py build/bench.json docs/performance.md \
 	--tpch build/bench-tpch.json
+	@$(MAKE) --no-print-directory bench-training
+
+## make bench-training  compares loaders of PyTorch (an hour); writes docs/performance.md
+bench-training: $(VENV)/.torch-bench.ok $(VENV)/.bench.ok $(VENV)/.installed
+	$(BIN)/python bench/training.py --json build/bench-training.json
+	$(BIN)/python bench/page.py docs/performance.md --training build/bench-training.json
 
 build/rust-0.1.3: requirements/peer.txt | $(VENV)/.made
 	rm -rf $@

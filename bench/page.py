@@ -3,6 +3,9 @@
 Write the results of a run into docs/performance.md, and its charts beside it.
 
     bench/page.py RESULTS.json docs/performance.md [--tpch TPCH.json]
+    bench/page.py docs/performance.md --training TRAINING.json
+
+The results of training.py have a section of their own, which the other results keep.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from training_report import pairs, section
+
 BEGIN, END = "<!-- results: written by bench/page.py -->", "<!-- end -->"
+TRAINING = "<!-- training: written by bench/page.py -->"
 SHAPES = {
     "one-row": "50,000 one-row batches",
     "strings": "strings, dictionaries, lists",
@@ -162,24 +168,40 @@ def draw(report: dict[str, Any], group: str, path: Path) -> None:
     plt.close(figure)
 
 
+def training_text(report: dict[str, Any]) -> str:
+    """Return the section of training.py: its pairs with targets, then its tables."""
+    targets = figure_table("Training: ours and a peer", pairs(report["results"]))
+    about, blank, *tables = section(report)
+    return "\n".join([about, blank, *targets, *tables])
+
+
+def put(page: Path, begin: str, text: str) -> None:
+    """Replace the text of a page from a mark to the end mark after it."""
+    before, rest = page.read_text().split(begin)
+    _, after = rest.split(END, 1)
+    page.write_text(f"{before}{begin}\n\n{text}{END}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="?", help="results of run.py")
     parser.add_argument("page", type=Path)
     parser.add_argument("--tpch", type=Path, help="results of tpch_run.py")
+    parser.add_argument("--training", type=Path, help="results of training.py")
     args = parser.parse_args()
-    report = json.loads(args.results.read_text())
-    tpch = None if args.tpch is None else json.loads(args.tpch.read_text())
-    mpl.rcParams["svg.hashsalt"] = "batchcorder"
-    images = args.page.parent / "images"
-    images.mkdir(exist_ok=True)
-    for group in CHARTS:
-        draw(report, group, images / f"{group}.svg")
-    before, rest = args.page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    args.page.write_text(f"{before}{BEGIN}\n\n{results_text(report, tpch)}{END}{after}")
+    if args.results is not None:
+        report = json.loads(args.results.read_text())
+        tpch = None if args.tpch is None else json.loads(args.tpch.read_text())
+        mpl.rcParams["svg.hashsalt"] = "batchcorder"
+        images = args.page.parent / "images"
+        images.mkdir(exist_ok=True)
+        for group in CHARTS:
+            draw(report, group, images / f"{group}.svg")
+        put(args.page, BEGIN, results_text(report, tpch))
+    if args.training is not None:
+        put(args.page, TRAINING, training_text(json.loads(args.training.read_text())))
 
 
 if __name__ == "__main__":
