@@ -281,9 +281,9 @@ def main() -> None:
         "rounds": args.rounds,
         "results": results,
     }
-    print_report(report)
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
+    print_report(report)
 
 
 if __name__ == "__main__":
