@@ -108,7 +108,7 @@ int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
 int bc__sys_map(int file, const char *path, size_t size, const uint8_t **out_memory);
 /* Maps `size` bytes from `offset` on, which is a multiple of the page size. The memory
  * may be written: the system copies a page at the first write, and the file keeps its
- * bytes. Returns 0 or an errno. */
+ * bytes. The mapping keeps the locks of `file`. Returns 0 or an errno. */
 int bc__sys_map_private(int file, int64_t offset, size_t size,
                         const uint8_t **out_memory);
 /* Returns the size of a page, in bytes. */

@@ -287,6 +287,24 @@ def test_copies_and_pickles(recorded: Recorded) -> None:
     assert ids_of(list(dataset)) == expected
 
 
+def test_a_file_stays_with_its_dataset(recorded: Recorded, tmp_path: Path) -> None:
+    path = recorded(LENGTHS)
+    expected = ids_of(list(RecordingDataset(path)))
+    cache = batchcorder.StreamCache(
+        batchcorder.open(path), disk_path=str(tmp_path), disk_capacity="1GB"
+    )
+    dataset = RecordingDataset(cache)
+    del cache
+    assert load(dataset, 2) == expected
+    assert load(dataset, 1, multiprocessing_context="spawn") == expected
+
+
+def test_too_many_workers(recorded: Recorded) -> None:
+    dataset = RecordingDataset(recorded(LENGTHS))
+    with as_worker(dataset, 1024, 1025), pytest.raises(ValueError, match="1024 workers"):
+        iter(dataset)
+
+
 def test_a_recording_that_changed(recorded: Recorded) -> None:
     path = recorded(LENGTHS)
     dataset = RecordingDataset(path)

@@ -228,6 +228,26 @@ def test_numpy(tmp_path: Path, name: str) -> None:
     assert np.array_equal(rows[[2, 6]]["v"], found[[2, 6]])
 
 
+def test_columns_of_many_widths(tmp_path: Path) -> None:
+    names = ["bool", "date32", "int8", "time32", "uint16", "list", "tensor", "halffloat"]
+    names += ["timestamp", "fixed_size_binary", "text", "date64", "decimal", "dictionary"]
+    arrays = {name: (ARRAYS.get(name) or (LISTS[name],))[0] for name in names}
+    path = record(tmp_path, pa.table({**arrays, "row": range(N)}))
+    for way in WAYS:
+        for item in RecordingDataset(path, **way):
+            rows = item["row"]
+            for name in names:
+                if name in ARRAYS:
+                    assert torch.equal(item[name], ARRAYS[name][1][rows])
+        for item in RecordingDataset(path, format="numpy", **way):
+            rows = item["row"]
+            for name in set(names) & {*ARRAYS} - {*NUMPY_TYPES}:
+                assert np.array_equal(item[name], ARRAYS[name][1].numpy()[rows])
+            for name in {*NUMPY_TYPES} & {*names}:
+                found = item[name].view(np.int64)
+                assert found.tolist() == ARRAYS[name][1][rows].tolist()
+
+
 # ---- memory ----
 
 

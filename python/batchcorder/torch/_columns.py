@@ -144,8 +144,8 @@ class _NullsError(Exception):
 
 def _shape(kind: pa.DataType) -> tuple[int, ...]:
     """Return the shape of the numbers of a row."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return _shape(kind.storage_type)
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return tuple(kind.shape)
     if pa.types.is_fixed_size_list(kind):
         return (kind.list_size, *_shape(kind.value_type))
     return (kind.byte_width,) if pa.types.is_fixed_size_binary(kind) else ()
@@ -154,6 +154,8 @@ def _shape(kind: pa.DataType) -> tuple[int, ...]:
 def _is_plain(kind: pa.DataType) -> bool:
     """Return whether rows of the type are numbers in one buffer."""
     t = pa.types
+    if isinstance(kind, pa.FixedShapeTensorType) and kind.permutation is None:
+        return _is_plain(kind.storage_type)
     if t.is_fixed_size_list(kind):
         return not t.is_boolean(_leaf(kind)) and _is_plain(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType) or _is_encoded(kind):
@@ -352,7 +354,7 @@ class Columns:
         if self.kind == "numpy":
             for name, converter in self._plain:
                 found[name] = converter.of_bytes(block, start, n)
-                start += found[name].nbytes
+                start += n * math.prod(converter.shape) * converter.kind.itemsize
             return found
         for kind, names, shapes in self._groups:
             parts, start = split(block, start, kind, [(n, *shape) for shape in shapes])

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import torch
 
-# A process may have so many workers; those beyond resume at every iteration.
+# A loader may have so many workers.
 _WORKERS_MAX = 1024
 _EPOCH, _LOADS, _RESUMED_EPOCH, _RESUMED_STEP = 0, 1, 2, 3
 _EPOCH_NOW, _STEP_NOW, _WORKERS_NOW = 4, 5, 6
@@ -89,8 +89,10 @@ class Progress:
 
     def begin(self, worker: int, workers: int, is_worker: bool) -> Start:
         """Return where an iteration of a worker begins, which begins now."""
+        if worker >= _WORKERS_MAX:
+            raise ValueError(f"a loader may have {_WORKERS_MAX} workers at most")
         start = Start(self._get(_EPOCH), 0)
-        if worker < _WORKERS_MAX and not self._is_taken(worker):
+        if not self._is_taken(worker):
             start = self.resumed
             loads = self._cell[_LOADS]
             if is_worker:

@@ -73,7 +73,10 @@ class Recordings:
     """Files with the same columns, as one sequence of batches."""
 
     def __init__(self, recording: Any, columns: Iterable[str | int] | None) -> None:
-        self._files = [_file_of(one) for one in _list(recording)]
+        recordings = _list(recording)
+        self._files = [_file_of(one) for one in recordings]
+        # The file of a cache may end with the cache.
+        self._caches = [one for one in recordings if isinstance(one, StreamCache)]
         self._columns = None if columns is None else list(columns)
         self.identities = [_identity(origin.path) for origin, _ in self._files]
         self._process = 0
