@@ -44,6 +44,11 @@ int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error
                          bc__error_message(code), disk->file.path);
 }
 
+int bc__disk_error_mapping(int code, struct bc_error *error) {
+    return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
+                         bc__error_message(code));
+}
+
 int bc__disk_error_incomplete(const struct bc_disk *disk, struct bc_error *error) {
     if (!disk->scanner.is_ours) {
         return bc__error_set(error, ENODATA,

@@ -15,6 +15,8 @@ int bc__disk_error_scan(const struct bc_disk *disk, int code, int64_t at,
                         struct bc_error *error);
 /* Sets the error of a failed read, or of a failed allocation. */
 int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error *error);
+/* Sets the error of a failed mapping. */
+int bc__disk_error_mapping(int code, struct bc_error *error);
 /* EBADMSG: no valid message at byte `at`. */
 int bc__disk_error_message(const struct bc_disk *disk, int64_t at,
                            struct bc_error *error);

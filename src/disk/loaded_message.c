@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "base/error.h"
 #include "disk/errors.h"
 
@@ -76,27 +77,17 @@ int bc__load_message(struct bc_disk *disk, struct bc_extent extent, bool copies,
     return 0;
 }
 
-/* Maps the extent alone, in pages that may be written. */
-static int map_private(struct bc_disk *disk, struct bc_extent extent,
-                       struct bc_region **out_region, struct bc_error *error) {
-    int64_t end = extent.offset + extent.size;
-    int code = disk->file.is_public ? 0 : check_file_size(disk, end, error);
-    if (code != 0) return code;
-    code = bc__region_map_private(disk->file.file, extent.offset, (size_t)extent.size,
-                                  out_region);
-    if (code == 0) return 0;
-    return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
-                         bc__error_message(code));
-}
-
 int bc__load_batch(struct bc_disk *disk, struct bc_extent extent,
                    struct bc_loaded_message *out, struct bc_error *error) {
     bool copies = disk->tier.copies_on_read;
     if (copies || !disk->tier.is_writable) {
         return bc__load_message(disk, extent, copies, out, error);
     }
-    int code = map_private(disk, extent, &out->region, error);
-    if (code != 0) return code;
+    /* An opened file is public, so the store has checked its size. */
+    bc_assert(disk->file.is_public);
+    int code = bc__region_map_private(disk->file.file, extent.offset, (size_t)extent.size,
+                                      &out->region);
+    if (code != 0) return bc__disk_error_mapping(code, error);
     out->bytes = bc__region_at(out->region, extent.offset);
     out->extent = extent;
     return 0;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/error.h"
 #include "base/sys.h"
+#include "disk/errors.h"
 
 /* The smallest mapping. */
 enum { REACH_MIN = 1 << 16 };
@@ -71,6 +71,5 @@ int bc__mapping_get(struct bc_mapping *mapping, int64_t end,
     bc__mutex_unlock(&mapping->lock);
     bc__region_unref(old);
     if (code == 0) return 0;
-    return bc__error_set(error, code, "Disk read failed: the file cannot be mapped: %s",
-                         bc__error_message(code));
+    return bc__disk_error_mapping(code, error);
 }
