@@ -259,7 +259,7 @@ bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0
 	--tpch build/bench-tpch.json
 	@$(MAKE) --no-print-directory bench-training
 
-## make bench-training  compares loaders of PyTorch (an hour); writes docs/performance.md
+## make bench-training  compares loaders of PyTorch (half an hour); writes docs/performance.md
 bench-training: $(VENV)/.torch-bench.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/training.py --json build/bench-training.json
 	$(BIN)/python bench/page.py docs/performance.md --training build/bench-training.json

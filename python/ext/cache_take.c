@@ -8,8 +8,8 @@
 #include "gil.h"
 #include "signals.h"
 
-/* Copies rows without the GIL. `object` and `columns` are borrowed. `out_schema` may be
- * NULL. Releases the buffer of rows. Returns false with an exception set. */
+/* Copies rows without the GIL. If `self` is NULL, an exception is set. `out_schema` may
+ * be NULL. Releases the buffer of rows. Returns false with an exception set. */
 static bool take_array(struct cache_object *self, PyObject *columns, Py_buffer *rows,
                        struct ArrowSchema *out_schema, struct ArrowArray *out_array) {
     Py_ssize_t n = PyTuple_Size(columns);
