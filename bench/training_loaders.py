@@ -55,7 +55,7 @@ Loader = Iterable[Any]
 
 
 def order(case: Case, skip: int) -> Any:
-    """Return a sampler of the rows after those of the skipped steps."""
+    """Return a sampler that begins after the skipped steps."""
     rows = range(case.rows)
     if skip == 0:
         return RandomSampler(rows) if case.shuffled else SequentialSampler(rows)

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from . import _core
+from ._arguments import UNLIMITED
 
 if TYPE_CHECKING:
     from ._random_access import RowIndex
     from ._stream_cache import StreamCache
 
-_MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -160,7 +160,7 @@ class Shuffled(Iterator[pa.RecordBatch]):
         return self.schema.__arrow_c_schema__()
 
 
-def _groups(lengths: list[int], buffer_size: int) -> Iterator[tuple[int, int]]:
+def groups_of(lengths: list[int], buffer_size: int) -> Iterator[tuple[int, int]]:
     """Yield the first place of each group, and the place after its last."""
     first = rows = 0
     for place, length in enumerate(lengths):
@@ -170,6 +170,12 @@ def _groups(lengths: list[int], buffer_size: int) -> Iterator[tuple[int, int]]:
             first, rows = place + 1, 0
     if first < len(lengths):
         yield first, len(lengths)
+
+
+def group_seed(seed: int, number: int) -> int:
+    """Return the seed for the rows of a group; `number` counts all groups from 1."""
+    # A seed of its own: the rows must not repeat the order of the batches.
+    return (seed + _GOLDEN * number) & UNLIMITED
 
 
 def _mixed(
@@ -212,7 +218,7 @@ class Order:
     def _reader(self, columns: tuple[int, ...] | None, start: int) -> Any:
         first = self._number + min(start, self.length) * self._shards
         return _core.open_reader(
-            self._cache, first, _MASK, self._shards, columns, self._order
+            self._cache, first, UNLIMITED, self._shards, columns, self._order
         )
 
     def batches(self, columns: tuple[int, ...] | None, start: int) -> Shuffled:
@@ -229,17 +235,16 @@ class Order:
         numbers = memoryview(self._order).cast("Q")
         places = itertools.islice(numbers, self._number, None, self._shards)
         lengths = [starts[n + 1] - starts[n] for n in places]
-        groups = [group for group in _groups(lengths, rows) if group[1] > start]
-        counted = len(list(_groups(lengths, rows))) - len(groups)
+        all_groups = list(groups_of(lengths, rows))
+        groups = [group for group in all_groups if group[1] > start]
+        counted = len(all_groups) - len(groups)
         reader = self._reader(columns, groups[0][0] if groups else self.length)
         schema = reader.schema
 
         def batches() -> Iterator[pa.RecordBatch]:
             for place, (first, end) in enumerate(groups, counted):
                 some = list(itertools.islice(reader, end - first))
-                # A seed of its own: the rows must not repeat the order of the batches.
-                number = place * self._shards + self._number + 1
-                seed = (self._seed + _GOLDEN * number) & _MASK
+                seed = group_seed(self._seed, place * self._shards + self._number + 1)
                 ready = _mixed(some, schema, seed, self._epoch)
                 yield from itertools.islice(ready, max(start - first, 0), None)
 

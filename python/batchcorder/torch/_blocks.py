@@ -16,11 +16,11 @@ import pyarrow as pa
 import torch
 
 from .. import _core
+from .._arguments import UNLIMITED
 from ._columns import Columns
 from ._epoch import Cut, Sequence, Visits
 from ._recordings import Recordings, joined
 
-_MASK = (1 << 64) - 1
 # Steps that are planned together: the first ones, and at most.
 _FIRST_WINDOW, _WINDOW = 1 << 8, 1 << 14
 # Bytes that are copied by one call. More take fresh pages, and fewer find less of their
@@ -50,33 +50,30 @@ class Block:
         arrays: dict[str, Any] | None = None,
     ) -> None:
         self.batch, self.is_batch = batch, arrays is None
-        self._columns, self._arrays = columns, arrays
-        self._is_ready = False
+        self._columns, self._copied = columns, arrays or {}
+        self._arrays: dict[str, Any] | None = None
 
-    def _prepare(self) -> dict[str, Any]:
-        """Convert the columns."""
+    def _prepared(self) -> dict[str, Any]:
+        """Return all columns of numbers as arrays, converted once."""
         if self._arrays is None:
-            self._arrays = self._columns.arrays(self.batch)
-        elif self.batch.num_columns > 0:
-            self._arrays |= self._columns.arrays(self.batch)
-        # All other columns become lists, when their rows are known.
-        self._lists = [name for name in self._columns.names if name not in self._arrays]
-        self._is_ready = True
+            self._arrays = self._copied | self._columns.arrays(self.batch)
+            # All other columns become lists, when their rows are known.
+            names = self._columns.names
+            self._lists = [name for name in names if name not in self._arrays]
         return self._arrays
 
     def all(self) -> Any:
         """Return all rows as an item."""
         if self._columns.kind == "arrow":
             return self.batch
-        arrays = self._arrays if self._is_ready else self._prepare()
-        return self._item(dict(arrays or {}), 0, self.batch.num_rows)
+        return self._item(dict(self._prepared()), 0, self.batch.num_rows)
 
     def rows(self, first: int, end: int) -> Any:
         """Return some rows as an item."""
         if self._columns.kind == "arrow":
             return self.batch.slice(first, end - first)
-        arrays = self._arrays if self._is_ready else self._prepare()
-        item = {name: values[first:end] for name, values in (arrays or {}).items()}
+        arrays = self._prepared()
+        item = {name: values[first:end] for name, values in arrays.items()}
         return self._item(item, first, end)
 
     def _item(self, item: dict[str, Any], first: int, end: int) -> dict[str, Any]:
@@ -194,7 +191,7 @@ class Steps:
             cache = recordings.own(number)
             all_columns = tuple(range(len(recordings.schema)))
             readers[number] = _core.open_reader(
-                cache, 0, _MASK, 1, all_columns, order.astype(np.uint64).tobytes()
+                cache, 0, UNLIMITED, 1, all_columns, order.astype(np.uint64).tobytes()
             )
         parts = self._parts(visits, first, end)
         for number, some in zip(of.tolist(), parts, strict=True):
@@ -224,8 +221,7 @@ class Steps:
     def _rows_at_once(self) -> int:
         """Return how many rows are copied by one call."""
         columns = self._columns
-        is_plain = len(columns.plain) == len(columns.names)
-        if not is_plain or self._recordings.is_compressed:
+        if not columns.are_plain or self._recordings.is_compressed:
             return 1 << 62  # each call would read all batches of the unit again
         return _COPIED_BYTES * 8 // max(sum(columns.plain_bits), 1)
 

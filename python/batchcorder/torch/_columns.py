@@ -337,6 +337,11 @@ class Columns:
                 (torch.from_numpy(np.empty(0, kind)).dtype, names, shapes)
             )
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether rows of all columns are numbers in one buffer each."""
+        return len(self.plain) == len(self.names)
+
     def arrays(self, batch: pa.RecordBatch) -> dict[str, Any]:
         """Return the columns of numbers as arrays."""
         found = {}

@@ -19,9 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _core
-
-_MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+from .._shuffle import group_seed, groups_of
 
 
 class Order(NamedTuple):
@@ -35,7 +33,7 @@ class Order(NamedTuple):
 
 def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
     """Return a permutation of n numbers."""
-    return np.frombuffer(_core.permutation(seed & _MASK, epoch, n), np.int64)
+    return np.frombuffer(_core.permutation(seed, epoch, n), np.int64)
 
 
 class Sequence:
@@ -63,20 +61,13 @@ class Sequence:
         # The batch at each place.
         self.batches = batches[lengths[batches] > 0]
         # The first row of each place, and the number of rows.
-        self.place_starts = _starts(lengths[self.batches])
-        self.unit_places = self._units()
-        self.unit_starts = self.place_starts[self.unit_places]
-
-    def _units(self) -> np.ndarray:
-        """Return the first place of each unit, and the number of places."""
-        n, size = len(self.batches), self._together
-        if size == 0:
-            return np.arange(n + 1)
-        places, starts = [0], self.place_starts
-        while places[-1] < n:
-            wanted = starts[places[-1]] + size
-            places.append(min(int(np.searchsorted(starts, wanted)), n))
-        return np.array(places)
+        in_order = lengths[self.batches]
+        self.place_starts = np.concatenate([[0], np.cumsum(in_order)])
+        # The first row of each unit, and the number of rows.
+        self.unit_starts = self.place_starts
+        if self._together > 0:
+            groups = groups_of(in_order.tolist(), self._together)
+            self.unit_starts = self.place_starts[[0, *(end for _, end in groups)]]
 
     @property
     def rows(self) -> int:
@@ -93,8 +84,7 @@ class Sequence:
         rows = int(self.unit_starts[unit + 1] - self.unit_starts[unit])
         if self.order.buffer_size == 0:
             return np.arange(rows)
-        # A seed of its own: the rows must not repeat the order of the batches.
-        seed = self.order.seed + _GOLDEN * (unit + 1)
+        seed = group_seed(self.order.seed, unit + 1)
         return permutation(seed, self.order.epoch, rows)
 
     def located(self, unit: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,10 +92,6 @@ class Sequence:
         rows = rows + self.unit_starts[unit]
         places = np.searchsorted(self.place_starts, rows, "right") - 1
         return places, rows - self.place_starts[places]
-
-
-def _starts(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
 class Cut(NamedTuple):

@@ -12,8 +12,8 @@ A loader copies the dataset into each worker. The numbers:
 A process that is no worker has numbers of its own. The ranks of ``mp.spawn`` get copies
 of one dataset, and each rank resumes for itself.
 
-An iteration that resumes is the first one of each worker after a load. The later ones
-begin with step 0, also those of workers that are started again for each epoch.
+The first iteration of each worker after a load resumes. Later iterations begin with step
+0, in restarted workers too.
 """
 
 from __future__ import annotations

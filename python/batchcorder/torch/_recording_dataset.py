@@ -178,8 +178,7 @@ class RecordingDataset(IterableDataset[Any]):
         """Return the number of steps of all ranks."""
         recordings = self._recordings
         recordings.check()
-        places = int((recordings.lengths > 0).sum())
-        return cut.steps(recordings.rows, places)
+        return cut.steps(recordings.rows, recordings.filled)
 
     def __len__(self) -> int:
         """Return the number of items that this rank gets in an epoch."""
@@ -261,9 +260,7 @@ class RecordingDataset(IterableDataset[Any]):
     def _together(self) -> int:
         """Return how many rows of small batches are read together."""
         recordings, size = self._recordings, self._cut.batch_size
-        batches = int((recordings.lengths > 0).sum())
-        is_copied = len(self._columns.plain) == len(self._columns.names)
-        if not is_copied or recordings.rows * 2 > batches * size:
+        if not self._columns.are_plain or recordings.rows * 2 > recordings.filled * size:
             return 0
         return max(4 * size, _TOGETHER)
 
@@ -400,9 +397,10 @@ class RecordingDataset(IterableDataset[Any]):
         >>> [item["x"].tolist() for item in dataset]
         [[4, 5]]
         """
+        settings = self._settings()
         try:
             start = Start(int(state_dict["epoch"]), int(state_dict["steps"]))
-            saved = {name: state_dict[name] for name in self._settings()}
+            saved = {name: state_dict[name] for name in settings}
             version = state_dict["version"]
         except (KeyError, TypeError, ValueError) as error:
             raise TypeError(
@@ -412,7 +410,7 @@ class RecordingDataset(IterableDataset[Any]):
             raise ValueError(f"the state is of version {version}, not {_VERSION}")
         differences = [
             f"{name} is {saved[name]!r} in the state, and {own!r} here"
-            for name, own in self._settings().items()
+            for name, own in settings.items()
             if saved[name] != own
         ]
         if differences:

@@ -102,6 +102,7 @@ class Recordings:
         starts = [np.frombuffer(_core.row_starts(c, 0), np.int64) for c in self.shared]
         # Rows of each batch, and the first batch and row of each recording.
         self.lengths = np.concatenate([np.diff(some) for some in starts])
+        self.filled = int(np.count_nonzero(self.lengths))  # batches with rows
         self.first_batches = np.cumsum([0] + [len(some) - 1 for some in starts])
         self.first_rows = np.cumsum([0] + [int(some[-1]) for some in starts])
         self._process = os.getpid()
@@ -168,7 +169,7 @@ class Recordings:
         return _core.take_values(self.shared[0], numbers, columns, bits)
 
     def take(self, rows: np.ndarray, columns: list[int] | None = None) -> pa.RecordBatch:
-        """Return a copy of rows, whose numbers are those of the whole sequence."""
+        """Return a copy of rows. Their numbers count through all recordings."""
         of = np.searchsorted(self.first_rows, rows, "right") - 1
         tables, places = [], []
         for number in sorted(set(of.tolist())):
