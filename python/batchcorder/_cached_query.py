@@ -199,7 +199,7 @@ def _unfinished(path: bytes, cut_off: OSError) -> StreamCache | None:
     is_written = _recordings.is_being_written(cache)
     if is_written:
         return cache
-    kind = _core.file_info(cache)["kind"]
+    kind = _core.file_info(cache, False)["kind"]
     cache.close()
     # The writer may have completed it a moment ago.
     with contextlib.suppress(OSError):

@@ -1132,7 +1132,7 @@ class StreamCache(_core.StreamCache):
         >>> StreamCache(pa.table({"x": [1, 2, 3]})).info()["kind"]
         'memory'
         """
-        file = _core.file_info(self)
+        file = _core.file_info(self, True)
         stats = self.stats()
         schema = self.schema
         return {

@@ -133,19 +133,22 @@ static PyObject *list_of(const uint64_t *numbers, Py_ssize_t n) {
     return list;
 }
 
-PyObject *file_info(PyObject *module, PyObject *cache) {
-    struct cache_object *self = cache_of(module, cache);
+PyObject *file_info(PyObject *module, PyObject *args) {
+    PyObject *object;
+    int measures;
+    if (!PyArg_ParseTuple(args, "Op:file_info", &object, &measures)) return NULL;
+    struct cache_object *self = cache_of(module, object);
     if (self == NULL) return NULL;
     static const char *const kinds[] = {"memory", "cache", "recording", "stream", "file"};
     static const char *const codecs[] = {NULL, "lz4", "zstd"};
-    Py_ssize_t n = self->n_columns;
+    Py_ssize_t n = measures ? self->n_columns : 0;
     uint64_t *columns = PyMem_Malloc(((size_t)n + 1) * sizeof(*columns));
     if (columns == NULL) return PyErr_NoMemory();
     struct bc_file_info info = {.struct_size = sizeof(info)};
     struct bc_error error = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = bc_cache_file_info(self->cache, &info, columns, &error);
+    code = bc_cache_file_info(self->cache, &info, measures ? columns : NULL, &error);
     Py_END_ALLOW_THREADS;
     PyObject *list = code != 0 ? raise_error(code, &error) : list_of(columns, n);
     PyMem_Free(columns);

@@ -12,11 +12,12 @@ PyObject *select_columns(PyObject *module, PyObject *args);
 PyObject *save(PyObject *module, PyObject *args);
 /* row_starts(cache, start) */
 PyObject *row_starts(PyObject *module, PyObject *args);
-/* publish(cache), is_being_written(cache), is_unlocked(cache), file_info(cache) */
+/* publish(cache), is_being_written(cache), is_unlocked(cache) */
 PyObject *publish(PyObject *module, PyObject *cache);
 PyObject *is_being_written(PyObject *module, PyObject *cache);
 PyObject *is_unlocked(PyObject *module, PyObject *cache);
-PyObject *file_info(PyObject *module, PyObject *cache);
+/* file_info(cache, measures) */
+PyObject *file_info(PyObject *module, PyObject *args);
 /* discard(path) */
 PyObject *discard(PyObject *module, PyObject *path);
 /* permutation(seed, epoch, n) */

@@ -109,8 +109,9 @@ static PyMethodDef functions[] = {
     {"is_unlocked", is_unlocked, METH_O,
      "is_unlocked(cache)\n--\n\n"
      "Return whether the system refused the lock of the cache's file.\n"},
-    {"file_info", file_info, METH_O,
-     "file_info(cache)\n--\n\nReturn a description of the file as a dict.\n"},
+    {"file_info", file_info, METH_VARARGS,
+     "file_info(cache, measures)\n--\n\nReturn a description of the file as a dict.\n\n"
+     "Without measures, only the metadata of the first batch is read.\n"},
     {"statistics", statistics, METH_VARARGS,
      "statistics(cache, columns)\n--\n\n"
      "Return the statistics of a tuple of column indices, or of all for None.\n"},

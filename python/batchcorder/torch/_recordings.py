@@ -155,7 +155,7 @@ class Recordings:
                 open_cache(StreamCache, origin, batches=min(batches, 1))
                 for origin, batches in self._files
             ]
-            infos = [_core.file_info(cache) for cache in firsts]
+            infos = [_core.file_info(cache, True) for cache in firsts]
             self._compressed = any(info["compression"] for info in infos)
         return self._compressed
 
