@@ -37,11 +37,19 @@ class Connection:
         self.arguments = (location, token, root, timeout, retries)
         self._headers = headers(token)
         try:
-            self._client = fl.FlightClient(
-                location, tls_root_certs=root, generic_options=_OPTIONS
-            )
+            self._client = self._made()
         except pa.ArrowException as error:
             raise ValueError(f"argument 'location': {error}") from None
+
+    def _made(self) -> Any:
+        root = self.arguments[2]
+        return fl.FlightClient(
+            self.location, tls_root_certs=root, generic_options=_OPTIONS
+        )
+
+    def renew(self) -> None:
+        """Use another TCP connection from now on: this one does not answer."""
+        self._client = self._made()
 
     def error(self, error: BaseException, name: str | None) -> Exception:
         """Return the exception that a user expects."""

@@ -47,7 +47,7 @@ def described(
     made = ticket._replace(identity=recording.identity, message_bytes=message_bytes)
     endpoints = [
         _endpoint(
-            made._replace(start=start, stop=end, follow=False),
+            made._replace(start=start, stop=end, follow=recording.is_growing),
             rows := starts[end] - starts[start],
             int(rows * bytes_per_row),
         )

@@ -85,18 +85,21 @@ class Sending:
         while True:
             before = self._first
             try:
-                return self._send(retries.deadline)
+                return self._send(retries)
             except FAILURES as error:
                 if self._first > before:
                     retries.answered()
                 retries.wait_after(error)
 
-    def _send(self, deadline: float) -> int:
+    def _send(self, retries: Retries) -> int:
         """Send the batches that are left over one connection."""
-        writer, reader = self._connection.put(self._descriptor, self._schema, deadline)
+        writer, reader = self._connection.put(
+            self._descriptor, self._schema, retries.deadline
+        )
         answers = _Answers(reader)
         try:
             answers.wait(lambda: answers.batches is not None)
+            retries.has_answered = True
             for batch in self._left(answers, writer):
                 writer.write_batch(batch)
             total = self._first + len(self._kept)
@@ -136,13 +139,13 @@ class Sending:
             except Exception as error:
                 raise _SourceError(error) from None
             self._kept.append(batch)
-            self._bytes += batch.nbytes
+            self._bytes += batch.get_total_buffer_size()
             yield batch
 
     def _drop(self, answers: _Answers) -> None:
         """Drop the batches that the server has acknowledged."""
         while self._kept and self._first < (answers.batches or 0):
-            self._bytes -= self._kept.popleft().nbytes
+            self._bytes -= self._kept.popleft().get_total_buffer_size()
             self._first += 1
 
 

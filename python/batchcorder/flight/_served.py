@@ -44,9 +44,10 @@ class Recording:
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
-        self.stat = os.fstat(number)
         self.is_growing = False
         self.cache = self._opened(number)
+        # Only now: the file may have become complete since it was opened.
+        self.stat = os.fstat(number)
         self._file = os.dup(number)
         self.schema: pa.Schema = self.cache.schema
         numbers = f"{self.stat.st_dev} {self.stat.st_ino} ".encode()
@@ -131,7 +132,7 @@ class Recording:
             return float((cache.nbytes or 0) / rows)
         for batch in cache.reader(columns=columns):
             if batch.num_rows > 0:
-                return float(batch.nbytes / batch.num_rows)
+                return float(batch.get_total_buffer_size() / batch.num_rows)
         return 0.0
 
     def may_exceed(self, most: int) -> bool:

@@ -25,18 +25,24 @@ from ._tickets import Ticket, ticket_of
 from ._uploads import Uploads
 
 
-def _messages(
-    batches: pa.RecordBatchReader, most: int, skipped: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield the batches after `skipped` messages, in slices of up to `most` bytes."""
-    for batch in batches:
-        parts = max(1, min(-(-batch.get_total_buffer_size() // most), batch.num_rows))
-        rows = max(1, -(-batch.num_rows // parts))
-        for start in range(0, max(batch.num_rows, 1), rows):
-            if skipped > 0:
-                skipped -= 1
-                continue
-            yield batch.slice(start, rows)
+class _Messages:
+    """Cuts batches into messages, and skips the messages that a client has."""
+
+    def __init__(self, bytes_max: int, skipped: int) -> None:
+        self.bytes_max = bytes_max
+        self.skipped = skipped
+
+    def of(self, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """Yield slices of up to `bytes_max` bytes."""
+        for batch in batches:
+            wanted = -(-batch.get_total_buffer_size() // self.bytes_max)
+            parts = max(1, min(wanted, batch.num_rows))
+            rows = max(1, -(-batch.num_rows // parts))
+            for start in range(0, max(batch.num_rows, 1), rows):
+                if self.skipped > 0:
+                    self.skipped -= 1
+                else:
+                    yield batch.slice(start, rows)
 
 
 class Service(fl.FlightServerBase):
@@ -128,8 +134,9 @@ class Service(fl.FlightServerBase):
     ) -> Iterator[pa.RecordBatchReader]:
         """Yield readers of the batches, as the recording has them."""
         with leave, raised_as_flight():
-            cache, at, skipped = recording.cache, ticket.start, ticket.messages
+            cache, at = recording.cache, ticket.start
             most = min(ticket.message_bytes or self._message_bytes, self._message_bytes)
+            messages = _Messages(most, ticket.messages)
 
             def is_over() -> bool:
                 return self._closing.is_set() or context.is_cancelled()
@@ -143,12 +150,12 @@ class Service(fl.FlightServerBase):
                 end = there if ticket.stop is None else min(there, ticket.stop)
                 splits = recording.may_exceed(most)
                 if not splits:
-                    passed = min(skipped, end - at)
-                    at, skipped = at + passed, skipped - passed
+                    passed = min(messages.skipped, end - at)
+                    at, messages.skipped = at + passed, messages.skipped - passed
                 reader = cache.reader(columns=columns, start=at, stop=end)
                 stream = pa.RecordBatchReader.from_stream(reader)
                 if splits:
-                    parts = _messages(stream, most, skipped)
+                    parts = messages.of(stream)
                     stream = pa.RecordBatchReader.from_batches(stream.schema, parts)
                 at = end
                 yield stream

@@ -66,7 +66,7 @@ class RemoteBatches:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while True:
-            before = self._messages
+            before, is_known = self._messages, self._info.total_records >= 0
             try:
                 yield from self._call()
             except FAILURES as error:
@@ -74,7 +74,7 @@ class RemoteBatches:
                 continue
             if self._has_ended():
                 return
-            if self._messages == before and self._info.total_records >= 0:
+            if self._messages == before and is_known:
                 raise self._changed()
 
     def _call(self) -> Iterator[pa.RecordBatch]:

@@ -150,7 +150,7 @@ class Uploads:
         """Record the batches of one connection."""
         if not self._writable:
             raise PermissionError(
-                errno.EROFS, "the server is not writable: serve(..., writable=True)"
+                errno.EACCES, "the server is not writable: serve(..., writable=True)"
             )
         command = _command_of(descriptor)
         with self._slot():
@@ -319,7 +319,8 @@ def _messages(
         if chunk.data is None:
             yield chunk.app_metadata.to_pybytes()
             continue
-        size = chunk.data.nbytes
+        # nbytes would read offsets, which may be invalid.
+        size = chunk.data.get_total_buffer_size()
         if size > bytes_max:
             raise ValueError(
                 f"a batch of {size} bytes is larger than the server's limit, {bytes_max}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from test_docs import run_examples, texts_of
 
 from batchcorder import flight
-from test_docs import run_examples, texts_of
 
 
 @pytest.mark.parametrize("name", flight.__all__)
