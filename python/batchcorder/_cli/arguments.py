@@ -14,6 +14,7 @@ examples:
   batchcorder head trades.arrows -n 5                 show its first rows
   batchcorder verify trades.arrows                    check all its data
   batchcorder cat trades.arrows --columns id,price | batchcorder record - some.arrows
+  batchcorder serve recordings/                       serve a directory over Flight
 
 exit status: 0 success, 1 file or system error, 2 usage error, 130 interrupted
 """
@@ -65,12 +66,14 @@ def arguments() -> argparse.ArgumentParser:
         "record",
         "record a Parquet, CSV or Arrow file, or an Arrow stream",
         "  batchcorder record trades.parquet new.arrows\n"
-        "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n",
+        "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n"
+        "  batchcorder record grpc://host:8815/trades.arrows copy.arrows\n",
     )
     record.add_argument(
         "source",
         metavar="SOURCE",
-        help="a file, or - for an Arrow stream on standard input",
+        help="a file, - for an Arrow stream on standard input, or a recording of a "
+        "Flight server: grpc://host:port/name",
     )
     record.add_argument("path", metavar="PATH", help="output file, must not exist")
     record.add_argument(
@@ -81,6 +84,10 @@ def arguments() -> argparse.ArgumentParser:
     record.add_argument("--compression", choices=["lz4", "zstd"], help="compress buffers")
     record.add_argument(
         "--durable", action="store_true", help="synchronise each batch with the disk"
+    )
+    _add_token(record)
+    record.add_argument(
+        "--tls-root", metavar="F", help="root certificates of a server, a PEM file"
     )
 
     cat = command(
@@ -105,7 +112,35 @@ def arguments() -> argparse.ArgumentParser:
         "-n", "--rows", type=_count, default=10, help="number of rows; default: 10"
     )
     _add_range(head)
+
+    serve = command(
+        "serve",
+        "serve recordings over Arrow Flight, until a signal ends the process",
+        "  batchcorder serve recordings/ --location grpc://0.0.0.0:8815\n"
+        "  batchcorder serve recordings/ --writable --token-file token.txt\n",
+    )
+    serve.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a directory of recordings, or a file"
+    )
+    serve.add_argument(
+        "--location",
+        metavar="URI",
+        default="grpc://127.0.0.1:0",
+        help="address; default: grpc://127.0.0.1:0, a free port of this machine",
+    )
+    _add_token(serve)
+    serve.add_argument("--tls-cert", metavar="F", help="certificate, a PEM file")
+    serve.add_argument("--tls-key", metavar="F", help="its private key, a PEM file")
+    serve.add_argument(
+        "--writable", action="store_true", help="let clients record new recordings"
+    )
     return top
+
+
+def _add_token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--token-file", metavar="F", help="file with the token that clients must send"
+    )
 
 
 def _add_range(parser: argparse.ArgumentParser) -> Any:

@@ -1,4 +1,4 @@
-"""The commands: info, verify, record, cat, head."""
+"""The commands: info, verify, record, cat, head, serve."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from .files import (
     standard,
     words_of,
 )
+from .serving import is_remote, remote_stream, serve
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -126,6 +127,12 @@ def _verify(options: argparse.Namespace) -> None:
 # ---- record ----
 
 
+def _source_of(options: argparse.Namespace) -> Any:
+    if is_remote(options.source):
+        return remote_stream(options.source, options.token_file, options.tls_root)
+    return open_source(options.source, options.format)
+
+
 def _record(options: argparse.Namespace) -> None:
     if os.path.lexists(options.path):
         # Before the source is asked for anything.
@@ -133,7 +140,7 @@ def _record(options: argparse.Namespace) -> None:
             f"{options.path}: the file exists already; remove it, or use another name"
         )
     with blamed(options.source):
-        source = open_source(options.source, options.format)
+        source = _source_of(options)
     with blamed(options.path):
         cache = _recordings.start(
             source,
@@ -237,6 +244,7 @@ _COMMANDS = {
     "record": _record,
     "cat": _cat,
     "head": _head,
+    "serve": serve,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import gzip
@@ -27,7 +28,7 @@ import pytest
 
 import batchcorder
 from children import fork, kill, killed, status, stream, write
-from command_line import run, works
+from command_line import run, served, works
 from helpers import ids, numbered, reader_of, wait_until
 from kinds import ALL as KINDS
 
@@ -928,8 +929,19 @@ def examples(*words: str) -> list[str]:
     return [line.split("   ")[0].strip() for line in lines]
 
 
-@pytest.mark.parametrize("command", ["", "info", "verify", "record", "cat", "head"])
+def serve_example(line: str) -> None:
+    """Run an example that serves until it is ended."""
+    with served(*line.replace(":8815", ":0").split()[2:]) as (_, child):
+        child.terminate()
+        assert child.wait(120) == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["", "info", "verify", "record", "cat", "head", "serve"]
+)
 def test_examples_of_the_help_run(command: str) -> None:
+    Path("recordings").mkdir()
+    Path("token.txt").write_text("s3cret")
     table = pa.table({"id": [1, 2, 3], "price": [0.5, 1.5, 2.5], "at": list("xyz")})
     pq.write_table(table, "trades.parquet")
     if command:
@@ -937,7 +949,14 @@ def test_examples_of_the_help_run(command: str) -> None:
     lines = examples(*filter(None, [command]))
     assert len(lines) >= (1 if command else 4)
     for line in lines:
-        done = shell(line)
+        if line.startswith("batchcorder serve"):
+            serve_example(line)
+            continue
+        with contextlib.ExitStack() as stack:
+            if "grpc://" in line:
+                location, _ = stack.enter_context(served("."))
+                line = line.replace("grpc://host:8815", location)
+            done = shell(line)
         assert done.returncode == 0, (line, done.stderr)
         for made in ("copy.arrows", "new.arrows"):
             Path(made).unlink(missing_ok=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from batchcorder._cli.main import main
@@ -56,3 +59,17 @@ def works(*words: str, **options: Any) -> str:
     done = run(*words, **options)
     assert (done.returncode, done.stderr) == (0, "")
     return str(done.stdout)
+
+
+@contextlib.contextmanager
+def served(*words: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `batchcorder serve`. Yield its location and its process."""
+    command = [sys.executable, "-m", "batchcorder", "serve", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline()
+            assert line.startswith("serving at grpc"), line
+            yield line.split()[-1], child
+        finally:
+            child.kill()
