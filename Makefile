@@ -15,8 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	powerloss matrix exits test-torch test-duckdb1 test-peers test-pythons test-packages lint analyze \
-	format bench bench-training wheel sdist clean
+	powerloss matrix exits test-torch test-ray test-duckdb1 test-peers test-pythons test-packages lint \
+	analyze format bench bench-training wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -207,6 +207,14 @@ test-torch: $(VENV)/.torch.ok $(VENV)/.installed $(VENV)/.lint.ok
 	$(BIN)/python -m pytest -n $(WORKERS) tests/training \
 	--junitxml=$(REPORTS)/torch.xml || status=1; \
 	$(count) $(REPORTS)/torch.xml || status=1; exit $$status
+
+## make test-ray      the tests of batchcorder.ray, with clusters of Ray on this machine
+test-ray: $(VENV)/.ray.ok $(VENV)/.installed $(VENV)/.lint.ok
+	@status=0; $(BIN)/python tools/check_docstrings.py || status=1; mkdir -p $(REPORTS); \
+	rm -f $(REPORTS)/ray.xml; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/ray \
+	--junitxml=$(REPORTS)/ray.xml || status=1; \
+	$(count) $(REPORTS)/ray.xml || status=1; exit $$status
 
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed

@@ -56,6 +56,9 @@ def modules() -> Iterator[ModuleType]:
     # make test-torch installs PyTorch, and then validates this module.
     if importlib.util.find_spec("torch") is not None:
         yield importlib.import_module("batchcorder.torch")
+    # make test-ray installs Ray.
+    if importlib.util.find_spec("ray") is not None:
+        yield importlib.import_module("batchcorder.ray")
 
 
 def main() -> int:

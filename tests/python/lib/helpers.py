@@ -209,9 +209,11 @@ def start_python(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
-def check_python(code: str, timeout: float = 300, **environment: str) -> str:
+def check_python(
+    code: str, timeout: float = 300, before: Sequence[str] = (), **environment: str
+) -> str:
     """Run `code` as `run_python` does. Check that it succeeds, and return its output."""
-    run = run_python(code, timeout, (), **environment)
+    run = run_python(code, timeout, before, **environment)
     assert run.returncode == 0, f"rc {run.returncode}\n{run.stdout}\n{run.stderr}"
     return run.stdout
 

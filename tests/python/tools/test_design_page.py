@@ -16,6 +16,7 @@ FOLDERS = [
     ROOT / "python/batchcorder/_cli",
     ROOT / "python/batchcorder/_duckdb",
     ROOT / "python/batchcorder/flight",
+    ROOT / "python/batchcorder/ray",
     ROOT / "python/batchcorder/torch",
 ]
 

@@ -1,0 +1,14 @@
+"""Recordings as datasets of Ray Data. Needs ray, with its extra `data`."""
+
+try:
+    import ray.data  # noqa: F401 - only to name the extra
+except ImportError as error:
+    raise ImportError(
+        f"batchcorder.ray needs Ray Data ({error}): pip install 'batchcorder[ray]'"
+    ) from error
+
+from ._read import read_recordings
+
+__all__ = ["read_recordings"]
+
+read_recordings.__module__ = __name__
