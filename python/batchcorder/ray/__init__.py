@@ -8,7 +8,10 @@ except ImportError as error:
     ) from error
 
 from ._read import read_recordings
+from ._write import write_recordings
 
-__all__ = ["read_recordings"]
+__all__ = ["read_recordings", "write_recordings"]
 
-read_recordings.__module__ = __name__
+for _thing in (read_recordings, write_recordings):
+    _thing.__module__ = __name__
+del _thing
