@@ -14,7 +14,20 @@ from test_docs import run_examples
 
 import batchcorder
 from batchcorder import ray as public
-from helpers import ROOT
+from helpers import ROOT, check_python
+
+
+def test_without_ray() -> None:
+    code = """
+        import sys
+        sys.modules["ray"] = None
+        import batchcorder
+        try:
+            import batchcorder.ray
+        except ImportError as error:
+            print(error)
+        """
+    assert check_python(code).endswith("pip install 'batchcorder[ray]'\n")
 
 
 @pytest.mark.usefixtures("local_ray")

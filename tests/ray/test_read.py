@@ -259,6 +259,7 @@ def test_paths() -> None:
         (ValueError, "s3:// is not supported yet", "s3://bucket/x.arrows", {}),
         (ValueError, "filesystem", "/x", {"filesystem": object()}),
         (TypeError, "list of names", "/x", {"columns": "id"}),
+        (ValueError, "repeated", "/x", {"columns": ["id", "x", "id"]}),
         (TypeError, "Expression", "/x", {"filter": "id > 3"}),
         (ValueError, "at least 1", "/x", {"batches_per_task": 0}),
         (TypeError, "a number", "/x", {"batches_per_task": "3"}),

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -104,8 +104,10 @@ def _check(columns: Any, filter: Any, filesystem: Any, batches_per_task: Any) ->
             "argument 'filesystem': reading from other file systems is not supported "
             "yet: copy the recordings to a local or shared directory"
         )
-    if isinstance(columns, str | bytes) or not isinstance(columns, Iterable | None):
+    if isinstance(columns, str | bytes) or not isinstance(columns, Sequence | None):
         raise TypeError(f"argument 'columns': expected a list of names, got {columns!r}")
+    if columns is not None and len({*columns}) < len(columns):
+        raise ValueError(f"argument 'columns': a name is repeated in {columns!r}")
     if not isinstance(filter, pc.Expression | None):
         raise TypeError(
             "argument 'filter': expected a pyarrow.compute.Expression, got "
