@@ -110,6 +110,14 @@ PyObject *is_unlocked(PyObject *module, PyObject *cache) {
     return PyBool_FromLong(bc_cache_is_unlocked(self->cache));
 }
 
+PyObject *recording_key(PyObject *module, PyObject *cache) {
+    struct cache_object *self = cache_of(module, cache);
+    if (self == NULL) return NULL;
+    const char *key = bc_cache_key(self->cache);
+    if (key == NULL) Py_RETURN_NONE;
+    return PyBytes_FromString(key);
+}
+
 PyObject *discard(PyObject *module, PyObject *path) {
     (void)module;
     const char *name = PyBytes_AsString(path);

@@ -12,7 +12,8 @@ PyObject *select_columns(PyObject *module, PyObject *args);
 PyObject *save(PyObject *module, PyObject *args);
 /* row_starts(cache, start) */
 PyObject *row_starts(PyObject *module, PyObject *args);
-/* publish(cache), is_being_written(cache), is_unlocked(cache) */
+/* publish(cache), is_being_written(cache), is_unlocked(cache), recording_key(cache) */
+PyObject *recording_key(PyObject *module, PyObject *cache);
 PyObject *publish(PyObject *module, PyObject *cache);
 PyObject *is_being_written(PyObject *module, PyObject *cache);
 PyObject *is_unlocked(PyObject *module, PyObject *cache);

@@ -96,10 +96,11 @@ static int read_options(PyObject *args, PyObject **out_method,
     unsigned long long prefetch;
     int on_eviction;
     const char *compression;
-    if (!PyArg_ParseTuple(args, "OKOKpKpzKOppi:StreamCache", out_method, &memory,
+    PyObject *key = Py_None;
+    if (!PyArg_ParseTuple(args, "OKOKpKpzKOppi|O:StreamCache", out_method, &memory,
                           &disk_path, &disk, &on_eviction, &readers, &out->checksum,
                           &compression, &prefetch, &record_path, &out->durable,
-                          &out->resume, &out->statistics)) {
+                          &out->resume, &out->statistics, &key)) {
         return -1;
     }
     out->memory_capacity = memory;
@@ -109,6 +110,7 @@ static int read_options(PyObject *args, PyObject **out_method,
     out->max_readers = readers;
     out->prefetch = prefetch;
     out->record_path = bytes_or_null(record_path);
+    out->key = bytes_or_null(key);
     if (compression != NULL) {
         out->compression =
             compression[0] == 'l' ? BC_COMPRESSION_LZ4 : BC_COMPRESSION_ZSTD;

@@ -109,6 +109,8 @@ static PyMethodDef functions[] = {
     {"is_unlocked", is_unlocked, METH_O,
      "is_unlocked(cache)\n--\n\n"
      "Return whether the system refused the lock of the cache's file.\n"},
+    {"recording_key", recording_key, METH_O,
+     "recording_key(cache)\n--\n\nReturn the recording's key as bytes, or None.\n"},
     {"file_info", file_info, METH_VARARGS,
      "file_info(cache, measures)\n--\n\nReturn a description of the file as a dict.\n\n"
      "Without measures, only the metadata of the first batch is read.\n"},

@@ -1,8 +1,13 @@
 /* Caches and recordings made from a source: bc_cache_new. */
+#include <string.h>
+
+#include "arrow/utf8.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/sys.h"
 #include "cache/cache.h"
+
+enum { KEY_BYTES_MAX = 1 << 20 };
 
 int bc__cache_check_hooks(const struct bc_hooks *hooks, struct bc_error *error) {
     if (hooks == NULL || (hooks->enter != NULL && hooks->leave != NULL)) return 0;
@@ -28,8 +33,18 @@ static int check_options(const struct bc_cache_options *options, struct bc_error
                              (int)options->statistics);
     }
     if (options->record_path == NULL) {
-        if (!options->durable && !options->resume) return 0;
-        return bc__error_set(error, EINVAL, "durable and resume need a record_path");
+        if (!options->durable && !options->resume && options->key == NULL) return 0;
+        return bc__error_set(error, EINVAL, "durable, resume and key need a record_path");
+    }
+    if (options->key != NULL) {
+        size_t size = strlen(options->key);
+        if (size > KEY_BYTES_MAX) {
+            return bc__error_set(error, EINVAL, "The key has %zu bytes, the most is %d",
+                                 size, KEY_BYTES_MAX);
+        }
+        if (!bc__utf8_is_valid((const uint8_t *)options->key, (int64_t)size)) {
+            return bc__error_set(error, EINVAL, "The key is not valid UTF-8");
+        }
     }
     if (options->disk_path != NULL || options->max_readers != 0 || !options->checksum ||
         options->write_policy != BC_WRITE_ON_INSERTION) {
@@ -65,6 +80,7 @@ static struct bc_disk_options recording_options(const struct bc_cache_options *o
                                                 bool is_named_later) {
     return (struct bc_disk_options){
         .path = options->record_path,
+        .key = options->key,
         .is_recording = true,
         .durable = options->durable != 0,
         .is_named_later = is_named_later,

@@ -64,6 +64,10 @@ const char *bc_cache_path(const struct bc_cache *cache) {
     return cache->has_disk ? cache->disk.file.path : NULL;
 }
 
+const char *bc_cache_key(const struct bc_cache *cache) {
+    return cache->has_disk ? cache->disk.key : NULL;
+}
+
 int bc_cache_set_memory_capacity(struct bc_cache *cache, uint64_t capacity,
                                  struct bc_error *error) {
     if (atomic_load(&cache->closed)) {

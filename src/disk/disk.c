@@ -16,6 +16,12 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
     int code = bc__encoder_init(&disk->encoder, schema, options->checksums,
                                 options->codec, error);
     if (code != 0) return code;
+    const char *key = options->key;
+    struct bc_wire_text text = {key, key == NULL ? 0 : strlen(key)};
+    if (bc__disk_set_key(disk, text) != 0) {
+        bc__encoder_finish(&disk->encoder);
+        return bc__error_memory(error);
+    }
     code = options->is_recording
                ? bc__file_record(&disk->file, options->path, options->durable,
                                  !options->is_named_later, error)
@@ -27,7 +33,22 @@ int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
         bc__file_finish(&disk->file);
     }
     bc__encoder_finish(&disk->encoder);
+    bc__free(disk->key);
     return code;
+}
+
+int bc__disk_set_key(struct bc_disk *disk, struct bc_wire_text key) {
+    char *copy = NULL;
+    if (key.data != NULL) {
+        copy = bc__malloc(key.size + 1);
+        if (copy == NULL) return ENOMEM;
+        memcpy(copy, key.data, key.size);
+        copy[key.size] = '\0';
+    }
+    bc__free(disk->key);
+    disk->key = copy;
+    disk->encoder.key = copy;
+    return 0;
 }
 
 int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
@@ -58,6 +79,7 @@ void bc__disk_finish(struct bc_disk *disk) {
     bc__encoder_finish(&disk->encoder);
     bc__scanner_finish(&disk->scanner);
     bc__free(disk->blocks);
+    bc__free(disk->key);
 }
 
 int bc__disk_append_schema(struct bc_disk *disk, struct bc_error *error) {

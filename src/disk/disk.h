@@ -21,6 +21,7 @@ extern const struct bc_tier_ops bc__disk_ops;
 
 struct bc_disk_options {
     const char *path;
+    const char *key;     /* a recording: see bc_cache_options; copied */
     bool is_recording;   /* `path` is its name; else the directory of a cache's file */
     bool durable;        /* a recording: see bc_cache_options */
     bool is_named_later; /* a recording: named when complete, so it needs no lock */
@@ -33,6 +34,7 @@ struct bc_disk_options {
 struct bc_disk {
     struct bc_tier tier;       /* first member: the operations cast it back */
     struct bc_encoder encoder; /* the producer's */
+    char *key;                 /* a recording's key, or NULL */
     struct bc_file file;
     struct bc_mapping mapping;
     struct bc_dictionaries dictionaries;
@@ -65,6 +67,8 @@ void bc__disk_close(struct bc_disk *disk);
 /* Frees all memory. The caller called bc__disk_close() before. */
 void bc__disk_finish(struct bc_disk *disk);
 
+/* Keeps a copy of the key that the file has, or of no key. ENOMEM. */
+int bc__disk_set_key(struct bc_disk *disk, struct bc_wire_text key);
 /* Initialises the schema, the mapping and the dictionaries of a disk with a file. */
 int bc__disk_init_reading(struct bc_disk *disk, const struct bc_schema *schema,
                           struct bc_error *error);

@@ -56,6 +56,18 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
     return 0;
 }
 
+/* Keeps the key of a schema's message. Returns the schema, or frees it if there is no
+ * memory. */
+static int keep_schema(struct bc_disk *disk, const struct bc_wire_schema *read,
+                       struct bc_schema **out_schema, struct bc_error *error) {
+    if (bc__disk_set_key(disk, read->key) != 0) {
+        bc__schema_free(read->schema);
+        return bc__error_memory(error);
+    }
+    *out_schema = read->schema;
+    return 0;
+}
+
 /* Reads the schema's message. The trailer has its size. */
 static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
                            struct bc_error *error) {
@@ -77,13 +89,12 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
                       frame.metadata_size > (int64_t)size - frame.metadata)) {
         code = bc__disk_error_message(disk, 0, error);
     }
+    struct bc_wire_schema read;
     if (code == 0) {
-        const char *digits;
-        size_t n_digits;
-        code =
-            bc__metadata_read_schema(bytes + frame.metadata, (size_t)frame.metadata_size,
-                                     out_schema, &digits, &n_digits, error);
+        code = bc__metadata_read_schema(bytes + frame.metadata,
+                                        (size_t)frame.metadata_size, &read, error);
     }
+    if (code == 0) code = keep_schema(disk, &read, out_schema, error);
     bc__free(bytes);
     return code;
 }
@@ -104,7 +115,7 @@ static int finish_opening(struct bc_disk *disk, int code, struct bc_schema *sche
 
 static int open_indexed(struct bc_disk *disk, struct bc_schema **out_schema,
                         struct bc_error *error) {
-    struct bc_schema *schema;
+    struct bc_schema *schema = NULL;
     int code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
     code = bc__disk_init_reading(disk, schema, error);
@@ -325,11 +336,12 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
     if (code != 0 || result.kind != BC_SCAN_SCHEMA) {
         return not_arrow_error(disk, error);
     }
-    struct bc_schema *schema;
-    const char *digits;
-    size_t n_digits;
-    code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size, &schema,
-                                    &digits, &n_digits, error);
+    struct bc_wire_schema read;
+    struct bc_schema *schema = NULL;
+    code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size, &read,
+                                    error);
+    const char *digits = code == 0 ? read.checksums.data : NULL;
+    if (code == 0) code = keep_schema(disk, &read, &schema, error);
     if (code != 0) return code;
     if (digits != NULL) {
         size_t at = (size_t)(digits - (const char *)disk->scanner.scratch);
@@ -405,6 +417,7 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     if (code != 0) {
         bc__scanner_finish(&disk->scanner);
         bc__free(disk->blocks);
+        bc__free(disk->key);
         bc__file_finish(&disk->file);
     }
     return code;

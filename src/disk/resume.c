@@ -15,9 +15,7 @@ static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted
     *out_size = 0;
     int64_t end = 0;
     struct bc_scan_result result;
-    struct bc_schema *schema = NULL;
-    const char *digits = NULL;
-    size_t n_digits;
+    struct bc_wire_schema read = {0};
     struct bc_encoder encoder = {0};
     struct bc_encoded_message message;
     int code = bc__sys_size(disk->file.file, &end);
@@ -28,24 +26,28 @@ static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted
     if (code == 0 && result.kind != BC_SCAN_SCHEMA) return 0;
     if (code == 0) {
         code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size,
-                                        &schema, &digits, &n_digits, NULL);
+                                        &read, NULL);
     }
+    const char *digits = read.checksums.data;
     if (code == 0 && digits == NULL) code = EINVAL;
     if (code == 0) {
         size_t at = (size_t)(digits - (const char *)disk->scanner.scratch);
         code = bc__disk_check_schema(disk, &result, at, NULL);
     }
     if (code == 0) {
-        code = bc__encoder_init(&encoder, schema, disk->encoder.checksums,
+        code = bc__encoder_init(&encoder, read.schema, disk->encoder.checksums,
                                 disk->encoder.body.codec, NULL);
     }
+    /* The file keeps its key, which may be another one. */
+    encoder.key = disk->encoder.key;
     if (code == 0) code = bc__encode_schema(&encoder, &message, NULL);
     if (code == 0 && message.iovecs[0].size == wanted->size &&
         memcmp(message.iovecs[0].data, wanted->data, wanted->size) == 0) {
+        code = bc__disk_set_key(disk, read.key);
         *out_size = result.size;
     }
     bc__encoder_finish(&encoder);
-    bc__schema_free(schema);
+    bc__schema_free(read.schema);
     return code == EINVAL || code == ENOTSUP || code == EBADMSG ? 0 : code;
 }
 
@@ -223,15 +225,13 @@ static int check_is_recording(struct bc_disk *disk) {
     disk->scanner.file = disk->file.file;
     code = bc__scanner_peek(&disk->scanner, size, &result);
     if (code == 0 && result.kind != BC_SCAN_SCHEMA) code = EINVAL;
-    struct bc_schema *schema = NULL;
-    const char *digits = NULL;
-    size_t n_digits;
+    struct bc_wire_schema read = {0};
     if (code == 0) {
         code = bc__metadata_read_schema(disk->scanner.scratch, result.metadata_size,
-                                        &schema, &digits, &n_digits, NULL);
+                                        &read, NULL);
     }
-    if (code == 0 && digits == NULL) code = EINVAL;
-    bc__schema_free(schema);
+    if (code == 0 && read.checksums.data == NULL) code = EINVAL;
+    bc__schema_free(read.schema);
     bc__scanner_finish(&disk->scanner);
     return code;
 }
@@ -274,11 +274,16 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
         disk->is_partial = true;
         disk->resumes = true;
         disk->max_batches = UINT64_MAX;
-        code = compare_schema(disk, error);
+        const char *key = options->key;
+        struct bc_wire_text text = {key, key == NULL ? 0 : strlen(key)};
+        code = bc__disk_set_key(disk, text);
+        if (code != 0) (void)bc__error_memory(error);
+        if (code == 0) code = compare_schema(disk, error);
         if (code == 0) code = bc__disk_init_reading(disk, schema, error);
         if (code == 0) return 0;
         bc__encoder_finish(&disk->encoder);
         bc__scanner_finish(&disk->scanner);
+        bc__free(disk->key);
     }
     bc__file_finish(&disk->file);
     return code;

@@ -112,8 +112,8 @@ int bc__encode_schema(struct bc_encoder *encoder, struct bc_encoded_message *out
     memset(digits, '0', BC_DIGITS);
     digits[BC_DIGITS] = '\0';
     int code = bc__metadata_build_schema(encoder->metadata, encoder->schema,
-                                         encoder->checksums ? digits : NULL, &bytes,
-                                         &size, &at, error);
+                                         encoder->checksums ? digits : NULL, encoder->key,
+                                         &bytes, &size, &at, error);
     if (code != 0) return code;
     code = frame(encoder, bytes, size, at);
     if (code != 0) return encode_error(code, error);

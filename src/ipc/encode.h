@@ -11,6 +11,7 @@
 
 struct bc_encoder {
     const struct bc_schema *schema; /* borrowed */
+    const char *key;                /* a recording's key, borrowed; or NULL */
     struct bc_metadata_builder *metadata;
     struct bc_body body;
     bool checksums;

@@ -27,6 +27,8 @@ void bc__metadata_builder_free(struct bc_metadata_builder *builder);
 
 /* The key of a message's checksums, in its custom_metadata. */
 #define BC_CHECKSUM_KEY "batchcorder.xxh3"
+/* The key of a recording's key, in the custom_metadata of the schema's message. */
+#define BC_KEY_KEY "batchcorder.key"
 
 /* The format has one list of pairs for the metadata of a field. If the field is
  * dictionary-encoded, the list also has the metadata of the dictionary's values: each key
@@ -45,12 +47,14 @@ static inline int64_t bc__values_key_level(const char *key, size_t size) {
 
 /* Builds a Schema message. The bytes belong to the builder until its next use.
  * `checksums`: the digits under BC_CHECKSUM_KEY; NULL means none.
+ * `key`: the text under BC_KEY_KEY; NULL means none.
  * `out_digits`: the offset of these digits in the bytes.
  * ENOMEM. */
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const struct bc_schema *schema, const char *checksums,
-                              const uint8_t **out_bytes, size_t *out_size,
-                              size_t *out_digits, struct bc_error *error);
+                              const char *key, const uint8_t **out_bytes,
+                              size_t *out_size, size_t *out_digits,
+                              struct bc_error *error);
 
 /* The metadata versions that can be read, with the format's values. */
 enum { BC_METADATA_V4 = 3, BC_METADATA_V5 = 4 };
@@ -138,15 +142,26 @@ struct bc_wire_head {
 /* Reads the head of a message of any kind. EINVAL: it is no message. */
 int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *out_head);
 
+/* A text inside a message's bytes, without a terminator. `data`: NULL means no text. */
+struct bc_wire_text {
+    const char *data;
+    size_t size;
+};
+
+/* A Schema message that was read. */
+struct bc_wire_schema {
+    struct bc_schema *schema;
+    struct bc_wire_text checksums;
+    struct bc_wire_text key;
+};
+
 /* Reads a Schema message. The caller frees the schema. Its dictionary ids are those of
  * the stream: any integers. Several fields may share an id, even with different types.
- * `out_checksums`: points into the bytes; NULL means that there are none.
  * EINVAL: the message is invalid.
  * ENOTSUP: a version, type or feature is unknown.
  * ENOMEM. */
 int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
-                             struct bc_schema **out_schema, const char **out_checksums,
-                             size_t *out_checksums_size, struct bc_error *error);
+                             struct bc_wire_schema *out_schema, struct bc_error *error);
 
 /* A struct of the format: the position of a message in an IPC file, not validated. */
 struct bc_wire_block {

@@ -319,13 +319,24 @@ static int add_schema(struct bc_metadata_builder *builder,
     return ns(Message_header_Schema_end(b));
 }
 
-static int add_checksums(flatcc_builder_t *b, const char *text, size_t size) {
+/* Adds a pair to the custom metadata, which is started. */
+static int add_pair(flatcc_builder_t *b, const char *name, const char *text,
+                    size_t size) {
     if (text == NULL) return 0;
-    if (ns(Message_custom_metadata_start(b))) return -1;
     if (ns(Message_custom_metadata_push_start(b))) return -1;
-    if (ns(KeyValue_key_create_str(b, BC_CHECKSUM_KEY))) return -1;
+    if (ns(KeyValue_key_create_str(b, name))) return -1;
     if (ns(KeyValue_value_create_strn(b, text, size))) return -1;
-    if (ns(Message_custom_metadata_push_end(b)) == NULL) return -1;
+    return ns(Message_custom_metadata_push_end(b)) == NULL ? -1 : 0;
+}
+
+/* Adds the custom metadata of a message: first the checksums. */
+static int add_custom(flatcc_builder_t *b, const char *checksums, size_t size,
+                      const char *key) {
+    if (checksums == NULL && key == NULL) return 0;
+    if (ns(Message_custom_metadata_start(b))) return -1;
+    if (add_pair(b, BC_CHECKSUM_KEY, checksums, size) != 0) return -1;
+    size_t key_size = key == NULL ? 0 : strlen(key);
+    if (add_pair(b, BC_KEY_KEY, key, key_size) != 0) return -1;
     return ns(Message_custom_metadata_end(b));
 }
 
@@ -356,7 +367,7 @@ static size_t offset_of(const struct bc_metadata_builder *builder, const void *a
     return at == NULL ? 0 : (size_t)((const uint8_t *)at - builder->bytes);
 }
 
-/* Returns the offset of the checksums, the only custom metadata of a message, or 0. */
+/* Returns the offset of the checksums, the first custom metadata of a message, or 0. */
 static size_t checksums_offset(const struct bc_metadata_builder *builder) {
     ns(Message_table_t) message = ns(Message_as_root(builder->bytes));
     ns(KeyValue_vec_t) pairs = ns(Message_custom_metadata(message));
@@ -366,19 +377,20 @@ static size_t checksums_offset(const struct bc_metadata_builder *builder) {
 
 int bc__metadata_build_schema(struct bc_metadata_builder *builder,
                               const struct bc_schema *schema, const char *checksums,
-                              const uint8_t **out_bytes, size_t *out_size,
-                              size_t *out_digits, struct bc_error *error) {
+                              const char *key, const uint8_t **out_bytes,
+                              size_t *out_size, size_t *out_digits,
+                              struct bc_error *error) {
     bc_assert(builder != NULL && schema != NULL);
     size_t checksums_size = checksums == NULL ? 0 : strlen(checksums);
     if (start_message(builder) != 0 || add_schema(builder, schema) != 0 ||
-        add_checksums(&builder->flatcc, checksums, checksums_size) != 0 ||
+        add_custom(&builder->flatcc, checksums, checksums_size, key) != 0 ||
         ns(Message_bodyLength_add(&builder->flatcc, 0)) != 0) {
         return bc__error_set(error, ENOMEM, "The schema's message could not be built");
     }
     if (end_message(builder) != 0) return bc__error_memory(error);
     *out_bytes = builder->bytes;
     *out_size = builder->size;
-    *out_digits = checksums_offset(builder);
+    *out_digits = checksums == NULL ? 0 : checksums_offset(builder);
     return 0;
 }
 
@@ -487,7 +499,7 @@ int bc__metadata_build_batch(struct bc_metadata_builder *builder,
         overwrite_numbers(builder, batch);
     } else {
         if (start_message(builder) != 0 || add_batch(b, batch) != 0 ||
-            add_checksums(b, batch->checksums, batch->checksums_size) != 0 ||
+            add_custom(b, batch->checksums, batch->checksums_size, NULL) != 0 ||
             ns(Message_bodyLength_force_add(b, batch->body_bytes)) != 0 ||
             end_message(builder) != 0) {
             return bc__error_memory(error);

@@ -186,26 +186,24 @@ int bc__metadata_peek(const uint8_t *bytes, size_t size, struct bc_wire_head *ou
 }
 
 int bc__metadata_read_schema(const uint8_t *bytes, size_t size,
-                             struct bc_schema **out_schema, const char **out_checksums,
-                             size_t *out_checksums_size, struct bc_error *error) {
+                             struct bc_wire_schema *out_schema, struct bc_error *error) {
     struct bc_flat flat;
     struct message message;
-    const char *checksums;
-    size_t checksums_size;
+    struct bc_wire_schema read = {0};
     int code = read_message(&flat, bytes, size, &message);
     if (code == 0) {
-        checksums = find_value(&flat, &message.root, BC_CHECKSUM_KEY, &checksums_size);
+        read.checksums.data =
+            find_value(&flat, &message.root, BC_CHECKSUM_KEY, &read.checksums.size);
+        read.key.data = find_value(&flat, &message.root, BC_KEY_KEY, &read.key.size);
         if (flat.broken || message.kind != KIND_SCHEMA) code = EINVAL;
     }
     if (code != 0) {
         return bc__error_set(error, code, "The Arrow metadata is no message of a schema");
     }
     code = bc__schema_read_version(message.version, error);
-    if (code == 0) code = bc__schema_read(&flat, &message.header, out_schema, error);
-    if (code != 0) return code;
-    *out_checksums = checksums;
-    *out_checksums_size = checksums_size;
-    return 0;
+    if (code == 0) code = bc__schema_read(&flat, &message.header, &read.schema, error);
+    if (code == 0) *out_schema = read;
+    return code;
 }
 
 static struct bc_wire_blocks read_blocks(struct bc_flat *flat,

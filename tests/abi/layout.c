@@ -31,6 +31,7 @@ int main(void) {
     SHOW(bc_cache_options, durable);
     SHOW(bc_cache_options, resume);
     SHOW(bc_cache_options, statistics);
+    SHOW(bc_cache_options, key);
     SHOW(bc_stats, struct_size);
     SHOW(bc_stats, state);
     SHOW(bc_stats, exhausted);

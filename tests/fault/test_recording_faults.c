@@ -90,12 +90,16 @@ static int record(struct stage *stage, struct bc_error *error) {
         options.memory_capacity = 0;
         options.durable = stage->scenario->durable;
         options.resume = stage->resumes;
+        options.key = "a key";
         options.prefetch = 0;
         int code = bc_cache_new(&stage->stream, &options, &stage->cache, error);
         if (code != 0) return code;
         struct bc_stats stats = {.struct_size = sizeof(stats)};
         bc_cache_stats(stage->cache, &stats);
         CHECK(stats.resumed >= stage->there);
+        /* A resumed recording may have been started without one. */
+        const char *key = bc_cache_key(stage->cache);
+        CHECK(key == NULL ? stage->resumes : strcmp(key, "a key") == 0);
     }
     uint64_t batches = 0;
     int code = bc_cache_ingest(stage->cache, &batches, error);

@@ -7,18 +7,24 @@
 #include "flatbuffer_builder.h"
 #include "ipc/metadata.h"
 
-static inline struct flatbuffer build_schema_message(const struct bc_schema *schema,
-                                                     const char *checksums) {
+static inline struct flatbuffer build_keyed_schema(const struct bc_schema *schema,
+                                                   const char *checksums,
+                                                   const char *key) {
     struct bc_metadata_builder *builder;
     const uint8_t *bytes;
     size_t size;
     size_t digits;
     CHECK(bc__metadata_builder_new(&builder) == 0);
-    CHECK(bc__metadata_build_schema(builder, schema, checksums, &bytes, &size, &digits,
-                                    NULL) == 0);
+    CHECK(bc__metadata_build_schema(builder, schema, checksums, key, &bytes, &size,
+                                    &digits, NULL) == 0);
     struct flatbuffer flatbuffer = flatbuffer_copy(bytes, size);
     bc__metadata_builder_free(builder);
     return flatbuffer;
+}
+
+static inline struct flatbuffer build_schema_message(const struct bc_schema *schema,
+                                                     const char *checksums) {
+    return build_keyed_schema(schema, checksums, NULL);
 }
 
 static inline struct flatbuffer build_batch_message(const struct bc_wire_batch *batch) {

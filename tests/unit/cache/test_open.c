@@ -62,6 +62,80 @@ static void test_name_is_taken(void) {
     recording_dir_finish_clean(&dir);
 }
 
+static struct bc_cache *keyed_recording(const char *path, const char *key, int resume) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    options.key = key;
+    options.resume = resume;
+    struct bc_cache *cache = counting_source_cache(&source, &options);
+    uint64_t batches;
+    CHECK(bc_cache_ingest_to(cache, resume ? BATCHES : 2, &batches, NULL) == 0);
+    if (resume) CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
+    return cache;
+}
+
+static void check_key(const char *path, int partial, const char *key) {
+    struct bc_cache *cache = NULL;
+    CHECK(open_recording(path, partial, 0, &cache) == 0);
+    const char *found = bc_cache_key(cache);
+    CHECK((found == NULL) == (key == NULL));
+    CHECK(key == NULL || strcmp(found, key) == 0);
+    bc_cache_unref(cache);
+}
+
+/* A recording keeps its key, and a resumed one the first key. */
+static void test_keys(void) {
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    static const char *const keys[] = {NULL, "", "{\"query\":\"\xc3\xa9\"}", "other"};
+    for (int i = 0; i < 16; i++) {
+        const char *key = keys[i % 4];
+        const char *again = keys[i / 4];
+        bc_cache_unref(keyed_recording(dir.path, key, 0));
+        check_key(dir.path, 1, key);
+        struct bc_cache *cache = keyed_recording(dir.path, again, 1);
+        const char *kept = bc_cache_key(cache);
+        CHECK((kept == NULL) == (key == NULL) && (key == NULL || strcmp(kept, key) == 0));
+        bc_cache_unref(cache);
+        check_key(dir.path, 0, key);
+        CHECK(unlink(dir.path) == 0);
+    }
+    recording_dir_finish_clean(&dir);
+}
+
+static void refuse_key(const char *path, const char *key, const char *words) {
+    struct counting_source source;
+    counting_source_init(&source, BATCHES, ROWS);
+    struct ArrowArrayStream stream = counting_source_stream(&source);
+    struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
+    options.record_path = path;
+    options.key = key;
+    struct bc_cache *cache = NULL;
+    struct bc_error error = {0};
+    CHECK(bc_cache_new(&stream, &options, &cache, &error) == EINVAL && cache == NULL);
+    CHECK(strstr(error.message, words) != NULL);
+    stream.release(&stream);
+}
+
+static void test_invalid_keys(void) {
+    struct recording_dir dir;
+    recording_dir_init(&dir);
+    refuse_key(NULL, "key", "need a record_path");
+    refuse_key(dir.path, "\xff", "UTF-8");
+    size_t size = 1 << 20;
+    char *long_key = malloc(size + 2);
+    memset(long_key, 'k', size + 1);
+    long_key[size + 1] = '\0';
+    refuse_key(dir.path, long_key, "1048577 bytes");
+    long_key[size] = '\0';
+    bc_cache_unref(keyed_recording(dir.path, long_key, 0));
+    check_key(dir.path, 1, long_key);
+    free(long_key);
+    recording_dir_finish(&dir);
+}
+
 /* A recording that is cut at any byte gives an error, or exactly its whole batches. */
 static void test_cut(void) {
     struct recording_dir dir;
@@ -139,6 +213,8 @@ int main(void) {
     static const struct tap_case cases[] = {
         TAP_CASE(test_record_and_open),
         TAP_CASE(test_name_is_taken),
+        TAP_CASE(test_keys),
+        TAP_CASE(test_invalid_keys),
         TAP_CASE(test_cut),
         TAP_CASE(test_select_and_step),
     };

@@ -249,29 +249,33 @@ static void compare(const struct ArrowSchema *a, const struct ArrowSchema *b) {
 
 /* ---- round trips ---- */
 
-static void check_schema(const struct bc_schema *schema, const char *checksums) {
-    struct flatbuffer flatbuffer = build_schema_message(schema, checksums);
+static void check_text(struct bc_wire_text text, const char *wanted) {
+    CHECK((text.data == NULL) == (wanted == NULL));
+    CHECK(text.size == (wanted == NULL ? 0 : strlen(wanted)));
+    CHECK(text.size == 0 || memcmp(text.data, wanted, text.size) == 0);
+}
+
+static void check_schema(const struct bc_schema *schema, const char *checksums,
+                         const char *key) {
+    struct flatbuffer flatbuffer = build_keyed_schema(schema, checksums, key);
     struct bc_wire_head head;
     CHECK(bc__metadata_peek(flatbuffer.bytes, flatbuffer.size, &head) == 0);
     CHECK(head.kind == BC_WIRE_SCHEMA && head.version == 4 && head.body_bytes == 0);
     struct bc_wire_batch batch;
     CHECK(bc__metadata_read_batch(flatbuffer.bytes, flatbuffer.size, &batch) == EINVAL);
-    struct bc_schema *again = NULL;
-    const char *text;
-    size_t text_size;
+    struct bc_wire_schema read = {0};
     struct bc_error error = {0};
-    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, &again, &text,
-                                        &text_size, &error);
+    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, &read, &error);
     if (code != 0) printf("# %d %s\n", code, error.message);
+    struct bc_schema *again = read.schema;
     CHECK(code == 0 && again->n_fields == schema->n_fields);
     compare(&schema->copy, &again->copy);
     for (int32_t i = 0; i < schema->n_fields; i++) {
         CHECK(again->fields[i].dictionary == schema->fields[i].dictionary);
         CHECK(again->fields[i].dictionary_id == schema->fields[i].dictionary_id);
     }
-    CHECK((text == NULL) == (checksums == NULL));
-    CHECK(text_size == (checksums == NULL ? 0 : strlen(checksums)));
-    CHECK(text_size == 0 || memcmp(text, checksums, text_size) == 0);
+    check_text(read.checksums, checksums);
+    check_text(read.key, key);
     bc__schema_free(again);
     free(flatbuffer.bytes);
 }
@@ -279,8 +283,10 @@ static void check_schema(const struct bc_schema *schema, const char *checksums) 
 static void test_schemas(void) {
     for (size_t i = 0; i < N_ROOTS; i++) {
         struct bc_schema *schema = make_schema(&roots[i]);
-        check_schema(schema, NULL);
-        check_schema(schema, "0123456789abcdef");
+        check_schema(schema, NULL, NULL);
+        check_schema(schema, "0123456789abcdef", NULL);
+        check_schema(schema, "0123456789abcdef", "{\"a\":1}");
+        check_schema(schema, NULL, "");
         bc__schema_free(schema);
     }
 }
@@ -332,8 +338,8 @@ static void test_keys_with_the_prefix(void) {
     set_keys(tree.children[3], keys);
     CHECK(bc__schema_new(&tree, &schema, NULL) == 0);
     tree.release(&tree);
-    check_schema(schema, NULL);
-    check_schema(schema, "0123456789abcdef");
+    check_schema(schema, NULL, NULL);
+    check_schema(schema, "0123456789abcdef", NULL);
     bc__schema_free(schema);
 }
 
@@ -353,10 +359,9 @@ static void test_metadata_without_pairs(void) {
     tree.release(&tree);
     struct flatbuffer flat = build_schema_message(schema, NULL);
     bc__schema_free(schema);
-    const char *text;
-    size_t size;
-    CHECK(bc__metadata_read_schema(flat.bytes, flat.size, &schema, &text, &size, NULL) ==
-          0);
+    struct bc_wire_schema read;
+    CHECK(bc__metadata_read_schema(flat.bytes, flat.size, &read, NULL) == 0);
+    schema = read.schema;
     free(flat.bytes);
     struct ArrowSchema **fields = schema->copy.children;
     CHECK(fields[0]->metadata == NULL && fields[0]->dictionary->metadata == NULL);
@@ -375,7 +380,7 @@ static void test_dictionary_ids(void) {
         schema->fields[i].dictionary_id = ids[n++ % 6];
     }
     CHECK(n == 10);
-    check_schema(schema, NULL);
+    check_schema(schema, NULL, NULL);
     bc__schema_free(schema);
 }
 
@@ -540,13 +545,16 @@ static uint64_t read_all(const struct flatbuffer *flatbuffer) {
         size = batch.checksums_size;
         for (size_t i = 0; i < size; i++) sum += (uint64_t)text[i];
     }
-    code = bc__metadata_read_schema(flatbuffer->bytes, flatbuffer->size, &schema, &text,
-                                    &size, &error);
+    struct bc_wire_schema read;
+    code = bc__metadata_read_schema(flatbuffer->bytes, flatbuffer->size, &read, &error);
     CHECK(code == error.code);
     CHECK(code == 0 || ((code == EINVAL || code == ENOTSUP) && error.message[0] != '\0'));
     if (code == 0) {
-        for (size_t i = 0; i < size; i++) sum += (uint64_t)text[i];
-        bc__schema_free(schema);
+        const struct bc_wire_text texts[] = {read.checksums, read.key};
+        for (size_t t = 0; t < 2; t++) {
+            for (size_t i = 0; i < texts[t].size; i++) sum += (uint64_t)texts[t].data[i];
+        }
+        bc__schema_free(read.schema);
     }
     error.code = 0;
     code = bc__metadata_read_footer(flatbuffer->bytes, flatbuffer->size, &schema,

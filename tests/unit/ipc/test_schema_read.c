@@ -59,10 +59,9 @@ static uint32_t field_of(struct flatbuffer_builder *out, const struct parts *par
 static int read_assembled(const struct flatbuffer_builder *out,
                           struct bc_schema **out_schema, struct bc_error *error) {
     struct flatbuffer flatbuffer = flatbuffer_copy(out->bytes, out->size);
-    const char *checksums;
-    size_t size;
-    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, out_schema,
-                                        &checksums, &size, error);
+    struct bc_wire_schema read = {0};
+    int code = bc__metadata_read_schema(flatbuffer.bytes, flatbuffer.size, &read, error);
+    if (code == 0) *out_schema = read.schema;
     free(flatbuffer.bytes);
     return code;
 }

@@ -231,6 +231,9 @@ struct bc_cache_options {
                          counts are compared, and they are dropped. EINVAL without
                          record_path */
     int32_t statistics; /* enum bc_statistics_policy */
+    const char *key; /* text that is kept in the recording, for bc_cache_key(): UTF-8, up
+                        to 1 MiB. With `resume`, the recording keeps the key that it
+                        has. EINVAL without record_path. NULL: no key */
 };
 
 #define BC_CACHE_OPTIONS_INIT         \
@@ -247,7 +250,8 @@ struct bc_cache_options {
      1,                               \
      0,                               \
      0,                               \
-     BC_STATISTICS_DEFAULT}
+     BC_STATISTICS_DEFAULT,           \
+     NULL}
 
 /** Makes a cache of `source`. Reads the schema now, and each batch when a reader needs
  * the batch.
@@ -351,6 +355,10 @@ BC_EXPORT void bc_cache_stats(struct bc_cache *cache, struct bc_stats *out_stats
 
 /** Returns the path of the cache's file, or NULL without one. Works after close. */
 BC_EXPORT const char *bc_cache_path(const struct bc_cache *cache);
+
+/** Returns the key of the cache's recording (bc_cache_options), or NULL without one. The
+ * text belongs to the cache. Works after close. */
+BC_EXPORT const char *bc_cache_key(const struct bc_cache *cache);
 
 /** Sets the capacity of the memory tier.
  *
