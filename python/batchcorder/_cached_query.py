@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from . import _core, _recordings
 from ._arguments import absolute, flag, stream_method
+from ._key import has_key, key_text
 from ._maker import check, digest, remember
 from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
@@ -220,9 +221,64 @@ class _Begun(NamedTuple):
     is_resumed: bool = False
 
 
+class _Replaced(NamedTuple):
+    """The file of a recording that is to be made anew."""
+
+    status: os.stat_result
+    is_complete: bool
+
+    def is_at(self, path: bytes) -> bool:
+        """Return whether the path still has the file."""
+        now = os.stat(path)
+        # If another file has the path, it may have the number of a file that is gone.
+        is_unchanged = now.st_mtime_ns == self.status.st_mtime_ns
+        return os.path.samestat(now, self.status) and (
+            is_unchanged or not self.is_complete
+        )
+
+
+def _replaced(cache: StreamCache, path: bytes) -> _Replaced:
+    """Close a recording that is to be made anew."""
+    kind = _core.file_info(cache, False)["kind"]
+    replaced = _Replaced(os.stat(path), cache.upstream_exhausted)
+    cache.close()
+    if kind != "recording":
+        raise FileExistsError(
+            errno.EEXIST,
+            "The file is no recording of this library, so it is not replaced",
+            os.fsdecode(path),
+        )
+    return replaced
+
+
+def _remove(path: bytes, replaced: _Replaced) -> None:
+    """
+    Take its name from a recording.
+
+    Caches that have it open keep its batches. A process that is writing it goes on, but
+    no other process will find its file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if replaced.is_at(path):
+            os.unlink(path)
+
+
+def _is_wanted(cache: StreamCache, key: bytes | None, refresh: bool) -> bool:
+    """Return whether a recording that is there is to be used."""
+    # A recording in progress is as new as another one would be.
+    return has_key(cache, key) and not (refresh and cache.upstream_exhausted)
+
+
+def _may_resume(path: bytes, key: bytes | None) -> bool:
+    """Return whether the incomplete recording has the wanted key."""
+    if _is_lost(path):
+        return False
+    with _recordings.open_recording(path, partial=True) as cache:
+        return has_key(cache, key)
+
+
 def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _Begun:
     """Begin the recording, unless another process has begun it meanwhile."""
-    stream_method(source, "make_source's result")
     tries = 16
     while True:
         # While `make_source` ran, another process may have called `record`.
@@ -230,7 +286,7 @@ def _begin(source: ArrowStream, path: bytes, resume: bool, **options: Any) -> _B
         if cache is not None:
             return _Begun(cache, True)
         is_left = os.path.lexists(path)
-        resumes = resume and is_left and not _is_lost(path)
+        resumes = resume and is_left and _may_resume(path, options["key"])
         try:
             if is_left and not resumes:
                 _core.discard(path)
@@ -249,41 +305,58 @@ def _opened(path: bytes) -> _Begun | None:
     return None if cache is None else _Begun(cache, True)
 
 
-def _opened_at_once(path: bytes) -> _Begun | None:
+def _opened_at_once(path: bytes, key: bytes | None) -> _Begun | None:
     """
-    Return the recording if no decision is needed.
+    Return the recording if no decision is needed, and if it has the key.
 
     A complete recording needs none. The lock of an incomplete one may belong to a process
     in the middle of discarding it: a follower would never get the rest. Without write
     access to the directory, a process cannot decide, so it follows.
     """
     if not os.access(os.path.dirname(path), os.W_OK):
-        return _opened(path)
-    try:
-        return _Begun(_recordings.open_recording(path), True)
-    except (OSError, ValueError):
+        begun = _opened(path)
+    else:
+        try:
+            begun = _Begun(_recordings.open_recording(path), True)
+        except (OSError, ValueError):
+            return None
+    if begun is not None and not has_key(begun.cache, key):
+        begun.cache.close()
         return None
+    return begun
 
 
 def _decided(
-    path: bytes, make_source: Callable[[], ArrowStream], *, resume: bool, **options: Any
+    path: bytes,
+    make_source: Callable[[], ArrowStream],
+    *,
+    resume: bool,
+    refresh: bool,
+    **options: Any,
 ) -> _Begun:
     """Open the recording, or begin it: one process at a time decides which."""
     with _decision(path):
         begun = _opened(path)
-        if begun is not None:
+        if begun is not None and _is_wanted(begun.cache, options["key"], refresh):
             return begun
+        replaced = None if begun is None else _replaced(begun.cache, path)
         _discard_lost(path)
         # Other processes follow a resumed recording before this function returns.
         if resume and os.path.lexists(path):
             remember(path, digest(make_source))
-        return _begin(make_source(), path, resume, **options)
+        source = make_source()
+        stream_method(source, "make_source's result")
+        if replaced is not None:
+            _remove(path, replaced)
+        return _begin(source, path, resume, **options)
 
 
 def cached(
     path: StrOrBytesPath,
     make_source: Callable[[], ArrowStream],
     *,
+    key: Any = None,
+    refresh: bool = False,
     resume: bool = False,
     compression: Literal["lz4", "zstd"] | None = None,
     durable: bool = False,
@@ -308,6 +381,14 @@ def cached(
         the function is called only if another function made the recording: its code or
         its values differ. Then the schemas are compared, and no batch is read. If that
         call fails, the recording is used.
+    key : JSON value or bytes, optional
+        Tells the recording from those of other queries, for example ``{"sql": sql,
+        "day": "2026-11-30"}``. The file keeps it. A recording with another key, or with
+        none, is replaced: `make_source` is called. If the keys are equal, the functions
+        are not compared. None (default): any recording is used.
+    refresh : bool, default False
+        Replace a complete recording, even if it has the key. A recording that another
+        process is writing is followed.
     resume : bool, default False
         Continue an incomplete recording. The source must produce the same stream again:
         its schema is compared, and the row counts of the recorded batches, which are
@@ -331,11 +412,13 @@ def cached(
     Raises
     ------
     TypeError
-        `make_source` is no function, its result is no Arrow stream, or `statistics` is
-        not a bool.
+        `make_source` is no function, its result is no Arrow stream, `key` is no JSON
+        value, or an argument is not a bool.
+    FileExistsError
+        The file that `key` or `refresh` would replace is no recording.
     ValueError
-        With `resume`, the source is not the source of the recording. Or the stream of
-        another `make_source` has another schema than the recording.
+        `key` is too long. With `resume`, the source is not the source of the recording.
+        Or the stream of another `make_source` has another schema than the recording.
     OSError
         The recording cannot be opened, made or written.
     RuntimeError
@@ -361,24 +444,29 @@ def cached(
             f"got {kind.__module__}.{kind.__qualname__}"
         )
     gathers = flag(statistics, "statistics")
+    text = key_text(key)
+    renews = flag(refresh, "refresh")
     name = absolute(path)
     if name.endswith(b"/"):
         raise IsADirectoryError(
             errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
         )
     name = os.path.realpath(name)
-    begun = _opened_at_once(name) or _decided(
+    begun = None if renews else _opened_at_once(name, text)
+    begun = begun or _decided(
         name,
         make_source,
+        key=text,
+        refresh=renews,
         resume=resume,
         compression=compression,
         durable=durable,
         prefetch=prefetch,
         statistics=gathers,
     )
-    if begun.is_opened:
+    if begun.is_opened and text is None:
         check(name, begun.cache, make_source)
-    else:
+    elif not begun.is_opened:
         remember(name, digest(make_source))
     if begun.is_resumed:
         n = begun.cache.stats()["resumed"]

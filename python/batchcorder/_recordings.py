@@ -182,6 +182,7 @@ def start(
     prefetch: int | None = None,
     resume: bool = False,
     statistics: bool | None = None,
+    key: bytes | None = None,
 ) -> StreamCache:
     """Return a cache whose file is the recording `path`."""
     if os.fsencode(path).endswith(b"/"):
@@ -194,6 +195,7 @@ def start(
         prefetch=prefetch,
         resume=resume,
         statistics=statistics,
+        key=key,
     )
 
 

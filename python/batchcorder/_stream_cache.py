@@ -1290,6 +1290,7 @@ def record_to(
     prefetch: int | None,
     resume: bool,
     statistics: bool | None = None,
+    key: bytes | None = None,
 ) -> StreamCache:
     """Return a cache that records its source into the file `path`."""
     policy = _arguments.statistics_policy(statistics)
@@ -1298,7 +1299,9 @@ def record_to(
         0, None, None, "on_insertion", None, True, compression, prefetch
     )
     cache = StreamCache.__new__(StreamCache)
-    _core.StreamCache.__init__(cache, method, *options, path, durable, resume, policy)
+    _core.StreamCache.__init__(
+        cache, method, *options, path, durable, resume, policy, key
+    )
     cache._has_statistics = statistics is not False  # noqa: SLF001 - this module's class
     cache._source_rows = _rows_of(source)  # noqa: SLF001 - this module's class
     return cache
