@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from .._arguments import count, flag, stream_method
 from .._stream_cache import StreamCache
-from .._types import ArrowStream
+from .._types import ArrowStream, StrOrBytesPath
 from ._access import pem, token_bytes
 from ._connection import Connection
+from ._local import opened
 from ._retries import FAILURES
 from ._sending import send
 from ._stream import RemoteBatches
@@ -184,20 +185,67 @@ class Client:
         ...     client.stream("x.arrows", columns=["y"]).read_all().to_pydict()
         {'y': [2]}
         """
-        if isinstance(columns, str | bytes):
-            raise TypeError(
-                "argument 'columns': expected a list of names or indices, got "
-                f"{columns!r}"
-            )
         ticket = Ticket(
             _name(name),
-            None if columns is None else tuple(columns),
+            _columns(columns),
             count(start, "start"),
             None if stop is None else count(stop, "stop"),
             flag(follow, "follow"),
         )
         batches = RemoteBatches(self._connection, ticket)
         return pa.RecordBatchReader.from_batches(batches.schema, iter(batches))
+
+    def open(
+        self,
+        name: str,
+        *,
+        path: StrOrBytesPath,
+        columns: Sequence[str | int] | None = None,
+    ) -> StreamCache:
+        """
+        Return a local recording of a server's recording, made while it is first read.
+
+        A complete local recording is opened, and no batch is read from the server. If
+        the process was killed before, the recording goes on after the batches that it
+        has. If the file on the server is another one now, a new recording is made.
+
+        Parameters
+        ----------
+        name : str
+            Name of the server's recording. If it is being written, it is followed.
+        path : str, bytes or os.PathLike
+            Path of the local recording.
+        columns : sequence of str or int, optional
+            Names or indices of columns. None (default): all columns.
+
+        Returns
+        -------
+        StreamCache
+            The local recording, as :func:`batchcorder.cached` returns it. Keep this
+            client open until the recording is complete.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no recording of this name, or no directory for the path.
+        FileExistsError
+            The file at the path is no recording.
+        OSError, KeyError, IndexError, PermissionError, ConnectionError
+            As :meth:`stream` does.
+
+        Examples
+        --------
+        >>> import os, tempfile, pyarrow as pa, batchcorder
+        >>> from batchcorder import flight
+        >>> path = os.path.join(tempfile.mkdtemp(), "x.arrows")
+        >>> with batchcorder.record(pa.table({"x": [1, 2, 3]}), path): pass
+        >>> with flight.serve(path) as server, flight.connect(server.location) as client:
+        ...     with client.open("x.arrows", path=path + ".copy") as cache:
+        ...         cache.to_table().num_rows
+        3
+        """
+        ticket = Ticket(_name(name), _columns(columns), follow=True)
+        return opened(self._connection, ticket, path)
 
     def record(self, source: ArrowStream, name: str) -> int:
         """
@@ -249,7 +297,7 @@ class Client:
 
     def close(self) -> None:
         """
-        Close the connection. Streams that are being read fail.
+        Close the connection. A stream that is being read may fail.
 
         Examples
         --------
@@ -287,6 +335,16 @@ def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"argument 'name': expected str, got '{type(value).__name__}'")
     return value
+
+
+def _columns(columns: Any) -> tuple[str | int, ...] | None:
+    if columns is None:
+        return None
+    if isinstance(columns, str | bytes):
+        raise TypeError(
+            f"argument 'columns': expected a list of names or indices, got {columns!r}"
+        )
+    return tuple(columns)
 
 
 def connect(

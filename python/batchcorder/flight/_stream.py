@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -27,10 +27,20 @@ from ._tickets import Ticket
 _PATIENCE = 20.0
 
 
-class RemoteBatches:
-    """The iterator over the batches of a ticket."""
+class Given(NamedTuple):
+    """Messages that the caller has: their number, their rows, and the last one."""
 
-    def __init__(self, connection: Connection, ticket: Ticket) -> None:
+    messages: int = 0
+    rows: int = 0
+    last: pa.RecordBatch | None = None
+
+
+class RemoteBatches:
+    """The iterator over the batches of a ticket, after the given ones."""
+
+    def __init__(
+        self, connection: Connection, ticket: Ticket, given: Given | None = None
+    ) -> None:
         self._connection = connection
         self._retries = Retries(connection, ticket.name)
         self._ticket = ticket
@@ -51,9 +61,12 @@ class RemoteBatches:
             patience=_PATIENCE if is_growing else None,
         )
         self._info = info
-        self._messages = 0
-        self._rows = 0
-        self._last: pa.RecordBatch | None = None
+        self._messages, self._rows, self._last = given or Given()
+
+    @property
+    def identity(self) -> str | None:
+        """The identity of the file on the server."""
+        return self._ticket.identity
 
     def _described(self, ticket: Ticket) -> Any:
         while True:
