@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-torch test-ray test-duckdb1 test-peers test-pythons test-packages lint \
-	analyze format bench bench-training bench-ray wheel sdist clean
+	analyze format bench bench-training bench-scaling wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -272,9 +272,12 @@ bench-training: $(VENV)/.torch-bench.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/training.py --json build/bench-training.json
 	$(BIN)/python bench/page.py docs/performance.md --training build/bench-training.json
 
-## make bench-ray     compares recordings with Parquet and Arrow files in Ray Data
-bench-ray: $(VENV)/.ray.ok $(VENV)/.installed
+## make bench-scaling compares Flight servers, and files in Ray Data; writes docs/performance.md
+bench-scaling: $(VENV)/.ray.ok $(VENV)/.bench.ok $(VENV)/.installed
+	$(BIN)/python bench/flight.py --json build/bench-flight.json
 	$(BIN)/python bench/ray_data.py --json build/bench-ray.json
+	$(BIN)/python bench/page.py docs/performance.md --flight build/bench-flight.json \
+	--ray build/bench-ray.json
 
 build/rust-0.1.3: requirements/peer.txt | $(VENV)/.made
 	rm -rf $@

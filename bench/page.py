@@ -4,8 +4,10 @@ Write the results of a run into docs/performance.md, and its charts beside it.
 
     bench/page.py RESULTS.json docs/performance.md [--tpch TPCH.json]
     bench/page.py docs/performance.md --training TRAINING.json
+    bench/page.py docs/performance.md --flight FLIGHT.json --ray RAY.json
 
-The results of training.py have a section of their own, which the other results keep.
+The results of training.py, and those of flight.py and ray_data.py, have sections of their
+own, which the other results keep.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from scaling_report import scaling_text
 from training_report import pairs, section
 
 BEGIN, END = "<!-- results: written by bench/page.py -->", "<!-- end -->"
 TRAINING = "<!-- training: written by bench/page.py -->"
+SCALING = "<!-- scaling: written by bench/page.py -->"
 SHAPES = {
     "one-row": "50,000 one-row batches",
     "strings": "strings, dictionaries, lists",
@@ -190,6 +194,8 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--tpch", type=Path, help="results of tpch_run.py")
     parser.add_argument("--training", type=Path, help="results of training.py")
+    parser.add_argument("--flight", type=Path, help="results of flight.py")
+    parser.add_argument("--ray", type=Path, help="results of ray_data.py")
     args = parser.parse_args()
     if args.results is not None:
         report = json.loads(args.results.read_text())
@@ -202,6 +208,9 @@ def main() -> None:
         put(args.page, BEGIN, results_text(report, tpch))
     if args.training is not None:
         put(args.page, TRAINING, training_text(json.loads(args.training.read_text())))
+    if args.flight is not None and args.ray is not None:
+        reports = (json.loads(path.read_text()) for path in (args.flight, args.ray))
+        put(args.page, SCALING, scaling_text(*reports))
 
 
 if __name__ == "__main__":
