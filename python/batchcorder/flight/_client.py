@@ -334,6 +334,10 @@ def _connected(*arguments: Any) -> Client:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"argument 'name': expected str, got '{type(value).__name__}'")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"argument 'name': {value!r} is no Unicode text") from None
     return value
 
 

@@ -36,6 +36,7 @@ class Connection:
         self.retries = retries
         self.arguments = (location, token, root, timeout, retries)
         self._headers = headers(token)
+        self._is_closed = False
         try:
             self._client = self._made()
         except pa.ArrowException as error:
@@ -49,7 +50,13 @@ class Connection:
 
     def renew(self) -> None:
         """Use another TCP connection from now on: this one does not answer."""
-        self._client = self._made()
+        if not self._is_closed:
+            self._client = self._made()
+
+    def _open_client(self) -> Any:
+        if self._is_closed:
+            raise ValueError("the client is closed")
+        return self._client
 
     def error(self, error: BaseException, name: str | None) -> Exception:
         """Return the exception that a user expects."""
@@ -60,22 +67,27 @@ class Connection:
 
     def flights(self) -> list[Any]:
         """Return the FlightInfo of each recording."""
-        return list(self._client.list_flights(options=self._options(self.timeout)))
+        return list(self._open_client().list_flights(options=self._options(self.timeout)))
 
     def ask(self, ticket: Ticket) -> Any:
         """Return the FlightInfo of a ticket."""
         descriptor = fl.FlightDescriptor.for_command(ticket.to_bytes())
-        return self._client.get_flight_info(descriptor, self._options(self.timeout))
+        return self._open_client().get_flight_info(
+            descriptor, self._options(self.timeout)
+        )
 
     def get(self, ticket: Ticket, seconds: float) -> Any:
         """Return Flight's reader of a ticket's batches."""
-        return self._client.do_get(fl.Ticket(ticket.to_bytes()), self._options(seconds))
+        return self._open_client().do_get(
+            fl.Ticket(ticket.to_bytes()), self._options(seconds)
+        )
 
     def put(self, descriptor: Any, schema: pa.Schema, seconds: float) -> Any:
         """Return Flight's writer, and the reader of the server's answers."""
-        return self._client.do_put(descriptor, schema, self._options(seconds))
+        return self._open_client().do_put(descriptor, schema, self._options(seconds))
 
     def close(self) -> None:
+        self._is_closed = True
         self._client.close()
 
 

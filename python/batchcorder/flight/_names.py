@@ -51,6 +51,11 @@ def _open_below(directory: int, parts: list[str], name: str, flags: int) -> int:
                             dir_fd=number)  # fmt: skip
             os.close(number)
             number = inner
+        # Opening a pipe would tell its writer that there is a reader.
+        if not flags & os.O_DIRECTORY:
+            status = os.stat(parts[-1], dir_fd=number, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise _missing(name)
         return os.open(parts[-1], flags | os.O_NOFOLLOW, dir_fd=number)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EILSEQ):
@@ -85,6 +90,11 @@ class Names:
             first = os.fsdecode(os.path.basename(path.rstrip(b"/")))
             if is_directory and len(served) == 1:
                 first = ""
+            elif not first:
+                raise ValueError(
+                    f"argument 'paths_or_directory': {os.fsdecode(path)!r} has no name, "
+                    "which it needs beside other paths"
+                )
             elif self._roots.setdefault(first, path) != path:
                 raise ValueError(
                     "argument 'paths_or_directory': two paths would have the name "

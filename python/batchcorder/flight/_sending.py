@@ -12,6 +12,7 @@ without an acknowledgement, up to a limit, and sends them again over the next co
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import threading
 import uuid
@@ -25,6 +26,7 @@ import pyarrow.flight as fl
 from .._stream_cache import StreamCache
 from ._connection import Connection
 from ._retries import FAILURES, Retries
+from ._tickets import object_of
 
 # Limits of the batches without an acknowledgement.
 _BATCHES_MAX = 256
@@ -45,16 +47,20 @@ class _Answers(threading.Thread):
 
     def run(self) -> None:
         # The writer raises the error of the connection.
-        with contextlib.suppress(OSError, pa.ArrowException, fl.FlightError, ValueError):
+        try:
             while (data := self._reader.read()) is not None:
-                found = json.loads(data.to_pybytes())
+                found = object_of(data.to_pybytes(), "answer")
                 with self._changed:
-                    self.batches = found.get("batches", self.batches)
-                    self.is_complete = found.get("complete", False)
+                    if type(found.get("batches")) is int:
+                        self.batches = found["batches"]
+                    self.is_complete = found.get("complete") is True
                     self._changed.notify()
-        with self._changed:
-            self._has_ended = True
-            self._changed.notify()
+        except (OSError, pa.ArrowException, fl.FlightError, ValueError):
+            pass
+        finally:
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify()
 
     def wait(self, is_met: Callable[[], bool]) -> None:
         """Wait for a condition; FlightUnavailableError: no more answers come."""
@@ -72,8 +78,7 @@ class Sending:
         self._schema = source.schema
         self._source = iter(source)
         self._name = name
-        command = {"name": name, "upload": uuid.uuid4().hex}
-        self._descriptor = fl.FlightDescriptor.for_command(json.dumps(command).encode())
+        self._id = uuid.uuid4().hex
         # Batches without an acknowledgement; `_first` is the index of the first one.
         self._kept: deque[pa.RecordBatch] = deque()
         self._first = 0
@@ -93,13 +98,14 @@ class Sending:
 
     def _send(self, retries: Retries) -> int:
         """Send the batches that are left over one connection."""
-        writer, reader = self._connection.put(
-            self._descriptor, self._schema, retries.deadline
-        )
+        command = {"name": self._name, "upload": self._id, "first": self._first}
+        descriptor = fl.FlightDescriptor.for_command(json.dumps(command).encode())
+        writer, reader = self._connection.put(descriptor, self._schema, retries.deadline)
         answers = _Answers(reader)
         try:
             answers.wait(lambda: answers.batches is not None)
             retries.has_answered = True
+            self._check(answers)
             for batch in self._left(answers, writer):
                 writer.write_batch(batch)
             total = self._first + len(self._kept)
@@ -120,6 +126,13 @@ class Sending:
         _close(writer)
         return total
 
+    def _check(self, answers: _Answers) -> None:
+        """Refuse a server without the batches that it acknowledged."""
+        has = answers.batches or 0
+        if not self._first <= has <= self._first + len(self._kept):
+            words = "the server has other batches than those that it acknowledged"
+            raise _FatalError(OSError(errno.ESTALE, words, self._name))
+
     def _left(self, answers: _Answers, writer: Any) -> Iterator[pa.RecordBatch]:
         """Yield the batches that are kept, then the next batches of the source."""
         self._drop(answers)
@@ -137,7 +150,7 @@ class Sending:
             except StopIteration:
                 return
             except Exception as error:
-                raise _SourceError(error) from None
+                raise _FatalError(error) from None
             self._kept.append(batch)
             self._bytes += batch.get_total_buffer_size()
             yield batch
@@ -149,8 +162,8 @@ class Sending:
             self._first += 1
 
 
-class _SourceError(BaseException):
-    """Carries an exception of the source past the handlers of the connection."""
+class _FatalError(BaseException):
+    """Carries an exception past the handlers of the connection."""
 
 
 def _close(writer: Any) -> None:
@@ -166,7 +179,7 @@ def send(connection: Connection, source: StreamCache, name: str) -> int:
     """Send a stream; return the number of its batches."""
     try:
         return Sending(connection, source, name).run()
-    except _SourceError as error:
+    except _FatalError as error:
         raise error.args[0] from None
 
 

@@ -25,12 +25,15 @@ from hashlib import sha256
 import pyarrow as pa
 
 from .. import _core, _recordings
+from .._arguments import column_indices
 from .._origin import Origin
 from .._stream_cache import StreamCache, open_cache
 from ._names import Names
 
 # Seconds between two looks whether a stream that waits is still wanted.
 _POLL = 1.0
+# Columns that a ticket may name more often than once.
+_REPEATED_MAX = 1000
 # Recordings that stay open without a stream.
 _KEPT = 64
 
@@ -111,8 +114,8 @@ class Recording:
         """Return the indices of columns; KeyError, IndexError: a column is missing."""
         if columns is None:
             return None
-        from .._arguments import column_indices
-
+        if len(columns) > len(self.schema.names) + _REPEATED_MAX:
+            raise ValueError(f"the ticket has too many columns: {len(columns)}")
         return list(column_indices(self.schema.names, columns))
 
     @contextlib.contextmanager

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +28,48 @@ from .._types import StrOrBytesPath
 from ._access import TokenCheck, pem, token_bytes
 from ._names import Names
 from ._service import Service
+
+# Attempts to end the connections of clients that read nothing, a second apart.
+_TRIES = 10
+
+
+class _Ending:
+    """
+    Ends a server: by close(), when it is dropped, or when the interpreter ends.
+
+    pyarrow waits for all streams, in a thread. The thread is there from the beginning,
+    because an interpreter starts no thread at its end.
+    """
+
+    def __init__(self, service: Service, location: str) -> None:
+        self._service = service
+        self._location = location
+        # gRPC's server must not be used in the child of a fork.
+        self._process = os.getpid()
+        self._begun, self._ended = threading.Event(), threading.Event()
+        name = "batchcorder-flight-ending"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        self._begun.wait()
+        self._service.shutdown()
+        self._ended.set()
+
+    def __call__(self, timeout: float = 0.0) -> None:
+        if os.getpid() != self._process:
+            return
+        self._service.refuse()
+        self._begun.set()
+        try:
+            self._ended.wait(timeout)
+        finally:
+            for _ in range(_TRIES):
+                if self._ended.is_set():
+                    break
+                # A client that reads nothing would keep its stream for ever.
+                _shut_down_connections(self._location, self._service.port)
+                self._ended.wait(1.0)
+            self._service.discard()
 
 
 class Server:
@@ -50,10 +94,11 @@ class Server:
     """
 
     def __init__(self, service: Service, location: str) -> None:
-        self._service = service
         self.location = location
         if urlsplit(location).port == 0:
             self.location = f"{location.rpartition(':')[0]}:{service.port}"
+        self._end = _Ending(service, self.location)
+        self._finalizer = weakref.finalize(self, self._end)
 
     def close(self, timeout: float = 30.0) -> None:
         """
@@ -74,15 +119,8 @@ class Server:
         >>> server = flight.serve(tempfile.mkdtemp())
         >>> server.close()
         """
-        self._service.refuse()
-        ending = threading.Thread(target=self._service.shutdown, daemon=True)
-        ending.start()
-        ending.join(timeout)
-        while ending.is_alive():
-            # A client that reads nothing would keep its stream for ever.
-            _shut_down_connections(self._service.port)
-            ending.join(1.0)
-        self._service.discard()
+        self._end(timeout)
+        self._finalizer.detach()
 
     def __enter__(self) -> Self:
         return self
@@ -99,14 +137,30 @@ class Server:
         return f"<batchcorder.flight.Server at {self.location}>"
 
 
-def _shut_down_connections(port: int) -> None:
-    """End the TCP connections of a port of this process."""
+def _shut_down_connections(location: str, port: int) -> None:
+    """End the connections of this process's server at a location."""
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError), _socket_of(int(number)) as one:
-            if one.family in (socket.AF_INET, socket.AF_INET6):
+            if _is_at(one, location, port):
                 one.getpeername()
-                if one.getsockname()[1] == port:
-                    one.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
+
+
+def _is_at(one: socket.socket, location: str, port: int) -> bool:
+    """Return whether a socket has the address of a server as its own."""
+    parts = urlsplit(location)
+    if one.family == socket.AF_UNIX:
+        return parts.scheme == "grpc+unix" and one.getsockname() == parts.path
+    if one.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host, own = one.getsockname()[:2]
+    if own != port:
+        return False
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return True
+    return address.is_unspecified or host.removeprefix("::ffff:") == str(address)
 
 
 def _socket_of(number: int) -> socket.socket:
@@ -118,9 +172,37 @@ def _socket_of(number: int) -> socket.socket:
         raise
 
 
+def _check_location(location: Any) -> None:
+    if not isinstance(location, str):
+        raise TypeError(
+            f"argument 'location': expected str, got '{type(location).__name__}'"
+        )
+    parts = urlsplit(location)
+    wrong = ValueError(
+        f"argument 'location': expected 'grpc://host:port', got {location!r}"
+    )
+    if parts.scheme == "grpc+unix":
+        if not parts.path:
+            raise wrong
+        # The library would take the path from a running server.
+        with socket.socket(socket.AF_UNIX) as one:
+            if one.connect_ex(parts.path) == 0:
+                words = os.strerror(errno.EADDRINUSE)
+                raise OSError(errno.EADDRINUSE, words, location)
+        return
+    try:
+        has_port = parts.hostname is not None and parts.port is not None
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("grpc", "grpc+tcp", "grpc+tls") or not has_port:
+        raise wrong
+
+
 def _refusal(location: str) -> Exception:
     """Return why the system refuses an address; the library does not tell."""
     parts = urlsplit(location)
+    if parts.scheme == "grpc+unix":
+        return OSError(errno.EADDRNOTAVAIL, "the server cannot be started", location)
     try:
         for family, kind, _, _, address in socket.getaddrinfo(
             parts.hostname, parts.port or 0, type=socket.SOCK_STREAM
@@ -129,6 +211,8 @@ def _refusal(location: str) -> Exception:
                 one.bind(address)
     except OSError as error:
         return type(error)(error.errno, error.strerror or str(error), location)
+    if parts.scheme == "grpc+tls":
+        return ValueError("argument 'tls': the certificate or the key is invalid")
     return OSError(errno.EADDRNOTAVAIL, "the server cannot be started", location)
 
 
@@ -201,6 +285,7 @@ def serve(
     if not 1 << 10 <= most < 1 << 31:
         raise ValueError("argument 'max_message_bytes': expected 1 KiB to 2 GiB")
     streams = None if max_streams is None else count(max_streams, "max_streams")
+    _check_location(location)
     options: dict[str, Any] = {}
     if secret is not None:
         options["middleware"] = {"token": TokenCheck(secret)}

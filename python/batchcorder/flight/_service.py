@@ -120,9 +120,10 @@ class Service(fl.FlightServerBase):
             columns = recording.columns(ticket.columns)
             schema = recording.cache.reader(columns=columns, stop=0).schema
             on_failure.pop_all()
-        return fl.GeneratorStream(
-            schema, self._parts(leave, recording, ticket, columns, context)
-        )
+        parts = self._parts(leave, recording, ticket, columns, context)
+        # Only a generator that has begun releases the recording when it is dropped.
+        next(parts)
+        return fl.GeneratorStream(schema, parts)
 
     def _parts(
         self,
@@ -132,8 +133,9 @@ class Service(fl.FlightServerBase):
         columns: Sequence[int] | None,
         context: Any,
     ) -> Iterator[pa.RecordBatchReader]:
-        """Yield readers of the batches, as the recording has them."""
+        """Yield nothing at first, then readers of the batches that the recording has."""
         with leave, raised_as_flight():
+            yield None
             cache, at = recording.cache, ticket.start
             most = min(ticket.message_bytes or self._message_bytes, self._message_bytes)
             messages = _Messages(most, ticket.messages)

@@ -58,7 +58,7 @@ class RemoteBatches:
         self._ticket = ticket._replace(
             identity=details["identity"],
             message_bytes=details["message_bytes"],
-            patience=_PATIENCE if is_growing else None,
+            patience=min(_PATIENCE, connection.timeout / 3) if is_growing else None,
         )
         self._info = info
         self._messages, self._rows, self._last = given or Given()
@@ -79,16 +79,19 @@ class RemoteBatches:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while True:
-            before, is_known = self._messages, self._info.total_records >= 0
+            is_known = self._info.total_records >= 0
             try:
                 yield from self._call()
             except FAILURES as error:
                 self._retries.wait_after(error)
                 continue
-            if self._has_ended():
+            if is_known:
+                if self._rows != self._info.total_records:
+                    raise self._changed()
                 return
-            if self._messages == before and is_known:
-                raise self._changed()
+            # It ended for want of batches, or because the recording is complete now.
+            # Then one more call has the batches that came in between.
+            self._info = self._described(self._ticket._replace(patience=None))
 
     def _call(self) -> Iterator[pa.RecordBatch]:
         """Yield the batches of one call."""
@@ -119,18 +122,6 @@ class RemoteBatches:
     def _changed(self) -> OSError:
         words = "the recording has changed on the server while it was read"
         return OSError(errno.ESTALE, words, self._ticket.name)
-
-    def _has_ended(self) -> bool:
-        """Return whether the server's stream ended because it has given all batches."""
-        if self._info.total_records < 0:
-            # It ended for want of batches, or because the recording is complete now.
-            asked = self._ticket._replace(patience=None)
-            self._info = self._described(asked)
-        rows = self._info.total_records
-        if 0 <= rows < self._rows:
-            raise self._changed()
-        batches = json.loads(self._info.app_metadata)["batches"]
-        return bool(rows == self._rows and self._messages >= batches)
 
 
 __all__ = ["RemoteBatches"]

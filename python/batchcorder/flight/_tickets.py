@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 _COUNT_MAX = 1 << 62
-_SIZE_MAX = 1 << 24
+_SIZE_MAX = 1 << 20
 _HINT = 'expected JSON such as {"name": "x.arrows", "start": 0, "stop": 10}'
 
 

@@ -19,108 +19,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from .. import _core, _recordings
 from ._errors import BusyError
 from ._names import Names
 from ._tickets import object_of
+from ._upload import Command, Upload, command_of
 
 # Seconds that an upload waits for its client's next connection.
 _PATIENCE = 60.0
 # Number of complete uploads whose ids are remembered.
 _FINISHED_MAX = 1024
-
-
-class _Command(NamedTuple):
-    name: str
-    # None: a client of another library.
-    upload: str | None
-    compression: Any = None
-
-
-def _command_of(descriptor: Any) -> _Command:
-    if descriptor.descriptor_type == fl.DescriptorType.PATH:
-        return _Command("/".join(part.decode() for part in descriptor.path), None)
-    found = object_of(descriptor.command, "command")
-    name, upload = found.get("name"), found.get("upload")
-    if not isinstance(name, str) or not isinstance(upload, str | None):
-        raise ValueError(f"invalid command: {found!r}")
-    return _Command(name, upload, found.get("compression"))
-
-
-class _Upload:
-    """A recording whose batches come from connections."""
-
-    def __init__(self, command: _Command, path: bytes, schema: pa.Schema) -> None:
-        self.command = command
-        self.schema = schema
-        # The connection that may add batches; None: the upload waits for one.
-        self.connection: object | None = None
-        self.left_at = 0.0
-        # Held while a batch is recorded, and while another connection takes over.
-        self.lock = threading.Lock()
-        self._path = path
-        self._changed = threading.Condition()
-        self._batches: deque[pa.RecordBatch] = deque()
-        self._end: BaseException | bool = False
-        source = pa.RecordBatchReader.from_batches(schema, self._given())
-        self.cache = _recordings.start(
-            source, path, compression=command.compression, durable=False
-        )
-
-    def _given(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches as they arrive: the source of the recording."""
-        while True:
-            with self._changed:
-                while not self._batches and not self._end:
-                    self._changed.wait()
-                if not self._batches:
-                    if isinstance(self._end, BaseException):
-                        raise self._end
-                    return
-                batch = self._batches.popleft()
-            yield batch
-
-    @property
-    def received(self) -> int:
-        return self.cache.ingested_count
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Record one batch. A follower of this process may be the thread that does it."""
-        wanted = self.received + 1
-        with self._changed:
-            self._batches.append(batch)
-            self._changed.notify()
-        _core.ingest_to(self.cache, wanted)
-
-    def finish(self) -> None:
-        """Complete the recording."""
-        with self._changed:
-            self._end = True
-            self._changed.notify()
-        self.cache.ingest_all()
-        self.cache.close()
-
-    def discard(self, error: BaseException) -> None:
-        """End the recording with an error for its followers, and remove its file."""
-        with self._changed:
-            self._batches.clear()
-            self._end = self._end or error
-            self._changed.notify()
-        with contextlib.suppress(Exception):
-            self.cache.ingest_all()
-        self.cache.close()
-        with contextlib.suppress(OSError):
-            _core.discard(self._path)
+# Number of uploads that may be incomplete at the same time.
+_OPEN_MAX = 1024
 
 
 class Uploads:
@@ -141,7 +59,7 @@ class Uploads:
         self._closing = closing
         self._lock = threading.Lock()
         # Uploads that are not complete, by their ids.
-        self._open: dict[str, _Upload] = {}
+        self._open: dict[str, Upload] = {}
         # Numbers of batches: a client may miss the last answer, and ask again.
         self._finished: OrderedDict[str, int] = OrderedDict()
         self._timer: threading.Timer | None = None
@@ -152,35 +70,44 @@ class Uploads:
             raise PermissionError(
                 errno.EACCES, "the server is not writable: serve(..., writable=True)"
             )
-        command = _command_of(descriptor)
+        command, first = command_of(descriptor)
         with self._slot():
             if command.upload is None:
                 upload = self._new(command, reader.schema)
                 self._receive_stream(upload, context, reader)
                 return
+            connection = object()
+            begun = self._taken(command, reader.schema, first, connection)
+            if isinstance(begun, int):
+                _answer(writer, {"batches": begun, "complete": True})
+            else:
+                self._receive_part(begun, connection, reader, writer)
+
+    def _new(self, command: Command, schema: pa.Schema) -> Upload:
+        return Upload(command, self._names.new(command.name), schema)
+
+    def _taken(
+        self, command: Command, schema: pa.Schema, first: int, connection: object
+    ) -> Upload | int:
+        """Return the upload, now of this connection; if it is complete, its batches."""
+        while True:
             with self._lock:
-                finished = self._finished.get(command.upload)
+                finished = self._finished.get(command.upload or "")
             if finished is not None:
-                _answer(writer, {"batches": finished, "complete": True})
-                return
-            upload, connection = self._begun(command, reader.schema), object()
+                return finished
+            upload = self._begun(command, schema)
             with upload.lock:
+                # Another connection may have completed or discarded it meanwhile.
+                if upload.is_over:
+                    continue
+                if upload.received < first:
+                    self._forget(upload)
+                    upload.discard(_lost(command))
+                    raise _lost(command)
                 upload.connection = connection
-            self._receive_part(upload, connection, reader, writer)
+                return upload
 
-    def _new(self, command: _Command, schema: pa.Schema) -> _Upload:
-        path = self._names.new(command.name)
-        if os.path.lexists(path):
-            raise FileExistsError(
-                errno.EEXIST, "a recording of this name exists", command.name
-            )
-        try:
-            return _Upload(command, path, schema)
-        except OSError as error:
-            error.filename = command.name
-            raise
-
-    def _receive_stream(self, upload: _Upload, context: Any, reader: Any) -> None:
+    def _receive_stream(self, upload: Upload, context: Any, reader: Any) -> None:
         """Record the stream of a client of another library."""
         try:
             for message in _messages(reader, self._message_bytes, False):
@@ -194,19 +121,21 @@ class Uploads:
             upload.discard(error)
             raise
 
-    def _begun(self, command: _Command, schema: pa.Schema) -> _Upload:
+    def _begun(self, command: Command, schema: pa.Schema) -> Upload:
         """Return the upload with this id, begun if it is not there."""
-        assert command.upload is not None
         with self._lock:
-            upload = self._open.get(command.upload)
+            upload = self._open.get(command.upload or "")
             if upload is None:
-                upload = self._open[command.upload] = self._new(command, schema)
+                if len(self._open) >= _OPEN_MAX:
+                    raise BusyError(f"the server has {_OPEN_MAX} uploads, its limit")
+                upload = self._new(command, schema)
+                self._open[command.upload or ""] = upload
         if upload.command != command or not upload.schema.equals(schema, True):
             raise ValueError("the upload began with another name or schema")
         return upload
 
     def _receive_part(
-        self, upload: _Upload, connection: object, reader: Any, writer: Any
+        self, upload: Upload, connection: object, reader: Any, writer: Any
     ) -> None:
         """Record the batches of one connection; other connections may follow."""
         try:
@@ -214,20 +143,22 @@ class Uploads:
             with upload.lock:
                 if upload.connection is not connection:
                     return
-                if total == upload.received:
+                if total is not None and total != upload.received:
+                    raise ValueError(
+                        f"the client sent {total} batches, and {upload.received} came"
+                    )
+                if total is not None:
                     upload.finish()
                     self._finish(upload)
                     _answer(writer, {"batches": total, "complete": True})
                     return
         except BaseException as error:
-            with upload.lock:
-                self._forget(upload)
-                upload.discard(error)
+            self._give_up(upload, connection, error)
             raise
         self._wait_for_client(upload, connection)
 
     def _receive_messages(
-        self, upload: _Upload, connection: object, reader: Any, writer: Any
+        self, upload: Upload, connection: object, reader: Any, writer: Any
     ) -> int | None:
         """Return the number of batches that the client says its stream has, or None."""
         _answer(writer, {"batches": upload.received})
@@ -245,20 +176,26 @@ class Uploads:
             _answer(writer, {"batches": upload.received})
         return None
 
-    def _finish(self, upload: _Upload) -> None:
+    def _give_up(self, upload: Upload, connection: object, error: BaseException) -> None:
+        with upload.lock:
+            if upload.connection is connection:
+                self._forget(upload)
+                upload.discard(error)
+
+    def _finish(self, upload: Upload) -> None:
         self._forget(upload)
         with self._lock:
             self._finished[upload.command.upload or ""] = upload.received
             if len(self._finished) > _FINISHED_MAX:
                 self._finished.popitem(last=False)
 
-    def _forget(self, upload: _Upload) -> None:
+    def _forget(self, upload: Upload) -> None:
         with self._lock:
             self._open.pop(upload.command.upload or "", None)
 
     # ---- uploads that wait for their clients ----
 
-    def _wait_for_client(self, upload: _Upload, connection: object) -> None:
+    def _wait_for_client(self, upload: Upload, connection: object) -> None:
         with upload.lock:
             if upload.connection is not connection:
                 return
@@ -281,12 +218,12 @@ class Uploads:
         with self._lock:
             waiting = [one for one in self._open.values() if one.connection is None]
             self._timer = None
-            if waiting:
+            if waiting and not self._closing.is_set():
                 self._start_timer()
         old = [one for one in waiting if one.left_at < then]
         self._discard(old, OSError(errno.ECONNABORTED, "its client did not come back"))
 
-    def _discard(self, uploads: Iterable[_Upload], error: BaseException) -> None:
+    def _discard(self, uploads: Iterable[Upload], error: BaseException) -> None:
         """Discard uploads to which no client has come back meanwhile."""
         for upload in uploads:
             with upload.lock:
@@ -300,6 +237,15 @@ class Uploads:
             if self._timer is not None:
                 self._timer.cancel()
         self._discard(left, BusyError("the server is shutting down"))
+
+
+def _lost(command: Command) -> OSError:
+    return OSError(
+        errno.ESTALE,
+        "the server has discarded the recording, because it was restarted or its client "
+        "was away too long",
+        command.name,
+    )
 
 
 def _messages(

@@ -149,8 +149,9 @@ def test_wrong_certificates(folder: Path, tmp_path: Path) -> None:
         ((tmp_path / "none", made.key), FileNotFoundError),
         ((tmp_path / "text", made.key), ValueError),
         ((5, made.key), TypeError),
-        ((made.chain, b"-----BEGIN PRIVATE KEY-----\nx"), (OSError, ValueError)),
-        ((b"-----BEGIN CERTIFICATE-----\nx", made.key), (OSError, ValueError)),
+        ((made.chain, b"-----BEGIN PRIVATE KEY-----\nx"), ValueError),
+        ((b"-----BEGIN CERTIFICATE-----\nx", made.key), ValueError),
+        ((made.key, made.chain), ValueError),
     ):
         with pytest.raises(error):
             flight.serve(folder, tls=tls)
@@ -172,13 +173,42 @@ def test_the_port_is_in_use(folder: Path, server: flight.Server) -> None:
             assert caught.value.filename == location
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_addresses_of_other_machines(host: str, folder: Path) -> None:
+    with pytest.raises(OSError, match=host):
+        flight.serve(folder, f"grpc://{host}:0")
+
+
 @pytest.mark.parametrize(
     "location",
-    ["grpc://192.0.2.1:0", "grpc://no-such-host.invalid:0", "http://x", "", "x"],
+    [
+        "",
+        "x",
+        "http://x:1",
+        "grpc://127.0.0.1",
+        "grpc://:1",
+        "grpc://x:99999",
+        "grpc+unix:",
+    ],
 )
-def test_addresses_that_cannot_be_served(location: str, folder: Path) -> None:
-    with pytest.raises((OSError, ValueError)):
+def test_invalid_addresses(location: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match="location"):
         flight.serve(folder, location)
+    with pytest.raises(TypeError, match="location"):
+        flight.serve(folder, None)  # type: ignore[arg-type]
+
+
+def test_the_path_of_a_socket_is_in_use(
+    folder: Path, tmp_path: Path, serving: Serving
+) -> None:
+    location = f"grpc+unix://{tmp_path}/s"
+    server = serving(folder, location)
+    with pytest.raises(OSError, match="in use"):
+        flight.serve(folder, location)
+    with flight.connect(server.location) as client:
+        assert len(client.list()) == 2
+    server.close()
+    assert flight.connect(serving(folder, location).location).list()
 
 
 def test_addresses(folder: Path, tmp_path: Path, serving: Serving) -> None:

@@ -243,3 +243,50 @@ def test_a_long_silence(
     wait_until(lambda: len(asked) > 5)
     growing.finish()
     assert task.result() == ALL
+
+
+def test_silence_is_no_broken_connection(folder: Path, serving: Serving) -> None:
+    """A follower waits for longer than its calls may take."""
+    growing = Growing(folder)
+    client = flight.connect(serving(folder).location, timeout=0.6, retries=0)
+    asked: list[Any] = []
+    ask = client._connection.ask
+    client._connection.ask = lambda ticket: (asked.append(ticket), ask(ticket))[1]  # type: ignore
+    task = Task(lambda: ids(client.stream(growing.name, follow=True)))
+    wait_until(lambda: len(asked) > 6)
+    growing.finish()
+    assert task.result() == ALL
+
+
+def test_batches_without_rows_at_the_end(
+    folder: Path, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They arrive too, after a silence and if other batches are sent in parts."""
+    monkeypatch.setattr("batchcorder.flight._stream._PATIENCE", 0.01)
+    big = pa.record_batch({"id": range(5000)})
+    gate = Gate([big, big.slice(0, 0), big.slice(0, 0), big.slice(0, 0)], 2)
+    writer = Task(batchcorder.record, gate, folder / "empty")
+    assert gate.reached.wait(120)
+    client = flight.connect(serving(folder, max_message_bytes=5000).location)
+    stream = client.stream("empty", follow=True)
+    got = []
+    while sum(batch.num_rows for batch in got) < 5000 or got[-1].num_rows > 0:
+        got.append(stream.read_next_batch())
+    gate.opened.set()
+    got += list(stream)
+    assert [batch.num_rows for batch in got[-3:]] == [0, 0, 0]
+    assert sum(batch.num_rows for batch in got) == 5000
+    writer.result().close()
+
+
+def test_a_closed_client(client: flight.Client) -> None:
+    client.close()
+    client._connection.renew()
+    for call in (client.list, lambda: client.info("x"), lambda: client.stream("x"),
+                 lambda: client.record(numbered_stream(), "y")):  # fmt: skip
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def numbered_stream() -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_batches(BATCHES[0].schema, BATCHES)

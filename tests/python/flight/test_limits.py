@@ -102,6 +102,32 @@ def _end_of(stream: Any) -> int | str:
         return "broken"
 
 
+def test_calls_that_are_cancelled_at_once(folder: Path, serving: Serving) -> None:
+    """A stream that never began leaves its place, and its recording."""
+    server = serving(folder, max_streams=20)
+    heavy(folder)
+    with flight.connect(server.location) as client:
+        for i in range(60):
+            reader = client._connection.get(flight._tickets.Ticket("heavy"), 60)
+            if i % 2:
+                reader.cancel()
+            del reader
+        service = server._end._service
+        wait_until(lambda: service._streams == 0 and not service._recordings._users)
+
+
+def test_clients_of_a_unix_socket_that_read_nothing(
+    folder: Path, tmp_path: Path, serving: Serving
+) -> None:
+    server = serving(folder, f"grpc+unix://{tmp_path}/s")
+    heavy(folder)
+    client = fl.connect(server.location)
+    stream = client.do_get(fl.Ticket(b'{"name": "heavy"}'))
+    stream.read_chunk()
+    server.close(timeout=0.1)
+    assert _end_of(stream) in ("broken", 3_900_000)
+
+
 def test_streams_may_end(folder: Path, serving: Serving) -> None:
     server = serving(folder)
     stream = flight.connect(server.location).stream(heavy(folder))
@@ -130,13 +156,15 @@ def test_closing_twice(folder: Path) -> None:
 
 def test_a_server_that_is_forgotten(folder: Path) -> None:
     """The interpreter ends though a client reads nothing and the server is open."""
+    heavy(folder)
     check_python(
         f"""
         from batchcorder import flight
         import pyarrow.flight as fl
         server = flight.serve({str(folder)!r})
         client = fl.connect(server.location)
-        stream = client.do_get(fl.Ticket(b'{{"name": "x.arrows"}}'))
+        stream = client.do_get(fl.Ticket(b'{{"name": "heavy"}}'))
+        stream.read_chunk()
         """,
         timeout=120,
     )
@@ -191,3 +219,59 @@ def test_memory_stays_flat(folder: Path) -> None:
         """
     )
     assert int(out) < 20_000
+
+
+def test_the_process_ends_with_a_client_elsewhere(folder: Path) -> None:
+    """The client of another process reads nothing."""
+    name = heavy(folder)
+    code = f"""
+from batchcorder import flight
+server = flight.serve({str(folder)!r})
+print(server.location, flush=True)
+input()
+"""
+    with start_python(code, stdin=True) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        with flight.connect(child.stdout.readline().strip(), retries=0) as client:
+            stream = client.stream(name)
+            stream.read_next_batch()
+            child.stdin.write("\n")
+            child.stdin.flush()
+            assert child.wait(120) == 0
+            with pytest.raises(ConnectionError):
+                stream.read_all()
+
+
+def test_a_forked_child_leaves_the_server_alone(folder: Path) -> None:
+    check_python(
+        f"""
+        import os
+        from batchcorder import flight
+        from children import status
+        server = flight.serve({str(folder)!r})
+        child = os.fork()
+        if child == 0:
+            server.close()
+            os._exit(0)
+        assert status(child) == 0
+        with flight.connect(server.location) as client:
+            assert client.stream("x.arrows").read_all().num_rows == 2000
+        server.close()
+        """,
+        timeout=120,
+    )
+
+
+def test_closing_one_of_two_servers_with_one_port(folder: Path, serving: Serving) -> None:
+    name = heavy(folder)
+    first = serving(folder)
+    port = first.location.rpartition(":")[2]
+    second = serving(folder, f"grpc://127.0.0.2:{port}")
+    silent = fl.connect(first.location).do_get(fl.Ticket(b'{"name": "heavy"}'))
+    silent.read_chunk()
+    with flight.connect(second.location, retries=0) as client:
+        stream = client.stream(name)
+        stream.read_next_batch()
+        first.close(timeout=0.1)
+        assert stream.read_all().num_rows == 3_900_000

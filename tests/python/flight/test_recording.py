@@ -16,7 +16,8 @@ import pytest
 
 import batchcorder
 from batchcorder import flight
-from children import fork, killed, linger
+from children import die_at, fork, killed, linger, status, write
+from command_line import served
 from helpers import (
     TABLE,
     Gate,
@@ -32,6 +33,7 @@ from helpers import (
     wait_until,
 )
 from kinds import ALL, batch_of, slices_of
+from proxy import Proxy
 
 Serving = Callable[..., flight.Server]
 
@@ -313,3 +315,138 @@ def test_a_writer_in_another_process_has_the_name(
         wait_until((folder / "busy").exists)
         with pytest.raises(FileExistsError):
             client.record(orders(), "busy")
+
+
+# ---- killed servers, and wrong answers ----
+
+
+# More batches than a client keeps without an acknowledgement.
+SENT, COUNT = 290, 300
+
+
+def uploading(client: flight.Client, name: str) -> tuple[Gate, Task]:
+    """Begin an upload, and wait until the server has its first batches."""
+    gate = Gate(numbered(COUNT), SENT)
+    task = Task(client.record, gate, name)
+    assert gate.reached.wait(120)
+    wait_until(lambda: client.info(name)["batches"] == SENT)
+    return gate, task
+
+
+def test_the_server_was_killed_and_starts_again(folder: Path) -> None:
+    """An upload goes on with the batches of the file that the first server left."""
+    with (
+        served(folder, "--writable") as (location, child),
+        Proxy(int(location.rpartition(":")[2])) as proxy,
+    ):
+        client = flight.connect(f"grpc://127.0.0.1:{proxy.port}")
+        gate, task = uploading(client, "new")
+        child.kill()
+        child.wait()
+        proxy.break_all()
+        with served(folder, "--writable") as (again, _):
+            proxy.retarget(int(again.rpartition(":")[2]))
+            gate.opened.set()
+            assert task.result() == COUNT
+    assert ids(batchcorder.open(folder / "new")) == list(range(4 * COUNT))
+
+
+def test_another_server_does_not_have_the_upload(
+    folder: Path, tmp_path: Path, serving: Serving
+) -> None:
+    """Acknowledged batches cannot be sent again: an error, and no part of the stream."""
+    first = serving(folder, writable=True)
+    (tmp_path / "other").mkdir()
+    with Proxy(int(first.location.rpartition(":")[2])) as proxy:
+        client = flight.connect(f"grpc://127.0.0.1:{proxy.port}")
+        gate, task = uploading(client, "new")
+        second = serving(tmp_path / "other", writable=True)
+        proxy.retarget(int(second.location.rpartition(":")[2]))
+        proxy.break_all()
+        gate.opened.set()
+        with pytest.raises(OSError, match="discarded") as caught:
+            task.result()
+        assert caught.value.errno == errno.ESTALE
+    assert os.listdir(tmp_path / "other") == []
+
+
+def test_the_client_was_away_too_long(
+    folder: Path, client: flight.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchcorder.flight._uploads._PATIENCE", 0.1)
+    port = int(client.location.rpartition(":")[2])
+    with Proxy(port) as proxy:
+        sender = flight.connect(f"grpc://127.0.0.1:{proxy.port}")
+        gate, task = uploading(sender, "new")
+        proxy.break_all()
+        wait_until(lambda: only(folder))
+        gate.opened.set()
+        with pytest.raises(OSError, match="discarded"):
+            task.result()
+    assert only(folder)
+
+
+def test_the_name_that_a_killed_server_left(folder: Path) -> None:
+    """The file of another upload is replaced, and no other incomplete file."""
+    with (
+        served(folder, "--writable") as (location, child),
+        flight.connect(location, retries=0) as client,
+    ):
+        gate, task = uploading(client, "new")
+        child.kill()
+        child.wait()
+        gate.opened.set()
+        with pytest.raises(ConnectionError):
+            task.result()
+    assert (folder / "new").exists()
+    assert status(fork(write, folder / "mine", 8, die_at(3))) == -9
+    with (
+        served(folder, "--writable") as (location, _),
+        flight.connect(location) as client,
+    ):
+        assert client.record(orders(), "new") == 10
+        with pytest.raises(FileExistsError):
+            client.record(orders(), "mine")
+    assert len(batchcorder.open(folder / "mine", partial=True)) == 3
+
+
+class _Answering(fl.FlightServerBase):
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("grpc://127.0.0.1:0")
+        self._answer = answer
+
+    def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        writer.write(self._answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"1", b"[]", b"no JSON", b"{}", b'{"batches": "x"}', b'{"batches": 5}',
+               b'{"batches": true, "complete": 1}', b'{"complete": true}', b"\xff"]
+)  # fmt: skip
+def test_wrong_answers(answer: bytes) -> None:
+    with _Answering(answer) as server:
+        client = flight.connect(f"grpc://127.0.0.1:{server.port}", retries=1)
+        with pytest.raises((OSError, ValueError)):
+            client.record(orders(), "new")
+
+
+def test_long_ids(client: flight.Client) -> None:
+    plain = fl.connect(client.location)
+    for upload in ("", "x" * 65, "\u00e9"):
+        command = json.dumps({"name": "n", "upload": upload}).encode()
+        writer, _ = plain.do_put(
+            fl.FlightDescriptor.for_command(command), numbered(1)[0].schema
+        )
+        with pytest.raises(fl.FlightServerError, match="ASCII"):
+            writer.close()
+
+
+def test_errors_do_not_tell_the_servers_paths(
+    folder: Path, client: flight.Client
+) -> None:
+    with pytest.raises(OSError, match="name too long") as caught:
+        client.record(orders(), "x" * 300)
+    assert str(folder) not in str(caught.value)
+    for name in ("\ud800", "\udcff"):
+        with pytest.raises(ValueError, match="Unicode"):
+            client.record(orders(), name)

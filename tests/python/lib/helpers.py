@@ -203,10 +203,13 @@ def run_python(
     )
 
 
-def start_python(code: str) -> subprocess.Popen[str]:
+def start_python(code: str, stdin: bool = False) -> subprocess.Popen[str]:
     """Start `code` as `run_python` does. Its output can be read while it runs."""
     command, env = _script(code, {})
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdin=pipe if stdin else None, stdout=pipe, text=True, env=env
+    )
 
 
 def check_python(
