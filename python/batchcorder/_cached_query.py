@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from . import _core, _recordings
 from ._arguments import absolute, flag, stream_method
 from ._key import has_key, key_text
-from ._maker import check, digest, remember
+from ._maker import check, digest, is_made_by_cached, remember
 from ._stream_cache import StreamCache
 from ._types import ArrowStream, StrOrBytesPath
 
@@ -239,13 +239,14 @@ class _Replaced(NamedTuple):
 
 def _replaced(cache: StreamCache, path: bytes) -> _Replaced:
     """Close a recording that is to be made anew."""
-    kind = _core.file_info(cache, False)["kind"]
+    is_ours = _core.recording_key(cache) is not None or is_made_by_cached(path)
     replaced = _Replaced(os.stat(path), cache.upstream_exhausted)
     cache.close()
-    if kind != "recording":
+    if not is_ours:
         raise FileExistsError(
             errno.EEXIST,
-            "The file is no recording of this library, so it is not replaced",
+            "The file is no recording that cached made, so it is not replaced: remove "
+            "it, or use another path",
             os.fsdecode(path),
         )
     return replaced
@@ -383,9 +384,10 @@ def cached(
         call fails, the recording is used.
     key : JSON value or bytes, optional
         Tells the recording from those of other queries, for example ``{"sql": sql,
-        "day": "2026-11-30"}``. The file keeps it. A recording with another key, or with
-        none, is replaced: `make_source` is called. If the keys are equal, the functions
-        are not compared. None (default): any recording is used.
+        "day": "2026-11-30"}``. The file keeps it. If `cached` made a recording with
+        another key, or with none, the recording is replaced: `make_source` is called. If
+        the keys are equal, the functions are not compared. None (default): any recording
+        is used.
     refresh : bool, default False
         Replace a complete recording, even if it has the key. A recording that another
         process is writing is followed.
@@ -415,7 +417,7 @@ def cached(
         `make_source` is no function, its result is no Arrow stream, `key` is no JSON
         value, or an argument is not a bool.
     FileExistsError
-        The file that `key` or `refresh` would replace is no recording.
+        `cached` did not make the file that `key` or `refresh` would replace.
     ValueError
         `key` is too long. With `resume`, the source is not the source of the recording.
         Or the stream of another `make_source` has another schema than the recording.

@@ -179,6 +179,11 @@ def _made_by(path: bytes) -> list[bytes]:
     return []
 
 
+def is_made_by_cached(path: bytes) -> bool:
+    """Return whether `cached` is known to have made the recording."""
+    return bool(_made_by(path))
+
+
 def _schema_of(make_source: Callable[[], Any]) -> pa.Schema | None:
     """Return the schema of the function's stream, of which no batch is asked for."""
     try:

@@ -121,8 +121,17 @@ def test_the_file_keeps_the_key(path: Path) -> None:
         assert ids(cache) == ALL
 
 
-def test_a_recording_without_a_key(path: Path) -> None:
+def test_recordings_that_cached_did_not_make(path: Path) -> None:
     batchcorder.record(other(), path).close()
+    before = path.read_bytes()
+    for options in ({"key": "k"}, {"refresh": True}, {"key": "k", "refresh": True}):
+        with pytest.raises(FileExistsError, match="not replaced"):
+            cached(path, never, **options)
+    assert path.read_bytes() == before
+
+
+def test_a_recording_without_a_key(path: Path) -> None:
+    assert read(path, other) == ALL[:12]
     assert read(path, source, key="k") == ALL
     # Without a key, any recording is used.
     assert read(path, source) == ALL
