@@ -47,9 +47,19 @@ def _json(key: Any) -> bytes:
     return text.encode()
 
 
+def json_of(text: bytes | None) -> Any:
+    """Return the JSON value of a key's text; None if it is none."""
+    if text is None or not text.startswith(b"json:"):
+        return None
+    try:
+        return json.loads(text[5:])
+    except ValueError:
+        return None
+
+
 def has_key(cache: StreamCache, key: bytes | None) -> bool:
     """Return whether a recording has this key; None accepts any recording."""
     return key is None or _core.recording_key(cache) == key
 
 
-__all__ = ["has_key", "key_text"]
+__all__ = ["has_key", "json_of", "key_text"]

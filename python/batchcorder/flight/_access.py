@@ -1,4 +1,4 @@
-"""Tokens of calls, and the certificates of TLS."""
+"""Addresses of servers, tokens of calls, and the certificates of TLS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hmac
 import os
 from os import PathLike
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow.flight as fl
 
@@ -56,6 +57,28 @@ def headers(token: bytes | None) -> list[tuple[bytes, bytes]]:
     return [(_HEADER.encode(), b"Bearer " + token)]
 
 
+def check_location(location: Any) -> None:
+    """Raise TypeError or ValueError if this is no address of a server."""
+    if not isinstance(location, str):
+        raise TypeError(
+            f"argument 'location': expected str, got '{type(location).__name__}'"
+        )
+    parts = urlsplit(location)
+    wrong = ValueError(
+        f"argument 'location': expected 'grpc://host:port', got {location!r}"
+    )
+    if parts.scheme == "grpc+unix":
+        if not parts.path:
+            raise wrong
+        return
+    try:
+        has_port = parts.hostname is not None and parts.port is not None
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("grpc", "grpc+tcp", "grpc+tls") or not has_port:
+        raise wrong
+
+
 class TokenCheck(fl.ServerMiddlewareFactory):
     """Refuses each call without the token, before anything is looked up."""
 
@@ -76,4 +99,4 @@ class TokenCheck(fl.ServerMiddlewareFactory):
             raise fl.FlightUnauthenticatedError("the token is missing or wrong")
 
 
-__all__ = ["TokenCheck", "headers", "pem", "token_bytes"]
+__all__ = ["TokenCheck", "check_location", "headers", "pem", "token_bytes"]

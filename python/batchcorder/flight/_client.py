@@ -13,7 +13,7 @@ import pyarrow as pa
 from .._arguments import count, flag, stream_method
 from .._stream_cache import StreamCache
 from .._types import ArrowStream, StrOrBytesPath
-from ._access import pem, token_bytes
+from ._access import check_location, pem, token_bytes
 from ._connection import Connection
 from ._local import opened
 from ._retries import FAILURES
@@ -348,7 +348,14 @@ def _columns(columns: Any) -> tuple[str | int, ...] | None:
         raise TypeError(
             f"argument 'columns': expected a list of names or indices, got {columns!r}"
         )
-    return tuple(columns)
+    found = tuple(columns)
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, str | int):
+            raise TypeError(
+                "argument 'columns': expected names or indices, got "
+                f"'{type(one).__name__}'"
+            )
+    return found
 
 
 def connect(
@@ -397,9 +404,12 @@ def connect(
     ...     flight.connect(server.location, token="s3cret").list()
     []
     """
-    if not isinstance(location, str):
+    check_location(location)
+    if tls_root is not None and not location.startswith("grpc+tls:"):
+        raise ValueError("argument 'tls_root': TLS needs a location grpc+tls://host:port")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(
-            f"argument 'location': expected str, got '{type(location).__name__}'"
+            f"argument 'timeout': expected seconds, got '{type(timeout).__name__}'"
         )
     seconds = float(timeout)
     if not (math.isfinite(seconds) and seconds > 0):

@@ -10,16 +10,18 @@ Its key names the server's file. If the file has changed, a new recording is mad
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from .. import _recordings
+from .. import _core, _recordings
 from .._arguments import absolute
 from .._cached_query import cached
-from .._key import has_key, key_text
+from .._key import has_key, json_of, key_text
 from .._stream_cache import StreamCache
 from .._types import StrOrBytesPath
 from ._connection import Connection
@@ -49,6 +51,24 @@ class _Local:
         return iter(()) if self._cache is None else self._cache.reader()
 
 
+def _check_replaceable(path: bytes, key: dict[str, Any]) -> None:
+    """Raise FileExistsError if the file is another recording than the wanted one."""
+    try:
+        cache = _recordings.open_recording(path, partial=True)
+    except (OSError, ValueError, NotImplementedError):
+        return
+    with cache:
+        found = json_of(_core.recording_key(cache))
+    wanted = {name: key[name] for name in ("flight", "columns")}
+    if not isinstance(found, dict) or {**found, **wanted} != found:
+        raise FileExistsError(
+            errno.EEXIST,
+            "the file is no local recording of this recording with these columns, so it "
+            "is not replaced: remove it, or use another path",
+            os.fsdecode(path),
+        )
+
+
 def opened(connection: Connection, ticket: Ticket, path: StrOrBytesPath) -> StreamCache:
     """Return the local recording, resumed or begun if it is not complete."""
     remote = RemoteBatches(connection, ticket)
@@ -57,8 +77,9 @@ def opened(connection: Connection, ticket: Ticket, path: StrOrBytesPath) -> Stre
     key = {
         "flight": ticket.name,
         "identity": remote.identity,
-        "columns": ticket.columns,
+        "columns": None if ticket.columns is None else list(ticket.columns),
     }
+    _check_replaceable(absolute(path), key)
 
     def make_source() -> pa.RecordBatchReader:
         local = _Local(absolute(path), key)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import Any
 
@@ -80,6 +80,11 @@ class Names:
 
     def __init__(self, paths: Any) -> None:
         is_one = isinstance(paths, str | bytes | PathLike)
+        if not is_one and not isinstance(paths, Iterable):
+            raise TypeError(
+                "argument 'paths_or_directory': expected a path or a list of paths, got "
+                f"'{type(paths).__name__}'"
+            )
         served = [absolute(path) for path in ([paths] if is_one else paths)]
         if not served:
             raise ValueError("argument 'paths_or_directory': expected at least one path")
@@ -107,10 +112,9 @@ class Names:
         parts = components(name)
         if "" in self._roots:
             return self._roots[""], parts
-        try:
-            return self._roots[parts[0]], parts[1:]
-        except KeyError:
-            raise _missing(name) from None
+        if parts[0] not in self._roots:
+            raise _missing(name)
+        return self._roots[parts[0]], parts[1:]
 
     def open(self, name: str) -> int:
         """Return a descriptor of the regular file that has this name."""
@@ -143,6 +147,9 @@ class Names:
             if len(parts) > 1:
                 flags = os.O_RDONLY | os.O_DIRECTORY
                 os.close(_open_below(directory, parts[:-1], name, flags))
+        except FileNotFoundError:
+            words = "the server has no directory for a recording of this name"
+            raise FileNotFoundError(errno.ENOENT, words, name) from None
         finally:
             os.close(directory)
         return os.path.join(root, *map(os.fsencode, parts))

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from .._arguments import count, flag, size
 from .._types import StrOrBytesPath
-from ._access import TokenCheck, pem, token_bytes
+from ._access import TokenCheck, check_location, pem, token_bytes
 from ._names import Names
 from ._service import Service
 
@@ -172,30 +172,12 @@ def _socket_of(number: int) -> socket.socket:
         raise
 
 
-def _check_location(location: Any) -> None:
-    if not isinstance(location, str):
-        raise TypeError(
-            f"argument 'location': expected str, got '{type(location).__name__}'"
-        )
-    parts = urlsplit(location)
-    wrong = ValueError(
-        f"argument 'location': expected 'grpc://host:port', got {location!r}"
-    )
-    if parts.scheme == "grpc+unix":
-        if not parts.path:
-            raise wrong
-        # The library would take the path from a running server.
-        with socket.socket(socket.AF_UNIX) as one:
-            if one.connect_ex(parts.path) == 0:
-                words = os.strerror(errno.EADDRINUSE)
-                raise OSError(errno.EADDRINUSE, words, location)
-        return
-    try:
-        has_port = parts.hostname is not None and parts.port is not None
-    except ValueError:
-        raise wrong from None
-    if parts.scheme not in ("grpc", "grpc+tcp", "grpc+tls") or not has_port:
-        raise wrong
+def _check_unused(location: str) -> None:
+    # The library would take the path from a running server.
+    with socket.socket(socket.AF_UNIX) as one:
+        if one.connect_ex(urlsplit(location).path) == 0:
+            words = os.strerror(errno.EADDRINUSE)
+            raise OSError(errno.EADDRINUSE, words, location)
 
 
 def _refusal(location: str) -> Exception:
@@ -285,11 +267,19 @@ def serve(
     if not 1 << 10 <= most < 1 << 31:
         raise ValueError("argument 'max_message_bytes': expected 1 KiB to 2 GiB")
     streams = None if max_streams is None else count(max_streams, "max_streams")
-    _check_location(location)
+    check_location(location)
+    if location.startswith("grpc+unix:"):
+        _check_unused(location)
     options: dict[str, Any] = {}
     if secret is not None:
         options["middleware"] = {"token": TokenCheck(secret)}
+    if streams == 0:
+        raise ValueError("argument 'max_streams': expected at least 1")
     if tls is not None:
+        if not isinstance(tls, tuple | list) or len(tls) != 2:
+            raise TypeError(
+                "argument 'tls': expected a pair of the certificate and its key"
+            )
         certificate, key = tls
         options["tls_certificates"] = [(pem(certificate, "tls"), pem(key, "tls"))]
         if location.startswith(("grpc://", "grpc+tcp://")):

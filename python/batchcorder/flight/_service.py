@@ -89,6 +89,9 @@ class Service(fl.FlightServerBase):
         with raised_as_flight():
             return self._stream(ticket_of(ticket.ticket), context)
 
+    def list_actions(self, context: Any) -> list[Any]:
+        return []
+
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         with raised_as_flight():
             self._uploads.receive(context, descriptor, reader, writer)

@@ -60,9 +60,16 @@ def test_recorded_once_then_opened(path: Path, client: flight.Client) -> None:
 
 
 def test_columns(path: Path, client: flight.Client) -> None:
-    for columns in (["txt"], ["v", "id"], [0], ["txt"]):
-        with client.open("x.arrows", path=path, columns=columns) as cache:
-            assert cache.to_table() == TABLE.select(columns)
+    for i, columns in enumerate((["txt"], ["v", "id"], [0])):
+        mine = path.with_name(f"{i}")
+        for _ in range(2):
+            with client.open("x.arrows", path=mine, columns=columns) as cache:
+                assert cache.to_table() == TABLE.select(columns)
+        # Another recording, or other columns, do not replace it.
+        for name, others in (("x.arrows", None), ("below/y.arrows", columns)):
+            with pytest.raises(FileExistsError, match="not replaced"):
+                client.open(name, path=mine, columns=others)
+        assert batchcorder.open(mine).to_table() == TABLE.select(columns)
     with pytest.raises(KeyError):
         client.open("x.arrows", path=path, columns=["none"])
     with pytest.raises(TypeError):
@@ -171,6 +178,10 @@ def test_two_processes(folder: Path, path: Path, server: flight.Server) -> None:
 
 
 def test_other_files_stay(path: Path, client: flight.Client) -> None:
+    batchcorder.record(reader_of(numbered(1)), path).close()
+    with pytest.raises(FileExistsError, match="not replaced"):
+        client.open("x.arrows", path=path)
+    assert batchcorder.open(path).num_rows == 4
     path.write_text("notes")
     with pytest.raises(ValueError, match="Not an Arrow"):
         client.open("x.arrows", path=path)
