@@ -568,7 +568,8 @@ struct bc_file_options {
  * ends when the recording is complete. If the writer is a cache in the same process, the
  * follower calls that cache's source itself: a single thread cannot deadlock. The
  * follower holds a reference to that cache until the follower is closed. If that source
- * fails, the follower's readers get the same error.
+ * fails, the follower's readers get the same error. If the writer dies, the readers get
+ * EOWNERDEAD, unless bc_cache_allow_takeover() was called.
  *
  * `options`: NULL means the defaults.
  * `out_cache`: one reference.
@@ -580,6 +581,51 @@ struct bc_file_options {
  * Other: an errno of opening the file. */
 BC_EXPORT int bc_file_open(const char *path, const struct bc_file_options *options,
                            struct bc_cache **out_cache, struct bc_error *error);
+
+/** Functions by which a follower continues the recording of a dead writer. */
+struct bc_takeover {
+    /* Starts a cache that resumes the followed recording, if the recording needs it.
+     *
+     * `out_writer`: one reference to that cache, or NULL: the follower looks again, some
+     *     milliseconds later. The function sets NULL if another process writes the
+     *     recording now, or if the recording is complete.
+     * `error`: zero; the function may fill its `message`.
+     *
+     * Returns 0 or an errno. ENOMEM, EINTR and ECANCELED fail the call that needs the
+     * batch, and the caller can repeat the call. Any other errno becomes the error of the
+     * follower's readers.
+     *
+     * A thread that needs a batch calls this function, between the hooks. The thread
+     * holds no lock of the library. One thread of the follower calls it at a time. A
+     * fork's child does not call it. */
+    int (*begin)(void *context, struct bc_cache **out_writer, struct bc_error *error);
+    /* Releases the context. Called once, by any thread, when the follower is closed. If a
+     * thread is inside `begin` at that moment, it is called when `begin` has returned.
+     * The thread holds no lock of the library. A fork's child does not call it. May be
+     * NULL. */
+    void (*release)(void *context);
+    void *context;
+};
+
+/** Lets a follower continue the recording in this process if its writer dies. A writer
+ * dies if its process ends, its source fails, or its cache is closed early. Readers get
+ * the batches of the new writer after the batches of the old one. The follower holds a
+ * reference to the new writer until the follower is closed. If the new writer's source
+ * fails, the readers get its error.
+ *
+ * If the recording's path names another file, or no file, `begin` is not called. The
+ * readers get EOWNERDEAD then, and also if `begin` returns a cache of another file.
+ *
+ * A reader without this call fails with EOWNERDEAD for good. Call this function before
+ * the first reader needs a batch.
+ *
+ * `takeover`: copied. On failure, `release` is not called.
+ *
+ * EINVAL: the cache was not opened with `follow`; the cache is closed.
+ * EBUSY: the function was called before. */
+BC_EXPORT int bc_cache_allow_takeover(struct bc_cache *cache,
+                                      const struct bc_takeover *takeover,
+                                      struct bc_error *error);
 
 /** Reads and verifies a whole file: checksums, offsets, text, indices.
  *

@@ -124,6 +124,7 @@ void bc_cache_close(struct bc_cache *cache) {
     bc__store_clear(&cache->store);
     if (cache->has_disk) bc__disk_close(&cache->disk);
     bc__cache_release_writer(cache);
+    bc__cache_release_takeover(cache);
 }
 
 int bc__cache_enter(struct bc_cache *cache, struct bc_error *error) {

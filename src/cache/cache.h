@@ -61,6 +61,7 @@ struct bc_cache {
     struct bc_identity identity; /* of a recording's file */
     struct bc_mutex lock;        /* guards the members below */
     struct bc_cache *writer; /* the followed recording's writer, referenced; or NULL */
+    struct bc_takeover_calls *takeover; /* of a follower; or NULL */
     struct bc_list readers;
     uint64_t readers_made;
     uint64_t max_readers;
@@ -157,11 +158,20 @@ static inline bool bc__cache_is_opened(const struct bc_cache *cache) {
 
 /* Requests a follower's next batch from its writer, as the `request` of
  * bc_ingest_options. (follow.c) */
-int bc__cache_request(void *context, int code, struct bc_error *error);
+int bc__cache_request(void *context, int code, bool *out_failed, struct bc_error *error);
 /* Finds the writer. Called before other threads see the follower. */
 void bc__cache_find_writer(struct bc_cache *cache);
 /* Releases the writer when the follower is closed. */
 void bc__cache_release_writer(struct bc_cache *cache);
+/* Replaces the follower's writer. The reference moves in. */
+void bc__cache_replace_writer(struct bc_cache *cache, struct bc_cache *writer);
+/* Starts a writer of a recording whose writer died, by the functions of
+ * bc_cache_allow_takeover(). Without functions, returns EOWNERDEAD. `out_failed`: true if
+ * the returned error is permanent. EAGAIN: the file must be scanned again. (takeover.c)
+ */
+int bc__cache_take_over(struct bc_cache *cache, bool *out_failed, struct bc_error *error);
+/* Releases the functions when the follower is closed. (takeover.c) */
+void bc__cache_release_takeover(struct bc_cache *cache);
 
 /* Returns the cache of this process that writes the recording, referenced, or NULL.
  * (fork.c) */

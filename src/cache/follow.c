@@ -8,7 +8,8 @@
  * The follower looks for its writer when it is opened, and whenever it waits: this
  * process may resume the recording at any time. A follower keeps a reference to its
  * writer until the follower is closed, or another cache resumes the recording. A
- * recording therefore continues even if the program has dropped its writer. */
+ * recording therefore continues even if the program has dropped its writer. If the
+ * writer died, the follower may start another writer (takeover.c). */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,8 +32,7 @@ void bc__cache_release_writer(struct bc_cache *cache) {
     bc_cache_unref(writer);
 }
 
-/* Replaces the follower's writer. The reference moves in. */
-static void replace_writer(struct bc_cache *cache, struct bc_cache *writer) {
+void bc__cache_replace_writer(struct bc_cache *cache, struct bc_cache *writer) {
     bc__mutex_lock(&cache->lock);
     struct bc_cache *old = writer;
     /* A closed follower would never release the writer. */
@@ -58,11 +58,11 @@ static struct bc_cache *writer_of(struct bc_cache *cache) {
         return kept;
     }
     bc_cache_unref(kept);
-    replace_writer(cache, bc_cache_ref(current));
+    bc__cache_replace_writer(cache, bc_cache_ref(current));
     return current;
 }
 
-/* Returns the error with which the writer failed, or EOWNERDEAD if it is not known. */
+/* Returns the error with which the writer failed, or 0 if it is not known. */
 static int writer_error(struct bc_cache *cache, struct bc_error *error) {
     struct bc_cache *writer = writer_of(cache);
     const char *message;
@@ -73,12 +73,18 @@ static int writer_error(struct bc_cache *cache, struct bc_error *error) {
         if (*kept == NULL) *kept = bc__strdup(message);
     }
     bc_cache_unref(writer);
-    return code == 0 ? EOWNERDEAD : code;
+    return code;
 }
 
-int bc__cache_request(void *context, int code, struct bc_error *error) {
+int bc__cache_request(void *context, int code, bool *out_failed, struct bc_error *error) {
     struct bc_cache *cache = context;
-    if (code == EOWNERDEAD) return writer_error(cache, error);
+    *out_failed = false;
+    if (code == EOWNERDEAD) {
+        code = writer_error(cache, error);
+        if (code == 0) return bc__cache_take_over(cache, out_failed, error);
+        *out_failed = true;
+        return code;
+    }
     struct bc_cache *writer = writer_of(cache);
     if (writer == NULL) return EAGAIN;
     code = bc__ingest_advance_for(&cache->ingest, &writer->ingest,

@@ -164,10 +164,16 @@ static int produce_from_file(struct bc_ingest *ingest, int *out_next,
         if (ended) *out_next = BC_INGEST_EXHAUSTED;
     }
     bc__mutex_unlock(&ingest->store_lock);
+    bool failed = *out_next == BC_INGEST_FAILED;
     if ((code == EAGAIN || code == EOWNERDEAD) && ingest->request != NULL) {
-        code = ingest->request(ingest->request_context, code, error);
+        code = ingest->request(ingest->request_context, code, &failed, error);
+        *out_next = failed ? BC_INGEST_FAILED : BC_INGEST_OPEN;
+        if (ingest_is_forked(ingest)) {
+            *out_next = BC_INGEST_OPEN;
+            return forked_error(error);
+        }
     }
-    if (code != EAGAIN) return code;
+    if (failed || code != EAGAIN) return code;
     bc__sys_sleep_ms(FOLLOW_MS);
     return 0;
 }

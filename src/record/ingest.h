@@ -50,10 +50,11 @@ struct bc_arrival_rate {
 };
 
 /* Requests the next batch from the writer of a followed file. No lock is held. If `code`
- * is EOWNERDEAD, it returns the writer's own error if that is known, else EOWNERDEAD. Any
- * other error is temporary. EAGAIN: the writer is not in this process, so the caller
- * waits. */
-typedef int bc_request(void *context, int code, struct bc_error *error);
+ * is EOWNERDEAD, the writer died: the function finds or starts another writer, or returns
+ * the writer's own error, or EOWNERDEAD.
+ * `out_failed`: true if the returned error is the recording's; false if it is temporary.
+ * EAGAIN: the writer is not in this process, so the caller waits. */
+typedef int bc_request(void *context, int code, bool *out_failed, struct bc_error *error);
 
 struct bc_ingest {
     _Atomic int state; /* enum bc_ingest_state; written with the lock */

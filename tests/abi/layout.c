@@ -80,6 +80,9 @@ int main(void) {
     SHOW(bc_file_info, bytes);
     SHOW(bc_file_info, dictionary_batches);
     SHOW(bc_file_info, dictionary_bytes);
+    SHOW(bc_takeover, begin);
+    SHOW(bc_takeover, release);
+    SHOW(bc_takeover, context);
     SHOW(bc_fork_calls, before);
     SHOW(bc_fork_calls, in_parent);
     SHOW(bc_fork_calls, in_child);
