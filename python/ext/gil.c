@@ -43,6 +43,27 @@ static PyThreadState *make_state(void) {
     return state;
 }
 
+int gil_take(struct gil_taken *out_taken) {
+    if (!interpreter_enter()) return ECANCELED;
+    if (forks_wait() && PyGILState_GetThisThreadState() == NULL) {
+        PyThreadState *state = make_state();
+        if (state == NULL) {
+            interpreter_leave();
+            return ENOMEM;
+        }
+        PyEval_RestoreThread(state);
+        out_taken->state = PyGILState_UNLOCKED;
+    } else {
+        out_taken->state = (int)PyGILState_Ensure();
+    }
+    return 0;
+}
+
+void gil_give(struct gil_taken *taken) {
+    PyGILState_Release((PyGILState_STATE)taken->state);
+    interpreter_leave();
+}
+
 static int enter(void *context, struct bc_hook_state *state) {
     (void)context;
     if (!interpreter_enter()) return ECANCELED;

@@ -19,6 +19,18 @@
 
 extern const struct bc_hooks gil_hooks;
 
+/* The GIL that a callback of the core has taken. */
+struct gil_taken {
+    int state; /* PyGILState_STATE */
+};
+
+/* Takes the GIL for a callback of the core, in any thread, between the hooks or not.
+ * Returns 0 or an errno.
+ * ECANCELED: the interpreter is ending.
+ * ENOMEM: no memory for the thread's state. */
+int gil_take(struct gil_taken *out_taken);
+void gil_give(struct gil_taken *taken);
+
 /* Remembers the interpreter that thread states belong to. */
 void gil_add(void);
 

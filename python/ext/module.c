@@ -6,6 +6,7 @@
 #include "cache_take.h"
 #include "gil.h"
 #include "interpreter.h"
+#include "takeover.h"
 
 static struct module_state *state_of(PyObject *module) {
     return PyModule_GetState(module);
@@ -95,6 +96,11 @@ static PyMethodDef functions[] = {
      "open_file(cache, path, file, verify, partial, copies, writable, follow, "
      "max_batches)\n--\n\n"
      "Make a fresh object a cache over a file.\n"},
+    {"allow_takeover", allow_takeover, METH_VARARGS,
+     "allow_takeover(cache, begin)\n--\n\n"
+     "Let a follower call `begin` if its writer died.\n\n"
+     "`begin` returns the cache that goes on, or None to look again. It must not refer\n"
+     "to the follower.\n"},
     {"select_columns", select_columns, METH_VARARGS,
      "select_columns(cache, columns)\n--\n\n"
      "Narrow a fresh cache to a tuple of column indices.\n"},

@@ -88,6 +88,11 @@ static int put_off(void) {
     return 0;
 }
 
+int signals_interrupt_wait(void) {
+    /* A method raises the exception itself. */
+    return method_waits ? EINTR : put_off();
+}
+
 int signals_run(void) {
     /* The thread waits on after an exception was put off: the exception comes first. */
     int code = has_deferred ? EINTR : 0;

@@ -23,6 +23,10 @@ void signals_end_wait(bool outer_is_method);
 /* Runs the handlers of pending signals. 0, or EINTR: the wait ends. Needs the GIL. */
 int signals_run(void);
 
+/* Ends the wait with the KeyboardInterrupt that is set, as if a signal handler had raised
+ * it. Returns EINTR. Needs the GIL. */
+int signals_interrupt_wait(void);
+
 /* Raises this thread's deferred exception in place of the current one. False: there is
  * none. */
 bool signals_raise_deferred(void);
