@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import logging
 import os
 import struct
@@ -13,11 +14,15 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
+import pyarrow as pa
+
 from . import _core, _recordings
 from ._arguments import absolute, flag, stream_method
 from ._key import has_key, key_text
 from ._maker import check, digest, is_made_by_cached, remember
 from ._stream_cache import StreamCache
+from ._takeover import allow, refuse
+from ._takeover import resume as resume_recording
 from ._types import ArrowStream, StrOrBytesPath
 
 _logger = logging.getLogger("batchcorder")
@@ -56,9 +61,9 @@ def _call_lock(number: int, command: int, kind: int) -> None:
     fcntl.fcntl(number, command, struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0))
 
 
-def _lock(directory: int, name: bytes) -> int:
+def _lock(directory: int, name: bytes, waits: bool) -> int:
     """
-    Return a descriptor of the file `name`, locked.
+    Return a descriptor of the file `name`, locked; BlockingIOError: another has the lock.
 
     The file is there only as long as a process has the lock, or waits for it. A process
     that gets the lock of a file without a name tries again.
@@ -68,7 +73,8 @@ def _lock(directory: int, name: bytes) -> int:
         number = os.open(name, flags, 0o666, dir_fd=directory)
         _locks.add(number)
         try:
-            _call_lock(number, fcntl.F_OFD_SETLKW, fcntl.F_WRLCK)
+            command = fcntl.F_OFD_SETLKW if waits else fcntl.F_OFD_SETLK
+            _call_lock(number, command, fcntl.F_WRLCK)
             held = os.fstat(number)
             # It would be removed in the end.
             if held.st_size > 0:
@@ -92,13 +98,13 @@ def _unlock(number: int) -> None:
     os.close(number)
 
 
-def _lock_in(directory: int, name: bytes) -> tuple[int, bytes]:
+def _lock_in(directory: int, name: bytes, waits: bool) -> tuple[int, bytes]:
     """Return the locked file that guards the recording `name`, and the file's name."""
     # A name that is long already has no room for more.
     short = b".batchcorder-" + sha256(name).hexdigest()[:16].encode() + b".lock"
     for lock_name in (b"." + name + b".lock", short):
         try:
-            return _lock(directory, lock_name), lock_name
+            return _lock(directory, lock_name, waits), lock_name
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG and lock_name != short:
                 continue
@@ -114,8 +120,12 @@ def _lock_in(directory: int, name: bytes) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def _decision(path: bytes) -> Iterator[None]:
-    """Keep other processes from making the recording `path` at the same time."""
+def _decision(path: bytes, waits: bool = True) -> Iterator[None]:
+    """
+    Keep other processes from making the recording `path` at the same time.
+
+    If another process or thread decides, this waits, or raises BlockingIOError.
+    """
     if path in _deciding.paths:
         raise RuntimeError(
             f"make_source asks for the recording that it is to make: {os.fsdecode(path)}"
@@ -126,7 +136,7 @@ def _decision(path: bytes) -> Iterator[None]:
     try:
         directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         try:
-            number, lock_name = _lock_in(directory, name)
+            number, lock_name = _lock_in(directory, name, waits)
         except BaseException:
             os.close(directory)
             raise
@@ -352,6 +362,27 @@ def _decided(
         return _begin(source, path, resume, **options)
 
 
+def _taken_over(
+    path: bytes,
+    make_source: Callable[[], ArrowStream],
+    schema: pa.Schema | None,
+    **options: Any,
+) -> StreamCache | None:
+    """Resume the recording of a writer that died; None: look at the file again."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_decision(path, waits=False))
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            refuse(path, error)
+        there = _there(path)
+        if there is None:
+            return resume_recording(path, make_source, schema, **options)
+        there.close()
+        return None
+
+
 def cached(
     path: StrOrBytesPath,
     make_source: Callable[[], ArrowStream],
@@ -395,7 +426,9 @@ def cached(
         Continue an incomplete recording. The source must produce the same stream again:
         its schema is compared, and the row counts of the recorded batches, which are
         skipped. Their number is logged as a warning of the logger ``batchcorder``, and
-        is ``stats()["resumed"]``.
+        is ``stats()["resumed"]``. If the recording is followed and its writer dies, one
+        of the followers calls its `make_source` and continues in the same way. The
+        readers of all followers go on.
     compression : {None, 'lz4', 'zstd'}, default None
         Compress the buffers, as :func:`record` does.
     durable : bool, default False
@@ -422,7 +455,8 @@ def cached(
         `key` is too long. With `resume`, the source is not the source of the recording.
         Or the stream of another `make_source` has another schema than the recording.
     OSError
-        The recording cannot be opened, made or written.
+        The recording cannot be opened, made or written. Reading raises OSError too.
+        EOWNERDEAD: without `resume`, the writer that is followed died.
     RuntimeError
         `make_source` asks for the recording that it is to make.
     Exception
@@ -454,21 +488,22 @@ def cached(
             errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(name)
         )
     name = os.path.realpath(name)
+    options: dict[str, Any] = {
+        "compression": compression,
+        "durable": durable,
+        "prefetch": prefetch,
+        "statistics": gathers,
+    }
     begun = None if renews else _opened_at_once(name, text)
     begun = begun or _decided(
-        name,
-        make_source,
-        key=text,
-        refresh=renews,
-        resume=resume,
-        compression=compression,
-        durable=durable,
-        prefetch=prefetch,
-        statistics=gathers,
+        name, make_source, key=text, refresh=renews, resume=resume, **options
     )
     if begun.is_opened and text is None:
         check(name, begun.cache, make_source)
-    elif not begun.is_opened:
+    if begun.is_opened and resume:
+        go_on = functools.partial(_taken_over, name, make_source, **options)
+        allow(begun.cache, go_on)
+    if not begun.is_opened:
         remember(name, digest(make_source))
     if begun.is_resumed:
         n = begun.cache.stats()["resumed"]

@@ -180,6 +180,35 @@ WORK = {
             fails(cache.ingest_all, MyError)
             fails(lambda: pa.table(cache), pa.ArrowException, OSError)
     """,
+    "take-overs": """
+    import logging
+    from batchcorder import cached
+    logging.disable()
+    recording = f"{path}/x.arrows"
+    turns, failing = [0], [False]
+
+    class MyError(Exception):
+        pass
+
+    def make():
+        if failing[0]:
+            raise MyError("boom")
+        return table.to_reader(max_chunksize=30)
+
+    def work():
+        first = cached(recording, make)
+        assert len(first[:2]) == 2
+        cache = cached(recording, make, resume=True)
+        turns[0] += 1
+        failing[0] = turns[0] % 3 == 0
+        first.close()
+        if failing[0]:
+            fails(cache.ingest_all, MyError)
+        else:
+            assert cache.to_table().num_rows == 100
+        failing[0] = False
+        os.unlink(recording)
+    """,
     "threads": """
     def work():
         cache = StreamCache(Source(numbered(3)))
@@ -191,8 +220,8 @@ WORK = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_nothing_leaks(name: str, tmp_path: Path) -> None:
-    slow = ("threads", "casts", "datasets", "prefetching", "exceptions of the source")
-    times = 400 if name in slow else 1000
+    slow = {"threads", "casts", "datasets", "prefetching", "exceptions of the source"}
+    times = 400 if name in slow | {"take-overs"} else 1000
     script = MEASURE.replace("@PATH@", repr(str(tmp_path))) + WORK[name]
     check_python(script + f"\n    check(work, {times})\n", timeout=300)
     assert list(tmp_path.iterdir()) == []

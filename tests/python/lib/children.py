@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 import batchcorder
-from helpers import DEADLINE, SCHEMA, numbered
+from helpers import DEADLINE, SCHEMA, numbered, wait_until
 
 
 def fork(function: Callable[..., Any], *args: Any, seconds: int = DEADLINE) -> int:
@@ -99,3 +99,29 @@ def die_at(number: int) -> Callable[[int], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return check
+
+
+def start_cached(path: Path, count: int, number: int, **options: Any) -> int:
+    """
+    Start a process that records `stream(count)` by `cached`.
+
+    It stops before batch `number` until it is killed. The recording has no digest of the
+    process's function, so that `cached` calls no other function to compare schemas.
+    """
+    begun = path.parent.with_name("begun writing")
+    begun.unlink(missing_ok=True)
+
+    def write_some() -> None:
+        def before(i: int) -> None:
+            if i == number:
+                linger()
+
+        cache = batchcorder.cached(path, lambda: stream(count, before), **options)
+        with contextlib.suppress(OSError):
+            os.removexattr(path, "user.batchcorder.source")
+        begun.touch()
+        cache.ingest_all()
+
+    child = fork(write_some)
+    wait_until(begun.exists)
+    return child
