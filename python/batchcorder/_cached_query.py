@@ -489,15 +489,14 @@ def cached(
         )
     name = os.path.realpath(name)
     options: dict[str, Any] = {
+        "key": text,
         "compression": compression,
         "durable": durable,
         "prefetch": prefetch,
         "statistics": gathers,
     }
     begun = None if renews else _opened_at_once(name, text)
-    begun = begun or _decided(
-        name, make_source, key=text, refresh=renews, resume=resume, **options
-    )
+    begun = begun or _decided(name, make_source, refresh=renews, resume=resume, **options)
     if begun.is_opened and text is None:
         check(name, begun.cache, make_source)
     if begun.is_opened and resume:

@@ -233,7 +233,7 @@ def follow_by(path: Path, begin: Callable[[], Any]) -> StreamCache:
 def taken_over(
     path: Path, make: Callable[[], Any] = source, schema: pa.Schema | None = SCHEMA
 ) -> Callable[[], StreamCache | None]:
-    options = {"compression": None, "durable": False, "prefetch": None}
+    options = {"key": None, "compression": None, "durable": False, "prefetch": None}
     begin = _cached_query._taken_over
     return lambda: begin(os.fsencode(path), make, schema, statistics=True, **options)
 
@@ -343,6 +343,17 @@ def test_options(path: Path, compression: Any) -> None:
         assert take(reader, 1) == ALL[4:8]
         kill(child)
         assert ids(reader) == ALL[8:]
+    check_whole(path)
+
+
+@pytest.mark.parametrize("key", [None, {"day": 7}])
+def test_the_recording_keeps_its_key(path: Path, key: Any) -> None:
+    """A follower that asks for no key follows any recording."""
+    with killed(start(path, 2, key={"day": 7})) as child:
+        cache = follow(path, key=key)
+        kill(child)
+        assert ids(cache) == ALL
+    assert ids(cached(path, never, key={"day": 7})) == ALL
     check_whole(path)
 
 
