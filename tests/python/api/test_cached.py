@@ -23,7 +23,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import _cached_query, cached
+from batchcorder import _decision, cached
 from children import die_at, fork, kill, killed, linger, status, stream
 from helpers import Task, check_python, ids, mapped, numbered, wait_until
 
@@ -623,8 +623,8 @@ def test_a_recording_that_is_being_discarded_is_not_followed(path: Path) -> None
     go_on = path.parent.with_name("go_on")
 
     def discard() -> None:
-        with _cached_query._decision(os.fsencode(path)), path.open("r+b") as file:
-            _cached_query._call_lock(file.fileno(), fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
+        with _decision.decision(os.fsencode(path)), path.open("r+b") as file:
+            _decision._call_lock(file.fileno(), fcntl.F_OFD_SETLK, fcntl.F_WRLCK)
             held.touch()
             wait_until(go_on.exists)
             path.unlink()

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pytest
 
 import batchcorder
-from batchcorder import StreamCache, _cached_query, cached
+from batchcorder import StreamCache, _cached_query, _decision, cached
 from children import die_at, fork, kill, killed, linger, start_cached, status, stream
 from helpers import SCHEMA, Gate, Task, check_python, ids, numbered, wait_until
 
@@ -616,7 +616,7 @@ def test_the_file_may_not_be_written(path: Path, monkeypatch: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     cache = left(path, 3, never)
-    monkeypatch.setattr(_cached_query, "_lock", refused)
+    monkeypatch.setattr(_decision, "_lock", refused)
     reader = cache.reader()
     assert take(reader, 3) == ALL[:12]
     with pytest.raises(OSError, match=r"writer died.*Permission denied") as caught:
@@ -721,7 +721,7 @@ def test_the_wait_for_a_decision_ends(path: Path) -> None:
     decides = threading.Event()
 
     def decide() -> None:
-        with _cached_query._decision(os.fsencode(path)):
+        with _decision.decision(os.fsencode(path)):
             decides.set()
             assert decided.wait(120)
 
@@ -834,7 +834,7 @@ def test_the_interpreter_ends_while_a_thread_takes_over(path: Path, where: str) 
     script(
         path,
         f"""
-    from batchcorder import _cached_query
+    from batchcorder import _cached_query, _decision
     inside = threading.Event()
 
     def make():
@@ -842,7 +842,7 @@ def test_the_interpreter_ends_while_a_thread_takes_over(path: Path, where: str) 
         linger()
 
     cache = cached(path, make, resume=True)
-    held = _cached_query._decision(os.fsencode(path))
+    held = _decision.decision(os.fsencode(path))
     if {where!r} == "decision":
         held.__enter__()
     kill(child)
