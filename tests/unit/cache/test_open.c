@@ -62,7 +62,9 @@ static void test_name_is_taken(void) {
     recording_dir_finish_clean(&dir);
 }
 
-static struct bc_cache *keyed_recording(const char *path, const char *key, int resume) {
+/* Records two batches, or resumes and completes the recording. Returns its key's copy, or
+ * NULL. */
+static char *record_keyed(const char *path, const char *key, int resume) {
     struct counting_source source;
     counting_source_init(&source, BATCHES, ROWS);
     struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;
@@ -73,7 +75,11 @@ static struct bc_cache *keyed_recording(const char *path, const char *key, int r
     uint64_t batches;
     CHECK(bc_cache_ingest_to(cache, resume ? BATCHES : 2, &batches, NULL) == 0);
     if (resume) CHECK(bc_cache_ingest(cache, &batches, NULL) == 0);
-    return cache;
+    const char *kept = bc_cache_key(cache);
+    char *copy = kept == NULL ? NULL : strdup(kept);
+    bc_cache_unref(cache);
+    counting_source_check_released(&source);
+    return copy;
 }
 
 static void check_key(const char *path, int partial, const char *key) {
@@ -93,12 +99,11 @@ static void test_keys(void) {
     for (int i = 0; i < 16; i++) {
         const char *key = keys[i % 4];
         const char *again = keys[i / 4];
-        bc_cache_unref(keyed_recording(dir.path, key, 0));
+        free(record_keyed(dir.path, key, 0));
         check_key(dir.path, 1, key);
-        struct bc_cache *cache = keyed_recording(dir.path, again, 1);
-        const char *kept = bc_cache_key(cache);
+        char *kept = record_keyed(dir.path, again, 1);
         CHECK((kept == NULL) == (key == NULL) && (key == NULL || strcmp(kept, key) == 0));
-        bc_cache_unref(cache);
+        free(kept);
         check_key(dir.path, 0, key);
         CHECK(unlink(dir.path) == 0);
     }
@@ -130,7 +135,7 @@ static void test_invalid_keys(void) {
     long_key[size + 1] = '\0';
     refuse_key(dir.path, long_key, "1048577 bytes");
     long_key[size] = '\0';
-    bc_cache_unref(keyed_recording(dir.path, long_key, 0));
+    free(record_keyed(dir.path, long_key, 0));
     check_key(dir.path, 1, long_key);
     free(long_key);
     recording_dir_finish(&dir);
