@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -27,6 +28,14 @@ def _batch(index: int, rows: int) -> pa.RecordBatch:
     return pa.record_batch(
         {"id": pa.array(numbers, pa.int64()), "text": pa.array(texts, pa.string())}
     )
+
+
+# Rows and batches of the recording `heavy`.
+EACH, COUNT = 200_000, 60
+
+
+def _wide(index: int) -> pa.RecordBatch:
+    return pa.record_batch({"id": np.arange(1000 * index, 1000 * index + EACH)})
 
 
 BATCHES = [_batch(i, n) for i, n in enumerate([7, 0, 900, 1, 0, 0, 300, 900, 2, 900, 0])]
@@ -50,8 +59,9 @@ def large(folder: Path) -> str:
 @pytest.fixture
 def heavy(folder: Path) -> str:
     """Return a recording that is too large for the buffers of a connection."""
-    batches = [_batch(i, 20_000) for i in range(40)]
-    batchcorder.record(reader_of(batches), folder / "heavy").close()
+    batchcorder.record(
+        reader_of([_wide(i) for i in range(COUNT)]), folder / "heavy"
+    ).close()
     return "heavy"
 
 
@@ -100,7 +110,7 @@ def test_each_batch_breaks_the_connection(heavy: str, server: flight.Server) -> 
         for batch in client.stream(heavy):
             got.append(batch["id"][0].as_py())
             proxy.break_all()
-        assert got == [1000 * i for i in range(40)]
+        assert got == [1000 * i for i in range(COUNT)]
         assert proxy.connections > 3
 
 
@@ -143,7 +153,7 @@ def test_the_file_is_replaced_meanwhile(
         first.close(timeout=0)
         proxy.break_all()
         (folder / heavy).unlink()
-        others = [_batch(min(i, 7), 20_000) for i in range(40)]
+        others = [_wide(min(i, 7)) for i in range(COUNT)]
         batchcorder.record(reader_of(others), folder / heavy).close()
         proxy.retarget(port_of(serving(folder)))
         with pytest.raises(OSError, match="has changed") as caught:
@@ -185,7 +195,7 @@ def test_a_machine_that_vanishes(heavy: str, server: flight.Server) -> None:
         seen = proxy.connections
         wait_until(lambda: proxy.connections > seen)
         proxy.silence(False)
-        assert rows + task.result().num_rows == 40 * 20_000
+        assert rows + task.result().num_rows == COUNT * EACH
 
 
 def test_a_machine_that_stays_silent(large: str, server: flight.Server) -> None:

@@ -14,15 +14,28 @@ import pytest
 
 import batchcorder
 from batchcorder import flight
-from helpers import TABLE, Task, check_python, orders, reader_of, start_python, wait_until
+from helpers import (
+    TABLE,
+    Gate,
+    Task,
+    check_python,
+    numbered,
+    orders,
+    reader_of,
+    start_python,
+    wait_until,
+)
 
 Serving = Callable[..., flight.Server]
 
 
+# Rows and batches of a recording that is larger than the buffers of a connection.
+EACH, COUNT = 100_000, 200
+
+
 def heavy(folder: Path) -> str:
-    """Record more than the buffers of a connection hold."""
-    batch = pa.record_batch({"x": range(100_000)})
-    batchcorder.record(reader_of([batch] * 40), folder / "heavy").close()
+    batch = pa.record_batch({"x": range(EACH)})
+    batchcorder.record(reader_of([batch] * COUNT), folder / "heavy").close()
     return "heavy"
 
 
@@ -30,7 +43,11 @@ def test_streams_are_limited(folder: Path, serving: Serving) -> None:
     server = serving(folder, max_streams=2, writable=True)
     name = heavy(folder)
     plain = fl.connect(server.location)
-    ticket = fl.Ticket(b'{"name": "heavy"}')
+    # Streams of a recording that grows do not end.
+    gate = Gate(numbered(8), 4)
+    writer = Task(batchcorder.record, gate, folder / "growing")
+    assert gate.reached.wait(120)
+    ticket = fl.Ticket(b'{"name": "growing", "follow": true}')
     held = [plain.do_get(ticket) for _ in range(2)]
     for one in held:
         one.read_chunk()
@@ -42,12 +59,14 @@ def test_streams_are_limited(folder: Path, serving: Serving) -> None:
     with pytest.raises(ConnectionError, match="limit"):
         patient.record(orders(), "new")
     # Descriptions need no stream.
-    assert patient.info(name)["batches"] == 40
+    assert patient.info(name)["batches"] == COUNT
     waiting = Task(flight.connect(server.location).stream(name).read_all)
     for one in held:
         one.cancel()
-    assert waiting.result().num_rows == 4_000_000
+    assert waiting.result().num_rows == EACH * COUNT
     wait_until(lambda: patient.stream("x.arrows").read_all() == TABLE)
+    gate.opened.set()
+    writer.result().close()
 
 
 @pytest.mark.parametrize("compression", [None, "lz4"])
@@ -87,11 +106,11 @@ def test_clients_that_read_nothing(folder: Path, serving: Serving) -> None:
     silent = [one.do_get(fl.Ticket(b'{"name": "heavy"}')) for one in plain]
     with flight.connect(server.location) as client:
         for _ in range(3):
-            assert client.stream(name).read_all().num_rows == 4_000_000
+            assert client.stream(name).read_all().num_rows == EACH * COUNT
     server.close(timeout=0.1)
     ends = [_end_of(one) for one in silent]
     # The kernel may have had all of a stream. The end of a stream is never early.
-    assert set(ends) <= {"broken", 4_000_000}
+    assert set(ends) <= {"broken", EACH * COUNT}
     assert "broken" in ends
 
 
@@ -125,7 +144,7 @@ def test_clients_of_a_unix_socket_that_read_nothing(
     stream = client.do_get(fl.Ticket(b'{"name": "heavy"}'))
     stream.read_chunk()
     server.close(timeout=0.1)
-    assert _end_of(stream) in ("broken", 3_900_000)
+    assert _end_of(stream) in ("broken", EACH * (COUNT - 1))
 
 
 def test_streams_may_end(folder: Path, serving: Serving) -> None:
@@ -134,7 +153,7 @@ def test_streams_may_end(folder: Path, serving: Serving) -> None:
     rows = stream.read_next_batch().num_rows
     closing = Task(server.close)
     wait_until(lambda: _refuses(server.location))
-    assert rows + stream.read_all().num_rows == 4_000_000
+    assert rows + stream.read_all().num_rows == EACH * COUNT
     closing.result()
 
 
@@ -274,4 +293,4 @@ def test_closing_one_of_two_servers_with_one_port(folder: Path, serving: Serving
         stream = client.stream(name)
         stream.read_next_batch()
         first.close(timeout=0.1)
-        assert stream.read_all().num_rows == 3_900_000
+        assert stream.read_all().num_rows == EACH * (COUNT - 1)
