@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.flight as fl
 
 from .. import _core
@@ -34,9 +33,6 @@ def described(
     """Return the FlightInfo of the part of a recording that a ticket asks for."""
     recording.check(ticket.identity)
     columns = recording.columns(ticket.columns)
-    schema = recording.schema
-    if columns is not None:
-        schema = pa.schema([schema.field(i) for i in columns], schema.metadata)
     with recording.now() as cache:
         starts = memoryview(_core.row_starts(cache, 0)).cast("Q")
         bytes_per_row = recording.bytes_per_row(cache, columns)
@@ -67,7 +63,7 @@ def described(
         "message_bytes": message_bytes,
     }
     return fl.FlightInfo(
-        schema,
+        recording.projected(columns),
         descriptor or fl.FlightDescriptor.for_path(*ticket.name.split("/")),
         endpoints,
         rows,

@@ -6,8 +6,8 @@ the errno, the type and the message of a Python exception as JSON. The client ra
 exception again. Other clients get Flight's error with the same message.
 
     raised on the server              Flight's error
-    NotAllowed                        FlightUnauthenticatedError
-    BusyError: limits, shutdown            FlightUnavailableError
+    a wrong token                     FlightUnauthenticatedError
+    BusyError: limits, shutdown       FlightUnavailableError
     any other exception               FlightServerError
 """
 
@@ -32,13 +32,22 @@ _TYPES = {
 _ADDED = re.compile(
     r"\.? (Detail: |gRPC client debug context: |Client context: ).*", re.S
 )
-
-
+# gRPC drops longer messages, and the error with them.
 _LENGTH_MAX = 1000
 
 
 class BusyError(Exception):
     """The server cannot take the call now, but may take it later."""
+
+
+def incomplete(name: str) -> OSError:
+    """Return the error of a growing recording that is read without `follow`."""
+    return OSError(
+        errno.ENODATA,
+        "the recording is not complete: it is being written; follow=True waits for its "
+        "next batches",
+        name,
+    )
 
 
 def to_flight(error: BaseException) -> Any:
@@ -54,7 +63,6 @@ def to_flight(error: BaseException) -> Any:
         details["errno"] = error.errno
     elif isinstance(error, KeyError | IndexError) and error.args:
         message = str(error.args[0])
-    # gRPC drops longer messages, and the error with them.
     if len(message) > _LENGTH_MAX:
         message = message[:_LENGTH_MAX] + " ..."
     details["message"] = message
@@ -103,9 +111,9 @@ def from_flight(error: BaseException, location: str, name: str | None) -> Except
         return TimeoutError(errno.ETIMEDOUT, "the server does not answer", location)
     if is_broken(error):
         return ConnectionError(errno.ECONNABORTED, words, location)
-    if isinstance(error, pa.ArrowInvalid | OSError | pa.ArrowException):
+    if isinstance(error, OSError | pa.ArrowException):
         return OSError(errno.EIO, words, name or location)
     return ValueError(words)
 
 
-__all__ = ["BusyError", "from_flight", "is_broken", "raised_as_flight", "to_flight"]
+__all__ = ["BusyError", "from_flight", "incomplete", "is_broken", "raised_as_flight"]

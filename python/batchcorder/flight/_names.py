@@ -30,7 +30,7 @@ def _missing(name: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, "there is no such recording", name)
 
 
-def components(name: str) -> list[str]:
+def _components(name: str) -> list[str]:
     """Return the components of a name; ValueError: it is not the name of a recording."""
     parts = name.split("/")
     if any(part == "" or part.startswith(".") or "\0" in part for part in parts):
@@ -109,7 +109,7 @@ class Names:
 
     def _root(self, name: str) -> tuple[bytes, list[str]]:
         """Return the served path of a name, and the components below it."""
-        parts = components(name)
+        parts = _components(name)
         if "" in self._roots:
             return self._roots[""], parts
         if parts[0] not in self._roots:
@@ -189,4 +189,4 @@ def _files(root: bytes) -> Iterator[str]:
                 continue
 
 
-__all__ = ["Names", "components"]
+__all__ = ["Names"]

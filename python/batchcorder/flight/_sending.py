@@ -106,7 +106,7 @@ class Sending:
             answers.wait(lambda: answers.batches is not None)
             retries.has_answered = True
             self._check(answers)
-            for batch in self._left(answers, writer):
+            for batch in self._left(answers):
                 writer.write_batch(batch)
             total = self._first + len(self._kept)
             writer.write_metadata(json.dumps({"end": total}).encode())
@@ -133,7 +133,7 @@ class Sending:
             words = "the server has other batches than those that it acknowledged"
             raise _FatalError(OSError(errno.ESTALE, words, self._name))
 
-    def _left(self, answers: _Answers, writer: Any) -> Iterator[pa.RecordBatch]:
+    def _left(self, answers: _Answers) -> Iterator[pa.RecordBatch]:
         """Yield the batches that are kept, then the next batches of the source."""
         self._drop(answers)
         yield from list(self._kept)

@@ -118,6 +118,10 @@ class Recording:
             raise ValueError(f"the ticket has too many columns: {len(columns)}")
         return list(column_indices(self.schema.names, columns))
 
+    def projected(self, columns: list[int] | None) -> pa.Schema:
+        """Return the schema of these columns."""
+        return self.cache.reader(columns=columns, stop=0).schema
+
     @contextlib.contextmanager
     def now(self) -> Iterator[StreamCache]:
         """Yield a cache of the batches that are recorded now."""

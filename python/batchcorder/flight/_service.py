@@ -9,7 +9,6 @@ The calls of Flight: descriptions, streams, and recordings that clients send.
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from ._describe import described
-from ._errors import BusyError, raised_as_flight
+from ._errors import BusyError, incomplete, raised_as_flight
 from ._names import Names
 from ._served import Recording, Recordings
 from ._tickets import Ticket, ticket_of
@@ -46,7 +45,7 @@ class _Messages:
 
 
 class Service(fl.FlightServerBase):
-    """The calls of a server. `options` are those of pyarrow's server."""
+    """The calls of a server. `options`: arguments of pyarrow's server."""
 
     def __init__(
         self,
@@ -114,14 +113,9 @@ class Service(fl.FlightServerBase):
             leave.callback(self._recordings.release, recording)
             recording.check(ticket.identity)
             if recording.is_growing and not ticket.follow:
-                raise OSError(
-                    errno.ENODATA,
-                    "the recording is not complete: it is being written; follow=True "
-                    "waits for its next batches",
-                    ticket.name,
-                )
+                raise incomplete(ticket.name)
             columns = recording.columns(ticket.columns)
-            schema = recording.cache.reader(columns=columns, stop=0).schema
+            schema = recording.projected(columns)
             on_failure.pop_all()
         parts = self._parts(leave, recording, ticket, columns, context)
         # Only a generator that has begun releases the recording when it is dropped.
@@ -183,7 +177,7 @@ class Service(fl.FlightServerBase):
     # ---- the end ----
 
     def refuse(self) -> None:
-        """Refuse new streams, and end those of followers."""
+        """Refuse new streams, and end the streams of followers."""
         self._closing.set()
 
     def discard(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ._connection import Connection
+from ._errors import incomplete
 from ._retries import FAILURES, Retries
 from ._tickets import Ticket
 
@@ -49,12 +50,7 @@ class RemoteBatches:
         details = json.loads(info.app_metadata)
         is_growing = not details["complete"]
         if is_growing and not ticket.follow:
-            raise OSError(
-                errno.ENODATA,
-                "the recording is not complete: it is being written; follow=True waits "
-                "for its next batches",
-                ticket.name,
-            )
+            raise incomplete(ticket.name)
         self._ticket = ticket._replace(
             identity=details["identity"],
             message_bytes=details["message_bytes"],
