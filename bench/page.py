@@ -6,8 +6,8 @@ Write the results of a run into docs/performance.md, and its charts beside it.
     bench/page.py docs/performance.md --training TRAINING.json
     bench/page.py docs/performance.md --flight FLIGHT.json --ray RAY.json
 
-The results of training.py, and those of flight.py and ray_data.py, have sections of their
-own, which the other results keep.
+training.py has a section of its own, and so have flight.py and ray_data.py together. The
+other results keep these sections.
 """
 
 from __future__ import annotations

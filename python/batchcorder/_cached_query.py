@@ -284,7 +284,7 @@ def cached(
         its values differ. Then the schemas are compared, and no batch is read. If that
         call fails, the recording is used.
     key : JSON value or bytes, optional
-        Tells the recording from those of other queries, for example ``{"sql": sql,
+        Identifies the query of the recording, for example ``{"sql": sql,
         "day": "2026-11-30"}``. The file keeps it. If `cached` made a recording with
         another key, or with none, the recording is replaced: `make_source` is called. If
         the keys are equal, the functions are not compared. None (default): any recording

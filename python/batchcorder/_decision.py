@@ -32,7 +32,7 @@ class _Deciding(threading.local):
 
 
 _deciding = _Deciding()
-# The locks that this process has; those of a fork's parent are not its child's.
+# Descriptors of this process's locks. A fork's child closes its parent's descriptors.
 _locks: set[int] = set()
 
 

@@ -9,7 +9,7 @@ is left. The function decides under the lock of `cached`:
     otherwise ─▶ make_source ─▶ a cache that resumes the recording
 
 If `make_source` raises, a source that raises the same exception resumes the recording.
-Every reader of this process then gets the exception, as it gets those of other sources.
+Every reader of this process then gets the exception, as from any other source.
 The lock of the recording is free again, and another process may go on.
 """
 

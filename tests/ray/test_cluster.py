@@ -64,7 +64,7 @@ with cluster() as made, node_with(made, path, record) as (process, owner):
     assert dataset.count() == 5000
     assert ids_of(dataset) == list(range(5000, 10_000))
 
-    # Each node keeps what it writes, and all is found.
+    # Each node keeps the files that it writes, and a read finds all files.
     paths = write_recordings(ray.data.range(1000, override_num_blocks=12), path / "o")
     assert len(paths) >= 12
     assert ids_of(read_recordings(path / "o")) == list(range(1000))

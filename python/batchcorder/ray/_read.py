@@ -67,7 +67,7 @@ def read_recordings(
         As :func:`batchcorder.open`. ENODATA: a recording is incomplete. A task raises
         ESTALE if the file at a path has changed meanwhile.
     ValueError
-        A file is no Arrow stream or file, or its columns differ from those of the first
+        A file is no Arrow stream or file, or has other columns than the first
         file. Nodes have different files at one path. An argument is out of range.
     KeyError
         A file has no such column, or several of that name.
