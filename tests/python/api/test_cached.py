@@ -26,25 +26,7 @@ import batchcorder
 from batchcorder import _decision, cached
 from children import die_at, fork, kill, killed, linger, status, stream
 from helpers import Task, check_python, ids, mapped, numbered, wait_until
-
-BATCHES = 6
-ALL = list(range(4 * BATCHES))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return a name in a folder of its own; other files go beside that folder."""
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    return folder / "x.arrows"
-
-
-def never() -> Any:
-    raise AssertionError("the recording is there")
-
-
-def source() -> pa.RecordBatchReader:
-    return stream(BATCHES)
+from queries import ALL, BATCHES, alone, never, source
 
 
 def read(
@@ -55,11 +37,6 @@ def read(
         got = ids(cache)
     assert got == ALL
     return got
-
-
-def alone(path: Path) -> bool:
-    """Return whether the directory has only the recording."""
-    return os.listdir(path.parent) == [path.name]
 
 
 def check_whole(path: Path) -> None:

@@ -13,30 +13,11 @@ import batchcorder
 from batchcorder import cached
 from children import die_at, fork, killed, linger, status, stream
 from helpers import Task, ids, numbered, reader_of, wait_until
-
-ALL = list(range(24))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    (tmp_path / "recordings").mkdir()
-    return tmp_path / "recordings" / "x.arrows"
-
-
-def never() -> Any:
-    raise AssertionError("the recording is there")
-
-
-def source() -> pa.RecordBatchReader:
-    return stream(6)
+from queries import ALL, alone, never, source
 
 
 def other() -> pa.RecordBatchReader:
     return stream(3)
-
-
-def alone(path: Path) -> bool:
-    return os.listdir(path.parent) == [path.name]
 
 
 def read(path: Path, make: Any, **options: Any) -> list[int]:

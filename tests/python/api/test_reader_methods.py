@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from batchcorder import StreamCache
-from conftest import MakeCache
 from helpers import CLOSED, SCHEMA, USED, Gate, Source, Task, ids, numbered
+from tiers import MakeCache
 
 
 def test_read_all_returns_the_rest(make_any_cache: MakeCache) -> None:

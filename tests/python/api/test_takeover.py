@@ -28,25 +28,7 @@ import batchcorder
 from batchcorder import StreamCache, _cached_query, _decision, cached
 from children import die_at, fork, kill, killed, linger, start_cached, status, stream
 from helpers import SCHEMA, Gate, Task, check_python, ids, numbered, wait_until
-
-BATCHES = 6
-ALL = list(range(4 * BATCHES))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return a name in a folder of its own; other files go beside that folder."""
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    return folder / "x.arrows"
-
-
-def source() -> pa.RecordBatchReader:
-    return stream(BATCHES)
-
-
-def never() -> Any:
-    raise AssertionError("no take-over is needed")
+from queries import ALL, BATCHES, never, source
 
 
 def mark(path: Path) -> None:
