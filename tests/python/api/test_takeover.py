@@ -817,22 +817,26 @@ def test_the_interpreter_ends_while_a_thread_takes_over(path: Path, where: str) 
         path,
         f"""
     from batchcorder import _cached_query, _decision
-    inside = threading.Event()
+    inside, asked = threading.Event(), threading.Event()
 
     def make():
         inside.set()
         linger()
 
+    def ask(*arguments, **options):
+        asked.set()
+        return _decision.decision(*arguments, **options)
+
     cache = cached(path, make, resume=True)
+    reader = cache.reader()
+    next(reader), next(reader)
     held = _decision.decision(os.fsencode(path))
     if {where!r} == "decision":
         held.__enter__()
+    _cached_query.decision = ask
     kill(child)
-    Task(ids, cache)
-    if {where!r} == "make_source":
-        assert inside.wait(120)
-    else:
-        wait_until(lambda: cache.ingested_count == 2)
+    Task(ids, reader)
+    assert (asked if {where!r} == "decision" else inside).wait(120)
     sys.exit(0)
     """,
     )
