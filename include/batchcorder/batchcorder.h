@@ -534,6 +534,41 @@ BC_EXPORT void bc_reader_export(struct bc_reader *reader,
 
 /* ---- files ---- */
 
+/** A range of bytes in a file. */
+struct bc_range {
+    int64_t offset;
+    int64_t size; /* at least 1 */
+};
+
+/** A complete file that functions read, such as an object of an object store. The bytes
+ * of the file never change.
+ *
+ * Any thread calls the functions, several at a time, between the hooks if it is a thread
+ * of a reader. The thread holds no lock of the library. A fork's child calls `read` and
+ * `ahead` too. */
+struct bc_storage {
+    int64_t size; /* bytes of the file */
+    /* Reads `n` ranges inside the file, each into its buffer, and waits for them.
+     *
+     * `error`: zero; the function may fill its `message`.
+     *
+     * Returns 0 or an errno. The call that needs the bytes fails, and can be repeated. */
+    int (*read)(void *context, const struct bc_range *ranges, void *const *buffers,
+                size_t n, struct bc_error *error);
+    /* Starts to read `n` ranges, which a later call of `read` will need, and does not
+     * wait. NULL: nothing is read ahead.
+     *
+     * Returns 0 if all bytes are in memory: `read` will not wait for them.
+     * EAGAIN: the bytes are not in memory yet.
+     * ENOBUFS: enough is being read already, and these ranges were not started. */
+    int (*ahead)(void *context, const struct bc_range *ranges, size_t n);
+    /* Releases the context. Called once, by any thread, when the cache is closed and no
+     * thread is inside `read` or `ahead`. A fork's child does not call it. May be NULL.
+     */
+    void (*release)(void *context);
+    void *context;
+};
+
 struct bc_file_options {
     size_t struct_size;
     uint64_t max_batches;         /* opens only this many batches; default: no limit */
@@ -551,10 +586,16 @@ struct bc_file_options {
     int32_t writable; /* 1: each batch has memory of its own, which its owner may write.
                          The file and other batches keep their bytes. Dictionaries stay
                          shared: never write their values */
+    const struct bc_storage *storage; /* copied; reads the file instead of the system. The
+                                         path is for messages. Each batch is read into
+                                         memory when a reader needs it: the columns of the
+                                         reader only. On failure, its `release` is not
+                                         called. EINVAL together with `follow` or `file`.
+                                         NULL: none */
 };
 
 #define BC_FILE_OPTIONS_INIT \
-    {sizeof(struct bc_file_options), UINT64_MAX, NULL, -1, 0, 0, 0, 0, 0}
+    {sizeof(struct bc_file_options), UINT64_MAX, NULL, -1, 0, 0, 0, 0, 0, NULL}
 
 /** Opens a recording, or an Arrow IPC stream or file of any writer, as a cache.
  *

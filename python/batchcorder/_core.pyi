@@ -1,6 +1,6 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Literal, Self, TypedDict, final
+from typing import Literal, Protocol, Self, TypedDict, final
 
 import pyarrow as pa
 
@@ -81,6 +81,12 @@ class StreamCacheReader(Iterator[pa.RecordBatch]):
         /,
     ) -> None: ...
 
+class _Storage(Protocol):
+    size: int
+    def read(self, ranges: tuple[tuple[int, int], ...], /) -> Sequence[object]: ...
+    def ahead(self, ranges: tuple[tuple[int, int], ...], /) -> bool | None: ...
+    def close(self) -> None: ...
+
 class _FileInfo(TypedDict):
     kind: Literal["memory", "cache", "recording", "stream", "file"]
     bytes: int
@@ -116,6 +122,7 @@ def open_file(
     writable: bool,
     follow: bool,
     batches_max: int,
+    storage: _Storage | None,
     /,
 ) -> None: ...
 def allow_takeover(

@@ -40,4 +40,5 @@ class Origin(NamedTuple):
             self.writable,
             self.follow,
             batches,
+            None,
         )

@@ -6,21 +6,29 @@
 #include "errors.h"
 #include "gil.h"
 #include "signals.h"
+#include "storage.h"
 
 PyObject *open_file(PyObject *module, PyObject *args) {
     PyObject *object;
     struct bc_file_options options = BC_FILE_OPTIONS_INIT;
     PyObject *path;
     unsigned long long max_batches;
-    if (!PyArg_ParseTuple(args, "OSipppppK:open_file", &object, &path, &options.file,
+    PyObject *storage_object;
+    if (!PyArg_ParseTuple(args, "OSipppppKO:open_file", &object, &path, &options.file,
                           &options.verify, &options.partial, &options.read_into_memory,
-                          &options.writable, &options.follow, &max_batches)) {
+                          &options.writable, &options.follow, &max_batches,
+                          &storage_object)) {
         return NULL;
     }
     struct cache_object *self = fresh_cache_of(module, object);
     if (self == NULL) return NULL;
     options.max_batches = max_batches;
     options.hooks = &gil_hooks;
+    struct bc_storage storage = {0};
+    if (storage_object != Py_None) {
+        if (storage_init(&storage, storage_object) != 0) return NULL;
+        options.storage = &storage;
+    }
     struct bc_cache *cache = NULL;
     struct bc_error error = {0};
     const char *name = PyBytes_AsString(path);
@@ -30,7 +38,10 @@ PyObject *open_file(PyObject *module, PyObject *args) {
     code = bc_file_open(name, &options, &cache, &error);
     Py_END_ALLOW_THREADS;
     signals_end_method();
-    if (code != 0) return raise_error(code, &error);
+    if (code != 0) {
+        if (storage.release != NULL) storage.release(storage.context);
+        return raise_error(code, &error);
+    }
     if (cache_init_from(self, cache, 0) != 0) return NULL;
     Py_RETURN_NONE;
 }

@@ -4,7 +4,8 @@
 
 #include "module.h"
 
-/* open_file(cache, path, file, verify, partial, copies, follow, max_batches) */
+/* open_file(cache, path, file, verify, partial, copies, follow, max_batches,
+ * storage) */
 PyObject *open_file(PyObject *module, PyObject *args);
 /* select_columns(cache, columns) */
 PyObject *select_columns(PyObject *module, PyObject *args);

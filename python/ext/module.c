@@ -94,8 +94,9 @@ static PyMethodDef functions[] = {
      "set_disk_limit(cache, bytes)\n--\n\nSet the budget of the cache file.\n"},
     {"open_file", open_file, METH_VARARGS,
      "open_file(cache, path, file, verify, partial, copies, writable, follow, "
-     "max_batches)\n--\n\n"
-     "Make a fresh object a cache over a file.\n"},
+     "max_batches, storage)\n--\n\n"
+     "Make a fresh object a cache over a file.\n\n"
+     "`storage` reads the file, if it is not None.\n"},
     {"allow_takeover", allow_takeover, METH_VARARGS,
      "allow_takeover(cache, begin)\n--\n\n"
      "Let a follower call `begin` if its writer died.\n\n"

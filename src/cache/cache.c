@@ -112,6 +112,18 @@ void bc_cache_unref(struct bc_cache *cache) {
     weak_unref(cache);
 }
 
+/* Releases the batches and the file of a closed cache. While a thread reads a storage, it
+ * does so when it leaves. */
+static void empty_if_unused(struct bc_cache *cache) {
+    bc__mutex_lock(&cache->lock);
+    bool is_unused = cache->n_inside == 0 && !cache->is_emptied;
+    if (is_unused) cache->is_emptied = true;
+    bc__mutex_unlock(&cache->lock);
+    if (!is_unused) return;
+    bc__store_clear(&cache->store);
+    if (cache->has_disk) bc__disk_close(&cache->disk);
+}
+
 void bc_cache_close(struct bc_cache *cache) {
     if (atomic_exchange(&cache->closed, true) || bc__cache_is_forked(cache)) return;
     bc__ingest_close(&cache->ingest);
@@ -121,13 +133,31 @@ void bc_cache_close(struct bc_cache *cache) {
         bc__reader_promote(reader);
     }
     bc__mutex_unlock(&cache->lock);
-    bc__store_clear(&cache->store);
-    if (cache->has_disk) bc__disk_close(&cache->disk);
+    empty_if_unused(cache);
     bc__cache_release_writer(cache);
     bc__cache_release_takeover(cache);
 }
 
+/* No lock is held while a storage is read: its functions may wait for a thread that needs
+ * the lock. */
+static int enter_storage(struct bc_cache *cache, struct bc_error *error) {
+    bc__mutex_lock(&cache->lock);
+    bool closed = atomic_load(&cache->closed);
+    if (!closed) cache->n_inside++;
+    bc__mutex_unlock(&cache->lock);
+    return closed ? bc__error_closed(error) : 0;
+}
+
+static void leave_storage(struct bc_cache *cache) {
+    bc__mutex_lock(&cache->lock);
+    cache->n_inside--;
+    bool closed = atomic_load(&cache->closed);
+    bc__mutex_unlock(&cache->lock);
+    if (closed) empty_if_unused(cache);
+}
+
 int bc__cache_enter(struct bc_cache *cache, struct bc_error *error) {
+    if (bc__cache_has_storage(cache)) return enter_storage(cache, error);
     bc__mutex_lock(&cache->ingest.store_lock);
     if (!atomic_load(&cache->closed)) return 0;
     bc__mutex_unlock(&cache->ingest.store_lock);
@@ -135,5 +165,9 @@ int bc__cache_enter(struct bc_cache *cache, struct bc_error *error) {
 }
 
 void bc__cache_leave(struct bc_cache *cache) {
+    if (bc__cache_has_storage(cache)) {
+        leave_storage(cache);
+        return;
+    }
     bc__mutex_unlock(&cache->ingest.store_lock);
 }

@@ -67,6 +67,8 @@ struct bc_cache {
     uint64_t max_readers;
     uint64_t evicted_below; /* earlier batches are evicted: no reader starts there */
     struct bc_list pins;
+    uint64_t n_inside;    /* of a storage: threads between enter and leave */
+    bool is_emptied;      /* of a storage: its batches and file are released */
     uint64_t memory_hits; /* of closed readers */
     uint64_t disk_hits;
     struct bc_member member; /* in the registry of the process (fork.c) */
@@ -74,6 +76,11 @@ struct bc_cache {
 
 static inline struct bc_reader *bc__reader_of(struct bc_link *link) {
     return BC_CONTAINER(link, struct bc_reader, link);
+}
+
+/* Returns true for a file that functions of the caller read. */
+static inline bool bc__cache_has_storage(const struct bc_cache *cache) {
+    return cache->has_disk && bc__file_has_storage(&cache->disk.file);
 }
 
 /* Returns true in a fork's child. The source and the file belong to the parent, so the

@@ -63,7 +63,7 @@ static int describe_file(struct bc_cache *cache, int64_t *columns,
                          struct bc_file_info *info, struct bc_error *error) {
     struct bc_disk *disk = &cache->disk;
     int64_t size;
-    int code = bc__sys_size(disk->file.file, &size);
+    int code = bc__file_size(&disk->file, &size);
     if (code != 0) {
         return bc__error_set(error, code, "Disk read failed: %s",
                              bc__error_message(code));

@@ -7,7 +7,11 @@
 #include "base/sys.h"
 #include "cache/cache.h"
 
-static int open_path(const char *path, int given, int *out_file, struct bc_error *error) {
+static int open_path(const char *path, const struct bc_file_options *options,
+                     int *out_file, struct bc_error *error) {
+    int given = options->file;
+    *out_file = -1;
+    if (options->storage != NULL) return 0;
     int code =
         given >= 0 ? bc__sys_dup(given, out_file) : bc__sys_open(path, false, out_file);
     if (code == 0) return 0;
@@ -34,7 +38,7 @@ static int open_file(const struct bc_disk_source *source, const struct bc_hooks 
     struct bc_cache *cache;
     int code = bc__cache_alloc(0, &cache, error);
     if (code != 0) {
-        bc__sys_close(source->file);
+        if (source->file >= 0) bc__sys_close(source->file);
         return code;
     }
     code = open_tiers(cache, source, error);
@@ -43,6 +47,7 @@ static int open_file(const struct bc_disk_source *source, const struct bc_hooks 
         .exhausted = cache->disk.tier.has_index,
         .request = bc__cache_request,
         .request_context = cache,
+        .is_unlocked = source->storage != NULL,
     };
     if (code == 0) code = bc__cache_init_ingest(cache, NULL, &ingest, error);
     if (code == 0) {
@@ -72,7 +77,19 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     if (options->partial && options->follow) {
         return bc__error_set(error, EINVAL, "partial and follow are mutually exclusive");
     }
+    struct bc_storage storage = {0};
+    if (options->storage != NULL) {
+        if (options->follow || options->file >= 0) {
+            return bc__error_set(error, EINVAL,
+                                 "storage is mutually exclusive with follow and file");
+        }
+        bc_assert(options->storage->read != NULL && options->storage->size >= 0);
+        storage = *options->storage;
+        /* On failure, the caller keeps the context. */
+        storage.release = NULL;
+    }
     struct bc_disk_source source = {
+        .storage = options->storage == NULL ? NULL : &storage,
         .path = path,
         .is_lent = options->file >= 0,
         .is_partial = options->partial != 0,
@@ -82,7 +99,7 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
         .validates = options->verify != 0,
         .max_batches = options->max_batches,
     };
-    code = open_path(path, options->file, &source.file, error);
+    code = open_path(path, options, &source.file, error);
     if (code != 0) return code;
     struct bc_cache *cache;
     code = open_file(&source, options->hooks, &cache, error);
@@ -93,6 +110,9 @@ int bc_file_open(const char *path, const struct bc_file_options *options,
     if (code != 0) {
         bc_cache_unref(cache);
         return code;
+    }
+    if (options->storage != NULL) {
+        cache->disk.file.storage.release = options->storage->release;
     }
     *out_cache = cache;
     return 0;

@@ -61,6 +61,12 @@ static void on_close(void *context, struct bc_reader *reader) {
     bc_cache_unref(cache);
 }
 
+static int enter_file(void *context, struct bc_error *error) {
+    return bc__cache_enter(context, error);
+}
+
+static void leave_file(void *context) { bc__cache_leave(context); }
+
 /* Checks that the reader may be admitted. The cache's lock is held. */
 static int check_reader(const struct bc_cache *cache, const struct bc_reader *reader,
                         struct bc_error *error) {
@@ -127,10 +133,18 @@ static int project(struct bc_cache *cache, const int32_t *columns, int64_t n,
 int bc__cache_reader(struct bc_cache *cache, const struct bc_reader_options *options,
                      bool counted, struct bc_reader **out_reader,
                      struct bc_error *error) {
-    static const struct bc_reader_ops keeping = {advance_ingest, NULL, on_close};
-    static const struct bc_reader_ops evicting = {advance_ingest, on_advance, on_close};
+    static const struct bc_reader_ops keeping = {.advance = advance_ingest,
+                                                 .on_close = on_close};
+    static const struct bc_reader_ops evicting = {
+        .advance = advance_ingest, .on_advance = on_advance, .on_close = on_close};
+    static const struct bc_reader_ops stored = {.advance = advance_ingest,
+                                                .on_close = on_close,
+                                                .enter = enter_file,
+                                                .leave = leave_file};
+    const struct bc_reader_ops *ops = cache->max_readers == 0 ? &keeping : &evicting;
+    if (bc__cache_has_storage(cache)) ops = &stored;
     const struct bc_reader_cache parts = {
-        .ops = cache->max_readers == 0 ? &keeping : &evicting,
+        .ops = ops,
         .context = cache,
         .ingest = &cache->ingest,
         .store = &cache->store,

@@ -127,8 +127,8 @@ static int save_link(struct bc_cache *cache, const char *path, bool overwrite,
     bc__mutex_lock(&cache->lock);
     bool is_narrowed = cache->selection != NULL;
     bc__mutex_unlock(&cache->lock);
-    if (is_narrowed) return ENOTSUP;
     struct bc_disk *disk = &cache->disk;
+    if (is_narrowed || bc__file_has_storage(&disk->file)) return ENOTSUP;
     struct bc_error reason = {0};
     uint64_t batches;
     int code = bc_cache_publish(cache, &batches, &reason);

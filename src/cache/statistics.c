@@ -5,7 +5,8 @@
  *  - An opened recording reads them from its file, if the file has them.
  *  - Any other cache gathers a column when its statistics are first needed.
  *
- * The lock of bc__cache_enter guards them. It is released between two batches. */
+ * The ingest's store_lock guards them. It is released between two batches. A storage is
+ * read without it. */
 #include "disk/statistics.h"
 
 #include <string.h>
@@ -15,6 +16,15 @@
 #include "base/error.h"
 #include "cache/cache.h"
 #include "replay/export.h"
+
+/* Locks the statistics of a cache that is entered. */
+static void lock_statistics(struct bc_cache *cache) {
+    if (bc__cache_has_storage(cache)) bc__mutex_lock(&cache->ingest.store_lock);
+}
+
+static void unlock_statistics(struct bc_cache *cache) {
+    if (bc__cache_has_storage(cache)) bc__mutex_unlock(&cache->ingest.store_lock);
+}
 
 static int statistics_error(int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
@@ -37,9 +47,11 @@ static int make_statistics(struct bc_cache *cache, struct bc_error *error) {
     }
     int code = bc__cache_enter(cache, error);
     if (code != 0) return code;
+    lock_statistics(cache);
     if (cache->statistics == NULL) {
         code = bc__statistics_new(cache->schema, &cache->statistics);
     }
+    unlock_statistics(cache);
     bc__cache_leave(cache);
     return code == 0 ? 0 : statistics_error(code, error);
 }
@@ -52,7 +64,9 @@ static int make_statistics(struct bc_cache *cache, struct bc_error *error) {
 static int gather_next(struct bc_cache *cache, const struct bc_projection *columns,
                        uint64_t low, uint64_t end, struct bc_batch **out_batch,
                        bool *out_done, struct bc_error *error) {
+    lock_statistics(cache);
     uint64_t number = bc__statistics_count(cache->statistics, columns);
+    unlock_statistics(cache);
     *out_batch = NULL;
     *out_done = number >= end;
     if (*out_done) return 0;
@@ -64,7 +78,13 @@ static int gather_next(struct bc_cache *cache, const struct bc_projection *colum
                                  &info, error);
         if (code != 0) return code;
     }
-    int code = bc__statistics_add_columns(cache->statistics, number, batch, columns);
+    int code = 0;
+    lock_statistics(cache);
+    /* Another thread may have gathered this batch of a storage meanwhile. */
+    if (bc__statistics_count(cache->statistics, columns) == number) {
+        code = bc__statistics_add_columns(cache->statistics, number, batch, columns);
+    }
+    unlock_statistics(cache);
     if (!borrowed) *out_batch = batch;
     return code == 0 ? 0 : bc__error_memory(error);
 }
@@ -131,8 +151,10 @@ static int make_table(struct bc_cache *cache, const struct bc_projection *projec
             if (code == 0) rows[i] = entry.rows;
         }
         if (code == 0) {
+            lock_statistics(cache);
             code = bc__statistics_table(cache->statistics, projection, low, n, rows,
                                         out_table);
+            unlock_statistics(cache);
             if (code != 0) code = statistics_error(code, error);
         }
         bc__cache_leave(cache);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "disk/read_ahead.h"
 
 int bc__disk_open(struct bc_disk *disk, const struct bc_schema *schema,
                   const struct bc_disk_options *options, struct bc_error *error) {
@@ -78,6 +79,8 @@ void bc__disk_finish(struct bc_disk *disk) {
     bc__file_finish(&disk->file);
     bc__encoder_finish(&disk->encoder);
     bc__scanner_finish(&disk->scanner);
+    bc__read_ahead_free(disk->ahead);
+    bc__region_unref(disk->index);
     bc__free(disk->blocks);
     bc__free(disk->key);
 }

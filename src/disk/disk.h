@@ -54,8 +54,11 @@ struct bc_disk {
     int64_t scanned_bytes;         /* bytes of the messages found in an Arrow file */
     bool validates;                /* the first read of a batch validates it as a whole */
     atomic_bool decompresses;      /* a read met a compressed batch */
-    atomic_bool has_trailer;       /* the file has `trailer` */
-    struct bc_trailer trailer;     /* set once, before `has_trailer` */
+    struct bc_region *index;       /* of a storage with a trailer: the trailer's index */
+    struct bc_read_ahead *ahead;   /* of a storage */
+    _Atomic int64_t metadata_bytes; /* of a storage: of the longest metadata; 0: none */
+    atomic_bool has_trailer;        /* the file has `trailer` */
+    struct bc_trailer trailer;      /* set once, before `has_trailer` */
 };
 
 /* Creates a cache's file or a recording.
@@ -81,7 +84,8 @@ int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *res
 
 /* A file to open. (open.c) */
 struct bc_disk_source {
-    int file; /* owned by the disk, on failure too */
+    int file; /* owned by the disk, on failure too; -1: `storage` */
+    const struct bc_storage *storage; /* NULL: `file` */
     const char *path;
     bool is_lent; /* see bc_file */
     bool is_partial;

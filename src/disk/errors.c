@@ -38,8 +38,16 @@ int bc__disk_error_scan(const struct bc_disk *disk, int code, int64_t at,
     }
 }
 
+/* Returns whether `error` has the storage's message for `code`. Before a storage is read,
+ * the code of `error` is zero. */
+static bool is_of_storage(const struct bc_disk *disk, int code,
+                          const struct bc_error *error) {
+    return bc__file_has_storage(&disk->file) && error != NULL && error->code == code;
+}
+
 int bc__disk_error_reading(const struct bc_disk *disk, int code, struct bc_error *error) {
     if (code == ENOMEM) return bc__error_memory(error);
+    if (is_of_storage(disk, code, error)) return code;
     return bc__error_set(error, code, "Disk read failed: %s: '%s'",
                          bc__error_message(code), disk->file.path);
 }
@@ -92,6 +100,7 @@ int bc__disk_error_batch(const struct bc_disk *disk, int code, uint64_t number,
                                  "nulls of its own: '%s'",
                                  (unsigned long long)number, disk->file.path);
         default:
+            if (is_of_storage(disk, code, error)) return code;
             return bc__error_set(error, code, "Disk read failed: %s",
                                  bc__error_message(code));
     }

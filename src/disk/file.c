@@ -128,6 +128,12 @@ int bc__file_record(struct bc_file *file, const char *path, bool durable, bool n
     return creation_error(code, path, error);
 }
 
+static void release_storage(struct bc_storage *storage) {
+    bc__assert_no_lock();
+    if (storage->release != NULL) storage->release(storage->context);
+    storage->release = NULL;
+}
+
 /* Initialises all members of an opened file but its descriptor and its size. */
 static int init_opened_file(struct bc_file *file, const char *path) {
     int code = init_file(file, BC_BYTES_DEFAULT);
@@ -149,6 +155,17 @@ int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64
     file->file = descriptor;
     atomic_init(&file->size, size);
     atomic_init(&file->written, size);
+    return 0;
+}
+
+int bc__file_adopt_storage(struct bc_file *file, const struct bc_storage *storage,
+                           const char *path) {
+    bc_assert(file != NULL && path != NULL && storage->read != NULL);
+    int code = init_opened_file(file, path);
+    if (code != 0) return code;
+    file->storage = *storage;
+    atomic_init(&file->size, storage->size);
+    atomic_init(&file->written, storage->size);
     return 0;
 }
 
@@ -226,6 +243,8 @@ void bc__file_remove(struct bc_file *file) {
     bc__mutex_unlock(&file->lock);
     /* Last: until the file is closed, a forked child must know of it. */
     bc__member_remove(BC_MEMBER_FILE, &file->member);
+    /* In a fork's child, the context belongs to the parent. */
+    if (!bc__file_is_forked(file)) release_storage(&file->storage);
 }
 
 void bc__file_finish(struct bc_file *file) {

@@ -37,9 +37,10 @@
 #include "disk/region.h"
 
 struct bc_file {
-    int dir; /* directory of a cache's file, or -1 */
-    int file;
-    char *dir_path; /* path of the directory of a cache's file, or NULL */
+    int dir;                   /* directory of a cache's file, or -1 */
+    int file;                  /* or -1: the file has a storage, or it is closed */
+    struct bc_storage storage; /* `read` NULL: none */
+    char *dir_path;            /* path of the directory of a cache's file, or NULL */
     char *path;
     struct bc_naming naming; /* of a recording without its name */
     int refused;             /* errno with which the file system refused the lock, or 0 */
@@ -78,6 +79,10 @@ int bc__file_adopt(struct bc_file *file, int descriptor, const char *path, int64
 /* Opens the file at `path`, locks it, and initialises `*out_naming`. On failure, both
  * outputs stay untouched. */
 typedef int bc_file_opener(const char *path, struct bc_naming *out_naming, int *out_file);
+/* Takes a copy of a storage in place of an open file. On failure, the storage is not
+ * released. */
+int bc__file_adopt_storage(struct bc_file *file, const struct bc_storage *storage,
+                           const char *path);
 /* Takes ownership of the recording that `open` opens. Forks are blocked meanwhile: a
  * child with an unregistered descriptor would keep the file locked. Returns 0 or an
  * errno. */
@@ -123,6 +128,24 @@ struct bc_region *bc__file_collected(struct bc_file *file, int64_t offset);
 void bc__file_release(struct bc_file *file, int64_t offset, int64_t size);
 /* Returns the bytes that count towards the capacity. */
 uint64_t bc__file_used(const struct bc_file *file);
+/* Gets the size of the file: by the system, or of its storage. (file_read.c) */
+int bc__file_size(const struct bc_file *file, int64_t *out_size);
+/* Returns whether no byte in [offset, end) is in a hole of the file. (file_read.c) */
+bool bc__file_is_whole(const struct bc_file *file, int64_t offset, int64_t end);
+/* Reads `size` bytes at `offset`, or fewer if the file ends before. An error of the
+ * storage fills `error`, and sets its code. (file_read.c) */
+int bc__file_read(const struct bc_file *file, void *bytes, size_t size, int64_t offset,
+                  size_t *out_size, struct bc_error *error);
+/* Reads ranges of a storage, which are inside of it. `buffers` has a buffer for each
+ * range. As bc__file_read(). (file_read.c) */
+int bc__file_read_ranges(const struct bc_file *file, const struct bc_range *ranges,
+                         void *const *buffers, size_t n, struct bc_error *error);
+/* Starts reading ranges of a storage, as bc_storage describes it. (file_read.c) */
+int bc__file_read_ahead(const struct bc_file *file, const struct bc_range *ranges,
+                        size_t n);
+static inline bool bc__file_has_storage(const struct bc_file *file) {
+    return file->storage.read != NULL;
+}
 /* Returns true in a child of the process that opened the file. */
 static inline bool bc__file_is_forked(const struct bc_file *file) {
     return file->process != bc__sys_process();

@@ -9,6 +9,8 @@
 
 /* EIO: the file is shorter than `end`, so mapped bytes would fault. */
 static int check_file_size(struct bc_disk *disk, int64_t end, struct bc_error *error) {
+    /* A storage is not mapped. */
+    if (bc__file_has_storage(&disk->file)) return 0;
     int64_t size;
     int code = disk->file.is_lent ? bc__sys_size(disk->file.file, &size)
                                   : bc__sys_end(disk->file.file, &size);
@@ -35,9 +37,9 @@ static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
     struct bc_region *block = bc__region_block(size);
     if (block == NULL) return bc__error_memory(error);
     size_t got;
-    int code =
-        bc__sys_read(disk->file.file, bc__region_bytes(block), size, extent.offset, &got);
-    if (code == 0 && got != size) {
+    int code = bc__file_read(&disk->file, bc__region_bytes(block), size, extent.offset,
+                             &got, error);
+    if (code == 0 && got != size && !bc__file_has_storage(&disk->file)) {
         /* The file is shorter, or most of the extent is a hole. */
         bc__region_unref(block);
         block = bc__region_zeros(size);
@@ -56,6 +58,12 @@ static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
 
 int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error) {
+    struct bc_region *index = disk->index;
+    if (index != NULL && extent.offset >= index->offset &&
+        extent.size <= index->offset + (int64_t)index->size - extent.offset) {
+        *out_region = bc__region_ref(index);
+        return 0;
+    }
     if (copies) return copy_extent(disk, extent, out_region, error);
     /* The store checks a public file once for all its reads. */
     int64_t end = extent.offset + extent.size;

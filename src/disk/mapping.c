@@ -11,7 +11,7 @@
 enum { REACH_MIN = 1 << 16 };
 
 int bc__mapping_init(struct bc_mapping *mapping, int file, const char *path) {
-    bc_assert(mapping != NULL && file >= 0);
+    bc_assert(mapping != NULL);
     memset(mapping, 0, sizeof(*mapping));
     mapping->file = file;
     mapping->path = path;

@@ -14,7 +14,7 @@
 struct bc_mapping {
     struct bc_mutex lock; /* guards `current` */
     struct bc_region *current;
-    int file;         /* borrowed */
+    int file;         /* borrowed; -1: the file has a storage, and is never mapped */
     const char *path; /* path of the file, borrowed */
 };
 

@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "disk/errors.h"
+#include "disk/loaded_message.h"
+#include "disk/read_ahead.h"
 #include "disk/scan_batches.h"
 #include "ipc/other_formats.h"
 
@@ -26,8 +28,8 @@ static int load_dictionaries(struct bc_disk *disk, struct bc_error *error) {
         if (i % ENTRIES_PER_READ == 0) {
             size_t got;
             first = i;
-            int code = bc__sys_read(disk->file.file, entries, sizeof(entries),
-                                    bc__trailer_dictionary_at(trailer, i), &got);
+            int code = bc__file_read(&disk->file, entries, sizeof(entries),
+                                     bc__trailer_dictionary_at(trailer, i), &got, error);
             size_t wanted =
                 (size_t)(trailer->dictionaries - i) < ENTRIES_PER_READ
                     ? (size_t)(trailer->dictionaries - i) * BC_TRAILER_DICTIONARY
@@ -76,7 +78,7 @@ static int read_own_schema(struct bc_disk *disk, struct bc_schema **out_schema,
     uint8_t *bytes = bc__malloc(size);
     if (bytes == NULL) return bc__error_memory(error);
     size_t got;
-    int code = bc__sys_read(disk->file.file, bytes, size, 0, &got);
+    int code = bc__file_read(&disk->file, bytes, size, 0, &got, error);
     if (code != 0) {
         code = bc__disk_error_reading(disk, code, error);
     } else if (got != size || bc__checksum(bytes, size) != trailer->schema_checksum) {
@@ -113,10 +115,19 @@ static int finish_opening(struct bc_disk *disk, int code, struct bc_schema *sche
     return code;
 }
 
+/* Keeps the entries of a storage's trailer in memory: all later reads need them. */
+static int keep_index(struct bc_disk *disk, struct bc_error *error) {
+    const struct bc_trailer *trailer = &disk->trailer;
+    int64_t end = bc__trailer_statistics_at(trailer);
+    const struct bc_extent index = {trailer->end, end - trailer->end};
+    return bc__load_range(disk, index, true, &disk->index, error);
+}
+
 static int open_indexed(struct bc_disk *disk, struct bc_schema **out_schema,
                         struct bc_error *error) {
     struct bc_schema *schema = NULL;
-    int code = read_own_schema(disk, &schema, error);
+    int code = bc__file_has_storage(&disk->file) ? keep_index(disk, error) : 0;
+    if (code == 0) code = read_own_schema(disk, &schema, error);
     if (code != 0) return code;
     code = bc__disk_init_reading(disk, schema, error);
     if (code != 0) {
@@ -135,11 +146,11 @@ static int open_indexed(struct bc_disk *disk, struct bc_schema **out_schema,
 /* ---- an Arrow file ---- */
 
 static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_bytes,
-                            size_t *out_size) {
+                            size_t *out_size, struct bc_error *error) {
     if (size < FILE_HEAD + FILE_TAIL) return EINVAL;
     uint8_t tail[FILE_TAIL];
     size_t got;
-    int code = bc__sys_read(disk->file.file, tail, FILE_TAIL, size - FILE_TAIL, &got);
+    int code = bc__file_read(&disk->file, tail, FILE_TAIL, size - FILE_TAIL, &got, error);
     if (code != 0) return code;
     int32_t footer_size;
     memcpy(&footer_size, tail, sizeof(footer_size));
@@ -149,8 +160,8 @@ static int read_file_footer(struct bc_disk *disk, int64_t size, uint8_t **out_by
     }
     uint8_t *bytes = bc__malloc((size_t)footer_size);
     if (bytes == NULL) return ENOMEM;
-    code = bc__sys_read(disk->file.file, bytes, (size_t)footer_size,
-                        size - FILE_TAIL - footer_size, &got);
+    code = bc__file_read(&disk->file, bytes, (size_t)footer_size,
+                         size - FILE_TAIL - footer_size, &got, error);
     if (code == 0 && got != (size_t)footer_size) code = EINVAL;
     if (code != 0) {
         bc__free(bytes);
@@ -183,7 +194,8 @@ static int64_t end_of_messages(const struct bc_wire_blocks *lists, int64_t foote
  * the last file's start and its footer equals the end of its messages. Without messages,
  * the last file has little more than its schema, which the footer repeats. */
 static int find_appended_file(struct bc_disk *disk, int64_t footer, size_t footer_size,
-                              const struct bc_wire_blocks *lists, int64_t *out_start) {
+                              const struct bc_wire_blocks *lists, int64_t *out_start,
+                              struct bc_error *error) {
     /* The stream's end and padding; a message's frame. */
     enum { END_MAX = 128, MORE = 512 };
     *out_start = -1;
@@ -197,7 +209,7 @@ static int find_appended_file(struct bc_disk *disk, int64_t footer, size_t foote
     uint8_t *bytes = bc__malloc(size);
     if (bytes == NULL) return ENOMEM;
     size_t got = 0;
-    int code = bc__sys_read(disk->file.file, bytes, size, first, &got);
+    int code = bc__file_read(&disk->file, bytes, size, first, &got, error);
     for (size_t i = 0; code == 0 && i + FILE_HEAD <= got; i++) {
         if (memcmp(bytes + i, arrow_magic, FILE_HEAD) == 0)
             *out_start = first + (int64_t)i;
@@ -210,7 +222,7 @@ static int check_single_file(struct bc_disk *disk, int64_t size, size_t footer_s
                              const struct bc_wire_blocks *lists, struct bc_error *error) {
     int64_t start;
     int64_t footer = size - FILE_TAIL - (int64_t)footer_size;
-    int code = find_appended_file(disk, footer, footer_size, lists, &start);
+    int code = find_appended_file(disk, footer, footer_size, lists, &start, error);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (start < 0) return 0;
     return bc__error_set(error, EBADMSG,
@@ -226,7 +238,7 @@ static int load_blocks(struct bc_disk *disk, int64_t size,
     for (size_t i = 0; i < dictionaries->n; i++) {
         struct bc_wire_block block = bc__wire_block(dictionaries, i);
         struct bc_scan_result result;
-        int code = bc__scan_block(disk, &block, size, BC_SCAN_DICTIONARY, &result);
+        int code = bc__scan_block(disk, &block, size, BC_SCAN_DICTIONARY, &result, error);
         if (code == 0) code = bc__scan_add_dictionary(disk, &result);
         if (code != 0) return bc__disk_error_scan(disk, code, block.offset, error);
     }
@@ -243,7 +255,7 @@ static int open_arrow_file(struct bc_disk *disk, int64_t size,
                            struct bc_schema **out_schema, struct bc_error *error) {
     uint8_t *footer;
     size_t footer_size;
-    int code = read_file_footer(disk, size, &footer, &footer_size);
+    int code = read_file_footer(disk, size, &footer, &footer_size, error);
     if (code == EINVAL) {
         return bc__error_set(error, ENODATA,
                              "The Arrow file has no footer, so it is cut off: '%s'",
@@ -275,7 +287,7 @@ static int not_arrow_error(const struct bc_disk *disk, struct bc_error *error) {
     uint8_t head[BC_FORMAT_HEAD];
     size_t got;
     struct bc_other_format other = {NULL, NULL};
-    if (bc__sys_read(disk->file.file, head, sizeof(head), 0, &got) == 0) {
+    if (bc__file_read(&disk->file, head, sizeof(head), 0, &got, error) == 0) {
         other = bc__other_format(head, got);
     }
     if (other.name != NULL) {
@@ -312,7 +324,7 @@ int bc__disk_check_schema(struct bc_disk *disk, const struct bc_scan_result *res
     size_t got = 0;
     int code = 0;
     if (is_right)
-        code = bc__sys_read(disk->file.file, bytes, size, disk->scanner.offset, &got);
+        code = bc__file_read(&disk->file, bytes, size, disk->scanner.offset, &got, error);
     is_right = is_right && code == 0 && got == size &&
                bc__checksum_message(bytes, size, framing + digits) == expected;
     bc__free(bytes);
@@ -325,7 +337,7 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
                        struct bc_error *error) {
     struct bc_scan_result result;
     int64_t start = disk->scanner.offset;
-    int code = bc__scanner_peek(&disk->scanner, size, &result);
+    int code = bc__scanner_peek(&disk->scanner, size, &result, error);
     if (code != 0 && code != EINVAL && code != ENOTSUP) {
         return bc__disk_error_reading(disk, code, error);
     }
@@ -369,16 +381,16 @@ static int open_stream(struct bc_disk *disk, int64_t size, struct bc_schema **ou
 static int open_by_format(struct bc_disk *disk, int64_t size,
                           struct bc_schema **out_schema, struct bc_error *error) {
     bool complete;
-    int code = bc__trailer_read(disk->file.file, size, &disk->trailer, &complete);
+    int code = bc__trailer_read(&disk->file, size, &disk->trailer, &complete, error);
     uint8_t head[FILE_HEAD] = {0};
     size_t got = 0;
-    if (code == 0) code = bc__sys_read(disk->file.file, head, FILE_HEAD, 0, &got);
+    if (code == 0) code = bc__file_read(&disk->file, head, FILE_HEAD, 0, &got, error);
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     /* With a limit below the batch count, scan the file without its index. */
     if (complete && (uint64_t)disk->trailer.batches <= disk->max_batches) {
         return open_indexed(disk, out_schema, error);
     }
-    disk->scanner.file = disk->file.file;
+    disk->scanner.file = &disk->file;
     if (got == FILE_HEAD && memcmp(head, arrow_magic, MAGIC) == 0) {
         code = open_arrow_file(disk, size, out_schema, disk->is_partial ? NULL : error);
         if (code == 0 || !disk->is_partial) return code;
@@ -388,13 +400,15 @@ static int open_by_format(struct bc_disk *disk, int64_t size,
     return open_stream(disk, size, out_schema, error);
 }
 
-int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
-                       struct bc_schema **out_schema, struct bc_error *error) {
-    bc_assert(disk != NULL && source->file >= 0 && source->path != NULL);
-    memset(disk, 0, sizeof(*disk));
+/* Takes ownership of the source's file, on failure too, or of its storage. */
+static int adopt_source(struct bc_disk *disk, const struct bc_disk_source *source,
+                        struct bc_error *error) {
     int64_t size = 0;
-    int code = bc__sys_check_regular(source->file);
-    if (code == 0) code = bc__sys_size(source->file, &size);
+    int code = 0;
+    if (source->storage == NULL) {
+        code = bc__sys_check_regular(source->file);
+        if (code == 0) code = bc__sys_size(source->file, &size);
+    }
     if (code != 0) {
         bc__sys_close(source->file);
         return bc__error_set(
@@ -402,19 +416,42 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
             code == ESPIPE ? "Not a regular file" : bc__error_message(code),
             source->path);
     }
-    if (bc__file_adopt(&disk->file, source->file, source->path, size) != 0) {
-        return bc__error_memory(error);
-    }
+    code = source->storage != NULL
+               ? bc__file_adopt_storage(&disk->file, source->storage, source->path)
+               : bc__file_adopt(&disk->file, source->file, source->path, size);
+    return code == 0 ? 0 : bc__error_memory(error);
+}
+
+int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source,
+                       struct bc_schema **out_schema, struct bc_error *error) {
+    bool has_storage = source->storage != NULL;
+    bc_assert(disk != NULL && has_storage == (source->file < 0) && source->path != NULL);
+    memset(disk, 0, sizeof(*disk));
+    int code = adopt_source(disk, source, error);
+    if (code != 0) return code;
     disk->tier.ops = &bc__disk_ops;
     disk->file.is_lent = source->is_lent;
     disk->is_partial = source->is_partial;
     disk->follows = source->follows;
-    disk->tier.copies_on_read = source->copies;
+    disk->tier.copies_on_read = source->copies || has_storage;
     disk->tier.is_writable = source->is_writable;
+    disk->tier.is_unkept = source->is_writable || has_storage;
     disk->validates = source->validates;
     disk->max_batches = source->max_batches;
+    int64_t size;
+    code = bc__file_size(&disk->file, &size);
+    if (code != 0) code = bc__disk_error_reading(disk, code, error);
+    if (code == 0 && has_storage && bc__read_ahead_new(&disk->ahead) != 0) {
+        code = bc__error_memory(error);
+    }
+    if (code != 0) {
+        bc__file_finish(&disk->file);
+        return code;
+    }
     code = open_by_format(disk, size, out_schema, error);
     if (code != 0) {
+        bc__read_ahead_free(disk->ahead);
+        bc__region_unref(disk->index);
         bc__scanner_finish(&disk->scanner);
         bc__free(disk->blocks);
         bc__free(disk->key);

@@ -7,6 +7,7 @@
 #include "disk/errors.h"
 #include "disk/loaded_message.h"
 #include "disk/read_dictionary.h"
+#include "disk/stored_message.h"
 #include "ipc/decode.h"
 #include "ipc/message_size.h"
 #include "ipc/verify.h"
@@ -128,6 +129,16 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
                           left, out_batch, reason);
 }
 
+/* Loads the message of a batch: of a storage, only the columns of the projection. */
+static int load_batch(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
+                      const struct bc_projection *projection,
+                      struct bc_loaded_message *out, struct bc_error *error) {
+    if (!bc__file_has_storage(&disk->file)) {
+        return bc__load_batch(disk, extent, out, error);
+    }
+    return bc__stored_load(disk, extent, number, projection, out, error);
+}
+
 int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
                   struct bc_tier_read request, struct bc_batch **out_batch,
                   struct bc_error *error) {
@@ -142,7 +153,9 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     }
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_loaded_message message;
-    if (code == 0) code = bc__load_batch(disk, extent, &message, error);
+    if (code == 0) {
+        code = load_batch(disk, extent, number, request.projection, &message, error);
+    }
     if (code != 0) return code;
     struct bc_error reason;
     reason.code = 0;
@@ -156,12 +169,26 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     return bc__disk_error_batch(disk, code, number, error);
 }
 
+/* Loads the metadata of a batch's message; without a storage, the whole message. */
+static int load_metadata(struct bc_disk *disk, struct bc_extent extent,
+                         struct bc_loaded_message *out, struct bc_error *error) {
+    if (!bc__file_has_storage(&disk->file)) {
+        return bc__load_message(disk, extent, disk->tier.copies_on_read, out, error);
+    }
+    static const int32_t no_column;
+    struct bc_projection *none;
+    int code = bc__projection_new(disk->encoder.schema, &no_column, 0, &none, error);
+    if (code != 0) return code;
+    code = bc__stored_load(disk, extent, BC_NO_BATCH, none, out, error);
+    bc__projection_free(none);
+    return code;
+}
+
 int bc__disk_measure(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
                      int64_t *columns, enum bc_codec *out_codec, struct bc_error *error) {
     struct bc_loaded_message message;
     int code = bc__disk_check(&disk->tier, error);
-    if (code == 0)
-        code = bc__load_message(disk, extent, disk->tier.copies_on_read, &message, error);
+    if (code == 0) code = load_metadata(disk, extent, &message, error);
     if (code != 0) return code;
     code = bc__load_metadata(&message, false);
     if (code == 0) {

@@ -17,6 +17,8 @@ uint64_t bc__disk_read_cost(struct bc_tier *tier, struct bc_extent extent, uint6
                             bool is_new) {
     const struct bc_disk *disk = bc__disk_of(tier);
     bc_assert(extent.size > 0);
+    /* A storage may wait for a network. */
+    if (bc__file_has_storage(&disk->file)) return UINT64_MAX;
     uint64_t size = (uint64_t)extent.size;
     uint64_t bytes = disk->tier.copies_on_read ? size : 0;
     bool is_opened = disk->encoder.metadata == NULL;

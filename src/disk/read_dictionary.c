@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "arrow/validate.h"
+#include "base/alloc.h"
 #include "base/error.h"
 #include "disk/delta_chain.h"
 #include "disk/loaded_message.h"
@@ -36,17 +37,45 @@ static int decode_dictionary_message(struct bc_disk *disk, int32_t index,
     return 0;
 }
 
-/* Decodes the message of one version as a batch. */
+/* Messages of consecutive versions, which were loaded before the chains are locked: a
+ * storage is read without a lock. */
+struct loaded_parts {
+    uint64_t first;
+    uint64_t n;
+    struct bc_loaded_message *messages;
+};
+
+static void unload_parts(struct loaded_parts *parts) {
+    for (uint64_t i = 0; i < parts->n; i++) bc__unload_message(&parts->messages[i]);
+    bc__free(parts->messages);
+    *parts = (struct loaded_parts){0};
+}
+
+/* Takes the message of a version from the parts, or loads it. */
+static int take_message(struct bc_disk *disk, const struct bc_dictionary_version *version,
+                        bool copies, struct loaded_parts *parts,
+                        struct bc_loaded_message *out) {
+    if (parts == NULL || version->number - parts->first >= parts->n) {
+        return bc__load_message(disk, version->extent, copies, out, NULL);
+    }
+    struct bc_loaded_message *message = &parts->messages[version->number - parts->first];
+    *out = *message;
+    message->region = NULL;
+    return 0;
+}
+
+/* Decodes the message of one version as a batch. `parts`: NULL means none. */
 static int decode_version(struct bc_disk *disk, int32_t index,
                           const struct bc_dictionary_version *version, bool copies,
-                          int64_t *left, struct bc_batch **out_batch) {
+                          struct loaded_parts *parts, int64_t *left,
+                          struct bc_batch **out_batch) {
     bool is_new = !version->verified || disk->tier.copies_on_read;
     bool checks = is_new && disk->encoder.checksums;
     bool reads_all = copies || checks || (is_new && disk->validates);
     int code = reads_all ? bc__work_spend(left, version->extent.size) : 0;
     if (code != 0) return code;
     struct bc_loaded_message message;
-    code = bc__load_message(disk, version->extent, copies, &message, NULL);
+    code = take_message(disk, version, copies, parts, &message);
     if (code != 0) return code;
     code = decode_dictionary_message(disk, index, &message, checks, left, out_batch);
     bc__unload_message(&message);
@@ -82,15 +111,18 @@ static int validate_part(const struct bc_disk *disk, int32_t index,
 enum { PART_BYTES = 4096 };
 
 /* Appends the chain's next version to the chain. */
-static int append_part(struct bc_disk *disk, struct bc_chain *chain, int64_t *left,
+static int append_part(struct bc_disk *disk, struct bc_chain *chain,
+                       struct loaded_parts *parts, int64_t *left,
                        struct bc_batch *whole) {
     uint64_t number = chain->base + bc__delta_values_parts(chain->values);
     struct bc_dictionary_version version =
         bc__dictionaries_get_version(&disk->dictionaries, chain->index, number);
-    struct bc_batch *part;
+    struct bc_batch *part = NULL;
     int code = bc__work_spend(left, PART_BYTES);
     /* Copy the part: its values are read more than once. */
-    if (code == 0) code = decode_version(disk, chain->index, &version, true, left, &part);
+    if (code == 0) {
+        code = decode_version(disk, chain->index, &version, true, parts, left, &part);
+    }
     if (code != 0) return code;
     if (whole != NULL) code = validate_part(disk, chain->index, part, whole);
     if (code == 0) code = bc__delta_values_append(chain->values, part);
@@ -100,7 +132,7 @@ static int append_part(struct bc_disk *disk, struct bc_chain *chain, int64_t *le
 
 /* Appends versions to the chain up to version `number`. */
 static int extend_chain(struct bc_disk *disk, struct bc_chain *chain, uint64_t number,
-                        int64_t *left) {
+                        struct loaded_parts *parts, int64_t *left) {
     uint64_t wanted = number - chain->base + 1;
     if (bc__delta_values_parts(chain->values) >= wanted) return 0;
     struct bc_batch *whole = NULL;
@@ -110,20 +142,48 @@ static int extend_chain(struct bc_disk *disk, struct bc_chain *chain, uint64_t n
     }
     int code = 0;
     while (bc__delta_values_parts(chain->values) < wanted && code == 0) {
-        code = append_part(disk, chain, left, whole);
+        code = append_part(disk, chain, parts, left, whole);
     }
     bc__batch_unref(whole);
     return code;
 }
 
-/* Decodes a delta together with the versions before it. */
-static int decode_chained(struct bc_disk *disk, int32_t index,
-                          const struct bc_dictionary_version *version, int64_t *left,
-                          struct bc_batch **out_batch) {
+/* Loads the parts that the chain of the version lacks. The chains are not locked. */
+static int load_parts(struct bc_disk *disk, int32_t index,
+                      const struct bc_dictionary_version *version, uint64_t first,
+                      struct loaded_parts *out) {
+    uint64_t n = version->number - first + 1;
+    *out = (struct loaded_parts){first, 0, bc__calloc(n, sizeof(*out->messages))};
+    if (out->messages == NULL) return ENOMEM;
+    int code = 0;
+    for (; out->n < n && code == 0; out->n++) {
+        const struct bc_extent extent =
+            bc__dictionaries_get_version(&disk->dictionaries, index, first + out->n)
+                .extent;
+        code = bc__load_message(disk, extent, true, &out->messages[out->n], NULL);
+        if (code != 0) break;
+    }
+    if (code != 0) unload_parts(out);
+    return code;
+}
+
+/* Decodes a delta together with the versions before it. `parts`: those of a storage that
+ * are loaded. EAGAIN: a storage has more parts to load, from `*out_first` on. */
+static int decode_with_parts(struct bc_disk *disk, int32_t index,
+                             const struct bc_dictionary_version *version,
+                             struct loaded_parts *parts, int64_t *left,
+                             uint64_t *out_first, struct bc_batch **out_batch) {
     struct bc_dictionaries *dictionaries = &disk->dictionaries;
     if (!bc__dictionaries_lock_chains(dictionaries, left == NULL)) return EAGAIN;
     struct bc_chain *chain = bc__chains_use(dictionaries, index, version->base);
-    int code = chain == NULL ? ENOMEM : extend_chain(disk, chain, version->number, left);
+    int code = chain == NULL ? ENOMEM : 0;
+    if (code == 0 && bc__file_has_storage(&disk->file)) {
+        *out_first = chain->base + bc__delta_values_parts(chain->values);
+        bool is_loaded =
+            *out_first > version->number || (parts->n > 0 && *out_first >= parts->first);
+        if (!is_loaded) code = EAGAIN;
+    }
+    if (code == 0) code = extend_chain(disk, chain, version->number, parts, left);
     if (code == 0) {
         uint64_t part = version->number - version->base;
         code = bc__delta_values_batch(chain->values, part, out_batch);
@@ -131,6 +191,22 @@ static int decode_chained(struct bc_disk *disk, int32_t index,
     if (chain != NULL) bc__chains_trim(dictionaries, chain);
     bc__mutex_unlock(&dictionaries->chain_lock);
     return code;
+}
+
+static int decode_chained(struct bc_disk *disk, int32_t index,
+                          const struct bc_dictionary_version *version, int64_t *left,
+                          struct bc_batch **out_batch) {
+    struct loaded_parts parts = {0};
+    for (;;) {
+        uint64_t first = 0;
+        int code =
+            decode_with_parts(disk, index, version, &parts, left, &first, out_batch);
+        unload_parts(&parts);
+        if (code != EAGAIN || !bc__file_has_storage(&disk->file)) return code;
+        /* Another thread may trim the chain meanwhile: then more parts are loaded. */
+        code = load_parts(disk, index, version, first, &parts);
+        if (code != 0) return code;
+    }
 }
 
 /* Decodes a version's values, and copies their nodes into `batch`. `*held` gets the
@@ -142,7 +218,7 @@ static int read_version(struct bc_disk *disk, int32_t index,
     int32_t owner = dictionaries->all[index].shared_with;
     bool is_whole = version->base == version->number;
     int code = is_whole ? decode_version(disk, owner, version, disk->tier.copies_on_read,
-                                         left, held)
+                                         NULL, left, held)
                         : decode_chained(disk, owner, version, left, held);
     if (code != 0) return code;
     bc__dictionaries_copy_nodes(dictionaries, index, *held, batch);

@@ -21,7 +21,7 @@ static int compare_reencoded(struct bc_disk *disk, const struct bc_iovec *wanted
     int code = bc__sys_size(disk->file.file, &end);
     /* A schema's checksum is verified separately. */
     disk->scanner.is_ours = false;
-    if (code == 0) code = bc__scanner_peek(&disk->scanner, end, &result);
+    if (code == 0) code = bc__scanner_peek(&disk->scanner, end, &result, NULL);
     disk->scanner.is_ours = true;
     if (code == 0 && result.kind != BC_SCAN_SCHEMA) return 0;
     if (code == 0) {
@@ -148,7 +148,7 @@ static int check_incomplete(struct bc_disk *disk, struct bc_error *error) {
     int64_t size;
     int code = bc__sys_size(disk->file.file, &size);
     if (code == 0) {
-        code = bc__trailer_read(disk->file.file, size, &disk->trailer, &complete);
+        code = bc__trailer_read(&disk->file, size, &disk->trailer, &complete, error);
     }
     if (code != 0) return bc__disk_error_reading(disk, code, error);
     if (!complete) return 0;
@@ -222,8 +222,8 @@ static int check_is_recording(struct bc_disk *disk) {
     if (code != 0) return code;
     if (is_zero(head, sizeof(head))) return check_zeroed(disk->file.file, size);
     struct bc_scan_result result;
-    disk->scanner.file = disk->file.file;
-    code = bc__scanner_peek(&disk->scanner, size, &result);
+    disk->scanner.file = &disk->file;
+    code = bc__scanner_peek(&disk->scanner, size, &result, NULL);
     if (code == 0 && result.kind != BC_SCAN_SCHEMA) code = EINVAL;
     struct bc_wire_schema read = {0};
     if (code == 0) {
@@ -269,7 +269,7 @@ int bc__disk_resume(struct bc_disk *disk, const struct bc_schema *schema,
     if (code == 0) {
         bc__naming_finish(&disk->file.naming, disk->file.file);
         disk->file.durable = options->durable;
-        disk->scanner.file = disk->file.file;
+        disk->scanner.file = &disk->file;
         disk->scanner.is_ours = true;
         disk->is_partial = true;
         disk->resumes = true;

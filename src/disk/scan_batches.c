@@ -20,10 +20,11 @@ int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *r
 }
 
 int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int64_t size,
-                   enum bc_scan_kind kind, struct bc_scan_result *out) {
+                   enum bc_scan_kind kind, struct bc_scan_result *out,
+                   struct bc_error *error) {
     if (block->offset <= 0 || block->offset > size) return EINVAL;
     disk->scanner.offset = block->offset;
-    int code = bc__scanner_peek(&disk->scanner, size, out);
+    int code = bc__scanner_peek(&disk->scanner, size, out, error);
     if (code != 0) return code;
     if (out->kind != kind) return EINVAL;
     bool matches = block->metadata_bytes == out->size - out->head.body_bytes &&
@@ -69,7 +70,7 @@ static int next_listed_batch(struct bc_disk *disk, int64_t end,
                              struct bc_scan_result *out_result, struct bc_error *error) {
     if (disk->next_block == disk->n_blocks) return 0;
     const struct bc_wire_block *block = &disk->blocks[disk->next_block];
-    int code = bc__scan_block(disk, block, end, BC_SCAN_BATCH, out_result);
+    int code = bc__scan_block(disk, block, end, BC_SCAN_BATCH, out_result, error);
     if (code != 0) return bc__disk_error_scan(disk, code, block->offset, error);
     disk->next_block++;
     return 0;
@@ -86,8 +87,10 @@ static int check_end_marker(struct bc_disk *disk, bool *out_is_end,
      * marker. Require the trailer. */
     int64_t size;
     struct bc_trailer trailer;
-    int code = bc__sys_size(disk->file.file, &size);
-    if (code == 0) code = bc__trailer_read(disk->file.file, size, &trailer, out_is_end);
+    int code = bc__file_size(&disk->file, &size);
+    if (code == 0) {
+        code = bc__trailer_read(&disk->file, size, &trailer, out_is_end, error);
+    }
     if (code == 0 && *out_is_end) disk->saw_end = true;
     return code == 0 ? 0 : bc__disk_error_reading(disk, code, error);
 }
@@ -121,7 +124,7 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
                       struct bc_error *error) {
     for (bool again = false;;) {
         int64_t end;
-        int code = bc__sys_size(disk->file.file, &end);
+        int code = bc__file_size(&disk->file, &end);
         if (code == 0 && disk->scanner.offset > end) code = EIO;
         if (code != 0) return bc__disk_error_reading(disk, code, error);
         out_result->size = 0;
@@ -131,7 +134,7 @@ static int find_batch(struct bc_disk *disk, struct bc_scan_result *out_result,
             return next_listed_batch(disk, end < written ? end : written, out_result,
                                      error);
         }
-        code = bc__scanner_peek(&disk->scanner, end, out_result);
+        code = bc__scanner_peek(&disk->scanner, end, out_result, error);
         bool is_message = code == 0 && (out_result->kind == BC_SCAN_BATCH ||
                                         out_result->kind == BC_SCAN_DICTIONARY);
         if (is_message) code = check_message_whole(disk, out_result);

@@ -12,6 +12,7 @@ int bc__scan_add_dictionary(struct bc_disk *disk, const struct bc_scan_result *r
  * EBADMSG: the message has another size.
  * Other errnos: as bc__scanner_peek(). */
 int bc__scan_block(struct bc_disk *disk, const struct bc_wire_block *block, int64_t size,
-                   enum bc_scan_kind kind, struct bc_scan_result *out);
+                   enum bc_scan_kind kind, struct bc_scan_result *out,
+                   struct bc_error *error);
 
 #endif

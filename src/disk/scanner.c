@@ -18,19 +18,20 @@ void bc__scanner_finish(struct bc_scanner *scanner) {
 
 /* Reads [at, at + size) into the scratch memory. `*out_size`: the size read. */
 static int read_scratch(struct bc_scanner *scanner, int64_t at, size_t size,
-                        size_t *out_size) {
+                        size_t *out_size, struct bc_error *error) {
     int code = bc__grow((void **)&scanner->scratch, &scanner->capacity, size, 1);
     if (code != 0) return code;
-    return bc__sys_read(scanner->file, scanner->scratch, size, at, out_size);
+    return bc__file_read(scanner->file, scanner->scratch, size, at, out_size, error);
 }
 
 /* Moves the metadata to the start of the scratch memory, which has `got` bytes of the
  * message.
  * EAGAIN: the file has only a part of the metadata. */
 static int read_metadata(struct bc_scanner *scanner, const struct bc_frame *frame,
-                         size_t got) {
+                         size_t got, struct bc_error *error) {
     size_t framed = (size_t)(frame->metadata + frame->metadata_size);
-    int code = got >= framed ? 0 : read_scratch(scanner, scanner->offset, framed, &got);
+    int code = 0;
+    if (got < framed) code = read_scratch(scanner, scanner->offset, framed, &got, error);
     if (code == 0 && got < framed) code = EAGAIN;
     if (code != 0) return code;
     /* Verify the checksum now: no later check would notice a wrong dictionary id. */
@@ -52,7 +53,7 @@ static enum bc_scan_kind scan_kind_of(const struct bc_wire_head *head) {
 }
 
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
-                     struct bc_scan_result *out_result) {
+                     struct bc_scan_result *out_result, struct bc_error *error) {
     bc_assert(scanner->offset >= 0);
     memset(out_result, 0, sizeof(*out_result));
     out_result->kind = BC_SCAN_NOTHING;
@@ -60,7 +61,7 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
     int64_t left = end - scanner->offset;
     size_t wanted = left < READ_AHEAD ? (size_t)left : READ_AHEAD;
     size_t got;
-    int code = read_scratch(scanner, scanner->offset, wanted, &got);
+    int code = read_scratch(scanner, scanner->offset, wanted, &got, error);
     if (code != 0) return code;
     struct bc_frame frame;
     out_result->kind = BC_SCAN_PART;
@@ -73,7 +74,7 @@ int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
         return 0;
     }
     if (frame.metadata_size > left - frame.metadata) return 0;
-    code = read_metadata(scanner, &frame, got);
+    code = read_metadata(scanner, &frame, got, error);
     if (code != 0) return code == EAGAIN ? 0 : code;
     struct bc_wire_head *head = &out_result->head;
     code = bc__metadata_peek(scanner->scratch, (size_t)frame.metadata_size, head);

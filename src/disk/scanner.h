@@ -28,7 +28,7 @@ struct bc_scan_result {
 };
 
 struct bc_scanner {
-    int file; /* borrowed */
+    const struct bc_file *file; /* borrowed */
     bool is_ours;
     int64_t offset;   /* of the next message */
     uint8_t *scratch; /* the last metadata */
@@ -42,8 +42,8 @@ void bc__scanner_finish(struct bc_scanner *scanner);
  * EINVAL: no message.
  * ENOTSUP: a batch or dictionary with an unsupported version of metadata.
  * ENOMEM: out of memory.
- * Other errnos: reading failed. */
+ * Other errnos: reading failed, as bc__file_read() does. */
 int bc__scanner_peek(struct bc_scanner *scanner, int64_t end,
-                     struct bc_scan_result *out_result);
+                     struct bc_scan_result *out_result, struct bc_error *error);
 
 #endif

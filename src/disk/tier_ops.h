@@ -96,6 +96,7 @@ struct bc_tier {
     bool has_index;      /* `locate` finds batches */
     bool copies_on_read; /* each read copies the file, and verifies it again */
     bool is_writable;    /* each batch has memory of its own, which its owner may write */
+    bool is_unkept;      /* the store keeps no batch that was read */
 };
 
 #endif

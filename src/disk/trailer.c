@@ -167,26 +167,26 @@ static bool parse_footer(const uint8_t *bytes, int64_t size, struct bc_trailer *
            bc__trailer_file_size(out) == size;
 }
 
-int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
-                     bool *out_complete) {
+int bc__trailer_read(const struct bc_file *file, int64_t size,
+                     struct bc_trailer *out_trailer, bool *out_complete,
+                     struct bc_error *error) {
     *out_complete = false;
     if (size < BC_TRAILER_MARKER + BC_TRAILER_FOOTER) return 0;
     uint8_t footer[BC_TRAILER_FOOTER];
     size_t got;
-    int code = bc__sys_read(file, footer, sizeof(footer), size - BC_TRAILER_FOOTER, &got);
+    int code = bc__file_read(file, footer, sizeof(footer), size - BC_TRAILER_FOOTER, &got,
+                             error);
     if (code != 0) return code;
     struct bc_trailer trailer;
     if (got != sizeof(footer) || !parse_footer(footer, size, &trailer)) return 0;
     static const uint8_t end_of_stream[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
     uint8_t marker[sizeof(end_of_stream)];
-    code = bc__sys_read(file, marker, sizeof(marker), trailer.end, &got);
+    code = bc__file_read(file, marker, sizeof(marker), trailer.end, &got, error);
     if (code != 0) return code;
     if (got != sizeof(marker) || memcmp(marker, end_of_stream, sizeof(marker)) != 0) {
         return 0;
     }
-    /* The index must have no hole. */
-    size_t index = (size_t)(size - trailer.end);
-    if (bc__sys_bytes_before_hole(file, trailer.end, index) != index) return 0;
+    if (!bc__file_is_whole(file, trailer.end, size)) return 0;
     *out_trailer = trailer;
     *out_complete = true;
     return 0;

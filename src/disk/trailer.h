@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/sys.h"
+#include "disk/file.h"
 
 enum {
     BC_TRAILER_MARKER = 64, /* bytes of the marker and its zeros */
@@ -90,8 +90,9 @@ bool bc__trailer_get_dictionary(const struct bc_trailer *trailer, const uint8_t 
                                 struct bc_trailer_dictionary *out_dictionary);
 
 /* Reads the trailer of a file of `size` bytes. `*out_complete`: the file has a valid
- * trailer, and `*out_trailer` is set. Returns 0 or an errno of reading. */
-int bc__trailer_read(int file, int64_t size, struct bc_trailer *out_trailer,
-                     bool *out_complete);
+ * trailer, and `*out_trailer` is set. Fails as bc__file_read() does. */
+int bc__trailer_read(const struct bc_file *file, int64_t size,
+                     struct bc_trailer *out_trailer, bool *out_complete,
+                     struct bc_error *error);
 
 #endif

@@ -54,6 +54,7 @@ int bc__ingest_init(struct bc_ingest *ingest, struct ArrowArrayStream *stream,
                 options->exhausted ? BC_INGEST_EXHAUSTED : BC_INGEST_OPEN);
     ingest->store = store;
     ingest->reads_tier = stream == NULL && !options->exhausted;
+    ingest->is_unlocked = options->is_unlocked;
     ingest->request = options->request;
     ingest->request_context = options->request_context;
     ingest->n_recorded = stream == NULL ? 0 : bc__store_published(store);
@@ -156,14 +157,15 @@ static int produce_from_file(struct bc_ingest *ingest, int *out_next,
                              struct bc_error *error) {
     bool ended = false;
     int code = 0;
-    /* Closing the cache closes the file. */
-    bc__mutex_lock(&ingest->store_lock);
+    /* Closing the cache closes the file. A storage is scanned before the cache is known.
+     */
+    if (!ingest->is_unlocked) bc__mutex_lock(&ingest->store_lock);
     if (load_state(ingest) == BC_INGEST_OPEN) {
         code = bc__store_put_next(ingest->store, &ended, error);
         if (code != 0 && code != ENOMEM && code != EAGAIN) *out_next = BC_INGEST_FAILED;
         if (ended) *out_next = BC_INGEST_EXHAUSTED;
     }
-    bc__mutex_unlock(&ingest->store_lock);
+    if (!ingest->is_unlocked) bc__mutex_unlock(&ingest->store_lock);
     bool failed = *out_next == BC_INGEST_FAILED;
     if ((code == EAGAIN || code == EOWNERDEAD) && ingest->request != NULL) {
         code = ingest->request(ingest->request_context, code, &failed, error);

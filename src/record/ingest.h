@@ -66,6 +66,7 @@ struct bc_ingest {
     _Atomic uint64_t waiters;     /* threads in a call that waits or has waited */
     struct bc_source source;      /* used by the producer only */
     bool reads_tier;     /* the batches come from the tier's file, not from a source */
+    bool is_unlocked;    /* see bc_ingest_options */
     bc_request *request; /* of a followed file; else NULL */
     void *request_context;
     uint64_t n_skipped; /* the producer's: source batches compared with recorded ones, and
@@ -88,6 +89,9 @@ struct bc_ingest_options {
     bc_request *request; /* without a stream: requests batches from the writer; or NULL */
     void *request_context;
     bool exhausted; /* the store has all batches; no stream */
+    /* The tier's file is a storage: scanned without a lock, by the thread that opens it.
+     */
+    bool is_unlocked;
 };
 
 /* Initialises the ingest. On success the stream moves in. Batches in the store are taken

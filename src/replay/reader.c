@@ -180,10 +180,100 @@ static int not_quick_error(struct bc_error *error) {
     return bc__error_set(error, EAGAIN, "The read takes long, or waits for a thread");
 }
 
+static int order_error(uint64_t number, struct bc_error *error) {
+    return bc__error_set(error, EINVAL,
+                         "The order has batch %llu, which the stream lacks",
+                         (unsigned long long)number);
+}
+
+static int end_stream(struct ArrowArray *out_array, struct bc_batch_info *out_info) {
+    memset(out_array, 0, sizeof(*out_array));
+    if (out_info != NULL) memset(out_info, 0, sizeof(*out_info));
+    return 0;
+}
+
+/* ---- a storage ---- */
+
+static int get_stored(struct bc_reader *reader, uint64_t number,
+                      struct bc_batch **out_batch, struct bc_batch_info *out_info,
+                      struct bc_error *error) {
+    const struct bc_reader_cache *cache = &reader->cache;
+    struct bc_hook_state state;
+    int code = bc__ingest_enter_hooks(cache->ingest, &state, error);
+    if (code != 0) return code;
+    code = cache->ops->enter(cache->context, error);
+    if (code == 0) {
+        bool borrowed;
+        code = bc__store_get(cache->store, number, reader->projection, false, out_batch,
+                             &borrowed, out_info, error);
+        bc_assert(code != 0 || !borrowed);
+        cache->ops->leave(cache->context);
+    }
+    bc__ingest_leave_hooks(cache->ingest, &state);
+    return code;
+}
+
+/* Exports the batch, unless the cursor has moved or the cache is closed: then
+ * `*out_array` is released. The batch's reference moves in. */
+static int export_stored(struct bc_reader *reader, uint64_t cursor,
+                         struct bc_batch *batch, struct ArrowArray *out_array,
+                         struct bc_error *error) {
+    const struct bc_projection *projection = reader->projection;
+    const int32_t *fields = projection == NULL ? NULL : projection->fields;
+    out_array->release = NULL;
+    bc__mutex_lock(&reader->borrow_list->lock);
+    bool is_current = atomic_load(&reader->cursor) == cursor &&
+                      !atomic_load_explicit(reader->cache.closed, memory_order_acquire);
+    int code = 0;
+    if (is_current) {
+        code =
+            bc__export_batch(bc__reader_schema(reader), fields, batch, NULL, out_array);
+    }
+    bool is_exported = is_current && code == 0;
+    if (is_exported) {
+        move_cursor(reader, cursor);
+        count_hit(&reader->disk_hits);
+    }
+    bc__mutex_unlock(&reader->borrow_list->lock);
+    if (!is_exported) bc__batch_unref(batch);
+    return code == 0 ? 0 : bc__error_memory(error);
+}
+
+/* As next_batch(), without the reader's lock while the batch is read. */
+static int next_stored(struct bc_reader *reader, struct ArrowArray *out_array,
+                       struct bc_batch_info *out_info, struct bc_error *error) {
+    const struct bc_reader_cache *cache = &reader->cache;
+    for (;;) {
+        if (atomic_load_explicit(cache->closed, memory_order_acquire)) {
+            return bc__error_closed(error);
+        }
+        uint64_t cursor = atomic_load_explicit(&reader->cursor, memory_order_relaxed);
+        uint64_t published = bc__store_published(cache->store);
+        if (cursor >= reader->stop || (reader->order == NULL && cursor >= published)) {
+            return end_stream(out_array, out_info);
+        }
+        uint64_t number = number_at(reader, cursor);
+        if (number >= published) return order_error(number, error);
+        struct bc_batch *batch;
+        struct bc_batch_info info;
+        int code = get_stored(reader, number, &batch, &info, error);
+        if (code == 0) code = export_stored(reader, cursor, batch, out_array, error);
+        if (code != 0) return code;
+        if (out_array->release == NULL) continue;
+        if (out_info != NULL) *out_info = info;
+        report_position(reader);
+        return 0;
+    }
+}
+
 static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *out_array,
                       struct bc_batch_info *out_info, struct bc_error *error) {
     bc_assert(reader != NULL && out_array != NULL);
     const struct bc_reader_cache *cache = &reader->cache;
+    if (cache->ops->enter != NULL) {
+        return quick ? not_quick_error(error)
+                     : next_stored(reader, out_array, out_info, error);
+    }
     for (;;) {
         struct result result = {0, NULL, 0};
         /* Read before the published count: the count then includes every batch before the
@@ -206,15 +296,9 @@ static int next_batch(struct bc_reader *reader, bool quick, struct ArrowArray *o
             return result.code == EAGAIN ? not_quick_error(error) : result.code;
         }
         if (exhausted && step == STEP_NOT_YET && reader->order != NULL) {
-            return bc__error_set(error, EINVAL,
-                                 "The order has batch %llu, which the stream lacks",
-                                 (unsigned long long)result.number);
+            return order_error(result.number, error);
         }
-        if (exhausted || step == STEP_ENDED) {
-            memset(out_array, 0, sizeof(*out_array));
-            if (out_info != NULL) memset(out_info, 0, sizeof(*out_info));
-            return 0;
-        }
+        if (exhausted || step == STEP_ENDED) return end_stream(out_array, out_info);
         int code = cache->ops->advance(cache->context, result.number, error);
         if (code != 0) return code;
     }

@@ -5,6 +5,9 @@
  *            ▲                             │ no
  *            └── wait or become producer ◀─┘ (no lock held)
  *
+ * A storage is read without the lock, because the functions of the caller may wait for a
+ * thread that needs the lock. The batch is then exported if the cursor has not moved.
+ *
  * Each reader has its own lock, which orders the threads of one reader. Close sets
  * `closed`, and then acquires each reader's lock once. After that, no reader is in a call
  * of the store. A reader references a batch before the cursor moves past it. The lowest
@@ -28,6 +31,11 @@ struct bc_reader_ops {
     void (*on_advance)(void *context);
     /* The reader is closed. Releases its reference to the cache. */
     void (*on_close)(void *context, struct bc_reader *reader);
+    /* Keep the file of a storage open meanwhile. NULL: the cache has no storage, and the
+     * reader's lock keeps the file open.
+     * EINVAL: the cache is closed. */
+    int (*enter)(void *context, struct bc_error *error);
+    void (*leave)(void *context);
 };
 
 /* The parts of a cache that its readers use; they outlive the readers. */

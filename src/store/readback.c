@@ -117,7 +117,7 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
                              "index; the file may be corrupted",
                              (unsigned long long)number);
     }
-    if (projection != NULL || store->tier->is_writable) {
+    if (projection != NULL || store->tier->is_unkept) {
         *out_borrowed = false;
         *out_batch = batch;
         return 0;

@@ -69,6 +69,14 @@ int main(void) {
     SHOW(bc_file_options, follow);
     SHOW(bc_file_options, read_into_memory);
     SHOW(bc_file_options, writable);
+    SHOW(bc_file_options, storage);
+    SHOW(bc_range, offset);
+    SHOW(bc_range, size);
+    SHOW(bc_storage, size);
+    SHOW(bc_storage, read);
+    SHOW(bc_storage, ahead);
+    SHOW(bc_storage, release);
+    SHOW(bc_storage, context);
     SHOW(bc_save_options, struct_size);
     SHOW(bc_save_options, overwrite);
     SHOW(bc_save_options, durable);

@@ -187,7 +187,8 @@ static void test_damaged(void) {
     struct bc_trailer trailer;
     bool complete;
     int64_t size = file_size(dir.path);
-    CHECK(bc__trailer_read(file, size, &trailer, &complete) == 0 && complete);
+    struct bc_file opened = {.file = file};
+    CHECK(bc__trailer_read(&opened, size, &trailer, &complete, NULL) == 0 && complete);
     CHECK(trailer.statistics_bytes > 0);
     int64_t at = bc__trailer_statistics_at(&trailer);
     for (int64_t i = at; i < at + trailer.statistics_bytes; i++) {

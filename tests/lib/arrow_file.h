@@ -74,7 +74,9 @@ static inline void arrow_file_from(const char *path) {
     int file = open(path, O_RDONLY);
     struct bc_trailer trailer;
     bool complete;
-    CHECK(bc__trailer_read(file, (int64_t)size, &trailer, &complete) == 0 && complete);
+    struct bc_file opened = {.file = file};
+    CHECK(bc__trailer_read(&opened, (int64_t)size, &trailer, &complete, NULL) == 0 &&
+          complete);
     CHECK(close(file) == 0);
     CHECK(trailer.batches < BLOCKS_MAX && trailer.dictionaries < BLOCKS_MAX);
     struct bc_wire_block batches[BLOCKS_MAX];

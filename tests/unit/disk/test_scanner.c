@@ -10,15 +10,17 @@ struct counts {
 /* Scans the first `end` bytes: the kind that ended the scan, and the counts before. */
 static enum bc_scan_kind scan(int file, int64_t end, struct counts *out_counts,
                               int64_t *out_at) {
-    struct bc_scanner scanner = {.file = file};
+    struct bc_file opened = {.file = file};
+    struct bc_scanner scanner = {.file = &opened};
     struct bc_scan_result result;
     *out_counts = (struct counts){0};
     for (;;) {
         /* The schema has no checksum of its own. */
         scanner.is_ours = scanner.offset > 0;
-        CHECK(bc__scanner_peek(&scanner, end, &result) == 0);
+        CHECK(bc__scanner_peek(&scanner, end, &result, NULL) == 0);
         int64_t before = scanner.offset;
-        CHECK(bc__scanner_peek(&scanner, end, &result) == 0 && scanner.offset == before);
+        CHECK(bc__scanner_peek(&scanner, end, &result, NULL) == 0 &&
+              scanner.offset == before);
         out_counts->schemas += result.kind == BC_SCAN_SCHEMA;
         out_counts->batches += result.kind == BC_SCAN_BATCH;
         out_counts->dictionaries += result.kind == BC_SCAN_DICTIONARY;
@@ -40,7 +42,8 @@ static void test_every_cut(void) {
     int64_t size = file_size(dir.path);
     struct bc_trailer trailer;
     bool complete;
-    CHECK(bc__trailer_read(file, size, &trailer, &complete) == 0 && complete);
+    struct bc_file opened = {.file = file};
+    CHECK(bc__trailer_read(&opened, size, &trailer, &complete, NULL) == 0 && complete);
     struct counts counts;
     int64_t at;
     CHECK(scan(file, size, &counts, &at) == BC_SCAN_END && at == trailer.end);
@@ -66,9 +69,10 @@ static int peek_at_size(int32_t size, enum bc_scan_kind *out_kind) {
     const int32_t words[16] = {size};
     file_write(dir.path, words, sizeof(words));
     int file = open(dir.path, O_RDONLY);
-    struct bc_scanner scanner = {.file = file};
+    struct bc_file opened = {.file = file};
+    struct bc_scanner scanner = {.file = &opened};
     struct bc_scan_result result;
-    int code = bc__scanner_peek(&scanner, sizeof(words), &result);
+    int code = bc__scanner_peek(&scanner, sizeof(words), &result, NULL);
     *out_kind = result.kind;
     bc__scanner_finish(&scanner);
     CHECK(close(file) == 0);

@@ -14,7 +14,8 @@ static int open_recorded(struct recording_dir *dir, struct bc_trailer *out_trail
     int file = open(dir->path, O_RDWR);
     bool complete;
     off_t size = lseek(file, 0, SEEK_END);
-    CHECK(bc__trailer_read(file, size, out_trailer, &complete) == 0 && complete);
+    struct bc_file opened = {.file = file};
+    CHECK(bc__trailer_read(&opened, size, out_trailer, &complete, NULL) == 0 && complete);
     return file;
 }
 

@@ -1,0 +1,11 @@
+/* Exceptions of functions that the core calls. */
+#ifndef BC_EXT_CALLBACK_FAILURE_H
+#define BC_EXT_CALLBACK_FAILURE_H
+
+#include "module.h"
+
+/* Returns the errno of the exception that is set, writes its words into `error`, and
+ * clears it. `otherwise`: the errno of an exception that is no OSError. Needs the GIL. */
+int callback_failure(int otherwise, struct bc_error *error);
+
+#endif
