@@ -22,10 +22,11 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from marks import put
 from scaling_report import scaling_text
 from training_report import pairs, section
 
-BEGIN, END = "<!-- results: written by bench/page.py -->", "<!-- end -->"
+BEGIN = "<!-- results: written by bench/page.py -->"
 TRAINING = "<!-- training: written by bench/page.py -->"
 SCALING = "<!-- scaling: written by bench/page.py -->"
 SHAPES = {
@@ -177,13 +178,6 @@ def training_text(report: dict[str, Any]) -> str:
     targets = figure_table("Training: ours and a peer", pairs(report["results"]))
     about, blank, *tables = section(report)
     return "\n".join([about, blank, *targets, *tables])
-
-
-def put(page: Path, begin: str, text: str) -> None:
-    """Replace the text of a page from a mark to the end mark after it."""
-    before, rest = page.read_text().split(begin)
-    _, after = rest.split(END, 1)
-    page.write_text(f"{before}{begin}\n\n{text}{END}{after}")
 
 
 def main() -> None:
