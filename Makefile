@@ -278,6 +278,7 @@ bench-scaling: $(VENV)/.ray.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/ray_data.py --json build/bench-ray.json
 	$(BIN)/python bench/page.py docs/performance.md --flight build/bench-flight.json \
 	--ray build/bench-ray.json
+	$(BIN)/python bench/flight_batches.py --page docs/performance.md
 
 build/rust-0.1.3: requirements/peer.txt | $(VENV)/.made
 	rm -rf $@
