@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-torch test-ray test-duckdb1 test-peers test-pythons test-packages lint \
-	analyze format bench bench-training bench-scaling wheel sdist clean
+	analyze format bench bench-training bench-scaling bench-simulation wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -266,6 +266,7 @@ bench: build/bench/build.ninja $(VENV)/.bench.ok $(VENV)/.installed build/rust-0
 	$(BIN)/python bench/page.py build/bench.json docs/performance.md \
 	--tpch build/bench-tpch.json
 	@$(MAKE) --no-print-directory bench-training
+	@$(MAKE) --no-print-directory bench-simulation
 
 ## make bench-training  compares loaders of PyTorch (half an hour); writes docs/performance.md
 bench-training: $(VENV)/.torch-bench.ok $(VENV)/.bench.ok $(VENV)/.installed
@@ -279,6 +280,11 @@ bench-scaling: $(VENV)/.ray.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/page.py docs/performance.md --flight build/bench-flight.json \
 	--ray build/bench-ray.json
 	$(BIN)/python bench/flight_batches.py --page docs/performance.md
+	@$(MAKE) --no-print-directory bench-simulation
+
+## make bench-simulation simulates 1,000 workers with these figures; writes docs/scaling.md
+bench-simulation: $(VENV)/.made
+	$(BIN)/python bench/scaling_simulation.py --page docs/scaling.md
 
 build/rust-0.1.3: requirements/peer.txt | $(VENV)/.made
 	rm -rf $@

@@ -48,7 +48,9 @@ def test_docstring_examples_of_functions() -> None:
     run_examples({name: inspect.getdoc(one) or "" for name, one in FUNCTIONS.items()})
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recordings.md", "docs/flight.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/recordings.md", "docs/flight.md", "docs/scaling.md"]
+)
 def test_pages_run(page: str, tmp_path: Path) -> None:
     """The Python code of a page runs, and prints its comments."""
     text = (ROOT / page).read_text()
