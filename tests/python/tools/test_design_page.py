@@ -15,6 +15,7 @@ FOLDERS = [
     ROOT / "python/batchcorder",
     ROOT / "python/batchcorder/_cli",
     ROOT / "python/batchcorder/_duckdb",
+    ROOT / "python/batchcorder/_remote",
     ROOT / "python/batchcorder/flight",
     ROOT / "python/batchcorder/ray",
     ROOT / "python/batchcorder/torch",
