@@ -74,8 +74,9 @@ static int gather_next(struct bc_cache *cache, const struct bc_projection *colum
     bool borrowed = true;
     struct bc_batch_info info;
     if (number >= low) {
-        int code = bc__store_get(&cache->store, number, columns, false, &batch, &borrowed,
-                                 &info, error);
+        const struct bc_store_read request = {number, columns, false, end};
+        int code =
+            bc__store_get(&cache->store, &request, &batch, &borrowed, &info, error);
         if (code != 0) return code;
     }
     int code = 0;

@@ -131,12 +131,12 @@ static int read_batch(struct bc_disk *disk, struct bc_loaded_message *message,
 
 /* Loads the message of a batch: of a storage, only the columns of the projection. */
 static int load_batch(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
-                      const struct bc_projection *projection,
-                      struct bc_loaded_message *out, struct bc_error *error) {
+                      const struct bc_tier_read *request, struct bc_loaded_message *out,
+                      struct bc_error *error) {
     if (!bc__file_has_storage(&disk->file)) {
         return bc__load_batch(disk, extent, out, error);
     }
-    return bc__stored_load(disk, extent, number, projection, out, error);
+    return bc__stored_load(disk, extent, number, request, out, error);
 }
 
 int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
@@ -154,7 +154,7 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
     if (is_new && disk->encoder.checksums) code = verify_schema(disk, error);
     struct bc_loaded_message message;
     if (code == 0) {
-        code = load_batch(disk, extent, number, request.projection, &message, error);
+        code = load_batch(disk, extent, number, &request, &message, error);
     }
     if (code != 0) return code;
     struct bc_error reason;
@@ -179,7 +179,8 @@ static int load_metadata(struct bc_disk *disk, struct bc_extent extent,
     struct bc_projection *none;
     int code = bc__projection_new(disk->encoder.schema, &no_column, 0, &none, error);
     if (code != 0) return code;
-    code = bc__stored_load(disk, extent, BC_NO_BATCH, none, out, error);
+    const struct bc_tier_read request = {.projection = none};
+    code = bc__stored_load(disk, extent, 0, &request, out, error);
     bc__projection_free(none);
     return code;
 }

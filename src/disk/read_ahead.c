@@ -77,12 +77,29 @@ static void keep_reader(struct bc_read_ahead *ahead, struct reader *reader,
     bc__mutex_unlock(&ahead->lock);
 }
 
+/* Finds the message of a batch. */
+static bool find_range(struct bc_disk *disk, uint64_t number, struct bc_extent *out) {
+    struct bc_index_entry entry;
+    if (bc__disk_locate(&disk->tier, number, &entry, NULL) != 0) return false;
+    *out = entry.extent;
+    return true;
+}
+
 /* ---- all columns ---- */
 
-static void start_bytes(struct bc_disk *disk, struct reader *now,
-                        struct bc_extent extent) {
+/* Returns the end of the messages that a reader needs. */
+static int64_t end_of(struct bc_disk *disk, uint64_t stop) {
+    if (!disk->tier.has_index) return disk->file.storage.size;
+    struct bc_extent last;
+    bool has_all = stop >= (uint64_t)disk->trailer.batches;
+    if (has_all || !find_range(disk, stop - 1, &last)) return disk->trailer.end;
+    return last.offset + last.size;
+}
+
+static void start_bytes(struct bc_disk *disk, struct reader *now, struct bc_extent extent,
+                        uint64_t stop) {
     int64_t begin = extent.offset + extent.size;
-    int64_t end = disk->tier.has_index ? disk->trailer.end : disk->file.storage.size;
+    int64_t end = end_of(disk, stop);
     int64_t from = now->bytes_to > begin ? now->bytes_to : begin;
     int64_t to = end - begin > WINDOW ? begin + WINDOW : end;
     if (from >= to || (to - from < STEP && to < end)) return;
@@ -93,15 +110,10 @@ static void start_bytes(struct bc_disk *disk, struct reader *now,
 
 /* ---- some columns ---- */
 
-static bool find_range(struct bc_disk *disk, uint64_t number, struct bc_extent *out) {
-    struct bc_index_entry entry;
-    if (bc__disk_locate(&disk->tier, number, &entry, NULL) != 0) return false;
-    *out = entry.extent;
-    return true;
-}
-
-static void start_metadata(struct bc_disk *disk, struct reader *now) {
+static void start_metadata(struct bc_disk *disk, struct reader *now, uint64_t stop) {
     uint64_t n_batches = (uint64_t)disk->trailer.batches;
+    if (stop < n_batches) n_batches = stop;
+    if (n_batches <= now->next) return;
     uint64_t from = now->metadata_to > now->next ? now->metadata_to : now->next;
     uint64_t to =
         n_batches - now->next > METADATA_AHEAD ? now->next + METADATA_AHEAD : n_batches;
@@ -135,9 +147,9 @@ static bool start_columns(struct bc_disk *disk, uint64_t number,
 }
 
 static void start_some(struct bc_disk *disk, struct reader *now,
-                       const struct bc_projection *projection) {
+                       const struct bc_tier_read *request) {
     if (!disk->tier.has_index) return;
-    start_metadata(disk, now);
+    start_metadata(disk, now, request->stop);
     uint64_t first = now->columns_to > now->next ? now->columns_to : now->next;
     /* The batches that were started before are about as large as those started now. */
     uint64_t n_before = first - now->next;
@@ -146,23 +158,24 @@ static void start_some(struct bc_disk *disk, struct reader *now,
         uint64_t n_started = i - first;
         int64_t each = n_started == 0 ? 0 : bytes / (int64_t)n_started;
         if (each * (int64_t)(n_before + n_started) > WINDOW) break;
-        if (!start_columns(disk, i, projection, &bytes)) break;
+        if (!start_columns(disk, i, request->projection, &bytes)) break;
         now->columns_to = i + 1;
     }
 }
 
 void bc__read_ahead(struct bc_disk *disk, uint64_t number, struct bc_extent extent,
-                    const struct bc_projection *projection) {
+                    const struct bc_tier_read *request) {
     struct bc_read_ahead *ahead = disk->ahead;
     /* In a fork's child, another thread may have had the lock. */
     if (disk->file.storage.ahead == NULL || bc__file_is_forked(&disk->file)) return;
+    if (number + 1 >= request->stop) return;
     struct reader now;
-    struct reader *reader = find_reader(ahead, number, projection, &now);
+    struct reader *reader = find_reader(ahead, number, request->projection, &now);
     if (reader == NULL) return;
-    if (projection == NULL) {
-        start_bytes(disk, &now, extent);
+    if (request->projection == NULL) {
+        start_bytes(disk, &now, extent, request->stop);
     } else {
-        start_some(disk, &now, projection);
+        start_some(disk, &now, request);
     }
     keep_reader(ahead, reader, &now);
 }

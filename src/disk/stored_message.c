@@ -117,8 +117,9 @@ static int read_rest(struct bc_disk *disk, struct bc_extent extent, uint8_t *mem
 }
 
 int bc__stored_load(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
-                    const struct bc_projection *projection, struct bc_loaded_message *out,
+                    const struct bc_tier_read *request, struct bc_loaded_message *out,
                     struct bc_error *error) {
+    const struct bc_projection *projection = request->projection;
     struct bc_range head = {extent.offset, extent.size};
     if (projection != NULL) head = bc__stored_head(disk, extent);
     bool is_whole = head.size == extent.size;
@@ -130,12 +131,11 @@ int bc__stored_load(struct bc_disk *disk, struct bc_extent extent, uint64_t numb
     if (region == NULL) return bc__error_memory(error);
     region->offset = extent.offset;
     void *memory = bc__region_bytes(region);
-    bool reads_ahead = number != BC_NO_BATCH;
-    if (reads_ahead && is_whole) bc__read_ahead(disk, number, extent, projection);
+    if (is_whole) bc__read_ahead(disk, number, extent, request);
     int code = bc__file_read_ranges(&disk->file, &head, &memory, 1, error);
     if (code == 0 && !is_whole) {
         remember_metadata(disk, memory, head.size);
-        if (reads_ahead) bc__read_ahead(disk, number, extent, projection);
+        bc__read_ahead(disk, number, extent, request);
         code = read_rest(disk, extent, memory, head.size, projection, error);
     }
     if (code != 0) {

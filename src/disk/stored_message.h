@@ -15,11 +15,10 @@ int bc__stored_columns(struct bc_disk *disk, struct bc_extent extent,
                        const struct bc_projection *projection,
                        struct bc_range **out_ranges, size_t *out_n);
 /* Reads the message of batch `number`: its metadata, and the columns of the projection.
- * Other bytes are zeros. Starts to read ahead, unless `number` is BC_NO_BATCH.
- * `projection`: NULL means all columns. The caller calls bc__unload_message(). */
-#define BC_NO_BATCH UINT64_MAX
+ * Other bytes are zeros. Starts to read ahead. The caller calls
+ * bc__unload_message(). */
 int bc__stored_load(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
-                    const struct bc_projection *projection, struct bc_loaded_message *out,
+                    const struct bc_tier_read *request, struct bc_loaded_message *out,
                     struct bc_error *error);
 
 #endif

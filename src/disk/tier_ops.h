@@ -45,6 +45,7 @@ struct bc_tier_read {
     const struct bc_projection *projection; /* NULL: all columns */
     const uint64_t *unverified; /* a bit for each column to verify; NULL: none */
     int64_t bytes_max; /* to verify, decompress and append to chains; 0: no limit */
+    uint64_t stop;     /* a storage is read ahead up to this batch; 0: it is not */
 };
 
 struct bc_tier;

@@ -147,8 +147,8 @@ static enum step read_at_cursor(struct bc_reader *reader, bool quick,
     struct bc_batch *batch;
     bool borrowed;
     struct bc_batch_info info;
-    result->code =
-        bc__store_get(store, number, projection, quick, &batch, &borrowed, &info, error);
+    const struct bc_store_read request = {number, projection, quick, 0};
+    result->code = bc__store_get(store, &request, &batch, &borrowed, &info, error);
     if (result->code != 0) return STEP_FAILED;
     bool borrows = borrowed && reader->cache.ops->on_advance == NULL;
     if (borrowed && !borrows) (void)bc__batch_ref(batch);
@@ -204,8 +204,11 @@ static int get_stored(struct bc_reader *reader, uint64_t number,
     code = cache->ops->enter(cache->context, error);
     if (code == 0) {
         bool borrowed;
-        code = bc__store_get(cache->store, number, reader->projection, false, out_batch,
-                             &borrowed, out_info, error);
+        bool is_in_order = reader->order == NULL && reader->step == 1;
+        const struct bc_store_read request = {number, reader->projection, false,
+                                              is_in_order ? reader->stop : 0};
+        code =
+            bc__store_get(cache->store, &request, out_batch, &borrowed, out_info, error);
         bc_assert(code != 0 || !borrowed);
         cache->ops->leave(cache->context);
     }

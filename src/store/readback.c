@@ -28,13 +28,15 @@ static _Atomic uint64_t *columns_verified(struct bc_slot *slot, size_t n_words) 
 
 /* Reads the columns of a projection from disk. Verifies those not verified before. */
 static int read_some(struct bc_store *store, struct bc_slot *slot,
-                     struct bc_extent extent, uint64_t number,
-                     const struct bc_projection *projection, int64_t bytes_max,
-                     struct bc_batch **out_batch, struct bc_error *error) {
+                     struct bc_extent extent, const struct bc_store_read *request,
+                     int64_t bytes_max, struct bc_batch **out_batch,
+                     struct bc_error *error) {
     struct bc_tier *tier = store->tier;
+    uint64_t number = request->number;
+    const struct bc_projection *projection = request->projection;
     if (!tier->copies_on_read &&
         atomic_load_explicit(&slot->verified, memory_order_relaxed)) {
-        const struct bc_tier_read verified = {projection, NULL, bytes_max};
+        const struct bc_tier_read verified = {projection, NULL, bytes_max, request->stop};
         return tier->ops->read(tier, extent, number, verified, out_batch, error);
     }
     size_t n_words = projection->n_words;
@@ -52,7 +54,8 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
         unverified[i] = projection->columns[i] & ~before;
         any = any || unverified[i] != 0;
     }
-    const struct bc_tier_read what = {projection, any ? unverified : NULL, bytes_max};
+    const struct bc_tier_read what = {projection, any ? unverified : NULL, bytes_max,
+                                      request->stop};
     int code = tier->ops->read(tier, extent, number, what, out_batch, error);
     for (size_t i = 0; i < n_words && code == 0 && any && verified != NULL; i++) {
         (void)atomic_fetch_or_explicit(&verified[i], unverified[i], memory_order_relaxed);
@@ -63,14 +66,14 @@ static int read_some(struct bc_store *store, struct bc_slot *slot,
 
 /* Reads all columns of a batch from disk. */
 static int read_all(struct bc_store *store, struct bc_slot *slot, struct bc_extent extent,
-                    uint64_t number, int64_t bytes_max, struct bc_batch **out_batch,
-                    struct bc_error *error) {
+                    const struct bc_store_read *request, int64_t bytes_max,
+                    struct bc_batch **out_batch, struct bc_error *error) {
     struct bc_tier *tier = store->tier;
     bool verified = !tier->copies_on_read &&
                     atomic_load_explicit(&slot->verified, memory_order_relaxed);
     const struct bc_tier_read what = {NULL, verified ? NULL : store->all_columns,
-                                      bytes_max};
-    int code = tier->ops->read(tier, extent, number, what, out_batch, error);
+                                      bytes_max, request->stop};
+    int code = tier->ops->read(tier, extent, request->number, what, out_batch, error);
     if (code == 0 && !verified) {
         atomic_store_explicit(&slot->verified, true, memory_order_relaxed);
     }
@@ -88,10 +91,10 @@ static bool is_quick(const struct bc_store *store, struct bc_slot *slot,
            BC_STORE_QUICK_BYTES;
 }
 
-int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                        const struct bc_projection *projection, bool quick,
-                        struct bc_batch **out_batch, bool *out_borrowed,
-                        struct bc_error *error) {
+int bc__store_read_back(struct bc_store *store, struct bc_slot *slot,
+                        const struct bc_store_read *request, struct bc_batch **out_batch,
+                        bool *out_borrowed, struct bc_error *error) {
+    uint64_t number = request->number;
     struct bc_index_entry entry;
     int code = bc__store_entry(store, number, &entry, error);
     if (code != 0) return code;
@@ -100,14 +103,13 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
                                   "Batch %llu is no longer cached",
                                   (unsigned long long)number);
     }
-    if (quick && !is_quick(store, slot, &entry)) return EAGAIN;
+    if (request->quick && !is_quick(store, slot, &entry)) return EAGAIN;
     struct bc_batch *batch = NULL;
-    int64_t bytes_max = quick ? BC_STORE_QUICK_BYTES : 0;
+    int64_t bytes_max = request->quick ? BC_STORE_QUICK_BYTES : 0;
     struct bc_extent extent = entry.extent;
-    code =
-        projection != NULL
-            ? read_some(store, slot, extent, number, projection, bytes_max, &batch, error)
-            : read_all(store, slot, extent, number, bytes_max, &batch, error);
+    code = request->projection != NULL
+               ? read_some(store, slot, extent, request, bytes_max, &batch, error)
+               : read_all(store, slot, extent, request, bytes_max, &batch, error);
     if (code != 0) return code;
     bc_assert(batch != NULL);
     if ((uint64_t)batch->nodes[0].length != entry.rows) {
@@ -117,7 +119,7 @@ int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t n
                              "index; the file may be corrupted",
                              (unsigned long long)number);
     }
-    if (projection != NULL || store->tier->is_unkept) {
+    if (request->projection != NULL || store->tier->is_unkept) {
         *out_borrowed = false;
         *out_batch = batch;
         return 0;

@@ -4,13 +4,12 @@
 
 #include "store/store.h"
 
-/* Reads batch `number` from disk. If all columns are read, the slot keeps the nodes for
+/* Reads a batch from disk. If all columns are read, the slot keeps the nodes for
  * later reads, which are then as cheap as reads from memory. The nodes of all slots have
  * a limit. Parameters and errors: those of bc__store_get. EINVAL: the batch was
  * evicted. */
-int bc__store_read_back(struct bc_store *store, struct bc_slot *slot, uint64_t number,
-                        const struct bc_projection *projection, bool quick,
-                        struct bc_batch **out_batch, bool *out_borrowed,
-                        struct bc_error *error);
+int bc__store_read_back(struct bc_store *store, struct bc_slot *slot,
+                        const struct bc_store_read *request, struct bc_batch **out_batch,
+                        bool *out_borrowed, struct bc_error *error);
 
 #endif

@@ -241,10 +241,10 @@ void bc__store_prefetch_slot(const struct bc_store *store, uint64_t number) {
     __builtin_prefetch(&slot->columns_verified);
 }
 
-int bc__store_get(struct bc_store *store, uint64_t number,
-                  const struct bc_projection *projection, bool quick,
+int bc__store_get(struct bc_store *store, const struct bc_store_read *request,
                   struct bc_batch **out_batch, bool *out_borrowed,
                   struct bc_batch_info *out_info, struct bc_error *error) {
+    uint64_t number = request->number;
     bc_assert(number < bc__store_published(store));
     struct bc_slot *slot = bc__slot_at(store, number);
     struct bc_tier *tier = store->tier;
@@ -258,8 +258,8 @@ int bc__store_get(struct bc_store *store, uint64_t number,
         *out_batch = batch;
         *out_borrowed = true;
     } else {
-        int code = bc__store_read_back(store, slot, number, projection, quick, out_batch,
-                                       out_borrowed, error);
+        int code =
+            bc__store_read_back(store, slot, request, out_batch, out_borrowed, error);
         if (code != 0) return code;
     }
     uint64_t rows = (uint64_t)(*out_batch)->nodes[0].length;

@@ -116,14 +116,19 @@ void bc__store_prefetch_slot(const struct bc_store *store, uint64_t number);
 /* The limit of a quick read: the bytes that it may process in about a millisecond. */
 enum { BC_STORE_QUICK_BYTES = 1 << 20 };
 
-/* Returns batch `number`, which is published and not evicted.
- * `projection`: the columns that the batch must have, at least; NULL means all.
- * `quick`: read only if the read is quick.
+/* A read of a batch that is published and not evicted. */
+struct bc_store_read {
+    uint64_t number;
+    const struct bc_projection *projection; /* the least columns; NULL: all */
+    bool quick;                             /* read only if the read is quick */
+    uint64_t stop; /* a storage is read ahead up to this batch; 0: it is not */
+};
+
+/* Returns the batch of a read.
  * `out_borrowed`: true if the store keeps the batch, which is valid until the store drops
  * it. False if the caller gets a reference.
  * EAGAIN: `quick`, and the read is not quick. Other errors: those of the tier's read. */
-int bc__store_get(struct bc_store *store, uint64_t number,
-                  const struct bc_projection *projection, bool quick,
+int bc__store_get(struct bc_store *store, const struct bc_store_read *request,
                   struct bc_batch **out_batch, bool *out_borrowed,
                   struct bc_batch_info *out_info, struct bc_error *error);
 

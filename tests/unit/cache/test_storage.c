@@ -126,6 +126,36 @@ static void test_reading_ahead(void) {
     object_close(&object, cache);
 }
 
+/* Nothing is read ahead after the end of a reader's range. */
+static void test_end_of_a_range(void) {
+    struct object object;
+    make(&object);
+    object.ahead_code = EAGAIN;
+    struct bc_cache *cache = object_cache(&object);
+    static const int32_t column = 0;
+    for (int64_t n_columns = 0; n_columns < 2; n_columns++) {
+        struct bc_reader_options options = BC_READER_OPTIONS_INIT;
+        options.start = 20;
+        options.stop = 30;
+        if (n_columns > 0) options.columns = &column;
+        options.n_columns = n_columns;
+        struct bc_reader *reader;
+        CHECK(bc_cache_reader(cache, &options, &reader, NULL) == 0);
+        object.bytes_ahead = 0;
+        for (;;) {
+            struct ArrowArray array;
+            CHECK(bc_reader_next(reader, &array, NULL, NULL) == 0);
+            if (array.release == NULL) break;
+            array.release(&array);
+        }
+        bc_reader_unref(reader);
+        CHECK(object.bytes_ahead > 0);
+        CHECK(object.bytes_ahead < object.size * 10 / OBJECT_BATCHES);
+        CHECK(object.ahead_to < object.size * 31 / OBJECT_BATCHES);
+    }
+    object_close(&object, cache);
+}
+
 /* Readers that read in another order read nothing ahead, after the first batch. */
 static void test_another_order(void) {
     struct object object;
@@ -317,13 +347,19 @@ static void test_writable(void) {
 }
 
 int main(void) {
-    static const struct tap_case cases[] = {
-        TAP_CASE(test_all_batches),   TAP_CASE(test_deltas),
-        TAP_CASE(test_opening),       TAP_CASE(test_projection),
-        TAP_CASE(test_reading_ahead), TAP_CASE(test_another_order),
-        TAP_CASE(test_errors),        TAP_CASE(test_failed_opening),
-        TAP_CASE(test_damage),        TAP_CASE(test_cut),
-        TAP_CASE(test_save),          TAP_CASE(test_file_info),
-        TAP_CASE(test_writable)};
+    static const struct tap_case cases[] = {TAP_CASE(test_all_batches),
+                                            TAP_CASE(test_deltas),
+                                            TAP_CASE(test_opening),
+                                            TAP_CASE(test_projection),
+                                            TAP_CASE(test_reading_ahead),
+                                            TAP_CASE(test_end_of_a_range),
+                                            TAP_CASE(test_another_order),
+                                            TAP_CASE(test_errors),
+                                            TAP_CASE(test_failed_opening),
+                                            TAP_CASE(test_damage),
+                                            TAP_CASE(test_cut),
+                                            TAP_CASE(test_save),
+                                            TAP_CASE(test_file_info),
+                                            TAP_CASE(test_writable)};
     return TAP_RUN(cases);
 }

@@ -24,8 +24,8 @@ static void test_mappings_are_replaced(void) {
         .path = path, .capacity = BC_BYTES_DEFAULT, .checksums = true};
     CHECK(bc__disk_open(&disk, schema, &options, NULL) == 0);
     const uint64_t columns = UINT64_MAX;
-    const struct bc_tier_read whole = {NULL, &columns, 0};
-    const struct bc_tier_read verified = {NULL, NULL, 0};
+    const struct bc_tier_read whole = {NULL, &columns, 0, 0};
+    const struct bc_tier_read verified = {NULL, NULL, 0, 0};
     struct bc_slab *slab = NULL;
     struct bc_buffer_ranges ranges = {0};
     struct bc_tier *tier = &disk.tier;
