@@ -83,27 +83,18 @@ class Fetcher:
 
     # ---- for the core ----
 
-    def read(
-        self, ranges: Sequence[tuple[int, int]], waits: bool
-    ) -> list[bytes | memoryview] | None:
-        """
-        Return the bytes of each range, given as offset and size.
-
-        If `waits` is false and bytes are missing, they are fetched in the background, and
-        the result is None.
-        """
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
+        """Return the bytes of each range, given as offset and size."""
         wanted = self._checked(ranges)
         while True:
             with self._locked() as requests:
                 trusts = self._opening > 0
-                found = self._started(wanted, waits)
-                if not waits and not _are_ready(found, trusts):
-                    return None
+                found = self._started(wanted, urgent=True)
                 used = _used(found)
                 for piece in used:
                     self.pieces.pin(piece)
                     requests.hasten(piece)
-                if waits and not trusts:
+                if not trusts:
                     self._fetch_window(wanted)
             data = None
             try:
@@ -119,11 +110,17 @@ class Fetcher:
             if data is not None:
                 return data
 
-    def ahead(self, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Fetch ranges in the background. Return whether all are there."""
+    def ahead(self, ranges: Sequence[tuple[int, int]]) -> bool | None:
+        """
+        Fetch ranges in the background, and return whether all are there.
+
+        None: the memory has no room for them all.
+        """
         wanted = self._checked(ranges)
         with self._locked():
             found = self._started(wanted, urgent=False)
+            if None in found:
+                return None
             return _are_ready(found, self._opening > 0)
 
     def close(self) -> None:

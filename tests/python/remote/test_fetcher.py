@@ -40,7 +40,7 @@ def fetcher_of(store: MemoryStore, **options: object) -> Fetcher:
 
 
 def read(fetcher: Fetcher, *ranges: tuple[int, int]) -> list[bytes]:
-    found = fetcher.read(ranges, True)
+    found = fetcher.read(ranges)
     assert found is not None
     return [bytes(one) for one in found]
 
@@ -189,8 +189,8 @@ def test_no_more_requests_are_in_flight_than_allowed_and_no_thread_stays() -> No
 
 def test_a_range_inside_a_piece_is_not_copied() -> None:
     fetcher = fetcher_of(MemoryStore(DATA))
-    (whole,) = fetcher.read([(0, KIB)], True) or ()
-    (part,) = fetcher.read([(10, 20)], True) or ()
+    (whole,) = fetcher.read([(0, KIB)])
+    (part,) = fetcher.read([(10, 20)])
     assert isinstance(whole, memoryview)
     assert isinstance(part, memoryview)
     assert part.obj is whole.obj
@@ -202,7 +202,7 @@ def test_ranges_outside_the_object_and_empty_ranges() -> None:
     assert read(fetcher, (5, 0), (len(DATA), 0)) == [b"", b""]
     for wrong in [(-1, 5), (len(DATA) - 1, 2), (0, -1)]:
         with pytest.raises(OSError, match="outside the object") as caught:
-            fetcher.read([wrong], True)
+            fetcher.read([wrong])
         assert caught.value.errno == errno.EINVAL
 
 
@@ -211,7 +211,7 @@ WANTED = st.lists(st.tuples(st.integers(0, 190_000), st.integers(0, 9_000)), max
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["read", "poll", "ahead"]), WANTED), max_size=12),
+    st.lists(st.tuples(st.sampled_from(["read", "ahead"]), WANTED), max_size=12),
     st.sampled_from([1, 5_000, 50_000, MIB]),
     st.booleans(),
 )
@@ -225,10 +225,8 @@ def test_random_ranges_have_the_bytes_of_the_object(
         if call == "ahead":
             fetcher.ahead(ranges)
             continue
-        found = fetcher.read(ranges, call == "read")
-        assert found is not None or call == "poll"
-        if found is not None:
-            assert [bytes(one) for one in found] == parts(data, ranges)
+        found = fetcher.read(ranges)
+        assert [bytes(one) for one in found] == parts(data, ranges)
     settled(fetcher)
     fetcher.close()
 
@@ -242,21 +240,20 @@ def test_ahead_says_whether_all_bytes_are_there() -> None:
     assert not fetcher.ahead([(0, 10), (MIB, 10)])
     settled(fetcher)
     assert fetcher.ahead([(0, 10), (MIB, 10)])
-    assert fetcher.read([(0, 10), (MIB, 10)], False) is not None
+    read(fetcher, (0, 10), (MIB, 10))
     assert len(store.requests) == 2
 
 
-def test_a_read_that_does_not_wait_starts_the_request() -> None:
+def test_an_error_of_read_ahead_is_silent() -> None:
     store = MemoryStore(DATA, before=Failing(broken, 5))
     fetcher = fetcher_of(store)
-    assert fetcher.read([(7, 100)], False) is None
+    assert fetcher.ahead([(7, 100)]) is False
     settled(fetcher)
-    # The error of the background is silent. The next call tries again.
     assert store.calls == 5
-    assert fetcher.read([(7, 100)], False) is None
+    assert fetcher.ahead([(7, 100)]) is False
     settled(fetcher)
-    (found,) = fetcher.read([(7, 100)], False) or ()
-    assert bytes(found) == DATA[7:107]
+    assert fetcher.ahead([(7, 100)])
+    read(fetcher, (7, 100))
 
 
 def test_a_reader_that_waits_comes_before_read_ahead() -> None:
@@ -293,8 +290,8 @@ def test_read_ahead_leaves_requests_to_readers() -> None:
 def test_read_ahead_beyond_the_memory_is_ignored_and_unused_bytes_stay() -> None:
     store = MemoryStore(DATA)
     fetcher = fetcher_of(store, memory=100 * KIB)
-    for i in range(10):
-        assert not fetcher.ahead([(i * 100 * KIB, 40 * KIB)])
+    answers = [fetcher.ahead([(i * 100 * KIB, 40 * KIB)]) for i in range(10)]
+    assert answers == [False] * 2 + [None] * 8
     settled(fetcher)
     assert sorted(store.requests) == [(0, 40 * KIB), (100 * KIB, 40 * KIB)]
     # A reader of other bytes does not displace them.
@@ -468,12 +465,11 @@ def test_threads_with_random_calls_and_faults(
             if chance.random() < 0.3:
                 fetcher.ahead(ranges)
             try:
-                found = fetcher.read(ranges, chance.random() < 0.7)
+                found = fetcher.read(ranges)
             except ConnectionResetError:
                 failures += 1
                 continue
-            if found is not None:
-                assert [bytes(one) for one in found] == parts(DATA, ranges)
+            assert [bytes(one) for one in found] == parts(DATA, ranges)
         return failures
 
     tasks = [Task(call, seed) for seed in range(8)]

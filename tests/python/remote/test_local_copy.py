@@ -181,7 +181,7 @@ def test_the_second_epoch_makes_no_request(tmp_path: Path) -> None:
     for epoch in range(2):
         fetcher = Fetcher(store, store.identity, local=copy_of(tmp_path))
         for offset in OFFSETS[::2]:
-            (found,) = fetcher.read([(offset, PIECE)], True) or ()
+            (found,) = fetcher.read([(offset, PIECE)])
             assert bytes(found) == DATA[offset : offset + PIECE]
         fetcher.close()
         if epoch == 0:
@@ -189,10 +189,10 @@ def test_the_second_epoch_makes_no_request(tmp_path: Path) -> None:
     assert store.calls == calls
     # Ranges of both: the copy has every second piece.
     fetcher = Fetcher(store, store.identity, local=copy_of(tmp_path))
-    (found,) = fetcher.read([(10, len(DATA) - 20)], True) or ()
+    (found,) = fetcher.read([(10, len(DATA) - 20)])
     assert bytes(found) == DATA[10:-10]
     assert store.fetched < len(DATA) + PIECE
-    fetcher.read([(0, 10), (len(DATA) - 10, 10)], True)
+    fetcher.read([(0, 10), (len(DATA) - 10, 10)])
     fetcher.close()
     path = complete_path(tmp_path)
     assert path is not None
@@ -207,7 +207,7 @@ def test_bytes_of_a_changed_object_are_not_kept(tmp_path: Path) -> None:
     store = MemoryStore(DATA, checks_reads=False, before=before)
     fetcher = Fetcher(store, store.identity, local=copy_of(tmp_path))
     with pytest.raises(OSError, match="changed"):
-        fetcher.read([(0, PIECE)], True)
+        fetcher.read([(0, PIECE)])
     fetcher.close()
     assert held(copy_of(tmp_path)) == 0
 
@@ -222,7 +222,7 @@ def fill(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
     for offset in chance.sample(OFFSETS, len(OFFSETS)):
         start, end = max(offset - chance.randrange(100), 0), offset + PIECE
-        (found,) = fetcher.read([(start, min(end, len(DATA)) - start)], True) or ()
+        (found,) = fetcher.read([(start, min(end, len(DATA)) - start)])
         assert bytes(found) == DATA[start:end]
     fetcher.close()
 
@@ -245,7 +245,7 @@ def test_threads_fill_a_copy_at_the_same_time(tmp_path: Path) -> None:
         chance = random.Random(seed)
         for _ in range(100):
             offset = chance.randrange(len(DATA) - 9)
-            (found,) = fetcher.read([(offset, 9)], True) or ()
+            (found,) = fetcher.read([(offset, 9)])
             assert bytes(found) == DATA[offset : offset + 9]
 
     for task in [Task(read, seed) for seed in range(8)]:
@@ -380,7 +380,7 @@ def read_all(copy: LocalCopy) -> None:
     fetcher = Fetcher(store, store.identity, local=copy, memory=1)
     for _ in range(2):
         for offset in OFFSETS:
-            (found,) = fetcher.read([(offset, PIECE)], True) or ()
+            (found,) = fetcher.read([(offset, PIECE)])
             assert bytes(found) == DATA[offset : offset + PIECE]
     fetcher.close()
 
