@@ -28,6 +28,12 @@ int bc__file_read_ranges(const struct bc_file *file, const struct bc_range *rang
                          void *const *buffers, size_t n, struct bc_error *error) {
     bc_assert(bc__file_has_storage(file) && n > 0);
     bc__assert_no_lock();
+    if (bc__file_is_forked(file)) {
+        return bc__error_set_kind(error, BC_ERROR_FORKED, ECANCELED,
+                                  "The file was opened before a fork: open it again in "
+                                  "the child: '%s'",
+                                  file->path);
+    }
     const struct bc_storage *storage = &file->storage;
     struct bc_error failure = {0};
     if (error != NULL) error->code = 0;
