@@ -7,6 +7,9 @@
 #include "callback_failure.h"
 #include "gil.h"
 
+/* Copies of this many bytes let other threads run. */
+enum { LARGE = 1 << 16 };
+
 /* The ranges as a tuple of (offset, size). */
 static PyObject *tuple_of(const struct bc_range *ranges, size_t n) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)n);
@@ -35,7 +38,13 @@ static int copy_bytes(PyObject *bytes, const struct bc_range *range, void *out) 
     Py_buffer view;
     if (PyObject_GetBuffer(bytes, &view, PyBUF_SIMPLE) != 0) return -1;
     int is_right = view.len == range->size;
-    if (is_right) memcpy(out, view.buf, (size_t)view.len);
+    if (is_right && view.len >= LARGE) {
+        Py_BEGIN_ALLOW_THREADS;
+        memcpy(out, view.buf, (size_t)view.len);
+        Py_END_ALLOW_THREADS;
+    } else if (is_right) {
+        memcpy(out, view.buf, (size_t)view.len);
+    }
     PyBuffer_Release(&view);
     if (is_right) return 0;
     PyErr_Format(PyExc_RuntimeError, "read returned a range of another size");
