@@ -1,1 +1,1 @@
-"""Recordings in object stores."""
+"""Recordings in object stores: stores, the fetcher of ranges, and local copies."""

@@ -1,0 +1,139 @@
+"""
+Objects of the filesystems of pyarrow.
+
+With Amazon S3, opening a file is a HEAD request, and a read is a GET request. The GET is
+not conditional. A failed GET loses its HTTP status if the error's text is longer than the
+read: such a read has the errno EIO, unless the object is found to be gone or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from email.utils import parsedate_to_datetime
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as fs
+
+from ._store import Identity, Store, cleaned, is_url, key_of
+from ._upload import ArrowUpload, uploaded
+
+_SCHEMES = {
+    "abfs": ("abfs", "abfss"),
+    "gcs": ("gs", "gcs"),
+    "hdfs": ("hdfs", "viewfs"),
+    "s3": ("s3", "s3a", "s3n"),
+}
+
+
+def nanoseconds(value: Any) -> int | None:
+    """Return a time as nanoseconds since 1970: a date of HTTP or ISO, or a number."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        text, value = value, None
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(text)
+        if value is None:
+            with contextlib.suppress(ValueError, TypeError):
+                value = parsedate_to_datetime(text)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=timezone.utc)
+        past = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
+        return ((past.days * 86400 + past.seconds) * 10**6 + past.microseconds) * 1000
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value * 10**9)
+    return None
+
+
+class ArrowStore(Store):
+    """An object of a filesystem of pyarrow."""
+
+    def __init__(self, url: str, key: str, filesystem: fs.FileSystem, path: str) -> None:
+        super().__init__(url, key)
+        self.filesystem = filesystem
+        self.path = path
+        self._lock = threading.Lock()
+        self._file: Any = None
+
+    def _ask_first(self) -> Identity:
+        with self._lock:
+            if self._identity is None:
+                self._file = self.filesystem.open_input_file(self.path)
+                self._identity = self._identity_of(self._file)
+            return self._identity
+
+    def _ask(self) -> Identity:
+        with self.filesystem.open_input_file(self.path) as file:
+            return self._identity_of(file)
+
+    def _identity_of(self, file: Any) -> Identity:
+        found = {
+            name.decode().lower() if isinstance(name, bytes) else name.lower(): value
+            for name, value in (file.metadata() or {}).items()
+        }
+        etag = found.get("etag")
+        if isinstance(etag, bytes):
+            etag = etag.decode("ascii", "replace")
+        modified = nanoseconds(found.get("last-modified"))
+        if etag is None and modified is None:
+            modified = self.filesystem.get_file_info(self.path).mtime_ns
+        return Identity(file.size(), etag or None, modified)
+
+    def _read(self, offset: int, size: int) -> Any:
+        return self._file.read_at(size, offset)
+
+    def upload(self, path: str | int, *, overwrite: bool) -> None:
+        uploaded(ArrowUpload(self.filesystem, self.path, self.url), path, overwrite)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+
+
+def arrow_store_of_url(url: str) -> Store | None:
+    """Return the object of a URL, or None if this pyarrow cannot reach the scheme."""
+    wanted = url
+    parts = urlsplit(url)
+    if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
+        # By default, the client of Google tries for a quarter of an hour.
+        wanted += ("&" if parts.query else "?") + "retry_limit_seconds=60"
+    try:
+        filesystem, path = fs.FileSystem.from_uri(wanted)
+    except (ImportError, pa.ArrowNotImplementedError):
+        return None
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        if "Unrecognized filesystem type" in str(error):
+            return None
+        # The text may contain the secret key.
+        raise ValueError(
+            f"pyarrow refuses the URL {cleaned(url)}: check its host and parameters"
+        ) from None
+    return ArrowStore(cleaned(url), key_of(url), filesystem, path)
+
+
+def arrow_store(path: str, filesystem: fs.FileSystem) -> Store:
+    """Return the object of a path or URL in a filesystem."""
+    kind = filesystem.type_name
+    if not is_url(path):
+        url = f"{kind}://{path.lstrip('/')}"
+        return ArrowStore(url, key_of(url), filesystem, path)
+    parts = urlsplit(path)
+    if parts.scheme not in _SCHEMES.get(kind, (kind,)):
+        raise ValueError(
+            f"argument 'filesystem': the URL {cleaned(path)} is not of a {kind!r} one"
+        )
+    user, _, host = parts.netloc.rpartition("@")
+    bucket = user.partition(":")[0] if kind == "abfs" and user else host
+    if kind in ("hdfs", "mock"):
+        bucket = ""
+    place = bucket + unquote(parts.path)
+    return ArrowStore(cleaned(path), key_of(path), filesystem, place)
+
+
+__all__ = ["ArrowStore", "arrow_store", "arrow_store_of_url", "nanoseconds"]

@@ -1,0 +1,312 @@
+"""
+Uploads of complete local files, which appear whole or not at all.
+
+A thread writes, and the calling thread waits. So an interrupt never breaks a request: the
+thread sees that it must stop, and cleans up.
+
+    filesystem            how the object appears         what a failure leaves
+    s3fs                  multipart upload, completed    nothing: the upload is aborted
+    pyarrow, to 5 GiB     hidden object, then a move     see below
+    pyarrow's S3, above   multipart upload, completed    parts of the multipart upload
+    any other of fsspec   hidden object, then a move     see below
+
+pyarrow cannot abort an upload: to close or free its stream completes the object. So the
+stream writes a hidden object (`.NAME.123abc.unfinished`), which the store then moves. On S3
+a move is a copy on the server, of 5 GiB at most, and a deletion. A failed upload completes
+and deletes the hidden object. If the server does not take these requests either, the hidden
+object or its parts stay. A larger file goes to its name directly. If that fails, the stream
+is kept until the process ends: the object does not appear, but its parts stay in the store.
+After a killed process the same things stay. A rule of the bucket can delete old parts.
+
+An existing object stays until the new one is complete. Without `overwrite`, s3fs completes
+under the condition `If-None-Match`. The other filesystems have no such condition. There the
+object is looked for at the start and before the move: of two writers at the same instant,
+the second can replace the object of the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import secrets
+import threading
+from typing import Any
+
+from ._store_errors import explained, store_error
+
+_CHUNK_BYTES = 8 << 20
+# The limit of a copy on Amazon S3.
+_COPY_BYTES_MAX = 5 << 30
+# A multipart upload has 10,000 parts at most.
+_PARTS_MAX = 9_000
+_PART_BYTES = 50 << 20
+# Streams that would complete an object if they were closed or freed.
+_ABANDONED: list[Any] = []
+
+
+class StoppedError(Exception):
+    """The calling thread wants no upload any more."""
+
+
+def hidden_name(path: str) -> str:
+    """Return the name of a path's object before it is complete."""
+    folder, name = posixpath.split(path)
+    hidden = f".{name[:64]}.{secrets.token_hex(4)}.unfinished"
+    return posixpath.join(folder, hidden) if folder else hidden
+
+
+class Upload:
+    """Writes one object. The subclasses know how it appears."""
+
+    def __init__(self, filesystem: Any, path: str, url: str) -> None:
+        self.filesystem = filesystem
+        self.path = path
+        self.url = url
+        # Set by the calling thread.
+        self.stopped = threading.Event()
+
+    def write(self, file: LocalFile, overwrite: bool) -> None:
+        """Write the object, or leave nothing."""
+        raise NotImplementedError
+
+    def exists(self) -> bool:
+        raise NotImplementedError
+
+    def check(self, overwrite: bool) -> None:
+        """Raise FileExistsError if there is an object that must stay."""
+        self.go_on()
+        if not overwrite and self.exists():
+            raise store_error(errno.EEXIST, self.url)
+
+    def go_on(self) -> None:
+        """Raise the exception that ends an upload, if the calling thread wants it."""
+        if self.stopped.is_set():
+            raise StoppedError
+
+    def copy(self, file: LocalFile, stream: Any) -> None:
+        """Write all bytes of the file to a stream."""
+        offset = 0
+        while offset < file.size:
+            self.go_on()
+            part = file.read(offset)
+            stream.write(part)
+            offset += len(part)
+        file.check_unchanged()
+
+    def check_size(self, found: int | None, file: LocalFile) -> None:
+        if found != file.size:
+            text = f"the store has {found} bytes of {file.size}: save again"
+            raise store_error(errno.EIO, self.url, text)
+
+
+class LocalFile:
+    """The file to upload: it must not change meanwhile."""
+
+    def __init__(self, path: str | int) -> None:
+        self._descriptor = (
+            os.dup(path)
+            if isinstance(path, int)
+            else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        )
+        self._state = self._now()
+        self.size = self._state[0]
+
+    def _now(self) -> tuple[int, int]:
+        found = os.fstat(self._descriptor)
+        return found.st_size, found.st_mtime_ns
+
+    def read(self, offset: int) -> bytes:
+        data = os.pread(self._descriptor, _CHUNK_BYTES, offset)
+        if not data:
+            self.check_unchanged()
+            raise OSError(errno.EIO, "the local file ends early")
+        return data
+
+    def check_unchanged(self) -> None:
+        if self._now() != self._state:
+            raise OSError(errno.ESTALE, "the local file changed while it was uploaded")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class ArrowUpload(Upload):
+    """Writes by a filesystem of pyarrow."""
+
+    def exists(self) -> bool:
+        return self._size() is not None
+
+    def _size(self, path: str | None = None) -> int | None:
+        """Return an object's size, or None if there is no object."""
+        info = self.filesystem.get_file_info(path or self.path)
+        # The numbers of pyarrow.fs.FileType: NotFound, Unknown, File, Directory.
+        if info.type.value == 3:
+            raise store_error(errno.EISDIR, self.url)
+        return info.size if info.is_file else None
+
+    def _is_s3(self) -> bool:
+        base = self.filesystem
+        while hasattr(base, "base_fs"):
+            base = base.base_fs
+        return bool(base.type_name == "s3")
+
+    def write(self, file: LocalFile, overwrite: bool) -> None:
+        self.check(overwrite)
+        if file.size > _COPY_BYTES_MAX and self._is_s3():
+            self._write_directly(file, overwrite)
+        else:
+            self._write_hidden(file, overwrite)
+
+    def _write_hidden(self, file: LocalFile, overwrite: bool) -> None:
+        hidden = hidden_name(self.path)
+        stream = None
+        try:
+            stream = self.filesystem.open_output_stream(hidden)
+            self.copy(file, stream)
+            stream.close()
+            self.check_size(self._size(hidden), file)
+            self.check(overwrite)
+            self._move(hidden)
+        except BaseException:
+            if stream is not None:
+                with contextlib.suppress(Exception):
+                    stream.close()
+            with contextlib.suppress(Exception):
+                self.filesystem.delete_file(hidden)
+            raise
+
+    def _move(self, hidden: str) -> None:
+        try:
+            self.filesystem.move(hidden, self.path)
+        except NotImplementedError:
+            self.filesystem.copy_file(hidden, self.path)
+            self.filesystem.delete_file(hidden)
+
+    def _write_directly(self, file: LocalFile, overwrite: bool) -> None:
+        stream = self.filesystem.open_output_stream(self.path)
+        try:
+            self.copy(file, stream)
+            self.check(overwrite)
+        except BaseException:
+            _ABANDONED.append(stream)
+            raise
+        try:
+            stream.close()
+        except BaseException:
+            _ABANDONED.append(stream)
+            raise
+        self.check_size(self._size(), file)
+
+
+class FsspecUpload(Upload):
+    """Writes a hidden object by a filesystem of fsspec, and moves it."""
+
+    def exists(self) -> bool:
+        self.filesystem.invalidate_cache(self.path)
+        if self.filesystem.isdir(self.path):
+            raise store_error(errno.EISDIR, self.url)
+        return bool(self.filesystem.exists(self.path))
+
+    def write(self, file: LocalFile, overwrite: bool) -> None:
+        self.check(overwrite)
+        hidden = hidden_name(self.path)
+        stream = None
+        try:
+            stream = self.filesystem.open(hidden, "wb")
+            self.copy(file, stream)
+            stream.close()
+            self.check_size(self.filesystem.info(hidden)["size"], file)
+            self.check(overwrite)
+            self.filesystem.mv(hidden, self.path)
+        except BaseException:
+            if stream is not None:
+                with contextlib.suppress(Exception):
+                    stream.close()
+            with contextlib.suppress(Exception):
+                self.filesystem.rm_file(hidden)
+            raise
+
+
+class S3fsUpload(FsspecUpload):
+    """Writes a multipart upload by s3fs, and completes or aborts it."""
+
+    def write(self, file: LocalFile, overwrite: bool) -> None:
+        self.check(overwrite)
+        stream = self.filesystem.open(
+            self.path,
+            "wb" if overwrite else "xb",
+            block_size=max(_PART_BYTES, file.size // _PARTS_MAX),
+            # The upload is completed by commit().
+            autocommit=False,
+        )
+        try:
+            self.copy(file, stream)
+            stream.close()
+            self.check(overwrite)
+            stream.commit()
+        except BaseException:
+            stream.discard()
+            # Else a finalizer writes again.
+            stream.closed = True
+            raise
+        self.filesystem.invalidate_cache(self.path)
+        self.check_size(self.filesystem.info(self.path)["size"], file)
+
+
+def uploaded(upload: Upload, path: str | int, overwrite: bool) -> None:
+    """
+    Write a complete local file to an object, in a thread.
+
+    Parameters
+    ----------
+    upload : Upload
+        The object.
+    path : str or int
+        The path or descriptor of the local file.
+    overwrite : bool
+        Whether to replace an existing object.
+
+    Raises
+    ------
+    FileExistsError
+        If there is an object, and `overwrite` is false.
+    OSError
+        If the file cannot be read, or the store fails. The head of this file tells what
+        is left then.
+    """
+    file = LocalFile(path)
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            upload.write(file, overwrite)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="batchcorder upload", daemon=True)
+    try:
+        try:
+            thread.start()
+            thread.join()
+        except BaseException:
+            upload.stopped.set()
+            while thread.is_alive():
+                # A second interrupt must not leave half an object.
+                with contextlib.suppress(KeyboardInterrupt):
+                    thread.join()
+            raise
+    finally:
+        if not thread.is_alive():
+            file.close()
+    if failure:
+        raise _reason(failure[0], upload.url) from None
+
+
+def _reason(error: BaseException, url: str) -> BaseException:
+    local = isinstance(error, OSError) and str(error.strerror).startswith("the local file")
+    return error if local else explained(error, url)
+
+
+__all__ = ["ArrowUpload", "FsspecUpload", "S3fsUpload", "hidden_name", "uploaded"]
