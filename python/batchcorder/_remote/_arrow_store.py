@@ -4,6 +4,10 @@ Objects of the filesystems of pyarrow.
 With Amazon S3, opening a file is a HEAD request, and a read is a GET request. The GET is
 not conditional. A failed GET loses its HTTP status if the error's text is longer than the
 read: such a read has the errno EIO, unless the object is found to be gone or changed.
+
+If an answer of S3 is too short, pyarrow returns the asked size all the same. The last bytes
+are then those that the memory had before. So a read goes to memory with a known last byte.
+If the byte is the same after the read, a second read with another byte finds out why.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import pyarrow as pa
 import pyarrow.fs as fs
 
 from ._store import Identity, Store, cleaned, is_url, key_of
-from ._upload import ArrowUpload, uploaded
+from ._upload import arrow_upload, uploaded
 
 _SCHEMES = {
     "abfs": ("abfs", "abfss"),
@@ -27,6 +31,9 @@ _SCHEMES = {
     "hdfs": ("hdfs", "viewfs"),
     "s3": ("s3", "s3a", "s3n"),
 }
+
+# The last byte of a read's memory. If the data ends so, the read needs two requests.
+_UNLIKELY = 0xA7
 
 
 def nanoseconds(value: Any) -> int | None:
@@ -85,10 +92,19 @@ class ArrowStore(Store):
         return Identity(file.size(), etag or None, modified)
 
     def _read(self, offset: int, size: int) -> Any:
-        return self._file.read_at(size, offset)
+        data = bytearray(size)
+        data[-1] = _UNLIKELY
+        # A stream of its own, since threads share the file.
+        count = self._file.get_stream(offset, size).readinto(data)
+        if count == size and data[-1] == _UNLIKELY:
+            last = bytearray((_UNLIKELY ^ 0xFF,))
+            self._file.get_stream(offset + size - 1, 1).readinto(last)
+            if last[0] != _UNLIKELY:
+                count -= 1
+        return data if count == size else data[:count]
 
     def upload(self, path: str | int, *, overwrite: bool) -> None:
-        uploaded(ArrowUpload(self.filesystem, self.path, self.url), path, overwrite)
+        uploaded(arrow_upload(self.filesystem, self.path, self.url), path, overwrite)
 
     def close(self) -> None:
         with self._lock:

@@ -4,19 +4,25 @@ Uploads of complete local files, which appear whole or not at all.
 A thread writes, and the calling thread waits. So an interrupt never breaks a request: the
 thread sees that it must stop, and cleans up.
 
-    filesystem            how the object appears         what a failure leaves
-    s3fs                  multipart upload, completed    nothing: the upload is aborted
-    pyarrow, to 5 GiB     hidden object, then a move     see below
-    pyarrow's S3, above   multipart upload, completed    parts of the multipart upload
-    any other of fsspec   hidden object, then a move     see below
+    filesystem              how the object appears         what a failure leaves
+    s3fs                    multipart upload, completed    nothing: it is aborted
+    pyarrow's S3, by s3fs   the same                       the same
+    pyarrow's S3, to 5 GiB  hidden object, then a copy     maybe parts: see below
+    pyarrow's S3, above     multipart upload, completed    parts of the upload
+    any other one           hidden object, then a move     nothing
 
-pyarrow cannot abort an upload: to close or free its stream completes the object. So the
-stream writes a hidden object (`.NAME.123abc.unfinished`), which the store then moves. On S3
-a move is a copy on the server, of 5 GiB at most, and a deletion. A failed upload completes
-and deletes the hidden object. If the server does not take these requests either, the hidden
-object or its parts stay. A larger file goes to its name directly. If that fails, the stream
-is kept until the process ends: the object does not appear, but its parts stay in the store.
-After a killed process the same things stay. A rule of the bucket can delete old parts.
+pyarrow cannot abort an upload: to close or free its stream completes the object. So if s3fs
+is installed, s3fs uploads also for pyarrow's S3 filesystem, with its keys and its endpoint.
+
+Without s3fs, the stream of pyarrow writes a hidden object (`.NAME.123abc.unfinished`). Then
+the server copies the object to its name, 5 GiB at most, and deletes the hidden object. If
+the local file fails, or the user interrupts, the hidden object is completed and deleted. If
+the server refuses a part, its earlier parts stay, and no name shows them. A larger file
+goes to its name directly. If that fails, the stream is kept until the process ends: the
+object does not appear, but its parts stay.
+
+A process that is killed, or a server that vanishes, leaves parts or a hidden object in all
+cases. A lifecycle rule of the bucket can delete them.
 
 An existing object stays until the new one is complete. Without `overwrite`, s3fs completes
 under the condition `If-None-Match`. The other filesystems have no such condition. There the
@@ -229,6 +235,41 @@ class FsspecUpload(Upload):
             raise
 
 
+def arrow_upload(filesystem: Any, path: str, url: str) -> Upload:
+    """Return the upload for a filesystem of pyarrow: by s3fs, if s3fs has its options."""
+    if getattr(filesystem, "type_name", None) == "s3" and hasattr(filesystem, "region"):
+        with contextlib.suppress(ImportError, LookupError):
+            return S3fsUpload(_s3fs_of(filesystem), path, url)
+    return ArrowUpload(filesystem, path, url)
+
+
+def _s3fs_of(filesystem: Any) -> Any:
+    """Return a filesystem of s3fs with the options of one of pyarrow."""
+    import s3fs
+
+    # The only list of the options. It has the keys only if the user gave them.
+    _, (options,) = filesystem.__reduce__()
+    proxy = (options["proxy_options"] or {}).get("host")
+    if options["role_arn"] or options["tls_ca_file_path"] or proxy:
+        raise LookupError("an option that s3fs does not have")
+    configuration: dict[str, Any] = {}
+    endpoint = options["endpoint_override"]
+    if endpoint:
+        style = "virtual" if options["force_virtual_addressing"] else "path"
+        configuration["s3"] = {"addressing_style": style}
+        if "://" not in endpoint:
+            endpoint = f"{options['scheme']}://{endpoint}"
+    return s3fs.S3FileSystem(
+        key=options["access_key"],
+        secret=options["secret_key"],
+        token=options["session_token"],
+        anon=options["anonymous"],
+        endpoint_url=endpoint or None,
+        client_kwargs={"region_name": options["region"] or None},
+        config_kwargs=configuration,
+    )
+
+
 class S3fsUpload(FsspecUpload):
     """Writes a multipart upload by s3fs, and completes or aborts it."""
 
@@ -309,4 +350,4 @@ def _reason(error: BaseException, url: str) -> BaseException:
     return error if local else explained(error, url)
 
 
-__all__ = ["ArrowUpload", "FsspecUpload", "S3fsUpload", "hidden_name", "uploaded"]
+__all__ = ["ArrowUpload", "FsspecUpload", "S3fsUpload", "arrow_upload", "hidden_name", "uploaded"]
