@@ -319,28 +319,29 @@ def uploaded(upload: Upload, path: str | int, overwrite: bool) -> None:
     """
     file = LocalFile(path)
     failure: list[BaseException] = []
+    # An interrupt of Thread.join() makes Python 3.11 believe that the thread has ended.
+    ended = threading.Event()
 
     def work() -> None:
         try:
             upload.write(file, overwrite)
         except BaseException as error:
             failure.append(error)
+        finally:
+            file.close()
+            ended.set()
 
     thread = threading.Thread(target=work, name="batchcorder upload", daemon=True)
     try:
-        try:
-            thread.start()
-            thread.join()
-        except BaseException:
-            upload.stopped.set()
-            while thread.is_alive():
-                # A second interrupt must not leave half an object.
-                with contextlib.suppress(KeyboardInterrupt):
-                    thread.join()
-            raise
-    finally:
-        if not thread.is_alive():
-            file.close()
+        thread.start()
+        ended.wait()
+    except BaseException:
+        upload.stopped.set()
+        while thread.ident is not None and not ended.is_set():
+            # A second interrupt must not leave half an object.
+            with contextlib.suppress(KeyboardInterrupt):
+                ended.wait()
+        raise
     if failure:
         raise _reason(failure[0], upload.url) from None
 
