@@ -15,8 +15,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
-	powerloss matrix exits test-torch test-ray test-duckdb1 test-peers test-pythons test-packages lint \
-	analyze format bench bench-training bench-scaling bench-simulation wheel sdist clean
+	powerloss matrix exits test-torch test-ray test-remote test-duckdb1 test-peers test-pythons \
+	test-packages lint analyze format bench bench-training bench-scaling bench-simulation wheel \
+	sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
@@ -215,6 +216,13 @@ test-ray: $(VENV)/.ray.ok $(VENV)/.installed $(VENV)/.lint.ok
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/ray \
 	--junitxml=$(REPORTS)/ray.xml || status=1; \
 	$(count) $(REPORTS)/ray.xml || status=1; exit $$status
+
+## make test-remote   the tests of object stores, with servers on this machine
+test-remote: $(VENV)/.remote.ok $(VENV)/.installed
+	@status=0; mkdir -p $(REPORTS); rm -f $(REPORTS)/remote.xml; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/remote \
+	--junitxml=$(REPORTS)/remote.xml || status=1; \
+	$(count) $(REPORTS)/remote.xml || status=1; exit $$status
 
 ## make test-duckdb1  the tests of DuckDB with the newest DuckDB 1
 test-duckdb1: $(VENV)/.installed

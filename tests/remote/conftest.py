@@ -1,4 +1,4 @@
-"""Real servers for the tests of stores. They need moto, nanio, s3fs (make test-remote)."""
+"""Real servers for the tests of stores. make test-remote installs moto, nanio, s3fs."""
 
 from __future__ import annotations
 

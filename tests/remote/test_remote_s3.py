@@ -156,7 +156,7 @@ def test_a_failing_server_is_a_transient_error(
             store.filesystem.retries = 1
         store.identity()
         s3.proxy.fail(Fault(**vars(fault)))
-        with pytest.raises(OSError, match="127.0.0.1|s3://") as caught:
+        with pytest.raises(OSError, match="s3://") as caught:
             store.read(0, 1000)
         assert is_transient(caught.value)
         assert caught.value.filename == store.url

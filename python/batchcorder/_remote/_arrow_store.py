@@ -5,17 +5,16 @@ With Amazon S3, opening a file is a HEAD request, and a read is a GET request. T
 not conditional. A failed GET loses its HTTP status if the error's text is longer than the
 read: such a read has the errno EIO, unless the object is found to be gone or changed.
 
-If an answer of S3 is too short, pyarrow returns the asked size all the same. The last bytes
-are then those that the memory had before. So a read goes to memory with a known last byte.
+If an answer of S3 is too short, pyarrow returns the asked size all the same. The last
+bytes are then old bytes of the memory. So a read goes to memory with a known last byte.
 If the byte is the same after the read, a second read with another byte finds out why.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,9 +47,10 @@ def nanoseconds(value: Any) -> int | None:
             with contextlib.suppress(ValueError, TypeError):
                 value = parsedate_to_datetime(text)
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            value = value.replace(tzinfo=timezone.utc)
-        past = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
+        moment: datetime = value
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        past = moment - datetime(1970, 1, 1, tzinfo=UTC)
         return ((past.days * 86400 + past.seconds) * 10**6 + past.microseconds) * 1000
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value * 10**9)
@@ -64,15 +64,11 @@ class ArrowStore(Store):
         super().__init__(url, key)
         self.filesystem = filesystem
         self.path = path
-        self._lock = threading.Lock()
         self._file: Any = None
 
     def _ask_first(self) -> Identity:
-        with self._lock:
-            if self._identity is None:
-                self._file = self.filesystem.open_input_file(self.path)
-                self._identity = self._identity_of(self._file)
-            return self._identity
+        self._file = self.filesystem.open_input_file(self.path)
+        return self._identity_of(self._file)
 
     def _ask(self) -> Identity:
         with self.filesystem.open_input_file(self.path) as file:
@@ -107,9 +103,8 @@ class ArrowStore(Store):
         uploaded(arrow_upload(self.filesystem, self.path, self.url), path, overwrite)
 
     def close(self) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def arrow_store_of_url(url: str) -> Store | None:

@@ -31,7 +31,9 @@ def identity_of(info: dict[str, Any], url: str) -> Identity:
     if info.get("type") == "directory":
         raise store_error(errno.EISDIR, url)
     if info.get("size") is None:
-        raise store_error(errno.EOPNOTSUPP, url, "the store does not tell the size of the object")
+        raise store_error(
+            errno.EOPNOTSUPP, url, "the store does not tell the size of the object"
+        )
     etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
     times = (nanoseconds(info[name]) for name in _TIMES if info.get(name))
     return Identity(int(info["size"]), etag, next(times, None))
@@ -67,7 +69,6 @@ class S3fsStore(FsspecStore):
 
     def __init__(self, url: str, key: str, filesystem: Any, path: str) -> None:
         super().__init__(url, key, filesystem, path)
-        self._opening = threading.Lock()
         self._file: Any = None
 
     @property
@@ -76,11 +77,9 @@ class S3fsStore(FsspecStore):
         return "IfMatch" in (getattr(self._file, "read_kw", None) or {})
 
     def _ask_first(self) -> Identity:
-        with self._opening:
-            if self._file is None:
-                self.filesystem.invalidate_cache(self.path)
-                self._file = self.filesystem.open(self.path, "rb", cache_type="none")
-            return identity_of(self._file.details, self.url)
+        self.filesystem.invalidate_cache(self.path)
+        self._file = self.filesystem.open(self.path, "rb", cache_type="none")
+        return identity_of(self._file.details, self.url)
 
     def _read(self, offset: int, size: int) -> Any:
         return self._file.cache.fetcher(offset, offset + size)
@@ -89,9 +88,8 @@ class S3fsStore(FsspecStore):
         uploaded(S3fsUpload(self.filesystem, self.path, self.url), path, overwrite)
 
     def close(self) -> None:
-        with self._opening:
-            if self._file is not None:
-                self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

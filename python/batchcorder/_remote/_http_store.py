@@ -1,9 +1,9 @@
 """
 Objects of HTTP servers, by the session of fsspec's filesystem.
 
-`cat_file` of fsspec shows neither the status nor the headers of an answer. So a store sends
-its own requests on the session, and checks each answer: the status, the range, the size,
-the ETag and the time. The session, its options and its credentials are fsspec's.
+`cat_file` of fsspec shows neither the status nor the headers of an answer. So a store
+sends its own requests on the session, and checks each answer: the status, the range, the
+size, the ETag and the time. The session, its options and its credentials are fsspec's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class HttpStore(Store):
         self.path = path
 
     def _ask(self) -> Identity:
-        return sync(self.filesystem.loop, self._identify)
+        found: Identity = sync(self.filesystem.loop, self._identify)
+        return found
 
     def _read(self, offset: int, size: int) -> Any:
         return sync(self.filesystem.loop, self._fetch, offset, size)
@@ -101,7 +102,9 @@ class HttpStore(Store):
                 total = opened.size if span[3] == "*" else int(span[3])
             if not opened.is_same(self._identity_of(answer, total)):
                 raise self.changed()
-            is_asked = is_whole or (span and (span[1], span[2]) == (f"{offset}", f"{last}"))
+            is_asked = is_whole or (
+                span and (span[1], span[2]) == (f"{offset}", f"{last}")
+            )
             if not is_asked or answer.content_length not in (None, size):
                 raise self._wrong()
             # One byte more, to see an answer that is too long.

@@ -18,6 +18,8 @@ import hashlib
 import os
 import re
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -35,7 +37,7 @@ _PACKAGES = {
     "sftp": "fsspec and paramiko",
     "ssh": "fsspec and paramiko",
 }
-# Parameters of a query that say how an object is reached, not which object it is.
+# Parameters of a query for the access to an object. They do not name the object.
 _ACCESS = re.compile(
     r"x-amz-|x-goog-|x-ms-|sig|token|key|secret|pass|auth|cred|expire|policy|"
     r"^s[a-z]{1,2}$|^sp[r]?$|endpoint|scheme|region|timeout",
@@ -87,12 +89,14 @@ class Store:
         self.url = url
         self.key = key
         self._identity: Identity | None = None
+        self._opening = threading.Lock()
 
     def identity(self) -> Identity:
         """Return the identity that the object had at the first call."""
-        if self._identity is None:
-            self._identity = self._explain(self._ask_first)
-        return self._identity
+        with self._opening:
+            if self._identity is None:
+                self._identity = self._explain(self._ask_first)
+            return self._identity
 
     def renewed_identity(self) -> Identity:
         """Return the identity that the object has now."""
@@ -147,9 +151,9 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _explain(self, function: Any, *arguments: Any) -> Any:
+    def _explain(self, function: Callable[[], Identity]) -> Identity:
         try:
-            return function(*arguments)
+            return function()
         except Exception as error:
             raise explained(error, self.url) from None
 

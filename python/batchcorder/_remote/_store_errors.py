@@ -1,10 +1,9 @@
 """
 Errors of the stores, with an errno and the store's cleaned URL.
 
-pyarrow, fsspec, aiohttp and botocore have errors of their own. Some of their texts contain
-the URL with its credentials. So a message here is made of an errno, an HTTP status or a
-code, and never of such a text. Libraries that are not installed are not imported: their
-errors are known by the names of the classes.
+pyarrow, fsspec, aiohttp and botocore have errors of their own. Some texts contain the URL
+with its credentials. So a message here is made of an errno, an HTTP status or a code, and
+never of such a text. No library is imported for its errors: the class names tell.
 """
 
 from __future__ import annotations

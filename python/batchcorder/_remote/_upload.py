@@ -4,30 +4,29 @@ Uploads of complete local files, which appear whole or not at all.
 A thread writes, and the calling thread waits. So an interrupt never breaks a request: the
 thread sees that it must stop, and cleans up.
 
-    filesystem              how the object appears         what a failure leaves
-    s3fs                    multipart upload, completed    nothing: it is aborted
-    pyarrow's S3, by s3fs   the same                       the same
-    pyarrow's S3, to 5 GiB  hidden object, then a copy     maybe parts: see below
-    pyarrow's S3, above     multipart upload, completed    parts of the upload
-    any other one           hidden object, then a move     nothing
+- s3fs completes a multipart upload, or aborts it. A failure leaves nothing.
+- pyarrow's S3 filesystem does the same by s3fs, if s3fs is installed.
+- pyarrow's S3 filesystem alone writes a hidden object, and copies it. Parts may stay.
+- All other filesystems write a hidden object, and move it. A failure leaves nothing.
 
-pyarrow cannot abort an upload: to close or free its stream completes the object. So if s3fs
-is installed, s3fs uploads also for pyarrow's S3 filesystem, with its keys and its endpoint.
+pyarrow cannot abort an upload: to close or free its stream completes the object. So if
+s3fs is installed, s3fs uploads with the keys and the endpoint of pyarrow's filesystem.
 
-Without s3fs, the stream of pyarrow writes a hidden object (`.NAME.123abc.unfinished`). Then
-the server copies the object to its name, 5 GiB at most, and deletes the hidden object. If
-the local file fails, or the user interrupts, the hidden object is completed and deleted. If
-the server refuses a part, its earlier parts stay, and no name shows them. A larger file
-goes to its name directly. If that fails, the stream is kept until the process ends: the
-object does not appear, but its parts stay.
+Without s3fs, the stream of pyarrow writes a hidden object (`.NAME.123abc.unfinished`).
+Then the server copies the object to its name, and deletes the hidden object. If the local
+file fails, or the user interrupts, the hidden object is completed and deleted. If the
+server refuses a part, the earlier parts stay, and no name shows them.
 
-A process that is killed, or a server that vanishes, leaves parts or a hidden object in all
+A copy is possible to 5 GiB. A larger file goes to its name directly. If that fails, the
+stream is kept until the process ends: the object does not appear, but its parts stay.
+
+If the process is killed, or the server vanishes, parts or a hidden object stay in all
 cases. A lifecycle rule of the bucket can delete them.
 
-An existing object stays until the new one is complete. Without `overwrite`, s3fs completes
-under the condition `If-None-Match`. The other filesystems have no such condition. There the
-object is looked for at the start and before the move: of two writers at the same instant,
-the second can replace the object of the first.
+An existing object stays until the new one is complete. Without `overwrite`, s3fs
+completes under the condition `If-None-Match`. The other filesystems have no such
+condition. There, the upload looks for an object at its start and before the move. Of two
+writers at the same instant, the second can replace the object of the first.
 """
 
 from __future__ import annotations
@@ -314,8 +313,8 @@ def uploaded(upload: Upload, path: str | int, overwrite: bool) -> None:
     FileExistsError
         If there is an object, and `overwrite` is false.
     OSError
-        If the file cannot be read, or the store fails. The head of this file tells what
-        is left then.
+        If the file cannot be read, or the store fails. The head of this file lists the
+        things that are left then.
     """
     file = LocalFile(path)
     failure: list[BaseException] = []
@@ -347,8 +346,17 @@ def uploaded(upload: Upload, path: str | int, overwrite: bool) -> None:
 
 
 def _reason(error: BaseException, url: str) -> BaseException:
-    local = isinstance(error, OSError) and str(error.strerror).startswith("the local file")
+    local = isinstance(error, OSError) and str(error.strerror).startswith(
+        "the local file"
+    )
     return error if local else explained(error, url)
 
 
-__all__ = ["ArrowUpload", "FsspecUpload", "S3fsUpload", "arrow_upload", "hidden_name", "uploaded"]
+__all__ = [
+    "ArrowUpload",
+    "FsspecUpload",
+    "S3fsUpload",
+    "arrow_upload",
+    "hidden_name",
+    "uploaded",
+]

@@ -80,7 +80,7 @@ class Fault:
     when: Callable[[Request], bool] = field(default=lambda request: request.is_read)
 
 
-class _Closed(Exception):
+class _ClosedError(Exception):
     """The connection ended."""
 
 
@@ -98,7 +98,7 @@ class _Connection:
         while (end := self._early.find(b"\r\n\r\n")) < 0:
             self._more()
             if len(self._early) > _HEAD_BYTES_MAX:
-                raise _Closed
+                raise _ClosedError
         text = self._early[:end].decode("latin-1")
         del self._early[: end + 4]
         first, *lines = text.split("\r\n")
@@ -108,7 +108,7 @@ class _Connection:
     def _more(self) -> None:
         count = self.sock.recv_into(self._block)
         if count == 0:
-            raise _Closed
+            raise _ClosedError
         self._early += self._block[:count]
 
     def blocks(self, size: int | None) -> Iterator[memoryview | bytes]:
@@ -124,7 +124,7 @@ class _Connection:
                 if count == 0:
                     if left is None:
                         return
-                    raise _Closed
+                    raise _ClosedError
                 block = self._block[:count]
             if left is not None:
                 left -= len(block)
@@ -271,7 +271,7 @@ class HttpProxy:
             near, far = _Connection(near_socket), _Connection(far_socket)
             while self._one(near, far):
                 pass
-        except (OSError, ValueError, _Closed):
+        except (OSError, ValueError, _ClosedError):
             pass
         finally:
             for sock in (near_socket, far_socket):
@@ -366,7 +366,9 @@ class HttpProxy:
                     return False
         closes = "close" in headers.get("connection", "").lower()
         is_framed = "content-length" in headers or "transfer-encoding" in headers
-        return not closes and (is_framed or not has_body) and not line.startswith("HTTP/1.0")
+        return (
+            not closes and (is_framed or not has_body) and not line.startswith("HTTP/1.0")
+        )
 
     @staticmethod
     def _told(lines: list[str], request: Request, fault: Fault) -> list[str]:

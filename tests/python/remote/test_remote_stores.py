@@ -64,7 +64,6 @@ def names(store: Any) -> list[str]:
     return sorted(os.path.basename(name) for name in found)
 
 
-
 KINDS = ["memory", "mock", "subtree", "dir"]
 
 
@@ -524,8 +523,14 @@ AWS = "When reading: AWS Error {} during HeadObject operation: {}"
     ("error", "number"),
     [
         (ClientError(), errno.EACCES),
-        (OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 6, no")), errno.EHOSTUNREACH),
-        (OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 7, no")), errno.ECONNREFUSED),
+        (
+            OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 6, no")),
+            errno.EHOSTUNREACH,
+        ),
+        (
+            OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 7, no")),
+            errno.ECONNREFUSED,
+        ),
         (OSError(AWS.format("NETWORK_CONNECTION", "curlCode: 28, no")), errno.ETIMEDOUT),
         (OSError(AWS.format("ACCESS_DENIED", "no")), errno.EACCES),
         (OSError(AWS.format("SLOW_DOWN", "no")), errno.EBUSY),
