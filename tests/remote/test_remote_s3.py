@@ -111,9 +111,19 @@ def test_a_shrunk_object_is_an_error(s3: S3, kind: str, size: int) -> None:
         assert not is_transient(caught.value)
 
 
-def test_reads_of_s3fs_are_conditional(s3: S3) -> None:
+def test_reads_of_s3fs_send_the_etag(s3: S3) -> None:
     s3.put("x", DATA)
     with s3.store("x", "s3fs") as store:
+        # nanio ignores the header.
+        assert not store.checks_reads
+        etag = store.identity().etag
+        store.read(0, 10)
+        assert s3.proxy.answers[-1].request.headers["if-match"] == etag
+
+
+def test_s3fs_compares_the_etags_of_answers(s3: S3) -> None:
+    s3.put("x", DATA)
+    with s3.store("x", "s3fs", local_expiry_check=True) as store:
         store.identity()
         assert store.checks_reads
         s3.put("x", DATA[::-1])

@@ -2,8 +2,11 @@
 Objects of the filesystems of fsspec.
 
     HTTPFileSystem    `_http_store.py`
-    S3FileSystem      each read is conditional (`If-Match`), by one open file
+    S3FileSystem      one open file, whose reads send `If-Match`
     all other ones    `info` and `cat_file`
+
+Some S3 servers ignore `If-Match`. With the option `local_expiry_check`, s3fs compares the
+ETag of each answer instead. Only then, reads are checked by themselves.
 """
 
 from __future__ import annotations
@@ -73,8 +76,8 @@ class S3fsStore(FsspecStore):
 
     @property
     def checks_reads(self) -> bool:  # type: ignore[override]
-        """Whether the file sends the ETag: not if s3fs was told not to."""
-        return "IfMatch" in (getattr(self._file, "read_kw", None) or {})
+        """Whether s3fs compares the ETag of each answer."""
+        return bool(getattr(self.filesystem, "local_expiry_check", False))
 
     def _ask_first(self) -> Identity:
         self.filesystem.invalidate_cache(self.path)

@@ -28,12 +28,16 @@ _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
 class HttpStore(Store):
     """An object of an HTTP server."""
 
-    checks_reads = True
-
     def __init__(self, url: str, key: str, filesystem: Any, path: str) -> None:
         super().__init__(url, key)
         self.filesystem = filesystem
         self.path = path
+
+    @property
+    def checks_reads(self) -> bool:  # type: ignore[override]
+        """Whether the server sends an ETag or a time to compare."""
+        opened = self._identity
+        return opened is not None and (opened.etag or opened.modified) is not None
 
     def _ask(self) -> Identity:
         found: Identity = sync(self.filesystem.loop, self._identify)

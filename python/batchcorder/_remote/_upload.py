@@ -32,6 +32,7 @@ writers at the same instant, the second can replace the object of the first.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import posixpath
@@ -47,8 +48,16 @@ _COPY_BYTES_MAX = 5 << 30
 # A multipart upload has 10,000 parts at most.
 _PARTS_MAX = 9_000
 _PART_BYTES = 50 << 20
-# Streams that would complete an object if they were closed or freed.
-_ABANDONED: list[Any] = []
+
+
+def _abandon(stream: Any) -> None:
+    """
+    Keep a stream of pyarrow from completing its object.
+
+    The stream is not freed when the interpreter ends either. pyarrow's threads have ended
+    then, and freeing the stream would wait for a thread for ever.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))
 
 
 class StoppedError(Exception):
@@ -194,13 +203,9 @@ class ArrowUpload(Upload):
         try:
             self.copy(file, stream)
             self.check(overwrite)
-        except BaseException:
-            _ABANDONED.append(stream)
-            raise
-        try:
             stream.close()
         except BaseException:
-            _ABANDONED.append(stream)
+            _abandon(stream)
             raise
         self.check_size(self._size(), file)
 
