@@ -23,6 +23,7 @@ REGION = "us-east-1"
 _START_SECONDS = 120
 
 _NGINX = """
+{user}
 daemon off;
 worker_processes 1;
 error_log {folder}/error.log;
@@ -127,12 +128,10 @@ def nginx(folder: Path) -> contextlib.AbstractContextManager[Server]:
     port = free_port()
     root = folder / "root"
     root.mkdir()
-    # Workers of root's nginx are other users.
-    for path in (root, *list(root.parents)[:3]):
-        with contextlib.suppress(OSError):
-            path.chmod(path.stat().st_mode | 0o055)
+    # Only root's nginx may choose the user of its workers: another one cannot read the folder.
+    user = "user root;" if os.geteuid() == 0 else ""
     settings = folder / "nginx.conf"
-    settings.write_text(_NGINX.format(folder=folder, port=port, root=root))
+    settings.write_text(_NGINX.format(folder=folder, port=port, root=root, user=user))
     command = [nginx_path() or "nginx", "-c", str(settings), "-e", f"{folder}/error.log"]
     return _running("nginx", command, port, folder)
 
