@@ -128,7 +128,7 @@ def nginx(folder: Path) -> contextlib.AbstractContextManager[Server]:
     port = free_port()
     root = folder / "root"
     root.mkdir()
-    # Only root's nginx may choose the user of its workers: another one cannot read the folder.
+    # Another user cannot read the folder. Only root's nginx may choose the user.
     user = "user root;" if os.geteuid() == 0 else ""
     settings = folder / "nginx.conf"
     settings.write_text(_NGINX.format(folder=folder, port=port, root=root, user=user))
