@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from . import _core, _recordings
+from . import _core, _recordings, _remote
 from ._arguments import absolute, flag, stream_method
 from ._decision import NO_LOCKS, decision
 from ._key import has_key, key_text
@@ -253,6 +253,30 @@ def _taken_over(
         return None
 
 
+def _cached_remotely(
+    remote: Any,
+    make_source: Callable[[], ArrowStream],
+    key: bytes | None,
+    refresh: bool,
+    **options: Any,
+) -> StreamCache:
+    from ._remote import _objects
+
+    def opened() -> StreamCache:
+        return _recordings.open_recording(
+            remote.path, filesystem=remote.filesystem, local=remote.local
+        )
+
+    def record(path: str, key: bytes) -> None:
+        source = make_source()
+        stream_method(source, "make_source's result")
+        with _recordings.start(source, path, key=key, **options) as cache:
+            cache.ingest_all()
+
+    cache: StreamCache = _objects.cached(remote, opened, record, key, refresh)
+    return cache
+
+
 def cached(
     path: StrOrBytesPath,
     make_source: Callable[[], ArrowStream],
@@ -264,6 +288,8 @@ def cached(
     durable: bool = False,
     prefetch: int | None = None,
     statistics: bool = True,
+    filesystem: Any = None,
+    local: StrOrBytesPath | None = None,
 ) -> StreamCache:
     """
     Open the recording `path`; if there is none, make it while it is first read.
@@ -277,7 +303,9 @@ def cached(
     Parameters
     ----------
     path : str, bytes or os.PathLike
-        Name of the recording.
+        Name of the recording. A URL names an object of a store. It is recorded as a
+        whole, uploaded and then opened. No process follows it meanwhile, and two
+        processes may both record it: the first upload stays.
     make_source : callable
         Returns an object with ``__arrow_c_stream__``. If the recording exists,
         the function is called only if another function made the recording: its code or
@@ -308,6 +336,10 @@ def cached(
     statistics : bool, default True
         Store the bounds of each batch's columns in the file, as :func:`record` does. A
         recording that is opened or followed stays as it is.
+    filesystem : pyarrow.fs.FileSystem or fsspec filesystem, optional
+        The store of the object `path`, as for :func:`open`.
+    local : str, bytes or os.PathLike, optional
+        A directory that keeps the bytes read from a store, as for :func:`open`.
 
     Returns
     -------
@@ -352,6 +384,23 @@ def cached(
     gathers = flag(statistics, "statistics")
     text = key_text(key)
     renews = flag(refresh, "refresh")
+    remote, path = _remote.resolved(path, filesystem, local)
+    if remote is not None:
+        if flag(resume, "resume"):
+            raise ValueError(
+                "argument 'resume': an object of a store is complete, so there is no "
+                "recording to resume"
+            )
+        return _cached_remotely(
+            remote,
+            make_source,
+            text,
+            renews,
+            compression=compression,
+            durable=durable,
+            prefetch=prefetch,
+            statistics=gathers,
+        )
     name = absolute(path)
     if name.endswith(b"/"):
         raise IsADirectoryError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import _core
 from ._arguments import UNLIMITED
+
+if TYPE_CHECKING:
+    from ._remote._fetcher import Fetcher
+    from ._remote._objects import Remote
 
 
 class Origin(NamedTuple):
@@ -21,6 +25,8 @@ class Origin(NamedTuple):
     is_nameless: bool = False
     # Each batch has memory of its own, which its owner may write.
     writable: bool = False
+    # An object of a store, in place of the file.
+    remote: Remote | None = None
 
     def open(
         self, cache: _core.StreamCache, file: int = -1, batches: int = UNLIMITED
@@ -30,9 +36,23 @@ class Origin(NamedTuple):
 
         `file` is the descriptor of an open file, `batches` the most that the cache has.
         """
+        if self.remote is None:
+            self._open(cache, self.path, file, batches, None)
+            return
+        with self.remote.opened() as (path, storage):
+            self._open(cache, path, file, batches, storage)
+
+    def _open(
+        self,
+        cache: _core.StreamCache,
+        path: bytes,
+        file: int,
+        batches: int,
+        storage: Fetcher | None,
+    ) -> None:
         _core.open_file(
             cache,
-            self.path,
+            path,
             file,
             self.verify,
             self.partial,
@@ -40,5 +60,5 @@ class Origin(NamedTuple):
             self.writable,
             self.follow,
             batches,
-            None,
+            storage,
         )

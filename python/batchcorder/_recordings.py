@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import IO, Any, Literal
 
-from . import _core
-from ._arguments import absolute, flag
+from . import _core, _remote
+from ._arguments import absolute, flag, stream_method
 from ._origin import Origin
 from ._stream_cache import StreamCache, open_cache, record_to
 from ._types import ArrowStream, StrOrBytesPath
@@ -97,6 +97,8 @@ def open_recording(
     partial: bool = False,
     mmap: bool = True,
     follow: bool = False,
+    filesystem: Any = None,
+    local: StrOrBytesPath | None = None,
 ) -> StreamCache:
     """
     Open a recording, or any Arrow IPC stream or file, as a StreamCache.
@@ -110,7 +112,8 @@ def open_recording(
     path : str, bytes, os.PathLike or binary file
         A recording, or an Arrow IPC stream or file (Feather V2) of any library. An
         open file is read from its first byte, not from its position. A pipe or a
-        file in memory is copied.
+        file in memory is copied. A URL such as ``"s3://bucket/x.arrows"`` names an object
+        of a store, which is read in ranges: see docs/object-stores.md.
     columns : sequence of str or int, optional
         Names or indices of the columns of the cache, in this order. Bytes of other
         columns are never read, except to verify a batch of up to 4 KiB. None (default):
@@ -127,6 +130,12 @@ def open_recording(
     follow : bool, default False
         Replay a recording that another process is writing: readers wait for its next
         batch.
+    filesystem : pyarrow.fs.FileSystem or fsspec filesystem, optional
+        The store that has the object `path`. None (default): a local file, or the store
+        that the URL names.
+    local : str, bytes or os.PathLike, optional
+        A directory that keeps fetched bytes, for later readings in any process of this
+        machine. None (default): memory keeps the last bytes.
 
     Returns
     -------
@@ -138,9 +147,12 @@ def open_recording(
     FileNotFoundError, PermissionError, IsADirectoryError, OSError
         The file cannot be opened. ENODATA: it is incomplete. EBADMSG: it is damaged.
         Reading raises OSError too. EIO: the file was shortened. EOWNERDEAD: with
-        `follow`, the writer died.
+        `follow`, the writer died. ESTALE: an object of a store has changed.
     ValueError
-        The file is no Arrow stream or file, or both `partial` and `follow` are set.
+        The file is no Arrow stream or file, or both `partial` and `follow` are set. An
+        object of a store cannot be followed.
+    ImportError
+        A package for the store is not installed.
     NotImplementedError
         The file has Arrow data that this version cannot read.
     KeyError, IndexError
@@ -159,6 +171,15 @@ def open_recording(
     origin_of = functools.partial(
         Origin, verify=verify, partial=partial, mmap=mmap, follow=follow
     )
+    remote, path = _remote.resolved(path, filesystem, local)
+    if remote is not None:
+        if flag(follow, "follow"):
+            raise ValueError(
+                "argument 'follow': an object of a store is complete, so it cannot be "
+                "followed: follow the recording where it is made"
+            )
+        origin = origin_of(os.fsencode(remote.url))._replace(remote=remote)
+        return open_cache(StreamCache, origin, columns)
     if isinstance(path, str | bytes | PathLike):
         return open_cache(StreamCache, origin_of(absolute(path)), columns)
     with _descriptor(path) as number:
@@ -208,6 +229,7 @@ def record(
     durable: bool = False,
     prefetch: int | None = None,
     statistics: bool = True,
+    filesystem: Any = None,
 ) -> StreamCache:
     """
     Read a stream to its end into a recording, which other processes can read meanwhile.
@@ -217,7 +239,8 @@ def record(
     source : ArrowStream
         The source: any object with ``__arrow_c_stream__``.
     path : str, bytes or os.PathLike
-        Name of the recording. No file of this name may exist.
+        Name of the recording. No file of this name may exist. A URL names an object of a
+        store: the recording is made in a temporary file, and uploaded in the end.
     progress : bool, default False
         Show a progress bar on standard error.
     compression : {None, 'lz4', 'zstd'}, default None
@@ -230,6 +253,8 @@ def record(
     statistics : bool, default True
         Store the bounds of each batch's columns in the file, by which filters skip
         batches: see :meth:`StreamCache.statistics`.
+    filesystem : pyarrow.fs.FileSystem or fsspec filesystem, optional
+        The store of the object `path`, as for :func:`open`.
 
     Returns
     -------
@@ -255,14 +280,23 @@ def record(
     3
     """
     shows = flag(progress, "progress")
-    cache = start(
-        source,
-        path,
-        compression=compression,
-        durable=durable,
-        prefetch=prefetch,
-        statistics=flag(statistics, "statistics"),
-    )
+    options: dict[str, Any] = {
+        "compression": compression,
+        "durable": durable,
+        "prefetch": prefetch,
+        "statistics": flag(statistics, "statistics"),
+    }
+    remote, path = _remote.resolved(path, filesystem)
+    if remote is not None:
+        stream_method(source, "argument 'source'")
+        with remote.uploaded(overwrite=False) as name:
+            _ingested(start(source, name, **options), shows).close()
+        return open_recording(remote.path, filesystem=filesystem)
+    return _ingested(start(source, path, **options), shows)
+
+
+def _ingested(cache: StreamCache, shows: bool) -> StreamCache:
+    """Read the source to its end; close the cache if that fails."""
     try:
         cache.ingest_all(progress=shows)
     except BaseException:
@@ -271,7 +305,12 @@ def record(
     return cache
 
 
-def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
+def verify(
+    path: StrOrBytesPath | IO[bytes],
+    *,
+    progress: bool = False,
+    filesystem: Any = None,
+) -> int:
     """
     Read a whole recording, or an Arrow IPC stream or file, and check all its data.
 
@@ -281,9 +320,11 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     Parameters
     ----------
     path : str, bytes, os.PathLike or binary file
-        A recording, or an Arrow IPC stream or file of any library.
+        A recording, or an Arrow IPC stream or file of any library. May be a URL.
     progress : bool, default False
         Show a progress bar on standard error.
+    filesystem : pyarrow.fs.FileSystem or fsspec filesystem, optional
+        The store of the object `path`, as for :func:`open`.
 
     Returns
     -------
@@ -306,7 +347,7 @@ def verify(path: StrOrBytesPath | IO[bytes], *, progress: bool = False) -> int:
     >>> batchcorder.verify(path)
     1
     """
-    with open_recording(path, verify=True) as cache:
+    with open_recording(path, verify=True, filesystem=filesystem) as cache:
         batches: Any = range(len(cache))
         if flag(progress, "progress"):
             from tqdm import tqdm

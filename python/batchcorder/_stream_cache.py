@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pyarrow as pa
 
-from . import _arguments, _core, _display
+from . import _arguments, _core, _display, _remote
 from ._arguments import UNLIMITED, renamed
 from ._cast import CastingStreamCache
 from ._origin import Origin
@@ -1055,7 +1055,12 @@ class StreamCache(_core.StreamCache):
     # ---- files ----
 
     def save(
-        self, path: StrOrBytesPath, *, overwrite: bool = False, durable: bool = False
+        self,
+        path: StrOrBytesPath,
+        *,
+        overwrite: bool = False,
+        durable: bool = False,
+        filesystem: Any = None,
     ) -> None:
         """
         Read the source to its end, and save the stream as a recording.
@@ -1067,12 +1072,15 @@ class StreamCache(_core.StreamCache):
         Parameters
         ----------
         path : str, bytes or os.PathLike
-            Name of the recording.
+            Name of the recording. A URL names an object of a store: the recording is
+            saved to a temporary file, and uploaded.
         overwrite : bool, default False
             Replace a file of that name, atomically. Processes that have the replaced
             file open keep it.
         durable : bool, default False
             Synchronise the recording with the disk before this returns.
+        filesystem : pyarrow.fs.FileSystem or fsspec filesystem, optional
+            The store of the object `path`, as for :func:`open`.
 
         Raises
         ------
@@ -1093,7 +1101,12 @@ class StreamCache(_core.StreamCache):
         >>> batchcorder.open(path).num_rows
         3
         """
-        _core.save(self, _arguments.absolute(path), overwrite, durable)
+        remote, path = _remote.resolved(path, filesystem)
+        if remote is None:
+            _core.save(self, _arguments.absolute(path), overwrite, durable)
+            return
+        with remote.uploaded(_arguments.flag(overwrite, "overwrite")) as name:
+            _core.save(self, os.fsencode(name), False, False)
 
     def info(self) -> Info:
         """

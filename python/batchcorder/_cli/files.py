@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import _recordings
+from .._remote import is_url
 
 # Exit statuses: file or system error, usage error.
 FAILED, MISUSED = 1, 2
@@ -68,7 +69,7 @@ def blamed(name: str) -> Iterator[None]:
     except CommandError:
         raise
     except (OSError, ValueError, OverflowError, MemoryError, NotImplementedError,
-            pa.ArrowException) as error:  # fmt: skip
+            ImportError, pa.ArrowException) as error:  # fmt: skip
         name = "standard input" if name == "-" else name
         failure = CommandError(f"{name}: {words_of(error)}")
         failure.errno = getattr(error, "errno", None)
@@ -231,6 +232,11 @@ def open_source(name: str, form: str | None) -> Any:
             )
         return _piped(_opened(name))
     is_named = form is not None
+    if is_url(name):
+        if form not in (None, "arrow"):
+            words = "only Arrow data is read from a store: copy the file to this machine"
+            raise CommandError(f"{name}: {words}", MISUSED)
+        form = "arrow"
     if form is None:
         with builtins.open(name, "rb") as file:
             is_parquet = file.read(4) == b"PAR1"

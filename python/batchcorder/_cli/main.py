@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from .. import _core, _recordings
 from .._display import bytes_text, printable
+from .._remote import is_url
+from .._stream_cache import StreamCache
 from . import statistics
 from .arguments import arguments
 from .files import (
@@ -141,6 +143,9 @@ def _record(options: argparse.Namespace) -> None:
         )
     with blamed(options.source):
         source = _source_of(options)
+    if is_url(options.path):
+        _record_remotely(options, source)
+        return
     with blamed(options.path):
         cache = _recordings.start(
             source,
@@ -162,8 +167,24 @@ def _record(options: argparse.Namespace) -> None:
                 _say(options, f"{options.path}: {words}")
             with blamed(options.source if failed else options.path):
                 raise
-        rows, batches = _many(cache.num_rows or 0, "row"), _many(len(cache), "batch")
-        _say(options, f"{options.path}: {rows}, {batches}")
+        _say_size(options, cache)
+
+
+def _record_remotely(options: argparse.Namespace, source: Any) -> None:
+    with blamed(options.path):
+        cache = _recordings.record(
+            source,
+            options.path,
+            progress=_shows_progress(),
+            compression=options.compression,
+        )
+    with cache:
+        _say_size(options, cache)
+
+
+def _say_size(options: argparse.Namespace, cache: StreamCache) -> None:
+    rows, batches = _many(cache.num_rows or 0, "row"), _many(len(cache), "batch")
+    _say(options, f"{options.path}: {rows}, {batches}")
 
 
 # ---- cat, head ----

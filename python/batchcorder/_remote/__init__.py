@@ -1,1 +1,47 @@
-"""Recordings in object stores: stores, the fetcher of ranges, and local copies."""
+"""
+Recordings in object stores.
+
+The other modules import pyarrow.fs or fsspec. They are imported when a recording is in a
+store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._objects import Remote
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]+)*://")
+
+
+def is_url(path: object) -> bool:
+    """Return whether a path is a URL: a text with a scheme and `://`."""
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def resolved(
+    path: Any, filesystem: Any = None, local: Any = None
+) -> tuple[Remote | None, Any]:
+    """Return an object of a store, or None and the path of a local file."""
+    if filesystem is None and not is_url(path):
+        if local is not None:
+            raise ValueError(
+                "argument 'local': only an object of a store has a local copy, and "
+                f"{path!r} is no URL"
+            )
+        return None, path
+    from ._objects import Remote
+    from ._store import local_path, store_of
+
+    found = local_path(path, filesystem)
+    if found is not None:
+        return None, found
+    store_of(path, filesystem).close()
+    directory = None if local is None else os.path.abspath(os.fsdecode(local))
+    return Remote(os.fsdecode(path), filesystem, directory), path
+
+
+__all__ = ["is_url", "resolved"]

@@ -23,9 +23,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from . import is_url
 from ._store_errors import explained, is_transient, store_error
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]+)*://")
 # Schemes of pyarrow.fs.
 _ARROW_SCHEMES = {"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "mock"}
 # Packages with a scheme of fsspec.
@@ -180,11 +180,6 @@ class Store:
 
     def _read(self, offset: int, size: int) -> Any:
         raise NotImplementedError
-
-
-def is_url(path: object) -> bool:
-    """Return whether a path is a URL: a text with a scheme and `://`."""
-    return isinstance(path, str) and _URL.match(path) is not None
 
 
 def cleaned(url: str) -> str:

@@ -49,7 +49,14 @@ def test_docstring_examples_of_functions() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/recordings.md", "docs/flight.md", "docs/scaling.md"]
+    "page",
+    [
+        "README.md",
+        "docs/recordings.md",
+        "docs/flight.md",
+        "docs/scaling.md",
+        "docs/object-stores.md",
+    ],
 )
 def test_pages_run(page: str, tmp_path: Path) -> None:
     """The Python code of a page runs, and prints its comments."""
