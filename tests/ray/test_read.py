@@ -256,8 +256,8 @@ def test_paths() -> None:
     [
         (TypeError, "a list of paths", 5, {}),
         (ValueError, "is empty", [], {}),
-        (ValueError, "s3:// is not supported yet", "s3://bucket/x.arrows", {}),
-        (ValueError, "filesystem", "/x", {"filesystem": object()}),
+        (FileNotFoundError, "bucket/x.arrows", "memory://bucket/x.arrows", {}),
+        (TypeError, "filesystem", "/x", {"filesystem": object()}),
         (TypeError, "list of names", "/x", {"columns": "id"}),
         (ValueError, "repeated", "/x", {"columns": ["id", "x", "id"]}),
         (TypeError, "Expression", "/x", {"filter": "id > 3"}),

@@ -22,6 +22,7 @@ from .. import _core
 from .._arguments import UNLIMITED
 from .._origin import Origin
 from .._stream_cache import StreamCache, open_cache
+from ._objects import Object
 
 
 class File(NamedTuple):
@@ -30,6 +31,10 @@ class File(NamedTuple):
     path: str
     size: int
     mtime: int
+
+    @property
+    def name(self) -> str:
+        return self.path
 
     @contextmanager
     def opened(self, batches: int = UNLIMITED) -> Iterator[StreamCache]:
@@ -82,8 +87,12 @@ def identified(path: str, found: os.stat_result) -> File:
     return File(path, found.st_size, found.st_mtime_ns)
 
 
-def absolute(paths: Any) -> list[str]:
-    """Return the argument `paths` as absolute paths, patterns and Flight URLs."""
+def absolute(paths: Any, is_local: bool = True) -> list[str]:
+    """
+    Return the argument `paths` as absolute paths, patterns and URLs.
+
+    Without `is_local`, they are paths in a file system, and stay as they are.
+    """
     if isinstance(paths, str | bytes | os.PathLike):
         paths = [paths]
     if not isinstance(paths, Iterable):
@@ -94,15 +103,12 @@ def absolute(paths: Any) -> list[str]:
     made = []
     for path in map(os.fsdecode, paths):
         scheme, separator, rest = path.partition("://")
-        if not separator or scheme in ("file", "local"):
-            made.append(os.path.abspath(rest if separator else path))
-        elif scheme.startswith("grpc"):
+        if not is_local:
             made.append(path)
+        elif not separator or scheme in ("file", "local"):
+            made.append(os.path.abspath(rest if separator else path))
         else:
-            raise ValueError(
-                f"argument 'paths': {scheme}:// is not supported yet, got {path!r}: copy "
-                "the recording to a local or shared directory"
-            )
+            made.append(path)
     if not made:
         raise ValueError("argument 'paths': the list is empty")
     return made
@@ -126,7 +132,7 @@ def found(path: str) -> list[File]:
     return files
 
 
-def described(file: File) -> Description:
+def described(file: File | Object) -> Description:
     """Return the description of a file of this machine."""
     with file.opened() as cache:
         starts = np.frombuffer(_core.row_starts(cache, 0), np.int64)
@@ -136,7 +142,7 @@ def described(file: File) -> Description:
         return Description(first.schema, starts, nbytes, sizes)
 
 
-def remaining(file: File, filter: pc.Expression) -> list[int] | None:
+def remaining(file: File | Object, filter: pc.Expression) -> list[int] | None:
     """
     Return the batches that may have rows for a filter; None: all.
 

@@ -26,6 +26,7 @@ import ray
 
 from . import _nodes
 from ._files import Description, File, changed, described, remaining
+from ._objects import Object
 from ._serving import Serving, Streams
 
 # Errors of a path that has not the planned file.
@@ -35,13 +36,13 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE)
 class FileOrigin(NamedTuple):
     """A file. `nodes`: the nodes that have it; empty: all nodes."""
 
-    file: File
+    file: File | Object
     nodes: tuple[str, ...] = ()
     serving: Serving | None = None
 
     @property
     def name(self) -> str:
-        return self.file.path
+        return self.file.name
 
     @contextmanager
     def opened(self) -> Iterator[Streams]:
@@ -56,6 +57,7 @@ class FileOrigin(NamedTuple):
             here = ray.get_runtime_context().get_node_id()
             if self.serving is None or here in self.nodes or error.errno not in _ABSENT:
                 raise
+        assert isinstance(self.file, File)
         return self.serving.stream(self.file, stack)
 
     def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:

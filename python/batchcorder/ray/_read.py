@@ -17,6 +17,7 @@ from .._types import StrOrBytesPath
 from . import _nodes
 from ._datasource import RecordingDatasource
 from ._files import File, absolute, found
+from ._objects import objects
 from ._origins import FileOrigin, FlightOrigin, connected, served
 from ._serving import Serving
 
@@ -40,15 +41,18 @@ def read_recordings(
     ----------
     paths : str, bytes, os.PathLike or list
         Recordings, or Arrow IPC streams or files of any library. A directory means its
-        files with the name ``*.arrows``, in the order of their names. A pattern is
-        expanded. A file may be on some nodes of the cluster only.
+        files with the name ``*.arrows``, in the order of their names. A pattern of local
+        files is expanded. A file may be on some nodes of the cluster only. A URL names an
+        object of a store, such as ``"s3://bucket/x.arrows"``, or a recording of a Flight
+        server.
     columns : list of str, optional
         Names of the columns, in this order. None (default): all columns.
     filter : pyarrow.compute.Expression, optional
         Read only rows for which it is true. Batches whose statistics exclude it are not
         read. None (default): all rows.
-    filesystem : Any
-        Must be None: other file systems are not supported yet.
+    filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+        The store of the paths. Every node reads from it. None (default): local files, or
+        the stores that URLs name.
     batches_per_task : int, optional
         Number of batches of a read task. None (default): a task has about Ray's target
         size of a block. But there are two tasks for each processor, if there are as many
@@ -83,10 +87,10 @@ def read_recordings(
     >>> read_recordings(path, columns=["y"]).take_all()
     [{'y': 3}, {'y': 4}]
     """
-    _check(columns, filter, filesystem, batches_per_task)
+    _check(columns, filter, batches_per_task)
     names = None if columns is None else list(columns)
     groups: dict[tuple[str, ...], list[FileOrigin | FlightOrigin]] = {}
-    for origin in _origins(absolute(paths)):
+    for origin in _origins(absolute(paths, filesystem is None), filesystem):
         groups.setdefault(origin.nodes, []).append(origin)
     datasets = []
     for nodes, origins in groups.items():
@@ -98,12 +102,7 @@ def read_recordings(
     return first.union(*other) if other else first
 
 
-def _check(columns: Any, filter: Any, filesystem: Any, batches_per_task: Any) -> None:
-    if filesystem is not None:
-        raise ValueError(
-            "argument 'filesystem': reading from other file systems is not supported "
-            "yet: copy the recordings to a local or shared directory"
-        )
+def _check(columns: Any, filter: Any, batches_per_task: Any) -> None:
     if isinstance(columns, str | bytes) or not isinstance(columns, Sequence | None):
         raise TypeError(f"argument 'columns': expected a list of names, got {columns!r}")
     if columns is not None and len({*columns}) < len(columns):
@@ -127,13 +126,18 @@ def _found(paths: list[str]) -> list[list[File]]:
     return [found(path) for path in paths]
 
 
-def _origins(paths: list[str]) -> list[FileOrigin | FlightOrigin]:
+def _origins(paths: list[str], filesystem: Any) -> list[FileOrigin | FlightOrigin]:
     """Find the files of paths, and the nodes that have each."""
     if not ray.is_initialized():
         ray.init()
-    answers = _nodes.everywhere(_found, paths)
     origins: list[FileOrigin | FlightOrigin] = []
+    if filesystem is not None:
+        return [FileOrigin(one) for path in paths for one in objects(path, filesystem)]
+    answers = _nodes.everywhere(_found, paths)
     for number, path in enumerate(paths):
+        if "://" in path and not path.startswith("grpc"):
+            origins += [FileOrigin(one) for one in objects(path, None)]
+            continue
         if "://" in path:
             with ExitStack() as stack:
                 origins.append(connected(path, stack)[0])

@@ -1,0 +1,77 @@
+"""Recordings of a dataset in an object store, which every node reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from pyarrow import fs
+
+from .._arguments import UNLIMITED
+from .._origin import Origin
+from .._remote._objects import Remote
+from .._remote._store import Identity, is_url, store_of
+from .._stream_cache import StreamCache, open_cache
+
+
+class Object(NamedTuple):
+    """An object with an identity. `name`: its URL, for messages."""
+
+    path: str
+    filesystem: Any
+    identity: Identity
+    name: str
+
+    @contextmanager
+    def opened(self, batches: int = UNLIMITED) -> Iterator[StreamCache]:
+        """
+        Open the object, if it is still the same.
+
+        Raises
+        ------
+        OSError
+            ENOENT: there is no such object. ESTALE: it has changed.
+        """
+        remote = Remote(self.path, self.filesystem, identity=self.identity)
+        origin = Origin(os.fsencode(self.name), remote=remote)
+        with open_cache(StreamCache, origin, batches=batches) as cache:
+            yield cache
+
+
+def _object(path: str, filesystem: Any) -> Object:
+    with store_of(path, filesystem) as store:
+        return Object(path, filesystem, store.identity(), store.url)
+
+
+def _arrow(path: str, filesystem: Any) -> tuple[fs.FileSystem, str] | None:
+    """Return a filesystem that can list, and the path in it; None: it cannot list."""
+    if filesystem is None:
+        try:
+            found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(path)
+        except ValueError:
+            return None  # a scheme of fsspec
+        return found
+    if not isinstance(filesystem, fs.FileSystem):
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+    return filesystem, path
+
+
+def objects(path: str, filesystem: Any) -> list[Object]:
+    """Return the object at a path, or the objects ``*.arrows`` of a directory."""
+    place = None if is_url(path) and filesystem is not None else _arrow(path, filesystem)
+    if place is not None:
+        files, inner = place
+        if files.get_file_info(inner).type == fs.FileType.Directory:
+            found = files.get_file_info(fs.FileSelector(inner))
+            names = sorted(one.path for one in found if one.path.endswith(".arrows"))
+            if not names:
+                words = "The directory has no object with the name *.arrows"
+                raise FileNotFoundError(errno.ENOENT, words, path)
+            return [_object(name, files) for name in names]
+    return [_object(path, filesystem)]
+
+
+__all__ = ["Object", "objects"]
