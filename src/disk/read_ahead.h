@@ -17,8 +17,9 @@ int bc__read_ahead_new(struct bc_read_ahead **out_ahead);
 /* NULL is accepted. */
 void bc__read_ahead_free(struct bc_read_ahead *ahead);
 
-/* Starts to read the data after batch `number` at `extent`, which a reader reads now, up
- * to the request's `stop`, unless the reader reads in another order. Does not wait.
+/* Starts to read the batches after batch `number`, up to the request's `stop`. A reader
+ * reads batch `number` at `extent` now. If it reads in another order, does nothing. Does
+ * not wait.
  * Failures are ignored: the data is read when it is needed. */
 void bc__read_ahead(struct bc_disk *disk, uint64_t number, struct bc_extent extent,
                     const struct bc_tier_read *request);
