@@ -281,13 +281,14 @@ bench-training: $(VENV)/.torch-bench.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/training.py --json build/bench-training.json
 	$(BIN)/python bench/page.py docs/performance.md --training build/bench-training.json
 
-## make bench-scaling compares Flight servers, and files in Ray Data; writes docs/performance.md
+## make bench-scaling compares Flight, Ray Data and object stores; writes docs/performance.md
 bench-scaling: $(VENV)/.ray.ok $(VENV)/.bench.ok $(VENV)/.installed
 	$(BIN)/python bench/flight.py --json build/bench-flight.json
 	$(BIN)/python bench/ray_data.py --json build/bench-ray.json
 	$(BIN)/python bench/page.py docs/performance.md --flight build/bench-flight.json \
 	--ray build/bench-ray.json
 	$(BIN)/python bench/flight_batches.py --page docs/performance.md
+	$(BIN)/python bench/object_stores.py --page docs/performance.md
 	@$(MAKE) --no-print-directory bench-simulation
 
 ## make bench-simulation simulates 1,000 workers with these figures; writes docs/scaling.md

@@ -5,7 +5,7 @@ Simulate epochs of up to 1,000 workers over a recording of up to 10 TB.
     bench/scaling_simulation.py [--json FILE] [--page docs/scaling.md]
 
 Nothing here was measured on a cluster. The figures of docs/performance.md come from one
-machine, and ASSUMED and TARGETS have all other numbers. `--set NAME=VALUE` changes one.
+machine, and ASSUMED has all other numbers. `--set NAME=VALUE` changes one.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ ASSUMED = {
     "requests": Given(5500, "1/s", "requests of a prefix", _S3),
     "first_byte": Given(0.1, "s", "time until the first byte of a request", _S3),
     "connection": Given(85e6, "B/s", "bandwidth of a connection", _S3),
-    "request": Given(8 * 2**20, "B", "a request", "AWS common runtime, default part"),
-    "in_flight": Given(16, "", "requests in flight of a worker", _NONE),
+    "request": Given(8 * 2**20, "B", "a request", "the reader of this project"),
+    "in_flight": Given(16, "", "requests in flight of a worker", "the same"),
     "mtbf": Given(
         54 * 86400 * 16384 / 8 / 419,
         "s",
@@ -76,11 +76,11 @@ ASSUMED = {
     "slowdown": Given(2, "", "times slower", _NONE),
 }
 
-# Placeholders until the reader of object stores has figures in docs/performance.md.
-TARGETS = {
-    "store_part": Given(0.8, "", "part of a bandwidth that a worker reaches", "target"),
-    "opening": Given(3, "", "requests to open a recording", "target"),
-    "column": Given(1.2, "", "fetched bytes of one column of 12, of its bytes", "target"),
+# Figures of bench/object_stores.py.
+STORES = {
+    "store_part": "part of a bandwidth that a worker reaches",
+    "opening": "requests to open a recording",
+    "column": "fetched bytes of one column of 12, of its bytes",
 }
 
 # ---- runs ----
@@ -218,7 +218,10 @@ def validation(m: Numbers) -> list[dict[str, Any]]:
 def report(performance: Path, changes: Numbers) -> dict[str, Any]:
     """Return everything that the pages show."""
     m = measured(performance.read_text())
-    given = {**ASSUMED, **TARGETS}
+    given = ASSUMED | {
+        name: Given(round(m[name], 3), "", about, "measured")
+        for name, about in STORES.items()
+    }
     unknown = changes.keys() - given.keys()
     if unknown:
         raise SystemExit(f"--set: no such number: {', '.join(sorted(unknown))}")

@@ -55,7 +55,14 @@ def measured(page: str) -> Numbers:
     }
     wide = "12 float64 columns, 403 MB, from disk"
     images = "Training, 200,000 rows, images of 3,072 bytes, sequential"
+    store = "Object stores"
+    whole = _cell(scaling, store, "all columns", 3)
     return {
+        # Of a server with a limited bandwidth, which is the first table.
+        "store_part": _cell(scaling, store, "floor")
+        / _cell(scaling, store, "all columns"),
+        "opening": _cell(scaling, store, "opening", 2),
+        "column": _cell(scaling, store, "one column", 3) / (whole / 12),
         "cores": cores,
         "one_client": one,
         "clients_32": many,

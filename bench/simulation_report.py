@@ -70,7 +70,7 @@ def assumptions_lines(given: dict[str, Any], figures: dict[str, float]) -> list[
         cells.append([about, text, "measured"])
     for one in given.values():
         source = one["source"]
-        kind = source if source == "target" else f"assumed: {source}"
+        kind = source if source == "measured" else f"assumed: {source}"
         cells.append([one["about"], number_text(one["value"], one["unit"]), kind])
     return ["### Numbers", "", *_table(["number", "value", "source"], cells, "-r-")]
 
