@@ -129,6 +129,7 @@ test-tsan: build/tsan/build.ninja
 # What calls our own C in many ways; the rest of the Python tests run so by
 # `make test-python-asan PYTHON_ASAN=tests/python`.
 PYTHON_ASAN ?= tests/python/sources tests/python/threads/test_threads.py \
+	tests/python/remote/test_objects.py \
 	$(patsubst %,tests/python/api/test_%.py,readers max_readers projection budget) \
 	$(patsubst %,tests/python/files/test_%.py,every_type random_schemas dictionaries \
 	compression disk_tier) \

@@ -14,9 +14,9 @@ struct object {
     int fail_code;
     const char *fail_text; /* its message; NULL: none */
     int ahead_code;        /* the result of `ahead` */
-    int64_t reads, ranges_read, bytes_read;
-    int64_t aheads, bytes_ahead, ahead_to;
-    int releases;
+    _Atomic int64_t reads, ranges_read, bytes_read;
+    _Atomic int64_t aheads, bytes_ahead, ahead_to;
+    _Atomic int releases;
 };
 
 static inline int object_read(void *context, const struct bc_range *ranges,
