@@ -13,7 +13,7 @@ from pyarrow import fs
 from .._arguments import UNLIMITED
 from .._origin import Origin
 from .._remote._objects import Remote
-from .._remote._store import Identity, is_url, store_of
+from .._remote._store import Identity, store_of
 from .._stream_cache import StreamCache, open_cache
 
 
@@ -46,13 +46,10 @@ def _object(path: str, filesystem: Any) -> Object:
         return Object(path, filesystem, store.identity(), store.url)
 
 
-def _arrow(path: str, filesystem: Any) -> tuple[fs.FileSystem, str] | None:
-    """Return a filesystem that can list, and the path in it; None: it cannot list."""
+def _arrow(path: str, filesystem: Any) -> tuple[fs.FileSystem, str]:
+    """Return a filesystem that can list, and the path in it."""
     if filesystem is None:
-        try:
-            found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(path)
-        except ValueError:
-            return None  # a scheme of fsspec
+        found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(path)
         return found
     if not isinstance(filesystem, fs.FileSystem):
         filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
@@ -61,17 +58,21 @@ def _arrow(path: str, filesystem: Any) -> tuple[fs.FileSystem, str] | None:
 
 def objects(path: str, filesystem: Any) -> list[Object]:
     """Return the object at a path, or the objects ``*.arrows`` of a directory."""
-    place = None if is_url(path) and filesystem is not None else _arrow(path, filesystem)
-    if place is not None:
-        files, inner = place
-        if files.get_file_info(inner).type == fs.FileType.Directory:
-            found = files.get_file_info(fs.FileSelector(inner))
-            names = sorted(one.path for one in found if one.path.endswith(".arrows"))
-            if not names:
-                words = "The directory has no object with the name *.arrows"
-                raise FileNotFoundError(errno.ENOENT, words, path)
-            return [_object(name, files) for name in names]
-    return [_object(path, filesystem)]
+    try:
+        return [_object(path, filesystem)]
+    except (FileNotFoundError, IsADirectoryError) as error:
+        missing = error
+    try:
+        files, inner = _arrow(path, filesystem)
+        found = files.get_file_info(fs.FileSelector(inner))
+    except (OSError, ValueError):
+        # The store cannot list, or must not.
+        raise missing from None
+    names = sorted(one.path for one in found if one.path.endswith(".arrows"))
+    if not names:
+        words = "The directory has no object with the name *.arrows"
+        raise FileNotFoundError(errno.ENOENT, words, path)
+    return [_object(name, files) for name in names]
 
 
 __all__ = ["Object", "objects"]

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 import ray
 
+from .._remote._store import local_path
 from .._types import StrOrBytesPath
 from . import _nodes
 from ._datasource import RecordingDatasource
@@ -90,7 +91,7 @@ def read_recordings(
     _check(columns, filter, batches_per_task)
     names = None if columns is None else list(columns)
     groups: dict[tuple[str, ...], list[FileOrigin | FlightOrigin]] = {}
-    for origin in _origins(absolute(paths, filesystem is None), filesystem):
+    for origin in _origins(*_placed(paths, filesystem)):
         groups.setdefault(origin.nodes, []).append(origin)
     datasets = []
     for nodes, origins in groups.items():
@@ -120,6 +121,16 @@ def _check(columns: Any, filter: Any, batches_per_task: Any) -> None:
         raise ValueError(
             f"argument 'batches_per_task': expected at least 1, got {batches_per_task}"
         )
+
+
+def _placed(paths: Any, filesystem: Any) -> tuple[list[str], Any]:
+    """Return the paths, and their filesystem; None: local paths and URLs."""
+    names = absolute(paths, filesystem is None)
+    if filesystem is None:
+        return names, None
+    local = [local_path(name, filesystem) for name in names]
+    own = [name for name in local if name is not None]
+    return (absolute(own), None) if len(own) == len(names) else (names, filesystem)
 
 
 def _found(paths: list[str]) -> list[list[File]]:
