@@ -43,7 +43,7 @@ static void run(void *(*function)(void *), struct shared *shared) {
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
-/* Reads all batches, or one column of them. */
+/* Reads all columns of each batch, or one column. */
 static void *read_all(void *context) {
     struct shared *shared = context;
     if (atomic_fetch_add(&shared->turn, 1) % 2 == 0) {
@@ -102,7 +102,7 @@ static void test_one_reader(void) {
     object_close(&shared->object, shared->cache);
 }
 
-/* One thread closes the cache, and the others read on until then. */
+/* One thread closes the cache while seven threads read. */
 static void *read_until_closed(void *context) {
     struct shared *shared = context;
     if (atomic_fetch_add(&shared->turn, 1) == THREADS / 2) {
