@@ -39,7 +39,10 @@ def arguments() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    path: dict[str, Any] = {"metavar": "PATH", "help": "a file, or - for standard input"}
+    path: dict[str, Any] = {
+        "metavar": "PATH",
+        "help": "a file, a URL of a store, or - for standard input",
+    }
     info = command(
         "info",
         "show the schema and the size of a recording or another Arrow IPC file",
@@ -67,15 +70,18 @@ def arguments() -> argparse.ArgumentParser:
         "record a Parquet, CSV or Arrow file, or an Arrow stream",
         "  batchcorder record trades.parquet new.arrows\n"
         "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n"
-        "  batchcorder record grpc://host:8815/trades.arrows copy.arrows\n",
+        "  batchcorder record grpc://host:8815/trades.arrows copy.arrows\n"
+        "  batchcorder record trades.parquet s3://bucket/trades.arrows\n",
     )
     record.add_argument(
         "source",
         metavar="SOURCE",
-        help="a file, - for an Arrow stream on standard input, or a recording of a "
-        "Flight server: grpc://host:port/name",
+        help="a file, - for an Arrow stream on standard input, a URL of a store, or a "
+        "recording of a Flight server: grpc://host:port/name",
     )
-    record.add_argument("path", metavar="PATH", help="output file, must not exist")
+    record.add_argument(
+        "path", metavar="PATH", help="output file, or a URL of a store; must not exist"
+    )
     record.add_argument(
         "--format",
         choices=["parquet", "csv", "arrow"],
