@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ._objects import Remote
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z][A-Za-z0-9+.-]+)*://")
+# A URL of which pathlib removed a slash, or a URL as bytes.
+_DAMAGED_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/")
 
 
 def is_url(path: object) -> bool:
@@ -32,6 +34,7 @@ def resolved(
                 "argument 'local': only an object of a store has a local copy, and "
                 f"{path!r} is no URL"
             )
+        _refuse_damaged_url(path)
         return None, path
     from ._objects import Remote
     from ._store import local_path, store_of
@@ -42,6 +45,17 @@ def resolved(
     store_of(path, filesystem).close()
     directory = None if local is None else os.path.abspath(os.fsdecode(local))
     return Remote(os.fsdecode(path), filesystem, directory), path
+
+
+def _refuse_damaged_url(path: Any) -> None:
+    """Raise ValueError for a relative path such as `s3:/x`, if `s3:` does not exist."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return
+    found = _DAMAGED_URL.match(os.fsdecode(path))
+    if found is not None and not os.path.exists(found[1]):
+        raise ValueError(
+            f"argument 'path': {path!r} is no path and no URL: pass a URL as a str"
+        )
 
 
 __all__ = ["is_url", "resolved"]

@@ -13,6 +13,7 @@ If the byte is the same after the read, a second read with another byte finds ou
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.fs as fs
 
 from ._store import Identity, Store, cleaned, is_url, key_of
+from ._store_errors import arrow_error
 from ._upload import arrow_upload, uploaded
 
 _SCHEMES = {
@@ -67,6 +69,9 @@ class ArrowStore(Store):
         self._file: Any = None
 
     def _ask_first(self) -> Identity:
+        if self.filesystem.type_name == "abfs":
+            # Without credentials, open_input_file ends the process.
+            self.filesystem.get_file_info(self.path)
         self._file = self.filesystem.open_input_file(self.path)
         return self._identity_of(self._file)
 
@@ -111,9 +116,12 @@ def arrow_store_of_url(url: str) -> Store | None:
     """Return the object of a URL, or None if this pyarrow cannot reach the scheme."""
     wanted = url
     parts = urlsplit(url)
+    if "#" in url:
+        # pyarrow drops the rest of the name, and reaches another object.
+        raise ValueError(f"the URL {cleaned(url)}#... has a '#': write %23 instead")
     if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
         # By default, the client of Google tries for a quarter of an hour.
-        wanted += ("&" if parts.query else "?") + "retry_limit_seconds=60"
+        wanted += ("&" if parts.query else "?") + "retry_limit_seconds=15"
     try:
         filesystem, path = fs.FileSystem.from_uri(wanted)
     except (ImportError, pa.ArrowNotImplementedError):
@@ -121,10 +129,15 @@ def arrow_store_of_url(url: str) -> Store | None:
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         if "Unrecognized filesystem type" in str(error):
             return None
+        found = arrow_error(str(error), cleaned(url))
+        if isinstance(error, OSError) and found is not None:
+            # The client of S3 asks for the region of the bucket.
+            raise found from None
         # The text may contain the secret key.
-        raise ValueError(
-            f"pyarrow refuses the URL {cleaned(url)}: check its host and parameters"
-        ) from None
+        advice = "check its host and parameters"
+        if not re.fullmatch(r"[!-~]+", url):
+            advice = "percent-encode it, such as %20 for a space"
+        raise ValueError(f"pyarrow refuses the URL {cleaned(url)}: {advice}") from None
     return ArrowStore(cleaned(url), key_of(url), filesystem, path)
 
 
@@ -132,6 +145,10 @@ def arrow_store(path: str, filesystem: fs.FileSystem) -> Store:
     """Return the object of a path or URL in a filesystem."""
     kind = filesystem.type_name
     if not is_url(path):
+        if kind in ("s3", "gcs", "abfs") and path.startswith("/"):
+            raise ValueError(
+                f"argument 'path': remove the slash at the start of {path!r}"
+            )
         url = f"{kind}://{path.lstrip('/')}"
         return ArrowStore(url, key_of(url), filesystem, path)
     parts = urlsplit(path)

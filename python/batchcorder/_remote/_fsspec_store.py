@@ -21,7 +21,7 @@ import fsspec.core
 
 from ._arrow_store import nanoseconds
 from ._store import Identity, Store, cleaned, is_url, key_of
-from ._store_errors import store_error
+from ._store_errors import explained, store_error
 from ._upload import FsspecUpload, S3fsUpload, uploaded
 
 _ETAGS = ("ETag", "etag", "md5Hash", "content_md5", "checksum")
@@ -119,6 +119,9 @@ def fsspec_store_of_url(url: str) -> Store:
     except ValueError:
         scheme = url.partition(":")[0]
         raise ValueError(f"no filesystem has URLs with {scheme}://") from None
+    except OSError as error:
+        # Some filesystems connect at once.
+        raise explained(error, cleaned(url)) from None
     return _store(url, filesystem, path)
 
 

@@ -30,10 +30,15 @@ from ._store_errors import explained, is_transient, store_error
 _ARROW_SCHEMES = {"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "mock"}
 # Packages with a scheme of fsspec.
 _PACKAGES = {
+    "abfs": "fsspec and adlfs",
+    "az": "fsspec and adlfs",
+    "gs": "fsspec and gcsfs",
+    "hf": "fsspec and huggingface_hub",
     "http": "fsspec and aiohttp",
     "https": "fsspec and aiohttp",
     "ftp": "fsspec",
     "memory": "fsspec",
+    "s3": "fsspec and s3fs",
     "sftp": "fsspec and paramiko",
     "ssh": "fsspec and paramiko",
 }
@@ -294,7 +299,7 @@ def store_of(url: Any, filesystem: Any = None) -> Store:
         return fsspec_store(url, filesystem)
     raise TypeError(
         "argument 'filesystem': a filesystem of pyarrow.fs or of fsspec expected, "
-        f"not {type(filesystem).__name__}"
+        f"not {type(filesystem).__name__}: for example fsspec.filesystem('s3')"
     )
 
 
@@ -302,6 +307,7 @@ def _store_of_url(url: str) -> Store:
     if not is_url(url):
         raise ValueError(f"not a URL: {url!r}")
     scheme = url.partition(":")[0].lower()
+    url = scheme + url[len(scheme) :]
     if scheme in _ARROW_SCHEMES:
         from ._arrow_store import arrow_store_of_url
 
@@ -314,7 +320,9 @@ def _store_of_url(url: str) -> Store:
 
         return fsspec_store_of_url(url)
     except ImportError as error:
-        text = f"URLs with {scheme}:// need packages: install {needed} ({error.name})"
+        text = f"URLs with {scheme}:// need packages: install {needed}"
+        if error.name:
+            text += f" (missing: {error.name})"
         raise ImportError(text, name=error.name) from None
 
 

@@ -143,6 +143,8 @@ def status_error(status: int, url: str) -> OSError:
     if number is None:
         number = errno.EIO if status >= 500 else errno.EINVAL
     text = _MESSAGES[number]
+    if status >= 500 and number == errno.EIO:
+        text = "the server failed: try again later"
     return store_error(number, url, f"HTTP status {status}: {text}")
 
 
@@ -166,11 +168,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         )
 
 
-def _arrow_error(text: str, url: str) -> OSError | None:
+def arrow_error(text: str, url: str) -> OSError | None:
     """Return the error for a text of pyarrow's, if the text has a code."""
     status = re.search(r"HTTP status (\d{3})", text)
     code = re.search(r"AWS Error (\w+)", text)
     curl = re.search(r"curlCode: (\d+)", text)
+    # The clients of Google and Azure find no credentials.
+    if re.search(r"not create a OAuth2 access token|Failed to get token from", text):
+        return store_error(errno.EACCES, url)
     if curl:
         return store_error(_CURL.get(int(curl[1]), errno.EIO), url)
     if code and code[1] in _AWS:
@@ -214,11 +219,14 @@ def explained(error: BaseException, url: str) -> BaseException:
     if isinstance(error, MemoryError | ImportError | TypeError):
         return error
     for one in _chain(error):
+        if isinstance(one, RuntimeError) and "fork-safe" in str(one):
+            text = "the filesystem was made before a fork: make it in the child"
+            return store_error(errno.ECANCELED, url, text)
         status = getattr(one, "status", None)
         if isinstance(status, int) and status >= 400:
             return status_error(status, url)
         if type(one).__module__ in ("builtins", "pyarrow.lib"):
-            found = _arrow_error(str(one), url)
+            found = arrow_error(str(one), url)
             if found is not None:
                 return found
         number = _number(one)
@@ -227,4 +235,4 @@ def explained(error: BaseException, url: str) -> BaseException:
     return store_error(errno.EIO, url, f"the store failed: {type(error).__name__}")
 
 
-__all__ = ["explained", "is_transient", "status_error", "store_error"]
+__all__ = ["arrow_error", "explained", "is_transient", "status_error", "store_error"]

@@ -19,7 +19,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from batchcorder._remote import _arrow_store, _store_errors, _upload
+from batchcorder._remote import _arrow_store, _store_errors, _upload, resolved
 from batchcorder._remote._store import (
     Identity,
     Store,
@@ -450,6 +450,62 @@ def test_a_wrong_url_shows_no_key() -> None:
     with pytest.raises(ValueError, match="pyarrow refuses the URL") as caught:
         store_of("s3://key:hidden-word@bucket/x?nonsense=hidden-word&region=r")
     assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://b/a b", "percent-encode it"),
+        ("s3://b/ö", "percent-encode it"),
+        ("s3://b/a#b", "write %23"),
+        ("gs://b/a#b", "write %23"),
+    ],
+)
+def test_a_url_that_pyarrow_reads_as_another_one(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        store_of(url)
+
+
+def test_a_scheme_may_have_capitals() -> None:
+    assert store_of("MEMORY://b/x").url == "memory://b/x"
+
+
+def test_a_bucket_has_no_slash_before_it() -> None:
+    store = fs.S3FileSystem(anonymous=True, region="us-east-1")
+    with pytest.raises(ValueError, match="remove the slash"):
+        store_of("/b/x", store)
+
+
+@pytest.mark.parametrize("path", [Path("s3://b/x"), "s3:/b/x", b"s3://b/x"])
+def test_a_damaged_url_is_an_error(
+    path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="pass a URL as a str"):
+        resolved(path)
+    (tmp_path / "s3:").mkdir()
+    assert resolved(path) == (None, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("UNAVAILABLE: Could not create a OAuth2 access token to", errno.EACCES),
+        ("Failed to get token from DefaultAzureCredential.", errno.EACCES),
+        ("When resolving region for bucket 'b': curlCode: 6, Could", errno.EHOSTUNREACH),
+    ],
+)
+def test_pyarrow_tells_the_reason_in_a_text(text: str, number: int) -> None:
+    found = _store_errors.explained(OSError(text), "s3://b/x")
+    assert isinstance(found, OSError)
+    assert found.errno == number
+
+
+def test_a_filesystem_of_the_parent_is_an_error() -> None:
+    error = RuntimeError("This class is not fork-safe")
+    found = _store_errors.explained(error, "s3://b/x")
+    assert isinstance(found, OSError)
+    assert found.errno == errno.ECANCELED
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
