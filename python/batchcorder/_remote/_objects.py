@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from .. import _core
 from ._fetcher import Fetcher
 from ._local import LocalCopy
+from ._requests import repeated
 from ._store import Identity, Store, is_transient, store_of
 
 # The key of a recording that `cached` made without a key: it may be replaced.
@@ -61,7 +62,7 @@ class Remote(NamedTuple):
         store = store_of(self.path, self.filesystem)
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
-            identity = store.identity()
+            identity = repeated(store.identity, is_transient)
             if self.identity is not None and not identity.is_same(self.identity):
                 raise store.changed()
             copy = None
@@ -87,7 +88,7 @@ class Remote(NamedTuple):
 
 def _exists(store: Store) -> bool:
     try:
-        store.identity()
+        repeated(store.identity, is_transient)
     except FileNotFoundError:
         return False
     return True

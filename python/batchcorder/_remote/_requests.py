@@ -66,6 +66,31 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno not in _PERMANENT
 
 
+def _slept(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def repeated(
+    call: Callable[[], T],
+    transient: Callable[[BaseException], bool],
+    pause: Callable[[float], bool] = _slept,
+) -> T:
+    """
+    Call the store, and again after a pause if the error is transient.
+
+    `pause`: waits for seconds, and returns whether the error is raised at once.
+    """
+    for number in range(_TRIES):
+        try:
+            return call()
+        except OSError as error:
+            is_last = number == _TRIES - 1 or not transient(error)
+            if is_last or pause(_PAUSE * 2**number * random.uniform(0.5, 1.0)):
+                raise
+    raise AssertionError
+
+
 class _Own(threading.local):
     is_own = False
 
@@ -283,17 +308,12 @@ class Requests:
         self, call: Callable[[], T]
     ) -> tuple[T, None] | tuple[None, BaseException]:
         """Call the store, and again after a pause if the error is transient."""
-        for number in range(_TRIES):
-            try:
-                return call(), None
-            except OSError as error:
-                is_last = number == _TRIES - 1 or not self._transient(error)
-                pause = _PAUSE * 2**number * random.uniform(0.5, 1.0)
-                if is_last or self._closing.wait(pause):
-                    return None, error.with_traceback(None)
-            except BaseException as error:
-                return None, error
-        raise AssertionError
+        try:
+            return repeated(call, self._transient, self._closing.wait), None
+        except OSError as error:
+            return None, error.with_traceback(None)
+        except BaseException as error:
+            return None, error
 
     # ---- the end ----
 
@@ -333,4 +353,4 @@ def _close_all() -> None:
 
 atexit.register(_close_all)
 
-__all__ = ["Requests", "Store", "is_own_thread", "is_transient"]
+__all__ = ["Requests", "Store", "is_own_thread", "is_transient", "repeated"]

@@ -167,6 +167,23 @@ def test_bad_arguments(
         batchcorder.open(path, **options)
 
 
+def test_the_first_request_is_repeated(
+    recorded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OSError(errno.EIO, "a moment"), OSError(errno.ECONNRESET, "another")]
+    info = fsspec.implementations.memory.MemoryFileSystem.info
+
+    def failing(self: Any, path: str, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return info(self, path, **options)
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.info", failing)
+    with batchcorder.open(recorded) as cache:
+        assert len(cache) == BATCHES
+    assert errors == []
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, 5000, 100_000])
 def test_a_part_of_an_object(recorded: str, size: int) -> None:
     memory = fsspec.filesystem("memory")
