@@ -61,6 +61,15 @@ def is_pipe(name: str) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def shown(name: str) -> str:
+    """Return a file's name for output: a URL without its password and its query."""
+    if not is_url(name):
+        return name
+    from .._remote._store import cleaned
+
+    return cleaned(name)
+
+
 @contextlib.contextmanager
 def blamed(name: str) -> Iterator[None]:
     """Turn errors into a CommandError with the name of this file."""
@@ -71,7 +80,7 @@ def blamed(name: str) -> Iterator[None]:
     except (OSError, ValueError, OverflowError, MemoryError, NotImplementedError,
             ImportError, pa.ArrowException) as error:  # fmt: skip
         name = "standard input" if name == "-" else name
-        failure = CommandError(f"{name}: {words_of(error)}")
+        failure = CommandError(f"{shown(name)}: {words_of(error)}")
         failure.errno = getattr(error, "errno", None)
         raise failure from error
 
@@ -235,7 +244,7 @@ def open_source(name: str, form: str | None) -> Any:
     if is_url(name):
         if form not in (None, "arrow"):
             words = "only Arrow data is read from a store: copy the file to this machine"
-            raise CommandError(f"{name}: {words}", MISUSED)
+            raise CommandError(f"{shown(name)}: {words}", MISUSED)
         form = "arrow"
     if form is None:
         with builtins.open(name, "rb") as file:
@@ -252,7 +261,7 @@ def open_source(name: str, form: str | None) -> Any:
         if is_named:
             raise
         raise CommandError(
-            f"{name}: {words_of(error)}; or name the format with --format"
+            f"{shown(name)}: {words_of(error)}; or name the format with --format"
         ) from error
 
 
@@ -264,6 +273,7 @@ __all__ = [
     "is_pipe",
     "open_source",
     "readable",
+    "shown",
     "standard",
     "words_of",
 ]

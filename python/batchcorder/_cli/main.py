@@ -29,6 +29,7 @@ from .files import (
     is_pipe,
     open_source,
     readable,
+    shown,
     standard,
     words_of,
 )
@@ -64,7 +65,7 @@ def _info(options: argparse.Namespace) -> None:
                 raise
             cache = _recordings.open_recording(file, partial=True)
         with cache:
-            info: dict[str, Any] = {**cache.info(), "path": options.path}
+            info: dict[str, Any] = {**cache.info(), "path": shown(options.path)}
             info["is_written"] = not info["complete"] and _core.is_being_written(cache)
             found = cache.statistics() if options.statistics else None
     schema = info.pop("schema")
@@ -121,7 +122,7 @@ def _verify(options: argparse.Namespace) -> None:
             _say(options, str(error))
             wrong += 1
         else:
-            print(f"{path}: {_many(batches, 'batch')}, all right", flush=True)
+            print(f"{shown(path)}: {_many(batches, 'batch')}, all right", flush=True)
     if wrong > 0:
         raise CommandError("")
 
@@ -184,7 +185,7 @@ def _record_remotely(options: argparse.Namespace, source: Any) -> None:
 
 def _say_size(options: argparse.Namespace, cache: StreamCache) -> None:
     rows, batches = _many(cache.num_rows or 0, "row"), _many(len(cache), "batch")
-    _say(options, f"{options.path}: {rows}, {batches}")
+    _say(options, f"{shown(options.path)}: {rows}, {batches}")
 
 
 # ---- cat, head ----
@@ -204,7 +205,7 @@ def _chosen(
         )
     except KeyError as error:
         there = ", ".join(cache.schema.names)
-        words = f"{options.path}: {error.args[0]}: {there}"
+        words = f"{shown(options.path)}: {error.args[0]}: {there}"
         raise CommandError(words, MISUSED) from None
 
 

@@ -546,3 +546,12 @@ def test_the_command_line(recorded: str, tmp_path: Path) -> None:
     done = command("info", "memory://bucket/none")
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 1
+
+
+def test_the_command_line_prints_no_password() -> None:
+    url = "memory://user:word@bucket/none?sig=word"
+    for words in (["info", url], ["verify", url], ["record", url, "y.arrows"]):
+        done = command(*words)
+        assert done.returncode == 1
+        assert b"memory://bucket/none: " in done.stderr
+        assert b"word" not in done.stdout + done.stderr
