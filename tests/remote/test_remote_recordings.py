@@ -223,11 +223,12 @@ def test_a_copy_of_columns_is_continued(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-@pytest.mark.parametrize("columns", [None, ["c2"]], ids=["all", "one"])
-def test_transient_faults(place: Place, name: str, columns: list[str] | None) -> None:
-    with place.open(columns) as cache:
+def test_transient_faults(place: Place, name: str) -> None:
+    with place.open() as cache:
         place.proxy.fail(fault_of(name))
-        assert cache.to_table().equals(TABLE.select(columns or SCHEMA.names))
+        assert pa.table(cache.reader(columns=["c2"])).equals(TABLE.select(["c2"]))
+        place.proxy.fail(fault_of(name))
+        assert cache.to_table().equals(TABLE)
 
 
 def test_a_stall(place: Place) -> None:
@@ -244,7 +245,7 @@ def test_a_wrong_range_is_no_data(place: Place) -> None:
             cache[9]
 
 
-@pytest.mark.parametrize("name", ["503", "500", "429", "cut", "drop"])
+@pytest.mark.parametrize("name", ["503", "drop"])
 def test_transient_faults_while_opening(place: Place, name: str) -> None:
     place.proxy.fail(Fault(**{**vars(TRANSIENT[name]), "when": is_any}))
     with place.open() as cache:
