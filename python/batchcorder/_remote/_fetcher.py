@@ -87,7 +87,10 @@ class Fetcher:
         """Return the bytes of each range, given as offset and size."""
         wanted = self._checked(ranges)
         while True:
-            with self._locked() as requests:
+            requests = self._usable()
+            # Not in a generator: an interrupt's traceback would keep the lock.
+            with requests.lock:
+                self._check()
                 trusts = self._opening > 0
                 found = self._started(wanted, urgent=True)
                 used = _used(found)
@@ -96,6 +99,8 @@ class Fetcher:
                     requests.hasten(piece)
                 if not trusts:
                     self._fetch_window(wanted)
+                # Only now: the readers have pinned their pieces.
+                self.pieces.trim()
             data = None
             try:
                 for piece in used:
@@ -117,8 +122,10 @@ class Fetcher:
         None: the memory has no room for them all.
         """
         wanted = self._checked(ranges)
-        with self._locked():
+        with self._usable().lock:
+            self._check()
             found = self._started(wanted, urgent=False)
+            self.pieces.trim()
             if None in found:
                 return None
             return _are_ready(found, self._opening > 0)
@@ -158,23 +165,23 @@ class Fetcher:
         wanted = [(0, min(_HEAD, self.size)), (max(self.size - tail, 0), self.size)]
         if self.size <= _SMALL:
             wanted = [(0, self.size)]
-        with self.unconfirmed(), self._locked():
+        with self.unconfirmed(), self._usable().lock:
+            self._check()
             self._started(wanted, urgent=True)
+            self.pieces.trim()
 
     # ---- with the lock ----
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[Requests]:
-        requests = self._requests
-        if requests.process != os.getpid():
+    def _usable(self) -> Requests:
+        """Return the requests. ECANCELED: in a fork's child, which may not lock them."""
+        if self._requests.process != os.getpid():
             words = "the recording was opened before a fork: open it again"
             raise OSError(errno.ECANCELED, words, self._store.url)
-        with requests.lock:
-            if requests.error is not None:
-                raise _again(requests.error, self._store.url)
-            yield requests
-            # Only now: the readers have pinned their pieces.
-            self.pieces.trim()
+        return self._requests
+
+    def _check(self) -> None:
+        if self._requests.error is not None:
+            raise _again(self._requests.error, self._store.url)
 
     def _started(self, wanted: list[Range], urgent: bool) -> _Found:
         """

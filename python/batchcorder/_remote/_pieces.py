@@ -19,10 +19,41 @@ piece that is fetched ahead is made only if it fits beside the unused bytes of i
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+
+
+class Latch:
+    """
+    An event that stays usable after an interrupt of a waiting thread.
+
+    An interrupt can leave `threading.Event` locked. Here, each waiting thread has a lock
+    of its own.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[threading.Lock] = []
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._waiting.pop().release()
+
+    def wait(self) -> None:
+        own = threading.Lock()
+        own.acquire()
+        self._waiting.append(own)
+        # If `set` missed the lock, the flag is set already.
+        if not self._is_set:
+            own.acquire()
 
 
 class Piece:
@@ -35,7 +66,7 @@ class Piece:
         self.data: memoryview | None = None
         self.error: BaseException | None = None
         # Set once the piece is published or failed.
-        self.done = threading.Event()
+        self.done = Latch()
         # Whether it is published only after the object's identity is confirmed.
         self.confirms = confirms
         self.is_confirmed = False
@@ -166,4 +197,4 @@ class Pieces:
             self.settle(oldest)
 
 
-__all__ = ["Piece", "Pieces"]
+__all__ = ["Latch", "Piece", "Pieces"]

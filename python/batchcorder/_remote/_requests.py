@@ -32,7 +32,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ._local import LocalCopy
-from ._pieces import Piece, Pieces
+from ._pieces import Latch, Piece, Pieces
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ class Requests:
     def confirm(self, piece: Piece) -> None:
         """Confirm a piece that was published for opening alone."""
         piece.confirms = True
-        piece.done = threading.Event()
+        piece.done = Latch()
         self._arrived.append(piece)
         self._hire()
 

@@ -555,3 +555,29 @@ def test_the_command_line_prints_no_password() -> None:
         assert done.returncode == 1
         assert b"memory://bucket/none: " in done.stderr
         assert b"word" not in done.stdout + done.stderr
+
+
+def test_interrupts_leave_no_lock() -> None:
+    """A cache is read and closed after interrupts at any instruction of its reads."""
+    check_python(
+        f"""
+    import faulthandler, random, signal
+    import pyarrow as pa, batchcorder
+    faulthandler.dump_traceback_later(100, exit=True)
+    table = pa.table({{"x": range(6000)}})
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(200))
+    batchcorder.record(reader, {URL!r}).close()
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    with batchcorder.open({URL!r}) as cache:
+        for number in range(4000):
+            try:
+                pause = random.uniform(0.0001, 0.0004)
+                signal.setitimer(signal.ITIMER_REAL, pause)
+                while True:
+                    cache[number % 30]
+            except KeyboardInterrupt:
+                # Here the traceback is alive.
+                assert cache[3]["x"][0].as_py() == 600
+        assert cache.to_table().equals(table)
+    """
+    )
