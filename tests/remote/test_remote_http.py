@@ -12,6 +12,7 @@ import fsspec
 import pytest
 
 from batchcorder._remote import _http_store
+from batchcorder._remote._requests import repeated
 from batchcorder._remote._store import is_transient, store_of
 from conftest import DATA, Web
 from httpproxy import Fault, HttpProxy, Request
@@ -90,9 +91,10 @@ def test_a_changed_object_is_an_error(web: Web, data: bytes) -> None:
         # nginx makes the ETag of the size and of the time in seconds.
         os.utime(path, (1, 1))
         with pytest.raises(OSError, match="changed since it was opened") as caught:
-            store.read(1000, 500)
+            repeated(lambda: store.read(1000, 500), is_transient)
         assert caught.value.errno == errno.ESTALE
-        assert not store.renewed_identity().is_same(store.identity())
+        found = repeated(store.renewed_identity, is_transient)
+        assert not found.is_same(store.identity())
 
 
 def test_a_deleted_object_is_an_error(web: Web) -> None:
@@ -101,7 +103,7 @@ def test_a_deleted_object_is_an_error(web: Web) -> None:
         store.identity()
         path.unlink()
         with pytest.raises(FileNotFoundError):
-            store.read(0, 10)
+            repeated(lambda: store.read(0, 10), is_transient)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_silent_server_ends_a_read(web: Web, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(_http_store, "_SILENCE_SECONDS", 1)
     with store_of(web.url("x")) as store:
         store.identity()
-        web.proxy.fail(Fault(stall=100))
+        web.proxy.fail(Fault(stall=100, times=3))
         with pytest.raises(TimeoutError, match="does not answer"):
             store.read(100, 1000)
 

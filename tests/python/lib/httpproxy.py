@@ -93,6 +93,12 @@ class _Connection:
         self._early = bytearray()
         self._block = memoryview(bytearray(_RECEIVE_BYTES))
 
+    def renew(self, sock: socket.socket) -> None:
+        """Go on with another socket."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self._early.clear()
+
     def head(self) -> tuple[str, dict[str, str], list[str]]:
         """Return the first line, the headers, and the headers' lines."""
         while (end := self._early.find(b"\r\n\r\n")) < 0:
@@ -263,24 +269,41 @@ class HttpProxy:
                 threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near_socket: socket.socket) -> None:
-        far_socket = None
+        far = None
         try:
-            far_socket = socket.create_connection(self._target)
+            far = _Connection(socket.create_connection(self._target))
             with self._lock:
-                self._sockets |= {near_socket, far_socket}
-            near, far = _Connection(near_socket), _Connection(far_socket)
+                self._sockets |= {near_socket, far.sock}
+            near = _Connection(near_socket)
             while self._one(near, far):
                 pass
         except (OSError, ValueError, _ClosedError):
             pass
         finally:
-            for sock in (near_socket, far_socket):
-                if sock is not None:
-                    with contextlib.suppress(OSError):
-                        sock.shutdown(socket.SHUT_RDWR)
-                    sock.close()
+            sockets = {near_socket} if far is None else {near_socket, far.sock}
+            for sock in sockets:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
             with self._lock:
-                self._sockets -= {near_socket, far_socket}  # type: ignore[arg-type]
+                self._sockets -= sockets
+
+    def _head(
+        self, far: _Connection, asked: bytes, answer: Answer
+    ) -> tuple[str, dict[str, str], list[str]]:
+        """Return the head of the server's answer, on a new connection if needed."""
+        try:
+            return far.head()
+        except (OSError, _ClosedError):
+            if answer.received:
+                raise
+        sock = socket.create_connection(self._target)
+        with self._lock:
+            self._sockets = self._sockets - {far.sock} | {sock}
+        far.sock.close()
+        far.renew(sock)
+        sock.sendall(asked)
+        return far.head()
 
     def _fault(self, request: Request) -> Fault:
         with self._lock:
@@ -306,9 +329,12 @@ class HttpProxy:
             near.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             lines = [one for one in lines if not one.lower().startswith("expect:")]
         forwarded = fault.status is None and not fault.drop
+        lines = self._asked(lines, request, fault)
+        asked = "\r\n".join([line, *lines, "", ""]).encode("latin-1")
         if forwarded:
-            lines = self._asked(lines, request, fault)
-            far.sock.sendall("\r\n".join([line, *lines, "", ""]).encode("latin-1"))
+            # An idle connection may have ended: then `_head` makes another one.
+            with contextlib.suppress(OSError):
+                far.sock.sendall(asked)
         for block in near.body(headers, endless=False):
             answer.received += len(block)
             if forwarded:
@@ -317,7 +343,7 @@ class HttpProxy:
             time.sleep(self.latency)  # sleep: the network is slow
         if not forwarded:
             return self._refuse(near, answer, fault)
-        return self._answer(near, far, answer, fault)
+        return self._answer(near, far, asked, answer, fault)
 
     @staticmethod
     def _asked(lines: list[str], request: Request, fault: Fault) -> list[str]:
@@ -344,10 +370,15 @@ class HttpProxy:
         return True
 
     def _answer(
-        self, near: _Connection, far: _Connection, answer: Answer, fault: Fault
+        self,
+        near: _Connection,
+        far: _Connection,
+        asked: bytes,
+        answer: Answer,
+        fault: Fault,
     ) -> bool:
         request = answer.request
-        line, headers, lines = far.head()
+        line, headers, lines = self._head(far, asked, answer)
         while line.split(" ", 2)[1] == "100":
             line, headers, lines = far.head()
         answer.status = status = int(line.split(" ", 2)[1])
