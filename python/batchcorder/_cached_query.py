@@ -305,7 +305,7 @@ def cached(
     path : str, bytes or os.PathLike
         Name of the recording. A URL names an object of a store. It is recorded as a
         whole, uploaded and then opened. No process follows it meanwhile, and two
-        processes may both record it: the first upload stays.
+        processes may both record it: with s3fs the first upload stays, else the last one.
     make_source : callable
         Returns an object with ``__arrow_c_stream__``. If the recording exists,
         the function is called only if another function made the recording: its code or

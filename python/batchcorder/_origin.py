@@ -39,8 +39,16 @@ class Origin(NamedTuple):
         if self.remote is None:
             self._open(cache, self.path, file, batches, None)
             return
-        with self.remote.opened() as (path, storage):
-            self._open(cache, path, file, batches, storage)
+        while True:
+            with self.remote.opened() as (path, storage):
+                try:
+                    self._open(cache, path, file, batches, storage)
+                except FileNotFoundError:
+                    # The bound of the directory has removed the local copy meanwhile.
+                    if storage is not None:
+                        raise
+                else:
+                    return
 
     def _open(
         self,

@@ -112,8 +112,8 @@ def open_recording(
     path : str, bytes, os.PathLike or binary file
         A recording, or an Arrow IPC stream or file (Feather V2) of any library. An
         open file is read from its first byte, not from its position. A pipe or a
-        file in memory is copied. A URL such as ``"s3://bucket/x.arrows"`` names an object
-        of a store, which is read in ranges: see docs/object-stores.md.
+        file in memory is copied. A text such as ``"s3://bucket/x.arrows"`` is a URL. It
+        names an object of a store, which is read in ranges: see docs/object-stores.md.
     columns : sequence of str or int, optional
         Names or indices of the columns of the cache, in this order. Bytes of other
         columns are never read, except to verify a batch of up to 4 KiB. None (default):
@@ -232,7 +232,9 @@ def record(
     filesystem: Any = None,
 ) -> StreamCache:
     """
-    Read a stream to its end into a recording, which other processes can read meanwhile.
+    Read a stream to its end into a recording.
+
+    Other processes can read a local file meanwhile.
 
     Parameters
     ----------
@@ -270,7 +272,7 @@ def record(
     Exception
         The error of the source. The batches before it stay in the file, as an incomplete
         recording: :func:`open` reads it with ``partial=True``, and :func:`cached` resumes
-        it.
+        it. At a URL, no object is made.
 
     Examples
     --------

@@ -97,6 +97,16 @@ static int read_ahead(void *context, const struct bc_range *ranges, size_t n) {
     return code;
 }
 
+static void distrust(void *context) {
+    struct gil_taken taken;
+    if (gil_take(&taken) != 0) return;
+    PyObject *result = PyObject_CallMethod(context, "distrust", NULL);
+    Py_XDECREF(result);
+    struct bc_error ignored;
+    if (PyErr_Occurred()) (void)callback_failure(EIO, &ignored);
+    gil_give(&taken);
+}
+
 static void release(void *context) {
     struct gil_taken taken;
     /* An interpreter that ends keeps its objects. */
@@ -125,6 +135,7 @@ int storage_init(struct bc_storage *storage, PyObject *object) {
     *storage = (struct bc_storage){.size = size,
                                    .read = read_ranges,
                                    .ahead = read_ahead,
+                                   .distrust = distrust,
                                    .release = release,
                                    .context = object};
     return 0;

@@ -143,6 +143,9 @@ int bc__file_read_ranges(const struct bc_file *file, const struct bc_range *rang
 /* Starts reading ranges of a storage, as bc_storage describes it. (file_read.c) */
 int bc__file_read_ahead(const struct bc_file *file, const struct bc_range *ranges,
                         size_t n);
+/* Lets a storage forget its bytes, because a checksum was wrong. Returns false if it
+ * cannot. (file_read.c) */
+bool bc__file_distrust(const struct bc_file *file);
 static inline bool bc__file_has_storage(const struct bc_file *file) {
     return file->storage.read != NULL;
 }

@@ -70,3 +70,11 @@ int bc__file_read_ahead(const struct bc_file *file, const struct bc_range *range
     const struct bc_storage *storage = &file->storage;
     return storage->ahead == NULL ? ENOBUFS : storage->ahead(storage->context, ranges, n);
 }
+
+bool bc__file_distrust(const struct bc_file *file) {
+    const struct bc_storage *storage = &file->storage;
+    if (storage->distrust == NULL || bc__file_is_forked(file)) return false;
+    bc__assert_no_lock();
+    storage->distrust(storage->context);
+    return true;
+}

@@ -139,11 +139,10 @@ static int load_batch(struct bc_disk *disk, struct bc_extent extent, uint64_t nu
     return bc__stored_load(disk, extent, number, request, out, error);
 }
 
-int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
-                  struct bc_tier_read request, struct bc_batch **out_batch,
-                  struct bc_error *error) {
-    struct bc_disk *disk = bc__disk_of(tier);
-    bc_assert(extent.offset >= 0 && extent.size > 0);
+/* Reads a batch once, as bc__disk_read(). */
+static int read_once(struct bc_disk *disk, struct bc_extent extent, uint64_t number,
+                     struct bc_tier_read request, struct bc_batch **out_batch,
+                     struct bc_error *error) {
     int code = 0;
     int64_t *left = request.bytes_max == 0 ? NULL : &request.bytes_max;
     bool is_new = request.unverified != NULL;
@@ -167,6 +166,19 @@ int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number
                              (unsigned long long)number, reason.message, disk->file.path);
     }
     return bc__disk_error_batch(disk, code, number, error);
+}
+
+int bc__disk_read(struct bc_tier *tier, struct bc_extent extent, uint64_t number,
+                  struct bc_tier_read request, struct bc_batch **out_batch,
+                  struct bc_error *error) {
+    struct bc_disk *disk = bc__disk_of(tier);
+    bc_assert(extent.offset >= 0 && extent.size > 0);
+    int code = read_once(disk, extent, number, request, out_batch, error);
+    /* The bytes of a storage may be wrong once, by a network or a cache. */
+    if (code == EBADMSG && bc__file_distrust(&disk->file)) {
+        code = read_once(disk, extent, number, request, out_batch, error);
+    }
+    return code;
 }
 
 /* Loads the metadata of a batch's message; without a storage, the whole message. */

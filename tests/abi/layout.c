@@ -75,6 +75,7 @@ int main(void) {
     SHOW(bc_storage, size);
     SHOW(bc_storage, read);
     SHOW(bc_storage, ahead);
+    SHOW(bc_storage, distrust);
     SHOW(bc_storage, release);
     SHOW(bc_storage, context);
     SHOW(bc_save_options, struct_size);

@@ -16,7 +16,8 @@ struct object {
     int ahead_code;        /* the result of `ahead` */
     _Atomic int64_t reads, ranges_read, bytes_read;
     _Atomic int64_t aheads, bytes_ahead, ahead_to;
-    _Atomic int releases;
+    _Atomic int releases, distrusts;
+    int64_t wrong_at; /* offset of a byte that is wrong until `distrust`, or -1 */
 };
 
 static inline int object_read(void *context, const struct bc_range *ranges,
@@ -35,6 +36,9 @@ static inline int object_read(void *context, const struct bc_range *ranges,
         CHECK(ranges[i].size <= object->size - ranges[i].offset);
         memcpy(buffers[i], object->bytes + ranges[i].offset, (size_t)ranges[i].size);
         object->bytes_read += ranges[i].size;
+        int64_t wrong = object->wrong_at - ranges[i].offset;
+        bool is_wrong = object->wrong_at >= 0 && wrong >= 0 && wrong < ranges[i].size;
+        if (is_wrong) ((uint8_t *)buffers[i])[wrong] ^= 1;
     }
     object->ranges_read += (int64_t)n;
     return 0;
@@ -53,13 +57,19 @@ static inline int object_ahead(void *context, const struct bc_range *ranges, siz
     return object->ahead_code;
 }
 
+static inline void object_distrust(void *context) {
+    struct object *object = context;
+    object->distrusts++;
+    object->wrong_at = -1;
+}
+
 static inline void object_release(void *context) {
     struct object *object = context;
     object->releases++;
 }
 
 static inline void object_init(struct object *object, const char *path) {
-    *object = (struct object){.size = file_size(path), .fail_at = -1};
+    *object = (struct object){.size = file_size(path), .fail_at = -1, .wrong_at = -1};
     object->bytes = malloc((size_t)object->size);
     int file = open(path, O_RDONLY);
     CHECK(read(file, object->bytes, (size_t)object->size) == object->size);
@@ -73,6 +83,7 @@ static inline int object_open(struct object *object, struct bc_file_options opti
     const struct bc_storage storage = {.size = object->size,
                                        .read = object_read,
                                        .ahead = object_ahead,
+                                       .distrust = object_distrust,
                                        .release = object_release,
                                        .context = object};
     options.storage = &storage;

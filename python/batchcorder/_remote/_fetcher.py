@@ -130,6 +130,13 @@ class Fetcher:
                 return None
             return _are_ready(found, self._opening > 0)
 
+    def distrust(self) -> None:
+        """Forget all bytes, and remove the local copy: a checksum was wrong."""
+        with self._usable().lock:
+            self.pieces.forget()
+        if self._local is not None:
+            self._local.remove()
+
     def close(self) -> None:
         """Fail the reads that wait, and end the threads after their requests."""
         if self._requests.process != os.getpid():

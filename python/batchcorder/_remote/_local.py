@@ -213,6 +213,18 @@ class LocalCopy:
             except OSError as error:
                 self._warn(error)
 
+    def remove(self) -> None:
+        """Remove the copy, because bytes of it are wrong."""
+        self._reads = self._writes = False
+        part, log = self._names
+        try:
+            with self._directory.locked():
+                for name in (part, f"{self._key}.arrows"):
+                    if self._directory.has(name, self._part):
+                        self._directory.remove(name, log)
+        except OSError as error:
+            self._warn(error)
+
     def close(self) -> None:
         """Complete the copy if it has all bytes, and use it no more."""
         self.complete()

@@ -19,10 +19,12 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 import batchcorder
 from batchcorder import StreamCache, cached
+from batchcorder._remote._local import LocalCopy
 from children import fork, status, stream
 from helpers import Task, check_python
 
@@ -217,6 +219,40 @@ def test_damage(recorded: str) -> None:
         batchcorder.verify(recorded)
 
 
+class Wrong(MemoryFileSystem):
+    """A store that sends one wrong byte, once."""
+
+    at = 0
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **rest: Any) -> Any:
+        data = bytearray(super().cat_file(path, start, end, **rest))
+        if self.at and start <= self.at < end:
+            data[self.at - start] ^= 1
+            self.at = 0
+        return bytes(data)
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+@pytest.mark.parametrize("columns", [None, ["c3"]])
+def test_bytes_that_are_wrong_once(
+    recorded: str, tmp_path: Path, is_local: bool, columns: list[str] | None
+) -> None:
+    store = Wrong(skip_instance_cache=True)
+    size = store.size("/bucket/x.arrows")
+    local = tmp_path if is_local else None
+    wanted = TABLE if columns is None else TABLE.select(columns)
+    for part in range(1, 6):
+        with batchcorder.open(
+            "/bucket/x.arrows", columns, filesystem=store, local=local
+        ) as cache:
+            store.at = size * part // 7
+            for _ in range(2):
+                assert cache.to_table().equals(wanted)
+    store.at = 0
+    for path in tmp_path.glob("*.arrows"):
+        assert batchcorder.verify(path) == BATCHES
+
+
 def test_a_changed_object_is_no_mixture(recorded: str) -> None:
     with batchcorder.open(recorded) as cache:
         reader = cache.reader(columns=["c0"])
@@ -291,6 +327,28 @@ def test_a_local_copy(recorded: str, tmp_path: Path) -> None:
         assert cache.path.startswith(str(copies))
         assert cache.to_table().equals(TABLE)
         assert pickle.loads(pickle.dumps(cache)).to_table().equals(TABLE)
+
+
+def test_a_copy_that_is_removed_at_the_opening(
+    recorded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with batchcorder.open(recorded, local=tmp_path) as cache:
+        cache.to_table()
+    real = LocalCopy.complete_path
+    found = []
+
+    def complete_path(*arguments: Any) -> str | None:
+        path = real(*arguments)
+        if path is not None:
+            found.append(path)
+            os.unlink(path)
+        return path
+
+    monkeypatch.setattr(LocalCopy, "complete_path", complete_path)
+    with batchcorder.open(recorded, local=tmp_path) as cache:
+        assert len(found) == 1
+        assert cache.path == recorded
+        assert cache.to_table().equals(TABLE)
 
 
 def test_a_directory_that_cannot_be_used(recorded: str, tmp_path: Path) -> None:

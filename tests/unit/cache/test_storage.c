@@ -269,6 +269,22 @@ static void test_damage(void) {
     object_finish(&object);
 }
 
+/* A byte that is wrong once costs another read. */
+static void test_distrust(void) {
+    struct object object;
+    make(&object);
+    struct bc_cache *cache = object_cache(&object);
+    for (int64_t n = 1; n < 10; n++) {
+        object.wrong_at = object.size * n / 11;
+        struct bc_reader *reader = new_reader(cache);
+        object_check_batches(reader, 0);
+        bc_reader_unref(reader);
+    }
+    /* The byte of a dictionary that is kept is not read again. */
+    CHECK(object.distrusts > 4 && object.distrusts <= 9);
+    object_close(&object, cache);
+}
+
 /* A short object is damaged or incomplete. */
 static void test_cut(void) {
     struct object object;
@@ -347,19 +363,14 @@ static void test_writable(void) {
 }
 
 int main(void) {
-    static const struct tap_case cases[] = {TAP_CASE(test_all_batches),
-                                            TAP_CASE(test_deltas),
-                                            TAP_CASE(test_opening),
-                                            TAP_CASE(test_projection),
-                                            TAP_CASE(test_reading_ahead),
-                                            TAP_CASE(test_end_of_a_range),
-                                            TAP_CASE(test_another_order),
-                                            TAP_CASE(test_errors),
-                                            TAP_CASE(test_failed_opening),
-                                            TAP_CASE(test_damage),
-                                            TAP_CASE(test_cut),
-                                            TAP_CASE(test_save),
-                                            TAP_CASE(test_file_info),
-                                            TAP_CASE(test_writable)};
+    static const struct tap_case cases[] = {
+        TAP_CASE(test_all_batches),    TAP_CASE(test_deltas),
+        TAP_CASE(test_opening),        TAP_CASE(test_projection),
+        TAP_CASE(test_reading_ahead),  TAP_CASE(test_end_of_a_range),
+        TAP_CASE(test_another_order),  TAP_CASE(test_errors),
+        TAP_CASE(test_failed_opening), TAP_CASE(test_damage),
+        TAP_CASE(test_distrust),       TAP_CASE(test_cut),
+        TAP_CASE(test_save),           TAP_CASE(test_file_info),
+        TAP_CASE(test_writable)};
     return TAP_RUN(cases);
 }

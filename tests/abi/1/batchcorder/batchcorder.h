@@ -562,6 +562,10 @@ struct bc_storage {
      * EAGAIN: the bytes are not in memory yet.
      * ENOBUFS: enough is being read already, and these ranges were not started. */
     int (*ahead)(void *context, const struct bc_range *ranges, size_t n);
+    /* Forgets all bytes that the storage has in memory or elsewhere, because a checksum
+     * was wrong. The batch is then read once more. NULL: a wrong checksum is an error at
+     * once. */
+    void (*distrust)(void *context);
     /* Releases the context. Called once, by any thread, when the cache is closed and no
      * thread is inside `read` or `ahead`. A fork's child does not call it. May be NULL.
      */
