@@ -50,7 +50,8 @@ class Remote(NamedTuple):
         """
         with store_of(self.path, self.filesystem) as store:
             if not overwrite and _exists(store):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), store.url)
+                words = "the object exists: use another name, or save(overwrite=True)"
+                raise FileExistsError(errno.EEXIST, words, store.url)
             with tempfile.TemporaryDirectory(prefix="batchcorder-") as folder:
                 path = os.path.join(folder, "recording.arrows")
                 yield path

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator
 
 _MESSAGES = {
-    errno.EACCES: "access is denied: check the credentials and the permissions",
+    errno.EACCES: "access is denied: check the keys, the permissions and the clock",
     errno.EBUSY: "the server is busy: try again later",
     errno.ECONNREFUSED: "the server refuses connections: check the address and the port",
     errno.ECONNRESET: "the server closed the connection: try again",
