@@ -70,8 +70,7 @@ def arguments() -> argparse.ArgumentParser:
         "record a Parquet, CSV or Arrow file, or an Arrow stream",
         "  batchcorder record trades.parquet new.arrows\n"
         "  batchcorder cat trades.arrows | batchcorder record - copy.arrows\n"
-        "  batchcorder record grpc://host:8815/trades.arrows copy.arrows\n"
-        "  batchcorder record trades.parquet s3://bucket/trades.arrows\n",
+        "  batchcorder record grpc://host:8815/trades.arrows copy.arrows\n",
     )
     record.add_argument(
         "source",

@@ -25,6 +25,9 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 
+# Seconds after which a waiting thread runs the handlers of signals.
+_LOOK = 0.5
+
 
 class Latch:
     """
@@ -47,13 +50,19 @@ class Latch:
             while True:
                 self._waiting.pop().release()
 
+    @property
+    def waiting(self) -> int:
+        """The number of waiting threads."""
+        return len(self._waiting)
+
     def wait(self) -> None:
         own = threading.Lock()
         own.acquire()
         self._waiting.append(own)
         # If `set` missed the lock, the flag is set already.
-        if not self._is_set:
-            own.acquire()
+        # A signal that comes just before the wait does not end it.
+        while not self._is_set and not own.acquire(timeout=_LOOK):
+            pass
 
 
 class Piece:

@@ -43,6 +43,8 @@ from typing import Any
 from ._store_errors import explained, store_error
 
 _CHUNK_BYTES = 8 << 20
+# Seconds after which a waiting thread runs the handlers of signals.
+_LOOK = 0.5
 # The limit of a copy on Amazon S3.
 _COPY_BYTES_MAX = 5 << 30
 # A multipart upload has 10,000 parts at most.
@@ -338,13 +340,15 @@ def uploaded(upload: Upload, path: str | int, overwrite: bool) -> None:
     thread = threading.Thread(target=work, name="batchcorder upload", daemon=True)
     try:
         thread.start()
-        ended.wait()
+        # A signal that comes just before the wait does not end it.
+        while not ended.wait(_LOOK):
+            pass
     except BaseException:
         upload.stopped.set()
         while thread.ident is not None and not ended.is_set():
             # A second interrupt must not leave half an object.
             with contextlib.suppress(KeyboardInterrupt):
-                ended.wait()
+                ended.wait(_LOOK)
         raise
     if failure:
         raise _reason(failure[0], upload.url) from None

@@ -669,7 +669,7 @@ def test_a_reader_that_waits_can_be_interrupted() -> None:
     fetcher = fetcher_of(MemoryStore(DATA, before=holder))
 
     def interrupt() -> None:
-        wait_until(lambda: [one.readers for one in fetcher.pieces.all()] == [1])
+        wait_until(lambda: any(one.done.waiting for one in fetcher.pieces.all()))
         os.kill(os.getpid(), signal.SIGINT)
 
     task = Task(interrupt)
