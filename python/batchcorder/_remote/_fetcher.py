@@ -133,7 +133,9 @@ class Fetcher:
     def distrust(self) -> None:
         """Forget all bytes, and remove the local copy: a checksum was wrong."""
         with self._usable().lock:
-            self.pieces.forget()
+            # Also the pieces on their way: a reader may have had their bytes already,
+            # from the local copy.
+            self.pieces.clear()
         if self._local is not None:
             self._local.remove()
 

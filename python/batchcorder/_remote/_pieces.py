@@ -188,12 +188,6 @@ class Pieces:
             self.remove(next(iter(self._idle)))
         self.size_max = max(self.size_max, self.size)
 
-    def forget(self) -> None:
-        """Drop the pieces that have arrived."""
-        for piece in self.all():
-            if piece.done.is_set():
-                self.remove(piece)
-
     def clear(self) -> None:
         for piece in self.all():
             self.remove(piece)
