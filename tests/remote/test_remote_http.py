@@ -91,9 +91,9 @@ def test_a_changed_object_is_an_error(web: Web, data: bytes) -> None:
         # nginx makes the ETag of the size and of the time in seconds.
         os.utime(path, (1, 1))
         with pytest.raises(OSError, match="changed since it was opened") as caught:
-            repeated(lambda: store.read(1000, 500), is_transient)
+            repeated(lambda: store.read(1000, 500))
         assert caught.value.errno == errno.ESTALE
-        found = repeated(store.renewed_identity, is_transient)
+        found = repeated(store.renewed_identity)
         assert not found.is_same(store.identity())
 
 
@@ -103,7 +103,7 @@ def test_a_deleted_object_is_an_error(web: Web) -> None:
         store.identity()
         path.unlink()
         with pytest.raises(FileNotFoundError):
-            repeated(lambda: store.read(0, 10), is_transient)
+            repeated(lambda: store.read(0, 10))
 
 
 @pytest.mark.parametrize(

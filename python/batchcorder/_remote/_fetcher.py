@@ -27,13 +27,13 @@ import contextlib
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._local import LocalCopy
 from ._pieces import Piece, Pieces
 from ._ranges import Range, joined, split
-from ._requests import Requests, Store, is_own_thread, is_transient
+from ._requests import Requests, Store, is_own_thread
 from ._window import Window
 
 # A part of a range, and its piece. None: the local copy has it.
@@ -58,7 +58,6 @@ class Fetcher:
     Reads ranges of one object by few requests, several at once.
 
     `memory`: budget of the bytes kept in memory. `requests`: the most requests in flight.
-    `transient`: tells whether a failed request is sent again.
     """
 
     def __init__(
@@ -69,15 +68,12 @@ class Fetcher:
         local: LocalCopy | None = None,
         memory: int = _MEMORY,
         requests: int = _REQUESTS,
-        transient: Callable[[BaseException], bool] = is_transient,
     ) -> None:
         self.size: int = identity.size
         self.pieces = Pieces(memory)
         self._store = store
         self._local = local
-        self._requests = Requests(
-            store, identity, self.pieces, local, requests, transient
-        )
+        self._requests = Requests(store, identity, self.pieces, local, requests)
         self._window = Window(memory // 4)
         self._opening = 0
 

@@ -21,7 +21,7 @@ from .. import _core
 from ._fetcher import Fetcher
 from ._local import LocalCopy
 from ._requests import repeated
-from ._store import Identity, Store, is_transient, store_of
+from ._store import Identity, Store, store_of
 
 # The key of a recording that `cached` made without a key: it may be replaced.
 _NO_KEY = b"json:null"
@@ -63,7 +63,7 @@ class Remote(NamedTuple):
         store = store_of(self.path, self.filesystem)
         with contextlib.ExitStack() as stack:
             stack.callback(store.close)
-            identity = repeated(store.identity, is_transient)
+            identity = repeated(store.identity)
             if self.identity is not None and not identity.is_same(self.identity):
                 raise store.changed()
             copy = None
@@ -78,7 +78,7 @@ class Remote(NamedTuple):
                 if found is not None:
                     yield os.fsencode(found), None
                     return
-            fetcher = Fetcher(store, identity, local=copy, transient=is_transient)
+            fetcher = Fetcher(store, identity, local=copy)
             stack.callback(fetcher.close)
             fetcher.prefetch_opening()
             with fetcher.unconfirmed():
@@ -89,7 +89,7 @@ class Remote(NamedTuple):
 
 def _exists(store: Store) -> bool:
     try:
-        repeated(store.identity, is_transient)
+        repeated(store.identity)
     except FileNotFoundError:
         return False
     return True

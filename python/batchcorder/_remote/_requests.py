@@ -33,6 +33,7 @@ from typing import Any, Protocol, TypeVar
 
 from ._local import LocalCopy
 from ._pieces import Latch, Piece, Pieces
+from ._store_errors import is_transient, store_error
 
 T = TypeVar("T")
 
@@ -47,8 +48,6 @@ _CONFIRMATIONS = 2
 # Seconds that a process waits for its requests when it exits.
 _EXIT_MAX = 5.0
 
-_PERMANENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINVAL}
-
 
 class Store(Protocol):
     """The object, as this package's stores give it."""
@@ -61,21 +60,12 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may succeed a moment later."""
-    return isinstance(error, OSError) and error.errno not in _PERMANENT
-
-
 def _slept(seconds: float) -> bool:
     time.sleep(seconds)
     return False
 
 
-def repeated(
-    call: Callable[[], T],
-    transient: Callable[[BaseException], bool],
-    pause: Callable[[float], bool] = _slept,
-) -> T:
+def repeated(call: Callable[[], T], pause: Callable[[float], bool] = _slept) -> T:
     """
     Call the store, and again after a pause if the error is transient.
 
@@ -85,7 +75,7 @@ def repeated(
         try:
             return call()
         except OSError as error:
-            is_last = number == _TRIES - 1 or not transient(error)
+            is_last = number == _TRIES - 1 or not is_transient(error)
             if is_last or pause(_PAUSE * 2**number * random.uniform(0.5, 1.0)):
                 raise
     raise AssertionError
@@ -113,7 +103,6 @@ class Requests:
         pieces: Pieces,
         local: LocalCopy | None,
         requests: int,
-        transient: Callable[[BaseException], bool],
     ) -> None:
         self.lock = threading.Lock()
         self.process = os.getpid()
@@ -123,7 +112,6 @@ class Requests:
         self._identity = identity
         self._pieces = pieces
         self._local = local
-        self._transient = transient
         self._requests = requests
         self._ahead_max = max(requests - requests // _RESERVED, 1)
         self._ahead_running = 0
@@ -266,8 +254,7 @@ class Requests:
     def _confirm(self, pieces: list[Piece]) -> None:
         identity, error = self._outcome(self._store.renewed_identity)
         if error is None and not self._identity.is_same(identity):
-            words = "the object has changed since it was opened: open it again"
-            error = OSError(errno.ESTALE, words, self._store.url)
+            error = store_error(errno.ESTALE, self._store.url)
         with self.lock:
             self._confirming -= 1
             self._hire()
@@ -309,7 +296,7 @@ class Requests:
     ) -> tuple[T, None] | tuple[None, BaseException]:
         """Call the store, and again after a pause if the error is transient."""
         try:
-            return repeated(call, self._transient, self._closing.wait), None
+            return repeated(call, self._closing.wait), None
         except OSError as error:
             return None, error.with_traceback(None)
         except BaseException as error:
@@ -353,4 +340,4 @@ def _close_all() -> None:
 
 atexit.register(_close_all)
 
-__all__ = ["Requests", "Store", "is_own_thread", "is_transient", "repeated"]
+__all__ = ["Requests", "Store", "is_own_thread", "repeated"]
