@@ -90,6 +90,39 @@ class Upload:
     def exists(self) -> bool:
         raise NotImplementedError
 
+    def open_hidden(self, hidden: str) -> Any:
+        """Return a stream that writes the hidden object."""
+        raise NotImplementedError
+
+    def size_of(self, hidden: str) -> int | None:
+        raise NotImplementedError
+
+    def move(self, hidden: str) -> None:
+        """Give the hidden object its name."""
+        raise NotImplementedError
+
+    def delete(self, hidden: str) -> None:
+        raise NotImplementedError
+
+    def write_hidden(self, file: LocalFile, overwrite: bool) -> None:
+        """Write a hidden object, and move it."""
+        hidden = hidden_name(self.path)
+        stream = None
+        try:
+            stream = self.open_hidden(hidden)
+            self.copy(file, stream)
+            stream.close()
+            self.check_size(self.size_of(hidden), file)
+            self.check(overwrite)
+            self.move(hidden)
+        except BaseException:
+            if stream is not None:
+                with contextlib.suppress(Exception):
+                    stream.close()
+            with contextlib.suppress(Exception):
+                self.delete(hidden)
+            raise
+
     def check(self, overwrite: bool) -> None:
         """Raise FileExistsError if there is an object that must stay."""
         self.go_on()
@@ -173,27 +206,18 @@ class ArrowUpload(Upload):
         if file.size > _COPY_BYTES_MAX and self._is_s3():
             self._write_directly(file, overwrite)
         else:
-            self._write_hidden(file, overwrite)
+            self.write_hidden(file, overwrite)
 
-    def _write_hidden(self, file: LocalFile, overwrite: bool) -> None:
-        hidden = hidden_name(self.path)
-        stream = None
-        try:
-            stream = self.filesystem.open_output_stream(hidden)
-            self.copy(file, stream)
-            stream.close()
-            self.check_size(self._size(hidden), file)
-            self.check(overwrite)
-            self._move(hidden)
-        except BaseException:
-            if stream is not None:
-                with contextlib.suppress(Exception):
-                    stream.close()
-            with contextlib.suppress(Exception):
-                self.filesystem.delete_file(hidden)
-            raise
+    def open_hidden(self, hidden: str) -> Any:
+        return self.filesystem.open_output_stream(hidden)
 
-    def _move(self, hidden: str) -> None:
+    def size_of(self, hidden: str) -> int | None:
+        return self._size(hidden)
+
+    def delete(self, hidden: str) -> None:
+        self.filesystem.delete_file(hidden)
+
+    def move(self, hidden: str) -> None:
         try:
             self.filesystem.move(hidden, self.path)
         except NotImplementedError:
@@ -221,24 +245,22 @@ class FsspecUpload(Upload):
             raise store_error(errno.EISDIR, self.url)
         return bool(self.filesystem.exists(self.path))
 
+    def open_hidden(self, hidden: str) -> Any:
+        return self.filesystem.open(hidden, "wb")
+
+    def size_of(self, hidden: str) -> int | None:
+        size: int | None = self.filesystem.info(hidden)["size"]
+        return size
+
+    def move(self, hidden: str) -> None:
+        self.filesystem.mv(hidden, self.path)
+
+    def delete(self, hidden: str) -> None:
+        self.filesystem.rm_file(hidden)
+
     def write(self, file: LocalFile, overwrite: bool) -> None:
         self.check(overwrite)
-        hidden = hidden_name(self.path)
-        stream = None
-        try:
-            stream = self.filesystem.open(hidden, "wb")
-            self.copy(file, stream)
-            stream.close()
-            self.check_size(self.filesystem.info(hidden)["size"], file)
-            self.check(overwrite)
-            self.filesystem.mv(hidden, self.path)
-        except BaseException:
-            if stream is not None:
-                with contextlib.suppress(Exception):
-                    stream.close()
-            with contextlib.suppress(Exception):
-                self.filesystem.rm_file(hidden)
-            raise
+        self.write_hidden(file, overwrite)
 
 
 def arrow_upload(filesystem: Any, path: str, url: str) -> Upload:
