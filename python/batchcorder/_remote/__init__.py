@@ -42,9 +42,10 @@ def resolved(
     found = local_path(path, filesystem)
     if found is not None:
         return None, found
-    store_of(path, filesystem).close()
+    with store_of(path, filesystem) as store:
+        url = store.url
     directory = None if local is None else os.path.abspath(os.fsdecode(local))
-    return Remote(os.fsdecode(path), filesystem, directory), path
+    return Remote(url, os.fsdecode(path), filesystem, directory), path
 
 
 def _refuse_damaged_url(path: Any) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .. import _core
+from .._key import has_key
 from ._fetcher import Fetcher
 from ._local import LocalCopy
 from ._requests import repeated
@@ -28,18 +29,18 @@ _NO_KEY = b"json:null"
 
 
 class Remote(NamedTuple):
-    """An object, and the directory of its local copy."""
+    """
+    An object, and the directory of its local copy.
 
+    `url` has no credentials: it is for messages.
+    """
+
+    url: str
     path: str
     filesystem: Any = None
     local: str | None = None
     # The object must have this identity; None: any.
     identity: Identity | None = None
-
-    @property
-    def url(self) -> str:
-        """The URL without credentials, for messages."""
-        return store_of(self.path, self.filesystem).url
 
     @contextlib.contextmanager
     def uploaded(self, overwrite: bool) -> Iterator[str]:
@@ -95,10 +96,6 @@ def _exists(store: Store) -> bool:
     return True
 
 
-def _is_wanted(cache: Any, key: bytes | None, refresh: bool) -> bool:
-    return not refresh and (key is None or _core.recording_key(cache) == key)
-
-
 def cached(
     remote: Remote,
     opened: Callable[[], Any],
@@ -114,7 +111,7 @@ def cached(
     overwrite = False
     with contextlib.suppress(FileNotFoundError):
         cache = opened()
-        if _is_wanted(cache, key, refresh):
+        if not refresh and has_key(cache, key):
             return cache
         is_ours = _core.recording_key(cache) is not None
         cache.close()
@@ -132,7 +129,7 @@ def cached(
     except FileExistsError:
         # Another process made it meanwhile.
         cache = opened()
-        if _is_wanted(cache, key, False):
+        if has_key(cache, key):
             return cache
         cache.close()
         raise

@@ -35,7 +35,7 @@ class Object(NamedTuple):
         OSError
             ENOENT: there is no such object. ESTALE: it has changed.
         """
-        remote = Remote(self.path, self.filesystem, identity=self.identity)
+        remote = Remote(self.name, self.path, self.filesystem, identity=self.identity)
         origin = Origin(os.fsencode(self.name), remote=remote)
         with open_cache(StreamCache, origin, batches=batches) as cache:
             yield cache
