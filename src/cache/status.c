@@ -106,8 +106,8 @@ int bc_cache_is_being_written(struct bc_cache *cache) {
     bc_assert(cache != NULL);
     if (bc__cache_enter(cache, NULL) != 0) return 0;
     enum bc_lock lock = BC_LOCK_FREE;
-    bool has_writer = bc__cache_is_opened(cache) && cache->disk.file.file >= 0;
-    if (has_writer) lock = bc__sys_probe_lock(cache->disk.file.file);
+    bool may_be_written = bc__cache_is_opened(cache) && !bc__cache_has_storage(cache);
+    if (may_be_written) lock = bc__sys_probe_lock(cache->disk.file.file);
     bc__cache_leave(cache);
     return lock == BC_LOCK_UNKNOWN ? -1 : lock == BC_LOCK_HELD;
 }

@@ -403,12 +403,13 @@ static int open_by_format(struct bc_disk *disk, int64_t size,
 /* Takes ownership of the source's file, on failure too, or of its storage. */
 static int adopt_source(struct bc_disk *disk, const struct bc_disk_source *source,
                         struct bc_error *error) {
-    int64_t size = 0;
-    int code = 0;
-    if (source->storage == NULL) {
-        code = bc__sys_check_regular(source->file);
-        if (code == 0) code = bc__sys_size(source->file, &size);
+    if (source->storage != NULL) {
+        int code = bc__file_adopt_storage(&disk->file, source->storage, source->path);
+        return code == 0 ? 0 : bc__error_memory(error);
     }
+    int64_t size = 0;
+    int code = bc__sys_check_regular(source->file);
+    if (code == 0) code = bc__sys_size(source->file, &size);
     if (code != 0) {
         bc__sys_close(source->file);
         return bc__error_set(
@@ -416,9 +417,7 @@ static int adopt_source(struct bc_disk *disk, const struct bc_disk_source *sourc
             code == ESPIPE ? "Not a regular file" : bc__error_message(code),
             source->path);
     }
-    code = source->storage != NULL
-               ? bc__file_adopt_storage(&disk->file, source->storage, source->path)
-               : bc__file_adopt(&disk->file, source->file, source->path, size);
+    code = bc__file_adopt(&disk->file, source->file, source->path, size);
     return code == 0 ? 0 : bc__error_memory(error);
 }
 
@@ -438,17 +437,11 @@ int bc__disk_open_file(struct bc_disk *disk, const struct bc_disk_source *source
     disk->tier.is_unkept = source->is_writable || has_storage;
     disk->validates = source->validates;
     disk->max_batches = source->max_batches;
-    int64_t size;
-    code = bc__file_size(&disk->file, &size);
-    if (code != 0) code = bc__disk_error_reading(disk, code, error);
-    if (code == 0 && has_storage && bc__read_ahead_new(&disk->ahead) != 0) {
-        code = bc__error_memory(error);
-    }
-    if (code != 0) {
+    if (has_storage && bc__read_ahead_new(&disk->ahead) != 0) {
         bc__file_finish(&disk->file);
-        return code;
+        return bc__error_memory(error);
     }
-    code = open_by_format(disk, size, out_schema, error);
+    code = open_by_format(disk, atomic_load(&disk->file.size), out_schema, error);
     if (code != 0) {
         bc__read_ahead_free(disk->ahead);
         bc__region_unref(disk->index);

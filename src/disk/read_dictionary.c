@@ -156,19 +156,20 @@ static int load_parts(struct bc_disk *disk, int32_t index,
     *out = (struct loaded_parts){first, 0, bc__calloc(n, sizeof(*out->messages))};
     if (out->messages == NULL) return ENOMEM;
     int code = 0;
-    for (; out->n < n && code == 0; out->n++) {
+    while (out->n < n && code == 0) {
         const struct bc_extent extent =
             bc__dictionaries_get_version(&disk->dictionaries, index, first + out->n)
                 .extent;
         code = bc__load_message(disk, extent, true, &out->messages[out->n], NULL);
-        if (code != 0) break;
+        out->n += code == 0;
     }
     if (code != 0) unload_parts(out);
     return code;
 }
 
-/* Decodes a delta together with the versions before it. `parts`: those of a storage that
- * are loaded. EAGAIN: a storage has more parts to load, from `*out_first` on. */
+/* Decodes a delta together with the versions before it. `parts`: the loaded messages of a
+ * storage.
+ * EAGAIN: the caller must load the messages from version `*out_first` on. */
 static int decode_with_parts(struct bc_disk *disk, int32_t index,
                              const struct bc_dictionary_version *version,
                              struct loaded_parts *parts, int64_t *left,
