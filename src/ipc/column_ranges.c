@@ -42,10 +42,8 @@ static void add_buffers(struct ranges *ranges, const struct bc_message *message,
 static int add_columns(struct ranges *ranges, const struct bc_schema *schema,
                        const struct bc_projection *projection,
                        const struct bc_message *message) {
-    struct bc_message walk = *message;
-    size_t n_variadic;
-    int code = bc__message_variadic_buffers(message, &n_variadic);
-    if (code == 0) code = bc__message_find_extras(&walk, schema, 0);
+    struct bc_message walk;
+    int code = bc__message_walk_columns(message, schema, &walk);
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children && code == 0; c++) {
         size_t first = walk.buffer;

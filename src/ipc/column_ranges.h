@@ -5,10 +5,10 @@
 #include "arrow/projection.h"
 #include "ipc/message.h"
 
-/* Lists the ranges of the message that the columns of `projection` need beside its
- * metadata, in order, for reads and for checksums. Offsets are those of the message.
- * Reads only its metadata. A message with a small body has one range, because the body
- * has one checksum.
+/* Lists the ranges of the body that the columns of `projection` need, in order. A range
+ * includes the padding that a checksum covers. An offset counts from the start of the
+ * message. The function reads only the message's metadata. A small body has one range,
+ * because it has one checksum.
  *
  * `out_ranges`: the caller frees it with bc__free(); NULL if `*out_n` is 0.
  * EINVAL: the message is invalid.

@@ -126,6 +126,15 @@ int bc__message_find_extras(struct bc_message *message, const struct bc_schema *
     return 0;
 }
 
+int bc__message_walk_columns(const struct bc_message *message,
+                             const struct bc_schema *schema,
+                             struct bc_message *out_walk) {
+    size_t n_variadic;
+    *out_walk = *message;
+    int code = bc__message_variadic_buffers(message, &n_variadic);
+    return code == 0 ? bc__message_find_extras(out_walk, schema, 0) : code;
+}
+
 size_t bc__message_extras(const struct bc_message *message,
                           const struct bc_field *field) {
     if (field->has_validity) return 0;

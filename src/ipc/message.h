@@ -56,6 +56,10 @@ int bc__message_variadic_buffers(const struct bc_message *message, size_t *out_n
  * EINVAL: as bc__message_variadic_buffers(). */
 int bc__message_find_extras(struct bc_message *message, const struct bc_schema *schema,
                             int32_t values);
+/* Copies the message into `out_walk`, at the start of a walk over a batch's columns.
+ * EINVAL: as bc__message_variadic_buffers(). */
+int bc__message_walk_columns(const struct bc_message *message,
+                             const struct bc_schema *schema, struct bc_message *out_walk);
 /* Returns the number of extra buffers before the field's own ones. */
 size_t bc__message_extras(const struct bc_message *message, const struct bc_field *field);
 

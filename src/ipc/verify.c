@@ -102,10 +102,8 @@ bool bc__verify_metadata(const uint8_t *message, size_t framed) {
 
 int bc__measure_columns(const struct bc_schema *schema, const struct bc_message *message,
                         int64_t *columns) {
-    struct bc_message walk = *message;
-    size_t n_variadic;
-    int code = bc__message_variadic_buffers(message, &n_variadic);
-    if (code == 0) code = bc__message_find_extras(&walk, schema, 0);
+    struct bc_message walk;
+    int code = bc__message_walk_columns(message, schema, &walk);
     const struct bc_field *root = &schema->fields[0];
     for (int32_t c = 0; c < root->n_children && code == 0; c++) {
         size_t first = walk.buffer;
