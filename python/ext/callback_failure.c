@@ -55,6 +55,15 @@ static void write_message(PyObject *value, struct bc_error *error) {
     PyErr_Clear();
 }
 
+int callback_begin(struct gil_taken *out_taken, struct bc_error *error) {
+    int code = gil_take(out_taken);
+    if (code != 0) {
+        (void)snprintf(error->message, sizeof(error->message),
+                       "The interpreter is shutting down");
+    }
+    return code;
+}
+
 int callback_failure(int otherwise, struct bc_error *error) {
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         (void)snprintf(error->message, sizeof(error->message), "Interrupted");

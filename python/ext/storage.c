@@ -1,7 +1,6 @@
 #include "storage.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "callback_failure.h"
@@ -71,12 +70,8 @@ static int copy_all(PyObject *list, const struct bc_range *ranges, void *const *
 static int read_ranges(void *context, const struct bc_range *ranges, void *const *buffers,
                        size_t n, struct bc_error *error) {
     struct gil_taken taken;
-    int code = gil_take(&taken);
-    if (code != 0) {
-        (void)snprintf(error->message, sizeof(error->message),
-                       "The interpreter is shutting down");
-        return code;
-    }
+    int code = callback_begin(&taken, error);
+    if (code != 0) return code;
     PyObject *list = call(context, "read", ranges, n);
     int copied = list == NULL ? -1 : copy_all(list, ranges, buffers, n);
     Py_XDECREF(list);

@@ -1,7 +1,6 @@
 #include "takeover.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "callback_failure.h"
 #include "convert.h"
@@ -14,12 +13,8 @@ static PyObject *callable_of(PyObject *context) { return PyTuple_GetItem(context
 
 static int begin(void *context, struct bc_cache **out_writer, struct bc_error *error) {
     struct gil_taken taken;
-    int code = gil_take(&taken);
-    if (code != 0) {
-        (void)snprintf(error->message, sizeof(error->message),
-                       "The interpreter is shutting down");
-        return code;
-    }
+    int code = callback_begin(&taken, error);
+    if (code != 0) return code;
     PyObject *writer = PyObject_CallNoArgs(callable_of(context));
     if (writer != NULL && writer != Py_None) {
         struct cache_object *self = cache_of(module_of(context), writer);
