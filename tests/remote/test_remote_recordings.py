@@ -8,7 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ import pytest
 
 import batchcorder
 import servers
-from batchcorder._remote import _http_store, _upload
+from batchcorder._remote import _http_store
 from conftest import S3, Web
 from helpers import wait_until
 from httpproxy import Fault, HttpProxy, Request
 from servers import BUCKET, KEY, REGION, SECRET
+from uploads import interrupt_uploads
 
 LATENCY = 0.02
 BATCHES, ROWS, COLUMNS = 24, 4096, 12
@@ -427,22 +427,7 @@ def test_an_interrupted_source_leaves_no_object(writer: Place, bucket: S3) -> No
 def test_an_interrupted_upload_leaves_no_object(
     writer: Place, bucket: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = _upload.LocalFile.read
-    stopped: list[threading.Event] = []
-    check = _upload.Upload.check
-
-    def remember(self: Any, overwrite: bool) -> None:
-        stopped.append(self.stopped)
-        check(self, overwrite)
-
-    def interrupt(self: Any, offset: int) -> bytes:
-        if offset > 0 and not stopped[0].is_set():
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            assert stopped[0].wait(120)
-        return read(self, offset)
-
-    monkeypatch.setattr(_upload.Upload, "check", remember)
-    monkeypatch.setattr(_upload.LocalFile, "read", interrupt)
+    interrupt_uploads(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         write(writer, "record")
     assert (bucket.names(), bucket.uploads()) == ([], [])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from batchcorder._remote._store import is_transient, store_of
 from conftest import DATA, S3
 from httpproxy import Fault, Request
 from servers import BUCKET, KEY, REGION, SECRET
+from uploads import interrupt_uploads
 
 CLIENTS = pytest.mark.parametrize("kind", ["pyarrow", "s3fs"])
 
@@ -335,22 +334,7 @@ def test_a_local_error_leaves_no_object(
 def test_an_interrupt_leaves_no_object(
     s3: S3, way: str, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = _upload.LocalFile.read
-    stopped: list[threading.Event] = []
-    check = _upload.Upload.check
-
-    def remember(self: Any, overwrite: bool) -> None:
-        stopped.append(self.stopped)
-        check(self, overwrite)
-
-    def interrupt(self: Any, offset: int) -> bytes:
-        if offset == 16 << 20:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            assert stopped[0].wait(120)
-        return read(self, offset)
-
-    monkeypatch.setattr(_upload.Upload, "check", remember)
-    monkeypatch.setattr(_upload.LocalFile, "read", interrupt)
+    interrupt_uploads(monkeypatch, 16 << 20)
     with pytest.raises(KeyboardInterrupt):
         store_by(s3, way).upload(source, overwrite=False)
     assert s3.names() == []

@@ -26,7 +26,7 @@ import batchcorder
 from batchcorder import StreamCache, cached
 from batchcorder._remote._local import LocalCopy
 from children import fork, status, stream
-from helpers import Task, check_python
+from helpers import Task, check_python, wait_until
 
 BATCHES, ROWS, COLUMNS = 30, 5000, 6
 SCHEMA = pa.schema({f"c{i}": pa.int64() for i in range(COLUMNS)})
@@ -553,12 +553,7 @@ def test_nothing_is_left(recorded: str) -> None:
             cache.to_table()
         batchcorder.open(recorded)[2].validate()
     gc.collect()
-    ended = threading.Event()
-    for _ in range(600):
-        if threading.active_count() <= before[0]:
-            break
-        ended.wait(0.1)
-    assert threading.active_count() <= before[0]
+    wait_until(lambda: threading.active_count() <= before[0])
     assert len(os.listdir("/proc/self/fd")) <= before[1]
 
 

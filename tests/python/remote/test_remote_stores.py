@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +28,7 @@ from batchcorder._remote._store import (
     local_path,
     store_of,
 )
+from uploads import interrupt_uploads
 
 DATA = bytes(range(256)) * 4096
 
@@ -310,22 +309,7 @@ def test_an_interrupt_leaves_nothing(
     store: Any, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_upload, "_CHUNK_BYTES", 1 << 18)
-    read = _upload.LocalFile.read
-    stopped: list[threading.Event] = []
-    check = _upload.Upload.check
-
-    def remember(self: Any, overwrite: bool) -> None:
-        stopped.append(self.stopped)
-        check(self, overwrite)
-
-    def interrupt(self: Any, offset: int) -> bytes:
-        if offset == 1 << 18:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            assert stopped[0].wait(120)
-        return read(self, offset)
-
-    monkeypatch.setattr(_upload.Upload, "check", remember)
-    monkeypatch.setattr(_upload.LocalFile, "read", interrupt)
+    interrupt_uploads(monkeypatch, 1 << 18)
     with pytest.raises(KeyboardInterrupt):
         store.upload(source, overwrite=False)
     assert names(store) == []
