@@ -34,9 +34,11 @@ def may_be_arrow(head: bytes) -> bool:
         return False
     if head.startswith((b"\xff\xff\xff\xff", b"ARROW1")):
         return True
-    # Before Arrow 0.15 the size came first.
+    # Before Arrow 0.15 the size came first, then the message: where its table is.
     size = int.from_bytes(head[:4], "little")
-    return 0 < size <= SCHEMA_MAX and not head.startswith(_NO_SIZES)
+    table = int.from_bytes(head[4:8], "little")
+    is_inside = 4 <= table < size <= SCHEMA_MAX and table % 4 == 0
+    return is_inside and not head.startswith(_NO_SIZES)
 
 
 def _is_seekable(file: Any) -> bool:

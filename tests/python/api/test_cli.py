@@ -562,11 +562,16 @@ def test_record_of_other_files_by_a_pipe(x: str) -> None:
     assert ids(cat("to")) == IDS
 
 
-@pytest.mark.parametrize("endless", ["yes", "cat /dev/zero", "cat /dev/urandom"])
+# Four bytes that could be the size of a schema, as random bytes are now and then.
+SIZED = r"printf '\x00\x00\x10\x00\xfc\xff\xff\xff'; cat /dev/zero"
+ENDLESS = ["yes", "cat /dev/zero", "cat /dev/urandom", SIZED]
+
+
+@pytest.mark.parametrize("endless", ENDLESS)
 @pytest.mark.parametrize("command", ["record - to", "head -", "verify -", "info -"])
 def test_an_endless_pipe_is_refused_by_its_beginning(endless: str, command: str) -> None:
     """An endless pipe would fill the disk."""
-    done = shell(f"{endless} 2>&- | batchcorder {command}")
+    done = shell(f"({endless}) 2>&- | batchcorder {command}")
     assert done.returncode == 1
     assert "Not an Arrow stream or file" in done.stderr
 
