@@ -2,7 +2,7 @@
  *
  * Functions return 0 or an errno, marked by bc__error_of_system if the errno has a
  * meaning of this library. They repeat calls that fail with EINTR, and short
- * transfers. */
+ * transfers. The files that are named below are in base/posix. */
 #ifndef BC_BASE_SYS_H
 #define BC_BASE_SYS_H
 
@@ -12,7 +12,7 @@
 
 #include "base/iovec.h"
 
-/* ---- directories and private files (sys_path.c) ---- */
+/* ---- directories and private files (path.c) ---- */
 
 /* Creates the directory `path` and its parents, unless they exist. */
 int bc__sys_make_dirs(const char *path);
@@ -34,10 +34,10 @@ int bc__sys_remove(int dir, const char *name, int file);
 int bc__sys_remove_dir(const char *path);
 /* Removes the private directories of dead processes from `parent`: those with `prefix`
  * whose file `file_name` no process has locked. Ignores all errors. Does not scan a large
- * directory at every call. (sys_reclaim.c) */
+ * directory at every call. (reclaim.c) */
 void bc__sys_reclaim(const char *parent, const char *prefix, const char *file_name);
 
-/* ---- open files (sys_file.c) ---- */
+/* ---- open files (file.c) ---- */
 
 /* Opens the file for reading. Never waits. `writes`: opens it for writing too, but then
  * not through a symbolic link. */
@@ -86,7 +86,7 @@ int bc__sys_sync(int file);
  * ENOTSUP: that mode is not known. */
 int bc__sys_publish_mode(int file);
 
-/* ---- holes (sys_holes.c) ---- */
+/* ---- holes (holes.c) ---- */
 
 /* Frees the blocks of [offset, offset + size), which becomes a hole. ENOTSUP, marked or
  * not: the file system cannot do that. */
@@ -100,7 +100,7 @@ size_t bc__sys_bytes_before_hole(int file, int64_t offset, size_t size);
 int bc__sys_read_over_holes(int file, void *zeros, size_t size, int64_t offset,
                             size_t *out_size);
 
-/* ---- mappings (sys_map.c) ---- */
+/* ---- mappings (map.c) ---- */
 
 /* Maps [0, size) of the file, read only. Pages past the end of the file become valid as
  * it grows. The mapping keeps no lock of `file` if the file can be opened again. `path`:
@@ -118,7 +118,7 @@ void bc__sys_unmap(const uint8_t *memory, size_t size);
  * nothing if the system cannot do that. */
 void bc__sys_discard_pages(void *memory, size_t size);
 
-/* ---- locks (sys_lock.c) ---- */
+/* ---- locks (lock.c) ---- */
 
 /* Locks the whole file exclusively until the open file is closed.
  * EAGAIN: another open file has the lock.
@@ -136,7 +136,7 @@ enum bc_lock bc__sys_probe_lock(int file);
  * ENOLCK: the system refuses locks. */
 int bc__sys_lock_owned(int file);
 
-/* ---- time and process (sys_process.c) ---- */
+/* ---- time and process (system.c) ---- */
 
 /* Returns the time of a monotonic clock; nanoseconds. */
 int64_t bc__sys_now_ns(void);
