@@ -10,8 +10,8 @@ shift
 mkdir -p "$reports"
 rm -f "$reports"/python[0-9]*.{xml,skipped}
 written=() status=0 path=$PATH
-read -ra tests <<<"${PYTHON_TESTS:-tests/python/api tests/python/faults tests/python/flight \
-tests/python/sources tests/python/threads}"
+read -ra tests <<<"${PYTHON_TESTS:-tests/python/api tests/python/sources \
+tests/python/threads tests/python/faults/test_hazards.py tests/python/faults/test_leaks.py}"
 
 # Prints a working interpreter for a name such as python3.12. A pyenv shim may be on PATH
 # and refuse to run, so each candidate is tried.

@@ -3,9 +3,9 @@
 
 Builds the targets in the meson build folder BUILD. Each target runs every input in
 tests/fuzz/regressions, and then fuzzes for SECONDS, beginning with BUILD/seeds (made by
-seeds.py). Inputs that reach more code are kept in BUILD/corpus for the next run. Failing
-inputs are kept in BUILD/findings. REPORT is a JUnit file: one test for each regression,
-and one for each target.
+seeds.py). Each processor runs one target at a time. Inputs that reach more code are kept
+in BUILD/corpus for the next run. Failing inputs are kept in BUILD/findings. REPORT is a
+JUnit file: one test for each regression, and one for each target.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TARGETS = ("open", "mutate", "producer")
@@ -85,8 +86,9 @@ def main(build: Path, seconds: int, path: Path) -> None:
     programs = [f"fuzz_{target}" for target in TARGETS]
     subprocess.run(["meson", "compile", "-C", build, *programs], check=True)
     suite = ET.Element("testsuite", name="fuzz")
-    for target in TARGETS:
-        fuzz(suite, build, target, seconds)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda target: fuzz(suite, build, target, seconds), TARGETS):
+            pass
     path.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(suite).write(path)
 
