@@ -39,10 +39,12 @@ uint64_t bc__batch_bytes(const struct bc_batch *batch) {
            batch->tail_bytes + batch->held_bytes;
 }
 
-void *bc__batch_buffer(struct bc_batch *batch, size_t size) {
+void *bc__batch_buffer(struct bc_batch *batch, uint64_t size) {
+    /* A size from a file may be larger than the address space of 32 bits. */
+    if (size > PTRDIFF_MAX) return NULL;
     struct bc_copy *copy = bc__calloc(1, sizeof(*copy));
     if (copy == NULL) return NULL;
-    copy->data = bc__malloc_aligned(64, size);
+    copy->data = bc__malloc_aligned(64, (size_t)size);
     if (copy->data == NULL) {
         bc__free(copy);
         return NULL;

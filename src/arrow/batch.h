@@ -68,7 +68,7 @@ void *bc__batch_tail(struct bc_batch *batch);
 
 /* Allocates `size` bytes, aligned to 64, which are freed with the batch. NULL without
  * memory. */
-void *bc__batch_buffer(struct bc_batch *batch, size_t size);
+void *bc__batch_buffer(struct bc_batch *batch, uint64_t size);
 
 /* Returns the bytes that a decoded batch occupies: its nodes, tail and own buffers. */
 uint64_t bc__batch_bytes(const struct bc_batch *batch);

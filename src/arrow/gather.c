@@ -41,7 +41,7 @@ static bool multiply(int64_t one, int64_t other, int64_t *out) {
 /* Allocates a buffer of a node, all of whose bytes are `byte`. */
 static bool add_buffer(struct bc_batch *batch, int32_t field, int buffer, int64_t size,
                        int byte) {
-    void *bytes = bc__batch_buffer(batch, (size_t)size + 1);
+    void *bytes = bc__batch_buffer(batch, (uint64_t)size + 1);
     batch->nodes[field].buffers[buffer] = bytes;
     if (bytes == NULL) return false;
     memset(bytes, byte, (size_t)size + 1);

@@ -275,7 +275,7 @@ static int measure(struct bc_statistics *statistics, const struct bc_leaf *leaf,
 static int reserve_leaf(struct bc_leaf *leaf, uint64_t number) {
     bc_assert(number <= leaf->n);
     if (number < leaf->bounds_capacity) return 0;
-    if (bc__grow((void **)&leaf->records, &leaf->records_capacity, number + 1,
+    if (bc__grow((void **)&leaf->records, &leaf->records_capacity, (size_t)number + 1,
                  sizeof(leaf->records[0])) != 0) {
         return ENOMEM;
     }

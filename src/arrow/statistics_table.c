@@ -29,7 +29,7 @@ static void begin_node(struct table *table, int32_t field, int64_t n_buffers) {
 
 /* Allocates a buffer of a node. Returns NULL without memory. */
 static void *add_buffer(struct table *table, int32_t field, int buffer, int64_t size) {
-    void *data = bc__batch_buffer(table->batch, (size_t)size + 1);
+    void *data = bc__batch_buffer(table->batch, (uint64_t)size + 1);
     table->batch->nodes[field].buffers[buffer] = data;
     return data;
 }

@@ -142,7 +142,7 @@ static int make_table(struct bc_cache *cache, const struct bc_projection *projec
                       uint64_t low, uint64_t end, struct bc_batch **out_table,
                       struct bc_error *error) {
     uint64_t n = end - low;
-    uint64_t *rows = bc__malloc((n + 1) * sizeof(*rows));
+    uint64_t *rows = bc__calloc((size_t)n + 1, sizeof(*rows));
     if (rows == NULL) return bc__error_memory(error);
     int code = bc__cache_enter(cache, error);
     if (code == 0) {

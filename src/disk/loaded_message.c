@@ -58,6 +58,7 @@ static int copy_extent(struct bc_disk *disk, struct bc_extent extent,
 
 int bc__load_range(struct bc_disk *disk, struct bc_extent extent, bool copies,
                    struct bc_region **out_region, struct bc_error *error) {
+    if ((uint64_t)extent.size > PTRDIFF_MAX) return bc__error_memory(error);
     struct bc_region *index = disk->index;
     if (index != NULL && extent.offset >= index->offset &&
         extent.size <= index->offset + (int64_t)index->size - extent.offset) {
@@ -91,6 +92,7 @@ int bc__load_batch(struct bc_disk *disk, struct bc_extent extent,
     if (copies || !disk->tier.is_writable) {
         return bc__load_message(disk, extent, copies, out, error);
     }
+    if ((uint64_t)extent.size > PTRDIFF_MAX) return bc__error_memory(error);
     /* An opened file is public, so the store has checked its size. */
     bc_assert(disk->file.is_public);
     int code = bc__region_map_private(disk->file.file, extent.offset, (size_t)extent.size,

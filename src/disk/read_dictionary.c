@@ -153,7 +153,7 @@ static int load_parts(struct bc_disk *disk, int32_t index,
                       const struct bc_dictionary_version *version, uint64_t first,
                       struct loaded_parts *out) {
     uint64_t n = version->number - first + 1;
-    *out = (struct loaded_parts){first, 0, bc__calloc(n, sizeof(*out->messages))};
+    *out = (struct loaded_parts){first, 0, bc__calloc((size_t)n, sizeof(*out->messages))};
     if (out->messages == NULL) return ENOMEM;
     int code = 0;
     while (out->n < n && code == 0) {

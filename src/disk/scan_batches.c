@@ -100,6 +100,7 @@ static int check_end_marker(struct bc_disk *disk, bool *out_is_end,
 static int check_message_whole(struct bc_disk *disk,
                                const struct bc_scan_result *result) {
     if (!disk->resumes) return 0;
+    if ((uint64_t)result->size > PTRDIFF_MAX) return ENOMEM;
     size_t size = (size_t)result->size;
     struct bc_region *block = bc__region_zeros(size);
     if (block == NULL) return ENOMEM;

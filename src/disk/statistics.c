@@ -21,7 +21,7 @@ static int make_table(const struct bc_index *index, struct bc_batch **out_table,
                       struct bc_error *error) {
     uint64_t n = index->batches;
     if (bc__statistics_count(index->statistics, NULL) < n) return 0;
-    uint64_t *rows = bc__malloc((n + 1) * sizeof(*rows));
+    uint64_t *rows = bc__calloc((size_t)n + 1, sizeof(*rows));
     if (rows == NULL) return bc__error_memory(error);
     int code = 0;
     for (uint64_t i = 0; i < n && code == 0; i++) {

@@ -127,6 +127,7 @@ int bc__stored_load(struct bc_disk *disk, struct bc_extent extent, uint64_t numb
     if (extent.size > disk->file.storage.size - extent.offset) {
         return bc__disk_error_reading(disk, EIO, error);
     }
+    if ((uint64_t)extent.size > PTRDIFF_MAX) return bc__error_memory(error);
     struct bc_region *region = is_whole ? bc__region_block(size) : bc__region_zeros(size);
     if (region == NULL) return bc__error_memory(error);
     region->offset = extent.offset;

@@ -210,7 +210,7 @@ int bc__decompress(struct bc_decompressor *decompressor, enum bc_codec codec,
 int bc__decompress_start(struct bc_decompressor *decompressor, enum bc_codec codec,
                          const struct bc_compressed *compressed, uint8_t *out,
                          size_t size) {
-    bc_assert(!compressed->raw && size < (size_t)compressed->length);
+    bc_assert(!compressed->raw && (int64_t)size < compressed->length);
     return codec == BC_CODEC_LZ4
                ? decompress_lz4(decompressor, compressed, out, size, true)
                : start_zstd(decompressor, compressed, out, size);

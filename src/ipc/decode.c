@@ -68,7 +68,7 @@ static int decompress(struct decoder *decoder, struct bc_wire_buffer buffer,
     *out_data = NULL;
     if (bytes == 0) return 0;
     if (bc__work_spend(decoder->left, bytes) != 0) return EAGAIN;
-    uint8_t *raw = bc__batch_buffer(decoder->batch, (size_t)bytes);
+    uint8_t *raw = bc__batch_buffer(decoder->batch, (uint64_t)bytes);
     if (raw == NULL) return ENOMEM;
     *out_data = raw;
     if (compressed.raw) {
@@ -87,7 +87,7 @@ static int copy_aligned(struct decoder *decoder, struct bc_wire_buffer buffer,
                         int64_t bytes, const void **out_data) {
     *out_data = NULL;
     if (bytes == 0) return 0;
-    uint8_t *aligned = bc__batch_buffer(decoder->batch, (size_t)bytes);
+    uint8_t *aligned = bc__batch_buffer(decoder->batch, (uint64_t)bytes);
     if (aligned == NULL) return ENOMEM;
     memcpy(aligned, decoder->message.body + buffer.offset, (size_t)bytes);
     *out_data = aligned;
@@ -134,7 +134,7 @@ static int swap_values(struct decoder *decoder, enum bc_unit unit, int64_t bytes
     uintptr_t at = (uintptr_t)*data - (uintptr_t)message->body;
     bool is_own = at >= (uintptr_t)message->wire.body_bytes;
     void *out = is_own ? (void *)(uintptr_t)*data
-                       : bc__batch_buffer(decoder->batch, (size_t)bytes);
+                       : bc__batch_buffer(decoder->batch, (uint64_t)bytes);
     if (out == NULL) return ENOMEM;
     bc__swap_bytes(unit, out, *data, bytes);
     *data = out;

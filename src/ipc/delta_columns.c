@@ -38,6 +38,7 @@ static int reserve(struct bc_delta_columns *columns, struct bc_growable *memory,
                           columns->n_retired + 1, sizeof(columns->retired[0])) != 0) {
         return ENOMEM;
     }
+    if ((uint64_t)wanted > PTRDIFF_MAX) return ENOMEM;
     uint8_t *data = bc__malloc_aligned(64, (size_t)wanted);
     if (data == NULL) return ENOMEM;
     if (memory->data != NULL) memcpy(data, memory->data, (size_t)memory->capacity);

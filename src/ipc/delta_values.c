@@ -122,7 +122,7 @@ struct batch_builder {
 static int copy_bits(struct batch_builder *builder, const struct bc_growable *memory,
                      int64_t length, const void **out) {
     if (length == 0) return 0;
-    uint8_t *bits = bc__batch_buffer(builder->batch, (size_t)bc__bit_bytes(length));
+    uint8_t *bits = bc__batch_buffer(builder->batch, (uint64_t)bc__bit_bytes(length));
     if (bits == NULL) return ENOMEM;
     bc__bits_copy(bits, memory->data, 0, length);
     *out = bits;

@@ -193,7 +193,7 @@ static void arm_fault(struct thread *thread) {
     enum bc_fault_kind kind = one_in(thread, 2) ? BC_FAULT_ALLOC : BC_FAULT_SYS;
     static const int codes[] = {EIO, ENOSPC, EINTR, BC_FAULT_SHORT};
     int code = kind == BC_FAULT_ALLOC ? ENOMEM : codes[below(thread, 4)];
-    bc__fault_arm(kind, 1 + below(thread, 60), code);
+    bc__fault_arm(kind, 1 + (unsigned long)below(thread, 60), code);
 }
 
 /* ---- children ---- */

@@ -25,7 +25,7 @@ int64_t bc__sys_now_ms(void) {
 }
 
 void bc__sys_sleep_ms(int64_t ms) {
-    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     (void)nanosleep(&pause, NULL);
 }
 

@@ -91,7 +91,7 @@ static void test_no_size(void) {
     struct bc_reader_options options = BC_READER_OPTIONS_INIT;
     struct bc_reader *reader;
     struct bc_error error = {0};
-    static const size_t sizes[] = {0, 7, 1 << 20, SIZE_MAX};
+    static const size_t sizes[] = {0, sizeof(size_t) - 1, 1 << 20, SIZE_MAX};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         options.struct_size = sizes[i];
         CHECK(bc_cache_reader(cache, &options, &reader, &error) == EINVAL);
