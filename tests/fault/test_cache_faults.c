@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "counting_source.h"
+#include "sweep.h"
 
 /* The stream of a run, and how it is recorded and replayed. */
 struct plan {
@@ -166,7 +167,7 @@ static bool run(const struct plan *plan, const struct fault *fault, int *out_fai
 /* Fails call 1, 2, 3, ... until a run makes fewer calls. Returns how many calls
  * failed. */
 static unsigned long sweep(enum bc_fault_kind kind, int code, const struct plan *plan) {
-    for (unsigned long nth = 1;; nth++) {
+    for (unsigned long nth = 1;; nth = sweep_next(nth)) {
         CHECK(nth < 10000);
         struct fault fault = {kind, nth, code};
         int failures;

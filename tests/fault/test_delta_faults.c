@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "delta_stream.h"
 #include "recording_dir.h"
+#include "sweep.h"
 
 enum { BATCHES = 12, PARTS = 6 };
 
@@ -28,7 +29,7 @@ static int read_all(const char *path, int copies, struct bc_cache **cache,
 
 static void sweep(const char *path, int copies, enum bc_fault_kind kind, int code) {
     unsigned long nth = 1;
-    for (bool fired = true; fired; nth++) {
+    for (bool fired = true; fired; nth = sweep_next(nth)) {
         struct bc_cache *cache = NULL;
         struct bc_error error = {0};
         bc__fault_arm(kind, nth, code);

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "disk/disk.h"
 #include "recording_dir.h"
+#include "sweep.h"
 
 enum { BATCHES = 4, ROWS = 5, LEFT = 2, NEW_ROWS = 3 };
 
@@ -33,7 +34,7 @@ static void test_only_what_was_left(void) {
     recording_dir_init(&dir);
     for (int poverty = 0; poverty < 2; poverty++) {
         bool happened = true;
-        for (unsigned long nth = 1; happened; nth++) {
+        for (unsigned long nth = 1; happened; nth = sweep_next(nth)) {
             leave(&dir);
             struct moment moment = {&dir, 0, nth};
             bc__fault_make_poor(poverty);
@@ -64,7 +65,7 @@ static void test_faults(void) {
     recording_dir_init(&dir);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         bool fired = true;
-        for (unsigned long nth = 1; fired; nth++) {
+        for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
             leave(&dir);
             struct bc_error error = {0};
             bc__fault_arm(BC_FAULT_SYS, nth, codes[i]);
@@ -112,7 +113,7 @@ static void test_locks_that_are_refused(void) {
     recording_dir_init(&dir);
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         bool fired = true;
-        for (unsigned long nth = 1; fired; nth++) {
+        for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
             struct counting_source source;
             counting_source_init(&source, BATCHES, ROWS);
             struct ArrowArrayStream stream = counting_source_stream(&source);

@@ -7,6 +7,7 @@
 #include "cache/cache.h"
 #include "recording_dir.h"
 #include "save.h"
+#include "sweep.h"
 
 enum { BATCHES = 4, ROWS = 5, OLD_BATCHES = 2, OLD_ROWS = 3, FAST_FROM = 64 };
 
@@ -404,7 +405,7 @@ static void sweep(const struct scenario *scenario, enum bc_fault_kind kind, int 
     struct recording_dir dir;
     recording_dir_init(&dir);
     bool fired = true;
-    for (unsigned long nth = 1; fired; nth++) {
+    for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
         CHECK(nth < 10000);
         struct stage stage = {
             .scenario = scenario, .dir = dir, .kind = kind, .nth = nth, .code = code};
@@ -572,7 +573,7 @@ static void test_follow(void) {
     uint64_t n;
     CHECK(bc_cache_ingest_to(writer, 3, &n, NULL) == 0);
     bool fired = true;
-    for (unsigned long nth = 1; fired; nth++) {
+    for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
         struct bc_file_options follow = BC_FILE_OPTIONS_INIT;
         follow.follow = 1;
         struct bc_cache *cache;
@@ -604,7 +605,7 @@ static void test_follow_a_leader(void) {
     struct recording_dir dir;
     recording_dir_init(&dir);
     bool fired = true;
-    for (unsigned long nth = 1; fired; nth++) {
+    for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
         struct counting_source source;
         counting_source_init(&source, BATCHES, 5);
         struct bc_cache_options options = BC_CACHE_OPTIONS_INIT;

@@ -2,6 +2,7 @@
 #include "base/fault.h"
 #include "disk/trailer.h"
 #include "recording.h"
+#include "sweep.h"
 
 /* A table of statistics. */
 struct table {
@@ -225,7 +226,7 @@ static void test_every_failure(void) {
     for (int opened = 0; opened < 2; opened++) {
         for (int kind = 0; kind < BC_FAULT_KINDS; kind++) {
             bool fired = true;
-            for (unsigned long nth = 1; fired; nth++) {
+            for (unsigned long nth = 1; fired; nth = sweep_next(nth)) {
                 struct counting_source source;
                 struct bc_cache *cache;
                 if (opened) {
