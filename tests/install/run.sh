@@ -6,6 +6,8 @@ set -uo pipefail
 
 build=$1 source=$2
 CC=${CC:-cc} PYTHON=${PYTHON:-python3}
+# The wrapper that meson has for the programs of another machine, or nothing.
+wrapper=${MESON_EXE_WRAPPER:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 count=0 failed=0
@@ -23,6 +25,8 @@ check() {
         failed=1
     fi
 }
+
+run_shared() { LD_LIBRARY_PATH=$libdir $wrapper "$@"; }
 
 exports_only_bc() {
     local names
@@ -42,7 +46,7 @@ only_public_headers() {
 
 # Every member of the first header of this ABI has its old offset and size.
 keeps_layout() {
-    "$work/layout" >"$work/layout.now"
+    $wrapper "$work/layout" >"$work/layout.now"
     ! grep -vxFf "$work/layout.now" "$source/tests/abi/layout-1.txt"
 }
 
@@ -73,16 +77,16 @@ cflags=$(flags --cflags)
 warnings='-std=c11 -Wall -Wextra -Wpedantic -Werror'
 check 'compile against the shared library' \
     $CC $warnings $cflags "$source/examples/record.c" -o "$work/shared" $(flags --libs)
-check 'run with the shared library' env LD_LIBRARY_PATH="$libdir" "$work/shared"
+check 'run with the shared library' run_shared "$work/shared"
 # The static library needs only itself and the threads.
 check 'compile against the static library' \
     $CC $warnings $cflags "$source/examples/record.c" -o "$work/static" \
     "$libdir/libbatchcorder.a" -lpthread
-check 'run with the static library' "$work/static"
-check 'a recording saved with one library' "$work/static" "$work/x.arrows"
+check 'run with the static library' $wrapper "$work/static"
+check 'a recording saved with one library' $wrapper "$work/static" "$work/x.arrows"
 check 'compile the reader of recordings' \
     $CC $warnings $cflags "$source/examples/read.c" -o "$work/read" $(flags --libs)
-check 'and read with the other' env LD_LIBRARY_PATH="$libdir" "$work/read" "$work/x.arrows"
+check 'and read with the other' run_shared "$work/read" "$work/x.arrows"
 check 'shared library exports only bc_*' exports_only_bc "$libdir/libbatchcorder.so"
 check 'static library exports only bc_*' static_exports_only_bc "$libdir/libbatchcorder.a"
 check 'soname is libbatchcorder.so.1' test -e "$libdir/libbatchcorder.so.1"
@@ -94,6 +98,6 @@ check 'compile a client of the first header of ABI 1' \
     $CC $warnings -I"$source/tests/abi/1" "$source/tests/abi/client.c" -o "$work/client" \
     $(flags --libs)
 check 'run it with this library' \
-    env LD_LIBRARY_PATH="$libdir" "$work/client" "$work/client.arrows"
+    run_shared "$work/client" "$work/client.arrows"
 echo "1..$count"
 exit "$failed"
