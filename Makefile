@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-torch test-ray test-remote test-duckdb1 test-peers test-pythons \
-	test-packages lint analyze format bench bench-training bench-scaling bench-simulation wheel \
+	test-packages test-cross lint analyze format bench bench-training bench-scaling bench-simulation wheel \
 	sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
@@ -241,6 +241,13 @@ test-pythons:
 ## make test-packages installs a bare checkout, and the sdist without network
 test-packages: sdist
 	tests/install/packages.sh $(BIN)/python dist/batchcorder-*.tar.gz
+
+# CROSS names files of tools/cross/. The Debian packages: qemu-user, and for these two
+# gcc-arm-linux-gnueabihf and gcc-s390x-linux-gnu.
+CROSS ?= armhf s390x
+## make test-cross    the C tests for other machines, under qemu-user (CROSS='armhf s390x')
+test-cross: $(VENV)/.build.ok
+	@status=0; tools/test_cross.sh $(REPORTS) $(CROSS) || status=1; exit $$status
 
 ## make lint          formatting, linters, types, a build with warnings as errors, analyzers
 lint: $(VENV)/.lint.ok $(VENV)/.installed build/lint/build.ninja
