@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = [
-    *sorted(path for path in (ROOT / "src").iterdir() if path.is_dir()),
+    *sorted(path for path in (ROOT / "src").glob("**/*") if path.is_dir()),
     ROOT / "python/ext",
     ROOT / "python/batchcorder",
     ROOT / "python/batchcorder/_cli",
