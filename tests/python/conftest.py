@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from helpers import LIB, ROOT, missing
+from helpers import LIB, ROOT, heed_interrupts, missing
 from tiers import TIERS, MakeCache, Tier, maker
 
-# A shell starts its background jobs with the signal ignored, and so their children.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+heed_interrupts()
 
 
 @pytest.fixture(params=["memory", "disk"])

@@ -14,13 +14,15 @@ import s3fs
 
 import servers
 from batchcorder._remote._store import store_of
-from helpers import missing
+from helpers import heed_interrupts, missing
 from httpproxy import HttpProxy
 from servers import BUCKET, KEY, REGION, SECRET, Server
 
 # Seconds after which a test counts as a hang: the process then ends, with its stacks.
 HANG = 300
 DATA = bytes(range(1, 256)) * 40_000
+
+heed_interrupts()
 
 
 @pytest.fixture(autouse=True)

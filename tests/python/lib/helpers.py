@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -237,6 +238,12 @@ def recorded_file(folder: Path, source: Any, **options: Any) -> Path:
     path = folder / "x.arrows"
     batchcorder.record(source, path, **options).close()
     return path
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT raise KeyboardInterrupt also in a background job of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(words: str) -> NoReturn:
