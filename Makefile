@@ -16,8 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PRECIOUS: build/%/build.ninja $(VENV)/.%.ok
 .PHONY: help demo test test-long peer test-asan test-tsan test-python-asan test-valgrind soak fuzz \
 	powerloss matrix exits test-torch test-ray test-remote test-duckdb1 test-peers test-pythons \
-	test-packages test-cross lint analyze format bench bench-training bench-scaling bench-simulation wheel \
-	sdist clean
+	test-packages test-cross lint analyze format bench bench-training bench-scaling \
+	bench-simulation wheel sdist clean
 
 C_FILES := $(shell find include src python tests bench examples -name '*.[ch]')
 # How the third-party sources are built: meson does not see a change of these by itself.
